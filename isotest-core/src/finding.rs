@@ -1,0 +1,46 @@
+//! Findings: what a case did that is not hermetic.
+//!
+//! A finding never changes a verdict; it is told beside it.
+
+use std::fmt;
+
+/// A process of a case that was still there when the test itself ended.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Leftover {
+    /// Its id inside the case's pid namespace.
+    pub pid: i32,
+    /// Its name, `comm` of proc(5), at most 15 bytes.
+    pub name: String,
+}
+
+/// Something that a case did that is not hermetic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Finding {
+    /// Processes that outlived the test; the kernel killed them with its pid namespace.
+    ProcessesLeft(Vec<Leftover>),
+    /// PID 1 sent itself a signal whose default action would have ended it; the kernel discards
+    /// such a signal (pid_namespaces(7)).
+    SignalDiscarded(i32),
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Finding::ProcessesLeft(processes) => {
+                let many = if processes.len() == 1 { "process" } else { "processes" };
+                write!(f, "left {} {many} behind: ", processes.len())?;
+                for (index, process) in processes.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { ", " };
+                    write!(f, "{comma}{} (pid {})", process.name, process.pid)?;
+                }
+                Ok(())
+            }
+            Finding::SignalDiscarded(signal) => write!(
+                f,
+                "sent itself {}, which PID 1 of a pid namespace never receives",
+                crate::outcome::signal_name(*signal)
+            ),
+        }
+    }
+}

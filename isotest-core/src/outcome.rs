@@ -1,0 +1,149 @@
+//! What became of a case: its verdict, its output, its figures.
+//!
+//! Plain data made by [`collect`](crate::collect) and read by reports. A verdict is never
+//! guessed: see [`Verdict`] for what each one rests on.
+
+use std::time::Duration;
+
+use crate::finding::Finding;
+use crate::sandbox::SandboxError;
+
+/// What became of a case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The process exited with 0 and the harness printed its own result line for the case.
+    Passed,
+    /// The harness said so, or a program that is no test harness exited with `code`.
+    Failed {
+        /// The exit code; libtest's is 101.
+        code: i32,
+    },
+    /// A signal ended the test: the one that really caused its death.
+    Signalled {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// The deadline passed; every process of the case was killed.
+    TimedOut {
+        /// The limit that it ran into.
+        limit: Duration,
+    },
+    /// The process exited before the harness printed a result.
+    ExitedEarly {
+        /// The exit code.
+        code: i32,
+    },
+    /// Marked `#[ignore]` and not asked for; nothing was run.
+    Ignored,
+    /// The case could not be run. Never a test failure.
+    NotRun(NotRun),
+}
+
+/// Why a case was not run, or its end is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotRun {
+    /// Its sandbox could not be set up.
+    Sandbox(SandboxError),
+    /// The run ended first: Ctrl-C, `--fail-fast`, `--max-fail`.
+    Cancelled,
+    /// The warden died while the case was running.
+    WardenDied,
+}
+
+impl Verdict {
+    /// Whether the run counts the case as a failed test.
+    pub fn is_failure(&self) -> bool {
+        match self {
+            Verdict::Failed { .. }
+            | Verdict::Signalled { .. }
+            | Verdict::TimedOut { .. }
+            | Verdict::ExitedEarly { .. } => true,
+            Verdict::Passed | Verdict::Ignored | Verdict::NotRun(_) => false,
+        }
+    }
+}
+
+/// What a case wrote to one stream: all of it, or its first and last part.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Captured {
+    /// The first part; all of it where nothing was cut.
+    pub head: Vec<u8>,
+    /// How many bytes between `head` and `tail` were thrown away.
+    pub cut: u64,
+    /// The last part; empty where nothing was cut.
+    pub tail: Vec<u8>,
+}
+
+impl Captured {
+    /// The text as a reader sees it: a line in the middle says how much was cut.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut all = self.head.clone();
+        if self.cut > 0 {
+            all.extend_from_slice(
+                format!("\n[isotest: {} bytes of output cut here]\n", self.cut).as_bytes(),
+            );
+            all.extend_from_slice(&self.tail);
+        }
+        all
+    }
+
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.head.is_empty()
+    }
+}
+
+/// What the case used, by `wait4(2)`: PID 1 and all the descendants that it waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Usage {
+    /// Processor time in user mode.
+    pub user: Duration,
+    /// Processor time in kernel mode.
+    pub system: Duration,
+    /// Largest resident set of one process, in bytes.
+    pub max_rss: u64,
+    /// Voluntary context switches.
+    pub voluntary_switches: u64,
+    /// Involuntary context switches.
+    pub involuntary_switches: u64,
+}
+
+/// Verdict, output, figures and findings of one case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// What became of it.
+    pub verdict: Verdict,
+    /// What libtest prints behind the name, `" - should panic"` for example; often empty.
+    pub mode: String,
+    /// What the test wrote, stdout and stderr in the order of writing; the harness's own lines
+    /// are taken out. Empty where the output was passed through.
+    pub output: Captured,
+    /// From the start of its set-up until it was reaped.
+    pub duration: Duration,
+    /// What it used.
+    pub usage: Usage,
+    /// What it did that is not hermetic.
+    pub findings: Vec<Finding>,
+}
+
+impl Outcome {
+    /// An outcome for a case that was never started.
+    pub fn without_run(verdict: Verdict) -> Self {
+        Outcome {
+            verdict,
+            mode: String::new(),
+            output: Captured::default(),
+            duration: Duration::ZERO,
+            usage: Usage::default(),
+            findings: Vec::new(),
+        }
+    }
+}
+
+/// The name of a signal, as `SIGABRT`; `signal 99` where it has none.
+pub fn signal_name(signal: i32) -> String {
+    match nix::sys::signal::Signal::try_from(signal) {
+        Ok(known) => known.as_str().to_owned(),
+        Err(_) => format!("signal {signal}"),
+    }
+}

@@ -1,0 +1,205 @@
+//! The policy: the value of every layer and limit for one case.
+//!
+//! Plain data with its defaults. Where a value comes from (flag, environment, configuration) is
+//! the front end's business; what a value does stands in [`plan`](crate::plan).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Who the test is inside its user namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum User {
+    /// Uid and gid map to themselves; no capabilities.
+    #[default]
+    Same,
+    /// Uid 0 with full capabilities inside the namespace.
+    Root,
+    /// Uid 65534; no capabilities.
+    Nobody,
+}
+
+/// Whether a namespace is made for the case or the host's is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Namespace {
+    /// A fresh one for every case.
+    #[default]
+    New,
+    /// The one isotest was started in.
+    Host,
+}
+
+/// Who is PID 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Init {
+    /// The test itself.
+    #[default]
+    None,
+    /// A reaping init; the test is PID 2.
+    Reaper,
+}
+
+/// The network that a case sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Net {
+    /// A network namespace of its own with `lo` up and no way out.
+    #[default]
+    Loopback,
+    /// The host's network.
+    Host,
+}
+
+/// The host name that a case sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Uts {
+    /// A UTS namespace of its own with this host name.
+    Name(String),
+    /// The host's.
+    Host,
+}
+
+impl Default for Uts {
+    fn default() -> Self {
+        Uts::Name("isotest".to_owned())
+    }
+}
+
+/// What writing to the project and its target directory does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Workspace {
+    /// Goes to a throwaway layer.
+    #[default]
+    Overlay,
+    /// Fails with EROFS.
+    Readonly,
+    /// Changes the project.
+    Shared,
+}
+
+/// Where the throwaway layers lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scratch {
+    /// In a tmpfs.
+    #[default]
+    Memory,
+    /// In a directory below the target directory.
+    Disk,
+}
+
+/// Which root filesystem the test sees.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Root {
+    /// The host's system directories, read-only.
+    #[default]
+    Host,
+    /// Those of another root filesystem.
+    Directory(PathBuf),
+}
+
+/// Whether a directory is fresh for every case or the host's is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Directory {
+    /// Empty, and gone with the case.
+    #[default]
+    Fresh,
+    /// The host's, writable.
+    Host,
+}
+
+/// Which environment variables reach a test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Env {
+    /// Those of the allow-list, those that cargo sets, and those that are passed by name.
+    #[default]
+    Clean,
+    /// All of them.
+    Host,
+}
+
+/// Which doors of the kernel are shut beside the namespaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Guard {
+    /// `no_new_privs`, own session and session keyring, no terminal injection, no `AF_VSOCK`, no
+    /// core dumps.
+    #[default]
+    Basic,
+    /// Also no nested user namespaces, io_uring, userfaultfd, perf events, `AF_ALG`; the project
+    /// is read-only.
+    Strict,
+}
+
+/// Limits of one case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// After this long every process of the case is killed; `None`: never.
+    pub timeout: Option<Duration>,
+    /// Bytes of output kept, head and tail together.
+    pub output: u64,
+    /// Bytes in the scratch tmpfs: `/tmp` and all that a case writes elsewhere.
+    pub tmp_size: u64,
+    /// Processes and threads, RLIMIT_NPROC.
+    pub processes: u64,
+    /// Open files, RLIMIT_NOFILE; never more than the caller's hard limit.
+    pub open_files: u64,
+    /// Bytes of one file, RLIMIT_FSIZE.
+    pub file_size: Option<u64>,
+    /// Seconds of processor time, RLIMIT_CPU.
+    pub cpu_time: Option<u64>,
+    /// Bytes of address space, RLIMIT_AS.
+    pub address_space: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            timeout: Some(Duration::from_secs(60)),
+            output: 16 << 20,
+            tmp_size: 1 << 30,
+            processes: 4096,
+            open_files: 16384,
+            file_size: None,
+            cpu_time: None,
+            address_space: None,
+        }
+    }
+}
+
+/// The value of every layer and limit for one case. The default is full isolation.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// Who the test is.
+    pub user: User,
+    /// Its pid namespace.
+    pub pid: Namespace,
+    /// Who is PID 1 of it.
+    pub init: Init,
+    /// Its network.
+    pub net: Net,
+    /// Its System V IPC, POSIX message queues and `/dev/shm`.
+    pub ipc: Namespace,
+    /// Its host name.
+    pub uts: Uts,
+    /// What writing to the project does.
+    pub workspace: Workspace,
+    /// Globs, relative to the project's root: files copied out of the throwaway layer afterwards.
+    pub write_back: Vec<String>,
+    /// Where the throwaway layers lie.
+    pub scratch: Scratch,
+    /// Which root filesystem it sees.
+    pub root: Root,
+    /// `/tmp`, `/var/tmp`, `/run`.
+    pub tmp: Directory,
+    /// `$HOME`.
+    pub home: Directory,
+    /// Its environment variables.
+    pub env: Env,
+    /// Names (or `PREFIX*`) of further variables that reach the test.
+    pub pass_env: Vec<String>,
+    /// Which doors are shut beside the namespaces.
+    pub guard: Guard,
+    /// Further host paths, visible read-only.
+    pub read_only: Vec<PathBuf>,
+    /// Further host paths, visible and writable.
+    pub read_write: Vec<PathBuf>,
+    /// Limits.
+    pub limits: Limits,
+}
