@@ -4,13 +4,14 @@
 //! This is the engine of `cargo isotest`, usable on its own. It never prints, never reads an
 //! environment variable and knows nothing of cargo. Values flow one way:
 //!
-//! [`policy`] → [`plan`] → [`sandbox`] → [`collect`] → [`outcome`], driven by [`schedule`].
+//! [`policy`] and [`host`] → [`plan`] → [`sandbox`] → [`collect`] → [`outcome`], driven by [`schedule`].
 
 pub mod case;
 pub mod finding;
 pub mod outcome;
 pub mod policy;
 
+pub mod host;
 pub mod plan;
 pub mod sandbox;
 

@@ -1,37 +1,145 @@
 //! A sandbox that could not be set up: which step, which errno, what it means, what to type.
+//!
+//! The processes that set a sandbox up tell a [`Fault`], two numbers; the words are found here,
+//! from isotest's own copy of the steps. `docs/sandbox.md` lists the refusals.
 
 use std::fmt;
 
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::steps::{Op, Step};
+
+/// [`Fault::stage`] of clone3(2) itself.
+pub const STAGE_CLONE: u32 = u32::MAX - 6;
+/// [`Fault::stage`] of writing the warden's id maps.
+pub const STAGE_MAPS: u32 = u32::MAX - 5;
+/// [`Fault::stage`] of installing the guard.
+pub const STAGE_GUARD: u32 = u32::MAX - 4;
+/// [`Fault::stage`] of placing descriptors 0, 1 and 2.
+pub const STAGE_DESCRIPTORS: u32 = u32::MAX - 3;
+/// [`Fault::stage`] of entering the working directory.
+pub const STAGE_DIRECTORY: u32 = u32::MAX - 2;
+/// [`Fault::stage`] of the reaping init's fork.
+pub const STAGE_FORK: u32 = u32::MAX - 1;
+/// [`Fault::stage`] of exec.
+pub const STAGE_EXEC: u32 = u32::MAX;
 
 /// Where setting up stopped, and the kernel's answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// Which step.
-    pub step: u32,
-    /// The errno.
+    /// The index of a step, or a `STAGE_` number.
+    pub stage: u32,
+    /// The errno; 0 where the process was killed at that stage.
     pub errno: i32,
 }
 
 /// A sandbox that could not be set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SandboxError {
-    /// The step, as an act: "mount proc on `/proc`".
-    pub step: String,
-    /// The kernel's answer.
-    pub errno: Errno,
-    /// What is known to refuse this and what to type, where it is known.
+    /// What could not be done, as an act: "mount proc on `/proc`".
+    pub act: String,
+    /// The kernel's answer; `None` where the process was killed meanwhile.
+    pub errno: Option<Errno>,
+    /// Who is known to refuse this, and what to type, where it is known.
     pub hint: Option<String>,
+}
+
+impl SandboxError {
+    /// Words a fault. `program` and `directory` are those of the plan.
+    pub fn new(fault: Fault, steps: &[Step], program: &str, directory: &str) -> Self {
+        let errno = (fault.errno != 0).then(|| Errno::from_raw(fault.errno));
+        let step = steps.get(fault.stage as usize).map(|step| &step.op);
+        let act = match (step, fault.stage) {
+            (Some(op), _) => op.to_string(),
+            (None, STAGE_CLONE) => "clone a process into new namespaces".to_owned(),
+            (None, STAGE_MAPS) => "write the id maps of the user namespace".to_owned(),
+            (None, STAGE_GUARD) => "install the seccomp filter".to_owned(),
+            (None, STAGE_DESCRIPTORS) => "place the standard descriptors".to_owned(),
+            (None, STAGE_DIRECTORY) => format!("change directory to `{directory}`"),
+            (None, STAGE_FORK) => "fork the test below the reaping init".to_owned(),
+            (None, _) => format!("execute `{program}`"),
+        };
+        let hint = errno.and_then(|errno| hint(fault.stage, step, errno));
+        SandboxError { act, errno, hint: hint.map(str::to_owned) }
+    }
+
+    /// A fault that has nothing to do with a list of steps.
+    pub fn without_steps(stage: u32, errno: Errno) -> Self {
+        SandboxError::new(Fault { stage, errno: errno as i32 }, &[], "", "")
+    }
 }
 
 impl fmt::Display for SandboxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {}: {} ({:?})", self.step, self.errno.desc(), self.errno)?;
-        match &self.hint {
-            Some(hint) => write!(f, "\nhint: {hint}"),
-            None => Ok(()),
+        match self.errno {
+            Some(errno) => write!(f, "cannot {}: {} ({errno:?})", self.act, errno.desc())?,
+            None => write!(f, "cannot {}: killed meanwhile", self.act)?,
         }
+        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "\nhint: {hint}"))
     }
 }
 
 impl std::error::Error for SandboxError {}
+
+const HINT_CONTAINER: &str = "a container's seccomp profile refuses namespaces; start the \
+     container with `--security-opt seccomp=unconfined --security-opt apparmor=unconfined \
+     --security-opt systempaths=unconfined`";
+const HINT_LIMIT: &str = "the limit of namespaces is reached; raise it: `sudo sysctl -w \
+     user.max_user_namespaces=65536 user.max_net_namespaces=65536`";
+const HINT_APPARMOR: &str = "AppArmor takes the capabilities of unprivileged user namespaces \
+     away (Ubuntu 23.10 and later); allow them: `sudo sysctl -w \
+     kernel.apparmor_restrict_unprivileged_userns=0`";
+const HINT_PROC: &str = "parts of the caller's /proc are masked, as in a container, so the \
+     kernel refuses a fresh one; start the container with `--security-opt \
+     systempaths=unconfined` (Podman: `unmask=ALL`)";
+const HINT_PIVOT: &str = "a container's seccomp profile refuses pivot_root(2), or the root is \
+     an initramfs; start the container with `--security-opt seccomp=unconfined`";
+const HINT_OVERLAY: &str = "another filesystem is mounted below this directory, or the kernel is \
+     older than 5.11; use `--workspace shared` or `--workspace readonly`";
+const HINT_KERNEL: &str = "the kernel is too old (5.12 or later is needed) or built without \
+     user namespaces";
+const HINT_EXEC: &str = "the file or its ELF interpreter is not visible in the sandbox; was it \
+     removed after the build? `--ro PATH` makes a path visible";
+
+/// Who is known to refuse this, by the table of `docs/sandbox.md`.
+fn hint(stage: u32, op: Option<&Op>, errno: Errno) -> Option<&'static str> {
+    match (op, stage, errno) {
+        (None, STAGE_CLONE, Errno::ENOSPC) => Some(HINT_LIMIT),
+        (None, STAGE_CLONE, Errno::EPERM | Errno::ENOSYS) => Some(HINT_CONTAINER),
+        (None, STAGE_CLONE, Errno::EINVAL) => Some(HINT_KERNEL),
+        (None, STAGE_CLONE | STAGE_MAPS, Errno::EACCES | Errno::EPERM) => Some(HINT_APPARMOR),
+        (None, STAGE_EXEC, Errno::ENOENT) => Some(HINT_EXEC),
+        (Some(op), _, errno) => hint_for_step(op, errno),
+        _ => None,
+    }
+}
+
+fn hint_for_step(op: &Op, errno: Errno) -> Option<&'static str> {
+    let refused = matches!(errno, Errno::EPERM | Errno::EACCES);
+    match op {
+        Op::Mount { fstype, .. } if fstype.as_bytes() == b"proc" && refused => Some(HINT_PROC),
+        Op::Mount { fstype, .. } if fstype.as_bytes() == b"overlay" => Some(HINT_OVERLAY),
+        Op::PivotRoot { .. } => Some(HINT_PIVOT),
+        Op::Write { .. } | Op::Attributes { .. } | Op::Mount { .. } | Op::LoopbackUp
+            if refused =>
+        {
+            Some(HINT_APPARMOR)
+        }
+        Op::Attributes { .. } if errno == Errno::ENOSYS => Some(HINT_KERNEL),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_act_the_errno_and_the_remedy() {
+        let error = SandboxError::without_steps(STAGE_CLONE, Errno::ENOSPC);
+        let text = error.to_string();
+        assert!(text.starts_with("cannot clone a process into new namespaces: "), "{text}");
+        assert!(text.contains("(ENOSPC)") && text.contains("hint: "), "{text}");
+    }
+}

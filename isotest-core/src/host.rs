@@ -1,0 +1,185 @@
+//! What the machine is like: read once, before anything is planned.
+//!
+//! The only module of the core, beside the sandbox itself, that looks at the host. What it finds
+//! is plain data, so that plans stay pure and can be tested for machines that are not there.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{getegid, geteuid};
+
+/// A top-level entry of a root filesystem that tests see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TopLevel {
+    /// A directory, bound read-only.
+    Directory(String),
+    /// A symbolic link, made again.
+    Link(String, PathBuf),
+}
+
+/// Facts about the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Host {
+    /// The effective uid.
+    pub uid: u32,
+    /// The effective gid.
+    pub gid: u32,
+    /// The warden's uid map, user_namespaces(7): every id of this user namespace for a
+    /// privileged caller, its own id for others.
+    pub uid_map: String,
+    /// The warden's gid map.
+    pub gid_map: String,
+    /// Whether the maps hold more than the caller's own id; then only the warden may write a
+    /// case's.
+    pub maps_ranges: bool,
+    /// Where filesystems are mounted (proc_pid_mountinfo(5)).
+    pub mount_points: Vec<PathBuf>,
+    /// The root filesystem: its entries that tests see.
+    pub top_level: Vec<TopLevel>,
+    /// Files below `/etc` that not everybody may read, relative to `/etc`.
+    pub hidden_etc: Vec<PathBuf>,
+    /// Device nodes in `/dev` that tests get.
+    pub devices: Vec<String>,
+}
+
+/// The entries of `/` that hold programs and libraries, file-hierarchy(7); `/nix` and `/gnu` are
+/// the stores of NixOS and Guix.
+const SYSTEM_DIRECTORIES: [&str; 11] = [
+    "bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "opt", "nix", "gnu", "snap",
+];
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+impl Host {
+    /// Reads the facts; `root` is the root filesystem that tests will see.
+    pub fn read(root: &Path) -> io::Result<Host> {
+        let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+        let privileged = has_set_id_capabilities()?;
+        let map = |file: &str, id: u32| -> io::Result<String> {
+            match privileged {
+                true => identity_of_ranges(&fs::read_to_string(file)?),
+                false => Ok(format!("{id} {id} 1\n")),
+            }
+        };
+        let etc = root.join("etc");
+        let mut hidden_etc = Vec::new();
+        find_private(&etc, Path::new(""), &mut hidden_etc);
+        Ok(Host {
+            uid,
+            gid,
+            uid_map: map("/proc/self/uid_map", uid)?,
+            gid_map: map("/proc/self/gid_map", gid)?,
+            maps_ranges: privileged,
+            mount_points: mount_points(&fs::read_to_string("/proc/self/mountinfo")?),
+            top_level: SYSTEM_DIRECTORIES.iter().filter_map(|name| top_level(root, name)).collect(),
+            hidden_etc,
+            devices: DEVICES
+                .iter()
+                .filter(|name| Path::new("/dev").join(name).exists())
+                .map(|name| (*name).to_owned())
+                .collect(),
+        })
+    }
+
+    /// The mount points strictly below `path`.
+    pub fn mounts_below(&self, path: &Path) -> Vec<&Path> {
+        let below = |point: &&PathBuf| point.starts_with(path) && point.as_path() != path;
+        self.mount_points.iter().filter(below).map(PathBuf::as_path).collect()
+    }
+}
+
+fn top_level(root: &Path, name: &str) -> Option<TopLevel> {
+    let path = root.join(name);
+    match fs::symlink_metadata(&path).ok()? {
+        link if link.is_symlink() => {
+            Some(TopLevel::Link(name.to_owned(), fs::read_link(&path).ok()?))
+        }
+        directory if directory.is_dir() => Some(TopLevel::Directory(name.to_owned())),
+        _ => None,
+    }
+}
+
+/// Whether this process has CAP_SETUID and CAP_SETGID, which writing a map of more than one id
+/// takes (user_namespaces(7)).
+fn has_set_id_capabilities() -> io::Result<bool> {
+    const CAP_SETGID: u64 = 1 << 6;
+    const CAP_SETUID: u64 = 1 << 7;
+    let status = fs::read_to_string("/proc/self/status")?;
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
+    Ok(effective & (CAP_SETUID | CAP_SETGID) == CAP_SETUID | CAP_SETGID)
+}
+
+/// From the lines `INSIDE OUTSIDE COUNT` of a map, the map of every inside id to itself.
+fn identity_of_ranges(map: &str) -> io::Result<String> {
+    let identity = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (first, count) = (words.next()?, words.nth(1)?);
+        Some(format!("{first} {first} {count}\n"))
+    };
+    map.lines()
+        .map(|line| identity(line).ok_or_else(|| io::Error::other(format!("id map: `{line}`"))))
+        .collect()
+}
+
+/// The mount points of a mountinfo file, with its octal escapes undone.
+fn mount_points(mountinfo: &str) -> Vec<PathBuf> {
+    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
+    points.map(|text| PathBuf::from(unescape(text))).collect()
+}
+
+fn unescape(text: &str) -> std::ffi::OsString {
+    use std::os::unix::ffi::OsStringExt;
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let octal = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) if first == b'\\' => {
+                bytes.push(byte);
+                rest = after.get(3..).unwrap_or_default();
+            }
+            _ => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    std::ffi::OsString::from_vec(bytes)
+}
+
+/// Finds what in a directory not everybody may read. What cannot be listed is hidden as a whole.
+fn find_private(directory: &Path, relative: &Path, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let Ok(metadata) = entry.metadata() else { continue };
+        let name = relative.join(entry.file_name());
+        let (readable, kind) = (metadata.mode() & 0o004 != 0, metadata.file_type());
+        if kind.is_symlink() {
+            continue;
+        } else if !readable || (kind.is_dir() && metadata.mode() & 0o001 == 0) {
+            found.push(name);
+        } else if kind.is_dir() {
+            find_private(&entry.path(), &name, found);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_of_ranges_becomes_the_identity() {
+        let map = "         0       1000          1\n         1     100000      65536\n";
+        assert_eq!(identity_of_ranges(map).unwrap(), "0 0 1\n1 1 65536\n");
+        assert!(identity_of_ranges("nonsense").is_err());
+    }
+
+    #[test]
+    fn mount_points_are_read_with_their_escapes() {
+        let line = "36 35 98:0 / /mnt/a\\040b rw,noatime - ext3 /dev/root rw\n";
+        assert_eq!(mount_points(line), [PathBuf::from("/mnt/a b")]);
+    }
+}

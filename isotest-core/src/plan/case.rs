@@ -1,0 +1,207 @@
+//! One case's own part of the sandbox: what is done between clone and exec, in this order.
+
+use std::path::Path;
+
+use super::builder::{Steps, c_path};
+use super::layout::{DISK, Fresh, Layout, NEW_TMP, Placed, SCRATCH, STAGE, Shown};
+use super::{id_maps, inner_ids};
+use crate::host::Host;
+use crate::policy::{Namespace, Net, Policy, User, Uts};
+use crate::sandbox::{Op, Step};
+
+pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
+    let mut steps = Steps::default();
+    map_ids(&mut steps, host, policy);
+    leave_session(&mut steps);
+    mount_scratch(&mut steps, layout, policy);
+    make_fresh(&mut steps, layout);
+    show_project(&mut steps, layout);
+    mount_kernel_filesystems(&mut steps, policy);
+    bring_network_up(&mut steps, policy);
+    name_host(&mut steps, policy);
+    cover_stage(&mut steps, layout);
+    limit(&mut steps, policy);
+    give_up_capabilities(&mut steps, policy);
+    steps.0
+}
+
+fn map_ids(steps: &mut Steps, host: &Host, policy: &Policy) {
+    if id_maps(host, policy).is_some() {
+        return steps.add("a map of more than one id is the warden's to write", Op::AwaitIdMaps);
+    }
+    let (uid, gid) = inner_ids(host, policy);
+    let reason = "without a map files belong to nobody";
+    steps.write("/proc/self/uid_map", &format!("{uid} {} 1\n", host.uid), reason);
+    steps.write("/proc/self/gid_map", &format!("{gid} {} 1\n", host.gid), reason);
+}
+
+fn leave_session(steps: &mut Steps) {
+    steps.add("no terminal, and kill(0) stays inside", Op::NewSession);
+    steps.add("no key of the caller's session", Op::NewKeyring);
+}
+
+fn mount_scratch(steps: &mut Steps, layout: &Layout, policy: &Policy) {
+    if layout.disk.is_some() {
+        let (source, target) = (c_path(Path::new(DISK)), c_path(Path::new(SCRATCH)));
+        return steps.add("all that the case writes", Op::BindSlot { source, target });
+    }
+    let options = format!("mode=0755,size={},nr_inodes=1m", policy.limits.tmp_size);
+    let flags = libc::MS_NOSUID | libc::MS_NODEV;
+    steps.mount("tmpfs", Path::new(SCRATCH), flags, &options, "all that the case writes");
+}
+
+fn in_scratch(name: &str) -> std::path::PathBuf {
+    Path::new(SCRATCH).join(name)
+}
+
+fn make_fresh(steps: &mut Steps, layout: &Layout) {
+    steps.directory(Path::new(NEW_TMP), 0o1777, "fresh directory");
+    for fresh in layout.fresh.iter().filter(|fresh| fresh.path != Path::new(STAGE)) {
+        let outer = layout.fresh.iter().find(|outer| {
+            fresh.path != outer.path && fresh.path.starts_with(&outer.path)
+        });
+        match outer {
+            Some(outer) => {
+                make_chain(steps, outer, &fresh.path, true);
+            }
+            None => {
+                let source = in_scratch(fresh.name);
+                steps.directory(&source, fresh.mode, "fresh directory");
+                steps.bind(&source, &fresh.path, false, "empty, and gone with the case");
+            }
+        }
+    }
+}
+
+/// Makes the directories from a fresh one down to `path`; `path` itself where it is a directory.
+fn make_chain(steps: &mut Steps, fresh: &Fresh, path: &Path, directory: bool) {
+    let below: Vec<&Path> = path
+        .ancestors()
+        .skip(usize::from(!directory))
+        .take_while(|parent| *parent != fresh.path)
+        .collect();
+    for parent in below.iter().rev() {
+        steps.directory(&Layout::during_setup(parent), 0o755, "leads to a mount point");
+    }
+    if !directory {
+        steps.file(&Layout::during_setup(path), b"", 0o644, "mount point");
+    }
+}
+
+fn show_project(steps: &mut Steps, layout: &Layout) {
+    for (index, placed) in layout.placed.iter().enumerate() {
+        let Some(staged) = &placed.staged else { continue };
+        let inside = layout.placed.iter().any(|above| {
+            placed.path != above.path && placed.path.starts_with(&above.path)
+        });
+        if let Some(fresh) = layout.fresh_above(&placed.path)
+            && !inside
+        {
+            make_chain(steps, fresh, &placed.path, placed.directory);
+        }
+        show(steps, index, placed, staged);
+    }
+}
+
+fn show(steps: &mut Steps, index: usize, placed: &Placed, staged: &Path) {
+    let target = Layout::during_setup(&placed.path);
+    match placed.shown {
+        Shown::ReadOnly | Shown::ReadWrite => {
+            steps.bind(staged, &target, true, placed.what.clone());
+        }
+        Shown::Overlay => {
+            let (upper, work) = (in_scratch(&format!("u{index}")), in_scratch(&format!("w{index}")));
+            steps.directory(&upper, 0o755, "the throwaway layer");
+            steps.directory(&work, 0o755, "overlayfs works here");
+            // Without userxattr deleting and making again a lower directory fails with EIO.
+            let options = format!(
+                "lowerdir={},upperdir={},workdir={},userxattr",
+                staged.display(),
+                upper.display(),
+                work.display()
+            );
+            let flags = libc::MS_NOSUID | libc::MS_NODEV;
+            steps.mount("overlay", &target, flags, &options, placed.what.clone());
+        }
+    }
+}
+
+fn mount_kernel_filesystems(steps: &mut Steps, policy: &Policy) {
+    let flags = libc::MS_NOSUID | libc::MS_NOEXEC;
+    if policy.pid == Namespace::New {
+        let flags = flags | libc::MS_NODEV;
+        steps.mount("proc", Path::new("/proc"), flags, "", "its own processes only");
+    }
+    let options = "newinstance,ptmxmode=0666,mode=620";
+    steps.mount("devpts", Path::new("/dev/pts"), flags, options, "its own terminals only");
+    let shm = in_scratch("shm");
+    steps.directory(&shm, 0o1777, "fresh directory");
+    steps.bind(&shm, Path::new("/dev/shm"), false, "its own shared memory only");
+    if policy.ipc == Namespace::New {
+        let flags = flags | libc::MS_NODEV;
+        steps.mount("mqueue", Path::new("/dev/mqueue"), flags, "", "its own message queues");
+    }
+}
+
+fn bring_network_up(steps: &mut Steps, policy: &Policy) {
+    match policy.net {
+        Net::Host => {}
+        Net::Loopback => {
+            steps.add("a new network namespace has it down", Op::LoopbackUp);
+            let (ports, ping) = (
+                "/proc/sys/net/ipv4/ip_unprivileged_port_start",
+                "/proc/sys/net/ipv4/ping_group_range",
+            );
+            steps.write(ports, "0", "every port is the case's own");
+            steps.write(ping, "0 2147483647", "ping needs no privilege");
+        }
+    }
+}
+
+fn name_host(steps: &mut Steps, policy: &Policy) {
+    match &policy.uts {
+        Uts::Host => {}
+        Uts::Name(name) => steps.add(
+            "the same on every machine",
+            Op::HostName { name: name.clone().into_bytes() },
+        ),
+    }
+}
+
+fn cover_stage(steps: &mut Steps, layout: &Layout) {
+    let below = |path: &Path| path.starts_with(STAGE) && path != Path::new(STAGE);
+    let recursive = layout.placed.iter().any(|placed| placed.path.starts_with(STAGE))
+        || layout.fresh.iter().any(|fresh| below(&fresh.path));
+    let reason = "the last mount: covers the stage";
+    steps.bind(Path::new(NEW_TMP), Path::new(STAGE), recursive, reason);
+}
+
+fn limit(steps: &mut Steps, policy: &Policy) {
+    let limits = &policy.limits;
+    let mut add = |resource: libc::__rlimit_resource_t, value: u64, reason: &'static str| {
+        steps.add(reason, Op::Limit { resource, soft: value, hard: value });
+    };
+    add(libc::RLIMIT_NPROC, limits.processes, "a fork bomb stays small");
+    add(libc::RLIMIT_NOFILE, limits.open_files, "the same on every machine");
+    // Not 0: with a helper in core_pattern the kernel would run it all the same (core(5)); a
+    // limit of 1 byte stops it.
+    add(libc::RLIMIT_CORE, 1, "no core dump, and no helper of the host");
+    if let Some(bytes) = limits.file_size {
+        add(libc::RLIMIT_FSIZE, bytes, "limit of the policy");
+    }
+    if let Some(seconds) = limits.cpu_time {
+        add(libc::RLIMIT_CPU, seconds, "limit of the policy");
+    }
+    if let Some(bytes) = limits.address_space {
+        add(libc::RLIMIT_AS, bytes, "limit of the policy");
+    }
+}
+
+fn give_up_capabilities(steps: &mut Steps, policy: &Policy) {
+    match policy.user {
+        User::Root => {}
+        User::Same | User::Nobody => {
+            steps.add("isolation rests on it", Op::DropCapabilities);
+        }
+    }
+}

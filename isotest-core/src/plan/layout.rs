@@ -1,0 +1,201 @@
+//! Where everything stands in the sandbox: which directories are fresh, which host paths are
+//! shown, and which of these must wait in the stage.
+//!
+//! The stage is the template's own `/tmp`. What cannot be mounted at its place before a case
+//! exists, because a fresh directory of the case will cover that place or an overlay needs it as
+//! its lower layer, waits there, and is covered in turn by the case's `/tmp`, the last mount.
+
+use std::path::{Path, PathBuf};
+
+use super::{Access, Project};
+use crate::host::{Host, TopLevel};
+use crate::policy::{Directory, Guard, Policy, Scratch, Workspace};
+
+/// How a host path appears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// Writes go to a throwaway layer.
+    Overlay,
+    /// Writes fail.
+    ReadOnly,
+    /// Writes reach the host.
+    ReadWrite,
+}
+
+/// A host path with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    pub path: PathBuf,
+    pub directory: bool,
+    pub shown: Shown,
+    pub what: String,
+    /// Its place in the stage, where it must wait there.
+    pub staged: Option<PathBuf>,
+    /// Whether other filesystems are mounted below it.
+    pub has_mounts_below: bool,
+}
+
+/// A directory that is fresh for every case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fresh {
+    pub path: PathBuf,
+    /// Its directory in the scratch.
+    pub name: &'static str,
+    pub mode: u32,
+}
+
+/// Where everything stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// Sorted, parents first; `/tmp` is among them or staged.
+    pub fresh: Vec<Fresh>,
+    /// Sorted, parents first.
+    pub placed: Vec<Placed>,
+    /// Files shown empty.
+    pub masked: Vec<PathBuf>,
+    /// The host's directory for scratch on disk.
+    pub disk: Option<PathBuf>,
+}
+
+/// The template's directory in which the stage lies.
+pub const STAGE: &str = "/tmp";
+/// Where a case mounts its scratch.
+pub const SCRATCH: &str = "/tmp/s";
+/// Where scratch on disk waits.
+pub const DISK: &str = "/tmp/d";
+/// An empty file, for masking others.
+pub const EMPTY: &str = "/tmp/empty";
+/// Where the case's `/tmp` is put together.
+pub const NEW_TMP: &str = "/tmp/s/tmp";
+
+impl Layout {
+    pub fn new(host: &Host, project: &Project, policy: &Policy) -> Layout {
+        let fresh = fresh(project, policy);
+        let mut placed: Vec<Placed> = Vec::new();
+        let mut wanted = shown(host, project, policy);
+        wanted.sort_by(|a, b| a.path.cmp(&b.path));
+        for candidate in wanted {
+            if !is_covered(host, &placed, &candidate) {
+                placed.push(candidate);
+            }
+        }
+        stage(&fresh, &mut placed);
+        let disk = (policy.scratch == Scratch::Disk).then(|| project.scratch.clone()).flatten();
+        Layout { fresh, placed, masked: project.masked.clone(), disk }
+    }
+
+    /// The fresh directory that holds `path`, if one does.
+    pub fn fresh_above(&self, path: &Path) -> Option<&Fresh> {
+        self.fresh.iter().rev().find(|fresh| path.starts_with(&fresh.path))
+    }
+
+    /// Where a path of the finished root stands while a case is being set up: the same, but for
+    /// what is below `/tmp`, which is put together in the scratch first.
+    pub fn during_setup(path: &Path) -> PathBuf {
+        match path.strip_prefix(STAGE) {
+            Ok(rest) if rest.as_os_str().is_empty() => PathBuf::from(NEW_TMP),
+            Ok(rest) => Path::new(NEW_TMP).join(rest),
+            Err(_) => path.to_owned(),
+        }
+    }
+}
+
+/// The fresh directories; `/tmp` itself is one even where the host's is shown in it.
+fn fresh(project: &Project, policy: &Policy) -> Vec<Fresh> {
+    let entry = |path: &str, name, mode| Fresh { path: PathBuf::from(path), name, mode };
+    let mut fresh = Vec::new();
+    if policy.tmp == Directory::Fresh {
+        fresh.push(entry("/run", "run", 0o755));
+        fresh.push(entry("/tmp", "tmp", 0o1777));
+        fresh.push(entry("/var/tmp", "var-tmp", 0o1777));
+    }
+    let home = project.home.as_ref().filter(|home| {
+        let taken = fresh.iter().any(|fresh| fresh.path == **home);
+        policy.home == Directory::Fresh && home.parent().is_some() && !taken
+    });
+    fresh.extend(home.map(|home| Fresh { path: home.clone(), name: "home", mode: 0o755 }));
+    fresh.sort_by(|a, b| a.path.cmp(&b.path));
+    fresh
+}
+
+/// Every host path that is wanted, as the policy shows it.
+fn shown(host: &Host, project: &Project, policy: &Policy) -> Vec<Placed> {
+    let workspace = match (policy.guard, policy.workspace) {
+        (Guard::Strict, _) | (Guard::Basic, Workspace::Readonly) => Shown::ReadOnly,
+        (Guard::Basic, Workspace::Overlay) => Shown::Overlay,
+        (Guard::Basic, Workspace::Shared) => Shown::ReadWrite,
+    };
+    let place = |path: &Path, directory, shown, what: &str| Placed {
+        path: path.to_owned(),
+        directory,
+        shown,
+        what: what.to_owned(),
+        staged: None,
+        has_mounts_below: !host.mounts_below(path).is_empty(),
+    };
+    let mut all: Vec<Placed> = project
+        .exposures
+        .iter()
+        .map(|exposure| {
+            let shown = match exposure.access {
+                Access::Workspace => workspace,
+                Access::ReadOnly => Shown::ReadOnly,
+                Access::ReadWrite => Shown::ReadWrite,
+            };
+            place(&exposure.path, exposure.directory, shown, &exposure.what)
+        })
+        .collect();
+    if policy.home == Directory::Host {
+        let home = project.home.iter();
+        all.extend(home.map(|home| place(home, true, Shown::ReadWrite, "the host's home")));
+    }
+    if policy.tmp == Directory::Host {
+        let names = ["/run", "/tmp", "/var/tmp"].map(Path::new);
+        all.extend(names.map(|path| place(path, true, Shown::ReadWrite, "the host's")));
+    }
+    all
+}
+
+/// Whether an earlier, higher entry shows this path in the same way already.
+fn is_covered(host: &Host, placed: &[Placed], candidate: &Placed) -> bool {
+    let crosses_mount = |above: &Path| {
+        host.mount_points.iter().any(|point| {
+            point.starts_with(above) && point != above && candidate.path.starts_with(point)
+        })
+    };
+    let above = placed.iter().rev().find(|above| candidate.path.starts_with(&above.path));
+    match above {
+        Some(above) if above.path == candidate.path => true,
+        Some(above) if above.shown == candidate.shown => match above.shown {
+            Shown::Overlay => !crosses_mount(&above.path),
+            Shown::ReadOnly | Shown::ReadWrite => true,
+        },
+        Some(_) => false,
+        None => candidate.shown == Shown::ReadOnly && is_system(host, &candidate.path),
+    }
+}
+
+/// Whether the path lies in a system directory, which the template binds as a whole.
+pub fn is_system(host: &Host, path: &Path) -> bool {
+    host.top_level.iter().any(|entry| match entry {
+        TopLevel::Directory(name) => name != "etc" && path.starts_with(Path::new("/").join(name)),
+        TopLevel::Link(..) => false,
+    })
+}
+
+/// Gives a place in the stage to what cannot be at its own place in the template.
+fn stage(fresh: &[Fresh], placed: &mut [Placed]) {
+    let overlays: Vec<PathBuf> = placed
+        .iter()
+        .filter(|entry| entry.shown == Shown::Overlay)
+        .map(|entry| entry.path.clone())
+        .collect();
+    for (index, entry) in placed.iter_mut().enumerate() {
+        let covered = entry.path.starts_with(STAGE)
+            || fresh.iter().any(|fresh| entry.path.starts_with(&fresh.path))
+            || overlays.iter().any(|above| entry.path.starts_with(above));
+        if covered {
+            entry.staged = Some(PathBuf::from(format!("{STAGE}/l{index}")));
+        }
+    }
+}

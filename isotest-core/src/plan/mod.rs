@@ -1,0 +1,191 @@
+//! Plans: everything needed to run one case, made before any process exists.
+//!
+//! Pure: no I/O, no descriptors, no environment. [`Project`] and [`Host`](crate::host::Host) say
+//! what there is, a [`Policy`](crate::policy::Policy) says what is wanted; `template` and `case`
+//! turn them into the two lists of steps, and [`Setup`] is what the warden keeps per binary.
+
+mod builder;
+mod case;
+mod layout;
+mod template;
+
+use std::ffi::CString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::host::Host;
+use crate::policy::{Init, Namespace, Net, Policy, User, Uts};
+use crate::sandbox::{Start, Step};
+
+/// How a host path is made visible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// As the layer `workspace` says: overlay, read-only or shared.
+    Workspace,
+    /// Read-only.
+    ReadOnly,
+    /// Writable, the host's own.
+    ReadWrite,
+}
+
+/// A host directory or file that tests see, at its own path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exposure {
+    /// Its absolute path, without symbolic links.
+    pub path: PathBuf,
+    /// Whether it is a directory.
+    pub directory: bool,
+    /// How.
+    pub access: Access,
+    /// What it is, for `explain`: "the project", "cargo's home".
+    pub what: String,
+}
+
+/// What of the host belongs to the project and its tools.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Project {
+    /// What tests see beside the system directories; what a policy adds is among them.
+    pub exposures: Vec<Exposure>,
+    /// Files with secrets below an exposure, which exist: shown empty.
+    pub masked: Vec<PathBuf>,
+    /// `$HOME`.
+    pub home: Option<PathBuf>,
+    /// Where `scratch = disk` puts its directories.
+    pub scratch: Option<PathBuf>,
+}
+
+/// What the warden keeps for all cases that share it: those of one binary under one policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setup {
+    /// The program.
+    pub program: CString,
+    /// Its arguments from `argv[0]` on, up to the case's own.
+    pub arguments: Vec<CString>,
+    /// Its environment, as `NAME=VALUE`.
+    pub environment: Vec<CString>,
+    /// Its working directory.
+    pub directory: CString,
+    /// What is done between clone and exec.
+    pub steps: Vec<Step>,
+    /// CLONE_NEW* flags.
+    pub namespaces: u64,
+    /// Whether a reaping init is PID 1.
+    pub reaper: bool,
+    /// The uid map and the gid map that the warden writes, where the child may not.
+    pub id_maps: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// What is run in a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// The program.
+    pub program: CString,
+    /// Its arguments from `argv[0]` on.
+    pub arguments: Vec<CString>,
+    /// Its environment, as `NAME=VALUE`.
+    pub environment: Vec<CString>,
+    /// Its working directory.
+    pub directory: CString,
+}
+
+/// How the verdict is read from what the program printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Protocol {
+    /// libtest's: the harness must have printed its own result line for this test.
+    Libtest {
+        /// The test's name.
+        name: String,
+    },
+    /// No harness: the exit code is the verdict.
+    ExitCode,
+}
+
+/// Everything needed to run one case.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What it shares with others.
+    pub setup: Arc<Setup>,
+    /// What follows the set-up's arguments.
+    pub arguments: Vec<CString>,
+    /// What is added to the set-up's environment.
+    pub environment: Vec<CString>,
+    /// How its verdict is read.
+    pub protocol: Protocol,
+    /// After this long it is killed.
+    pub timeout: Option<Duration>,
+    /// How many bytes of output are kept.
+    pub output_limit: u64,
+}
+
+impl Plan {
+    /// The request that starts it, as case number `case`.
+    pub fn start(&self, case: u64) -> Start {
+        Start {
+            case,
+            setup: 0,
+            arguments: self.arguments.clone(),
+            environment: self.environment.clone(),
+            terminal: false,
+        }
+    }
+}
+
+/// The steps that build the template, in the warden.
+pub fn template(host: &Host, project: &Project, policy: &Policy) -> Vec<Step> {
+    template::steps(host, &layout::Layout::new(host, project, policy), policy)
+}
+
+/// The set-up for running `command` under `policy`.
+pub fn setup(host: &Host, project: &Project, policy: &Policy, command: Command) -> Setup {
+    let layout = layout::Layout::new(host, project, policy);
+    Setup {
+        program: command.program,
+        arguments: command.arguments,
+        environment: command.environment,
+        directory: command.directory,
+        steps: case::steps(host, &layout, policy),
+        namespaces: namespaces(policy),
+        reaper: policy.init == Init::Reaper,
+        id_maps: id_maps(host, policy),
+    }
+}
+
+/// The namespaces that a case gets, as CLONE_NEW* of clone(2).
+fn namespaces(policy: &Policy) -> u64 {
+    let flags = [
+        (true, libc::CLONE_NEWUSER | libc::CLONE_NEWNS),
+        (policy.pid == Namespace::New, libc::CLONE_NEWPID),
+        (policy.net == Net::Loopback, libc::CLONE_NEWNET),
+        (policy.ipc == Namespace::New, libc::CLONE_NEWIPC),
+        (policy.uts != Uts::Host, libc::CLONE_NEWUTS),
+    ];
+    flags.iter().filter(|(wanted, _)| *wanted).fold(0, |all, (_, flag)| all | *flag as u64)
+}
+
+/// The maps that only the warden may write: those of a whole range. A map of the caller's own id
+/// is written by the child itself.
+fn id_maps(host: &Host, policy: &Policy) -> Option<(Vec<u8>, Vec<u8>)> {
+    let whole = host.maps_ranges
+        && match policy.user {
+            User::Same => true,
+            User::Root => host.uid == 0,
+            User::Nobody => false,
+        };
+    whole.then(|| (host.uid_map.clone().into_bytes(), host.gid_map.clone().into_bytes()))
+}
+
+/// The uid and gid that a case has inside its user namespace.
+fn inner_ids(host: &Host, policy: &Policy) -> (u32, u32) {
+    const NOBODY: u32 = 65534;
+    match policy.user {
+        User::Same => (host.uid, host.gid),
+        User::Root => (0, 0),
+        User::Nobody => (NOBODY, NOBODY),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,288 @@
+//! The template: the read-only part of the root filesystem, built once a run by the warden.
+//!
+//! The order, one function each: leave the host's mount propagation, make a new root beside the
+//! old one, fill it, move into it. Every mount made here is copied for every case, so each has
+//! to be worth it; and since the copies belong to a less privileged user namespace, no case can
+//! unmount or change one (mount_namespaces(7), "locked").
+
+use std::path::{Path, PathBuf};
+
+use super::builder::{Steps, c_path};
+use super::layout::{self, DISK, EMPTY, Layout, Placed, SCRATCH, STAGE, Shown};
+use crate::host::{Host, TopLevel};
+use crate::policy::{Namespace, Net, Policy, Root, Uts};
+use crate::sandbox::{Op, Step};
+
+/// Where the host's root is while the template is built, and where the new one grows.
+const OLD: &str = "/old";
+const NEW: &str = "/new";
+
+pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
+    let mut steps = Steps::default();
+    make_private(&mut steps);
+    make_roots(&mut steps);
+    show_system(&mut steps, host, policy);
+    show_etc(&mut steps, host, policy);
+    make_devices(&mut steps, host);
+    show_proc(&mut steps, policy);
+    make_mount_points(&mut steps, host, layout);
+    show_project(&mut steps, layout);
+    enter(&mut steps);
+    steps.0
+}
+
+fn old(path: &Path) -> PathBuf {
+    Path::new(OLD).join(path.strip_prefix("/").unwrap_or(path))
+}
+
+fn new(path: impl AsRef<Path>) -> PathBuf {
+    let path = path.as_ref();
+    Path::new(NEW).join(path.strip_prefix("/").unwrap_or(path))
+}
+
+fn make_private(steps: &mut Steps) {
+    steps.attributes(Path::new("/"), 0, "no mount travels between host and sandbox");
+}
+
+/// A tmpfs becomes the root, with the host's at `/old`, so that no mount of ours hides a source.
+fn make_roots(steps: &mut Steps) {
+    let flags = libc::MS_NOSUID | libc::MS_NODEV;
+    let base = Path::new("/tmp");
+    steps.mount("tmpfs", base, flags, "mode=0755,size=1m", "a place for both roots");
+    steps.directory(&base.join("old"), 0o755, "the host's root goes here");
+    steps.directory(&base.join("new"), 0o755, "the new root grows here");
+    let (new_root, put_old) = (c_path(base), c_path(&base.join("old")));
+    steps.add("both roots are in reach", Op::PivotRoot { new_root, put_old });
+    steps.add("the working directory is the host's", Op::ChangeDirectory { path: c_path(Path::new("/")) });
+    let options = "mode=0755,size=64m,nr_inodes=64k";
+    steps.mount("tmpfs", Path::new(NEW), flags, options, "the new root");
+    steps.directory(&new(STAGE), 0o755, "the stage, and where a case's /tmp will be");
+    steps.directory(&new(SCRATCH), 0o755, "where a case mounts its scratch");
+    steps.file(&new(EMPTY), b"", 0o444, "covers files with secrets");
+}
+
+/// The root directory that tests see, while the host's is at `/old`.
+fn system_root(policy: &Policy) -> PathBuf {
+    match &policy.root {
+        Root::Host => PathBuf::from(OLD),
+        Root::Directory(directory) => old(directory),
+    }
+}
+
+fn show_system(steps: &mut Steps, host: &Host, policy: &Policy) {
+    let root = system_root(policy);
+    for entry in &host.top_level {
+        match entry {
+            TopLevel::Directory(name) => {
+                let target = new(Path::new(name));
+                steps.directory(&target, 0o755, "mount point");
+                steps.bind_read_only(&root.join(name), &target, "programs and libraries");
+            }
+            TopLevel::Link(name, target) => {
+                steps.link(target, &new(Path::new(name)), "as on the host");
+            }
+        }
+    }
+    for name in ["var", "var/lib", "var/log", "var/cache", "var/tmp", "run", "mnt", "srv", "home"] {
+        steps.directory(&new(Path::new(name)), 0o755, "expected of a root filesystem");
+    }
+    steps.link(Path::new("../run"), &new("var/run"), "expected of a root filesystem");
+}
+
+/// Files of `/etc` that are the same on every machine.
+fn fixed_etc(policy: &Policy) -> Vec<(&'static str, String)> {
+    let name = match &policy.uts {
+        Uts::Name(name) => name.as_str(),
+        Uts::Host => "localhost",
+    };
+    let mut files =
+        vec![("machine-id", "15075e57000000000000000000000000\n".to_owned())];
+    if policy.uts != Uts::Host {
+        files.push(("hostname", format!("{name}\n")));
+    }
+    if policy.net == Net::Loopback {
+        let hosts = format!(
+            "127.0.0.1 localhost {name}\n::1 localhost ip6-localhost ip6-loopback {name}\n"
+        );
+        files.push(("hosts", hosts));
+        // Nothing listens there: a look-up fails at once instead of after a time-out.
+        files.push(("resolv.conf", "nameserver 127.0.0.1\n".to_owned()));
+    }
+    files
+}
+
+/// `/etc`: the host's below a layer with the fixed files and with whiteouts over what not
+/// everybody may read. One mount, where nothing is mounted below the host's `/etc`.
+fn show_etc(steps: &mut Steps, host: &Host, policy: &Policy) {
+    let etc = system_root(policy).join("etc");
+    steps.directory(&new("etc"), 0o755, "mount point");
+    if host.mounts_below(Path::new("/etc")).is_empty() {
+        show_etc_as_layers(steps, host, policy, &etc);
+    } else {
+        show_etc_as_binds(steps, host, policy, &etc);
+    }
+}
+
+fn show_etc_as_layers(steps: &mut Steps, host: &Host, policy: &Policy, etc: &Path) {
+    let layer = new(STAGE).join("etc");
+    steps.directory(&layer, 0o755, "the layer over the host's /etc");
+    for (name, content) in fixed_etc(policy) {
+        steps.file(&layer.join(name), content.as_bytes(), 0o644, "the same on every machine");
+    }
+    steps.link(Path::new("/usr/share/zoneinfo/Etc/UTC"), &layer.join("localtime"), "the same on every machine");
+    for hidden in &host.hidden_etc {
+        let parents: Vec<&Path> = hidden.ancestors().skip(1).filter(|p| p.parent().is_some()).collect();
+        for parent in parents.iter().rev() {
+            steps.directory(&layer.join(parent), 0o755, "holds a hidden file");
+        }
+        steps.add("not everybody may read it", Op::Whiteout { path: c_path(&layer.join(hidden)) });
+    }
+    // No path of the host stands in the options: a comma or a colon in it would need escapes.
+    let source = new(STAGE).join("e");
+    steps.directory(&source, 0o755, "the host's /etc waits here");
+    steps.bind(etc, &source, false, "the host's /etc as a layer");
+    let options = format!("lowerdir={}:{},userxattr", layer.display(), source.display());
+    let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV;
+    steps.mount("overlay", &new("etc"), flags, &options, "/etc without secrets");
+    steps.add("only the overlay needs it", Op::Detach { path: c_path(&source) });
+}
+
+fn show_etc_as_binds(steps: &mut Steps, host: &Host, policy: &Policy, etc: &Path) {
+    steps.bind(etc, &new("etc"), true, "the host's /etc; mounts below it rule an overlay out");
+    let layer = new(STAGE).join("etc");
+    steps.directory(&layer, 0o755, "the files bound over the host's");
+    for (name, content) in fixed_etc(policy) {
+        let file = layer.join(name);
+        steps.file(&file, content.as_bytes(), 0o644, "the same on every machine");
+        steps.bind(&file, &new("etc").join(name), false, "the same on every machine");
+    }
+    for hidden in &host.hidden_etc {
+        steps.bind(&new(EMPTY), &new("etc").join(hidden), false, "not everybody may read it");
+    }
+    let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+    steps.attributes(&new("etc"), set, "no case can write to it");
+}
+
+fn make_devices(steps: &mut Steps, host: &Host) {
+    steps.directory(&new("dev"), 0o755, "devices");
+    for name in &host.devices {
+        let target = new("dev").join(name);
+        steps.file(&target, b"", 0o666, "mount point");
+        steps.bind(&Path::new(OLD).join("dev").join(name), &target, false, "a device that only computes");
+    }
+    let links = [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+        ("ptmx", "pts/ptmx"),
+    ];
+    for (name, target) in links {
+        steps.link(Path::new(target), &new("dev").join(name), "as everywhere");
+    }
+    for name in ["pts", "shm", "mqueue"] {
+        steps.directory(&new("dev").join(name), 0o755, "a case mounts its own here");
+    }
+}
+
+/// The kernel lets a case mount a fresh proc only where a whole one is visible already, so the
+/// template has the warden's.
+fn show_proc(steps: &mut Steps, policy: &Policy) {
+    let proc = new("proc");
+    steps.directory(&proc, 0o555, "mount point");
+    match policy.pid {
+        Namespace::New => {
+            let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+            steps.mount("proc", &proc, flags, "", "each case's own proc needs one to be visible");
+        }
+        Namespace::Host => {
+            steps.bind(&Path::new(OLD).join("proc"), &proc, true, "the host's processes");
+        }
+    }
+}
+
+fn make_mount_points(steps: &mut Steps, host: &Host, layout: &Layout) {
+    for fresh in &layout.fresh {
+        make_parents(steps, host, layout, &fresh.path);
+        steps.directory(&new(&fresh.path), 0o755, "a case's own goes here");
+    }
+    for placed in layout.placed.iter().filter(|placed| layout.fresh_above(&placed.path).is_none()) {
+        make_parents(steps, host, layout, &placed.path);
+        if !layout::is_system(host, &placed.path) && !is_in_placed(layout, &placed.path) {
+            make_mount_point(steps, placed, &new(&placed.path));
+        }
+    }
+}
+
+/// Whether a higher host path is shown there, which has the mount point already.
+fn is_in_placed(layout: &Layout, path: &Path) -> bool {
+    layout.placed.iter().any(|above| path != above.path && path.starts_with(&above.path))
+}
+
+fn make_parents(steps: &mut Steps, host: &Host, layout: &Layout, path: &Path) {
+    let parents: Vec<&Path> = path.ancestors().skip(1).collect();
+    for parent in parents.iter().rev().filter(|parent| parent.parent().is_some()) {
+        let exists = layout::is_system(host, parent)
+            || layout.placed.iter().any(|above| parent.starts_with(&above.path));
+        if !exists {
+            steps.directory(&new(parent), 0o755, "leads to a mount point");
+        }
+    }
+}
+
+fn make_mount_point(steps: &mut Steps, placed: &Placed, target: &Path) {
+    if placed.directory {
+        steps.directory(target, 0o755, "mount point");
+    } else {
+        steps.file(target, b"", 0o644, "mount point");
+    }
+}
+
+fn show_project(steps: &mut Steps, layout: &Layout) {
+    for placed in &layout.placed {
+        let target = new(placed.staged.as_ref().unwrap_or(&placed.path));
+        if placed.staged.is_some() {
+            make_mount_point(steps, placed, &target);
+        }
+        let (source, what) = (old(&placed.path), placed.what.clone());
+        match placed.shown {
+            Shown::ReadOnly => steps.bind_read_only(&source, &target, what),
+            Shown::ReadWrite => {
+                steps.bind(&source, &target, true, what);
+                steps.attributes(&target, libc::MOUNT_ATTR_NODEV, "as on the host, without devices");
+            }
+            // A lower layer must have no mount below it that the host made.
+            Shown::Overlay => {
+                steps.bind(&source, &target, placed.has_mounts_below, what);
+                let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+                steps.attributes(&target, set, "writes go to the upper layer");
+            }
+        }
+    }
+    for masked in &layout.masked {
+        let above = layout.placed.iter().rev().find(|placed| masked.starts_with(&placed.path));
+        let target = match above {
+            Some(Placed { path, staged: Some(staged), .. }) => {
+                staged.join(masked.strip_prefix(path).unwrap_or(masked))
+            }
+            Some(_) | None => masked.clone(),
+        };
+        steps.bind(Path::new(&new(EMPTY)), &new(target), false, "holds a secret");
+    }
+    if let Some(disk) = &layout.disk {
+        steps.directory(&new(DISK), 0o755, "mount point");
+        steps.bind(&old(disk), &new(DISK), false, "scratch on disk");
+    }
+}
+
+fn enter(steps: &mut Steps) {
+    let dot = || c_path(Path::new("."));
+    steps.add("to pivot into it", Op::ChangeDirectory { path: c_path(Path::new(NEW)) });
+    steps.add("the new root takes the old one's place", Op::PivotRoot { new_root: dot(), put_old: dot() });
+    steps.add("nothing else of the host is visible", Op::Detach { path: dot() });
+    let root = || c_path(Path::new("/"));
+    steps.add("the working directory is gone", Op::ChangeDirectory { path: root() });
+    let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+    let op = Op::Attributes { path: root(), recursive: false, set, propagation: libc::MS_PRIVATE };
+    steps.add("the root is shared by all cases", op);
+}

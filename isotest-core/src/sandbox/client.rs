@@ -1,0 +1,211 @@
+//! The caller's end of the warden: starts it, gives it work, hears of ends.
+
+#![allow(unsafe_code)]
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, Pid, fork};
+
+use super::error::{Fault, STAGE_CLONE, STAGE_MAPS, SandboxError};
+use super::protocol::{Channel, End, Request, Response, Start};
+use super::steps::Step;
+use super::{sys, warden};
+use crate::host::Host;
+use crate::plan::Setup;
+use crate::policy::Namespace;
+
+/// A running warden. Dropping it ends the warden and with it every process of every case.
+#[derive(Debug)]
+pub struct Warden {
+    channel: Channel,
+    process: Pid,
+    listening: bool,
+    setups: HashMap<*const Setup, (u32, Arc<Setup>)>,
+}
+
+/// Something the warden said while cases run.
+#[derive(Debug)]
+pub enum Notice {
+    /// A case has ended.
+    Ended(End),
+    /// The warden itself has ended; what was in flight is lost.
+    Died(Option<String>),
+}
+
+impl Warden {
+    /// Starts a warden. It dies with the calling *thread* (prctl(2), PR_SET_PDEATHSIG), which
+    /// therefore must live as long as the warden is used. With [`Namespace::Host`] it stays in
+    /// the caller's pid namespace.
+    pub fn start(host: &Host, pid: Namespace) -> Result<Warden, SandboxError> {
+        let clone_error = |errno| SandboxError::without_steps(STAGE_CLONE, errno);
+        let (ours, theirs) = Channel::pair().map_err(clone_error)?;
+        let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(clone_error)?;
+        // SAFETY: fork(3) of glibc and musl leaves the allocator usable in the child; the child
+        // takes no other lock and ends in `begin`.
+        match unsafe { fork() }.map_err(clone_error)? {
+            ForkResult::Child => begin(host, pid, theirs, &write),
+            ForkResult::Parent { child } => {
+                drop((theirs, write));
+                let mut begun = [0; 12];
+                let length = nix::unistd::read(&read, &mut begun).map_err(clone_error)?;
+                let _ = waitpid(child, None);
+                let process = read_begun(begun.get(..length).unwrap_or_default())?;
+                let mut warden =
+                    Warden { channel: ours, process, listening: false, setups: HashMap::new() };
+                warden.await_ready()?;
+                Ok(warden)
+            }
+        }
+    }
+
+    fn await_ready(&mut self) -> Result<(), SandboxError> {
+        match self.response(true) {
+            Ok(Response::Ready { listening }) => {
+                self.listening = listening;
+                Ok(())
+            }
+            Ok(Response::Built(Some(fault))) => Err(SandboxError::new(fault, &[], "", "")),
+            Ok(_) => Err(SandboxError::without_steps(STAGE_CLONE, Errno::EBADMSG)),
+            Err(errno) => Err(SandboxError::without_steps(STAGE_CLONE, errno)),
+        }
+    }
+
+    /// Whether the guard can tell what a wait status hides; false inside another sandbox that
+    /// has a seccomp listener already.
+    pub fn is_listening(&self) -> bool {
+        self.listening
+    }
+
+    /// Builds the template by these steps. Once, before the first case.
+    pub fn build(&self, steps: &[Step]) -> Result<(), SandboxError> {
+        let ops = steps.iter().map(|step| step.op.clone()).collect();
+        let answer = self.channel.send(&Request::Template(ops), &[]).and_then(|()| self.response(true));
+        match answer {
+            Ok(Response::Built(None)) => Ok(()),
+            Ok(Response::Built(Some(fault))) => Err(SandboxError::new(fault, steps, "", "")),
+            Ok(_) => Err(SandboxError::without_steps(STAGE_CLONE, Errno::EBADMSG)),
+            Err(errno) => Err(SandboxError::without_steps(STAGE_CLONE, errno)),
+        }
+    }
+
+    /// Starts one case. `stdio` become its descriptors: stdout and stderr with `/dev/null` as
+    /// stdin, or all three. The set-up itself is sent the first time it is used.
+    pub fn spawn(&mut self, setup: &Arc<Setup>, mut start: Start, stdio: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+        let next = self.setups.len() as u32;
+        let key = Arc::as_ptr(setup);
+        if !self.setups.contains_key(&key) {
+            self.channel.send(&Request::Setup(next, Setup::clone(setup)), &[])?;
+            self.setups.insert(key, (next, Arc::clone(setup)));
+        }
+        start.setup = self.setups.get(&key).map_or(next, |(number, _)| *number);
+        self.channel.send(&Request::Start(start), stdio)
+    }
+
+    /// Kills every process of a case; its end is heard of as any other.
+    pub fn kill(&self, case: u64) {
+        // A dead warden is heard of by `notice`.
+        let _ = self.channel.send(&Request::Kill(case), &[]);
+    }
+
+    /// Stops every process of every case, or lets them go on.
+    pub fn suspend(&self, stop: bool) {
+        let request = if stop { Request::Stop } else { Request::Continue };
+        let _ = self.channel.send(&request, &[]);
+    }
+
+    /// The next notice; `None` where there is none yet and `wait` is false.
+    pub fn notice(&self, wait: bool) -> Option<Notice> {
+        match self.response(wait) {
+            Ok(Response::Ended(end)) => Some(Notice::Ended(end)),
+            Ok(Response::Panicked(message)) => Some(Notice::Died(Some(message))),
+            Err(Errno::EAGAIN) => None,
+            Ok(Response::Ready { .. } | Response::Built(_)) | Err(_) => Some(Notice::Died(None)),
+        }
+    }
+
+    fn response(&self, wait: bool) -> Result<Response, Errno> {
+        self.channel.receive(wait).map(|(response, _)| response)
+    }
+}
+
+impl AsFd for Warden {
+    /// Readable when there is a notice.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+}
+
+impl Drop for Warden {
+    fn drop(&mut self) {
+        let _ = nix::sys::signal::kill(self.process, nix::sys::signal::Signal::SIGKILL);
+        let _ = waitpid(self.process, None);
+    }
+}
+
+/// What the forked helper wrote: the warden's id, or a fault.
+fn read_begun(bytes: &[u8]) -> Result<Pid, SandboxError> {
+    let number = |at: usize| {
+        let four = bytes.get(at..at + 4)?;
+        Some(i32::from_le_bytes(four.try_into().ok()?))
+    };
+    match (number(0), number(4), number(8)) {
+        (Some(process), Some(0), Some(0)) => Ok(Pid::from_raw(process)),
+        (Some(_), Some(stage), Some(errno)) => Err(SandboxError::new(
+            Fault { stage: stage as u32, errno },
+            &[],
+            "",
+            "",
+        )),
+        _ => Err(SandboxError::without_steps(STAGE_CLONE, Errno::EPIPE)),
+    }
+}
+
+/// The helper between isotest and the warden: it clones the warden as isotest's own child
+/// (CLONE_PARENT) and writes its id maps, which only a process outside the new user namespace
+/// may do for more than one id. Then it ends.
+fn begin(host: &Host, pid: Namespace, channel: Channel, report: &OwnedFd) -> ! {
+    let (process, stage, errno) = match clone_warden(host, pid, channel) {
+        Ok(process) => (process, 0, 0),
+        Err((stage, errno)) => (0, stage, errno as i32),
+    };
+    let mut begun = [0; 12];
+    for (slot, number) in begun.chunks_exact_mut(4).zip([process, stage as i32, errno]) {
+        slot.copy_from_slice(&number.to_le_bytes());
+    }
+    let _ = nix::unistd::write(report, &begun);
+    sys::exit_group(0)
+}
+
+fn clone_warden(host: &Host, pid: Namespace, channel: Channel) -> Result<i32, (u32, Errno)> {
+    let (wait, go) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| (STAGE_CLONE, e))?;
+    let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_PARENT;
+    let pid_namespace = match pid {
+        Namespace::New => libc::CLONE_NEWPID,
+        Namespace::Host => 0,
+    };
+    // SAFETY: this process was just forked and has one thread.
+    match unsafe { sys::clone((namespaces | pid_namespace) as u64, 0) } {
+        Err(errno) => Err((STAGE_CLONE, errno)),
+        Ok(None) => {
+            drop(go);
+            warden::run(channel, wait)
+        }
+        Ok(Some(cloned)) => {
+            let maps = [("setgroups", "deny"), ("uid_map", &host.uid_map), ("gid_map", &host.gid_map)];
+            for (file, map) in maps {
+                if let Err(error) = fs::write(format!("/proc/{}/{file}", cloned.pid), map) {
+                    let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+                    let _ = nix::sys::signal::kill(Pid::from_raw(cloned.pid), nix::sys::signal::Signal::SIGKILL);
+                    return Err((STAGE_MAPS, errno));
+                }
+            }
+            drop(go);
+            Ok(cloned.pid)
+        }
+    }
+}

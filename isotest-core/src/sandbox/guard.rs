@@ -1,0 +1,290 @@
+//! The guard: one seccomp(2) filter, installed once in the warden and inherited by every case.
+//!
+//! It shuts the doors that namespaces leave open (`AF_VSOCK`, terminal injection) and tells the
+//! warden, by a user notification (seccomp_unotify(2)), of two things that a wait status hides:
+//! a signal that PID 1 sends itself and the kernel would discard, and the moment before a
+//! process exits, when what it leaves behind can still be seen. Since cases inherit the filter
+//! it costs them no system call. `docs/decisions/true-signal.md` weighs the alternatives.
+
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+
+/// Signals that PID 1 cannot send itself and whose default action would end it.
+const WATCHED_SIGNALS: [i32; 6] = [
+    libc::SIGABRT,
+    libc::SIGTERM,
+    libc::SIGKILL,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGHUP,
+];
+
+#[cfg(target_arch = "x86_64")]
+const NATIVE_ARCHITECTURE: u32 = 0xC000_003E;
+#[cfg(target_arch = "aarch64")]
+const NATIVE_ARCHITECTURE: u32 = 0xC000_00B7;
+
+/// Offsets into `struct seccomp_data` of linux/seccomp.h; the low half of an argument, on a
+/// little-endian machine.
+const OFFSET_NUMBER: u32 = 0;
+const OFFSET_ARCHITECTURE: u32 = 4;
+const fn offset_of_argument(index: u32) -> u32 {
+    16 + 8 * index
+}
+
+/// What the filter does with a system call that matches a rule.
+#[derive(Clone, Copy)]
+enum Action {
+    Refuse(Errno),
+    Notify,
+}
+
+impl Action {
+    fn code(self) -> u32 {
+        match self {
+            Action::Refuse(errno) => libc::SECCOMP_RET_ERRNO | errno as u32,
+            Action::Notify => libc::SECCOMP_RET_USER_NOTIF,
+        }
+    }
+}
+
+/// One rule: a system call, the arguments that it must have, what is done then.
+struct Rule {
+    number: i64,
+    arguments: Vec<(u32, u32)>,
+    action: Action,
+}
+
+fn rule(number: i64, arguments: &[(u32, u32)], action: Action) -> Rule {
+    Rule { number, arguments: arguments.to_vec(), action }
+}
+
+/// The rules of the basic guard. The notifications are left out where nobody listens.
+fn rules(listening: bool) -> Vec<Rule> {
+    const TIOCLINUX: u32 = 0x541C;
+    let mut rules = vec![
+        rule(
+            libc::SYS_socket,
+            &[(0, libc::AF_VSOCK as u32)],
+            Action::Refuse(Errno::EAFNOSUPPORT),
+        ),
+        rule(libc::SYS_ioctl, &[(1, libc::TIOCSTI as u32)], Action::Refuse(Errno::EPERM)),
+        rule(libc::SYS_ioctl, &[(1, TIOCLINUX)], Action::Refuse(Errno::EPERM)),
+    ];
+    if listening {
+        for signal in WATCHED_SIGNALS {
+            let signal = signal as u32;
+            rules.push(rule(libc::SYS_tgkill, &[(0, 1), (2, signal)], Action::Notify));
+            rules.push(rule(libc::SYS_kill, &[(0, 1), (1, signal)], Action::Notify));
+        }
+        // musl's raise() knows the thread only.
+        rules.push(rule(libc::SYS_tkill, &[(1, libc::SIGABRT as u32)], Action::Notify));
+        rules.push(rule(libc::SYS_exit_group, &[], Action::Notify));
+    }
+    rules
+}
+
+/// The filter as a program of classic BPF (linux/filter.h).
+fn program(listening: bool) -> Vec<libc::sock_filter> {
+    let load = |offset| instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, offset);
+    let give = |value| instruction(libc::BPF_RET | libc::BPF_K, 0, 0, value);
+    let equal = |value, yes, no| {
+        instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, yes, no, value)
+    };
+    let mut program = vec![
+        load(OFFSET_ARCHITECTURE),
+        equal(NATIVE_ARCHITECTURE, 1, 0),
+        // Another architecture's numbers mean other calls: a 32-bit program has no way in.
+        give(libc::SECCOMP_RET_ERRNO | Errno::ENOSYS as u32),
+    ];
+    for rule in rules(listening) {
+        // Each argument takes two instructions, then one returns.
+        let skip = |done: usize| (2 * (rule.arguments.len() - done) + 1) as u8;
+        program.push(load(OFFSET_NUMBER));
+        program.push(equal(rule.number as u32, 0, skip(0)));
+        for (done, (index, value)) in rule.arguments.iter().enumerate() {
+            program.push(load(offset_of_argument(*index)));
+            program.push(equal(*value, 0, skip(done + 1)));
+        }
+        program.push(give(rule.action.code()));
+    }
+    program.push(give(libc::SECCOMP_RET_ALLOW));
+    program
+}
+
+fn instruction(code: u32, yes: u8, no: u8, value: u32) -> libc::sock_filter {
+    libc::sock_filter { code: code as u16, jt: yes, jf: no, k: value }
+}
+
+/// Sets `no_new_privs` and installs the filter in this process and all it will clone. `None`
+/// where the kernel refuses a listener: EBUSY where an outer sandbox has one already.
+pub fn install() -> Result<Option<Listener>, Errno> {
+    // SAFETY: PR_SET_NO_NEW_PRIVS takes numbers.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
+    match load(true) {
+        Ok(fd) => {
+            // SAFETY: with NEW_LISTENER the call returns a descriptor that is ours.
+            Ok(Some(Listener(unsafe { OwnedFd::from_raw_fd(fd as i32) })))
+        }
+        Err(Errno::EBUSY | Errno::EINVAL) => load(false).map(|_| None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// seccomp(2) SECCOMP_SET_MODE_FILTER.
+fn load(listening: bool) -> Result<i64, Errno> {
+    let instructions = program(listening);
+    let filter = libc::sock_fprog {
+        len: instructions.len() as u16,
+        filter: instructions.as_ptr().cast_mut(),
+    };
+    let flags = if listening { libc::SECCOMP_FILTER_FLAG_NEW_LISTENER } else { 0 };
+    // SAFETY: `filter` describes `instructions`, which live until the call returns.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            flags,
+            &raw const filter,
+        )
+    })
+}
+
+/// The warden's end of the notifications.
+pub struct Listener(OwnedFd);
+
+/// What a process of a case is about to do; it waits for [`Listener::go_on`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notification {
+    /// Which notification this is.
+    pub id: u64,
+    /// The thread, in the warden's pid namespace.
+    pub thread: i32,
+    /// What it is about to do.
+    pub act: Act,
+}
+
+/// What the guard tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// exit_group(2).
+    Exit,
+    /// A signal to PID 1 of its pid namespace, or to one of its threads.
+    Signal {
+        /// The signal.
+        signal: i32,
+        /// The thread it is for, in the sender's pid namespace; `None`: the process.
+        thread: Option<i32>,
+    },
+}
+
+// linux/seccomp.h: SECCOMP_IOWR(0, struct seccomp_notif), SECCOMP_IOWR(1, struct
+// seccomp_notif_resp), SECCOMP_IOW(2, __u64).
+const NOTIF_RECV: u64 = 0xC050_2100;
+const NOTIF_SEND: u64 = 0xC018_2101;
+const NOTIF_ID_VALID: u64 = 0x4008_2102;
+
+impl Listener {
+    /// The descriptor to poll.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        use std::os::fd::AsFd;
+        self.0.as_fd()
+    }
+
+    /// Takes one notification; `None` where its process has died meanwhile.
+    pub fn receive(&self) -> Option<Notification> {
+        // SAFETY: an all-zero seccomp_notif is valid, and the kernel asks for one.
+        let mut notice: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+        // SAFETY: NOTIF_RECV writes one seccomp_notif.
+        let result =
+            unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_RECV as _, &raw mut notice) };
+        if result != 0 {
+            return None;
+        }
+        let argument = |index: usize| notice.data.args.get(index).map_or(0, |value| *value as i32);
+        let signal = |signal, thread| Act::Signal { signal, thread };
+        let act = match i64::from(notice.data.nr) {
+            libc::SYS_tgkill => signal(argument(2), Some(argument(1))),
+            libc::SYS_tkill => signal(argument(1), Some(argument(0))),
+            libc::SYS_kill => signal(argument(1), None),
+            _ => Act::Exit,
+        };
+        Some(Notification { id: notice.id, thread: notice.pid as i32, act })
+    }
+
+    /// Whether the process still waits: what was read of it in /proc meanwhile was its own.
+    pub fn is_valid(&self, id: u64) -> bool {
+        // SAFETY: NOTIF_ID_VALID reads one u64.
+        unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_ID_VALID as _, &raw const id) == 0 }
+    }
+
+    /// Lets the process go on with its system call. It may have died meanwhile; then this fails,
+    /// and nobody waits.
+    pub fn go_on(&self, id: u64) {
+        let answer = libc::seccomp_notif_resp {
+            id,
+            val: 0,
+            error: 0,
+            flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
+        };
+        // SAFETY: NOTIF_SEND reads one seccomp_notif_resp.
+        unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_SEND as _, &raw const answer) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs the program as the kernel would, on one system call.
+    fn evaluate(architecture: u32, number: i64, arguments: [u32; 3]) -> u32 {
+        let program = program(true);
+        let (mut at, mut accumulator) = (0, 0);
+        loop {
+            let step = program[at];
+            at += 1;
+            match u32::from(step.code) & 0x07 {
+                libc::BPF_LD => {
+                    accumulator = match step.k {
+                        OFFSET_NUMBER => number as u32,
+                        OFFSET_ARCHITECTURE => architecture,
+                        offset => arguments[((offset - 16) / 8) as usize],
+                    }
+                }
+                libc::BPF_JMP => {
+                    at += usize::from(if accumulator == step.k { step.jt } else { step.jf })
+                }
+                libc::BPF_RET => return step.k,
+                code => panic!("instruction class {code}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_abort_of_pid_1_is_told_and_one_of_a_child_is_not() {
+        let abort = libc::SIGABRT as u32;
+        let told = |process| evaluate(NATIVE_ARCHITECTURE, libc::SYS_tgkill, [process, 9, abort]);
+        assert_eq!(told(1), libc::SECCOMP_RET_USER_NOTIF);
+        assert_eq!(told(2), libc::SECCOMP_RET_ALLOW);
+    }
+
+    #[test]
+    fn the_doors_that_namespaces_leave_open_are_shut() {
+        let socket = |family| evaluate(NATIVE_ARCHITECTURE, libc::SYS_socket, [family, 0, 0]);
+        let refused = libc::SECCOMP_RET_ERRNO | Errno::EAFNOSUPPORT as u32;
+        assert_eq!(socket(libc::AF_VSOCK as u32), refused);
+        assert_eq!(socket(libc::AF_INET as u32), libc::SECCOMP_RET_ALLOW);
+        let ioctl = |request| evaluate(NATIVE_ARCHITECTURE, libc::SYS_ioctl, [0, request, 0]);
+        assert_eq!(ioctl(libc::TIOCSTI as u32), libc::SECCOMP_RET_ERRNO | Errno::EPERM as u32);
+        assert_eq!(ioctl(libc::FIONREAD as u32), libc::SECCOMP_RET_ALLOW);
+    }
+
+    #[test]
+    fn calls_of_another_architecture_do_not_exist() {
+        let answer = evaluate(0x4000_0003, libc::SYS_read, [0, 0, 0]);
+        assert_eq!(answer, libc::SECCOMP_RET_ERRNO | Errno::ENOSYS as u32);
+    }
+}

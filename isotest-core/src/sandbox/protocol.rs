@@ -1,0 +1,207 @@
+//! What isotest and the warden say to each other, and the socket they say it over.
+//!
+//! Messages are serde values over a `SOCK_SEQPACKET` pair; descriptors travel beside them
+//! (SCM_RIGHTS, unix(7)). Both ends are isotest's own; no test ever holds one.
+
+use std::ffi::CString;
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
+    sendmsg, socketpair,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::error::Fault;
+use super::steps::Op;
+use crate::finding::Leftover;
+use crate::outcome::Usage;
+use crate::plan::Setup;
+
+/// From isotest to the warden.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Build the template by these operations.
+    Template(Vec<Op>),
+    /// Keep this set-up under a number.
+    Setup(u32, Setup),
+    /// Start a case. The descriptors beside it become 0, 1 and 2; with two, 0 is `/dev/null`.
+    Start(Start),
+    /// Kill every process of this case.
+    Kill(u64),
+    /// Stop (SIGSTOP) every process of every case.
+    Stop,
+    /// Let every process of every case go on (SIGCONT).
+    Continue,
+}
+
+/// One case to start.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Start {
+    /// Its number in this run.
+    pub case: u64,
+    /// The number of its set-up.
+    pub setup: u32,
+    /// What follows the set-up's own arguments.
+    pub arguments: Vec<CString>,
+    /// What is added to the set-up's environment.
+    pub environment: Vec<CString>,
+    /// Whether descriptor 0 becomes the controlling terminal.
+    pub terminal: bool,
+}
+
+/// From the warden to isotest.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Response {
+    /// The warden is up; whether the guard can tell it what a wait status hides.
+    Ready {
+        /// Whether there is a listener.
+        listening: bool,
+    },
+    /// The template stands, or what refused it.
+    Built(Option<Fault>),
+    /// A case has ended. A descriptor beside it is the scratch, for write-back.
+    Ended(End),
+    /// The warden itself has a bug; it ends.
+    Panicked(String),
+}
+
+/// How a case ended, as the kernel and the guard tell it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// Its number in this run.
+    pub case: u64,
+    /// The wait status (wait(2)).
+    pub status: i32,
+    /// Figures of wait4(2).
+    pub usage: Usage,
+    /// Set where the test was never started.
+    pub fault: Option<Fault>,
+    /// Whether PID 1 called abort(3): the death by it is what the status should say.
+    pub aborted: bool,
+    /// Signals that PID 1 sent itself and the kernel discarded.
+    pub discarded: Vec<i32>,
+    /// Processes that were there when PID 1 exited.
+    pub leftovers: Vec<Leftover>,
+}
+
+/// The largest message that goes through the socket itself; a longer one goes in a memfd.
+const INLINE: usize = 32 << 10;
+/// The most descriptors beside one message.
+const DESCRIPTORS: usize = 4;
+
+/// One end of the socket.
+#[derive(Debug)]
+pub struct Channel(OwnedFd);
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Channel {
+    /// A pair of ends, close-on-exec.
+    pub fn pair() -> Result<(Channel, Channel), Errno> {
+        let (one, other) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )?;
+        Ok((Channel(one), Channel(other)))
+    }
+
+    /// Sends a message with descriptors beside it. EPIPE where the other end is gone.
+    pub fn send<T: Serialize>(
+        &self,
+        message: &T,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), Errno> {
+        let bytes = postcard::to_allocvec(message).expect("plain data always serialises");
+        let mut raw: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+        if bytes.len() <= INLINE {
+            return self.send_bytes(&bytes, &raw);
+        }
+        let file = memfd_create(c"isotest-message", MFdFlags::MFD_CLOEXEC)?;
+        let mut written = 0;
+        while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+            written += nix::unistd::write(&file, rest)?;
+        }
+        raw.push(file.as_raw_fd());
+        // An empty message says: the last descriptor is the message.
+        self.send_bytes(&[], &raw)
+    }
+
+    fn send_bytes(&self, bytes: &[u8], descriptors: &[RawFd]) -> Result<(), Errno> {
+        // A zero-length packet cannot be told from the end of the socket: lead with one byte.
+        let parts = [IoSlice::new(&[0]), IoSlice::new(bytes)];
+        let rights = [ControlMessage::ScmRights(descriptors)];
+        let control = if descriptors.is_empty() { &[] } else { &rights[..] };
+        loop {
+            match sendmsg::<()>(
+                self.0.as_raw_fd(),
+                &parts,
+                control,
+                MsgFlags::MSG_NOSIGNAL,
+                None,
+            ) {
+                Err(Errno::EINTR) => {}
+                other => return other.map(drop),
+            }
+        }
+    }
+
+    /// Receives a message and the descriptors beside it. EAGAIN where none is there and
+    /// `wait` is false; EPIPE where the other end is gone.
+    #[allow(unsafe_code)]
+    pub fn receive<T: DeserializeOwned>(&self, wait: bool) -> Result<(T, Vec<OwnedFd>), Errno> {
+        let mut buffer = vec![0; INLINE + 1];
+        let mut parts = [IoSliceMut::new(&mut buffer)];
+        let mut space = nix::cmsg_space!([RawFd; DESCRIPTORS]);
+        let wait = if wait { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC | wait;
+        let received = loop {
+            match recvmsg::<()>(self.0.as_raw_fd(), &mut parts, Some(&mut space), flags) {
+                Err(Errno::EINTR) => {}
+                other => break other?,
+            }
+        };
+        let mut descriptors = Vec::new();
+        for message in received.cmsgs()? {
+            if let ControlMessageOwned::ScmRights(raw) = message {
+                // SAFETY: the kernel has just put these descriptors into this process.
+                descriptors
+                    .extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+            }
+        }
+        let length = received.bytes;
+        if length == 0 {
+            return Err(Errno::EPIPE);
+        }
+        let bytes = if length == 1 {
+            read_whole(&descriptors.pop().ok_or(Errno::EBADMSG)?)?
+        } else {
+            buffer.get(1..length).ok_or(Errno::EBADMSG)?.to_vec()
+        };
+        let message = postcard::from_bytes(&bytes).map_err(|_| Errno::EBADMSG)?;
+        Ok((message, descriptors))
+    }
+}
+
+/// Reads a memfd from its start.
+fn read_whole(file: &OwnedFd) -> Result<Vec<u8>, Errno> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 1 << 16];
+    loop {
+        let offset = i64::try_from(bytes.len()).map_err(|_| Errno::EFBIG)?;
+        match nix::sys::uio::pread(file, &mut buffer, offset)? {
+            0 => return Ok(bytes),
+            length => bytes.extend_from_slice(buffer.get(..length).unwrap_or_default()),
+        }
+    }
+}

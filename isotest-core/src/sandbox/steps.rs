@@ -1,0 +1,153 @@
+//! Set-up as data: an [`Op`] is one set-up operation with its C strings ready, a [`Step`] an
+//! operation with the reason it is there.
+//!
+//! Lists of steps are made by [`plan`](crate::plan) before any process exists and are walked,
+//! without a decision, by [`child`](super::child). A failure is an index into the list, so the
+//! words of an error come from here too.
+
+#![allow(missing_docs, reason = "the fields of an operation are the arguments of its system call")]
+
+use std::borrow::Cow;
+use std::ffi::CString;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One set-up operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Op {
+    /// Waits until the warden has written the id maps, which only it may.
+    AwaitIdMaps,
+    /// Writes to a file that exists: an id map, a sysctl.
+    Write { path: CString, data: Vec<u8> },
+    /// Creates a file with content.
+    CreateFile { path: CString, data: Vec<u8>, mode: u32 },
+    /// Creates a directory.
+    MakeDirectory { path: CString, mode: u32 },
+    /// Creates a symbolic link.
+    MakeSymlink { target: CString, path: CString },
+    /// Hides the file of that name in the overlay layers below.
+    Whiteout { path: CString },
+    /// Mounts a new filesystem.
+    Mount { fstype: CString, target: CString, flags: u64, options: Option<CString> },
+    /// Makes `source` visible at `target`.
+    Bind { source: CString, target: CString, recursive: bool },
+    /// Makes `source/N` visible at `target`, N being the number of the case's slot.
+    BindSlot { source: CString, target: CString },
+    /// Attaches the scratch filesystem that the warden holds on to.
+    AttachScratch { target: CString },
+    /// Sets MOUNT_ATTR_* flags and propagation.
+    Attributes { path: CString, recursive: bool, set: u64, propagation: u64 },
+    /// Makes `new_root` the root and puts the old one at `put_old`.
+    PivotRoot { new_root: CString, put_old: CString },
+    /// Detaches a mount and all below it.
+    Detach { path: CString },
+    /// Changes the working directory.
+    ChangeDirectory { path: CString },
+    /// Starts a session.
+    NewSession,
+    /// Starts a session keyring.
+    NewKeyring,
+    /// Sets the host name.
+    HostName { name: Vec<u8> },
+    /// Brings the loopback interface up.
+    LoopbackUp,
+    /// Sets a resource limit, RLIMIT_*.
+    Limit { resource: u32, soft: u64, hard: u64 },
+    /// Gives up every capability.
+    DropCapabilities,
+}
+
+/// One set-up operation and why it is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// What is done.
+    pub op: Op,
+    /// Why. It stays with the caller; the warden has no use for it.
+    #[serde(skip)]
+    pub reason: Cow<'static, str>,
+}
+
+impl fmt::Display for Op {
+    /// As an act that follows "cannot": "mount proc on `/proc`".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |path: &CString| path.to_string_lossy().into_owned();
+        match self {
+            Op::AwaitIdMaps => write!(f, "wait for the id maps"),
+            Op::Write { path, data } => {
+                let data = String::from_utf8_lossy(data);
+                write!(f, "write `{}` to `{}`", data.trim_end().replace('\n', "; "), text(path))
+            }
+            Op::CreateFile { path, .. } => write!(f, "create file `{}`", text(path)),
+            Op::MakeDirectory { path, mode } => {
+                write!(f, "create directory `{}` (mode {mode:04o})", text(path))
+            }
+            Op::MakeSymlink { target, path } => {
+                write!(f, "link `{}` to `{}`", text(path), text(target))
+            }
+            Op::Whiteout { path } => write!(f, "hide `{}`", text(path)),
+            Op::Mount { fstype, target, options, .. } => {
+                write!(f, "mount {} on `{}`", text(fstype), text(target))?;
+                options.as_ref().map_or(Ok(()), |options| write!(f, " ({})", text(options)))
+            }
+            Op::Bind { source, target, .. } => {
+                write!(f, "bind `{}` to `{}`", text(source), text(target))
+            }
+            Op::BindSlot { source, target } => {
+                write!(f, "bind `{}/N` to `{}`", text(source), text(target))
+            }
+            Op::AttachScratch { target } => write!(f, "attach the scratch at `{}`", text(target)),
+            Op::Attributes { path, set, propagation, .. } => {
+                write!(f, "make `{}` {}", text(path), attribute_names(*set, *propagation))
+            }
+            Op::PivotRoot { new_root, put_old } => {
+                write!(f, "pivot the root to `{}`, the old one to `{}`", text(new_root), text(put_old))
+            }
+            Op::Detach { path } => write!(f, "detach `{}`", text(path)),
+            Op::ChangeDirectory { path } => write!(f, "change directory to `{}`", text(path)),
+            Op::NewSession => write!(f, "start a session"),
+            Op::NewKeyring => write!(f, "start a session keyring"),
+            Op::HostName { name } => {
+                write!(f, "set the host name to `{}`", String::from_utf8_lossy(name))
+            }
+            Op::LoopbackUp => write!(f, "bring the loopback interface up"),
+            Op::Limit { resource, soft, .. } => {
+                write!(f, "limit {} to {soft}", limit_name(*resource))
+            }
+            Op::DropCapabilities => write!(f, "drop all capabilities"),
+        }
+    }
+}
+
+/// The words for mount attributes and propagation: "read-only, nosuid, private".
+fn attribute_names(set: u64, propagation: u64) -> String {
+    let flags = [
+        (libc::MOUNT_ATTR_RDONLY, "read-only"),
+        (libc::MOUNT_ATTR_NOSUID, "nosuid"),
+        (libc::MOUNT_ATTR_NODEV, "nodev"),
+        (libc::MOUNT_ATTR_NOEXEC, "noexec"),
+    ];
+    let propagations = [
+        (libc::MS_PRIVATE, "private"),
+        (libc::MS_SLAVE, "slave"),
+        (libc::MS_UNBINDABLE, "unbindable"),
+    ];
+    let set = flags.iter().filter(|(bit, _)| set & bit != 0).map(|(_, name)| *name);
+    let propagation =
+        propagations.iter().filter(|(value, _)| *value == propagation).map(|(_, name)| *name);
+    set.chain(propagation).collect::<Vec<_>>().join(", ")
+}
+
+/// The name of a resource of setrlimit(2).
+fn limit_name(resource: u32) -> String {
+    let names = [
+        (libc::RLIMIT_NPROC, "processes"),
+        (libc::RLIMIT_NOFILE, "open files"),
+        (libc::RLIMIT_FSIZE, "file size"),
+        (libc::RLIMIT_CPU, "processor time"),
+        (libc::RLIMIT_AS, "address space"),
+        (libc::RLIMIT_CORE, "core dumps"),
+    ];
+    let known = names.iter().find(|(value, _)| *value == resource);
+    known.map_or_else(|| format!("resource {resource}"), |(_, name)| (*name).to_owned())
+}

@@ -1,0 +1,438 @@
+//! The warden: the small single-threaded process that owns the template and starts cases in it.
+//!
+//! It runs in user and mount namespaces of its own, as PID 1 of a pid namespace of its own, so
+//! that its death, however it comes about, takes every process of every case with it. It builds
+//! the template once, then serves requests until the socket to isotest closes. It decides
+//! nothing about cases: verdicts are made in [`collect`](crate::collect).
+
+#![allow(unsafe_code)]
+
+use std::collections::HashMap;
+use std::ffi::{CString, c_char};
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::ptr;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use super::child::{self, Launch, Slot};
+use super::error::{Fault, STAGE_CLONE, STAGE_EXEC, STAGE_GUARD};
+use super::guard::{self, Act, Listener, Notification};
+use super::protocol::{Channel, End, Request, Response, Start};
+use super::steps::Op;
+use super::sys;
+use crate::finding::Leftover;
+use crate::outcome::Usage;
+use crate::plan::Setup;
+
+/// How many cases may be in flight at once.
+pub const SLOTS: usize = 1024;
+
+/// A set-up with its pointer arrays made.
+struct Prepared {
+    setup: Setup,
+    ops: Vec<Op>,
+}
+
+/// A case in flight.
+struct Running {
+    case: u64,
+    pidfd: OwnedFd,
+    slot: usize,
+    reaper: bool,
+    aborted: bool,
+    discarded: Vec<i32>,
+    leftovers: Vec<Leftover>,
+}
+
+/// The state of the warden.
+struct State {
+    channel: Channel,
+    listener: Option<Listener>,
+    null: OwnedFd,
+    slots: &'static [Slot],
+    free: Vec<usize>,
+    setups: HashMap<u32, Prepared>,
+    running: HashMap<i32, Running>,
+}
+
+/// What the warden does from its first instruction to its end. `mapped` reaches its end when the
+/// id maps of its user namespace are written.
+pub fn run(channel: Channel, mapped: OwnedFd) -> ! {
+    // Set before anything can go wrong; it is void where isotest has died already, hence the
+    // socket.
+    let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+    let _ = nix::unistd::read(&mapped, &mut [0]);
+    drop(mapped);
+    report_panics(&channel);
+    match enter(&channel) {
+        Ok((listener, null, signals)) => {
+            let _ = channel.send(&Response::Ready { listening: listener.is_some() }, &[]);
+            let warden = State {
+                channel,
+                listener,
+                null,
+                slots: shared_slots(),
+                free: (0..SLOTS).rev().collect(),
+                setups: HashMap::new(),
+                running: HashMap::new(),
+            };
+            warden.serve(&signals)
+        }
+        Err(errno) => {
+            let fault = Fault { stage: STAGE_GUARD, errno: errno as i32 };
+            let _ = channel.send(&Response::Built(Some(fault)), &[]);
+            sys::exit(1)
+        }
+    }
+}
+
+/// Leaves the caller's session, terminal, descriptors and signal dispositions, and puts the
+/// guard up.
+fn enter(channel: &Channel) -> Result<(Option<Listener>, OwnedFd, SignalFd), Errno> {
+    let _ = nix::unistd::setsid();
+    let _ = nix::sys::prctl::set_name(c"isotest-warden");
+    sys::set_umask(0);
+    sys::reset_signals();
+    let null = nix::fcntl::open(
+        c"/dev/null",
+        nix::fcntl::OFlag::O_RDWR | nix::fcntl::OFlag::O_CLOEXEC,
+        nix::sys::stat::Mode::empty(),
+    )?;
+    for number in 0..3 {
+        sys::place_descriptor(null.as_fd(), number)?;
+    }
+    sys::close_all_but(&[channel.as_fd(), null.as_fd()])?;
+    let mut children = SigSet::empty();
+    children.add(Signal::SIGCHLD);
+    children.thread_set_mask()?;
+    let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+    let signals = SignalFd::with_flags(&children, flags)?;
+    Ok((guard::install()?, null, signals))
+}
+
+/// A panic here must reach isotest, and must not end in abort(3): the guard would tell the
+/// warden of its own signal, and it would wait for itself.
+fn report_panics(channel: &Channel) {
+    use std::os::fd::AsRawFd;
+    let socket = channel.as_fd().as_raw_fd();
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = postcard::to_allocvec(&Response::Panicked(panic.to_string()));
+        let mut bytes = vec![0];
+        bytes.extend(message.unwrap_or_default());
+        // SAFETY: the pointer and the length are those of `bytes`.
+        unsafe { libc::send(socket, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
+        sys::exit(70)
+    }));
+}
+
+/// The memory that the warden and children before exec share.
+fn shared_slots() -> &'static [Slot] {
+    let length = SLOTS * size_of::<Slot>();
+    // SAFETY: a new anonymous mapping; zeroed memory is a valid array of slots, and it is never
+    // unmapped.
+    unsafe {
+        let memory = libc::mmap(
+            ptr::null_mut(),
+            length,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        );
+        assert!(memory != libc::MAP_FAILED, "no memory for slots: {}", Errno::last());
+        std::slice::from_raw_parts(memory.cast(), SLOTS)
+    }
+}
+
+impl State {
+    fn serve(mut self, signals: &SignalFd) -> ! {
+        loop {
+            let listener = self.listener.as_ref().map(|listener| listener.descriptor());
+            let mut polled = vec![
+                PollFd::new(self.channel.as_fd(), PollFlags::POLLIN),
+                PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+            ];
+            polled.extend(listener.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+            if poll(&mut polled, PollTimeout::NONE).is_err() {
+                continue;
+            }
+            let ready: Vec<bool> = polled.iter().map(|fd| fd.any().unwrap_or(false)).collect();
+            if ready.get(2) == Some(&true) {
+                self.answer_notification();
+            }
+            if ready.get(1) == Some(&true) {
+                while let Ok(Some(_)) = signals.read_signal() {}
+                self.reap();
+            }
+            if ready.first() == Some(&true) {
+                self.handle_request();
+            }
+        }
+    }
+
+    fn send(&self, response: &Response) {
+        if self.channel.send(response, &[]).is_err() {
+            // isotest is gone. The kernel kills all that is left in this pid namespace.
+            sys::exit(0);
+        }
+    }
+
+    fn handle_request(&mut self) {
+        match self.channel.receive(false) {
+            Ok((Request::Template(ops), _)) => self.build(&ops),
+            Ok((Request::Setup(number, setup), _)) => {
+                let ops = setup.steps.iter().map(|step| step.op.clone()).collect();
+                self.setups.insert(number, Prepared { setup, ops });
+            }
+            Ok((Request::Start(start), descriptors)) => self.start(&start, descriptors),
+            Ok((Request::Kill(case), _)) => {
+                let running = self.running.values().find(|running| running.case == case);
+                if let Some(running) = running {
+                    // ESRCH: it has ended by itself, and the next wait reports it.
+                    let _ = sys::signal_process(running.pidfd.as_fd(), libc::SIGKILL);
+                }
+            }
+            Ok((Request::Stop, _)) => signal_all(Signal::SIGSTOP),
+            Ok((Request::Continue, _)) => signal_all(Signal::SIGCONT),
+            Err(Errno::EAGAIN) => {}
+            Err(_) => sys::exit(0),
+        }
+    }
+
+    fn build(&self, ops: &[Op]) {
+        let refused = ops.iter().enumerate().find_map(|(index, op)| {
+            let errno = child::perform(op).err()?;
+            Some(Fault { stage: index as u32, errno: errno as i32 })
+        });
+        self.send(&Response::Built(refused));
+    }
+
+    fn start(&mut self, start: &Start, descriptors: Vec<OwnedFd>) {
+        if let Err((stage, errno)) = self.try_start(start, descriptors) {
+            let fault = Fault { stage, errno: errno as i32 };
+            self.send(&Response::Ended(End {
+                case: start.case,
+                status: 0,
+                usage: Usage::default(),
+                fault: Some(fault),
+                aborted: false,
+                discarded: Vec::new(),
+                leftovers: Vec::new(),
+            }));
+        }
+    }
+
+    fn try_start(
+        &mut self,
+        start: &Start,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<(), (u32, Errno)> {
+        let refused = |errno| (STAGE_CLONE, errno);
+        let prepared = self.setups.get(&start.setup).ok_or(refused(Errno::EINVAL))?;
+        let setup = &prepared.setup;
+        let number = self.free.pop().ok_or(refused(Errno::EAGAIN))?;
+        let slot = self.slots.get(number).ok_or(refused(Errno::EAGAIN))?;
+        slot.reset();
+        let argv = pointers(setup.arguments.iter().chain(&start.arguments));
+        let envp = pointers(setup.environment.iter().chain(&start.environment));
+        let stdio = match descriptors.as_slice() {
+            [output, error] => [self.null.as_fd(), output.as_fd(), error.as_fd()],
+            [input, output, error] => [input.as_fd(), output.as_fd(), error.as_fd()],
+            _ => return Err(refused(Errno::EINVAL)),
+        };
+        let launch = Launch {
+            ops: &prepared.ops,
+            program: &setup.program,
+            argv: &argv,
+            envp: &envp,
+            directory: &setup.directory,
+            stdio,
+            terminal: start.terminal,
+            reaper: setup.reaper,
+            scratch: None,
+            number: number as u32,
+            slot,
+        };
+        let flags = setup.namespaces | libc::CLONE_PIDFD as u64;
+        // SAFETY: the warden has one thread, and the child does nothing but `Launch::run`.
+        let cloned = match unsafe { sys::clone(flags, libc::SIGCHLD as u64) } {
+            Ok(None) => launch.run(),
+            Ok(Some(cloned)) => cloned,
+            Err(errno) => {
+                self.free.push(number);
+                return Err(refused(errno));
+            }
+        };
+        let Some(pidfd) = cloned.pidfd else { return Err(refused(Errno::ENOSYS)) };
+        if let Some((uids, gids)) = &setup.id_maps {
+            // Where this fails the child's next step does, with the errno of an unmapped id.
+            let _ = fs::write(format!("/proc/{}/uid_map", cloned.pid), uids);
+            let _ = fs::write(format!("/proc/{}/gid_map", cloned.pid), gids);
+            sys::store_and_wake(&slot.mapped, 1);
+        }
+        self.running.insert(
+            cloned.pid,
+            Running {
+                case: start.case,
+                pidfd,
+                slot: number,
+                reaper: setup.reaper,
+                aborted: false,
+                discarded: Vec::new(),
+                leftovers: Vec::new(),
+            },
+        );
+        Ok(())
+    }
+
+    fn reap(&mut self) {
+        while let Some(waited) = sys::wait_any(-1) {
+            if libc::WIFSTOPPED(waited.status) {
+                // A test that called PTRACE_TRACEME has made the warden its tracer. Nobody here
+                // wants to trace it: it goes on with the signal that stopped it.
+                sys::detach_tracee(waited.pid, libc::WSTOPSIG(waited.status));
+                continue;
+            }
+            if let Some(running) = self.running.remove(&waited.pid) {
+                self.report_end(running, &waited);
+            }
+        }
+    }
+
+    fn report_end(&mut self, running: Running, waited: &sys::Waited) {
+        let slot = self.slots.get(running.slot);
+        let stage = slot.map_or(STAGE_EXEC, |slot| slot.stage.load(Ordering::Acquire));
+        let errno = slot.map_or(0, |slot| slot.errno.load(Ordering::Acquire));
+        let test = slot.map_or(0, |slot| slot.status.load(Ordering::Acquire));
+        let fault = (stage != STAGE_EXEC || errno != 0).then_some(Fault { stage, errno });
+        let status = if running.reaper && test != 0 { test - 1 } else { waited.status };
+        self.free.push(running.slot);
+        self.send(&Response::Ended(End {
+            case: running.case,
+            status,
+            usage: usage(&waited.usage),
+            fault,
+            aborted: running.aborted,
+            discarded: running.discarded,
+            leftovers: running.leftovers,
+        }));
+    }
+
+    fn answer_notification(&mut self) {
+        let Some(listener) = &self.listener else { return };
+        let Some(notification) = listener.receive() else { return };
+        match notification.act {
+            Act::Exit => {
+                if let Some(running) = self.running.get_mut(&notification.thread) {
+                    running.leftovers = children_of(notification.thread);
+                }
+            }
+            Act::Signal { signal, thread } => {
+                let deadly = is_deadly(&notification, signal, thread)
+                    && self.listener.as_ref().is_some_and(|l| l.is_valid(notification.id));
+                if deadly && self.note_signal(&notification, signal) {
+                    // It is dying: its abort(3) must not see the signal go by.
+                    return;
+                }
+            }
+        }
+        if let Some(listener) = &self.listener {
+            listener.go_on(notification.id);
+        }
+    }
+
+    /// Notes a signal with which PID 1 of a case meant to end itself. For SIGABRT the warden
+    /// does what the kernel would do to any other process: it ends the case. Returns whether it
+    /// did.
+    fn note_signal(&mut self, notification: &Notification, signal: i32) -> bool {
+        let leader = status_field(notification.thread, "Tgid:");
+        let Some(leader) = leader.and_then(|text| text.parse::<i32>().ok()) else { return false };
+        let Some(running) = self.running.get_mut(&leader) else { return false };
+        if running.reaper {
+            return false;
+        }
+        if signal != libc::SIGABRT {
+            running.discarded.push(signal);
+            return false;
+        }
+        running.aborted = true;
+        running.leftovers = children_of(leader);
+        sys::signal_process(running.pidfd.as_fd(), libc::SIGKILL).is_ok()
+    }
+}
+
+/// Whether the signal, were it not for PID 1, would end the process: it is not caught, not
+/// ignored, not blocked, and a thread sends it to itself or to the process as a whole.
+fn is_deadly(notification: &Notification, signal: i32, thread: Option<i32>) -> bool {
+    let own = status_field(notification.thread, "NSpid:");
+    let own = own.and_then(|ids| ids.split_whitespace().last()?.parse::<i32>().ok());
+    if thread.is_some() && thread != own {
+        return false;
+    }
+    let bit = 1_u64 << (signal - 1);
+    ["SigBlk:", "SigIgn:", "SigCgt:"].iter().all(|field| {
+        let mask = status_field(notification.thread, field);
+        mask.and_then(|hex| u64::from_str_radix(&hex, 16).ok()).is_some_and(|set| set & bit == 0)
+    })
+}
+
+/// One field of `/proc/TID/status`, proc_pid_status(5).
+fn status_field(thread: i32, field: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    Some(line.trim().to_owned())
+}
+
+/// The living children of a process, `/proc/PID/task/TID/children` of proc(5). Orphans of its
+/// pid namespace are among them where it is PID 1 there.
+fn children_of(pid: i32) -> Vec<Leftover> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let lists = tasks.flatten().filter_map(|task| {
+        fs::read_to_string(task.path().join("children")).ok()
+    });
+    let children: Vec<i32> = lists
+        .flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>())
+        .collect();
+    children.into_iter().filter_map(leftover).collect()
+}
+
+/// A process as a leftover; `None` where it has ended already.
+fn leftover(pid: i32) -> Option<Leftover> {
+    if status_field(pid, "State:")?.starts_with(['Z', 'X']) {
+        return None;
+    }
+    let inside = status_field(pid, "NSpid:")?;
+    let name = status_field(pid, "Name:")?;
+    Some(Leftover { pid: inside.split_whitespace().last()?.parse().ok()?, name })
+}
+
+/// kill(2) with -1: every process of the warden's pid namespace but the warden.
+fn signal_all(signal: Signal) {
+    // ESRCH: there is none.
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(-1), signal);
+}
+
+/// A null-terminated array of pointers to C strings.
+fn pointers<'a>(strings: impl Iterator<Item = &'a CString>) -> Vec<*const c_char> {
+    strings.map(|text| text.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// The figures of getrusage(2) that an outcome has.
+fn usage(raw: &libc::rusage) -> Usage {
+    let time = |value: libc::timeval| {
+        Duration::from_secs(value.tv_sec as u64) + Duration::from_micros(value.tv_usec as u64)
+    };
+    Usage {
+        user: time(raw.ru_utime),
+        system: time(raw.ru_stime),
+        max_rss: raw.ru_maxrss as u64 * 1024,
+        voluntary_switches: raw.ru_nvcsw as u64,
+        involuntary_switches: raw.ru_nivcsw as u64,
+    }
+}
