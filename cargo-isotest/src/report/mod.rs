@@ -26,6 +26,9 @@ mod screen;
 
 mod reporter;
 
+#[cfg(test)]
+mod tests;
+
 pub use format::FormatName;
 pub use reporter::{Options, Reporter, Summary};
 pub use suite::{Look, Suite};

@@ -149,10 +149,6 @@ impl Reporter {
         while let Some(turn) = self.blocks.next() {
             match turn {
                 Turn::Open(binary) => self.open(binary)?,
-                Turn::Case(index, News::Output(stream, bytes)) => {
-                    debug_assert!(index.binary < self.suites.len());
-                    self.screen.print(stream, |out| out.write_all(&bytes))?;
-                }
                 Turn::Case(index, news) => self.case(index, news)?,
                 Turn::Close(binary, elapsed) => self.close(binary, elapsed)?,
             }
@@ -177,35 +173,35 @@ impl Reporter {
 
     fn case(&mut self, index: CaseIndex, news: News) -> io::Result<()> {
         let suite = &self.suites[index.binary];
-        if let News::Finished(outcome) = &news {
-            self.block.count(&outcome.verdict);
-        }
-        if !suite.harness {
-            return self.program(index, news);
-        }
         let case = &suite.cases[index.case];
-        let format = &mut self.format;
-        self.screen.print(Stream::Stdout, |out| match news {
-            News::Started => format.started(case, out),
-            News::Slow => format.slow(case, out),
-            News::Output(_, bytes) => out.write_all(&bytes),
-            News::Finished(outcome) => format.finished(case, outcome, out),
-        })
+        let (screen, format) = (&mut self.screen, &mut self.format);
+        match news {
+            News::Output(stream, bytes) => screen.print(stream, |out| out.write_all(&bytes)),
+            News::Started if suite.harness => {
+                screen.print(Stream::Stdout, |out| format.started(case, out))
+            }
+            News::Slow if suite.harness => {
+                screen.print(Stream::Stdout, |out| format.slow(case, out))
+            }
+            News::Started | News::Slow => Ok(()),
+            News::Finished(outcome) => {
+                self.block.count(&outcome.verdict);
+                if !suite.harness {
+                    return self.program(index.binary, outcome);
+                }
+                screen.print(Stream::Stdout, |out| format.finished(case, outcome, out))
+            }
+        }
     }
 
     /// A program that is no harness: what it wrote and, should it fail, how.
-    fn program(&mut self, index: CaseIndex, news: News) -> io::Result<()> {
-        let News::Finished(Outcome {
-            verdict, output, ..
-        }) = news
-        else {
-            return Ok(());
-        };
+    fn program(&mut self, binary: usize, outcome: Outcome) -> io::Result<()> {
+        let output = outcome.output.to_bytes();
         self.screen
-            .print(Stream::Stdout, |out| out.write_all(&output.to_bytes()))?;
-        self.report_failure(index.binary)?;
+            .print(Stream::Stdout, |out| out.write_all(&output))?;
+        self.report_failure(binary)?;
         self.screen
-            .print(Stream::Stderr, |err| cargo::cause(&verdict, err))
+            .print(Stream::Stderr, |err| cargo::cause(&outcome.verdict, err))
     }
 
     fn close(&mut self, binary: usize, elapsed: Duration) -> io::Result<()> {
@@ -239,5 +235,161 @@ impl Reporter {
         self.screen.print(Stream::Stderr, |err| {
             writeln!(err, "{verb} {label} has been running for over {age}")
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use isotest_core::finding::{Finding, Leftover};
+    use isotest_core::outcome::{NotRun, Verdict};
+
+    use super::*;
+    use crate::report::suite::example;
+
+    /// Both streams as one reader of a terminal sees them.
+    #[derive(Clone, Default)]
+    struct Terminal(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Terminal {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no writer panics").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn printed(suites: Vec<Suite>, options: Options, events: Vec<Event>) -> String {
+        let terminal = Terminal::default();
+        let (stdout, stderr) = (Box::new(terminal.clone()), Box::new(terminal.clone()));
+        let mut reporter = Reporter::new(suites, options, stdout, stderr);
+        for event in events {
+            reporter.event(event).expect("a Vec takes all");
+            reporter.idle().expect("a Vec takes all");
+        }
+        reporter.finish().expect("a Vec takes all");
+        let bytes = terminal.0.lock().expect("no writer panics");
+        without_times(std::str::from_utf8(&bytes).expect("text"))
+    }
+
+    /// Every `1.23s` becomes `0.00s`.
+    fn without_times(text: &str) -> String {
+        let is_break = |character: char| !character.is_ascii_alphanumeric() && character != '.';
+        let normal = |piece: &str| {
+            let (word, end) = piece.split_at(piece.trim_end_matches(is_break).len());
+            let seconds = word
+                .strip_suffix('s')
+                .and_then(|number| number.parse::<f64>().ok());
+            format!("{}{end}", if seconds.is_some() { "0.00s" } else { word })
+        };
+        text.split_inclusive(is_break)
+            .map(|piece| normal(piece))
+            .collect()
+    }
+
+    fn finished(binary: usize, case: usize, verdict: Verdict) -> Event {
+        Event::Finished(CaseIndex { binary, case }, Outcome::without_run(verdict))
+    }
+
+    #[test]
+    fn a_run_reads_as_cargo_tests_and_ends_with_the_closing_block() {
+        let mut suites = vec![example(&["a", "b"]), example(&["raw"])];
+        suites[1].harness = false;
+        suites[1].rerun = "--test raw".to_owned();
+        let mut raw = Outcome::without_run(Verdict::Failed { code: 3 });
+        raw.output.head = b"raw program\n".to_vec();
+        let mut left = Outcome::without_run(Verdict::Passed);
+        let sleep = Leftover {
+            pid: 3,
+            name: "sleep".to_owned(),
+        };
+        left.findings.push(Finding::ProcessesLeft(vec![sleep]));
+        let events = vec![
+            Event::Finished(CaseIndex { binary: 1, case: 0 }, raw),
+            Event::Finished(CaseIndex { binary: 0, case: 1 }, left),
+            finished(0, 0, Verdict::Failed { code: 101 }),
+        ];
+        let expected = "     Running tests/it.rs (target/debug/deps/it-2c77)
+
+running 2 tests
+test b ... ok
+test a ... FAILED
+
+failures:
+
+failures:
+    a
+
+test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
+
+error: test failed, to rerun pass `--test it`
+     Running tests/it.rs (target/debug/deps/it-2c77)
+raw program
+error: test failed, to rerun pass `--test raw`
+
+Caused by:
+  exited with code 3
+error: 2 targets failed:
+    `--test it`
+    `--test raw`
+
+     Summary 3 tests in 0.00s: 1 passed, 2 failed
+
+warning: 1 test left processes behind
+    demo::it::b: left 1 process behind: sleep (pid 3)
+
+help: to run again what failed
+    cargo isotest --test it -- --exact a
+    cargo isotest --test raw
+";
+        assert_eq!(printed(suites, Options::default(), events), expected);
+    }
+
+    #[test]
+    fn quiet_says_nothing_on_stderr_where_all_is_well() {
+        let options = Options {
+            quiet: true,
+            format: FormatName::Terse,
+            ..Options::default()
+        };
+        let text = printed(
+            vec![example(&["a"])],
+            options,
+            vec![finished(0, 0, Verdict::Passed)],
+        );
+        assert!(text.starts_with("\nrunning 1 test\n.\ntest result: ok. 1 passed"));
+        assert!(text.ends_with("finished in 0.00s\n\n"));
+    }
+
+    #[test]
+    fn an_interrupted_run_prints_what_it_has() {
+        let suites = vec![example(&["a", "b"]), example(&["c"])];
+        let cancelled = |binary, case| finished(binary, case, Verdict::NotRun(NotRun::Cancelled));
+        let events = vec![
+            finished(0, 0, Verdict::Passed),
+            Event::Interrupted(2),
+            cancelled(0, 1),
+            cancelled(1, 0),
+        ];
+        let text = printed(suites, Options::default(), events);
+        assert!(text.contains("test a ... ok\n\ntest result: FAILED. 1 passed; 0 failed;"));
+        assert_eq!(text.matches("Running").count(), 1);
+        assert!(text.ends_with("error: interrupted by SIGINT; 2 tests did not run to the end\n"));
+    }
+
+    #[test]
+    fn output_passed_through_waits_for_its_block() {
+        let suites = vec![example(&["a"]), example(&["b"])];
+        let index = CaseIndex { binary: 1, case: 0 };
+        let events = vec![
+            Event::Output(index, Stream::Stderr, b"from b\n".to_vec()),
+            finished(1, 0, Verdict::Passed),
+            finished(0, 0, Verdict::Passed),
+        ];
+        let text = printed(suites, Options::default(), events);
+        assert!(text.contains("\nrunning 1 test\nfrom b\ntest b ... ok\n"));
     }
 }
