@@ -23,7 +23,7 @@ pub enum News {
     /// It has run for longer than a minute.
     Slow,
     /// It ended.
-    Finished(Outcome),
+    Finished(Box<Outcome>),
 }
 
 /// The next thing to print.
@@ -81,9 +81,10 @@ impl Blocks {
             Event::Started(index) => (index, News::Started),
             Event::Output(index, stream, bytes) => (index, News::Output(stream, bytes)),
             Event::Slow(index, _) => (index, News::Slow),
-            Event::Finished(index, outcome) => {
-                (index, News::Finished(self.trimmed(index, outcome)))
-            }
+            Event::Finished(index, outcome) => (
+                index,
+                News::Finished(Box::new(self.trimmed(index, outcome))),
+            ),
             Event::Interrupted(_) => {
                 self.cancelled = true;
                 return;
@@ -103,7 +104,7 @@ impl Blocks {
     }
 
     /// What can be printed now; `None` until the next event.
-    pub fn next(&mut self) -> Option<Turn> {
+    pub fn next_turn(&mut self) -> Option<Turn> {
         while let Some(binary) = self.binaries.get_mut(self.current) {
             if !self.open && binary.may_open(self.cancelled) {
                 self.open = true;
@@ -166,7 +167,7 @@ mod tests {
 
     fn turns(blocks: &mut Blocks) -> String {
         let mut text = String::new();
-        while let Some(turn) = blocks.next() {
+        while let Some(turn) = blocks.next_turn() {
             text += &match turn {
                 Turn::Open(binary) => format!("({binary}"),
                 Turn::Case(index, _) => format!(" {}", index.case),

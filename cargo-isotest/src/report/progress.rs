@@ -104,7 +104,7 @@ impl Progress {
 
 fn bar(total: usize, colour: bool) -> ProgressBar {
     let verb = paint::verb(colour, GOOD, "Testing");
-    let template = format!("{verb} [{{bar:24}}] {{pos}}/{{len}}{{wide_msg}}");
+    let template = format!("{verb} [{{bar:20}}] {{pos}}/{{len}}{{wide_msg}}");
     let style = ProgressStyle::with_template(&template)
         .expect("the template is our own")
         .progress_chars("=> ");

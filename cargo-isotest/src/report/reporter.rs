@@ -118,7 +118,8 @@ impl Reporter {
         Ok(())
     }
 
-    /// Ends the report: cargo's last lines and the closing block.
+    /// Ends the report: cargo's last lines and the closing block. Every case has to have ended:
+    /// a block with a case that has not stays open, and those behind it are not printed.
     pub fn finish(mut self) -> io::Result<Summary> {
         self.print_turns()?;
         self.progress.clear();
@@ -146,7 +147,7 @@ impl Reporter {
     }
 
     fn print_turns(&mut self) -> io::Result<()> {
-        while let Some(turn) = self.blocks.next() {
+        while let Some(turn) = self.blocks.next_turn() {
             match turn {
                 Turn::Open(binary) => self.open(binary)?,
                 Turn::Case(index, news) => self.case(index, news)?,
@@ -187,15 +188,15 @@ impl Reporter {
             News::Finished(outcome) => {
                 self.block.count(&outcome.verdict);
                 if !suite.harness {
-                    return self.program(index.binary, outcome);
+                    return self.program(index.binary, &outcome);
                 }
-                screen.print(Stream::Stdout, |out| format.finished(case, outcome, out))
+                screen.print(Stream::Stdout, |out| format.finished(case, *outcome, out))
             }
         }
     }
 
     /// A program that is no harness: what it wrote and, should it fail, how.
-    fn program(&mut self, binary: usize, outcome: Outcome) -> io::Result<()> {
+    fn program(&mut self, binary: usize, outcome: &Outcome) -> io::Result<()> {
         let output = outcome.output.to_bytes();
         self.screen
             .print(Stream::Stdout, |out| out.write_all(&output))?;
@@ -285,9 +286,7 @@ mod tests {
                 .and_then(|number| number.parse::<f64>().ok());
             format!("{}{end}", if seconds.is_some() { "0.00s" } else { word })
         };
-        text.split_inclusive(is_break)
-            .map(|piece| normal(piece))
-            .collect()
+        text.split_inclusive(is_break).map(normal).collect()
     }
 
     fn finished(binary: usize, case: usize, verdict: Verdict) -> Event {

@@ -33,7 +33,7 @@ mod t {
     }
     #[test]
     fn h_error() -> Result<(), String> {
-        println!("\t\u{1b}[31m\u{7f}\u{8}\u{b}ä\\\0");
+        println!("\t\u{1b}[31m\u{7f}\u{8}\u{b}ä\\\u{1}");
         Err("bad".into())
     }
     #[test]
