@@ -1,0 +1,102 @@
+//! The exit codes of `cargo isotest`: nextest's, since CI scripts know them.
+//!
+//! Which of them a finished run has is decided in [`ExitCode::of_run`].
+
+use crate::report::Summary;
+
+/// How `cargo isotest` ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitCode {
+    /// 0: every selected test passed or is ignored.
+    Passed,
+    /// 2: the command line is wrong.
+    Usage,
+    /// 4: no test was selected.
+    NothingToRun,
+    /// 94: a filter expression cannot be read.
+    BadFilter,
+    /// 96: a sandbox could not be set up, so not every test was run.
+    SandboxFailed,
+    /// 100: some test failed.
+    TestsFailed,
+    /// 101: the build failed.
+    BuildFailed,
+    /// 102: `cargo metadata` failed.
+    MetadataFailed,
+    /// 104: a binary could not list its tests.
+    ListFailed,
+    /// 110: a report could not be written.
+    ReportFailed,
+    /// 128+n: signal n ended the run.
+    Signal(i32),
+}
+
+impl ExitCode {
+    /// What a finished run exits with. A signal comes first; then 96, also where tests failed:
+    /// the results are incomplete, and whoever reads 100 takes them for complete.
+    pub fn of_run(summary: &Summary) -> Self {
+        let tally = &summary.tally;
+        match summary.interrupted {
+            Some(signal) => ExitCode::Signal(signal),
+            None if tally.total() == 0 => ExitCode::NothingToRun,
+            None if tally.not_run > 0 => ExitCode::SandboxFailed,
+            None if !tally.is_clean() => ExitCode::TestsFailed,
+            None => ExitCode::Passed,
+        }
+    }
+
+    /// Its number.
+    pub fn number(self) -> u8 {
+        match self {
+            ExitCode::Passed => 0,
+            ExitCode::Usage => 2,
+            ExitCode::NothingToRun => 4,
+            ExitCode::BadFilter => 94,
+            ExitCode::SandboxFailed => 96,
+            ExitCode::TestsFailed => 100,
+            ExitCode::BuildFailed => 101,
+            ExitCode::MetadataFailed => 102,
+            ExitCode::ListFailed => 104,
+            ExitCode::ReportFailed => 110,
+            // A signal's number is at most 64.
+            ExitCode::Signal(signal) => 128_u8.saturating_add(signal as u8),
+        }
+    }
+}
+
+impl From<ExitCode> for std::process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        std::process::ExitCode::from(code.number())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Tally;
+
+    fn number(tally: Tally, interrupted: Option<i32>) -> u8 {
+        ExitCode::of_run(&Summary { tally, interrupted }).number()
+    }
+
+    #[test]
+    fn a_sandbox_that_failed_wins_over_tests_that_failed() {
+        let passed = Tally {
+            passed: 3,
+            ..Tally::default()
+        };
+        let failed = Tally {
+            failed: 1,
+            ..passed
+        };
+        let not_run = Tally {
+            not_run: 1,
+            ..failed
+        };
+        assert_eq!(number(Tally::default(), None), 4);
+        assert_eq!(number(passed, None), 0);
+        assert_eq!(number(failed, None), 100);
+        assert_eq!(number(not_run, None), 96);
+        assert_eq!(number(not_run, Some(2)), 130);
+    }
+}

@@ -1,0 +1,215 @@
+//! The order of blocks: those of two binaries never interleave.
+//!
+//! Binaries run in one pool, so their events come mixed. Those of the first unfinished binary
+//! pass at once; those of later ones are held until it is their turn. What a passed test wrote is
+//! dropped on arrival unless it will be shown, so what is held stays small.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use isotest_core::case::CaseIndex;
+use isotest_core::outcome::{Captured, NotRun, Outcome, Verdict};
+use isotest_core::schedule::{Event, Stream};
+
+use super::suite::Suite;
+
+/// What happened to one case of a block.
+#[derive(Debug)]
+pub enum News {
+    /// It was started.
+    Started,
+    /// It wrote, and its output is passed through.
+    Output(Stream, Vec<u8>),
+    /// It has run for longer than a minute.
+    Slow,
+    /// It ended.
+    Finished(Box<Outcome>),
+}
+
+/// The next thing to print.
+#[derive(Debug)]
+pub enum Turn {
+    /// The block of a binary starts.
+    Open(usize),
+    /// Something happened in the open block.
+    Case(CaseIndex, News),
+    /// The open block ends; how long its cases took from the first event to the last.
+    Close(usize, Duration),
+}
+
+/// Holds events until their block has its turn.
+#[derive(Debug)]
+pub struct Blocks {
+    binaries: Vec<Binary>,
+    current: usize,
+    open: bool,
+    cancelled: bool,
+    show_output: bool,
+}
+
+#[derive(Debug)]
+struct Binary {
+    harness: bool,
+    empty: bool,
+    left: usize,
+    held: VecDeque<(CaseIndex, News)>,
+    span: Option<(Instant, Instant)>,
+}
+
+impl Blocks {
+    /// No event yet; `show_output` keeps what passed tests wrote.
+    pub fn new(suites: &[Suite], show_output: bool) -> Self {
+        let binary = |suite: &Suite| Binary {
+            harness: suite.harness,
+            empty: suite.cases.is_empty(),
+            left: suite.cases.len(),
+            held: VecDeque::new(),
+            span: None,
+        };
+        Blocks {
+            binaries: suites.iter().map(binary).collect(),
+            current: 0,
+            open: false,
+            cancelled: false,
+            show_output,
+        }
+    }
+
+    /// Takes an event that came at `now`.
+    pub fn push(&mut self, event: Event, now: Instant) {
+        let (index, news) = match event {
+            Event::Started(index) => (index, News::Started),
+            Event::Output(index, stream, bytes) => (index, News::Output(stream, bytes)),
+            Event::Slow(index, _) => (index, News::Slow),
+            Event::Finished(index, outcome) => (
+                index,
+                News::Finished(Box::new(self.trimmed(index, outcome))),
+            ),
+            Event::Interrupted(_) => {
+                self.cancelled = true;
+                return;
+            }
+        };
+        self.cancelled |= is_cancelled(&news);
+        self.binaries[index.binary].take(index, news, now);
+    }
+
+    /// The outcome without what will not be shown.
+    fn trimmed(&self, index: CaseIndex, mut outcome: Outcome) -> Outcome {
+        let keep = self.show_output || !self.binaries[index.binary].harness;
+        if outcome.verdict == Verdict::Passed && !keep {
+            outcome.output = Captured::default();
+        }
+        outcome
+    }
+
+    /// What can be printed now; `None` until the next event.
+    pub fn next_turn(&mut self) -> Option<Turn> {
+        while let Some(binary) = self.binaries.get_mut(self.current) {
+            if !self.open && binary.may_open(self.cancelled) {
+                self.open = true;
+                return Some(Turn::Open(self.current));
+            }
+            match binary.held.pop_front() {
+                Some((index, news)) if self.open => return Some(Turn::Case(index, news)),
+                Some(_) => continue,
+                None if binary.left > 0 => return None,
+                None => {}
+            }
+            let closed = Turn::Close(self.current, binary.elapsed());
+            self.current += 1;
+            if std::mem::take(&mut self.open) {
+                return Some(closed);
+            }
+        }
+        None
+    }
+}
+
+impl Binary {
+    fn take(&mut self, index: CaseIndex, news: News, now: Instant) {
+        let first = self.span.map_or(now, |(first, _)| first);
+        self.span = Some((first, now));
+        self.left -= usize::from(matches!(news, News::Finished(_)));
+        self.held.push_back((index, news));
+    }
+
+    /// Whether there is something to show. A binary of which nothing was run before the run was
+    /// cancelled gets no block, as `cargo test` would not have come to it.
+    fn may_open(&self, cancelled: bool) -> bool {
+        match self.held.front() {
+            Some((_, news)) => !is_cancelled(news),
+            None => self.empty && !cancelled,
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.span
+            .map_or(Duration::ZERO, |(first, last)| last - first)
+    }
+}
+
+fn is_cancelled(news: &News) -> bool {
+    match news {
+        News::Finished(outcome) => outcome.verdict == Verdict::NotRun(NotRun::Cancelled),
+        News::Started | News::Output(..) | News::Slow => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::suite::example;
+
+    fn finished(binary: usize, case: usize, verdict: Verdict) -> Event {
+        Event::Finished(CaseIndex { binary, case }, Outcome::without_run(verdict))
+    }
+
+    fn turns(blocks: &mut Blocks) -> String {
+        let mut text = String::new();
+        while let Some(turn) = blocks.next_turn() {
+            text += &match turn {
+                Turn::Open(binary) => format!("({binary}"),
+                Turn::Case(index, _) => format!(" {}", index.case),
+                Turn::Close(..) => ")".to_owned(),
+            };
+        }
+        text
+    }
+
+    #[test]
+    fn events_of_later_binaries_wait_for_their_turn() {
+        let suites = [example(&["a", "b"]), example(&[]), example(&["c"])];
+        let mut blocks = Blocks::new(&suites, false);
+        let now = Instant::now();
+        blocks.push(finished(2, 0, Verdict::Passed), now);
+        assert_eq!(turns(&mut blocks), "");
+        blocks.push(finished(0, 1, Verdict::Passed), now);
+        assert_eq!(turns(&mut blocks), "(0 1");
+        blocks.push(finished(0, 0, Verdict::Passed), now);
+        assert_eq!(turns(&mut blocks), " 0)(1)(2 0)");
+    }
+
+    #[test]
+    fn a_binary_of_which_nothing_was_run_has_no_block() {
+        let suites = [example(&["a", "b"]), example(&["c"]), example(&[])];
+        let mut blocks = Blocks::new(&suites, false);
+        let now = Instant::now();
+        blocks.push(finished(0, 0, Verdict::Failed { code: 101 }), now);
+        blocks.push(finished(0, 1, Verdict::NotRun(NotRun::Cancelled)), now);
+        blocks.push(finished(1, 0, Verdict::NotRun(NotRun::Cancelled)), now);
+        assert_eq!(turns(&mut blocks), "(0 0 1)");
+    }
+
+    #[test]
+    fn what_a_passed_test_wrote_is_dropped_unless_it_is_shown() {
+        let mut outcome = Outcome::without_run(Verdict::Passed);
+        outcome.output.head = b"text".to_vec();
+        let index = CaseIndex { binary: 0, case: 0 };
+        for (show, kept) in [(false, 0), (true, 4)] {
+            let blocks = Blocks::new(&[example(&["a"])], show);
+            let trimmed = blocks.trimmed(index, outcome.clone());
+            assert_eq!(trimmed.output.head.len(), kept);
+        }
+    }
+}

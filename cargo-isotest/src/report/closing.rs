@@ -1,0 +1,259 @@
+//! The closing block on stderr: what a reader of the last screen wants to know.
+//!
+//! The counts, the findings, the sandboxes that could not be set up, and the commands that run
+//! again what failed. It gathers what it needs from the events; lists have a limit, counts none.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use anstyle::Style;
+use isotest_core::case::CaseIndex;
+use isotest_core::finding::Finding;
+use isotest_core::outcome::{NotRun, Outcome, Verdict, signal_name};
+use isotest_core::sandbox::SandboxError;
+
+use super::paint::{self, ERROR, GOOD, HINT, STRONG, WARNING};
+use super::rerun;
+use super::suite::{self, Suite};
+use super::tally::Tally;
+use super::words::counted;
+
+/// How many cases of one kind of finding are listed.
+const FINDINGS: usize = 10;
+/// How many commands are listed.
+const COMMANDS: usize = 5;
+
+/// What the closing block will say.
+#[derive(Debug, Default)]
+pub struct Closing {
+    /// The names of the failed cases, by binary.
+    failed: BTreeMap<usize, Vec<String>>,
+    findings: BTreeMap<Kind, Group>,
+    refusals: Vec<(SandboxError, usize)>,
+    wardens_died: usize,
+    interrupted: Option<i32>,
+}
+
+/// The kinds of findings, in the order in which they are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    ProcessesLeft,
+    SignalDiscarded,
+    Other,
+}
+
+/// The findings of one kind: how many, and the first lines.
+#[derive(Debug, Default)]
+struct Group {
+    count: usize,
+    lines: Vec<String>,
+}
+
+impl Kind {
+    fn of(finding: &Finding) -> Self {
+        match finding {
+            Finding::ProcessesLeft(_) => Kind::ProcessesLeft,
+            Finding::SignalDiscarded(_) => Kind::SignalDiscarded,
+            // `Finding` is non-exhaustive: the compiler wants this arm.
+            _ => Kind::Other,
+        }
+    }
+
+    fn title(self, count: usize) -> String {
+        let tests = counted(count, "test");
+        match self {
+            Kind::ProcessesLeft => format!("{tests} left processes behind"),
+            Kind::SignalDiscarded => format!("{tests} sent a signal that the kernel discarded"),
+            Kind::Other => format!("{tests} did something that is not hermetic"),
+        }
+    }
+}
+
+impl Closing {
+    /// Takes note of a case that has ended.
+    pub fn observe(&mut self, suites: &[Suite], index: CaseIndex, outcome: &Outcome) {
+        if outcome.verdict.is_failure() {
+            let name = suites[index.binary].cases[index.case].name.clone();
+            self.failed.entry(index.binary).or_default().push(name);
+        }
+        if let Verdict::NotRun(reason) = &outcome.verdict {
+            self.observe_not_run(reason);
+        }
+        for finding in &outcome.findings {
+            let group = self.findings.entry(Kind::of(finding)).or_default();
+            group.count += 1;
+            if group.lines.len() < FINDINGS {
+                group
+                    .lines
+                    .push(format!("{}: {finding}", suite::label(suites, index)));
+            }
+        }
+    }
+
+    fn observe_not_run(&mut self, reason: &NotRun) {
+        match reason {
+            NotRun::Cancelled => {}
+            NotRun::WardenDied => self.wardens_died += 1,
+            NotRun::Sandbox(error) => {
+                match self.refusals.iter_mut().find(|(known, _)| known == error) {
+                    Some((_, count)) => *count += 1,
+                    None => self.refusals.push((error.clone(), 1)),
+                }
+            }
+        }
+    }
+
+    /// Takes note of the signal that ended the run.
+    pub fn interrupt(&mut self, signal: i32) {
+        self.interrupted = Some(signal);
+    }
+
+    /// The signal that ended the run.
+    pub fn interrupted(&self) -> Option<i32> {
+        self.interrupted
+    }
+
+    /// Whether there is more to say than how many tests passed.
+    pub fn is_noteworthy(&self, tally: &Tally) -> bool {
+        !tally.is_clean() || !self.findings.is_empty() || self.interrupted.is_some()
+    }
+
+    /// Writes the block.
+    pub fn write(
+        &mut self,
+        suites: &[Suite],
+        tally: &Tally,
+        wall: Duration,
+        colour: bool,
+        err: &mut dyn Write,
+    ) -> io::Result<()> {
+        writeln!(err, "\n{}", summary(tally, wall, colour))?;
+        self.write_findings(colour, err)?;
+        self.write_not_run(colour, err)?;
+        if let Some(signal) = self.interrupted {
+            let error = paint::styled(colour, ERROR, "error");
+            let cut = counted(tally.cancelled, "test");
+            let signal = signal_name(signal);
+            writeln!(
+                err,
+                "\n{error}: interrupted by {signal}; {cut} did not run to the end"
+            )?;
+        }
+        self.write_commands(suites, colour, err)
+    }
+
+    fn write_findings(&self, colour: bool, err: &mut dyn Write) -> io::Result<()> {
+        let warning = paint::styled(colour, WARNING, "warning");
+        for (kind, group) in &self.findings {
+            writeln!(err, "\n{warning}: {}", kind.title(group.count))?;
+            for line in &group.lines {
+                writeln!(err, "    {line}")?;
+            }
+            write_more(group.count - group.lines.len(), err)?;
+        }
+        Ok(())
+    }
+
+    fn write_not_run(&self, colour: bool, err: &mut dyn Write) -> io::Result<()> {
+        let title = paint::styled(colour, ERROR, "error");
+        for (error, count) in &self.refusals {
+            let tests = counted(*count, "test");
+            let verb = if *count == 1 { "was" } else { "were" };
+            let text = error.to_string();
+            let mut lines = text.lines();
+            let cause = lines.next().unwrap_or_default();
+            writeln!(err, "\n{title}: {tests} {verb} not run: {cause}")?;
+            for line in lines {
+                writeln!(err, "{}", coloured_hint(line, colour))?;
+            }
+        }
+        if self.wardens_died > 0 {
+            let tests = counted(self.wardens_died, "test");
+            writeln!(err, "\n{title}: the warden died under {tests}")?;
+        }
+        Ok(())
+    }
+
+    fn write_commands(
+        &mut self,
+        suites: &[Suite],
+        colour: bool,
+        err: &mut dyn Write,
+    ) -> io::Result<()> {
+        if self.failed.is_empty() {
+            return Ok(());
+        }
+        let title = paint::styled(colour, HINT, "help");
+        writeln!(err, "\n{title}: to run again what failed")?;
+        for (binary, names) in self.failed.iter_mut().take(COMMANDS) {
+            names.sort();
+            let suite = &suites[*binary];
+            let names = if suite.harness { names.as_slice() } else { &[] };
+            writeln!(err, "    {}", rerun::command(&suite.rerun, names))?;
+        }
+        write_more(self.failed.len().saturating_sub(COMMANDS), err)
+    }
+}
+
+fn write_more(count: usize, err: &mut dyn Write) -> io::Result<()> {
+    match count {
+        0 => Ok(()),
+        count => writeln!(err, "    … and {count} more"),
+    }
+}
+
+/// The first word of a hint in colour.
+fn coloured_hint(line: &str, colour: bool) -> String {
+    match line.strip_prefix("hint:") {
+        Some(rest) => format!("{}:{rest}", paint::styled(colour, HINT, "hint")),
+        None => line.to_owned(),
+    }
+}
+
+/// `     Summary 22 tests in 1.24s: 17 passed, 3 failed (1 timed out), 1 ignored`
+fn summary(tally: &Tally, wall: Duration, colour: bool) -> String {
+    let style = if tally.is_clean() { GOOD } else { ERROR };
+    let verb = paint::verb(colour, style, "Summary");
+    let tests = counted(tally.total(), "test");
+    let seconds = wall.as_secs_f64();
+    let counts = counts(tally, colour).join(", ");
+    format!("{verb} {tests} in {seconds:.2}s: {counts}")
+}
+
+/// The counts that are not zero; that of passed tests always.
+fn counts(tally: &Tally, colour: bool) -> Vec<String> {
+    let count = |count: usize, what: &str, style: Style| {
+        (count > 0).then(|| paint::styled(colour, style, format_args!("{count} {what}")))
+    };
+    let passed = format_args!("{} passed", tally.passed).to_string();
+    let passed_style = if tally.passed > 0 { GOOD } else { STRONG };
+    let failed = count(tally.failed, "failed", ERROR);
+    let later = [
+        count(tally.not_run, "not run", ERROR),
+        count(tally.ignored, "ignored", WARNING),
+        count(tally.cancelled, "cancelled", WARNING),
+    ];
+    std::iter::once(paint::styled(colour, passed_style, passed))
+        .chain(failed.map(|failed| failed + &ways_to_fail(tally)))
+        .chain(later.into_iter().flatten())
+        .collect()
+}
+
+/// ` (1 timed out, 2 killed by a signal)`; empty where all failed in the ordinary way.
+fn ways_to_fail(tally: &Tally) -> String {
+    let ways: Vec<String> = [
+        (tally.timed_out, "timed out"),
+        (tally.exited_early, "exited early"),
+        (tally.signalled, "killed by a signal"),
+    ]
+    .iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("{count} {what}"))
+    .collect();
+    if ways.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", ways.join(", "))
+    }
+}

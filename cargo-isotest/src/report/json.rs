@@ -1,0 +1,215 @@
+//! libtest's JSON format: an object for each event, as it happens.
+//!
+//! Keys, their order and the spaces as `formatters/json.rs` (Rust 1.95) has them. A verdict that
+//! libtest does not know is `failed` with a `message`, the field libtest uses for the failures it
+//! words itself. A case that was not run is `ignored` with a `message`, in a suite that `failed`
+//! and has one more key, `not_run`: readers know no other event for a test that did not run.
+
+use std::collections::HashSet;
+use std::fmt::{self, Display, Write as _};
+use std::io::{self, Write};
+use std::time::Duration;
+
+use isotest_core::case::{Case, Ignore};
+use isotest_core::outcome::{NotRun, Outcome, Verdict};
+
+use super::format::Format;
+use super::reporter::Options;
+use super::suite::Suite;
+use super::tally::Tally;
+use super::words;
+
+/// What libtest says when a `#[should_panic]` test fails. It stands behind the test's own output,
+/// where the pretty format shows it; in JSON it is a field of its own.
+const NOTES: [&str; 3] = [
+    "note: test did not panic as expected",
+    "note: panic did not contain expected string",
+    "note: expected panic with string value",
+];
+
+/// The JSON format.
+pub struct Json {
+    show_output: bool,
+    report_time: bool,
+    /// The names of the cases that are running.
+    running: HashSet<String>,
+}
+
+impl Json {
+    /// The format as the options want it.
+    pub fn new(options: &Options) -> Self {
+        Json {
+            show_output: options.show_output,
+            report_time: options.report_time,
+            running: HashSet::new(),
+        }
+    }
+
+    /// The line of a case that has ended.
+    fn result(&self, case: &Case, event: &str, outcome: &Outcome) -> String {
+        let name = Escaped(&case.name);
+        let mut line = format!(r#"{{ "type": "test", "name": "{name}", "event": "{event}""#);
+        if self.report_time && words::was_run(&outcome.verdict) {
+            let seconds = outcome.duration.as_secs_f64();
+            add(&mut line, format_args!(r#", "exec_time": {seconds}"#));
+        }
+        let (stdout, message) = texts(case, outcome);
+        let shown = self.show_output || outcome.verdict != Verdict::Passed;
+        if shown && !stdout.is_empty() {
+            add(
+                &mut line,
+                format_args!(r#", "stdout": "{}""#, Escaped(&stdout)),
+            );
+        }
+        if let Some(message) = message {
+            add(
+                &mut line,
+                format_args!(r#", "message": "{}""#, Escaped(&message)),
+            );
+        }
+        line.push_str(" }\n");
+        line
+    }
+}
+
+fn add(line: &mut String, text: fmt::Arguments<'_>) {
+    line.write_fmt(text).expect("a String takes all");
+}
+
+/// libtest's word for a verdict; `None` where libtest has no event for what became of the case.
+fn event(verdict: &Verdict) -> Option<&'static str> {
+    match verdict {
+        Verdict::Passed => Some("ok"),
+        Verdict::Failed { .. }
+        | Verdict::Signalled { .. }
+        | Verdict::TimedOut { .. }
+        | Verdict::ExitedEarly { .. } => Some("failed"),
+        Verdict::Ignored | Verdict::NotRun(NotRun::Sandbox(_) | NotRun::WardenDied) => {
+            Some("ignored")
+        }
+        Verdict::NotRun(NotRun::Cancelled) => None,
+    }
+}
+
+/// What stands in `stdout` and what in `message`.
+fn texts(case: &Case, outcome: &Outcome) -> (String, Option<String>) {
+    let bytes = outcome.output.to_bytes();
+    let output = String::from_utf8_lossy(&bytes).into_owned();
+    match &outcome.verdict {
+        Verdict::Passed => (output, None),
+        Verdict::Failed { .. } if !outcome.mode.is_empty() => without_note(output),
+        Verdict::Failed { .. } => (output, None),
+        Verdict::Signalled { .. }
+        | Verdict::TimedOut { .. }
+        | Verdict::ExitedEarly { .. }
+        | Verdict::NotRun(_) => {
+            let message = words::explain(&outcome.verdict).map(|text| format!("isotest: {text}"));
+            (output, message)
+        }
+        Verdict::Ignored => match &case.ignore {
+            Ignore::No | Ignore::Yes => (output, None),
+            Ignore::Because(reason) => (output, Some(reason.clone())),
+        },
+    }
+}
+
+/// Takes the last of libtest's notes from the end of an output.
+fn without_note(mut output: String) -> (String, Option<String>) {
+    match NOTES.iter().filter_map(|note| output.rfind(note)).max() {
+        Some(start) => {
+            let message = output[start + "note: ".len()..].to_owned();
+            output.truncate(start);
+            (output, Some(message))
+        }
+        None => (output, None),
+    }
+}
+
+impl Format for Json {
+    fn open(&mut self, suite: &Suite, out: &mut dyn Write) -> io::Result<()> {
+        self.running.clear();
+        let count = suite.cases.len();
+        writeln!(
+            out,
+            r#"{{ "type": "suite", "event": "started", "test_count": {count} }}"#
+        )
+    }
+
+    fn started(&mut self, case: &Case, out: &mut dyn Write) -> io::Result<()> {
+        self.running.insert(case.name.clone());
+        let name = Escaped(&case.name);
+        writeln!(
+            out,
+            r#"{{ "type": "test", "event": "started", "name": "{name}" }}"#
+        )
+    }
+
+    fn slow(&mut self, case: &Case, out: &mut dyn Write) -> io::Result<()> {
+        let name = Escaped(&case.name);
+        writeln!(
+            out,
+            r#"{{ "type": "test", "event": "timeout", "name": "{name}" }}"#
+        )
+    }
+
+    fn finished(&mut self, case: &Case, outcome: Outcome, out: &mut dyn Write) -> io::Result<()> {
+        let Some(event) = event(&outcome.verdict) else {
+            return Ok(());
+        };
+        // libtest starts ignored tests too; a run does not.
+        if !self.running.remove(&case.name) {
+            self.started(case, out)?;
+            self.running.remove(&case.name);
+        }
+        out.write_all(self.result(case, event, &outcome).as_bytes())
+    }
+
+    fn close(
+        &mut self,
+        suite: &Suite,
+        tally: &Tally,
+        elapsed: Duration,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let Tally {
+            passed,
+            failed,
+            ignored,
+            not_run,
+            ..
+        } = tally;
+        let event = if tally.is_clean() { "ok" } else { "failed" };
+        let filtered_out = suite.filtered_out;
+        let not_run = match not_run {
+            0 => String::new(),
+            count => format!(r#", "not_run": {count}"#),
+        };
+        let seconds = elapsed.as_secs_f64();
+        writeln!(
+            out,
+            r#"{{ "type": "suite", "event": "{event}", "passed": {passed}, "failed": {failed}, "ignored": {ignored}, "measured": 0, "filtered_out": {filtered_out}{not_run}, "exec_time": {seconds} }}"#
+        )
+    }
+}
+
+/// A text between the quotes of a JSON string, with libtest's choice of escapes.
+struct Escaped<'a>(&'a str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                '"' => f.write_str("\\\"")?,
+                '\\' => f.write_str("\\\\")?,
+                '\x08' => f.write_str("\\b")?,
+                '\t' => f.write_str("\\t")?,
+                '\n' => f.write_str("\\n")?,
+                '\x0c' => f.write_str("\\f")?,
+                '\r' => f.write_str("\\r")?,
+                '\0'..='\x1f' | '\x7f' => write!(f, "\\u{:04x}", u32::from(character))?,
+                _ => f.write_char(character)?,
+            }
+        }
+        Ok(())
+    }
+}

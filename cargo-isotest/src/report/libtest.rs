@@ -1,0 +1,104 @@
+//! libtest's pretty format: a line for each test.
+//!
+//! Bytes as `formatters/pretty.rs` (Rust 1.95) makes them when it runs more than one thread: a
+//! line appears when its test has ended. Benchmarks are run once, as `cargo test` runs them, and
+//! print like tests.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use isotest_core::case::{Case, Ignore};
+use isotest_core::outcome::{NotRun, Outcome, Verdict};
+
+use super::format::Format;
+use super::paint::{self, Word};
+use super::reporter::Options;
+use super::sections::Sections;
+use super::suite::Suite;
+use super::tally::Tally;
+use super::words;
+
+/// The pretty format.
+pub struct Pretty {
+    colour: bool,
+    report_time: bool,
+    sections: Sections,
+}
+
+impl Pretty {
+    /// The format as the options want it.
+    pub fn new(options: &Options) -> Self {
+        Pretty {
+            colour: options.look.stdout_colour,
+            report_time: options.report_time,
+            sections: Sections::new(options),
+        }
+    }
+
+    /// What stands behind `...`; `None` where libtest prints no line at all.
+    fn result(&self, case: &Case, verdict: &Verdict) -> Option<String> {
+        let (word, text) = match verdict {
+            Verdict::Passed => (Word::Green, "ok".to_owned()),
+            Verdict::Failed { .. }
+            | Verdict::Signalled { .. }
+            | Verdict::TimedOut { .. }
+            | Verdict::ExitedEarly { .. } => (Word::Red, "FAILED".to_owned()),
+            Verdict::Ignored => (Word::Yellow, ignored(&case.ignore)),
+            Verdict::NotRun(NotRun::Sandbox(_) | NotRun::WardenDied) => {
+                (Word::Red, "NOT RUN".to_owned())
+            }
+            // As libtest under `--fail-fast`, which prints nothing of what it no longer ran.
+            Verdict::NotRun(NotRun::Cancelled) => return None,
+        };
+        Some(paint::word(self.colour, word, &text))
+    }
+
+    fn time(&self, outcome: &Outcome) -> String {
+        if self.report_time && words::was_run(&outcome.verdict) {
+            format!(" <{:.3}s>", outcome.duration.as_secs_f64())
+        } else {
+            String::new()
+        }
+    }
+}
+
+fn ignored(ignore: &Ignore) -> String {
+    match ignore {
+        Ignore::No | Ignore::Yes => "ignored".to_owned(),
+        Ignore::Because(reason) => format!("ignored, {reason}"),
+    }
+}
+
+/// `running 3 tests`, as pretty and terse start a block.
+pub fn running(suite: &Suite, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "\nrunning {}",
+        words::counted(suite.cases.len(), "test")
+    )
+}
+
+impl Format for Pretty {
+    fn open(&mut self, suite: &Suite, out: &mut dyn Write) -> io::Result<()> {
+        running(suite, out)
+    }
+
+    fn finished(&mut self, case: &Case, outcome: Outcome, out: &mut dyn Write) -> io::Result<()> {
+        if let Some(result) = self.result(case, &outcome.verdict) {
+            let time = self.time(&outcome);
+            writeln!(out, "test {}{} ... {result}{time}", case.name, outcome.mode)?;
+        }
+        self.sections.keep(case, outcome);
+        Ok(())
+    }
+
+    fn close(
+        &mut self,
+        suite: &Suite,
+        tally: &Tally,
+        elapsed: Duration,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        self.sections.write(suite, tally, elapsed, out)
+    }
+}

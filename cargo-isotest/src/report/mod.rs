@@ -1,0 +1,35 @@
+//! Reports: the events of a run become text. The only printer of the workspace.
+//!
+//! [`Reporter`] takes the events, [`blocks`] puts them in the order of the binaries, a [`Format`]
+//! words what `cargo test` prints on stdout, and [`cargo`], [`progress`] and [`closing`] word what
+//! stands on stderr. [`screen`] alone writes. Everything else writes to a `dyn Write`; whether
+//! there is colour or a terminal comes in as a [`Look`]. Nothing here decides a verdict.
+
+mod suite;
+mod tally;
+
+mod blocks;
+mod format;
+
+mod json;
+mod libtest;
+mod sections;
+mod terse;
+mod words;
+
+mod cargo;
+mod closing;
+mod paint;
+mod progress;
+mod rerun;
+mod screen;
+
+mod reporter;
+
+#[cfg(test)]
+mod tests;
+
+pub use format::FormatName;
+pub use reporter::{Options, Reporter, Summary};
+pub use suite::{Look, Suite};
+pub use tally::Tally;

@@ -1,0 +1,138 @@
+//! The progress bar on stderr: how far the run is, what failed, what takes long.
+//!
+//! There is one only where the caller says so; without it every call does nothing. It is drawn by
+//! whoever calls [`Progress::draw`], not by a thread of its own, and text is written only inside
+//! [`Progress::suspend`].
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use isotest_core::case::CaseIndex;
+use isotest_core::schedule::Event;
+
+use super::paint::{self, ERROR, GOOD};
+use super::suite::{self, Look, Suite};
+use super::tally::Tally;
+
+/// A case that has run for so long is named.
+const LONG: Duration = Duration::from_millis(500);
+/// How many cases are named at most.
+const NAMED: usize = 3;
+
+/// The bar and what it tells.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    colour: bool,
+    /// The cases that are running, oldest first.
+    running: Vec<(CaseIndex, Instant)>,
+    start: Instant,
+}
+
+impl Progress {
+    /// A bar for so many cases, or none where the look has none.
+    pub fn new(total: usize, look: Look, now: Instant) -> Self {
+        Progress {
+            bar: look.progress.then(|| bar(total, look.stderr_colour)),
+            colour: look.stderr_colour,
+            running: Vec::new(),
+            start: now,
+        }
+    }
+
+    /// Whether there is a bar on the screen.
+    pub fn is_shown(&self) -> bool {
+        self.bar.as_ref().is_some_and(|bar| !bar.is_hidden())
+    }
+
+    /// Takes note of an event that came at `now`.
+    pub fn observe(&mut self, event: &Event, now: Instant) {
+        match event {
+            Event::Started(index) => self.running.push((*index, now)),
+            Event::Finished(index, _) => self.running.retain(|(running, _)| running != index),
+            Event::Output(..) | Event::Slow(..) | Event::Interrupted(_) => {}
+        }
+    }
+
+    /// Draws the bar anew.
+    pub fn draw(&self, suites: &[Suite], tally: &Tally, now: Instant) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(self.message(suites, tally, now));
+            bar.set_position(tally.total() as u64);
+            bar.tick();
+        }
+    }
+
+    /// Runs `write` with the bar out of the way.
+    pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    /// Takes the bar off the screen for good.
+    pub fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// `, 2 failed, 4 running, 3.2s: demo::it::slow 2.1s`
+    fn message(&self, suites: &[Suite], tally: &Tally, now: Instant) -> String {
+        let mut text = String::new();
+        for (count, what) in [(tally.failed, "failed"), (tally.not_run, "not run")] {
+            if count > 0 {
+                let count = format_args!("{count} {what}");
+                text += &format!(", {}", paint::styled(self.colour, ERROR, count));
+            }
+        }
+        let elapsed = (now - self.start).as_secs_f64();
+        text += &format!(", {} running, {elapsed:.1}s", self.running.len());
+        let age = |since: &Instant| now.saturating_duration_since(*since);
+        let long = self
+            .running
+            .iter()
+            .take_while(|(_, since)| age(since) >= LONG);
+        for (position, (index, since)) in long.take(NAMED).enumerate() {
+            let gap = if position == 0 { ": " } else { ", " };
+            let seconds = age(since).as_secs();
+            text += &format!("{gap}{} {seconds}s", suite::label(suites, *index));
+        }
+        text
+    }
+}
+
+fn bar(total: usize, colour: bool) -> ProgressBar {
+    let verb = paint::verb(colour, GOOD, "Testing");
+    let template = format!("{verb} [{{bar:20}}] {{pos}}/{{len}}{{wide_msg}}");
+    let style = ProgressStyle::with_template(&template)
+        .expect("the template is our own")
+        .progress_chars("=> ");
+    let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
+    bar.with_style(style)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::suite::example;
+
+    #[test]
+    fn what_runs_longest_is_named_first() {
+        let start = Instant::now();
+        let later = |millis| start + Duration::from_millis(millis);
+        let suites = [example(&["old", "young", "new"])];
+        let mut progress = Progress::new(3, Look::default(), start);
+        for (case, millis) in [(0, 0), (1, 1000), (2, 2900)] {
+            let index = CaseIndex { binary: 0, case };
+            progress.observe(&Event::Started(index), later(millis));
+        }
+        let tally = Tally {
+            failed: 2,
+            ..Tally::default()
+        };
+        let message = progress.message(&suites, &tally, later(3000));
+        let expected = ", 2 failed, 3 running, 3.0s: demo::it::old 3s, demo::it::young 2s";
+        assert_eq!(message, expected);
+    }
+}

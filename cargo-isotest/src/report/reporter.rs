@@ -1,0 +1,394 @@
+//! The report of a run: takes its events, prints both streams.
+//!
+//! Each event is noted by the counts, the progress bar and the closing block when it comes, and
+//! is printed when its binary has its turn. Nothing is written before [`Reporter::idle`] or until
+//! much has gathered: call it whenever no event is waiting, and about ten times a second.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use isotest_core::case::CaseIndex;
+use isotest_core::outcome::Outcome;
+use isotest_core::schedule::{Event, Stream};
+
+use super::blocks::{Blocks, News, Turn};
+use super::cargo;
+use super::closing::Closing;
+use super::format::{self, Format, FormatName};
+use super::paint::{self, WARNING};
+use super::progress::Progress;
+use super::screen::Screen;
+use super::suite::{self, Look, Suite};
+use super::tally::Tally;
+use super::words;
+
+/// How a run is reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    /// The format of stdout.
+    pub format: FormatName,
+    /// libtest's `--show-output`: what passed tests wrote is shown too.
+    pub show_output: bool,
+    /// libtest's `--report-time`.
+    pub report_time: bool,
+    /// cargo's `--quiet`: no `Running` lines, no summary of a run without trouble.
+    pub quiet: bool,
+    /// What it is printed on.
+    pub look: Look,
+}
+
+/// What a run came to, for the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// The counts of the whole run.
+    pub tally: Tally,
+    /// The signal that ended it.
+    pub interrupted: Option<i32>,
+}
+
+/// Prints a run.
+pub struct Reporter {
+    suites: Vec<Suite>,
+    options: Options,
+    start: Instant,
+    screen: Screen,
+    progress: Progress,
+    blocks: Blocks,
+    format: Box<dyn Format>,
+    /// The counts of the open block.
+    block: Tally,
+    /// The indices of the binaries for which cargo would print an error.
+    troubled: Vec<usize>,
+    total: Tally,
+    closing: Closing,
+}
+
+impl Reporter {
+    /// The report of a run that starts now.
+    pub fn new(
+        suites: Vec<Suite>,
+        options: Options,
+        stdout: Box<dyn Write>,
+        stderr: Box<dyn Write>,
+    ) -> Self {
+        let start = Instant::now();
+        let cases = suites.iter().map(|suite| suite.cases.len()).sum();
+        Reporter {
+            start,
+            screen: Screen::new(stdout, stderr),
+            progress: Progress::new(cases, options.look, start),
+            blocks: Blocks::new(&suites, options.show_output),
+            format: format::choose(&options),
+            block: Tally::default(),
+            troubled: Vec::new(),
+            total: Tally::default(),
+            closing: Closing::default(),
+            suites,
+            options,
+        }
+    }
+
+    /// Takes an event.
+    pub fn event(&mut self, event: Event) -> io::Result<()> {
+        let now = Instant::now();
+        self.progress.observe(&event, now);
+        match &event {
+            Event::Finished(index, outcome) => {
+                self.total.count(&outcome.verdict);
+                self.closing.observe(&self.suites, *index, outcome);
+            }
+            Event::Slow(index, age) => self.slow(*index, *age)?,
+            Event::Interrupted(signal) => self.closing.interrupt(*signal),
+            Event::Started(_) | Event::Output(..) => {}
+        }
+        self.blocks.push(event, now);
+        self.print_turns()?;
+        if self.screen.is_full() {
+            self.idle()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Writes what has gathered and draws the progress bar anew.
+    pub fn idle(&mut self) -> io::Result<()> {
+        self.screen.flush(&self.progress)?;
+        self.progress
+            .draw(&self.suites, &self.total, Instant::now());
+        Ok(())
+    }
+
+    /// Ends the report: cargo's last lines and the closing block. Every case has to have ended:
+    /// a block with a case that has not stays open, and those behind it are not printed.
+    pub fn finish(mut self) -> io::Result<Summary> {
+        self.print_turns()?;
+        self.progress.clear();
+        let colour = self.options.look.stderr_colour;
+        let failed: Vec<&Suite> = self
+            .troubled
+            .iter()
+            .map(|&index| &self.suites[index])
+            .collect();
+        self.screen.print(Stream::Stderr, |err| {
+            cargo::targets_failed(&failed, colour, err)
+        })?;
+        if !self.options.quiet || self.closing.is_noteworthy(&self.total) {
+            let wall = self.start.elapsed();
+            self.screen.print(Stream::Stderr, |err| {
+                self.closing
+                    .write(&self.suites, &self.total, wall, colour, err)
+            })?;
+        }
+        self.screen.flush(&self.progress)?;
+        Ok(Summary {
+            tally: self.total,
+            interrupted: self.closing.interrupted(),
+        })
+    }
+
+    fn print_turns(&mut self) -> io::Result<()> {
+        while let Some(turn) = self.blocks.next_turn() {
+            match turn {
+                Turn::Open(binary) => self.open(binary)?,
+                Turn::Case(index, news) => self.case(index, news)?,
+                Turn::Close(binary, elapsed) => self.close(binary, elapsed)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, binary: usize) -> io::Result<()> {
+        self.block = Tally::default();
+        let suite = &self.suites[binary];
+        let colour = self.options.look.stderr_colour;
+        if !self.options.quiet {
+            self.screen
+                .print(Stream::Stderr, |err| cargo::running(suite, colour, err))?;
+        }
+        if suite.harness {
+            self.screen
+                .print(Stream::Stdout, |out| self.format.open(suite, out))?;
+        }
+        Ok(())
+    }
+
+    fn case(&mut self, index: CaseIndex, news: News) -> io::Result<()> {
+        let suite = &self.suites[index.binary];
+        let case = &suite.cases[index.case];
+        let (screen, format) = (&mut self.screen, &mut self.format);
+        match news {
+            News::Output(stream, bytes) => screen.print(stream, |out| out.write_all(&bytes)),
+            News::Started if suite.harness => {
+                screen.print(Stream::Stdout, |out| format.started(case, out))
+            }
+            News::Slow if suite.harness => {
+                screen.print(Stream::Stdout, |out| format.slow(case, out))
+            }
+            News::Started | News::Slow => Ok(()),
+            News::Finished(outcome) => {
+                self.block.count(&outcome.verdict);
+                if !suite.harness {
+                    return self.program(index.binary, &outcome);
+                }
+                screen.print(Stream::Stdout, |out| format.finished(case, *outcome, out))
+            }
+        }
+    }
+
+    /// A program that is no harness: what it wrote and, should it fail, how.
+    fn program(&mut self, binary: usize, outcome: &Outcome) -> io::Result<()> {
+        let output = outcome.output.to_bytes();
+        self.screen
+            .print(Stream::Stdout, |out| out.write_all(&output))?;
+        self.report_failure(binary)?;
+        self.screen
+            .print(Stream::Stderr, |err| cargo::cause(&outcome.verdict, err))
+    }
+
+    fn close(&mut self, binary: usize, elapsed: Duration) -> io::Result<()> {
+        let suite = &self.suites[binary];
+        if !suite.harness {
+            return Ok(());
+        }
+        self.screen.print(Stream::Stdout, |out| {
+            self.format.close(suite, &self.block, elapsed, out)
+        })?;
+        self.report_failure(binary)
+    }
+
+    /// cargo's line behind a block in which something failed.
+    fn report_failure(&mut self, binary: usize) -> io::Result<()> {
+        if self.block.failed + self.block.not_run > 0 {
+            self.troubled.push(binary);
+        }
+        let suite = &self.suites[binary];
+        let colour = self.options.look.stderr_colour;
+        self.screen.print(Stream::Stderr, |err| {
+            cargo::failed(suite, &self.block, colour, err)
+        })
+    }
+
+    /// Tells at once of a case that takes long, whichever block has its turn.
+    fn slow(&mut self, index: CaseIndex, age: Duration) -> io::Result<()> {
+        let verb = paint::verb(self.options.look.stderr_colour, WARNING, "Slow");
+        let label = suite::label(&self.suites, index);
+        let age = words::counted(age.as_secs() as usize, "second");
+        self.screen.print(Stream::Stderr, |err| {
+            writeln!(err, "{verb} {label} has been running for over {age}")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use isotest_core::finding::{Finding, Leftover};
+    use isotest_core::outcome::{NotRun, Verdict};
+
+    use super::*;
+    use crate::report::suite::example;
+
+    /// Both streams as one reader of a terminal sees them.
+    #[derive(Clone, Default)]
+    struct Terminal(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Terminal {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no writer panics").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn printed(suites: Vec<Suite>, options: Options, events: Vec<Event>) -> String {
+        let terminal = Terminal::default();
+        let (stdout, stderr) = (Box::new(terminal.clone()), Box::new(terminal.clone()));
+        let mut reporter = Reporter::new(suites, options, stdout, stderr);
+        for event in events {
+            reporter.event(event).expect("a Vec takes all");
+            reporter.idle().expect("a Vec takes all");
+        }
+        reporter.finish().expect("a Vec takes all");
+        let bytes = terminal.0.lock().expect("no writer panics");
+        without_times(std::str::from_utf8(&bytes).expect("text"))
+    }
+
+    /// Every `1.23s` becomes `0.00s`.
+    fn without_times(text: &str) -> String {
+        let is_break = |character: char| !character.is_ascii_alphanumeric() && character != '.';
+        let normal = |piece: &str| {
+            let (word, end) = piece.split_at(piece.trim_end_matches(is_break).len());
+            let seconds = word
+                .strip_suffix('s')
+                .and_then(|number| number.parse::<f64>().ok());
+            format!("{}{end}", if seconds.is_some() { "0.00s" } else { word })
+        };
+        text.split_inclusive(is_break).map(normal).collect()
+    }
+
+    fn finished(binary: usize, case: usize, verdict: Verdict) -> Event {
+        Event::Finished(CaseIndex { binary, case }, Outcome::without_run(verdict))
+    }
+
+    #[test]
+    fn a_run_reads_as_cargo_tests_and_ends_with_the_closing_block() {
+        let mut suites = vec![example(&["a", "b"]), example(&["raw"])];
+        suites[1].harness = false;
+        suites[1].rerun = "--test raw".to_owned();
+        let mut raw = Outcome::without_run(Verdict::Failed { code: 3 });
+        raw.output.head = b"raw program\n".to_vec();
+        let mut left = Outcome::without_run(Verdict::Passed);
+        let sleep = Leftover {
+            pid: 3,
+            name: "sleep".to_owned(),
+        };
+        left.findings.push(Finding::ProcessesLeft(vec![sleep]));
+        let events = vec![
+            Event::Finished(CaseIndex { binary: 1, case: 0 }, raw),
+            Event::Finished(CaseIndex { binary: 0, case: 1 }, left),
+            finished(0, 0, Verdict::Failed { code: 101 }),
+        ];
+        let expected = "     Running tests/it.rs (target/debug/deps/it-2c77)
+
+running 2 tests
+test b ... ok
+test a ... FAILED
+
+failures:
+
+failures:
+    a
+
+test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
+
+error: test failed, to rerun pass `--test it`
+     Running tests/it.rs (target/debug/deps/it-2c77)
+raw program
+error: test failed, to rerun pass `--test raw`
+
+Caused by:
+  exited with code 3
+error: 2 targets failed:
+    `--test it`
+    `--test raw`
+
+     Summary 3 tests in 0.00s: 1 passed, 2 failed
+
+warning: 1 test left processes behind
+    demo::it::b: left 1 process behind: sleep (pid 3)
+
+help: to run again what failed
+    cargo isotest --test it -- --exact a
+    cargo isotest --test raw
+";
+        assert_eq!(printed(suites, Options::default(), events), expected);
+    }
+
+    #[test]
+    fn quiet_says_nothing_on_stderr_where_all_is_well() {
+        let options = Options {
+            quiet: true,
+            format: FormatName::Terse,
+            ..Options::default()
+        };
+        let text = printed(
+            vec![example(&["a"])],
+            options,
+            vec![finished(0, 0, Verdict::Passed)],
+        );
+        assert!(text.starts_with("\nrunning 1 test\n.\ntest result: ok. 1 passed"));
+        assert!(text.ends_with("finished in 0.00s\n\n"));
+    }
+
+    #[test]
+    fn an_interrupted_run_prints_what_it_has() {
+        let suites = vec![example(&["a", "b"]), example(&["c"])];
+        let cancelled = |binary, case| finished(binary, case, Verdict::NotRun(NotRun::Cancelled));
+        let events = vec![
+            finished(0, 0, Verdict::Passed),
+            Event::Interrupted(2),
+            cancelled(0, 1),
+            cancelled(1, 0),
+        ];
+        let text = printed(suites, Options::default(), events);
+        assert!(text.contains("test a ... ok\n\ntest result: FAILED. 1 passed; 0 failed;"));
+        assert_eq!(text.matches("Running").count(), 1);
+        assert!(text.ends_with("error: interrupted by SIGINT; 2 tests did not run to the end\n"));
+    }
+
+    #[test]
+    fn output_passed_through_waits_for_its_block() {
+        let suites = vec![example(&["a"]), example(&["b"])];
+        let index = CaseIndex { binary: 1, case: 0 };
+        let events = vec![
+            Event::Output(index, Stream::Stderr, b"from b\n".to_vec()),
+            finished(1, 0, Verdict::Passed),
+            finished(0, 0, Verdict::Passed),
+        ];
+        let text = printed(suites, Options::default(), events);
+        assert!(text.contains("\nrunning 1 test\nfrom b\ntest b ... ok\n"));
+    }
+}

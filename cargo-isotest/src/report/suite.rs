@@ -1,0 +1,67 @@
+//! What a report has to know before a run starts: the binaries, and what it is printed on.
+//!
+//! Plain data, filled from discovery and from the settings. Nothing here is decided from the
+//! environment.
+
+use isotest_core::case::{Case, CaseIndex};
+
+/// One test binary of a run, with its selected cases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suite {
+    /// What cargo prints behind `Running`: `unittests src/lib.rs (target/debug/deps/demo-b8d0)`.
+    pub heading: String,
+    /// The binary's id, `demo::it`.
+    pub id: String,
+    /// The cargo arguments that select this binary again: `-p demo --test it`.
+    pub rerun: String,
+    /// Whether it is a libtest harness, and not a program of the project's own.
+    pub harness: bool,
+    /// The selected cases; [`CaseIndex::case`] points into them.
+    pub cases: Vec<Case>,
+    /// How many cases of the binary the filters left out.
+    pub filtered_out: usize,
+}
+
+impl Suite {
+    /// The name of a case in the whole run: `demo::it::module::test`.
+    pub fn label(&self, case: &Case) -> String {
+        format!("{}::{}", self.id, case.name)
+    }
+}
+
+/// The name of a case in the whole run.
+pub(super) fn label(suites: &[Suite], index: CaseIndex) -> String {
+    let suite = &suites[index.binary];
+    suite.label(&suite.cases[index.case])
+}
+
+/// What a report is printed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Look {
+    /// Colour on stdout; libtest's own rule is: a terminal, and no `--nocapture`.
+    pub stdout_colour: bool,
+    /// Colour on stderr.
+    pub stderr_colour: bool,
+    /// A progress bar on stderr, which has to be a terminal.
+    pub progress: bool,
+}
+
+/// A suite as unit tests of this module use it.
+#[cfg(test)]
+pub(super) fn example(names: &[&str]) -> Suite {
+    use isotest_core::case::{Ignore, Kind};
+
+    let case = |name: &&str| Case {
+        name: (*name).to_owned(),
+        kind: Kind::Test,
+        ignore: Ignore::No,
+    };
+    Suite {
+        heading: "tests/it.rs (target/debug/deps/it-2c77)".to_owned(),
+        id: "demo::it".to_owned(),
+        rerun: "--test it".to_owned(),
+        harness: true,
+        cases: names.iter().map(case).collect(),
+        filtered_out: 0,
+    }
+}

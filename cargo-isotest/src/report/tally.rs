@@ -1,0 +1,72 @@
+//! Counts of verdicts, for one binary or a whole run.
+//!
+//! What each verdict counts as is written here and nowhere else: the formats, the closing block
+//! and the exit code all read a [`Tally`].
+
+use isotest_core::outcome::{NotRun, Verdict};
+
+/// How many cases ended in which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Passed.
+    pub passed: usize,
+    /// Failed in whatever way; the next three are among them.
+    pub failed: usize,
+    /// Failed by a signal.
+    pub signalled: usize,
+    /// Failed by running into the deadline.
+    pub timed_out: usize,
+    /// Failed by exiting before the harness reported.
+    pub exited_early: usize,
+    /// Marked `#[ignore]` and left alone.
+    pub ignored: usize,
+    /// Not run because of the sandbox.
+    pub not_run: usize,
+    /// Not run, or killed on the way, because the run ended first.
+    pub cancelled: usize,
+}
+
+impl Tally {
+    /// Counts one case.
+    pub fn count(&mut self, verdict: &Verdict) {
+        self.failed += usize::from(verdict.is_failure());
+        let counter = match verdict {
+            Verdict::Passed => &mut self.passed,
+            Verdict::Failed { .. } => return,
+            Verdict::Signalled { .. } => &mut self.signalled,
+            Verdict::TimedOut { .. } => &mut self.timed_out,
+            Verdict::ExitedEarly { .. } => &mut self.exited_early,
+            Verdict::Ignored => &mut self.ignored,
+            Verdict::NotRun(NotRun::Sandbox(_) | NotRun::WardenDied) => &mut self.not_run,
+            Verdict::NotRun(NotRun::Cancelled) => &mut self.cancelled,
+        };
+        *counter += 1;
+    }
+
+    /// How many cases were counted.
+    pub fn total(&self) -> usize {
+        self.passed + self.failed + self.ignored + self.not_run + self.cancelled
+    }
+
+    /// Whether every case passed or was ignored.
+    pub fn is_clean(&self) -> bool {
+        self.failed == 0 && self.not_run == 0 && self.cancelled == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_a_failure_and_a_cancelled_case_is_none() {
+        let mut tally = Tally::default();
+        tally.count(&Verdict::Passed);
+        tally.count(&Verdict::Failed { code: 101 });
+        tally.count(&Verdict::Signalled { signal: 6 });
+        tally.count(&Verdict::NotRun(NotRun::Cancelled));
+        assert_eq!((tally.failed, tally.signalled, tally.cancelled), (2, 1, 1));
+        assert_eq!(tally.total(), 4);
+        assert!(!tally.is_clean());
+    }
+}
