@@ -1,1 +1,167 @@
-//! Collecting.
+//! A running case becomes an outcome: its output is kept within bounds, its end is judged.
+//!
+//! The judge looks at the wait status first and at the harness's own words second; the table of
+//! [`judge`] is all there is to a verdict.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use crate::finding::Finding;
+use crate::harness;
+use crate::outcome::{Captured, NotRun, Outcome, Verdict};
+use crate::plan::{Plan, Protocol};
+use crate::sandbox::{End, SandboxError};
+
+/// Keeps the first and the last part of a stream.
+#[derive(Debug, Default)]
+pub struct Capture {
+    half: usize,
+    head: Vec<u8>,
+    tail: Vec<u8>,
+    seen: u64,
+}
+
+impl Capture {
+    /// Keeps `limit` bytes at the most, half of them from the start.
+    pub fn new(limit: u64) -> Capture {
+        let half = usize::try_from(limit / 2).unwrap_or(usize::MAX);
+        Capture { half, ..Capture::default() }
+    }
+
+    /// Takes more of the stream.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.seen += bytes.len() as u64;
+        let room = self.half - self.head.len();
+        let (first, rest) = bytes.split_at(room.min(bytes.len()));
+        self.head.extend_from_slice(first);
+        self.tail.extend_from_slice(rest);
+        // Twice the half before it is shortened: each byte is moved once at the most.
+        if self.tail.len() >= self.half.saturating_mul(2) {
+            self.shorten();
+        }
+    }
+
+    fn shorten(&mut self) {
+        self.tail.drain(..self.tail.len().saturating_sub(self.half));
+    }
+
+    /// What was kept.
+    pub fn finish(mut self) -> Captured {
+        self.shorten();
+        let kept = (self.head.len() + self.tail.len()) as u64;
+        let cut = self.seen - kept;
+        if cut == 0 {
+            self.head.append(&mut self.tail);
+        }
+        Captured { head: self.head, cut, tail: self.tail }
+    }
+}
+
+/// Reads all that is there now. Returns whether the stream has ended.
+pub fn drain(pipe: &OwnedFd, buffer: &mut [u8], mut take: impl FnMut(&[u8])) -> bool {
+    loop {
+        match nix::unistd::read(pipe, buffer) {
+            Ok(0) => return true,
+            Ok(length) => take(buffer.get(..length).unwrap_or_default()),
+            Err(Errno::EAGAIN) => return false,
+            Err(Errno::EINTR) => {}
+            Err(_) => return true,
+        }
+    }
+}
+
+/// A pipe whose reading end does not block.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok((read, write))
+}
+
+/// What isotest itself did to a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Killed {
+    /// Its deadline had passed.
+    TimedOut(Duration),
+    /// The run was ended.
+    Cancelled,
+}
+
+/// Makes the outcome of a case from its end and what it wrote.
+pub fn outcome(
+    plan: &Plan,
+    end: End,
+    mut output: Captured,
+    killed: Option<Killed>,
+    started: Instant,
+) -> Outcome {
+    let report = match &plan.protocol {
+        Protocol::Libtest { name, filtered_out } => {
+            harness::strip(&mut output, name, *filtered_out)
+        }
+        Protocol::ExitCode => None,
+    };
+    let passed = match &plan.protocol {
+        Protocol::Libtest { .. } => report.as_ref().map(|report| report.passed),
+        Protocol::ExitCode => Some(libc::WEXITSTATUS(end.status) == 0),
+    };
+    let verdict = judge(plan, &end, killed, passed);
+    let discarded = end.discarded.into_iter().map(Finding::SignalDiscarded);
+    let left = (!end.leftovers.is_empty()).then_some(Finding::ProcessesLeft(end.leftovers));
+    Outcome {
+        verdict,
+        mode: report.map(|report| report.mode).unwrap_or_default(),
+        output,
+        duration: started.elapsed(),
+        usage: end.usage,
+        findings: left.into_iter().chain(discarded).collect(),
+    }
+}
+
+/// The verdict. `passed` is what the harness itself reported, if it did.
+fn judge(plan: &Plan, end: &End, killed: Option<Killed>, passed: Option<bool>) -> Verdict {
+    let exited = libc::WIFEXITED(end.status).then(|| libc::WEXITSTATUS(end.status));
+    match (end.fault, killed, exited, passed) {
+        (Some(fault), ..) => {
+            let program = plan.setup.program.to_string_lossy();
+            let directory = plan.setup.directory.to_string_lossy();
+            let error = SandboxError::new(fault, &plan.setup.steps, &program, &directory);
+            Verdict::NotRun(NotRun::Sandbox(error))
+        }
+        // It may have ended by itself just before it was killed: its end counts then.
+        (None, _, Some(0), Some(true)) => Verdict::Passed,
+        (None, _, Some(code), Some(false)) if code != 0 => Verdict::Failed { code },
+        (None, _, Some(code), _) => Verdict::ExitedEarly { code },
+        (None, Some(Killed::TimedOut(limit)), None, _) => Verdict::TimedOut { limit },
+        (None, Some(Killed::Cancelled), None, _) => Verdict::NotRun(NotRun::Cancelled),
+        (None, None, None, _) if end.aborted => Verdict::Signalled { signal: libc::SIGABRT },
+        (None, None, None, _) => Verdict::Signalled { signal: libc::WTERMSIG(end.status) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_keeps_its_first_and_its_last_part() {
+        let mut capture = Capture::new(8);
+        for byte in b"abcdefghijklmnopqrstuvwxyz" {
+            capture.push(&[*byte]);
+        }
+        let captured = capture.finish();
+        assert_eq!((captured.head.as_slice(), captured.cut), (&b"abcd"[..], 18));
+        assert_eq!(captured.tail, b"wxyz");
+    }
+
+    #[test]
+    fn what_fits_is_kept_whole() {
+        let mut capture = Capture::new(8);
+        capture.push(b"abcdef");
+        let captured = capture.finish();
+        assert_eq!((captured.head.as_slice(), captured.cut), (&b"abcdef"[..], 0));
+    }
+}

@@ -16,4 +16,6 @@ pub mod plan;
 pub mod sandbox;
 
 pub mod collect;
+pub mod harness;
 pub mod schedule;
+pub mod signals;

@@ -1,7 +1,26 @@
-//! Scheduling: one queue of cases, one channel of events.
+//! Scheduling: one queue of cases, one loop, one channel of events.
+//!
+//! The loop waits on everything at once: the warden, the output pipes of what is in flight, the
+//! signals, the next deadline. No thread per case, no polling. It knows nothing of reports; they
+//! hear of a run by [`Event`]s.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::case::CaseIndex;
-use crate::outcome::Outcome;
+use crate::collect::{self, Capture, Killed};
+use crate::harness;
+use crate::outcome::{NotRun, Outcome, Verdict};
+use crate::plan::{Plan, Protocol};
+use crate::sandbox::error::STAGE_CLONE;
+use crate::sandbox::{End, Notice, SandboxError, Warden};
+use crate::signals::Signals;
 
 /// One of the two output streams of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,9 +39,341 @@ pub enum Event {
     /// Output of a case whose output is passed through (`--nocapture`), as it arrives.
     Output(CaseIndex, Stream, Vec<u8>),
     /// A case has run for longer than a minute.
-    Slow(CaseIndex, std::time::Duration),
+    Slow(CaseIndex, Duration),
     /// A case has ended, was ignored or could not be run.
     Finished(CaseIndex, Outcome),
     /// A signal asked the run to end; what is in flight is being killed.
     Interrupted(i32),
+}
+
+/// One case to run.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Which case it is.
+    pub index: CaseIndex,
+    /// How it is run.
+    pub plan: Plan,
+    /// Whether its output is passed on as it comes instead of being kept.
+    pub pass_through: bool,
+}
+
+/// How a run goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How many cases are in flight at once, 1 at the least.
+    pub jobs: usize,
+    /// After this many failures no further case is started.
+    pub max_fail: Option<usize>,
+}
+
+/// After this long a case is told of as slow, as by libtest.
+const SLOW: Duration = Duration::from_secs(60);
+
+const TOKEN_WARDEN: u64 = 0;
+const TOKEN_SIGNALS: u64 = 1;
+/// Tokens of output pipes follow: two for each case number.
+const TOKEN_OUTPUT: u64 = 2;
+
+/// A case in flight.
+struct Flight {
+    job: Job,
+    started: Instant,
+    deadline: Option<Instant>,
+    told_slow: bool,
+    killed: Option<Killed>,
+    pipes: [Option<OwnedFd>; 2],
+    capture: Capture,
+    /// What of a passed-through stdout waits for more: it may be the harness's.
+    held: Vec<u8>,
+    passed_header: bool,
+}
+
+/// Runs all jobs to their ends. Exactly one [`Event::Finished`] is sent for each.
+pub fn run(
+    warden: Warden,
+    jobs: Vec<Job>,
+    options: Options,
+    signals: &Signals,
+    events: &Sender<Event>,
+) -> io::Result<()> {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    let input = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
+    epoll.add(&warden, input(TOKEN_WARDEN))?;
+    epoll.add(signals, input(TOKEN_SIGNALS))?;
+    let run = Run {
+        warden,
+        epoll,
+        options,
+        queue: jobs.into(),
+        flights: HashMap::new(),
+        next: 0,
+        failures: 0,
+        events,
+        buffer: vec![0; 1 << 16],
+    };
+    run.to_the_end(signals)
+}
+
+struct Run<'a> {
+    warden: Warden,
+    epoll: Epoll,
+    options: Options,
+    queue: VecDeque<Job>,
+    flights: HashMap<u64, Flight>,
+    next: u64,
+    failures: usize,
+    events: &'a Sender<Event>,
+    buffer: Vec<u8>,
+}
+
+impl Run<'_> {
+    fn to_the_end(mut self, signals: &Signals) -> io::Result<()> {
+        let mut ready = vec![EpollEvent::empty(); 64];
+        loop {
+            while self.flights.len() < self.options.jobs
+                && let Some(job) = self.queue.pop_front()
+            {
+                self.launch(job);
+            }
+            if self.flights.is_empty() {
+                return Ok(());
+            }
+            let count = match self.epoll.wait(&mut ready, self.next_deadline()) {
+                Ok(count) => count,
+                Err(Errno::EINTR) => 0,
+                Err(errno) => return Err(errno.into()),
+            };
+            for event in ready.iter().take(count) {
+                match event.data() {
+                    TOKEN_WARDEN => self.hear_warden(),
+                    TOKEN_SIGNALS => self.hear_signals(signals),
+                    token => self.read_output(token),
+                }
+            }
+            self.check_deadlines();
+        }
+    }
+
+    /// Sends an event. A report that has ended early hears no more; the run is cleaned up all
+    /// the same.
+    fn tell(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+
+    fn launch(&mut self, job: Job) {
+        let (number, index) = (self.next, job.index);
+        self.next += 1;
+        self.tell(Event::Started(index));
+        if let Err(errno) = self.try_launch(number, job) {
+            let error = SandboxError::without_steps(STAGE_CLONE, errno);
+            self.finish(index, Outcome::without_run(Verdict::NotRun(NotRun::Sandbox(error))));
+        }
+    }
+
+    fn try_launch(&mut self, number: u64, job: Job) -> Result<(), Errno> {
+        let failed = |error: io::Error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+        let (read, write) = collect::pipe().map_err(failed)?;
+        let token = TOKEN_OUTPUT + 2 * number;
+        let input = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
+        self.epoll.add(&read, input(token))?;
+        let started = Instant::now();
+        let start = job.plan.start(number);
+        let mut pipes = [Some(read), None];
+        if job.pass_through {
+            let (error_read, error_write) = collect::pipe().map_err(failed)?;
+            self.epoll.add(&error_read, input(token + 1))?;
+            self.warden.spawn(&job.plan.setup, start, &[write.as_fd(), error_write.as_fd()])?;
+            pipes[1] = Some(error_read);
+        } else {
+            // One pipe for both: the order of writing is kept, as in libtest's own capture.
+            self.warden.spawn(&job.plan.setup, start, &[write.as_fd(), write.as_fd()])?;
+        }
+        let flight = Flight {
+            started,
+            deadline: job.plan.timeout.map(|timeout| started + timeout),
+            told_slow: false,
+            killed: None,
+            pipes,
+            capture: Capture::new(job.plan.output_limit),
+            held: Vec::new(),
+            passed_header: false,
+            job,
+        };
+        self.flights.insert(number, flight);
+        Ok(())
+    }
+
+    fn read_output(&mut self, token: u64) {
+        let (number, stream) = ((token - TOKEN_OUTPUT) / 2, (token - TOKEN_OUTPUT) % 2);
+        if let Some(flight) = self.flights.get_mut(&number) {
+            flight.read(stream as usize, &mut self.buffer, self.events);
+        }
+    }
+
+    fn hear_warden(&mut self) {
+        while let Some(notice) = self.warden.notice(false) {
+            match notice {
+                Notice::Ended(end) => self.land(end),
+                Notice::Died(_) => return self.lose_warden(),
+            }
+        }
+    }
+
+    fn land(&mut self, end: End) {
+        let Some(mut flight) = self.flights.remove(&end.case) else { return };
+        // Every writer is dead: what is in the pipes now is all there will be.
+        for stream in [0, 1] {
+            flight.read(stream, &mut self.buffer, self.events);
+        }
+        let (index, outcome) = flight.outcome(end, self.events);
+        self.finish(index, outcome);
+    }
+
+    fn lose_warden(&mut self) {
+        let lost: Vec<CaseIndex> = self.flights.drain().map(|(_, flight)| flight.job.index).collect();
+        let waiting: Vec<CaseIndex> = self.queue.drain(..).map(|job| job.index).collect();
+        for index in lost.into_iter().chain(waiting) {
+            self.finish(index, Outcome::without_run(Verdict::NotRun(NotRun::WardenDied)));
+        }
+    }
+
+    fn finish(&mut self, index: CaseIndex, outcome: Outcome) {
+        self.failures += usize::from(outcome.verdict.is_failure());
+        self.tell(Event::Finished(index, outcome));
+        if self.options.max_fail.is_some_and(|most| self.failures >= most) {
+            self.empty_queue();
+        }
+    }
+
+    fn empty_queue(&mut self) {
+        for job in std::mem::take(&mut self.queue) {
+            let cancelled = Outcome::without_run(Verdict::NotRun(NotRun::Cancelled));
+            self.tell(Event::Finished(job.index, cancelled));
+        }
+    }
+
+    fn hear_signals(&mut self, signals: &Signals) {
+        while let Some(signal) = signals.take() {
+            match signal {
+                libc::SIGTSTP => self.pause(),
+                libc::SIGCONT => {}
+                ending => self.cancel(ending),
+            }
+        }
+    }
+
+    /// Stops with all cases, as the terminal asks; time that passes meanwhile does not count.
+    fn pause(&mut self) {
+        let stopped = Instant::now();
+        self.warden.suspend(true);
+        Signals::stop_self();
+        self.warden.suspend(false);
+        for flight in self.flights.values_mut() {
+            flight.deadline = flight.deadline.map(|deadline| deadline + stopped.elapsed());
+        }
+    }
+
+    fn cancel(&mut self, signal: i32) {
+        self.tell(Event::Interrupted(signal));
+        self.empty_queue();
+        for (number, flight) in &mut self.flights {
+            flight.killed = flight.killed.or(Some(Killed::Cancelled));
+            self.warden.kill(*number);
+        }
+    }
+
+    fn next_deadline(&self) -> EpollTimeout {
+        let now = Instant::now();
+        let next = self.flights.values().flat_map(Flight::next_look).min();
+        match next {
+            None => EpollTimeout::NONE,
+            Some(next) => {
+                // Rounded up: waking early would spin.
+                let wait = next.saturating_duration_since(now).as_millis() + 1;
+                EpollTimeout::try_from(wait).unwrap_or(EpollTimeout::MAX)
+            }
+        }
+    }
+
+    fn check_deadlines(&mut self) {
+        let now = Instant::now();
+        for (number, flight) in &mut self.flights {
+            if !flight.told_slow && now >= flight.started + SLOW {
+                flight.told_slow = true;
+                let _ = self.events.send(Event::Slow(flight.job.index, flight.started.elapsed()));
+            }
+            if flight.killed.is_none() && flight.deadline.is_some_and(|deadline| now >= deadline) {
+                flight.killed = flight.job.plan.timeout.map(Killed::TimedOut);
+                self.warden.kill(*number);
+            }
+        }
+    }
+}
+
+impl Flight {
+    /// When this case has to be looked at again.
+    fn next_look(&self) -> impl Iterator<Item = Instant> {
+        let deadline = self.deadline.filter(|_| self.killed.is_none());
+        let slow = (!self.told_slow).then(|| self.started + SLOW);
+        deadline.into_iter().chain(slow)
+    }
+
+    fn read(&mut self, stream: usize, buffer: &mut [u8], events: &Sender<Event>) {
+        let Some(Some(pipe)) = self.pipes.get(stream) else { return };
+        let mut passed = Vec::new();
+        let ended = if self.job.pass_through {
+            collect::drain(pipe, buffer, |bytes| passed.extend_from_slice(bytes))
+        } else {
+            collect::drain(pipe, buffer, |bytes| self.capture.push(bytes))
+        };
+        if ended && let Some(slot) = self.pipes.get_mut(stream) {
+            *slot = None;
+        }
+        if !passed.is_empty() {
+            self.pass_on(stream, passed, events);
+        }
+    }
+
+    /// Passes output on, but for the harness's own lines.
+    fn pass_on(&mut self, stream: usize, bytes: Vec<u8>, events: &Sender<Event>) {
+        let index = self.job.index;
+        let name = match (&self.job.plan.protocol, stream) {
+            (Protocol::Libtest { name, .. }, 0) => name,
+            (Protocol::Libtest { .. } | Protocol::ExitCode, _) => {
+                let kind = if stream == 0 { Stream::Stdout } else { Stream::Stderr };
+                let _ = events.send(Event::Output(index, kind, bytes));
+                return;
+            }
+        };
+        self.held.extend(bytes);
+        if !self.passed_header {
+            let before = self.held.len();
+            harness::strip_header(&mut self.held);
+            self.passed_header = self.held.len() < before;
+        }
+        if self.passed_header {
+            // The harness's last words begin with the name of the test.
+            let line = format!("test {name}");
+            let end = harness::first_possible(&self.held, line.as_bytes());
+            let ready: Vec<u8> = self.held.drain(..end).collect();
+            if !ready.is_empty() {
+                let _ = events.send(Event::Output(index, Stream::Stdout, ready));
+            }
+        }
+    }
+
+    fn outcome(mut self, end: End, events: &Sender<Event>) -> (CaseIndex, Outcome) {
+        self.capture.push(&self.held);
+        let index = self.job.index;
+        let output = self.capture.finish();
+        let mut outcome =
+            collect::outcome(&self.job.plan, end, output, self.killed, self.started);
+        if self.job.pass_through {
+            let rest = std::mem::take(&mut outcome.output).to_bytes();
+            if !rest.is_empty() {
+                let _ = events.send(Event::Output(index, Stream::Stdout, rest));
+            }
+        }
+        (index, outcome)
+    }
 }

@@ -17,7 +17,7 @@ pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
     make_fresh(&mut steps, layout);
     show_project(&mut steps, layout);
     mount_kernel_filesystems(&mut steps, policy);
-    bring_network_up(&mut steps, policy);
+    bring_network_up(&mut steps, host, policy);
     name_host(&mut steps, policy);
     cover_stage(&mut steps, layout);
     limit(&mut steps, policy);
@@ -143,7 +143,7 @@ fn mount_kernel_filesystems(steps: &mut Steps, policy: &Policy) {
     }
 }
 
-fn bring_network_up(steps: &mut Steps, policy: &Policy) {
+fn bring_network_up(steps: &mut Steps, host: &Host, policy: &Policy) {
     match policy.net {
         Net::Host => {}
         Net::Loopback => {
@@ -153,7 +153,12 @@ fn bring_network_up(steps: &mut Steps, policy: &Policy) {
                 "/proc/sys/net/ipv4/ping_group_range",
             );
             steps.write(ports, "0", "every port is the case's own");
-            steps.write(ping, "0 2147483647", "ping needs no privilege");
+            // The kernel takes mapped group ids only.
+            let groups = match id_maps(host, policy) {
+                Some(_) => "0 2147483647".to_owned(),
+                None => format!("{0} {0}", inner_ids(host, policy).1),
+            };
+            steps.write(ping, &groups, "ping needs no privilege");
         }
     }
 }

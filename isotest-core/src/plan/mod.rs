@@ -98,6 +98,8 @@ pub enum Protocol {
     Libtest {
         /// The test's name.
         name: String,
+        /// How many other tests the harness will say that it left out.
+        filtered_out: usize,
     },
     /// No harness: the exit code is the verdict.
     ExitCode,

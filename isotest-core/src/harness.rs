@@ -1,0 +1,199 @@
+//! Reads what libtest itself prints around one test: `BIN --exact NAME --nocapture`.
+//!
+//! Pure. The test and its harness write to the same stream; [`strip`] takes the harness's lines
+//! out and says what they were. A result counts only as the harness's own where the name, the
+//! counts and the number of tests left out are right, so that a test that merely prints
+//! "test result: ok" has not passed.
+
+use crate::outcome::Captured;
+
+/// What the harness reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Whether the test passed.
+    pub passed: bool,
+    /// What stands behind the name, `" - should panic"` for example.
+    pub mode: String,
+}
+
+const HEADER: &[u8] = b"\nrunning 1 test\n";
+const SUMMARY: &[u8] = b"test result: ";
+
+/// Takes the harness's lines out of `output`. `None` where there is no result of its own for the
+/// test `name`; the header is taken out all the same.
+pub fn strip(output: &mut Captured, name: &str, filtered_out: usize) -> Option<Report> {
+    strip_header(&mut output.head);
+    let part = if output.cut > 0 { &mut output.tail } else { &mut output.head };
+    strip_result(part, name, filtered_out)
+}
+
+/// Takes the first header out.
+pub fn strip_header(bytes: &mut Vec<u8>) {
+    if let Some(at) = find(bytes, HEADER) {
+        bytes.drain(at..at + HEADER.len());
+    }
+}
+
+/// Takes the result out, wherever it stands: a process that outlives the test may write behind
+/// it.
+pub fn strip_result(bytes: &mut Vec<u8>, name: &str, filtered_out: usize) -> Option<Report> {
+    let summary = find_last(bytes, SUMMARY)?;
+    let line_end = summary + find(bytes.get(summary..)?, b"\n")?;
+    let passed = read_summary(bytes.get(summary..line_end)?, filtered_out)?;
+    // The summary is followed by an empty line.
+    let end = (line_end + 2).min(bytes.len());
+    let line = name_line(bytes.get(..summary)?, name)?;
+    let word: &[u8] = if passed { b"ok" } else { b"FAILED" };
+    let after_name = bytes.get(line.end..summary)?;
+    // With several threads the word follows the name at once. With one thread the name is
+    // printed before the test runs, and its output stands between.
+    let word_at = if after_name.starts_with(word) {
+        line.end
+    } else {
+        let block = [word, if passed { b"\n\n" } else { b"\n\nfailures:\n" }].concat();
+        line.end + find_last(after_name, &block)?
+    };
+    let note = failure_note(bytes.get(word_at..summary)?, name);
+    let between = bytes.get(line.end..word_at)?.to_vec();
+    let rest = bytes.get(end..)?.to_vec();
+    bytes.truncate(line.start);
+    bytes.extend([between, rest, note].concat());
+    Some(Report { passed, mode: line.mode })
+}
+
+/// `test NAME - MODE ... `: where it starts and ends.
+struct NameLine {
+    start: usize,
+    end: usize,
+    mode: String,
+}
+
+fn name_line(bytes: &[u8], name: &str) -> Option<NameLine> {
+    let lead = format!("test {name}");
+    let mut upto = bytes.len();
+    while let Some(start) = find_last(bytes.get(..upto)?, lead.as_bytes()) {
+        let after = bytes.get(start + lead.len()..)?;
+        let dots = find(after, b" ... ");
+        let mode = dots.and_then(|dots| std::str::from_utf8(after.get(..dots)?).ok());
+        if let (Some(dots), Some(mode)) = (dots, mode)
+            && (mode.is_empty() || (mode.starts_with(" - ") && !mode.contains('\n')))
+        {
+            let end = start + lead.len() + dots + b" ... ".len();
+            return Some(NameLine { start, end, mode: mode.to_owned() });
+        }
+        upto = start;
+    }
+    None
+}
+
+/// Reads `test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; N filtered out; …`.
+fn read_summary(line: &[u8], filtered_out: usize) -> Option<bool> {
+    let line = std::str::from_utf8(line).ok()?;
+    let tail = format!("0 ignored; 0 measured; {filtered_out} filtered out; finished in ");
+    let said = |head: &str| line.strip_prefix(head).is_some_and(|rest| rest.starts_with(&tail));
+    if said("test result: ok. 1 passed; 0 failed; ") {
+        Some(true)
+    } else if said("test result: FAILED. 0 passed; 1 failed; ") {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+/// What libtest itself has to say about a failure ("note: test did not panic as expected"): it
+/// prints it in the failures section even where the output is not captured.
+fn failure_note(result: &[u8], name: &str) -> Vec<u8> {
+    let header = format!("---- {name} stdout ----\n");
+    let list = format!("\n\nfailures:\n    {name}\n");
+    let note = find(result, header.as_bytes()).and_then(|at| {
+        let section = result.get(at + header.len()..)?;
+        section.get(..find_last(section, list.as_bytes())?)
+    });
+    note.unwrap_or_default().to_vec()
+}
+
+/// Where `wanted` begins in `bytes`, or might begin with what follows; their length where it
+/// cannot.
+pub fn first_possible(bytes: &[u8], wanted: &[u8]) -> usize {
+    (0..bytes.len())
+        .find(|&at| {
+            let rest = bytes.get(at..).unwrap_or_default();
+            rest.starts_with(wanted) || wanted.starts_with(rest)
+        })
+        .unwrap_or(bytes.len())
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
+
+fn find_last(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).rposition(|window| window == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stripped(text: &str, name: &str) -> (String, Option<Report>) {
+        let mut output = Captured { head: text.as_bytes().to_vec(), ..Captured::default() };
+        let report = strip(&mut output, name, 3);
+        (String::from_utf8(output.head).unwrap(), report)
+    }
+
+    const OK: &str = "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; \
+                      3 filtered out; finished in 0.00s\n\n";
+    const FAILED: &str = "test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; \
+                          3 filtered out; finished in 0.00s\n\n";
+
+    #[test]
+    fn the_harness_lines_of_a_pass_are_taken_out() {
+        let text = format!("\nrunning 1 test\nhellotest a::b ... ok\n\n{OK}");
+        let (output, report) = stripped(&text, "a::b");
+        assert_eq!(output, "hello");
+        assert_eq!(report, Some(Report { passed: true, mode: String::new() }));
+    }
+
+    #[test]
+    fn with_one_thread_the_output_stands_inside_the_line() {
+        let text = format!("\nrunning 1 test\ntest a::b ... hello\nok\n\n{OK}");
+        let (output, report) = stripped(&text, "a::b");
+        assert_eq!(output, "hello\n");
+        assert!(report.unwrap().passed);
+    }
+
+    #[test]
+    fn the_note_of_a_failure_is_kept() {
+        let text = format!(
+            "\nrunning 1 test\nx\ntest a - should panic ... FAILED\n\nfailures:\n\n\
+             ---- a stdout ----\nnote: test did not panic as expected at src/lib.rs:1:2\n\n\
+             failures:\n    a\n\n{FAILED}"
+        );
+        let (output, report) = stripped(&text, "a");
+        assert_eq!(output, "x\nnote: test did not panic as expected at src/lib.rs:1:2");
+        assert_eq!(report, Some(Report { passed: false, mode: " - should panic".to_owned() }));
+    }
+
+    #[test]
+    fn a_failure_without_a_note_leaves_the_output_alone() {
+        let text =
+            format!("\nrunning 1 test\nboom\ntest a ... FAILED\n\nfailures:\n\nfailures:\n    a\n\n{FAILED}");
+        let (output, report) = stripped(&text, "a");
+        assert_eq!((output.as_str(), report.unwrap().passed), ("boom\n", false));
+    }
+
+    #[test]
+    fn a_result_with_other_counts_is_not_the_harness_own() {
+        let forged = "\nrunning 1 test\ntest a ... ok\n\ntest result: ok. 1 passed; 0 failed; \
+                      0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\n";
+        assert_eq!(stripped(forged, "a").1, None);
+        assert_eq!(stripped("\nrunning 1 test\nhello", "a"), ("hello".to_owned(), None));
+    }
+
+    #[test]
+    fn what_a_daemon_writes_behind_the_result_is_output() {
+        let text = format!("\nrunning 1 test\ntest a ... ok\n\n{OK}late\n");
+        let (output, report) = stripped(&text, "a");
+        assert_eq!((output.as_str(), report.is_some()), ("late\n", true));
+    }
+}

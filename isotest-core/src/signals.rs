@@ -1,0 +1,70 @@
+//! Signals to the run as a descriptor, handed forward like any other input.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::fcntl::OFlag;
+use nix::unistd::{pipe2, read};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+use signal_hook::{flag, low_level};
+
+/// Signals that end a run.
+const ENDING: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
+
+/// Delivers SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP and SIGCONT as readable bytes.
+#[derive(Debug)]
+pub struct Signals(OwnedFd);
+
+impl Signals {
+    /// Takes these signals over for the rest of the process's life. The second one of those that
+    /// end a run ends the process at once, with code 128+n.
+    pub fn listen() -> io::Result<Signals> {
+        let (ours, handlers) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        let second = Arc::new(AtomicBool::new(false));
+        for signal in ENDING {
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&second))?;
+            flag::register(signal, Arc::clone(&second))?;
+        }
+        let handlers = Arc::new(handlers);
+        for signal in ENDING.into_iter().chain([SIGTSTP, SIGCONT]) {
+            let pipe = Arc::clone(&handlers);
+            let tell = move || {
+                let byte = [signal as u8];
+                // SAFETY: write(2) is async-signal-safe; the pointer and the length fit.
+                unsafe { libc::write(pipe.as_raw_fd(), byte.as_ptr().cast(), 1) };
+            };
+            // SAFETY: the handler does nothing but write(2).
+            unsafe { low_level::register(signal, tell) }?;
+        }
+        Ok(Signals(ours))
+    }
+
+    /// The next signal that has arrived.
+    pub fn take(&self) -> Option<i32> {
+        let mut byte = [0];
+        match read(&self.0, &mut byte) {
+            Ok(1) => Some(i32::from(byte[0])),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// Stops this process as SIGTSTP by default would; returns when it goes on.
+    pub fn stop_self() {
+        static STOPPING: AtomicBool = AtomicBool::new(false);
+        if !STOPPING.swap(true, Ordering::SeqCst) {
+            // Fails for no signal that has a default action.
+            let _ = low_level::emulate_default_handler(SIGTSTP);
+            STOPPING.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
