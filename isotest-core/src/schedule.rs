@@ -90,7 +90,7 @@ struct Flight {
 
 /// Runs all jobs to their ends. Exactly one [`Event::Finished`] is sent for each.
 pub fn run(
-    warden: Warden,
+    warden: &mut Warden,
     jobs: Vec<Job>,
     options: Options,
     signals: &Signals,
@@ -98,7 +98,7 @@ pub fn run(
 ) -> io::Result<()> {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     let input = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
-    epoll.add(&warden, input(TOKEN_WARDEN))?;
+    epoll.add(&*warden, input(TOKEN_WARDEN))?;
     epoll.add(signals, input(TOKEN_SIGNALS))?;
     let run = Run {
         warden,
@@ -108,6 +108,7 @@ pub fn run(
         flights: HashMap::new(),
         next: 0,
         failures: 0,
+        cancelled: false,
         events,
         buffer: vec![0; 1 << 16],
     };
@@ -115,13 +116,14 @@ pub fn run(
 }
 
 struct Run<'a> {
-    warden: Warden,
+    warden: &'a mut Warden,
     epoll: Epoll,
     options: Options,
     queue: VecDeque<Job>,
     flights: HashMap<u64, Flight>,
     next: u64,
     failures: usize,
+    cancelled: bool,
     events: &'a Sender<Event>,
     buffer: Vec<u8>,
 }
@@ -154,10 +156,11 @@ impl Run<'_> {
         }
     }
 
-    /// Sends an event. A report that has ended early hears no more; the run is cleaned up all
-    /// the same.
-    fn tell(&self, event: Event) {
-        let _ = self.events.send(event);
+    /// Sends an event. Where nobody hears it any more, since stdout was closed, the run ends.
+    fn tell(&mut self, event: Event) {
+        if self.events.send(event).is_err() && !self.cancelled {
+            self.cancel();
+        }
     }
 
     fn launch(&mut self, job: Job) {
@@ -257,7 +260,10 @@ impl Run<'_> {
             match signal {
                 libc::SIGTSTP => self.pause(),
                 libc::SIGCONT => {}
-                ending => self.cancel(ending),
+                ending => {
+                    self.tell(Event::Interrupted(ending));
+                    self.cancel();
+                }
             }
         }
     }
@@ -273,8 +279,8 @@ impl Run<'_> {
         }
     }
 
-    fn cancel(&mut self, signal: i32) {
-        self.tell(Event::Interrupted(signal));
+    fn cancel(&mut self) {
+        self.cancelled = true;
         self.empty_queue();
         for (number, flight) in &mut self.flights {
             flight.killed = flight.killed.or(Some(Killed::Cancelled));

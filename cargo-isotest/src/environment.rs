@@ -1,0 +1,108 @@
+//! Which environment variables reach a test.
+//!
+//! Pure: from the caller's variables, the policy and what cargo sets. An allow-list, so that no
+//! secret of a CI job reaches a test by a name that nobody thought of.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use isotest_core::policy::{Env, Policy};
+
+/// A variable and its value.
+pub type Variable = (OsString, OsString);
+
+/// Names that pass; `*` at the end stands for anything.
+const ALLOWED: [&str; 21] = [
+    "PATH", "LANG", "LANGUAGE", "LC_*", "TERM", "COLORTERM", "NO_COLOR", "CLICOLOR", "CI", "USER",
+    "LOGNAME", "HOME", "SHELL", "RUST_*", "RUSTC*", "RUSTUP_*", "RUSTDOC*", "CARGO", "CARGO_*",
+    "INSTA_*", "LLVM_PROFILE_FILE",
+];
+
+/// Parts of names that hold secrets, or that would run a test's own cargo through a runner.
+const SECRET: [&str; 6] = ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "_RUNNER"];
+
+/// The caller's variables that pass, with the fixed ones.
+pub fn clean(caller: &[Variable], policy: &Policy) -> Vec<Variable> {
+    let mut passed: Vec<Variable> = caller
+        .iter()
+        .filter(|(name, _)| passes(name, policy))
+        .cloned()
+        .collect();
+    if policy.env == Env::Clean && !named(OsStr::new("TZ"), &policy.pass_env) {
+        set(&mut passed, "TZ".into(), "UTC".into());
+    }
+    passed
+}
+
+fn passes(name: &OsStr, policy: &Policy) -> bool {
+    let secret = || {
+        let upper = name.to_string_lossy().to_ascii_uppercase();
+        SECRET.iter().any(|part| upper.contains(part))
+    };
+    // Not even with `--env host`: a test that runs cargo must not come back here.
+    let runner = name.as_bytes().starts_with(b"CARGO_TARGET_") && name.as_bytes().ends_with(b"_RUNNER");
+    match policy.env {
+        Env::Host => !runner,
+        Env::Clean => {
+            named(name, &policy.pass_env) || (named(name, &ALLOWED) && !secret())
+        }
+    }
+}
+
+/// Whether a list names it, where a name may end in `*`.
+fn named(name: &OsStr, list: &[impl AsRef<str>]) -> bool {
+    list.iter().any(|entry| match entry.as_ref().strip_suffix('*') {
+        Some(prefix) => name.as_bytes().starts_with(prefix.as_bytes()),
+        None => name == entry.as_ref(),
+    })
+}
+
+/// Sets a variable, in its old place where it has one.
+pub fn set(variables: &mut Vec<Variable>, name: OsString, value: OsString) {
+    match variables.iter_mut().find(|(known, _)| *known == name) {
+        Some((_, old)) => *old = value,
+        None => variables.push((name, value)),
+    }
+}
+
+/// `NAME=VALUE`, as execve(2) takes them. A variable with a NUL byte cannot exist.
+pub fn block(variables: &[Variable]) -> Vec<CString> {
+    let joined = variables.iter().map(|(name, value)| {
+        [name.as_bytes(), b"=", value.as_bytes()].concat()
+    });
+    joined.filter_map(|bytes| CString::new(bytes).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passed(names: &[&str], policy: &Policy) -> Vec<String> {
+        let caller: Vec<Variable> =
+            names.iter().map(|name| (OsString::from(name), OsString::from("x"))).collect();
+        clean(&caller, policy).iter().map(|(name, _)| name.to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn tools_pass_and_secrets_do_not() {
+        let names = [
+            "PATH", "RUST_BACKTRACE", "CARGO_HOME", "CARGO_REGISTRY_TOKEN", "GITHUB_TOKEN",
+            "AWS_SECRET_ACCESS_KEY", "SSH_AUTH_SOCK", "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER",
+        ];
+        let kept = passed(&names, &Policy::default());
+        assert_eq!(kept, ["PATH", "RUST_BACKTRACE", "CARGO_HOME", "TZ"]);
+    }
+
+    #[test]
+    fn what_is_passed_by_name_passes() {
+        let policy = Policy { pass_env: vec!["API_*".into(), "TZ".into()], ..Policy::default() };
+        assert_eq!(passed(&["API_TOKEN", "OTHER", "TZ"], &policy), ["API_TOKEN", "TZ"]);
+    }
+
+    #[test]
+    fn the_host_environment_passes_whole_but_for_the_runner() {
+        let policy = Policy { env: Env::Host, ..Policy::default() };
+        let names = ["SSH_AUTH_SOCK", "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER"];
+        assert_eq!(passed(&names, &policy), ["SSH_AUTH_SOCK"]);
+    }
+}

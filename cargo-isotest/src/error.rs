@@ -1,0 +1,94 @@
+//! Why a run cannot go on, and which exit code says so.
+//!
+//! A failed test is not an error here, nor is a sandbox that could not be set up for one case;
+//! both are data of the run. What stands here ends the program.
+
+use std::fmt;
+use std::io;
+
+use isotest_core::sandbox::SandboxError;
+
+use crate::discover::DiscoverError;
+use crate::exit_code::ExitCode;
+use crate::listing::ListingError;
+
+/// Why a run cannot go on.
+#[derive(Debug)]
+pub enum Error {
+    /// The project could not be built or read.
+    Discover(DiscoverError),
+    /// The warden or its template could not be set up.
+    Sandbox(SandboxError),
+    /// A binary could not list its tests.
+    Listing(ListingError),
+    /// The machine could not be looked at.
+    Host(io::Error),
+    /// The report could not be written.
+    Report(io::Error),
+    /// A name on the command line fits no test, or more than one.
+    Case(String),
+    /// A signal ended the run before there was anything to report.
+    Interrupted(i32),
+}
+
+impl Error {
+    /// The exit code that says so.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Error::Discover(error) if error.is_metadata() => ExitCode::MetadataFailed,
+            Error::Discover(_) => ExitCode::BuildFailed,
+            Error::Sandbox(_) | Error::Host(_) => ExitCode::SandboxFailed,
+            Error::Listing(_) => ExitCode::ListFailed,
+            Error::Report(_) => ExitCode::ReportFailed,
+            Error::Case(_) => ExitCode::NothingToRun,
+            Error::Interrupted(signal) => ExitCode::Signal(*signal),
+        }
+    }
+
+    /// Whether somebody else has said what is to be said: cargo, or whoever closed the pipe.
+    pub fn is_silent(&self) -> bool {
+        match self {
+            Error::Discover(error) => matches!(error, DiscoverError::Build(_)),
+            Error::Report(error) => error.kind() == io::ErrorKind::BrokenPipe,
+            Error::Interrupted(_) => true,
+            Error::Sandbox(_) | Error::Listing(_) | Error::Host(_) | Error::Case(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Discover(error) => write!(f, "{error}"),
+            Error::Sandbox(error) => write!(
+                f,
+                "{error}\nhint: `cargo isotest doctor` tries each part of the sandbox by itself"
+            ),
+            Error::Listing(error) => write!(f, "{error}"),
+            Error::Host(error) => write!(f, "cannot look at this machine: {error}"),
+            Error::Report(error) => write!(f, "cannot write the report: {error}"),
+            Error::Case(message) => write!(f, "{message}"),
+            Error::Interrupted(signal) => write!(f, "interrupted by signal {signal}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<DiscoverError> for Error {
+    fn from(error: DiscoverError) -> Self {
+        Error::Discover(error)
+    }
+}
+
+impl From<SandboxError> for Error {
+    fn from(error: SandboxError) -> Self {
+        Error::Sandbox(error)
+    }
+}
+
+impl From<ListingError> for Error {
+    fn from(error: ListingError) -> Self {
+        Error::Listing(error)
+    }
+}

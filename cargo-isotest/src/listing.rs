@@ -1,0 +1,225 @@
+//! Asks every binary for its list of tests, each in a sandbox: a list is project code too, and a
+//! `harness = false` program that knows no `--list` runs its tests when it is asked.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fmt;
+use std::sync::mpsc;
+
+use isotest_core::case::{Case, CaseIndex, Ignore, Kind};
+use isotest_core::outcome::{NotRun, Outcome, Verdict, signal_name};
+use isotest_core::plan::{Plan, Protocol};
+use isotest_core::sandbox::SandboxError;
+use isotest_core::schedule::{self, Event, Job, Stream};
+use isotest_core::signals::Signals;
+
+use crate::discover::Binary;
+use crate::discover::list::{self, ListError};
+use crate::error::Error;
+use crate::sandboxes::{Sandboxes, c_string};
+
+/// What a binary holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its cases.
+    pub cases: Vec<Case>,
+    /// Whether it is a test harness; otherwise it is one case itself.
+    pub harness: bool,
+}
+
+/// A binary that could not list its tests.
+#[derive(Debug)]
+pub struct ListingError {
+    binary: String,
+    arguments: String,
+    cause: Cause,
+    stderr: String,
+}
+
+#[derive(Debug)]
+enum Cause {
+    NotRun(SandboxError),
+    Ended(String),
+    List(ListError),
+}
+
+impl fmt::Display for ListingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot list the tests of `{}`: ", self.binary)?;
+        match &self.cause {
+            Cause::NotRun(error) => return write!(f, "{error}"),
+            Cause::Ended(how) => write!(f, "with `{}` it {how}", self.arguments)?,
+            Cause::List(error) => write!(f, "{error}")?,
+        }
+        if !self.stderr.is_empty() {
+            write!(f, "\nits stderr: {}", self.stderr.trim_end())?;
+        }
+        write!(
+            f,
+            "\nhint: a target without libtest needs `harness = false` in its manifest, or must \
+             answer `--list --format terse`"
+        )
+    }
+}
+
+impl std::error::Error for ListingError {}
+
+/// What one run of a binary for its list came to.
+struct Answer {
+    verdict: Verdict,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+/// The lists of all binaries, in their order.
+pub fn list(
+    sandboxes: &mut Sandboxes,
+    binaries: &[Binary],
+    jobs: usize,
+    signals: &Signals,
+) -> Result<Vec<Listed>, Error> {
+    let (harnesses, programs): (Vec<usize>, Vec<usize>) =
+        (0..binaries.len()).partition(|index| binaries[*index].harness);
+    let mut listed = BTreeMap::new();
+    let mut ask = |which: &[usize], arguments: &[&str], json| {
+        ask(sandboxes, binaries, which, arguments, json, jobs, signals)
+    };
+    let mut unknown = programs;
+    for (index, answer) in ask(&harnesses, list::JSON_ARGUMENTS, true)? {
+        match answer.verdict {
+            Verdict::Passed if let Ok(cases) = list::parse_json(&answer.stdout) => {
+                listed.insert(index, Listed { cases, harness: true });
+            }
+            // An old libtest, or one without unstable options: it knows the terse list.
+            _ => unknown.push(index),
+        }
+    }
+    let all = ask(&unknown, list::TERSE_ARGUMENTS, false)?;
+    let ignored = ask(&unknown, list::TERSE_IGNORED_ARGUMENTS, false)?;
+    for (index, answer) in all {
+        let binary = &binaries[index];
+        let parsed = parse_terse(binary, &answer, ignored.get(&index));
+        listed.insert(index, accept(binary, parsed)?);
+    }
+    Ok(listed.into_values().collect())
+}
+
+/// A harness must list; a program that does not is one case, named after its target.
+fn accept(binary: &Binary, parsed: Result<Vec<Case>, ListingError>) -> Result<Listed, Error> {
+    match parsed {
+        Ok(cases) if binary.harness || !cases.is_empty() => Ok(Listed { cases, harness: true }),
+        Err(error) if binary.harness => Err(error.into()),
+        Ok(_) | Err(_) => {
+            let name = binary.target_name.clone();
+            let case = Case { name, kind: Kind::Test, ignore: Ignore::No };
+            Ok(Listed { cases: vec![case], harness: false })
+        }
+    }
+}
+
+fn parse_terse(
+    binary: &Binary,
+    all: &Answer,
+    ignored: Option<&Answer>,
+) -> Result<Vec<Case>, ListingError> {
+    let error = |answer: &Answer, cause| ListingError {
+        binary: binary.id.clone(),
+        arguments: list::TERSE_ARGUMENTS.join(" "),
+        cause,
+        stderr: String::from_utf8_lossy(&answer.stderr).into_owned(),
+    };
+    for answer in [Some(all), ignored].into_iter().flatten() {
+        if let Some(cause) = trouble(&answer.verdict) {
+            return Err(error(answer, cause));
+        }
+    }
+    let ignored = ignored.map_or(&[][..], |answer| &answer.stdout);
+    list::parse_terse(&all.stdout, ignored).map_err(|cause| error(all, Cause::List(cause)))
+}
+
+fn trouble(verdict: &Verdict) -> Option<Cause> {
+    Some(match verdict {
+        Verdict::Passed => return None,
+        Verdict::NotRun(NotRun::Sandbox(error)) => Cause::NotRun(error.clone()),
+        Verdict::Failed { code } | Verdict::ExitedEarly { code } => {
+            Cause::Ended(format!("exited with code {code}"))
+        }
+        Verdict::Signalled { signal } => {
+            Cause::Ended(format!("was killed by {}", signal_name(*signal)))
+        }
+        Verdict::TimedOut { limit } => {
+            Cause::Ended(format!("did not end within {}", humantime::format_duration(*limit)))
+        }
+        Verdict::Ignored | Verdict::NotRun(NotRun::Cancelled | NotRun::WardenDied) => {
+            Cause::Ended("did not run to its end".to_owned())
+        }
+    })
+}
+
+/// Runs some of the binaries, each in a sandbox.
+fn ask(
+    sandboxes: &mut Sandboxes,
+    binaries: &[Binary],
+    which: &[usize],
+    arguments: &[&str],
+    json: bool,
+    jobs: usize,
+    signals: &Signals,
+) -> Result<BTreeMap<usize, Answer>, Error> {
+    let plans = which.iter().map(|&index| {
+        let binary = &binaries[index];
+        let mut variables = binary.environment.clone();
+        if json {
+            let (name, value) = list::JSON_ENVIRONMENT;
+            variables.push((name.into(), value.into()));
+        }
+        let directory = binary.working_directory.as_std_path();
+        Job {
+            index: CaseIndex { binary: index, case: 0 },
+            plan: Plan {
+                setup: sandboxes.setup(binary.executable.as_os_str(), &[], directory, &variables),
+                arguments: arguments.iter().map(|text| c_string(OsStr::new(text))).collect(),
+                environment: Vec::new(),
+                protocol: Protocol::ExitCode,
+                timeout: sandboxes.policy.limits.timeout,
+                output_limit: sandboxes.policy.limits.output,
+            },
+            pass_through: true,
+        }
+    });
+    let plans: Vec<Job> = plans.collect();
+    let (events, heard) = mpsc::channel();
+    let options = schedule::Options { jobs, max_fail: None };
+    schedule::run(&mut sandboxes.warden, plans, options, signals, &events).map_err(Error::Host)?;
+    drop(events);
+    gather(heard)
+}
+
+fn gather(heard: mpsc::Receiver<Event>) -> Result<BTreeMap<usize, Answer>, Error> {
+    let mut answers: BTreeMap<usize, Answer> = BTreeMap::new();
+    for event in heard {
+        match event {
+            Event::Started(index) => {
+                let cancelled = Verdict::NotRun(NotRun::Cancelled);
+                let answer = Answer { verdict: cancelled, stdout: Vec::new(), stderr: Vec::new() };
+                answers.insert(index.binary, answer);
+            }
+            Event::Output(index, stream, bytes) => {
+                if let Some(answer) = answers.get_mut(&index.binary) {
+                    match stream {
+                        Stream::Stdout => answer.stdout.extend(bytes),
+                        Stream::Stderr => answer.stderr.extend(bytes),
+                    }
+                }
+            }
+            Event::Finished(index, Outcome { verdict, .. }) => {
+                if let Some(answer) = answers.get_mut(&index.binary) {
+                    answer.verdict = verdict;
+                }
+            }
+            Event::Slow(..) => {}
+            Event::Interrupted(signal) => return Err(Error::Interrupted(signal)),
+        }
+    }
+    Ok(answers)
+}

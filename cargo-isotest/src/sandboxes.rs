@@ -1,0 +1,144 @@
+//! The sandboxes of one run: a warden with its template, and what is needed to plan for it.
+
+use std::collections::BTreeSet;
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use isotest_core::host::Host;
+use isotest_core::plan::{self, Access, Command, Exposure, Setup};
+use isotest_core::policy::{Policy, Root};
+use isotest_core::sandbox::Warden;
+
+use crate::discover;
+use crate::environment::{self, Variable};
+use crate::error::Error;
+use crate::settings::Machine;
+
+/// A warden that has not built its template yet: started first, while this process is small,
+/// since every case is a copy of it.
+pub struct Unbuilt {
+    host: Host,
+    policy: Policy,
+    warden: Warden,
+}
+
+/// A warden with its template.
+pub struct Sandboxes {
+    /// What the machine is like.
+    pub host: Host,
+    /// What of the host is shown.
+    pub project: plan::Project,
+    /// The value of every layer.
+    pub policy: Policy,
+    /// Starts cases.
+    pub warden: Warden,
+    /// The caller's variables that reach every test.
+    pub variables: Vec<Variable>,
+}
+
+impl Unbuilt {
+    /// Looks at the machine and starts the warden.
+    pub fn start(policy: Policy) -> Result<Unbuilt, Error> {
+        let root = match &policy.root {
+            Root::Host => Path::new("/"),
+            Root::Directory(directory) => directory,
+        };
+        let host = Host::read(root).map_err(Error::Host)?;
+        let warden = Warden::start(&host, policy.pid)?;
+        Ok(Unbuilt { host, policy, warden })
+    }
+
+    /// Builds the template for a project.
+    pub fn build(self, machine: &Machine, project: plan::Project) -> Result<Sandboxes, Error> {
+        let Unbuilt { host, policy, warden } = self;
+        warden.build(&plan::template(&host, &project, &policy))?;
+        let variables = environment::clean(&machine.variables, &policy);
+        Ok(Sandboxes { host, project, policy, warden, variables })
+    }
+}
+
+impl Sandboxes {
+    /// The set-up for a program, shared by all cases that run it. `variables` are added to those
+    /// of every test.
+    pub fn setup(&self, program: &OsStr, arguments: &[&OsStr], directory: &Path, variables: &[Variable]) -> Arc<Setup> {
+        let mut all = self.variables.clone();
+        for (name, value) in variables {
+            environment::set(&mut all, name.clone(), value.clone());
+        }
+        let arguments = [program].into_iter().chain(arguments.iter().copied());
+        let command = Command {
+            program: c_string(program),
+            arguments: arguments.map(c_string).collect(),
+            environment: environment::block(&all),
+            directory: c_string(directory.as_os_str()),
+        };
+        Arc::new(plan::setup(&self.host, &self.project, &self.policy, command))
+    }
+}
+
+/// An argument or a path as a C string; neither can hold a NUL byte.
+pub fn c_string(text: &OsStr) -> CString {
+    CString::new(text.as_bytes()).expect("arguments and paths hold no NUL byte")
+}
+
+/// What of the host a built project's tests see.
+pub fn project_of(machine: &Machine, policy: &Policy, project: &discover::Project) -> plan::Project {
+    let directories = [
+        (&project.workspace_root, "the project"),
+        (&project.target_directory, "the target directory"),
+        (&project.build_directory, "the build directory"),
+    ];
+    let mut shown: Vec<(PathBuf, Access, &str)> = directories
+        .map(|(path, what)| (path.clone().into_std_path_buf(), Access::Workspace, what))
+        .to_vec();
+    shown.extend(project.package_directories.iter().map(|path| {
+        (path.clone().into_std_path_buf(), Access::Workspace, "a package of the project")
+    }));
+    shown.push((project.sysroot.clone().into_std_path_buf(), Access::ReadOnly, "the toolchain"));
+    shown.extend(project.linked_paths.iter().map(|path| {
+        (path.clone().into_std_path_buf(), Access::ReadOnly, "a library directory")
+    }));
+    let scratch = project.target_directory.join("isotest/scratch").into_std_path_buf();
+    assemble(machine, policy, shown, Some(scratch))
+}
+
+/// What of the host any command sees that is run below `directory`.
+pub fn project_around(machine: &Machine, policy: &Policy, directory: &Path) -> plan::Project {
+    let manifests = directory.ancestors().filter(|above| above.join("Cargo.toml").is_file());
+    let root = manifests.last().unwrap_or(directory).to_owned();
+    let scratch = root.join("target/isotest/scratch");
+    assemble(machine, policy, vec![(root, Access::Workspace, "the project")], Some(scratch))
+}
+
+fn assemble(
+    machine: &Machine,
+    policy: &Policy,
+    mut shown: Vec<(PathBuf, Access, &str)>,
+    scratch: Option<PathBuf>,
+) -> plan::Project {
+    let tools = [
+        (machine.cargo_home(), "cargo's home"),
+        (machine.rustup_home(), "rustup's home"),
+    ];
+    let tools = tools.into_iter().filter_map(|(path, what)| Some((path?, Access::ReadOnly, what)));
+    shown.extend(tools);
+    let added = |paths: &[PathBuf], access| -> Vec<_> {
+        paths.iter().map(|path| (path.clone(), access, "asked for")).collect()
+    };
+    shown.extend(added(&policy.read_only, Access::ReadOnly));
+    shown.extend(added(&policy.read_write, Access::ReadWrite));
+    let mut seen = BTreeSet::new();
+    let exposures = shown.into_iter().filter_map(|(path, access, what)| {
+        let path = path.canonicalize().ok()?;
+        let new = seen.insert(path.clone());
+        new.then(|| Exposure { directory: path.is_dir(), path, access, what: what.to_owned() })
+    });
+    plan::Project {
+        exposures: exposures.collect(),
+        masked: machine.credentials(),
+        home: machine.home(),
+        scratch,
+    }
+}

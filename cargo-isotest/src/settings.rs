@@ -1,0 +1,216 @@
+//! The command line and the machine become settings: the last place where defaults are chosen.
+//!
+//! [`Machine`] is all that is read of the process's surroundings; nothing after this module asks
+//! for an environment variable or whether a stream is a terminal.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, IsTerminal};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use isotest_core::policy::Policy;
+
+use crate::cli::{CargoOptions, Color, FailFast, Format, LayerOptions, LibtestOptions, PackageScope, RunCommand, RunIgnored};
+use crate::discover::{Request, Scope, filter};
+use crate::environment::Variable;
+use crate::report::{FormatName, Look, Options};
+
+/// The surroundings of this process.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// The environment.
+    pub variables: Vec<Variable>,
+    /// The working directory.
+    pub directory: PathBuf,
+    /// Whether stdout is a terminal.
+    pub stdout_terminal: bool,
+    /// Whether stderr is a terminal.
+    pub stderr_terminal: bool,
+    /// How many processors this process may use.
+    pub cores: usize,
+}
+
+impl Machine {
+    /// Looks around.
+    pub fn read() -> io::Result<Machine> {
+        Ok(Machine {
+            variables: env::vars_os().collect(),
+            directory: env::current_dir()?,
+            stdout_terminal: io::stdout().is_terminal(),
+            stderr_terminal: io::stderr().is_terminal(),
+            cores: thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        })
+    }
+
+    /// An environment variable; an empty one counts as unset.
+    pub fn variable(&self, name: &str) -> Option<&OsStr> {
+        let found = self.variables.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_os_str()).filter(|value| !value.is_empty())
+    }
+
+    /// `$HOME`, where it is an absolute path.
+    pub fn home(&self) -> Option<PathBuf> {
+        self.variable("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
+    }
+
+    /// `$CARGO_HOME`, or its default.
+    pub fn cargo_home(&self) -> Option<PathBuf> {
+        let default = || self.home().map(|home| home.join(".cargo"));
+        self.variable("CARGO_HOME").map(PathBuf::from).or_else(default)
+    }
+
+    /// `$RUSTUP_HOME`, or its default.
+    pub fn rustup_home(&self) -> Option<PathBuf> {
+        let default = || self.home().map(|home| home.join(".rustup"));
+        self.variable("RUSTUP_HOME").map(PathBuf::from).or_else(default)
+    }
+
+    /// Cargo's files with tokens, those that exist.
+    pub fn credentials(&self) -> Vec<PathBuf> {
+        let home = self.cargo_home().and_then(|home| home.canonicalize().ok());
+        let files = ["credentials.toml", "credentials"];
+        let paths = home.iter().flat_map(|home| files.map(|file| home.join(file)));
+        paths.filter(|path| path.is_file()).collect()
+    }
+
+    /// Whether a stream is coloured: by flag, then `NO_COLOR`, then `CARGO_TERM_COLOR`.
+    fn colours(&self, flag: Option<Color>, terminal: bool) -> bool {
+        let cargo = self.variable("CARGO_TERM_COLOR").and_then(OsStr::to_str);
+        match (flag, cargo) {
+            (Some(Color::Always), _) => true,
+            (Some(Color::Never), _) => false,
+            (None | Some(Color::Auto), _) if self.variable("NO_COLOR").is_some() => false,
+            (None | Some(Color::Auto), Some("always")) => true,
+            (None | Some(Color::Auto), Some("never")) => false,
+            (None | Some(Color::Auto), _) => {
+                terminal && self.variable("TERM").is_none_or(|term| term != "dumb")
+            }
+        }
+    }
+
+    fn shows_progress(&self) -> bool {
+        match self.variable("CARGO_TERM_PROGRESS_WHEN").and_then(OsStr::to_str) {
+            Some("always") => true,
+            Some("never") => false,
+            Some(_) | None => {
+                self.stderr_terminal
+                    && self.variable("CI").is_none()
+                    && self.variable("TERM").is_none_or(|term| term != "dumb")
+            }
+        }
+    }
+}
+
+/// Everything that a run is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Layers and limits.
+    pub policy: Policy,
+    /// What is built.
+    pub request: Request,
+    /// Which cases run.
+    pub filter: filter::Filter,
+    /// How many at once.
+    pub jobs: usize,
+    /// Whether each runs on the main thread of its process, as under libtest with one thread.
+    pub single_threaded: bool,
+    /// After how many failures no more are started.
+    pub max_fail: Option<usize>,
+    /// Whether output is passed through.
+    pub pass_through: bool,
+    /// How it is reported.
+    pub report: Options,
+}
+
+impl Settings {
+    /// What `cargo isotest run` is told.
+    pub fn of_run(command: &RunCommand, machine: &Machine) -> Settings {
+        let libtest = &command.libtest;
+        let asked = libtest.test_threads.map(NonZeroUsize::get).or_else(|| {
+            machine.variable("RUST_TEST_THREADS")?.to_str()?.parse().ok().filter(|n| *n > 0)
+        });
+        let jobs = asked.unwrap_or(machine.cores);
+        let pass_through = libtest.no_capture
+            || machine.variable("RUST_TEST_NOCAPTURE").is_some_and(|value| value != "0");
+        Settings {
+            policy: policy(&command.layers),
+            request: request(&command.cargo),
+            filter: selection(libtest),
+            jobs: jobs.min(isotest_core::sandbox::SLOTS),
+            single_threaded: jobs == 1,
+            max_fail: match command.run.fail_fast() {
+                Some(FailFast::After(limit)) => Some(limit.get()),
+                Some(FailFast::Never) | None => None,
+            },
+            pass_through,
+            report: report(command, machine, pass_through),
+        }
+    }
+}
+
+/// The policy that the layer flags ask for.
+pub fn policy(layers: &LayerOptions) -> Policy {
+    layers.apply(Policy::default())
+}
+
+/// What cargo is asked to build.
+pub fn request(cargo: &CargoOptions) -> Request {
+    Request {
+        build_arguments: cargo.to_arguments(),
+        metadata_arguments: cargo.to_metadata_arguments(),
+        target_dir: cargo.target_dir.clone(),
+        config: cargo.config.clone(),
+        scope: match cargo.package_scope() {
+            PackageScope::Default => Scope::Default,
+            PackageScope::Workspace => Scope::Workspace,
+            PackageScope::Named => Scope::Named,
+        },
+    }
+}
+
+/// What selects cases.
+pub fn selection(libtest: &LibtestOptions) -> filter::Filter {
+    filter::Filter {
+        filters: libtest.filters.clone(),
+        skip: libtest.skip.clone(),
+        exact: libtest.exact,
+        run_ignored: match libtest.run_ignored {
+            RunIgnored::No => filter::RunIgnored::No,
+            RunIgnored::Only => filter::RunIgnored::Only,
+            RunIgnored::Yes => filter::RunIgnored::Yes,
+        },
+        mode: match (libtest.bench, libtest.test) {
+            (false, _) => filter::Mode::Test,
+            (true, false) => filter::Mode::Bench,
+            (true, true) => filter::Mode::Both,
+        },
+    }
+}
+
+fn report(command: &RunCommand, machine: &Machine, pass_through: bool) -> Options {
+    let libtest = &command.libtest;
+    let (cargo_colour, colour) = (command.cargo.color, libtest.color.or(command.cargo.color));
+    Options {
+        format: match libtest.format {
+            Format::Pretty => FormatName::Pretty,
+            Format::Terse => FormatName::Terse,
+            Format::Json => FormatName::Json,
+        },
+        show_output: libtest.show_output,
+        report_time: libtest.report_time,
+        quiet: command.cargo.quiet,
+        look: Look {
+            // libtest colours nothing where output is passed through.
+            stdout_colour: machine.colours(colour, machine.stdout_terminal && !pass_through),
+            stderr_colour: machine.colours(cargo_colour, machine.stderr_terminal),
+            progress: machine.shows_progress() && !pass_through && !command.cargo.quiet,
+        },
+    }
+}
+
+/// A path as cargo prints it: relative to the working directory where it lies below it.
+pub fn shown(path: &Path, machine: &Machine) -> OsString {
+    path.strip_prefix(&machine.directory).unwrap_or(path).as_os_str().to_owned()
+}
