@@ -30,7 +30,7 @@ pub struct CargoOptions {
     /// Test only this package
     #[arg(short, long, value_name = "SPEC", num_args = 0..=1, default_missing_value = "")]
     pub package: Vec<String>,
-    /// Test all packages of the workspace (see also `--workspace=VALUE` below)
+    /// Test all packages; with overlay, readonly or shared: what writing to the project does
     #[arg(
         id = "cargo_workspace",
         long = "workspace",

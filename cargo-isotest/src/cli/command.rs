@@ -7,7 +7,7 @@
 use std::ffi::{OsStr, OsString};
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::cargo::{CargoOptions, WorkspaceFlag};
@@ -60,6 +60,7 @@ pub enum Command {
     /// Open a shell, or run a command, in the sandbox of a test
     Shell(Box<ShellCommand>),
     /// Run any command in a sandbox
+    #[command(override_usage = "cargo isotest exec [OPTIONS] [--] CMD [ARGS]...")]
     Exec(Box<ExecCommand>),
     /// Print completions for a shell
     Completions(CompletionsCommand),
@@ -186,7 +187,20 @@ pub enum ReportFormat {
 
 /// The whole command, for help, completions and the manual page: `run`'s options stand at the top.
 pub fn command() -> clap::Command {
-    RunCommand::augment_args(Cli::command())
+    let cli = Cli::command();
+    let about = cli.get_about().cloned().unwrap_or_default();
+    // One line an option on `--help` too: the long form takes three for each.
+    let help = Arg::new("help")
+        .short('h')
+        .long("help")
+        .help("Print help")
+        .help_heading(None::<&str>)
+        .action(ArgAction::HelpShort)
+        .global(true);
+    RunCommand::augment_args(cli)
+        .about(about)
+        .disable_help_flag(true)
+        .arg(help)
         .override_usage(USAGE)
         .after_help(EXIT_CODES)
 }
@@ -307,6 +321,16 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn completions_and_the_manual_page_can_be_made() {
+        let mut page = Vec::new();
+        clap_complete::generate(Shell::Bash, &mut command(), "cargo-isotest", &mut page);
+        clap_mangen::Man::new(command())
+            .render(&mut page)
+            .expect("memory takes it");
+        assert!(page.windows(14).any(|text| text == b"--no-fail-fast"));
     }
 
     #[test]

@@ -109,19 +109,19 @@ pub enum Guard {
 #[command(next_help_heading = "Isolation layers")]
 pub struct LayerOptions {
     /// Who the test is
-    #[arg(long, value_name = "WHO", hide_possible_values = true, help = help("Who the test is", &["same", "root", "nobody"]))]
+    #[arg(long, value_name = "WHO")]
     pub user: Option<User>,
     /// Its pid namespace
-    #[arg(long, value_name = "NS", hide_possible_values = true, help = help("Its pid namespace", &["new", "host"]))]
+    #[arg(long, value_name = "NS")]
     pub pid: Option<Namespace>,
     /// Who is PID 1
-    #[arg(long, value_name = "INIT", hide_possible_values = true, help = help("Who is PID 1: the test itself, or an init", &["none", "reaper"]))]
+    #[arg(long, value_name = "INIT")]
     pub init: Option<Init>,
     /// Its network
-    #[arg(long, value_name = "NET", hide_possible_values = true, help = help("Its network", &["loopback", "host"]))]
+    #[arg(long, value_name = "NET")]
     pub net: Option<Net>,
     /// Its System V IPC, message queues and /dev/shm
-    #[arg(long, value_name = "NS", hide_possible_values = true, help = help("Its System V IPC, message queues and /dev/shm", &["new", "host"]))]
+    #[arg(long, value_name = "NS")]
     pub ipc: Option<Namespace>,
     /// Its host name: a name, `new` (isotest) or `host`
     #[arg(long, value_name = "NAME", value_parser = uts)]
@@ -133,25 +133,25 @@ pub struct LayerOptions {
     #[arg(long, value_name = "GLOB")]
     pub write_back: Vec<String>,
     /// Where throwaway layers lie
-    #[arg(long, value_name = "WHERE", hide_possible_values = true, help = help("Where throwaway layers lie", &["memory", "disk"]))]
+    #[arg(long, value_name = "WHERE")]
     pub scratch: Option<Scratch>,
     /// Take the system directories of another root filesystem
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
     /// Its /tmp, /var/tmp and /run
-    #[arg(long, value_name = "DIR", hide_possible_values = true, help = help("Its /tmp, /var/tmp and /run", &["fresh", "host"]))]
+    #[arg(long, value_name = "DIR")]
     pub tmp: Option<Tmp>,
     /// Its home directory
-    #[arg(long, value_name = "DIR", hide_possible_values = true, help = help("Its home directory", &["empty", "host"]))]
+    #[arg(long, value_name = "DIR")]
     pub home: Option<Home>,
     /// Its environment variables
-    #[arg(long, value_name = "ENV", hide_possible_values = true, help = help("Its environment variables", &["clean", "host"]))]
+    #[arg(long, value_name = "ENV")]
     pub env: Option<Env>,
     /// Let this variable through (`NAME` or `PREFIX*`)
     #[arg(long, value_name = "NAME", value_parser = variable)]
     pub pass_env: Vec<String>,
     /// Which further doors of the kernel are shut
-    #[arg(long, value_name = "GUARD", hide_possible_values = true, help = help("Which further doors of the kernel are shut", &["basic", "strict"]))]
+    #[arg(long, value_name = "GUARD")]
     pub guard: Option<Guard>,
     /// Show this host path, read-only
     #[arg(long = "ro", value_name = "PATH")]
@@ -237,11 +237,6 @@ fn set<T: From<V>, V>(target: &mut T, typed: Option<V>) {
     if let Some(value) = typed {
         *target = value.into();
     }
-}
-
-/// One help line with the values in it, the default first: clap's own list would take a line each.
-fn help(what: &str, values: &[&str]) -> String {
-    format!("{what} [{}]", values.join("|"))
 }
 
 fn uts(name: &str) -> Result<policy::Uts, String> {

@@ -164,7 +164,6 @@ fn build(cargo: &OsStr, request: &Request) -> Result<Build, DiscoverError> {
             "--message-format=json-render-diagnostics",
         ])
         .args(&request.build_arguments)
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|cause| DiscoverError::Start {
