@@ -6,6 +6,7 @@
 
 mod cargo;
 mod command;
+mod getopts;
 mod layers;
 mod libtest;
 mod quantity;

@@ -8,14 +8,20 @@
 pub mod filter;
 pub mod list;
 
+mod assemble;
 mod cargo;
+mod compiler;
 mod config;
 mod environment;
+mod error;
 mod manifest;
 mod messages;
 mod metadata;
+mod process;
 mod project;
 
-pub use cargo::{DiscoverError, Request, discover};
+pub use cargo::{Request, discover};
+pub use config::{ConfigCause, ConfigError};
+pub use error::DiscoverError;
 pub use filter::{Filter, Selection};
 pub use project::{Binary, BinaryKind, Project, Scope};
