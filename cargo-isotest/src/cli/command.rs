@@ -1,0 +1,458 @@
+//! The subcommands, and the way from an argument vector to one of them.
+//!
+//! A subcommand word counts only as the first word; anything else is `run`, so that
+//! `cargo isotest foo` filters by `foo`, as `cargo test foo` does. What follows `--` is libtest's
+//! and read by [`libtest`](super::libtest).
+
+use std::ffi::{OsStr, OsString};
+
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use super::cargo::{CargoOptions, WorkspaceFlag};
+use super::layers::{LayerOptions, Workspace};
+use super::libtest::{self, LibtestOptions, OutputFlags, SelectionFlags, Shared};
+use super::run::RunOptions;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  all passed                      100  some test failed
+    2  usage                           101  the build failed
+    4  nothing to run                  102  cargo metadata failed
+   94  bad filter expression           104  a list of tests failed
+   96  a sandbox could not be set up   110  a report could not be written
+  128+n  ended by signal n";
+
+const USAGE: &str = "cargo isotest [run] [OPTIONS] [FILTER]... [-- LIBTEST ARGS]\n       \
+                     cargo isotest <COMMAND>";
+
+/// cargo test, with every test alone: PID 1 of fresh namespaces on a throwaway root filesystem
+#[derive(Debug, Clone, PartialEq, Eq, Parser)]
+#[command(
+    name = "cargo-isotest",
+    bin_name = "cargo isotest",
+    version,
+    subcommand_required = true,
+    disable_help_subcommand = true,
+    max_term_width = 110
+)]
+pub struct Cli {
+    /// What is to be done.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Build and run the tests; what is done without a command
+    #[command(override_usage = "cargo isotest [run] [OPTIONS] [FILTER]... [-- LIBTEST ARGS]")]
+    #[command(after_help = EXIT_CODES)]
+    Run(Box<RunCommand>),
+    /// List the tests
+    #[command(override_usage = "cargo isotest list [OPTIONS] [FILTER]... [-- LIBTEST ARGS]")]
+    List(Box<ListCommand>),
+    /// Try every kernel feature that isolation needs
+    Doctor(DoctorCommand),
+    /// Print how a test would be run: layers, steps, mounts, environment
+    Explain(Box<ExplainCommand>),
+    /// Open a shell, or run a command, in the sandbox of a test
+    Shell(Box<ShellCommand>),
+    /// Run any command in a sandbox
+    #[command(override_usage = "cargo isotest exec [OPTIONS] [--] CMD [ARGS]...")]
+    Exec(Box<ExecCommand>),
+    /// Print completions for a shell
+    Completions(CompletionsCommand),
+    /// Print the manual page
+    Man,
+}
+
+/// `cargo isotest run`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct RunCommand {
+    #[command(flatten)]
+    selection: SelectionFlags,
+    /// When the run stops.
+    #[command(flatten)]
+    pub run: RunOptions,
+    /// Layers and limits.
+    #[command(flatten)]
+    pub layers: LayerOptions,
+    #[command(flatten)]
+    output: OutputFlags,
+    /// What is built.
+    #[command(flatten)]
+    pub cargo: CargoOptions,
+    /// Which tests run, and how results are printed.
+    #[arg(skip)]
+    pub libtest: LibtestOptions,
+}
+
+/// `cargo isotest list`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct ListCommand {
+    #[command(flatten)]
+    selection: SelectionFlags,
+    /// Print the list in this format
+    #[arg(
+        long,
+        visible_alias = "message-format",
+        value_name = "FORMAT",
+        default_value = "human"
+    )]
+    #[arg(help_heading = "Output")]
+    pub format: ReportFormat,
+    /// What is built.
+    #[command(flatten)]
+    pub cargo: CargoOptions,
+    /// Layers and limits: binaries are asked for their lists in a sandbox.
+    #[command(flatten)]
+    pub layers: LayerOptions,
+    /// Which tests are listed.
+    #[arg(skip)]
+    pub libtest: LibtestOptions,
+}
+
+/// `cargo isotest doctor`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct DoctorCommand {
+    /// Print the result in this format
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: ReportFormat,
+}
+
+/// `cargo isotest explain`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct ExplainCommand {
+    /// The test: its name, or as much of it as is unique
+    #[arg(value_name = "CASE")]
+    pub case: String,
+    /// What is built.
+    #[command(flatten)]
+    pub cargo: CargoOptions,
+    /// Layers and limits.
+    #[command(flatten)]
+    pub layers: LayerOptions,
+}
+
+/// `cargo isotest shell`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct ShellCommand {
+    /// The test: its name, or as much of it as is unique
+    #[arg(value_name = "CASE")]
+    pub case: String,
+    /// What to run there; without it, a shell
+    #[arg(value_name = "CMD", last = true)]
+    pub command: Vec<OsString>,
+    /// What is built.
+    #[command(flatten)]
+    pub cargo: CargoOptions,
+    /// Layers and limits.
+    #[command(flatten)]
+    pub layers: LayerOptions,
+}
+
+/// `cargo isotest exec`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct ExecCommand {
+    /// Layers and limits.
+    #[command(flatten)]
+    pub layers: LayerOptions,
+    /// What writing to the current directory's project does
+    #[arg(long, value_name = "VALUE", help_heading = "Isolation layers")]
+    workspace: Option<Workspace>,
+    /// The command and its arguments
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+    pub command: Vec<OsString>,
+}
+
+/// `cargo isotest completions`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct CompletionsCommand {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// How a list or a diagnosis is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum ReportFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// For programs.
+    Json,
+}
+
+/// The whole command, for help, completions and the manual page: `run`'s options stand at the top.
+pub fn command() -> clap::Command {
+    let cli = Cli::command();
+    let about = cli.get_about().cloned().unwrap_or_default();
+    // One line an option on `--help` too: the long form takes three for each.
+    let help = Arg::new("help")
+        .short('h')
+        .long("help")
+        .help("Print help")
+        .help_heading(None::<&str>)
+        .action(ArgAction::HelpShort)
+        .global(true);
+    RunCommand::augment_args(cli)
+        .about(about)
+        .disable_help_flag(true)
+        .arg(help)
+        .override_usage(USAGE)
+        .after_help(EXIT_CODES)
+}
+
+/// Reads an argument vector, with or without the word `isotest` that cargo puts second.
+///
+/// Help and version are errors too, as clap has it; `clap::Error::exit_code` tells them apart.
+pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let (words, after) = split(arguments);
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(words)?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    complete(cli, &after, &mut command)
+}
+
+/// The words for clap, with the subcommand in front, and what follows `--` where that is libtest's.
+fn split(arguments: impl Iterator<Item = OsString>) -> (Vec<OsString>, Vec<OsString>) {
+    let mut words: Vec<OsString> = arguments.skip(1).collect();
+    if words.first().is_some_and(|word| word == "isotest") {
+        words.remove(0);
+    }
+    let first = words.first().cloned().unwrap_or_default();
+    if !is_subcommand(&first) && !asks_about_us(&first) {
+        words.insert(0, "run".into());
+    }
+    let mut after = Vec::new();
+    if words[0] == "run" || words[0] == "list" {
+        if let Some(at) = words.iter().position(|word| word == "--") {
+            after = words.split_off(at).split_off(1);
+        }
+        if libtest::asks_for_help(&after) {
+            words.push("--help".into());
+        }
+    }
+    words.insert(0, "cargo-isotest".into());
+    (words, after)
+}
+
+fn is_subcommand(word: &OsStr) -> bool {
+    Cli::command()
+        .get_subcommands()
+        .any(|known| word == known.get_name())
+}
+
+fn asks_about_us(word: &OsStr) -> bool {
+    ["-h", "--help", "-V", "--version"]
+        .iter()
+        .any(|flag| word == *flag)
+}
+
+/// Fills in what clap cannot: the options after `--`, and the two meanings of `--workspace`.
+fn complete(
+    mut cli: Cli,
+    after: &[OsString],
+    command: &mut clap::Command,
+) -> Result<Cli, clap::Error> {
+    match &mut cli.command {
+        Command::Run(run) => {
+            settle_workspace(&mut run.cargo, &mut run.layers);
+            let shared = Shared::of(&run.cargo);
+            run.libtest = libtest::merge(&run.selection, &run.output, shared, after)
+                .map_err(|message| command.error(ErrorKind::UnknownArgument, message))?;
+        }
+        Command::List(list) => {
+            settle_workspace(&mut list.cargo, &mut list.layers);
+            let output = OutputFlags::default();
+            let shared = Shared::of(&list.cargo);
+            list.libtest = libtest::merge(&list.selection, &output, shared, after)
+                .map_err(|message| command.error(ErrorKind::UnknownArgument, message))?;
+        }
+        Command::Explain(explain) => settle_workspace(&mut explain.cargo, &mut explain.layers),
+        Command::Shell(shell) => settle_workspace(&mut shell.cargo, &mut shell.layers),
+        Command::Exec(exec) => exec.layers.workspace = exec.workspace,
+        Command::Doctor(_) | Command::Completions(_) | Command::Man => {}
+    }
+    Ok(cli)
+}
+
+impl Shared {
+    fn of(cargo: &CargoOptions) -> Self {
+        Shared {
+            quiet: cargo.quiet,
+            color: cargo.color,
+            unstable_options: cargo.unstable.iter().any(|flag| flag == "unstable-options"),
+        }
+    }
+}
+
+/// Cargo has the flag `--workspace`, and there is a layer of that name: bare, it is cargo's; with a
+/// value, which must be glued with `=`, it is the layer's.
+fn settle_workspace(cargo: &mut CargoOptions, layers: &mut LayerOptions) {
+    for flag in std::mem::take(&mut cargo.workspace_flags) {
+        match flag {
+            WorkspaceFlag::All => cargo.workspace = true,
+            WorkspaceFlag::Overlay => layers.workspace = Some(Workspace::Overlay),
+            WorkspaceFlag::Readonly => layers.workspace = Some(Workspace::Readonly),
+            WorkspaceFlag::Shared => layers.workspace = Some(Workspace::Shared),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::PackageScope;
+
+    fn cli(line: &str) -> Result<Command, clap::Error> {
+        parse(line.split_whitespace().map(OsString::from)).map(|cli| cli.command)
+    }
+
+    fn run(line: &str) -> RunCommand {
+        match cli(line) {
+            Ok(Command::Run(run)) => *run,
+            other => panic!("`{line}` is {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn completions_and_the_manual_page_can_be_made() {
+        let mut page = Vec::new();
+        clap_complete::generate(Shell::Bash, &mut command(), "cargo-isotest", &mut page);
+        clap_mangen::Man::new(command())
+            .render(&mut page)
+            .expect("memory takes it");
+        assert!(page.windows(14).any(|text| text == b"--no-fail-fast"));
+    }
+
+    #[test]
+    fn a_word_that_is_no_command_is_a_filter() {
+        for line in [
+            "cargo-isotest foo",
+            "cargo-isotest isotest foo",
+            "x isotest run foo",
+        ] {
+            assert_eq!(run(line).libtest.filters, ["foo"], "{line}");
+        }
+        assert_eq!(run("x isotest -p a list").libtest.filters, ["list"]);
+        assert!(run("x isotest").libtest.filters.is_empty());
+    }
+
+    #[test]
+    fn options_before_and_after_the_dashes_are_merged() {
+        let run = run("x isotest a --exact -q -- b --skip c --nocapture");
+        assert_eq!(run.libtest.filters, ["a", "b"]);
+        assert_eq!(run.libtest.skip, ["c"]);
+        assert!(run.libtest.exact && run.libtest.no_capture && run.cargo.quiet);
+        assert_eq!(run.libtest.format, super::super::Format::Terse);
+    }
+
+    #[test]
+    fn unknown_options_are_usage_errors() {
+        let error = cli("x isotest -- --foo").expect_err("an unknown flag");
+        assert_eq!(error.exit_code(), 2);
+        assert!(
+            error
+                .to_string()
+                .starts_with("error: Unrecognized option: 'foo'"),
+            "{error}"
+        );
+        let error = cli("x isotest --relese").expect_err("a misspelt flag");
+        assert!(error.to_string().contains("--release"), "{error}");
+    }
+
+    #[test]
+    fn workspace_is_cargos_flag_or_the_layers_value() {
+        let run = run("x isotest --workspace --workspace=readonly foo");
+        assert!(run.cargo.workspace);
+        assert_eq!(run.cargo.package_scope(), PackageScope::Workspace);
+        assert_eq!(run.layers.workspace, Some(Workspace::Readonly));
+        assert_eq!(run.libtest.filters, ["foo"]);
+        assert!(super::tests::run("x isotest --all").cargo.workspace);
+    }
+
+    #[test]
+    fn exec_takes_the_command_as_it_stands() {
+        for line in [
+            "x isotest exec --net host ls -la --net",
+            "x isotest exec --net host -- ls -la --net",
+        ] {
+            let Ok(Command::Exec(exec)) = cli(line) else {
+                panic!("`{line}` is refused")
+            };
+            assert_eq!(exec.command, ["ls", "-la", "--net"], "{line}");
+        }
+        assert!(cli("x isotest exec --nett host ls").is_err());
+        let Ok(Command::Exec(exec)) = cli("x isotest exec --workspace shared true") else {
+            panic!("refused")
+        };
+        assert_eq!(exec.layers.workspace, Some(Workspace::Shared));
+    }
+
+    #[test]
+    fn a_shell_takes_a_case_and_a_command() {
+        let Ok(Command::Shell(shell)) = cli("x isotest shell -p a t::one -- ls --list") else {
+            panic!("refused")
+        };
+        assert_eq!(shell.case, "t::one");
+        assert_eq!(shell.command, ["ls", "--list"]);
+    }
+
+    #[test]
+    fn cargos_options_come_back() {
+        let run = run("x isotest -p a -p b --bin x --test=y -F f,g -r -j 3 -Zfoo --config k=v -vv");
+        assert_eq!(
+            run.cargo.to_arguments(),
+            [
+                "--package=a",
+                "--package=b",
+                "--bin=x",
+                "--test=y",
+                "--features=f,g",
+                "--release",
+                "--jobs=3",
+                "--config=k=v",
+                "-Zfoo",
+                "--verbose",
+                "--verbose",
+            ]
+        );
+    }
+
+    #[test]
+    fn help_is_asked_for_on_either_side() {
+        for line in [
+            "x isotest --help",
+            "x isotest foo --help",
+            "x isotest -- -h",
+        ] {
+            let error = cli(line).expect_err("help");
+            assert_eq!(error.kind(), ErrorKind::DisplayHelp, "{line}");
+        }
+        assert_eq!(
+            cli("x isotest -V").expect_err("version").kind(),
+            ErrorKind::DisplayVersion
+        );
+    }
+
+    #[test]
+    fn lists_have_a_format_of_their_own() {
+        for line in [
+            "x isotest list --format json",
+            "x isotest list --message-format=json",
+        ] {
+            let Ok(Command::List(list)) = cli(line) else {
+                panic!("`{line}` is refused")
+            };
+            assert_eq!(list.format, ReportFormat::Json);
+        }
+    }
+}

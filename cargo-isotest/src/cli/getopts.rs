@@ -1,0 +1,192 @@
+//! The arguments after `--`, taken apart as libtest's getopts does.
+//!
+//! No abbreviations; `--x v` or `--x=v`; `-qZ v`; filters anywhere; nothing but `--skip` twice. What
+//! the options mean stands in [`libtest`](super::libtest).
+
+use std::ffi::OsString;
+
+/// One part of the options, as typed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Typed {
+    pub filters: Vec<String>,
+    pub skip: Vec<String>,
+    flags: Vec<&'static str>,
+    values: Vec<(&'static str, String)>,
+}
+
+const FLAGS: &[&str] = &[
+    "include-ignored",
+    "ignored",
+    "test",
+    "bench",
+    "list",
+    "no-capture",
+    "nocapture",
+    "quiet",
+    "exact",
+    "show-output",
+    "report-time",
+];
+const VALUES: &[&str] = &["test-threads", "color", "format", "Z"];
+const UNSUPPORTED: &[&str] = &[
+    "logfile",
+    "force-run-in-process",
+    "exclude-should-panic",
+    "fail-fast",
+    "ensure-time",
+    "shuffle",
+    "shuffle-seed",
+];
+
+impl Typed {
+    /// Whether the flag was given.
+    pub(super) fn has(&self, flag: &str) -> bool {
+        self.flags.contains(&flag)
+    }
+
+    /// The value of an option that takes one.
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        self.values
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    fn set_flag(&mut self, flag: &'static str) -> Result<(), String> {
+        if self.has(flag) {
+            return Err(format!("Option '{flag}' given more than once"));
+        }
+        self.flags.push(flag);
+        Ok(())
+    }
+
+    fn set_value(&mut self, name: &'static str, value: String) -> Result<(), String> {
+        if self.value(name).is_some() {
+            return Err(format!("Option '{name}' given more than once"));
+        }
+        self.values.push((name, value));
+        Ok(())
+    }
+}
+
+/// Takes the arguments after `--` apart.
+pub(super) fn read(arguments: &[OsString]) -> Result<Typed, String> {
+    let mut typed = Typed::default();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let argument = utf8(argument)?;
+        if argument == "--" {
+            for filter in rest.by_ref() {
+                typed.filters.push(utf8(filter)?.to_owned());
+            }
+        } else if let Some(long) = argument.strip_prefix("--") {
+            read_long(long, &mut rest, &mut typed)?;
+        } else if argument.len() > 1 && argument.starts_with('-') {
+            read_short(&argument[1..], &mut rest, &mut typed)?;
+        } else {
+            typed.filters.push(argument.to_owned());
+        }
+    }
+    Ok(typed)
+}
+
+fn read_long<'a>(
+    option: &str,
+    rest: &mut impl Iterator<Item = &'a OsString>,
+    typed: &mut Typed,
+) -> Result<(), String> {
+    let (name, glued) = match option.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (option, None),
+    };
+    if name == "skip" {
+        typed.skip.push(take_value(name, glued, rest)?);
+        return Ok(());
+    }
+    if let Some(flag) = FLAGS.iter().copied().find(|flag| *flag == name) {
+        return match glued {
+            None => typed.set_flag(flag),
+            Some(_) => Err(format!("Option '{name}' does not take an argument")),
+        };
+    }
+    match VALUES
+        .iter()
+        .copied()
+        .find(|known| *known == name && name.len() > 1)
+    {
+        Some(known) => typed.set_value(known, take_value(name, glued, rest)?),
+        None => Err(unrecognized(name)),
+    }
+}
+
+/// A cluster of short options: `-q`, `-Zunstable-options`, `-qZ unstable-options`.
+fn read_short<'a>(
+    cluster: &str,
+    rest: &mut impl Iterator<Item = &'a OsString>,
+    typed: &mut Typed,
+) -> Result<(), String> {
+    for (at, letter) in cluster.char_indices() {
+        match letter {
+            'q' => typed.set_flag("quiet")?,
+            'Z' => {
+                let glued = &cluster[at + 1..];
+                let glued = (!glued.is_empty()).then(|| glued.to_owned());
+                return typed.set_value("Z", take_value("Z", glued, rest)?);
+            }
+            unknown => return Err(unrecognized(&unknown.to_string())),
+        }
+    }
+    Ok(())
+}
+
+fn take_value<'a>(
+    name: &str,
+    glued: Option<String>,
+    rest: &mut impl Iterator<Item = &'a OsString>,
+) -> Result<String, String> {
+    match glued {
+        Some(value) => Ok(value),
+        None => {
+            let next = rest
+                .next()
+                .ok_or_else(|| format!("Argument to option '{name}' missing"))?;
+            Ok(utf8(next)?.to_owned())
+        }
+    }
+}
+
+fn utf8(argument: &OsString) -> Result<&str, String> {
+    argument
+        .to_str()
+        .ok_or_else(|| format!("the argument {argument:?} is not UTF-8"))
+}
+
+fn unrecognized(name: &str) -> String {
+    if UNSUPPORTED.contains(&name) {
+        return format!("the option '{name}' of libtest is not supported by cargo isotest");
+    }
+    format!("Unrecognized option: '{name}'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(arguments: &[&str]) -> Result<Typed, String> {
+        read(&arguments.iter().map(OsString::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn glued_and_separate_values_are_the_same() {
+        assert_eq!(typed(&["--color=x", "a"]), typed(&["--color", "x", "a"]));
+        assert_eq!(typed(&["-Zx", "a"]), typed(&["-Z", "x", "a"]));
+        assert_eq!(typed(&["-qZx"]), typed(&["-q", "-Z", "x"]));
+    }
+
+    #[test]
+    fn a_lone_dash_and_all_after_two_are_filters() {
+        let typed = typed(&["-", "--exact", "--", "--exact", "-q"]).expect("valid");
+        assert_eq!(typed.filters, ["-", "--exact", "-q"]);
+        assert!(typed.has("exact") && !typed.has("quiet"));
+    }
+}

@@ -1,0 +1,394 @@
+//! The layers and limits as flags, and what they make of a policy.
+//!
+//! Every field is empty where the command line says nothing, so that configuration can be asked
+//! next. What a value does stands in the core's policy.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use isotest_core::policy::{self, Policy};
+
+use super::quantity::{self, Deadline};
+
+/// `--user`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum User {
+    /// Uid and gid as outside, no capabilities
+    Same,
+    /// Uid 0 with every capability inside
+    Root,
+    /// Uid 65534, no capabilities
+    Nobody,
+}
+
+/// `--pid`, `--ipc`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Namespace {
+    /// One of its own
+    New,
+    /// The host's
+    Host,
+}
+
+/// `--init`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Init {
+    /// The test itself is PID 1
+    None,
+    /// A reaping init is PID 1
+    Reaper,
+}
+
+/// `--net`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Net {
+    /// Only `lo`, no way out
+    Loopback,
+    /// The host's network
+    Host,
+}
+
+/// `--workspace`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Workspace {
+    /// Writes are thrown away
+    Overlay,
+    /// Writes fail
+    Readonly,
+    /// Writes change the project
+    Shared,
+}
+
+/// `--scratch`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Scratch {
+    /// In a tmpfs
+    Memory,
+    /// Below the target directory
+    Disk,
+}
+
+/// `--tmp`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Tmp {
+    /// Empty for every test
+    Fresh,
+    /// The host's
+    Host,
+}
+
+/// `--home`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Home {
+    /// Empty for every test
+    Empty,
+    /// The host's
+    Host,
+}
+
+/// `--env`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Env {
+    /// Only variables of the allow-list
+    Clean,
+    /// All variables
+    Host,
+}
+
+/// `--guard`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Guard {
+    /// No new privileges, own session, no core dumps
+    Basic,
+    /// Also no nested namespaces, io_uring, perf; read-only project
+    Strict,
+}
+
+/// Layers and limits as typed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Isolation layers")]
+pub struct LayerOptions {
+    /// Who the test is
+    #[arg(long, value_name = "WHO")]
+    pub user: Option<User>,
+    /// Its pid namespace
+    #[arg(long, value_name = "NS")]
+    pub pid: Option<Namespace>,
+    /// Who is PID 1
+    #[arg(long, value_name = "INIT")]
+    pub init: Option<Init>,
+    /// Its network
+    #[arg(long, value_name = "NET")]
+    pub net: Option<Net>,
+    /// Its System V IPC, message queues and /dev/shm
+    #[arg(long, value_name = "NS")]
+    pub ipc: Option<Namespace>,
+    /// Its host name: a name, `new` (isotest) or `host`
+    #[arg(long, value_name = "NAME", value_parser = uts)]
+    pub uts: Option<policy::Uts>,
+    /// What writing to the project does; set by `--workspace=VALUE`.
+    #[arg(skip)]
+    pub workspace: Option<Workspace>,
+    /// Copy files that match out afterwards
+    #[arg(long, value_name = "GLOB")]
+    pub write_back: Vec<String>,
+    /// Where throwaway layers lie
+    #[arg(long, value_name = "WHERE")]
+    pub scratch: Option<Scratch>,
+    /// Take the system directories of another root filesystem
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Its /tmp, /var/tmp and /run
+    #[arg(long, value_name = "DIR")]
+    pub tmp: Option<Tmp>,
+    /// Its home directory
+    #[arg(long, value_name = "DIR")]
+    pub home: Option<Home>,
+    /// Its environment variables
+    #[arg(long, value_name = "ENV")]
+    pub env: Option<Env>,
+    /// Let this variable through (`NAME` or `PREFIX*`)
+    #[arg(long, value_name = "NAME", value_parser = variable)]
+    pub pass_env: Vec<String>,
+    /// Which further doors of the kernel are shut
+    #[arg(long, value_name = "GUARD")]
+    pub guard: Option<Guard>,
+    /// Show this host path, read-only
+    #[arg(long = "ro", value_name = "PATH")]
+    pub read_only: Vec<PathBuf>,
+    /// Show this host path, writable
+    #[arg(long = "rw", value_name = "PATH")]
+    pub read_write: Vec<PathBuf>,
+    /// Kill a test after this long (`90s`, `2m`, `none`)
+    #[arg(long, value_name = "DURATION", value_parser = quantity::deadline, help_heading = "Limits")]
+    pub timeout: Option<Deadline>,
+    /// Size of /tmp and of all that is written elsewhere (`256M`, `1GiB`)
+    #[arg(long, value_name = "BYTES", value_parser = quantity::bytes, help_heading = "Limits")]
+    pub tmp_size: Option<u64>,
+    /// Bytes of output kept
+    #[arg(long, value_name = "BYTES", value_parser = quantity::bytes, help_heading = "Limits")]
+    pub output_limit: Option<u64>,
+    /// Processes and threads
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub processes: Option<u64>,
+    /// Open files of one process
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub open_files: Option<u64>,
+    /// Size of one file
+    #[arg(long, value_name = "BYTES", value_parser = quantity::bytes, help_heading = "Limits")]
+    pub file_size: Option<u64>,
+    /// Processor time of one process
+    #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
+    pub cpu_time: Option<u64>,
+    /// Address space of one process
+    #[arg(long, value_name = "BYTES", value_parser = quantity::bytes, help_heading = "Limits")]
+    pub address_space: Option<u64>,
+}
+
+impl LayerOptions {
+    /// Lays what was typed over `base`. Lists are added to, everything else is replaced.
+    pub fn apply(&self, base: Policy) -> Policy {
+        self.apply_limits(self.apply_files(self.apply_namespaces(base)))
+    }
+
+    fn apply_namespaces(&self, mut policy: Policy) -> Policy {
+        set(&mut policy.user, self.user);
+        set(&mut policy.pid, self.pid);
+        set(&mut policy.init, self.init);
+        set(&mut policy.net, self.net);
+        set(&mut policy.ipc, self.ipc);
+        set(&mut policy.uts, self.uts.clone());
+        set(&mut policy.env, self.env);
+        set(&mut policy.guard, self.guard);
+        policy.pass_env.extend_from_slice(&self.pass_env);
+        policy
+    }
+
+    fn apply_files(&self, mut policy: Policy) -> Policy {
+        set(&mut policy.workspace, self.workspace);
+        set(&mut policy.scratch, self.scratch);
+        set(
+            &mut policy.root,
+            self.root.clone().map(policy::Root::Directory),
+        );
+        set(&mut policy.tmp, self.tmp);
+        set(&mut policy.home, self.home);
+        policy.write_back.extend_from_slice(&self.write_back);
+        policy.read_only.extend_from_slice(&self.read_only);
+        policy.read_write.extend_from_slice(&self.read_write);
+        policy
+    }
+
+    fn apply_limits(&self, mut policy: Policy) -> Policy {
+        let limits = &mut policy.limits;
+        set(&mut limits.timeout, self.timeout);
+        set(&mut limits.tmp_size, self.tmp_size);
+        set(&mut limits.output, self.output_limit);
+        set(&mut limits.processes, self.processes);
+        set(&mut limits.open_files, self.open_files);
+        set(&mut limits.file_size, self.file_size.map(Some));
+        set(&mut limits.cpu_time, self.cpu_time.map(Some));
+        set(&mut limits.address_space, self.address_space.map(Some));
+        policy
+    }
+}
+
+fn set<T: From<V>, V>(target: &mut T, typed: Option<V>) {
+    if let Some(value) = typed {
+        *target = value.into();
+    }
+}
+
+fn uts(name: &str) -> Result<policy::Uts, String> {
+    match name {
+        "host" => Ok(policy::Uts::Host),
+        "new" => Ok(policy::Uts::default()),
+        _ if name.is_empty() || name.len() > 64 => Err("a host name has 1 to 64 bytes".to_owned()),
+        _ => Ok(policy::Uts::Name(name.to_owned())),
+    }
+}
+
+fn variable(name: &str) -> Result<String, String> {
+    let stem = name.strip_suffix('*').unwrap_or(name);
+    if name.is_empty() || stem.contains(['*', '=']) {
+        return Err("neither the name of a variable nor `PREFIX*`".to_owned());
+    }
+    Ok(name.to_owned())
+}
+
+impl From<User> for policy::User {
+    fn from(user: User) -> Self {
+        match user {
+            User::Same => policy::User::Same,
+            User::Root => policy::User::Root,
+            User::Nobody => policy::User::Nobody,
+        }
+    }
+}
+
+impl From<Namespace> for policy::Namespace {
+    fn from(namespace: Namespace) -> Self {
+        match namespace {
+            Namespace::New => policy::Namespace::New,
+            Namespace::Host => policy::Namespace::Host,
+        }
+    }
+}
+
+impl From<Init> for policy::Init {
+    fn from(init: Init) -> Self {
+        match init {
+            Init::None => policy::Init::None,
+            Init::Reaper => policy::Init::Reaper,
+        }
+    }
+}
+
+impl From<Net> for policy::Net {
+    fn from(net: Net) -> Self {
+        match net {
+            Net::Loopback => policy::Net::Loopback,
+            Net::Host => policy::Net::Host,
+        }
+    }
+}
+
+impl From<Workspace> for policy::Workspace {
+    fn from(workspace: Workspace) -> Self {
+        match workspace {
+            Workspace::Overlay => policy::Workspace::Overlay,
+            Workspace::Readonly => policy::Workspace::Readonly,
+            Workspace::Shared => policy::Workspace::Shared,
+        }
+    }
+}
+
+impl From<Scratch> for policy::Scratch {
+    fn from(scratch: Scratch) -> Self {
+        match scratch {
+            Scratch::Memory => policy::Scratch::Memory,
+            Scratch::Disk => policy::Scratch::Disk,
+        }
+    }
+}
+
+impl From<Tmp> for policy::Directory {
+    fn from(tmp: Tmp) -> Self {
+        match tmp {
+            Tmp::Fresh => policy::Directory::Fresh,
+            Tmp::Host => policy::Directory::Host,
+        }
+    }
+}
+
+impl From<Home> for policy::Directory {
+    fn from(home: Home) -> Self {
+        match home {
+            Home::Empty => policy::Directory::Fresh,
+            Home::Host => policy::Directory::Host,
+        }
+    }
+}
+
+impl From<Env> for policy::Env {
+    fn from(env: Env) -> Self {
+        match env {
+            Env::Clean => policy::Env::Clean,
+            Env::Host => policy::Env::Host,
+        }
+    }
+}
+
+impl From<Guard> for policy::Guard {
+    fn from(guard: Guard) -> Self {
+        match guard {
+            Guard::Basic => policy::Guard::Basic,
+            Guard::Strict => policy::Guard::Strict,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_typed_changes_nothing() {
+        assert_eq!(
+            LayerOptions::default().apply(Policy::default()),
+            Policy::default()
+        );
+    }
+
+    #[test]
+    fn what_was_typed_is_laid_over_the_base() {
+        let base = Policy {
+            net: policy::Net::Host,
+            user: policy::User::Root,
+            pass_env: vec!["A".to_owned()],
+            ..Policy::default()
+        };
+        let layers = LayerOptions {
+            net: Some(Net::Loopback),
+            pass_env: vec!["B*".to_owned()],
+            timeout: Some(Deadline::Never),
+            file_size: Some(7),
+            ..LayerOptions::default()
+        };
+        let policy = layers.apply(base);
+        assert_eq!(policy.net, policy::Net::Loopback);
+        assert_eq!(policy.user, policy::User::Root);
+        assert_eq!(policy.pass_env, ["A", "B*"]);
+        assert_eq!(policy.limits.timeout, None);
+        assert_eq!(policy.limits.file_size, Some(7));
+    }
+
+    #[test]
+    fn a_star_stands_only_at_the_end_of_a_variable() {
+        assert!(variable("AWS_*").is_ok());
+        assert!(variable("*").is_ok());
+        assert!(variable("A*B").is_err());
+        assert!(variable("A=b").is_err());
+        assert!(variable("").is_err());
+    }
+}

@@ -1,0 +1,377 @@
+//! The options of libtest: which tests run and how their results are printed.
+//!
+//! They may stand before `--`, read by clap, and after it, taken apart by
+//! [`getopts`](super::getopts) as libtest itself does. Both parts end in one [`LibtestOptions`].
+//! The wording of the errors is libtest's (its cli.rs).
+
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+
+use clap::{Args, ValueEnum};
+
+use super::getopts::{Typed, read};
+
+/// Which cases run with respect to `#[ignore]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RunIgnored {
+    /// Those without it.
+    #[default]
+    No,
+    /// Only those with it: `--ignored`.
+    Only,
+    /// Both: `--include-ignored`.
+    Yes,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// One line a test.
+    #[default]
+    Pretty,
+    /// One character a test.
+    Terse,
+    /// One JSON event a line; needs `-Z unstable-options`.
+    Json,
+}
+
+/// When output is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Color {
+    /// On a terminal.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl Color {
+    /// The value as typed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Color::Auto => "auto",
+            Color::Always => "always",
+            Color::Never => "never",
+        }
+    }
+}
+
+/// What was asked of libtest, before and after `--` together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LibtestOptions {
+    /// A case is selected when its name contains one of these, or when there are none.
+    pub filters: Vec<String>,
+    /// A case is left out when its name contains one of these.
+    pub skip: Vec<String>,
+    /// Names must be equal, not contain.
+    pub exact: bool,
+    /// Which cases run with respect to `#[ignore]`.
+    pub run_ignored: RunIgnored,
+    /// `--bench`: benchmarks are measured and tests are ignored.
+    pub bench: bool,
+    /// `--test`: tests run also under `--bench`.
+    pub test: bool,
+    /// `--list`: print the cases, run nothing.
+    pub list: bool,
+    /// How many cases run at a time.
+    pub test_threads: Option<NonZeroUsize>,
+    /// Output is passed through.
+    pub no_capture: bool,
+    /// The output of passed cases is printed too.
+    pub show_output: bool,
+    /// How results are printed.
+    pub format: Format,
+    /// The duration of each case is printed.
+    pub report_time: bool,
+    /// When output is coloured.
+    pub color: Option<Color>,
+}
+
+/// The selection as it may be typed before `--`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Test selection")]
+pub(super) struct SelectionFlags {
+    /// Run only tests whose name contains one of these
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
+    /// Leave out tests whose name contains this
+    #[arg(long, value_name = "FILTER", allow_hyphen_values = true)]
+    skip: Vec<String>,
+    /// Match names whole, not in part
+    #[arg(long)]
+    exact: bool,
+    /// Run only tests marked #[ignore]
+    #[arg(long)]
+    ignored: bool,
+    /// Run also tests marked #[ignore]
+    #[arg(long)]
+    include_ignored: bool,
+}
+
+/// The output options as they may be typed before `--`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Output")]
+pub(super) struct OutputFlags {
+    /// Run this many tests at a time
+    #[arg(long, value_name = "N", help_heading = "Running")]
+    test_threads: Option<NonZeroUsize>,
+    /// Pass the output of tests through
+    #[arg(long, visible_alias = "nocapture")]
+    no_capture: bool,
+    /// Print the output of passed tests too
+    #[arg(long)]
+    show_output: bool,
+    /// Print results in this format (json: with -Z unstable-options)
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+}
+
+/// What stands before `--` beside [`SelectionFlags`] and [`OutputFlags`] and also matters here.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Shared {
+    pub quiet: bool,
+    pub color: Option<Color>,
+    pub unstable_options: bool,
+}
+
+/// Whether the arguments after `--` ask for help.
+pub(super) fn asks_for_help(arguments: &[OsString]) -> bool {
+    let options = arguments.iter().take_while(|argument| *argument != "--");
+    options
+        .into_iter()
+        .any(|argument| argument == "-h" || argument == "--help")
+}
+
+/// Merges what stands before `--` with the arguments after it.
+pub(super) fn merge(
+    selection: &SelectionFlags,
+    output: &OutputFlags,
+    shared: Shared,
+    after: &[OsString],
+) -> Result<LibtestOptions, String> {
+    let typed = read(after)?;
+    let unstable = allow_unstable(&typed)? || shared.unstable_options;
+    Ok(LibtestOptions {
+        filters: concat(&selection.filters, &typed.filters),
+        skip: concat(&selection.skip, &typed.skip),
+        exact: selection.exact || typed.has("exact"),
+        run_ignored: run_ignored(
+            selection.include_ignored || typed.has("include-ignored"),
+            selection.ignored || typed.has("ignored"),
+        )?,
+        bench: typed.has("bench"),
+        test: typed.has("test"),
+        list: typed.has("list"),
+        test_threads: test_threads(&typed)?.or(output.test_threads),
+        no_capture: output.no_capture || typed.has("no-capture") || typed.has("nocapture"),
+        show_output: output.show_output || typed.has("show-output"),
+        format: format(&typed, output.format, shared.quiet, unstable)?,
+        report_time: report_time(&typed, unstable)?,
+        color: color(&typed)?.or(shared.color),
+    })
+}
+
+fn concat(before: &[String], after: &[String]) -> Vec<String> {
+    before.iter().chain(after).cloned().collect()
+}
+
+fn allow_unstable(typed: &Typed) -> Result<bool, String> {
+    match typed.value("Z") {
+        None => Ok(false),
+        Some("unstable-options") => Ok(true),
+        Some(_) => Err("Unrecognized option to `Z`".to_owned()),
+    }
+}
+
+fn run_ignored(include: bool, only: bool) -> Result<RunIgnored, String> {
+    match (include, only) {
+        (true, true) => {
+            Err("the options --include-ignored and --ignored are mutually exclusive".to_owned())
+        }
+        (true, false) => Ok(RunIgnored::Yes),
+        (false, true) => Ok(RunIgnored::Only),
+        (false, false) => Ok(RunIgnored::No),
+    }
+}
+
+fn test_threads(typed: &Typed) -> Result<Option<NonZeroUsize>, String> {
+    let Some(text) = typed.value("test-threads") else {
+        return Ok(None);
+    };
+    let number: usize = text.parse().map_err(|cause| {
+        format!("argument for --test-threads must be a number > 0 (error: {cause})")
+    })?;
+    match NonZeroUsize::new(number) {
+        Some(number) => Ok(Some(number)),
+        None => Err("argument for --test-threads must not be 0".to_owned()),
+    }
+}
+
+fn format(
+    typed: &Typed,
+    before: Option<Format>,
+    quiet: bool,
+    unstable: bool,
+) -> Result<Format, String> {
+    let format = match typed.value("format") {
+        Some("pretty") => Format::Pretty,
+        Some("terse") => Format::Terse,
+        Some("json") => Format::Json,
+        Some("junit") => {
+            return Err("the format 'junit' of libtest is not supported by cargo isotest".into());
+        }
+        Some(other) => {
+            return Err(format!(
+                "argument for --format must be pretty, terse, json or junit (was {other})"
+            ));
+        }
+        None if before.is_some() => before.unwrap_or_default(),
+        None if quiet || typed.has("quiet") => Format::Terse,
+        None => Format::Pretty,
+    };
+    if format == Format::Json && !unstable {
+        return Err(
+            "The \"json\" format is only accepted on the nightly compiler with \
+                    -Z unstable-options"
+                .to_owned(),
+        );
+    }
+    Ok(format)
+}
+
+fn report_time(typed: &Typed, unstable: bool) -> Result<bool, String> {
+    let asked = typed.has("report-time");
+    if asked && !unstable {
+        return Err(
+            "The \"report-time\" flag is only accepted on the nightly compiler with \
+                    -Z unstable-options"
+                .to_owned(),
+        );
+    }
+    Ok(asked)
+}
+
+fn color(typed: &Typed) -> Result<Option<Color>, String> {
+    match typed.value("color") {
+        None => Ok(None),
+        Some("auto") => Ok(Some(Color::Auto)),
+        Some("always") => Ok(Some(Color::Always)),
+        Some("never") => Ok(Some(Color::Never)),
+        Some(other) => Err(format!(
+            "argument for --color must be auto, always, or never (was {other})"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(arguments: &[&str]) -> Result<LibtestOptions, String> {
+        let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+        merge(
+            &SelectionFlags::default(),
+            &OutputFlags::default(),
+            Shared::default(),
+            &arguments,
+        )
+    }
+
+    #[test]
+    fn options_are_read_as_libtest_reads_them() {
+        let options = after(&[
+            "a",
+            "--skip",
+            "-x",
+            "--skip=y",
+            "--test-threads=3",
+            "-q",
+            "b",
+            "--",
+            "--c",
+        ])
+        .expect("a valid command line");
+        assert_eq!(options.filters, ["a", "b", "--c"]);
+        assert_eq!(options.skip, ["-x", "y"]);
+        assert_eq!(options.test_threads, NonZeroUsize::new(3));
+        assert_eq!(options.format, Format::Terse);
+    }
+
+    #[test]
+    fn errors_are_worded_as_libtest_words_them() {
+        let table: &[(&[&str], &str)] = &[
+            (&["--foo"], "Unrecognized option: 'foo'"),
+            (&["-x"], "Unrecognized option: 'x'"),
+            (&["--ign"], "Unrecognized option: 'ign'"),
+            (&["--Z"], "Unrecognized option: 'Z'"),
+            (
+                &["--exact", "--exact"],
+                "Option 'exact' given more than once",
+            ),
+            (
+                &["--ignored=3"],
+                "Option 'ignored' does not take an argument",
+            ),
+            (&["--skip"], "Argument to option 'skip' missing"),
+            (
+                &["--test-threads", "0"],
+                "argument for --test-threads must not be 0",
+            ),
+            (&["-Zfoo"], "Unrecognized option to `Z`"),
+            (
+                &["--ignored", "--include-ignored"],
+                "the options --include-ignored and --ignored are mutually exclusive",
+            ),
+            (
+                &["--format", "json"],
+                "The \"json\" format is only accepted on the nightly compiler with -Z unstable-options",
+            ),
+            (
+                &["--logfile", "x"],
+                "the option 'logfile' of libtest is not supported by cargo isotest",
+            ),
+        ];
+        for (arguments, message) in table {
+            assert_eq!(
+                after(arguments),
+                Err((*message).to_owned()),
+                "{arguments:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn json_is_accepted_with_the_unstable_flag() {
+        for z in [
+            &["-Z", "unstable-options"][..],
+            &["-Zunstable-options"],
+            &["-qZunstable-options"],
+        ] {
+            let arguments: Vec<&str> = [z, &["--format=json"]].concat();
+            assert_eq!(after(&arguments).expect("accepted").format, Format::Json);
+        }
+    }
+
+    #[test]
+    fn both_parts_are_merged() {
+        let selection = SelectionFlags {
+            filters: vec!["a".into()],
+            ignored: true,
+            ..Default::default()
+        };
+        let shared = Shared {
+            quiet: true,
+            color: Some(Color::Never),
+            unstable_options: false,
+        };
+        let after = ["b".into(), "--color".into(), "always".into()];
+        let options =
+            merge(&selection, &OutputFlags::default(), shared, &after).expect("a valid line");
+        assert_eq!(options.filters, ["a", "b"]);
+        assert_eq!(options.run_ignored, RunIgnored::Only);
+        assert_eq!(options.format, Format::Terse);
+        assert_eq!(options.color, Some(Color::Always));
+    }
+}

@@ -1,0 +1,23 @@
+//! The command line: flags as typed.
+//!
+//! Pure: it reads no file, clock, terminal or environment, and chooses no default that something
+//! else than the command line may also choose. It starts at [`parse`]; what the options mean
+//! together with configuration and machine is decided by the stage after it.
+
+mod cargo;
+mod command;
+mod getopts;
+mod layers;
+mod libtest;
+mod quantity;
+mod run;
+
+pub use cargo::{CargoOptions, PackageScope};
+pub use command::{
+    Cli, Command, CompletionsCommand, DoctorCommand, ExecCommand, ExplainCommand, ListCommand,
+    ReportFormat, RunCommand, ShellCommand, command, parse,
+};
+pub use layers::LayerOptions;
+pub use libtest::{Color, Format, LibtestOptions, RunIgnored};
+pub use quantity::Deadline;
+pub use run::{FailFast, RunOptions};

@@ -1,0 +1,105 @@
+//! Amounts as people type them: `30s`, `2m`, `256M`, `1GiB`.
+//!
+//! Text in, number out; the wording of the errors is clap's, which puts flag and value before it.
+
+use std::time::Duration;
+
+/// How long a case may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deadline {
+    /// As long as it likes.
+    Never,
+    /// Then it is killed.
+    After(Duration),
+}
+
+impl From<Deadline> for Option<Duration> {
+    fn from(deadline: Deadline) -> Self {
+        match deadline {
+            Deadline::Never => None,
+            Deadline::After(limit) => Some(limit),
+        }
+    }
+}
+
+/// Reads `90s`, `1m 30s`, `90` (seconds); `0` and `none` mean never.
+pub(super) fn deadline(text: &str) -> Result<Deadline, String> {
+    if text == "none" {
+        return Ok(Deadline::Never);
+    }
+    let limit = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|cause| format!("{cause}; try `90s`, `2m` or `none`"))?,
+    };
+    Ok(if limit.is_zero() {
+        Deadline::Never
+    } else {
+        Deadline::After(limit)
+    })
+}
+
+/// Reads `4096`, `64K`, `256M`, `1GiB`: powers of 1024, except `kB`, `MB`, `GB`, `TB`, which are
+/// powers of 1000.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "not a number of bytes; try `256M` or `1GiB`".to_owned())?;
+    let factor = unit_factor(unit.trim_start())
+        .ok_or_else(|| format!("unknown unit `{unit}`; try `256M` or `1GiB`"))?;
+    number
+        .checked_mul(factor)
+        .ok_or_else(|| "more than 16 EiB".to_owned())
+}
+
+fn unit_factor(unit: &str) -> Option<u64> {
+    Some(match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_take_binary_and_decimal_units() {
+        assert_eq!(bytes("4096"), Ok(4096));
+        assert_eq!(bytes("256M"), Ok(256 << 20));
+        assert_eq!(bytes("1GiB"), Ok(1 << 30));
+        assert_eq!(bytes("1 MB"), Ok(1_000_000));
+    }
+
+    #[test]
+    fn bytes_refuse_what_is_no_amount() {
+        assert!(bytes("").is_err());
+        assert!(bytes("M").is_err());
+        assert!(bytes("1Q").unwrap_err().contains("`Q`"));
+        assert!(bytes("99999999999T").is_err());
+    }
+
+    #[test]
+    fn deadlines_take_units_bare_seconds_and_never() {
+        assert_eq!(deadline("90"), Ok(Deadline::After(Duration::from_secs(90))));
+        assert_eq!(
+            deadline("1m 30s"),
+            Ok(Deadline::After(Duration::from_secs(90)))
+        );
+        assert_eq!(deadline("0"), Ok(Deadline::Never));
+        assert_eq!(deadline("none"), Ok(Deadline::Never));
+        assert!(deadline("soon").is_err());
+    }
+}

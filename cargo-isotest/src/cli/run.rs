@@ -1,0 +1,67 @@
+//! When a run stops early, and whether it starts at all.
+
+use std::num::NonZeroUsize;
+
+use clap::Args;
+
+/// What a failing case means for those after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailFast {
+    /// All of them run.
+    Never,
+    /// Nothing more is started after this many failures.
+    After(NonZeroUsize),
+}
+
+/// Flags for the course of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Running")]
+pub struct RunOptions {
+    /// Build, but run nothing
+    #[arg(long)]
+    pub no_run: bool,
+    /// Run every test, whatever fails
+    #[arg(long, overrides_with = "fail_fast")]
+    pub no_fail_fast: bool,
+    /// Start no further test after the first failure
+    #[arg(long, overrides_with = "no_fail_fast")]
+    pub fail_fast: bool,
+    /// Start no further test after N failures
+    #[arg(long, value_name = "N", conflicts_with_all = ["fail_fast", "no_fail_fast"])]
+    pub max_fail: Option<NonZeroUsize>,
+}
+
+impl RunOptions {
+    /// What was asked for; `None` where the command line says nothing.
+    pub fn fail_fast(&self) -> Option<FailFast> {
+        if let Some(limit) = self.max_fail {
+            return Some(FailFast::After(limit));
+        }
+        if self.fail_fast {
+            return Some(FailFast::After(NonZeroUsize::MIN));
+        }
+        self.no_fail_fast.then_some(FailFast::Never)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_typed_means_nothing_asked_for() {
+        assert_eq!(RunOptions::default().fail_fast(), None);
+    }
+
+    #[test]
+    fn fail_fast_is_a_limit_of_one() {
+        let options = RunOptions {
+            fail_fast: true,
+            ..RunOptions::default()
+        };
+        assert_eq!(
+            options.fail_fast(),
+            Some(FailFast::After(NonZeroUsize::MIN))
+        );
+    }
+}

@@ -1,0 +1,144 @@
+//! Runs cargo and the compiler, side by side, and has what they say put together.
+//!
+//! Three processes: the build, `cargo metadata --no-deps` and `rustc --print`. Without
+//! dependencies, metadata resolves nothing: it takes no lock that the build would have to wait for,
+//! needs no network and refuses no feature flags; and the local packages among the dependencies,
+//! exactly those that were built, are named by the build's own messages.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io::BufReader;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use super::assemble::assemble;
+use super::compiler::Compiler;
+use super::config;
+use super::environment::Surroundings;
+use super::error::DiscoverError;
+use super::messages::Build;
+use super::metadata::Metadata;
+use super::process::{message, output};
+use super::project::{Project, Scope};
+
+/// What is to be built.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Options for `cargo test --no-run`.
+    pub build_arguments: Vec<OsString>,
+    /// Those of them that `cargo metadata` takes.
+    pub metadata_arguments: Vec<OsString>,
+    /// `--target-dir`, which `cargo metadata` does not take.
+    pub target_dir: Option<PathBuf>,
+    /// The values of `--config`.
+    pub config: Vec<OsString>,
+    /// Which packages the command line names.
+    pub scope: Scope,
+}
+
+/// Builds the project's tests and says what was built. Compiler messages go to stderr as cargo
+/// prints them.
+pub fn discover(request: &Request) -> Result<Project, DiscoverError> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let (build, metadata, compiler) = thread::scope(|scope| {
+        let metadata = scope.spawn(|| metadata(&cargo, request, &request.metadata_arguments));
+        let compiler = scope.spawn(Compiler::ask);
+        let build = build(&cargo, request);
+        (build, metadata.join(), compiler.join())
+    });
+    // In this order: cargo has already said why a build failed, and the rest says the same again.
+    let build = build?;
+    let mut metadata = metadata.expect("the thread has no panic path")?;
+    let compiler = compiler.expect("the thread has no panic path")?;
+    add_foreign_packages(&cargo, request, &build, &mut metadata)?;
+    let around = surroundings(request, compiler)?;
+    assemble(request.scope, build, &metadata, &around)
+}
+
+fn build(cargo: &OsStr, request: &Request) -> Result<Build, DiscoverError> {
+    let mut child = Command::new(cargo)
+        .args([
+            "test",
+            "--no-run",
+            "--message-format=json-render-diagnostics",
+        ])
+        .args(&request.build_arguments)
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|cause| DiscoverError::Start {
+            program: cargo.to_owned(),
+            cause,
+        })?;
+    let stdout = child.stdout.take().expect("stdout is piped above");
+    let build = Build::from_messages(BufReader::new(stdout));
+    let status = child.wait().map_err(DiscoverError::Messages)?;
+    if !status.success() {
+        return Err(DiscoverError::Build(status));
+    }
+    build.map_err(DiscoverError::Messages)
+}
+
+fn metadata(
+    cargo: &OsStr,
+    request: &Request,
+    arguments: &[OsString],
+) -> Result<Metadata, DiscoverError> {
+    let mut command = Command::new(cargo);
+    command
+        .args(["metadata", "--no-deps", "--format-version=1"])
+        .args(arguments);
+    if let Some(directory) = &request.target_dir {
+        command.env("CARGO_TARGET_DIR", directory);
+    }
+    let output = output(&mut command)?;
+    if !output.status.success() {
+        let message = message(&output);
+        return Err(DiscoverError::Metadata {
+            status: output.status,
+            message,
+        });
+    }
+    Metadata::from_json(&output.stdout).map_err(DiscoverError::MetadataJson)
+}
+
+/// `cargo test -p` also takes packages outside the workspace; they are asked for by manifest.
+fn add_foreign_packages(
+    cargo: &OsStr,
+    request: &Request,
+    build: &Build,
+    metadata: &mut Metadata,
+) -> Result<(), DiscoverError> {
+    for test in &build.tests {
+        let manifest = &test.manifest_path;
+        if metadata
+            .packages
+            .iter()
+            .any(|package| package.manifest_path == *manifest)
+        {
+            continue;
+        }
+        let argument = format!("--manifest-path={manifest}").into();
+        metadata
+            .packages
+            .extend(self::metadata(cargo, request, &[argument])?.packages);
+    }
+    Ok(())
+}
+
+fn surroundings(request: &Request, compiler: Compiler) -> Result<Surroundings, DiscoverError> {
+    let directory = env::current_dir().map_err(DiscoverError::CurrentDirectory)?;
+    let cargo_home = env::var_os("CARGO_HOME")
+        .map(|home| directory.join(home))
+        .or_else(|| env::home_dir().map(|home| home.join(".cargo")));
+    let env_table = config::env_table(&directory, cargo_home.as_deref(), &request.config)
+        .map_err(DiscoverError::Config)?;
+    Ok(Surroundings {
+        cargo: compiler.cargo(),
+        library_path: compiler.library_path(),
+        sysroot: compiler.sysroot,
+        host: compiler.host,
+        variables: env::vars_os().collect(),
+        env_table,
+    })
+}

@@ -1,0 +1,103 @@
+//! Where the toolchain stands, and what rustup's proxies would have put into the environment.
+//!
+//! Cargo keeps both to itself: no message of a build names the sysroot or cargo's own path.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::error::DiscoverError;
+use super::process::{message, output};
+
+/// Where the compiler that cargo calls stands.
+pub(super) struct Compiler {
+    pub sysroot: Utf8PathBuf,
+    /// The host's triple.
+    pub host: String,
+}
+
+impl Compiler {
+    /// Beside `$CARGO` where cargo started us: rustup's proxy would cost more than the compiler.
+    pub(super) fn ask() -> Result<Self, DiscoverError> {
+        let beside = env::var_os("CARGO").map(|cargo| Path::new(&cargo).with_file_name("rustc"));
+        let program = env::var_os("RUSTC")
+            .or_else(|| {
+                beside
+                    .filter(|path| path.is_file())
+                    .map(PathBuf::into_os_string)
+            })
+            .unwrap_or_else(|| "rustc".into());
+        let mut command = Command::new(program);
+        let output = output(command.args(["--print", "sysroot", "--print", "target-libdir"]))?;
+        Compiler::read(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| {
+            let message = message(&output);
+            DiscoverError::Compiler {
+                status: output.status,
+                message,
+            }
+        })
+    }
+
+    /// Two lines: `SYSROOT` and `SYSROOT/lib/rustlib/HOST/lib`. `--print host-tuple` is too young.
+    fn read(printed: &str) -> Option<Self> {
+        let mut lines = printed.lines();
+        let sysroot = Utf8PathBuf::from(lines.next()?);
+        let host = Utf8Path::new(lines.next()?)
+            .parent()?
+            .file_name()?
+            .to_owned();
+        Some(Compiler { sysroot, host })
+    }
+
+    /// What cargo has in `CARGO`: the one that started us, or the one that rustup's proxy starts.
+    pub(super) fn cargo(&self) -> OsString {
+        let own = self.sysroot.join("bin/cargo");
+        env::var_os("CARGO")
+            .or_else(|| own.is_file().then(|| own.into()))
+            .or_else(|| on_path("cargo").map(PathBuf::into_os_string))
+            .unwrap_or_default()
+    }
+
+    /// `LD_LIBRARY_PATH` as cargo has it. Rustup's proxy puts the toolchain's `lib` in front of it;
+    /// where cargo started us that has happened already.
+    pub(super) fn library_path(&self) -> OsString {
+        let inherited = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+        let by_rustup = self
+            .sysroot
+            .parent()
+            .is_some_and(|dir| dir.ends_with("toolchains"));
+        if env::var_os("CARGO").is_some() || !by_rustup {
+            return inherited;
+        }
+        let mut path = OsString::from(self.sysroot.join("lib"));
+        if !inherited.is_empty() {
+            path.push(":");
+            path.push(inherited);
+        }
+        path
+    }
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path)
+        .map(|directory| directory.join(program))
+        .find(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_is_read_off_the_library_directory() {
+        let compiler = Compiler::read("/s\n/s/lib/rustlib/x86_64-unknown-linux-gnu/lib\n");
+        let compiler = compiler.expect("two lines");
+        assert_eq!(compiler.sysroot, "/s");
+        assert_eq!(compiler.host, "x86_64-unknown-linux-gnu");
+        assert!(Compiler::read("error").is_none());
+    }
+}

@@ -1,0 +1,111 @@
+//! Why a project could not be discovered, and how that is said.
+//!
+//! Where cargo has already spoken on stderr the text is short. Exit codes are the front end's
+//! business; each variant says to which class it belongs.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::process::ExitStatus;
+
+use camino::Utf8PathBuf;
+
+use super::config::ConfigError;
+
+/// Why a project could not be discovered.
+#[derive(Debug)]
+pub enum DiscoverError {
+    /// A program could not be started.
+    Start {
+        /// The program.
+        program: OsString,
+        /// Why.
+        cause: io::Error,
+    },
+    /// The build failed, or there is nothing to build; cargo has said why. Exit code 101.
+    Build(ExitStatus),
+    /// Cargo's messages could not be read.
+    Messages(io::Error),
+    /// `cargo metadata` failed. Exit code 102.
+    Metadata {
+        /// How it ended.
+        status: ExitStatus,
+        /// What it said.
+        message: String,
+    },
+    /// The output of `cargo metadata` could not be understood. Exit code 102.
+    MetadataJson(serde_json::Error),
+    /// `rustc --print` failed or printed something else.
+    Compiler {
+        /// How it ended.
+        status: ExitStatus,
+        /// What it said.
+        message: String,
+    },
+    /// A manifest could not be read.
+    ReadManifest {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// A manifest could not be understood.
+    ParseManifest {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        cause: Box<toml::de::Error>,
+    },
+    /// A configuration file of cargo could not be used.
+    Config(ConfigError),
+    /// The current directory is gone.
+    CurrentDirectory(io::Error),
+    /// Cargo built a test of a package that it does not know.
+    UnknownPackage(String),
+}
+
+impl fmt::Display for DiscoverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DiscoverError::Start { program, cause } => {
+                write!(f, "cannot start `{}`: {cause}", program.display())?;
+                match cause.kind() == io::ErrorKind::NotFound {
+                    true => write!(f, "\nhint: it must be on PATH; see https://rustup.rs"),
+                    false => Ok(()),
+                }
+            }
+            DiscoverError::Build(status) => write!(f, "cannot build the tests: cargo: {status}"),
+            DiscoverError::Messages(cause) => write!(f, "cannot read cargo's messages: {cause}"),
+            DiscoverError::Metadata { status, message } => {
+                write!(
+                    f,
+                    "cannot read the project's metadata: cargo: {status}\n{message}"
+                )
+            }
+            DiscoverError::MetadataJson(cause) => {
+                write!(f, "cannot read the project's metadata: {cause}")
+            }
+            DiscoverError::Compiler { status, message } => {
+                write!(f, "cannot ask rustc for its sysroot: {status}\n{message}")
+            }
+            DiscoverError::ReadManifest { path, cause } => {
+                write!(f, "cannot read `{path}`: {cause}")
+            }
+            DiscoverError::ParseManifest { path, cause } => {
+                write!(f, "cannot read `{path}`: {cause}")
+            }
+            DiscoverError::Config(error) => write!(f, "{error}"),
+            DiscoverError::CurrentDirectory(cause) => {
+                write!(f, "cannot find the current directory: {cause}")
+            }
+            DiscoverError::UnknownPackage(id) => {
+                write!(
+                    f,
+                    "cannot find package `{id}`: `cargo metadata` does not know it"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for DiscoverError {}

@@ -1,0 +1,220 @@
+//! Selection among the cases of one binary, as libtest's `filter_tests` does it.
+//!
+//! Pure. Ignored cases that are not asked for stay in the selection with their mark, because a run
+//! reports them; only what filters take out is counted as filtered out.
+
+use isotest_core::case::{Case, Ignore, Kind};
+
+/// Which cases run with respect to `#[ignore]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RunIgnored {
+    /// Those without it; the others are reported as ignored.
+    #[default]
+    No,
+    /// Only those with it: `--ignored`.
+    Only,
+    /// Both: `--include-ignored`.
+    Yes,
+}
+
+/// What is run of the two kinds of cases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Tests, and every benchmark once, as a test.
+    #[default]
+    Test,
+    /// Benchmarks are measured, tests reported as ignored: `--bench`.
+    Bench,
+    /// Benchmarks are measured, tests run: `--bench --test`.
+    Both,
+}
+
+/// What selects a case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// A case is selected when its name contains one of these, or when there are none.
+    pub filters: Vec<String>,
+    /// A case is left out when its name contains one of these.
+    pub skip: Vec<String>,
+    /// Names must be equal, not contain.
+    pub exact: bool,
+    /// Which cases run with respect to `#[ignore]`.
+    pub run_ignored: RunIgnored,
+    /// What is run of the two kinds of cases.
+    pub mode: Mode,
+}
+
+/// The cases of one binary that a run reports.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// By name, benchmarks last where they are measured; a case whose `ignore` is set will not run.
+    pub cases: Vec<Case>,
+    /// How many cases were taken out.
+    pub filtered_out: usize,
+}
+
+impl Filter {
+    /// Selects among the cases of one binary.
+    pub fn select(&self, cases: Vec<Case>) -> Selection {
+        let listed = cases.len();
+        let mut cases: Vec<Case> = cases.into_iter().filter(|case| self.takes(case)).collect();
+        for case in &mut cases {
+            self.settle_ignore(case);
+        }
+        cases.sort_by(|one, other| one.name.cmp(&other.name));
+        match self.mode {
+            Mode::Test => {}
+            Mode::Bench | Mode::Both => cases.sort_by_key(|case| case.kind == Kind::Benchmark),
+        }
+        Selection {
+            filtered_out: listed - cases.len(),
+            cases,
+        }
+    }
+
+    fn takes(&self, case: &Case) -> bool {
+        let named = self.filters.is_empty() || self.any_matches(&self.filters, case);
+        named && !self.any_matches(&self.skip, case) && self.takes_mark(case)
+    }
+
+    fn any_matches(&self, patterns: &[String], case: &Case) -> bool {
+        patterns.iter().any(|pattern| match self.exact {
+            true => case.name == *pattern,
+            false => case.name.contains(pattern.as_str()),
+        })
+    }
+
+    fn takes_mark(&self, case: &Case) -> bool {
+        match self.run_ignored {
+            RunIgnored::No | RunIgnored::Yes => true,
+            RunIgnored::Only => case.ignore != Ignore::No,
+        }
+    }
+
+    /// Takes the mark off where it does not count. A test under `--bench` is ignored whatever was
+    /// asked, and keeps the reason that it has.
+    fn settle_ignore(&self, case: &mut Case) {
+        if self.mode == Mode::Bench && case.kind == Kind::Test {
+            if case.ignore == Ignore::No {
+                case.ignore = Ignore::Yes;
+            }
+            return;
+        }
+        match self.run_ignored {
+            RunIgnored::No => {}
+            RunIgnored::Only | RunIgnored::Yes => case.ignore = Ignore::No,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cases() -> Vec<Case> {
+        [
+            ("t::b", Kind::Test, Ignore::No),
+            ("t::a", Kind::Test, Ignore::No),
+            ("t::ab", Kind::Test, Ignore::Because("slow".to_owned())),
+            ("bench", Kind::Benchmark, Ignore::No),
+        ]
+        .map(|(name, kind, ignore)| Case {
+            name: name.to_owned(),
+            kind,
+            ignore,
+        })
+        .to_vec()
+    }
+
+    fn names(filter: &Filter) -> (Vec<String>, usize) {
+        let selection = filter.select(cases());
+        (
+            selection.cases.into_iter().map(|case| case.name).collect(),
+            selection.filtered_out,
+        )
+    }
+
+    fn filters(patterns: &[&str]) -> Filter {
+        Filter {
+            filters: patterns.iter().map(|p| (*p).to_owned()).collect(),
+            ..Filter::default()
+        }
+    }
+
+    #[test]
+    fn everything_is_selected_by_name_when_nothing_is_said() {
+        assert_eq!(
+            names(&Filter::default()),
+            (strings(&["bench", "t::a", "t::ab", "t::b"]), 0)
+        );
+    }
+
+    #[test]
+    fn filters_are_alternatives_and_parts_of_names() {
+        assert_eq!(
+            names(&filters(&["::a", "ben"])),
+            (strings(&["bench", "t::a", "t::ab"]), 1)
+        );
+    }
+
+    #[test]
+    fn exact_holds_for_filters_and_for_skip() {
+        let mut filter = Filter {
+            exact: true,
+            ..filters(&["t::a", "t::b"])
+        };
+        filter.skip = strings(&["t::b", "a"]);
+        assert_eq!(names(&filter), (strings(&["t::a"]), 3));
+    }
+
+    #[test]
+    fn skipped_cases_are_filtered_out() {
+        let filter = Filter {
+            skip: strings(&["a"]),
+            ..Filter::default()
+        };
+        assert_eq!(names(&filter), (strings(&["bench", "t::b"]), 2));
+    }
+
+    #[test]
+    fn ignored_cases_stay_marked_unless_they_are_asked_for() {
+        let marks = |run_ignored| {
+            let filter = Filter {
+                run_ignored,
+                ..Filter::default()
+            };
+            let selection = filter.select(cases());
+            let marked = selection
+                .cases
+                .iter()
+                .filter(|case| case.ignore != Ignore::No)
+                .count();
+            (selection.cases.len(), marked, selection.filtered_out)
+        };
+        assert_eq!(marks(RunIgnored::No), (4, 1, 0));
+        assert_eq!(marks(RunIgnored::Yes), (4, 0, 0));
+        assert_eq!(marks(RunIgnored::Only), (1, 0, 3));
+    }
+
+    #[test]
+    fn tests_are_ignored_under_bench_and_keep_their_reason() {
+        let run_ignored = RunIgnored::Yes;
+        let filter = Filter {
+            mode: Mode::Bench,
+            run_ignored,
+            ..Filter::default()
+        };
+        let selection = filter.select(cases());
+        let marks: Vec<_> = selection
+            .cases
+            .iter()
+            .map(|case| case.ignore.clone())
+            .collect();
+        let because = Ignore::Because("slow".to_owned());
+        assert_eq!(marks, [Ignore::Yes, because, Ignore::Yes, Ignore::No]);
+    }
+
+    fn strings(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+}

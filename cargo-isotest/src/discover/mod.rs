@@ -1,0 +1,27 @@
+//! Discovery: what cargo builds and what the test binaries hold.
+//!
+//! [`discover`] runs cargo and yields a [`Project`]: its test binaries in cargo's order, each with
+//! the environment that cargo would start it in. [`list`] reads what a binary prints when it is
+//! asked for its cases, and [`filter`] selects among them as libtest does. Running a binary for its
+//! list is not done here: that happens in a sandbox, like every other run of project code.
+
+pub mod filter;
+pub mod list;
+
+mod assemble;
+mod cargo;
+mod compiler;
+mod config;
+mod environment;
+mod error;
+mod manifest;
+mod messages;
+mod metadata;
+mod process;
+mod project;
+
+pub use cargo::{Request, discover};
+pub use config::{ConfigCause, ConfigError};
+pub use error::DiscoverError;
+pub use filter::{Filter, Selection};
+pub use project::{Binary, BinaryKind, Project, Scope};
