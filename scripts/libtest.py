@@ -1,9 +1,11 @@
 """Reads what `cargo test` and `cargo isotest` print. Shared by `compare` and `corpus`."""
 
+import ctypes
 import os
 import re
 import signal
 import subprocess
+import threading
 
 RUNNING = re.compile(r"Running (?:unittests )?(\S+) \((\S+?)\)$")
 START = re.compile(r"^running (\d+) tests?$")
@@ -23,12 +25,13 @@ VARYING = [
 
 
 def run(command, directory, merge=False):
-    """Runs `command` as in a plain pipe, without colours and back traces.
+    """Runs `command` with pipes for its output, without colours and back traces.
 
-    Returns its exit code, stdout and stderr; with `merge` both streams in one, as written. All
-    that the command has started is killed when it ends: what a test leaves behind under `cargo
-    test` must neither hold the pipe open nor disturb the next run.
+    Returns its exit code, stdout and stderr; with `merge` both streams in one, as written. What
+    tests leave behind under `cargo test` is killed when the command ends: it must neither hold the
+    pipe open nor disturb the next run.
     """
+    adopt_orphans()
     environment = dict(os.environ, CARGO_TERM_COLOR="never", NO_COLOR="1", RUST_BACKTRACE="0")
     process = subprocess.Popen(
         command,
@@ -37,16 +40,56 @@ def run(command, directory, merge=False):
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT if merge else subprocess.PIPE,
-        start_new_session=True,
     )
+    readers = [Reader(stream) for stream in (process.stdout, process.stderr) if stream]
     try:
-        out, err = process.communicate()
+        process.returncode = reap_until(process.pid)
     finally:
+        kill_children()
+    outputs = [reader.result() for reader in readers] + [""]
+    return process.returncode, outputs[0], outputs[1]
+
+
+class Reader(threading.Thread):
+    """Reads a stream to its end, beside the other."""
+
+    def __init__(self, stream):
+        super().__init__(daemon=True)
+        self.stream, self.data = stream, b""
+        self.start()
+
+    def run(self):
+        self.data = self.stream.read()
+
+    def result(self):
+        self.join()
+        return text(self.data)
+
+
+def adopt_orphans():
+    """Makes processes that lose their parent below this one its children: prctl(2)."""
+    pr_set_child_subreaper = 36
+    ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
+
+
+def reap_until(pid):
+    """Waits for `pid`, and for orphans meanwhile, as init would; returns its exit code."""
+    while True:
+        ended, status = os.waitpid(-1, 0)
+        if ended == pid:
+            return os.waitstatus_to_exitcode(status)
+
+
+def kill_children():
+    """Kills every child, and the orphans that come of it, until none is left."""
+    while True:
+        with open(f"/proc/self/task/{os.getpid()}/children") as children:
+            for pid in children.read().split():
+                os.kill(int(pid), signal.SIGKILL)
         try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-    return process.returncode, text(out), text(err or b"")
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
 
 
 def text(data):
