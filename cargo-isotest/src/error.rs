@@ -35,7 +35,7 @@ impl Error {
     /// The exit code that says so.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Error::Discover(error) if error.is_metadata() => ExitCode::MetadataFailed,
+            Error::Discover(DiscoverError::Metadata { .. } | DiscoverError::MetadataJson(_)) => ExitCode::MetadataFailed,
             Error::Discover(_) => ExitCode::BuildFailed,
             Error::Sandbox(_) | Error::Host(_) => ExitCode::SandboxFailed,
             Error::Listing(_) => ExitCode::ListFailed,

@@ -35,9 +35,6 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let mut sandboxes = unbuilt.build(machine, shown)?;
     let lists = listing::list(&mut sandboxes, &project.binaries, settings.jobs, &signals)?;
     let selected = select(&settings, project.binaries, lists);
-    if command.libtest.list {
-        return crate::list::print_as_libtest(&selected, machine);
-    }
     let suites = selected.iter().map(|selected| suite(selected, machine)).collect();
     let reporter = Reporter::new(
         suites,

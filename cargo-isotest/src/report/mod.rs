@@ -24,11 +24,13 @@ mod progress;
 mod rerun;
 mod screen;
 
+mod error;
 mod reporter;
 
 #[cfg(test)]
 mod tests;
 
+pub use error::error;
 pub use format::FormatName;
 pub use reporter::{Options, Reporter, Summary};
 pub use suite::{Look, Suite};

@@ -25,7 +25,8 @@ pub struct Warden {
     channel: Channel,
     process: Pid,
     listening: bool,
-    setups: HashMap<*const Setup, (u32, Arc<Setup>)>,
+    /// By the address of the set-up, which the `Arc` beside it keeps from being used again.
+    setups: HashMap<usize, (u32, Arc<Setup>)>,
 }
 
 /// Something the warden said while cases run.
@@ -97,7 +98,7 @@ impl Warden {
     /// stdin, or all three. The set-up itself is sent the first time it is used.
     pub fn spawn(&mut self, setup: &Arc<Setup>, mut start: Start, stdio: &[BorrowedFd<'_>]) -> Result<(), Errno> {
         let next = self.setups.len() as u32;
-        let key = Arc::as_ptr(setup);
+        let key = Arc::as_ptr(setup).addr();
         if !self.setups.contains_key(&key) {
             self.channel.send(&Request::Setup(next, Setup::clone(setup)), &[])?;
             self.setups.insert(key, (next, Arc::clone(setup)));
