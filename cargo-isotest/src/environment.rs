@@ -12,10 +12,10 @@ use isotest_core::policy::{Env, Policy};
 pub type Variable = (OsString, OsString);
 
 /// Names that pass; `*` at the end stands for anything.
-const ALLOWED: [&str; 21] = [
+const ALLOWED: [&str; 25] = [
     "PATH", "LANG", "LANGUAGE", "LC_*", "TERM", "COLORTERM", "NO_COLOR", "CLICOLOR", "CI", "USER",
     "LOGNAME", "HOME", "SHELL", "RUST_*", "RUSTC*", "RUSTUP_*", "RUSTDOC*", "CARGO", "CARGO_*",
-    "INSTA_*", "LLVM_PROFILE_FILE",
+    "INSTA_*", "LLVM_PROFILE_FILE", "LD_LIBRARY_PATH", "OUT_DIR", "NEXTEST", "NEXTEST_*",
 ];
 
 /// Parts of names that hold secrets, or that would run a test's own cargo through a runner.

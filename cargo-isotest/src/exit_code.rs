@@ -29,6 +29,8 @@ pub enum ExitCode {
     ReportFailed,
     /// 128+n: signal n ended the run.
     Signal(i32),
+    /// `exec` and `shell`: the command's own.
+    Of(i32),
 }
 
 impl ExitCode {
@@ -58,6 +60,8 @@ impl ExitCode {
             ExitCode::MetadataFailed => 102,
             ExitCode::ListFailed => 104,
             ExitCode::ReportFailed => 110,
+            // WEXITSTATUS is one byte.
+            ExitCode::Of(code) => code as u8,
             // A signal's number is at most 64.
             ExitCode::Signal(signal) => 128_u8.saturating_add(signal as u8),
         }

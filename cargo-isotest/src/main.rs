@@ -4,13 +4,16 @@
 //! The stages run in one direction: [`cli`] → [`settings`] → [`discover`] → [`listing`] → plans
 //! ([`run`]) → `isotest_core::schedule` → [`report`].
 
+mod choose;
 mod cli;
 mod discover;
+mod doctor;
 mod environment;
 mod error;
 mod exit_code;
-mod list;
+mod inspect;
 mod listing;
+mod prepare;
 mod report;
 mod run;
 mod sandboxes;
@@ -45,6 +48,14 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     let machine = Machine::read().map_err(Error::Host)?;
     match &cli.command {
         Command::Run(command) => run::run(command, &machine),
-        _ => todo!(),
+        Command::List(command) => inspect::list(command, &machine),
+        Command::Doctor(command) => doctor::doctor(command, &machine),
+        Command::Explain(command) => inspect::explain(command, &machine),
+        Command::Shell(command) => inspect::shell(command, &machine),
+        Command::Exec(command) => inspect::exec(command, &machine),
+        Command::Completions(command) => {
+            report::completions(command.shell, cli::command()).map_err(Error::Report)
+        }
+        Command::Man => report::manual_page(cli::command()).map_err(Error::Report),
     }
 }

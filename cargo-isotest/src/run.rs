@@ -1,4 +1,4 @@
-//! `cargo isotest run`: build, list, select, plan, run, report.
+//! `cargo isotest run`: [`prepare`], plan, run, report.
 
 use std::ffi::OsStr;
 use std::io;
@@ -10,76 +10,37 @@ use std::time::Duration;
 use isotest_core::case::{Case, CaseIndex, Ignore};
 use isotest_core::outcome::{Outcome, Verdict};
 use isotest_core::plan::{Plan, Protocol, Setup};
+use isotest_core::policy::Policy;
 use isotest_core::schedule::{self, Event, Job};
 use isotest_core::signals::Signals;
 
 use crate::cli::RunCommand;
-use crate::discover::{self, Binary, Selection};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::listing::{self, Listed};
-use crate::report::{Reporter, Suite, Summary};
-use crate::sandboxes::{self, Sandboxes, Unbuilt, c_string};
+use crate::prepare::{self, Prepared, Selected};
+use crate::report::{self, Reporter, Suite, Summary};
+use crate::sandboxes::{Sandboxes, c_string};
 use crate::settings::{Machine, Settings, shown};
 
 /// Builds the project's tests and runs each in a sandbox of its own.
 pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let settings = Settings::of_run(command, machine);
     let signals = Signals::listen().map_err(Error::Host)?;
-    let unbuilt = Unbuilt::start(settings.policy.clone())?;
-    let project = interruptible(&signals, discover::discover(&settings.request))?;
+    let built = prepare::build(&settings.policy, &settings.request, &signals)?;
     if command.run.no_run {
         return Ok(ExitCode::Passed);
     }
-    let shown = sandboxes::project_of(machine, &settings.policy, &project);
-    let mut sandboxes = unbuilt.build(machine, shown)?;
-    let lists = listing::list(&mut sandboxes, &project.binaries, settings.jobs, &signals)?;
-    let selected = select(&settings, project.binaries, lists);
-    let suites = selected.iter().map(|selected| suite(selected, machine)).collect();
-    let reporter = Reporter::new(
-        suites,
-        settings.report,
-        Box::new(io::stdout()),
-        Box::new(io::stderr()),
-    );
+    let Prepared { mut sandboxes, selected, .. } =
+        prepare::select(built, machine, &settings.filter, settings.jobs, &signals)?;
+    let suites: Vec<Suite> = selected.iter().map(|selected| suite(selected, machine)).collect();
+    if command.libtest.list {
+        return report::lists_as_libtest(&suites).map_err(Error::Report);
+    }
+    let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
+    let reporter = Reporter::new(suites, settings.report, stdout, stderr);
     let (ignored, jobs) = plan(&settings, &sandboxes, &selected);
     let summary = execute(&settings, &mut sandboxes, jobs, ignored, &signals, reporter)?;
     Ok(ExitCode::of_run(&summary))
-}
-
-/// A step that a signal to the whole process group ends: then the signal is the error.
-pub fn interruptible<T, E: Into<Error>>(
-    signals: &Signals,
-    result: Result<T, E>,
-) -> Result<T, Error> {
-    match (result, signals.take()) {
-        (_, Some(signal)) => Err(Error::Interrupted(signal)),
-        (result, None) => result.map_err(Into::into),
-    }
-}
-
-/// A binary with what was selected of it.
-pub struct Selected {
-    /// The binary.
-    pub binary: Binary,
-    /// Whether it is a test harness.
-    pub harness: bool,
-    /// How many cases it lists.
-    pub listed: usize,
-    /// Its selected cases.
-    pub selection: Selection,
-}
-
-/// Selects among the cases of all binaries. A program that is no harness takes part where its
-/// own name is selected.
-pub fn select(settings: &Settings, binaries: Vec<Binary>, lists: Vec<Listed>) -> Vec<Selected> {
-    let selected = binaries.into_iter().zip(lists).map(|(binary, list)| Selected {
-        harness: list.harness,
-        listed: list.cases.len(),
-        selection: settings.filter.select(list.cases),
-        binary,
-    });
-    selected.filter(|selected| selected.harness || !selected.selection.cases.is_empty()).collect()
 }
 
 fn suite(selected: &Selected, machine: &Machine) -> Suite {
@@ -103,13 +64,13 @@ fn plan(
 ) -> (Vec<CaseIndex>, Vec<Job>) {
     let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
     for (binary, selected) in selected.iter().enumerate() {
-        let setup = setup(settings, sandboxes, selected);
+        let setup = setup(sandboxes, selected, settings.single_threaded);
         for (case, listed) in selected.selection.cases.iter().enumerate() {
             let index = CaseIndex { binary, case };
             match listed.ignore {
                 Ignore::No => jobs.push(Job {
                     index,
-                    plan: plan_of(settings, &setup, selected, listed),
+                    plan: plan_of(&settings.policy, &setup, selected, listed),
                     pass_through: settings.pass_through || !selected.harness,
                 }),
                 Ignore::Yes | Ignore::Because(_) => ignored.push(index),
@@ -119,13 +80,14 @@ fn plan(
     (ignored, jobs)
 }
 
-fn setup(settings: &Settings, sandboxes: &Sandboxes, selected: &Selected) -> Arc<Setup> {
+/// The set-up that all cases of a binary share.
+pub fn setup(sandboxes: &Sandboxes, selected: &Selected, single_threaded: bool) -> Arc<Setup> {
     let binary = &selected.binary;
     let mut arguments: Vec<&OsStr> = Vec::new();
     if selected.harness {
         // `--include-ignored`: whether it runs was decided when it was selected.
         arguments.extend(["--exact", "--nocapture", "--include-ignored"].map(OsStr::new));
-        if settings.single_threaded {
+        if single_threaded {
             arguments.push(OsStr::new("--test-threads=1"));
         }
     }
@@ -135,7 +97,7 @@ fn setup(settings: &Settings, sandboxes: &Sandboxes, selected: &Selected) -> Arc
 
 /// The plan of one case.
 pub fn plan_of(
-    settings: &Settings,
+    policy: &Policy,
     setup: &Arc<Setup>,
     selected: &Selected,
     case: &Case,
@@ -152,8 +114,8 @@ pub fn plan_of(
         arguments,
         environment: Vec::new(),
         protocol,
-        timeout: settings.policy.limits.timeout,
-        output_limit: settings.policy.limits.output,
+        timeout: policy.limits.timeout,
+        output_limit: policy.limits.output,
     }
 }
 

@@ -50,6 +50,11 @@ impl Unbuilt {
         Ok(Unbuilt { host, policy, warden })
     }
 
+    /// The value of every layer.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// Builds the template for a project.
     pub fn build(self, machine: &Machine, project: plan::Project) -> Result<Sandboxes, Error> {
         let Unbuilt { host, policy, warden } = self;
@@ -104,12 +109,24 @@ pub fn project_of(machine: &Machine, policy: &Policy, project: &discover::Projec
     assemble(machine, policy, shown, Some(scratch))
 }
 
-/// What of the host any command sees that is run below `directory`.
-pub fn project_around(machine: &Machine, policy: &Policy, directory: &Path) -> plan::Project {
+/// What of the host a command sees that is run in the working directory.
+pub fn project_around(machine: &Machine, policy: &Policy, program: &Path) -> plan::Project {
+    let directory = machine.directory.as_path();
     let manifests = directory.ancestors().filter(|above| above.join("Cargo.toml").is_file());
     let root = manifests.last().unwrap_or(directory).to_owned();
     let scratch = root.join("target/isotest/scratch");
-    assemble(machine, policy, vec![(root, Access::Workspace, "the project")], Some(scratch))
+    let mut shown = vec![(root, Access::Workspace, "the project")];
+    shown.extend(target_directory(machine));
+    if let Some(parent) = program.parent().filter(|parent| parent.is_absolute()) {
+        shown.push((parent.to_owned(), Access::ReadOnly, "the program"));
+    }
+    assemble(machine, policy, shown, Some(scratch))
+}
+
+/// `$CARGO_TARGET_DIR`.
+fn target_directory(machine: &Machine) -> Option<(PathBuf, Access, &'static str)> {
+    let directory = machine.variable("CARGO_TARGET_DIR")?;
+    Some((machine.directory.join(directory), Access::Workspace, "the target directory"))
 }
 
 fn assemble(

@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use isotest_core::policy::Policy;
+use isotest_core::policy::{Policy, Root, Uts};
 
 use crate::cli::{CargoOptions, Color, FailFast, Format, LayerOptions, LibtestOptions, PackageScope, RunCommand, RunIgnored};
 use crate::discover::{Request, Scope, filter};
@@ -213,4 +213,63 @@ fn report(command: &RunCommand, machine: &Machine, pass_through: bool) -> Option
 /// A path as cargo prints it: relative to the working directory where it lies below it.
 pub fn shown(path: &Path, machine: &Machine) -> OsString {
     path.strip_prefix(&machine.directory).unwrap_or(path).as_os_str().to_owned()
+}
+
+/// One layer or limit as it is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// Its name.
+    pub name: &'static str,
+    /// Its value.
+    pub value: String,
+    /// Where the value comes from.
+    pub source: &'static str,
+}
+
+/// Every layer and limit with where its value comes from.
+pub fn layers(policy: &Policy, given: &LayerOptions) -> Vec<Layer> {
+    let limits = &policy.limits;
+    let word = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
+    let bytes = |value: Option<u64>| value.map_or("none".to_owned(), |value| value.to_string());
+    let uts = match &policy.uts {
+        Uts::Name(name) => format!("new, `{name}`"),
+        Uts::Host => "host".to_owned(),
+    };
+    let root = match &policy.root {
+        Root::Host => "host".to_owned(),
+        Root::Directory(directory) => directory.display().to_string(),
+    };
+    let timeout = limits.timeout.map_or("none".to_owned(), |timeout| {
+        humantime::format_duration(timeout).to_string()
+    });
+    let list = |values: &[String]| if values.is_empty() { "none".to_owned() } else { values.join(" ") };
+    let rows = [
+        ("user", word(&policy.user), given.user.is_some()),
+        ("pid", word(&policy.pid), given.pid.is_some()),
+        ("init", word(&policy.init), given.init.is_some()),
+        ("net", word(&policy.net), given.net.is_some()),
+        ("ipc", word(&policy.ipc), given.ipc.is_some()),
+        ("uts", uts, given.uts.is_some()),
+        ("workspace", word(&policy.workspace), given.workspace.is_some()),
+        ("write-back", list(&policy.write_back), !given.write_back.is_empty()),
+        ("scratch", word(&policy.scratch), given.scratch.is_some()),
+        ("root", root, given.root.is_some()),
+        ("tmp", word(&policy.tmp), given.tmp.is_some()),
+        ("home", word(&policy.home), given.home.is_some()),
+        ("env", word(&policy.env), given.env.is_some()),
+        ("pass-env", list(&policy.pass_env), !given.pass_env.is_empty()),
+        ("guard", word(&policy.guard), given.guard.is_some()),
+        ("timeout", timeout, given.timeout.is_some()),
+        ("output-limit", limits.output.to_string(), given.output_limit.is_some()),
+        ("tmp-size", limits.tmp_size.to_string(), given.tmp_size.is_some()),
+        ("processes", limits.processes.to_string(), given.processes.is_some()),
+        ("open-files", limits.open_files.to_string(), given.open_files.is_some()),
+        ("file-size", bytes(limits.file_size), given.file_size.is_some()),
+        ("cpu-time", bytes(limits.cpu_time), given.cpu_time.is_some()),
+        ("address-space", bytes(limits.address_space), given.address_space.is_some()),
+    ];
+    let source = |given| if given { "flag" } else { "default" };
+    rows.into_iter()
+        .map(|(name, value, given)| Layer { name, value, source: source(given) })
+        .collect()
 }

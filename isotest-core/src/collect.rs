@@ -121,6 +121,11 @@ pub fn outcome(
     }
 }
 
+/// The verdict of a program that nobody has killed, by its wait status alone.
+pub fn verdict_of_program(plan: &Plan, end: &End) -> Verdict {
+    judge(plan, end, None, Some(libc::WEXITSTATUS(end.status) == 0))
+}
+
 /// The verdict. `passed` is what the harness itself reported, if it did.
 fn judge(plan: &Plan, end: &End, killed: Option<Killed>, passed: Option<bool>) -> Verdict {
     let exited = libc::WIFEXITED(end.status).then(|| libc::WEXITSTATUS(end.status));

@@ -15,6 +15,8 @@ pub mod host;
 pub mod plan;
 pub mod sandbox;
 
+pub mod foreground;
+
 pub mod collect;
 pub mod harness;
 pub mod schedule;

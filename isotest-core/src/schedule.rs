@@ -259,7 +259,7 @@ impl Run<'_> {
         while let Some(signal) = signals.take() {
             match signal {
                 libc::SIGTSTP => self.pause(),
-                libc::SIGCONT => {}
+                libc::SIGCONT | libc::SIGWINCH => {}
                 ending => {
                     self.tell(Event::Interrupted(ending));
                     self.cancel();

@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::OFlag;
 use nix::unistd::{pipe2, read};
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::{flag, low_level};
 
 /// Signals that end a run.
 const ENDING: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
 
-/// Delivers SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP and SIGCONT as readable bytes.
+/// Delivers SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT and SIGWINCH as readable bytes.
 #[derive(Debug)]
 pub struct Signals(OwnedFd);
 
@@ -30,7 +30,7 @@ impl Signals {
             flag::register(signal, Arc::clone(&second))?;
         }
         let handlers = Arc::new(handlers);
-        for signal in ENDING.into_iter().chain([SIGTSTP, SIGCONT]) {
+        for signal in ENDING.into_iter().chain([SIGTSTP, SIGCONT, SIGWINCH]) {
             let pipe = Arc::clone(&handlers);
             let tell = move || {
                 let byte = [signal as u8];

@@ -24,14 +24,21 @@ mod progress;
 mod rerun;
 mod screen;
 
+mod diagnosis;
 mod error;
+mod inspect;
 mod reporter;
 
 #[cfg(test)]
 mod tests;
 
+pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
 pub use error::error;
 pub use format::FormatName;
+pub use inspect::{
+    Explanation, completions, explain, list_for_people, list_for_programs, lists_as_libtest,
+    manual_page, test_command,
+};
 pub use reporter::{Options, Reporter, Summary};
 pub use suite::{Look, Suite};
 pub use tally::Tally;

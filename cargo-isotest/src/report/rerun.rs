@@ -24,7 +24,7 @@ pub fn command(select: &str, names: &[String]) -> String {
 }
 
 /// A word for the shell, in quotes where it needs them.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-:./,+@%=".contains(&byte);
     if !word.is_empty() && word.bytes().all(is_plain) {
         word.to_owned()

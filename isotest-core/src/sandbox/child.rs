@@ -142,6 +142,8 @@ impl Launch<'_> {
         match unsafe { sys::fork() } {
             Err(errno) => self.stage(STAGE_FORK, Err(errno)),
             Ok(Some(test)) => self.reap(test),
+            // The terminal belongs to the session that PID 1 has started.
+            Ok(None) if self.terminal => {}
             Ok(None) => self.stage(STAGE_FORK, sys::new_session()),
         }
     }

@@ -1,0 +1,148 @@
+//! `cargo isotest list`, `explain`, `shell` and `exec`: looking at a case instead of running all.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use isotest_core::foreground::{self, Ended};
+use isotest_core::plan::{self, Plan, Protocol, Setup};
+use isotest_core::policy::Policy;
+use isotest_core::signals::Signals;
+use signal_hook::consts::SIGKILL;
+
+use crate::choose::choose;
+use crate::cli::{CargoOptions, ExecCommand, ExplainCommand, LayerOptions, ListCommand, ReportFormat, ShellCommand};
+use crate::discover::filter::{Filter, RunIgnored};
+use crate::error::Error;
+use crate::exit_code::ExitCode;
+use crate::prepare::{self, Prepared};
+use crate::report::{self, Explanation};
+use crate::run;
+use crate::sandboxes::{self, Sandboxes, Unbuilt, c_string};
+use crate::settings::{self, Machine};
+
+/// Lists the selected cases.
+pub fn list(command: &ListCommand, machine: &Machine) -> Result<ExitCode, Error> {
+    let filter = settings::selection(&command.libtest);
+    let prepared = prepare_with(&command.layers, &command.cargo, filter, machine)?;
+    let printed = match command.format {
+        ReportFormat::Human => report::list_for_people(&prepared.selected),
+        ReportFormat::Json => report::list_for_programs(&prepared.project, &prepared.selected),
+    };
+    printed.map_err(Error::Report)?;
+    let empty = prepared.selected.iter().all(|selected| selected.selection.cases.is_empty());
+    Ok(if empty { ExitCode::NothingToRun } else { ExitCode::Passed })
+}
+
+/// Prints the plan of one case.
+pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, Error> {
+    let prepared = prepare_with(&command.layers, &command.cargo, every_case(), machine)?;
+    let (selected, case) = choose(&prepared.selected, &command.case)?;
+    let sandboxes = &prepared.sandboxes;
+    let setup = run::setup(sandboxes, selected, false);
+    let explanation = Explanation {
+        id: &selected.binary.id,
+        case: &case.name,
+        plan: &run::plan_of(&sandboxes.policy, &setup, selected, case),
+        template: &plan::template(&sandboxes.host, &sandboxes.project, &sandboxes.policy),
+        layers: &settings::layers(&sandboxes.policy, &command.layers),
+    };
+    report::explain(&explanation).map_err(Error::Report)?;
+    Ok(ExitCode::Passed)
+}
+
+/// Runs a shell, or a command, in the sandbox of one case.
+pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Error> {
+    let mut prepared = prepare_with(&command.layers, &command.cargo, every_case(), machine)?;
+    let (selected, case) = choose(&prepared.selected, &command.case)?;
+    let test = run::setup(&prepared.sandboxes, selected, false);
+    let plan = run::plan_of(&prepared.sandboxes.policy, &test, selected, case);
+    report::test_command(&plan).map_err(Error::Report)?;
+    let words = match command.command.as_slice() {
+        [] => vec![machine.variable("SHELL").unwrap_or(OsStr::new("/bin/sh")).to_owned()],
+        words => words.to_vec(),
+    };
+    let setup = with_program(&test, &words, machine);
+    let signals = Signals::listen().map_err(Error::Host)?;
+    attend(&mut prepared.sandboxes, Arc::new(setup), &command.layers, &signals)
+}
+
+/// Runs any command in a sandbox.
+pub fn exec(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Error> {
+    let signals = Signals::listen().map_err(Error::Host)?;
+    let policy = settings::policy(&command.layers);
+    let program = find_program(command.command.first().map_or(OsStr::new(""), |w| w), machine);
+    let shown = sandboxes::project_around(machine, &policy, &program);
+    let mut sandboxes = Unbuilt::start(policy)?.build(machine, shown)?;
+    let rest: Vec<&OsStr> = command.command.iter().skip(1).map(OsString::as_os_str).collect();
+    let setup = sandboxes.setup(program.as_os_str(), &rest, &machine.directory, &[]);
+    attend(&mut sandboxes, setup, &command.layers, &signals)
+}
+
+fn prepare_with(
+    layers: &LayerOptions,
+    cargo: &CargoOptions,
+    filter: Filter,
+    machine: &Machine,
+) -> Result<Prepared, Error> {
+    let signals = Signals::listen().map_err(Error::Host)?;
+    let policy = settings::policy(layers);
+    let built = prepare::build(&policy, &settings::request(cargo), &signals)?;
+    prepare::select(built, machine, &filter, machine.cores, &signals)
+}
+
+fn every_case() -> Filter {
+    Filter { run_ignored: RunIgnored::Yes, ..Filter::default() }
+}
+
+/// The same sandbox with another program.
+fn with_program(test: &Setup, words: &[OsString], machine: &Machine) -> Setup {
+    let program = find_program(words.first().map_or(OsStr::new(""), |word| word), machine);
+    Setup {
+        program: c_string(program.as_os_str()),
+        arguments: words.iter().map(|word| c_string(word)).collect(),
+        ..test.clone()
+    }
+}
+
+/// What execvp(3) would find.
+fn find_program(name: &OsStr, machine: &Machine) -> PathBuf {
+    if Path::new(name).components().count() > 1 {
+        return machine.directory.join(name);
+    }
+    let executable = |path: &PathBuf| {
+        path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    let path = machine.variable("PATH").unwrap_or(OsStr::new("/usr/bin:/bin"));
+    let found = env::split_paths(path).map(|directory| directory.join(name)).find(executable);
+    found.unwrap_or_else(|| PathBuf::from(name))
+}
+
+/// Runs a set-up in the foreground. Without `--timeout` it has all the time it wants.
+fn attend(
+    sandboxes: &mut Sandboxes,
+    setup: Arc<Setup>,
+    layers: &LayerOptions,
+    signals: &Signals,
+) -> Result<ExitCode, Error> {
+    let Policy { limits, .. } = &sandboxes.policy;
+    let plan = Plan {
+        setup,
+        arguments: Vec::new(),
+        environment: Vec::new(),
+        protocol: Protocol::ExitCode,
+        timeout: layers.timeout.and(limits.timeout),
+        output_limit: limits.output,
+    };
+    let ended = foreground::run(&mut sandboxes.warden, &plan, signals).map_err(Error::Host)?;
+    match ended {
+        Ended::Exited(code) => Ok(ExitCode::Of(code)),
+        Ended::Signalled(signal) | Ended::Interrupted(signal) => Ok(ExitCode::Signal(signal)),
+        Ended::TimedOut => Ok(ExitCode::Signal(SIGKILL)),
+        Ended::NotRun(error) => Err(Error::Sandbox(error)),
+        Ended::WardenDied => Err(Error::Host(io::Error::other("the warden died"))),
+    }
+}

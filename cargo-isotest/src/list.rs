@@ -1,1 +1,0 @@
-//! `cargo isotest list`.

@@ -1,0 +1,263 @@
+//! What `list`, `explain`, `completions` and `man` print, and the other texts without events.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Write};
+
+use anstyle::Style;
+use clap_complete::Shell;
+use isotest_core::case::{Case, Ignore, Kind};
+use isotest_core::plan::Plan;
+use isotest_core::sandbox::{Op, Step};
+use nextest_metadata as nextest;
+
+use super::suite::Suite;
+use crate::discover::Project;
+use crate::exit_code::ExitCode;
+use crate::prepare::Selected;
+use crate::settings::Layer;
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// The cases of every binary, as `cargo nextest list` prints them.
+pub fn list_for_people(selected: &[Selected]) -> io::Result<()> {
+    let mut out = BufWriter::new(anstream::stdout());
+    for selected in selected.iter().filter(|selected| !selected.selection.cases.is_empty()) {
+        writeln!(out, "{BOLD}{}{BOLD:#}:", selected.binary.id)?;
+        for case in &selected.selection.cases {
+            let mark = match &case.ignore {
+                Ignore::No => String::new(),
+                Ignore::Yes => format!(" {DIM}(ignored){DIM:#}"),
+                Ignore::Because(reason) => format!(" {DIM}(ignored: {reason}){DIM:#}"),
+            };
+            writeln!(out, "    {}{mark}", case.name)?;
+        }
+    }
+    out.flush()
+}
+
+/// The cases of every binary, as libtest's `--list` prints them.
+pub fn lists_as_libtest(suites: &[Suite]) -> io::Result<ExitCode> {
+    let mut out = BufWriter::new(io::stdout());
+    for suite in suites {
+        eprintln!("     Running {}", suite.heading);
+        let count = |kind| suite.cases.iter().filter(|case: &&Case| case.kind == kind).count();
+        for case in &suite.cases {
+            let kind = match case.kind {
+                Kind::Test => "test",
+                Kind::Benchmark => "benchmark",
+            };
+            writeln!(out, "{}: {kind}", case.name)?;
+        }
+        let plural = |count, word| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+        let (tests, benchmarks) = (count(Kind::Test), count(Kind::Benchmark));
+        writeln!(out, "\n{}, {}\n", plural(tests, "test"), plural(benchmarks, "benchmark"))?;
+        out.flush()?;
+    }
+    Ok(ExitCode::Passed)
+}
+
+/// The cases of every binary in the shape of `cargo nextest list --message-format json`.
+pub fn list_for_programs(project: &Project, selected: &[Selected]) -> io::Result<()> {
+    let suites = selected.iter().map(|selected| {
+        let suite = nextest_suite(selected);
+        (suite.binary.binary_id.clone(), suite)
+    });
+    let suites: BTreeMap<_, _> = suites.collect();
+    let mut build = nextest::RustBuildMetaSummary {
+        target_directory: project.target_directory.clone(),
+        build_directory: Some(project.build_directory.clone()),
+        base_output_directories: Default::default(),
+        non_test_binaries: Default::default(),
+        build_script_out_dirs: Default::default(),
+        build_script_info: None,
+        linked_paths: Default::default(),
+        platforms: None,
+        target_platforms: Vec::new(),
+        target_platform: None,
+    };
+    build.linked_paths.extend(project.linked_paths.iter().cloned());
+    let mut summary = nextest::TestListSummary::new(build);
+    summary.test_count = suites.values().map(|suite| suite.test_cases.len()).sum();
+    summary.rust_suites = suites;
+    let mut out = BufWriter::new(io::stdout());
+    serde_json::to_writer(&mut out, &summary)?;
+    writeln!(out)?;
+    out.flush()
+}
+
+fn nextest_suite(selected: &Selected) -> nextest::RustTestSuiteSummary {
+    let binary = &selected.binary;
+    let cases = selected.selection.cases.iter().map(|case| {
+        let summary = nextest::RustTestCaseSummary {
+            kind: Some(match case.kind {
+                Kind::Test => nextest::RustTestKind::TEST,
+                Kind::Benchmark => nextest::RustTestKind::BENCH,
+            }),
+            ignored: !matches!(case.ignore, Ignore::No),
+            filter_match: nextest::FilterMatch::Matches,
+        };
+        (nextest::TestCaseName::new(&case.name), summary)
+    });
+    nextest::RustTestSuiteSummary {
+        package_name: binary.package_name.clone(),
+        binary: nextest::RustTestBinarySummary {
+            binary_id: nextest::RustBinaryId::new(&binary.id),
+            binary_name: binary.target_name.clone(),
+            package_id: binary.package_id.clone(),
+            kind: nextest::RustTestBinaryKind::new(binary.kind.as_str()),
+            binary_path: binary.executable.clone(),
+            build_platform: nextest::BuildPlatform::Target,
+        },
+        cwd: binary.working_directory.clone(),
+        status: nextest::RustTestSuiteStatusSummary::LISTED,
+        test_cases: cases.collect(),
+    }
+}
+
+/// All that `explain` tells of a case.
+pub struct Explanation<'a> {
+    /// The id of its binary.
+    pub id: &'a str,
+    /// Its name.
+    pub case: &'a str,
+    /// How it is run.
+    pub plan: &'a Plan,
+    /// The steps of the template.
+    pub template: &'a [Step],
+    /// Every layer and limit.
+    pub layers: &'a [Layer],
+}
+
+/// Prints the plan of a case.
+pub fn explain(explanation: &Explanation<'_>) -> io::Result<()> {
+    let mut out = BufWriter::new(anstream::stdout());
+    let setup = &explanation.plan.setup;
+    let rows = [
+        ("case", format!("{} {}", explanation.id, explanation.case)),
+        ("program", setup.program.to_string_lossy().into_owned()),
+        ("arguments", arguments(explanation.plan)),
+        ("directory", setup.directory.to_string_lossy().into_owned()),
+        ("namespaces", namespaces(setup.namespaces)),
+        ("started by", "clone3 and execve, from the template".to_owned()),
+    ];
+    for (name, value) in rows {
+        writeln!(out, "{BOLD}{name:<12}{BOLD:#}{value}")?;
+    }
+    writeln!(out, "\n{BOLD}layers and limits{BOLD:#}")?;
+    for layer in explanation.layers {
+        let Layer { name, value, source } = layer;
+        writeln!(out, "    {name:<14} {value:<24} {DIM}{source}{DIM:#}")?;
+    }
+    write_steps(&mut out, "template, built once a run by the warden", explanation.template)?;
+    write_steps(&mut out, "case, between clone and exec", &setup.steps)?;
+    writeln!(out, "\n{BOLD}mounts{BOLD:#}")?;
+    for (target, what) in mounts(explanation) {
+        writeln!(out, "    {target:<40} {what}")?;
+    }
+    writeln!(out, "\n{BOLD}environment{BOLD:#}")?;
+    let added = &explanation.plan.environment;
+    for variable in setup.environment.iter().chain(added) {
+        writeln!(out, "    {}", variable.to_string_lossy())?;
+    }
+    out.flush()
+}
+
+fn write_steps(out: &mut impl Write, title: &str, steps: &[Step]) -> io::Result<()> {
+    writeln!(out, "\n{BOLD}{title}{BOLD:#}")?;
+    for (index, step) in steps.iter().enumerate() {
+        let act = step.op.to_string();
+        writeln!(out, "    {:>3}  {act:<64} {DIM}{}{DIM:#}", index + 1, step.reason)?;
+    }
+    Ok(())
+}
+
+/// What is mounted where when the case runs: the last mount of each place, but for the places
+/// that the case's own `/tmp` covers.
+fn mounts(explanation: &Explanation<'_>) -> Vec<(String, String)> {
+    let template = explanation.template.iter().filter_map(|step| {
+        let (target, what) = mount(&step.op)?;
+        let target = target.strip_prefix("/new")?;
+        Some((if target.is_empty() { "/" } else { target }.to_owned(), what))
+    });
+    let case = explanation.plan.setup.steps.iter().filter_map(|step| mount(&step.op));
+    let mut last: BTreeMap<String, String> = BTreeMap::new();
+    for (target, what) in template.chain(case) {
+        let seen = match target.strip_prefix("/tmp/s/tmp") {
+            Some(rest) => format!("/tmp{rest}"),
+            None if target.starts_with("/tmp/") => continue,
+            None => target,
+        };
+        last.insert(seen, what);
+    }
+    last.into_iter().collect()
+}
+
+fn mount(op: &Op) -> Option<(String, String)> {
+    match op {
+        Op::Mount { fstype, target, .. } => {
+            Some((target.to_string_lossy().into_owned(), fstype.to_string_lossy().into_owned()))
+        }
+        Op::Bind { source, target, .. } => {
+            let source = source.to_string_lossy();
+            let what = match source.strip_prefix("/old") {
+                Some(host) => format!("bind of the host's {host}"),
+                None if source.starts_with("/tmp/s/") => "fresh directory".to_owned(),
+                None => "bind of the template's".to_owned(),
+            };
+            Some((target.to_string_lossy().into_owned(), what))
+        }
+        _ => None,
+    }
+}
+
+fn namespaces(flags: u64) -> String {
+    let names = [
+        (libc_flags::NEWUSER, "user"),
+        (libc_flags::NEWPID, "pid"),
+        (libc_flags::NEWNS, "mnt"),
+        (libc_flags::NEWNET, "net"),
+        (libc_flags::NEWIPC, "ipc"),
+        (libc_flags::NEWUTS, "uts"),
+    ];
+    let own = names.iter().filter(|(flag, _)| flags & flag != 0).map(|(_, name)| *name);
+    own.collect::<Vec<_>>().join(" ")
+}
+
+/// CLONE_NEW* of linux/sched.h.
+mod libc_flags {
+    pub const NEWNS: u64 = 0x0002_0000;
+    pub const NEWUTS: u64 = 0x0400_0000;
+    pub const NEWIPC: u64 = 0x0800_0000;
+    pub const NEWUSER: u64 = 0x1000_0000;
+    pub const NEWPID: u64 = 0x2000_0000;
+    pub const NEWNET: u64 = 0x4000_0000;
+}
+
+fn arguments(plan: &Plan) -> String {
+    let words = plan.setup.arguments.iter().skip(1).chain(&plan.arguments);
+    words.map(|word| super::rerun::quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+}
+
+/// Tells, before a shell starts, how its test is run.
+pub fn test_command(plan: &Plan) -> io::Result<()> {
+    let program = plan.setup.program.to_string_lossy();
+    writeln!(
+        anstream::stderr(),
+        "{DIM}the test's own command:{DIM:#} {} {}",
+        super::rerun::quoted(&program),
+        arguments(plan)
+    )
+}
+
+/// Completions for a shell.
+pub fn completions(shell: Shell, mut command: clap::Command) -> io::Result<ExitCode> {
+    clap_complete::generate(shell, &mut command, "cargo-isotest", &mut io::stdout());
+    Ok(ExitCode::Passed)
+}
+
+/// The manual page.
+pub fn manual_page(command: clap::Command) -> io::Result<ExitCode> {
+    clap_mangen::Man::new(command).render(&mut io::stdout())?;
+    Ok(ExitCode::Passed)
+}

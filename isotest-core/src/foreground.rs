@@ -1,0 +1,252 @@
+//! Runs one plan in the foreground: its standard streams are the caller's.
+//!
+//! Where stdin is a terminal the program gets one of its own, a pseudo-terminal that is relayed:
+//! it can neither read what is typed elsewhere nor put words into the caller's mouth.
+
+use std::io::{self, stderr, stdin, stdout};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
+
+use crate::outcome::Verdict;
+use crate::plan::Plan;
+use crate::sandbox::{End, Notice, SandboxError, Warden};
+use crate::signals::Signals;
+
+/// How a foreground program ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// With this exit code.
+    Exited(i32),
+    /// By this signal.
+    Signalled(i32),
+    /// It was killed because its time was up.
+    TimedOut,
+    /// It was killed because this signal asked isotest to end.
+    Interrupted(i32),
+    /// It was never started.
+    NotRun(SandboxError),
+    /// The warden died meanwhile.
+    WardenDied,
+}
+
+/// Runs `plan` to its end.
+pub fn run(warden: &mut Warden, plan: &Plan, signals: &Signals) -> io::Result<Ended> {
+    let terminal = Terminal::open()?;
+    let mut start = plan.start(0);
+    match &terminal {
+        None => warden.spawn(
+            &plan.setup,
+            start,
+            &[stdin().as_fd(), stdout().as_fd(), stderr().as_fd()],
+        )?,
+        Some(Terminal { inside, .. }) => {
+            start.terminal = true;
+            let inside = inside.as_fd();
+            warden.spawn(&plan.setup, start, &[inside, inside, inside])?;
+        }
+    }
+    let attendance =
+        Attendance { warden, plan, signals, terminal, started: Instant::now(), reason: None };
+    attendance.to_the_end()
+}
+
+/// A program that is being attended to.
+struct Attendance<'a> {
+    warden: &'a mut Warden,
+    plan: &'a Plan,
+    signals: &'a Signals,
+    terminal: Option<Terminal>,
+    started: Instant,
+    /// Why it was killed.
+    reason: Option<Ended>,
+}
+
+impl Attendance<'_> {
+    fn to_the_end(mut self) -> io::Result<Ended> {
+        loop {
+            let ready = self.wait()?;
+            if ready.signals {
+                self.hear_signals();
+            }
+            if let Some(terminal) = &mut self.terminal {
+                terminal.relay(ready.typed, ready.printed)?;
+            }
+            if ready.warden
+                && let Some(notice) = self.warden.notice(false)
+            {
+                if let Some(terminal) = &mut self.terminal {
+                    terminal.relay(false, true)?;
+                }
+                return Ok(self.ended(notice));
+            }
+            let late = self.plan.timeout.is_some_and(|limit| self.started.elapsed() >= limit);
+            if late && self.reason.is_none() {
+                self.kill(Ended::TimedOut);
+            }
+        }
+    }
+
+    fn wait(&self) -> io::Result<Ready> {
+        let stdin = stdin();
+        let mut polled = vec![
+            PollFd::new(self.warden.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+        ];
+        if let Some(terminal) = &self.terminal {
+            polled.push(PollFd::new(terminal.outside.as_fd(), PollFlags::POLLIN));
+            if !terminal.typing_ended {
+                polled.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
+            }
+        }
+        let left = self.plan.timeout.filter(|_| self.reason.is_none());
+        let timeout = left.map_or(PollTimeout::NONE, |limit| {
+            let left = limit.saturating_sub(self.started.elapsed()).as_millis() + 1;
+            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+        });
+        match poll(&mut polled, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let is_ready = |index: usize| {
+            polled.get(index).is_some_and(|fd: &PollFd<'_>| fd.any().unwrap_or(false))
+        };
+        Ok(Ready {
+            warden: is_ready(0),
+            signals: is_ready(1),
+            printed: is_ready(2),
+            typed: is_ready(3),
+        })
+    }
+
+    fn hear_signals(&mut self) {
+        while let Some(signal) = self.signals.take() {
+            match signal {
+                libc::SIGWINCH => {
+                    if let Some(terminal) = &self.terminal {
+                        terminal.copy_size();
+                    }
+                }
+                libc::SIGCONT => {}
+                libc::SIGTSTP => {
+                    self.warden.suspend(true);
+                    Signals::stop_self();
+                    self.warden.suspend(false);
+                }
+                ending => self.kill(Ended::Interrupted(ending)),
+            }
+        }
+    }
+
+    fn kill(&mut self, reason: Ended) {
+        self.reason.get_or_insert(reason);
+        self.warden.kill(0);
+    }
+
+    fn ended(self, notice: Notice) -> Ended {
+        match notice {
+            Notice::Died(_) => Ended::WardenDied,
+            Notice::Ended(end) => self.reason.unwrap_or_else(|| ended(self.plan, &end)),
+        }
+    }
+}
+
+/// The end of a program that ended by itself.
+fn ended(plan: &Plan, end: &End) -> Ended {
+    use crate::outcome::NotRun;
+    match crate::collect::verdict_of_program(plan, end) {
+        Verdict::Passed => Ended::Exited(0),
+        Verdict::Failed { code } | Verdict::ExitedEarly { code } => Ended::Exited(code),
+        Verdict::Signalled { signal } => Ended::Signalled(signal),
+        Verdict::NotRun(NotRun::Sandbox(error)) => Ended::NotRun(error),
+        Verdict::TimedOut { .. } => Ended::TimedOut,
+        Verdict::Ignored | Verdict::NotRun(NotRun::Cancelled | NotRun::WardenDied) => {
+            Ended::WardenDied
+        }
+    }
+}
+
+/// What is to be looked at.
+struct Ready {
+    warden: bool,
+    signals: bool,
+    printed: bool,
+    typed: bool,
+}
+
+/// A pseudo-terminal between the caller's and the program's. Dropping it restores the caller's.
+struct Terminal {
+    outside: OwnedFd,
+    inside: OwnedFd,
+    saved: Termios,
+    typing_ended: bool,
+}
+
+impl Terminal {
+    /// `None` where stdin is no terminal.
+    fn open() -> io::Result<Option<Terminal>> {
+        let Ok(saved) = tcgetattr(stdin()) else { return Ok(None) };
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let outside = openpt(flags)?;
+        grantpt(&outside)?;
+        unlockpt(&outside)?;
+        let inside = ioctl_tiocgptpeer(&outside, flags)?;
+        tcsetattr(&inside, OptionalActions::Now, &saved)?;
+        let mut raw = saved.clone();
+        raw.make_raw();
+        tcsetattr(stdin(), OptionalActions::Now, &raw)?;
+        let terminal = Terminal { outside, inside, saved, typing_ended: false };
+        terminal.copy_size();
+        Ok(Some(terminal))
+    }
+
+    /// Gives the inner terminal the size of the outer one. A terminal without a size has none to
+    /// give.
+    fn copy_size(&self) {
+        if let Ok(size) = tcgetwinsize(stdin()) {
+            let _ = tcsetwinsize(&self.outside, size);
+        }
+    }
+
+    fn relay(&mut self, typed: bool, printed: bool) -> io::Result<()> {
+        if typed {
+            self.typing_ended = copy(stdin().as_fd(), self.outside.as_fd())? == 0;
+        }
+        if printed && has_input(self.outside.as_fd())? {
+            copy(self.outside.as_fd(), stdout().as_fd())?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = tcsetattr(stdin(), OptionalActions::Now, &self.saved);
+    }
+}
+
+fn has_input(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut polled = [PollFd::new(fd, PollFlags::POLLIN)];
+    poll(&mut polled, PollTimeout::ZERO)?;
+    Ok(polled[0].revents().is_some_and(|events| events.contains(PollFlags::POLLIN)))
+}
+
+/// Copies what is there; 0 at the end.
+fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut buffer = [0; 1 << 14];
+    let length = match nix::unistd::read(from, &mut buffer) {
+        // EIO: the other side of a pseudo-terminal is closed.
+        Err(Errno::EIO) => 0,
+        other => other?,
+    };
+    let mut rest = buffer.get(..length).unwrap_or_default();
+    while !rest.is_empty() {
+        let written = nix::unistd::write(to, rest)?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    Ok(length)
+}
