@@ -13,6 +13,9 @@ TEST = re.compile(r"^test (.+?)(?: - should panic)? \.\.\. (ok|FAILED|ignored)(?
 RESULT = re.compile(r"^test result: (?:ok|FAILED)\. .* finished in ")
 RERUN = re.compile(r"^error: test failed, to rerun pass `(.*)`")
 
+# Seconds after which a command that has not ended is killed; its exit code is then -9.
+TIME_LIMIT = 1800
+
 # What is different in every run, and what stands for it.
 VARYING = [
     (re.compile(r"(finished in )\d+\.\d+s"), r"\1TIME"),
@@ -42,9 +45,13 @@ def run(command, directory, merge=False):
         stderr=subprocess.STDOUT if merge else subprocess.PIPE,
     )
     readers = [Reader(stream) for stream in (process.stdout, process.stderr) if stream]
+    alarm = threading.Timer(TIME_LIMIT, os.kill, (process.pid, signal.SIGKILL))
+    alarm.daemon = True
+    alarm.start()
     try:
         process.returncode = reap_until(process.pid)
     finally:
+        alarm.cancel()
         kill_children()
     outputs = [reader.result() for reader in readers] + [""]
     return process.returncode, outputs[0], outputs[1]
