@@ -94,7 +94,7 @@ fn ordered(block: &[String]) -> Vec<String> {
     let (mut signs, mut tests, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for line in head {
         match line {
-            line if !line.is_empty() && is_terse(line) => signs.extend(line.chars()),
+            line if is_terse(line) => signs.extend(line.split(' ').next().into_iter().flat_map(str::chars)),
             line if line.starts_with("test ") || line.ends_with(" --- FAILED") => tests.push(line.clone()),
             line => others.push(line.clone()),
         }
@@ -106,9 +106,12 @@ fn ordered(block: &[String]) -> Vec<String> {
     [first.clone()].into_iter().chain(signs).chain(tests).chain(others).chain(sections).collect()
 }
 
-/// One character a test, as the terse format has it.
+/// `..i.`, one character a test, or `..i. 4/9`: where the count stands depends on the order.
 fn is_terse(line: &str) -> bool {
-    line.chars().all(|character| ".iF".contains(character))
+    let (signs, count) = line.split_once(' ').unwrap_or((line, ""));
+    !signs.is_empty()
+        && signs.chars().all(|character| ".iF".contains(character))
+        && count.chars().all(|character| character.is_ascii_digit() || character == '/')
 }
 
 /// Sorts each run of `---- NAME stdout ----` sections. A section goes to the next, or to a heading

@@ -104,14 +104,15 @@ fn verdicts(merged: &str) -> BTreeMap<Case, String> {
 
 /// The binary's name in the table and the target's, from `tests/NAME.rs (target/…)`.
 fn names(heading: &str) -> (String, String) {
-    let path = heading.trim_start_matches("unittests ").split(" (").next().unwrap_or_default();
+    let (path, program) = heading.trim_start_matches("unittests ").split_once(" (").unwrap_or_default();
+    let program = program.rsplit('/').next().and_then(|name| name.rsplit_once('-'));
     let target = path.rsplit('/').next().unwrap_or_default().trim_end_matches(".rs");
     let binary = match path.split('/').next() {
         Some("tests") => format!("zoo::{target}"),
         Some("benches") => format!("zoo::bench/{target}"),
         Some("examples") => format!("zoo::example/{target}"),
         _ if path.starts_with("src/bin/") => format!("zoo::bin/{target}"),
-        _ => "zoo".to_owned(),
+        _ => program.unwrap_or_default().0.replace('_', "-"),
     };
     (binary, target.to_owned())
 }
