@@ -7,6 +7,7 @@
 mod choose;
 mod cli;
 mod discover;
+mod doctests;
 mod doctor;
 mod environment;
 mod error;
@@ -17,6 +18,7 @@ mod prepare;
 mod report;
 mod run;
 mod sandboxes;
+mod second_look;
 mod settings;
 
 use std::env;

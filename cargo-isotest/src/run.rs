@@ -14,22 +14,28 @@ use isotest_core::schedule::{self, Event, Job};
 use isotest_core::signals::Signals;
 
 use crate::cli::RunCommand;
+use crate::doctests::{self, Documented};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::prepare::{self, Prepared, Selected};
-use crate::report::{self, Reporter, Suite, Summary};
+use crate::report::{self, Reporter, Suite};
 use crate::sandboxes::{Sandboxes, c_string};
+use crate::second_look::second_look;
 use crate::settings::{Machine, Settings, shown};
 
 /// Builds the project's tests and runs each in a sandbox of its own.
 pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let settings = Settings::of_run(command, machine);
     let signals = Signals::listen().map_err(Error::Host)?;
+    if command.cargo.doc {
+        let documented = doctests::run(command, &settings, machine, &signals)?;
+        return Ok(ExitCode::NothingToRun.with(documented));
+    }
     let built = prepare::build(&settings.policy, &settings.request, &signals)?;
     if command.run.no_run {
         return Ok(ExitCode::Passed);
     }
-    let Prepared { mut sandboxes, selected, .. } =
+    let Prepared { mut sandboxes, selected, project } =
         prepare::select(built, machine, &settings.filter, settings.jobs, &signals)?;
     let suites: Vec<Suite> = selected.iter().map(|selected| suite(selected, machine)).collect();
     if command.libtest.list {
@@ -38,8 +44,20 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
     let reporter = Reporter::new(suites, settings.report, stdout, stderr);
     let (ignored, jobs) = plan(&settings, &sandboxes, &selected);
-    let summary = execute(&settings, &mut sandboxes, jobs, ignored, &signals, reporter)?;
-    Ok(ExitCode::of_run(&summary))
+    let mut reporter = execute(&settings, &mut sandboxes, jobs, ignored, &signals, reporter)?;
+    reporter.end().map_err(Error::Report)?;
+    let documented = project.has_doctests && command.cargo.selects_doctests();
+    let goes_on = reporter.interrupted().is_none() && !settings.is_over(reporter.failed().len());
+    let documented = match documented && goes_on {
+        true => doctests::run(command, &settings, machine, &signals)?,
+        false => Documented { passed: true, count: 0 },
+    };
+    let shown = sandboxes.project();
+    drop(sandboxes);
+    let hints =
+        second_look(&settings.policy, machine, &shown, &selected, &reporter.failed(), &signals)?;
+    let summary = reporter.finish(hints).map_err(Error::Report)?;
+    Ok(ExitCode::of_run(&summary).with(documented))
 }
 
 fn suite(selected: &Selected, machine: &Machine) -> Suite {
@@ -129,7 +147,7 @@ fn execute(
     ignored: Vec<CaseIndex>,
     signals: &Signals,
     reporter: Reporter,
-) -> Result<Summary, Error> {
+) -> Result<Reporter, Error> {
     let (events, heard) = mpsc::channel();
     for index in ignored {
         let outcome = Outcome::without_run(Verdict::Ignored);
@@ -147,7 +165,7 @@ fn execute(
 
 /// Reports events until there are no more. The receiver is dropped where stdout is closed, which
 /// ends the run.
-fn report(mut reporter: Reporter, heard: Receiver<Event>) -> io::Result<Summary> {
+fn report(mut reporter: Reporter, heard: Receiver<Event>) -> io::Result<Reporter> {
     const TICK: Duration = Duration::from_millis(100);
     loop {
         match heard.recv_timeout(TICK) {
@@ -158,7 +176,7 @@ fn report(mut reporter: Reporter, heard: Receiver<Event>) -> io::Result<Summary>
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return reporter.finish(),
+            Err(RecvTimeoutError::Disconnected) => return Ok(reporter),
         }
         reporter.idle()?;
     }

@@ -32,12 +32,13 @@ mod reporter;
 #[cfg(test)]
 mod tests;
 
+pub use closing::Hint;
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
 pub use error::error;
 pub use format::FormatName;
 pub use inspect::{
     Explanation, completions, explain, list_for_people, list_for_programs, lists_as_libtest,
-    manual_page, test_command,
+    manual_page, pass_on, test_command,
 };
 pub use reporter::{Options, Reporter, Summary};
 pub use suite::{Look, Suite};

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
 
-use super::error::{Fault, STAGE_CLONE, STAGE_MAPS, SandboxError};
+use super::error::{Fault, HINT_ROOT_WITHOUT_CAPABILITIES, STAGE_CLONE, STAGE_MAPS, SandboxError};
 use super::protocol::{Channel, End, Request, Response, Start};
 use super::steps::Step;
 use super::{sys, warden};
@@ -56,7 +56,8 @@ impl Warden {
                 let mut begun = [0; 12];
                 let length = nix::unistd::read(&read, &mut begun).map_err(clone_error)?;
                 let _ = waitpid(child, None);
-                let process = read_begun(begun.get(..length).unwrap_or_default())?;
+                let process = read_begun(begun.get(..length).unwrap_or_default());
+                let process = process.map_err(|error| explain_root(error, host))?;
                 let mut warden =
                     Warden { channel: ours, process, listening: false, setups: HashMap::new() };
                 warden.await_ready()?;
@@ -157,6 +158,12 @@ impl Drop for Warden {
         let _ = nix::sys::signal::kill(self.process, nix::sys::signal::Signal::SIGKILL);
         let _ = waitpid(self.process, None);
     }
+}
+
+/// Uid 0 without capabilities has a cause of its own for not being mapped.
+fn explain_root(error: SandboxError, host: &Host) -> SandboxError {
+    let unmappable = host.uid == 0 && !host.maps_ranges && error.errno == Some(Errno::EPERM);
+    if unmappable { error.with_hint(HINT_ROOT_WITHOUT_CAPABILITIES) } else { error }
 }
 
 /// What the forked helper wrote: the warden's id, or a fault.
