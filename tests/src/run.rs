@@ -76,6 +76,11 @@ impl Running {
         until(text, || printed().then_some(()));
     }
 
+    /// Whether the process itself has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it is a child of this process").is_some()
+    }
+
     /// Waits for the end of the process itself; returns the exit code, 128 + n after signal n.
     pub fn exit_code(&mut self) -> i32 {
         let status = until(&format!("the end of `{}`", self.line), || {

@@ -1,6 +1,5 @@
 //! Tests that drive the real program, a file a topic.
 
-mod architecture;
 mod bad_input;
 mod lifecycle;
 mod same_as_cargo_test;
