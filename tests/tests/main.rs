@@ -1,6 +1,7 @@
 //! Tests that drive the real program, a file a topic.
 
 mod bad_input;
+mod isolation;
 mod lifecycle;
 mod same_as_cargo_test;
 mod zoo;
