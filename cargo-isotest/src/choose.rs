@@ -7,14 +7,11 @@ use crate::prepare::Selected;
 
 /// The case that `name` means: its name, or its binary's id and its name (`demo::it tests::a`, as
 /// `list` prints them), or a part of the name that no other case has.
-pub fn choose<'a>(
-    selected: &'a [Selected],
-    name: &str,
-) -> Result<(&'a Selected, &'a Case), Error> {
+pub fn choose<'a>(selected: &'a [Selected], name: &str) -> Result<(&'a Selected, &'a Case), Error> {
     let all = || {
-        selected.iter().flat_map(|selected| {
-            selected.selection.cases.iter().map(move |case| (selected, case))
-        })
+        selected
+            .iter()
+            .flat_map(|selected| selected.selection.cases.iter().map(move |case| (selected, case)))
     };
     let whole = |(selected, case): &(&Selected, &Case)| {
         let prefixed = name.strip_prefix(selected.binary.id.as_str());
@@ -38,9 +35,10 @@ pub fn choose<'a>(
 
 fn ambiguous(name: &str, found: &[(&Selected, &Case)]) -> String {
     const SHOWN: usize = 10;
-    let lines = found.iter().take(SHOWN).map(|(selected, case)| {
-        format!("\n    \"{} {}\"", selected.binary.id, case.name)
-    });
+    let lines = found
+        .iter()
+        .take(SHOWN)
+        .map(|(selected, case)| format!("\n    \"{} {}\"", selected.binary.id, case.name));
     let lines: String = lines.collect();
     let more = found.len().saturating_sub(SHOWN);
     let more = if more > 0 { format!("\n    … and {more} more") } else { String::new() };

@@ -12,7 +12,7 @@ use isotest_core::collect;
 use isotest_core::host::Host;
 use isotest_core::outcome::{NotRun, Verdict, signal_name};
 use isotest_core::plan::{self, Access, Exposure, Plan, Project, Protocol};
-use isotest_core::policy::{Directory, Guard, Init, Namespace, Net, Policy, Uts, User, Workspace};
+use isotest_core::policy::{Directory, Guard, Init, Namespace, Net, Policy, User, Uts, Workspace};
 use isotest_core::sandbox::{Notice, SandboxError, Warden};
 
 use crate::cli::{DoctorCommand, ReportFormat};
@@ -77,11 +77,7 @@ fn trials() -> Vec<Trial> {
             "no shared memory, queues or semaphores",
             Policy { ipc: Namespace::New, ..open() },
         ),
-        trial(
-            "uts namespace",
-            "a host name of its own",
-            Policy { uts: Uts::default(), ..open() },
-        ),
+        trial("uts namespace", "a host name of its own", Policy { uts: Uts::default(), ..open() }),
         trial(
             "overlay with userxattr",
             "writes to the project are thrown away",
@@ -92,11 +88,7 @@ fn trials() -> Vec<Trial> {
             "fresh /tmp and home",
             Policy { tmp: Directory::Fresh, home: Directory::Fresh, ..open() },
         ),
-        trial(
-            "root in the user namespace",
-            "`--user root`",
-            Policy { user: User::Root, ..open() },
-        ),
+        trial("root in the user namespace", "`--user root`", Policy { user: User::Root, ..open() }),
         trial(
             "reaping init",
             "`--init reaper`",
@@ -145,6 +137,7 @@ fn attempt(policy: &Policy, machine: &Machine) -> Result<(), SandboxError> {
         protocol: Protocol::ExitCode,
         timeout: None,
         output_limit: 0,
+        write_back: None,
     };
     run(&mut warden, &plan)
 }
@@ -155,8 +148,9 @@ fn run(warden: &mut Warden, plan: &Plan) -> Result<(), SandboxError> {
     let null = fs::File::options().write(true).open("/dev/null");
     let null = null.map_err(|_| refused("open `/dev/null`".to_owned()))?;
     let spawned = warden.spawn(&plan.setup, plan.start(0), &[null.as_fd(), null.as_fd()]);
-    spawned.map_err(|errno| SandboxError { errno: Some(errno), ..refused("ask the warden".into()) })?;
-    let Some(Notice::Ended(end)) = warden.notice(true) else {
+    spawned
+        .map_err(|errno| SandboxError { errno: Some(errno), ..refused("ask the warden".into()) })?;
+    let Some(Notice::Ended(end, _)) = warden.notice(true) else {
         return Err(refused("keep the warden alive".to_owned()));
     };
     match collect::verdict_of_program(plan, &end) {
@@ -224,7 +218,8 @@ fn facts() -> Vec<(&'static str, String)> {
     });
     let mut facts: Vec<_> = read.filter(|(_, value)| !value.is_empty()).collect();
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let fields = [("capabilities", "CapEff:"), ("no_new_privs", "NoNewPrivs:"), ("seccomp", "Seccomp:")];
+    let fields =
+        [("capabilities", "CapEff:"), ("no_new_privs", "NoNewPrivs:"), ("seccomp", "Seccomp:")];
     facts.extend(fields.iter().filter_map(|(name, field)| {
         let line = status.lines().find_map(|line| line.strip_prefix(field))?;
         Some((*name, line.trim().to_owned()))

@@ -13,9 +13,31 @@ pub type Variable = (OsString, OsString);
 
 /// Names that pass; `*` at the end stands for anything.
 const ALLOWED: [&str; 25] = [
-    "PATH", "LANG", "LANGUAGE", "LC_*", "TERM", "COLORTERM", "NO_COLOR", "CLICOLOR", "CI", "USER",
-    "LOGNAME", "HOME", "SHELL", "RUST_*", "RUSTC*", "RUSTUP_*", "RUSTDOC*", "CARGO", "CARGO_*",
-    "INSTA_*", "LLVM_PROFILE_FILE", "LD_LIBRARY_PATH", "OUT_DIR", "NEXTEST", "NEXTEST_*",
+    "PATH",
+    "LANG",
+    "LANGUAGE",
+    "LC_*",
+    "TERM",
+    "COLORTERM",
+    "NO_COLOR",
+    "CLICOLOR",
+    "CI",
+    "USER",
+    "LOGNAME",
+    "HOME",
+    "SHELL",
+    "RUST_*",
+    "RUSTC*",
+    "RUSTUP_*",
+    "RUSTDOC*",
+    "CARGO",
+    "CARGO_*",
+    "INSTA_*",
+    "LLVM_PROFILE_FILE",
+    "LD_LIBRARY_PATH",
+    "OUT_DIR",
+    "NEXTEST",
+    "NEXTEST_*",
 ];
 
 /// Parts of names that hold secrets, or that would run a test's own cargo through a runner.
@@ -23,11 +45,8 @@ const SECRET: [&str; 6] = ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"
 
 /// The caller's variables that pass, with the fixed ones.
 pub fn clean(caller: &[Variable], policy: &Policy) -> Vec<Variable> {
-    let mut passed: Vec<Variable> = caller
-        .iter()
-        .filter(|(name, _)| passes(name, policy))
-        .cloned()
-        .collect();
+    let mut passed: Vec<Variable> =
+        caller.iter().filter(|(name, _)| passes(name, policy)).cloned().collect();
     if policy.env == Env::Clean && !named(OsStr::new("TZ"), &policy.pass_env) {
         set(&mut passed, "TZ".into(), "UTC".into());
     }
@@ -40,12 +59,11 @@ fn passes(name: &OsStr, policy: &Policy) -> bool {
         SECRET.iter().any(|part| upper.contains(part))
     };
     // Not even with `--env host`: a test that runs cargo must not come back here.
-    let runner = name.as_bytes().starts_with(b"CARGO_TARGET_") && name.as_bytes().ends_with(b"_RUNNER");
+    let runner =
+        name.as_bytes().starts_with(b"CARGO_TARGET_") && name.as_bytes().ends_with(b"_RUNNER");
     match policy.env {
         Env::Host => !runner,
-        Env::Clean => {
-            named(name, &policy.pass_env) || (named(name, &ALLOWED) && !secret())
-        }
+        Env::Clean => named(name, &policy.pass_env) || (named(name, &ALLOWED) && !secret()),
     }
 }
 
@@ -65,11 +83,28 @@ pub fn set(variables: &mut Vec<Variable>, name: OsString, value: OsString) {
     }
 }
 
+/// Takes `LLVM_PROFILE_FILE` out, where its value differs from case to case: `%p` stands for the
+/// process id, which is 1 in every sandbox.
+pub fn take_profile(variables: &mut Vec<Variable>) -> Option<OsString> {
+    let is_pattern = |(name, value): &Variable| {
+        name == PROFILE && value.as_bytes().windows(2).any(|two| two == b"%p")
+    };
+    let at = variables.iter().position(is_pattern)?;
+    Some(variables.remove(at).1)
+}
+
+const PROFILE: &str = "LLVM_PROFILE_FILE";
+
+/// `LLVM_PROFILE_FILE` for one case: `unique` in the place of `%p`.
+pub fn profile(pattern: &OsStr, unique: &str) -> CString {
+    let value = pattern.to_string_lossy().replace("%p", unique);
+    CString::new(format!("{PROFILE}={value}")).expect("variables hold no NUL byte")
+}
+
 /// `NAME=VALUE`, as execve(2) takes them. A variable with a NUL byte cannot exist.
 pub fn block(variables: &[Variable]) -> Vec<CString> {
-    let joined = variables.iter().map(|(name, value)| {
-        [name.as_bytes(), b"=", value.as_bytes()].concat()
-    });
+    let joined =
+        variables.iter().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
     joined.filter_map(|bytes| CString::new(bytes).ok()).collect()
 }
 
@@ -86,8 +121,14 @@ mod tests {
     #[test]
     fn tools_pass_and_secrets_do_not() {
         let names = [
-            "PATH", "RUST_BACKTRACE", "CARGO_HOME", "CARGO_REGISTRY_TOKEN", "GITHUB_TOKEN",
-            "AWS_SECRET_ACCESS_KEY", "SSH_AUTH_SOCK", "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER",
+            "PATH",
+            "RUST_BACKTRACE",
+            "CARGO_HOME",
+            "CARGO_REGISTRY_TOKEN",
+            "GITHUB_TOKEN",
+            "AWS_SECRET_ACCESS_KEY",
+            "SSH_AUTH_SOCK",
+            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER",
         ];
         let kept = passed(&names, &Policy::default());
         assert_eq!(kept, ["PATH", "RUST_BACKTRACE", "CARGO_HOME", "TZ"]);

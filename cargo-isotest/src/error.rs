@@ -20,9 +20,13 @@ pub enum Error {
     /// The warden or its template could not be set up.
     Sandbox(SandboxError),
     /// A binary could not list its tests.
-    Listing(ListingError),
+    Listing(Box<ListingError>),
     /// The machine could not be looked at.
     Host(io::Error),
+    /// The directory for scratch on disk could not be made.
+    Scratch(io::Error),
+    /// A glob of `--write-back` cannot be read.
+    Glob(globset::Error),
     /// The report could not be written.
     Report(io::Error),
     /// A name on the command line fits no test, or more than one.
@@ -35,9 +39,12 @@ impl Error {
     /// The exit code that says so.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Error::Discover(DiscoverError::Metadata { .. } | DiscoverError::MetadataJson(_)) => ExitCode::MetadataFailed,
+            Error::Discover(DiscoverError::Metadata { .. } | DiscoverError::MetadataJson(_)) => {
+                ExitCode::MetadataFailed
+            }
             Error::Discover(_) => ExitCode::BuildFailed,
-            Error::Sandbox(_) | Error::Host(_) => ExitCode::SandboxFailed,
+            Error::Sandbox(_) | Error::Host(_) | Error::Scratch(_) => ExitCode::SandboxFailed,
+            Error::Glob(_) => ExitCode::Usage,
             Error::Listing(_) => ExitCode::ListFailed,
             Error::Report(_) => ExitCode::ReportFailed,
             Error::Case(_) => ExitCode::NothingToRun,
@@ -51,7 +58,12 @@ impl Error {
             Error::Discover(error) => matches!(error, DiscoverError::Build(_)),
             Error::Report(error) => error.kind() == io::ErrorKind::BrokenPipe,
             Error::Interrupted(_) => true,
-            Error::Sandbox(_) | Error::Listing(_) | Error::Host(_) | Error::Case(_) => false,
+            Error::Sandbox(_)
+            | Error::Listing(_)
+            | Error::Host(_)
+            | Error::Scratch(_)
+            | Error::Glob(_)
+            | Error::Case(_) => false,
         }
     }
 }
@@ -66,6 +78,13 @@ impl fmt::Display for Error {
             ),
             Error::Listing(error) => write!(f, "{error}"),
             Error::Host(error) => write!(f, "cannot look at this machine: {error}"),
+            Error::Scratch(error) => {
+                write!(
+                    f,
+                    "cannot make a directory for `--scratch disk` in the target directory: {error}"
+                )
+            }
+            Error::Glob(error) => write!(f, "cannot read a glob of `--write-back`: {error}"),
             Error::Report(error) => write!(f, "cannot write the report: {error}"),
             Error::Case(message) => write!(f, "{message}"),
             Error::Interrupted(signal) => write!(f, "interrupted by signal {signal}"),
@@ -89,6 +108,6 @@ impl From<SandboxError> for Error {
 
 impl From<ListingError> for Error {
     fn from(error: ListingError) -> Self {
-        Error::Listing(error)
+        Error::Listing(Box::new(error))
     }
 }

@@ -85,18 +85,9 @@ mod tests {
 
     #[test]
     fn a_sandbox_that_failed_wins_over_tests_that_failed() {
-        let passed = Tally {
-            passed: 3,
-            ..Tally::default()
-        };
-        let failed = Tally {
-            failed: 1,
-            ..passed
-        };
-        let not_run = Tally {
-            not_run: 1,
-            ..failed
-        };
+        let passed = Tally { passed: 3, ..Tally::default() };
+        let failed = Tally { failed: 1, ..passed };
+        let not_run = Tally { not_run: 1, ..failed };
         assert_eq!(number(Tally::default(), None), 4);
         assert_eq!(number(passed, None), 0);
         assert_eq!(number(failed, None), 100);

@@ -14,7 +14,10 @@ use isotest_core::signals::Signals;
 use signal_hook::consts::SIGKILL;
 
 use crate::choose::choose;
-use crate::cli::{CargoOptions, ExecCommand, ExplainCommand, LayerOptions, ListCommand, ReportFormat, ShellCommand};
+use crate::cli::{
+    CargoOptions, ExecCommand, ExplainCommand, LayerOptions, ListCommand, ReportFormat,
+    ShellCommand,
+};
 use crate::discover::filter::{Filter, RunIgnored};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
@@ -46,7 +49,7 @@ pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, 
     let explanation = Explanation {
         id: &selected.binary.id,
         case: &case.name,
-        plan: &run::plan_of(&sandboxes.policy, &setup, selected, case),
+        plan: &run::plan_of(sandboxes, &setup, selected, case),
         template: &plan::template(&sandboxes.host, &sandboxes.project, &sandboxes.policy),
         layers: &settings::layers(&sandboxes.policy, &command.layers),
     };
@@ -59,7 +62,7 @@ pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Erro
     let mut prepared = prepare_with(&command.layers, &command.cargo, every_case(), machine)?;
     let (selected, case) = choose(&prepared.selected, &command.case)?;
     let test = run::setup(&prepared.sandboxes, selected, false);
-    let plan = run::plan_of(&prepared.sandboxes.policy, &test, selected, case);
+    let plan = run::plan_of(&prepared.sandboxes, &test, selected, case);
     report::test_command(&plan).map_err(Error::Report)?;
     let words = match command.command.as_slice() {
         [] => vec![machine.variable("SHELL").unwrap_or(OsStr::new("/bin/sh")).to_owned()],
@@ -132,10 +135,11 @@ fn attend(
     let plan = Plan {
         setup,
         arguments: Vec::new(),
-        environment: Vec::new(),
+        environment: sandboxes.own_environment(),
         protocol: Protocol::ExitCode,
         timeout: layers.timeout.and(limits.timeout),
         output_limit: limits.output,
+        write_back: sandboxes.write_back.clone(),
     };
     let ended = foreground::run(&mut sandboxes.warden, &plan, signals).map_err(Error::Host)?;
     match ended {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::mpsc;
 
 use isotest_core::case::{Case, CaseIndex, Ignore, Kind};
-use isotest_core::outcome::{NotRun, Outcome, Verdict, signal_name};
+use isotest_core::outcome::{NotRun, Verdict, signal_name};
 use isotest_core::plan::{Plan, Protocol};
 use isotest_core::sandbox::SandboxError;
 use isotest_core::schedule::{self, Event, Job, Stream};
@@ -179,10 +179,11 @@ fn ask(
             plan: Plan {
                 setup: sandboxes.setup(binary.executable.as_os_str(), &[], directory, &variables),
                 arguments: arguments.iter().map(|text| c_string(OsStr::new(text))).collect(),
-                environment: Vec::new(),
+                environment: sandboxes.own_environment(),
                 protocol: Protocol::ExitCode,
                 timeout: sandboxes.policy.limits.timeout,
                 output_limit: sandboxes.policy.limits.output,
+                write_back: None,
             },
             pass_through: true,
         }
@@ -212,9 +213,9 @@ fn gather(heard: mpsc::Receiver<Event>) -> Result<BTreeMap<usize, Answer>, Error
                     }
                 }
             }
-            Event::Finished(index, Outcome { verdict, .. }) => {
+            Event::Finished(index, outcome) => {
                 if let Some(answer) = answers.get_mut(&index.binary) {
-                    answer.verdict = verdict;
+                    answer.verdict = outcome.verdict;
                 }
             }
             Event::Slow(..) => {}

@@ -2,15 +2,14 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
 use isotest_core::case::{Case, CaseIndex, Ignore};
 use isotest_core::outcome::{Outcome, Verdict};
 use isotest_core::plan::{Plan, Protocol, Setup};
-use isotest_core::policy::Policy;
 use isotest_core::schedule::{self, Event, Job};
 use isotest_core::signals::Signals;
 
@@ -70,7 +69,7 @@ fn plan(
             match listed.ignore {
                 Ignore::No => jobs.push(Job {
                     index,
-                    plan: plan_of(&settings.policy, &setup, selected, listed),
+                    plan: plan_of(sandboxes, &setup, selected, listed),
                     pass_through: settings.pass_through || !selected.harness,
                 }),
                 Ignore::Yes | Ignore::Because(_) => ignored.push(index),
@@ -97,11 +96,12 @@ pub fn setup(sandboxes: &Sandboxes, selected: &Selected, single_threaded: bool) 
 
 /// The plan of one case.
 pub fn plan_of(
-    policy: &Policy,
+    sandboxes: &Sandboxes,
     setup: &Arc<Setup>,
     selected: &Selected,
     case: &Case,
 ) -> Plan {
+    let policy = &sandboxes.policy;
     let (arguments, protocol) = if selected.harness {
         let protocol =
             Protocol::Libtest { name: case.name.clone(), filtered_out: selected.listed - 1 };
@@ -112,10 +112,11 @@ pub fn plan_of(
     Plan {
         setup: Arc::clone(setup),
         arguments,
-        environment: Vec::new(),
+        environment: sandboxes.own_environment(),
         protocol,
         timeout: policy.limits.timeout,
         output_limit: policy.limits.output,
+        write_back: sandboxes.write_back.clone(),
     }
 }
 
@@ -132,7 +133,7 @@ fn execute(
     let (events, heard) = mpsc::channel();
     for index in ignored {
         let outcome = Outcome::without_run(Verdict::Ignored);
-        events.send(Event::Finished(index, outcome)).expect("the receiver is alive");
+        events.send(Event::Finished(index, Box::new(outcome))).expect("the receiver is alive");
     }
     let options = schedule::Options { jobs: settings.jobs, max_fail: settings.max_fail };
     let warden = &mut sandboxes.warden;

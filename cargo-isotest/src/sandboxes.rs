@@ -1,15 +1,22 @@
 //! The sandboxes of one run: a warden with its template, and what is needed to plan for it.
 
 use std::collections::BTreeSet;
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::{self, File};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::process;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use globset::{GlobBuilder, GlobSetBuilder};
 use isotest_core::host::Host;
 use isotest_core::plan::{self, Access, Command, Exposure, Setup};
-use isotest_core::policy::{Policy, Root};
+use isotest_core::policy::{Policy, Root, Scratch};
 use isotest_core::sandbox::Warden;
+use isotest_core::write_back::WriteBack;
+use tempfile::TempDir;
 
 use crate::discover;
 use crate::environment::{self, Variable};
@@ -36,6 +43,12 @@ pub struct Sandboxes {
     pub warden: Warden,
     /// The caller's variables that reach every test.
     pub variables: Vec<Variable>,
+    /// Where LLVM's coverage profiles go, with `%p` in it.
+    pub profile: Option<OsString>,
+    /// What is copied out of the throwaway layers, or removed from the disk.
+    pub write_back: Option<Arc<WriteBack>>,
+    /// The directory of scratch on disk, removed at the end.
+    _scratch: Option<TempDir>,
 }
 
 impl Unbuilt {
@@ -56,18 +69,48 @@ impl Unbuilt {
     }
 
     /// Builds the template for a project.
-    pub fn build(self, machine: &Machine, project: plan::Project) -> Result<Sandboxes, Error> {
+    pub fn build(self, machine: &Machine, mut project: plan::Project) -> Result<Sandboxes, Error> {
         let Unbuilt { host, policy, warden } = self;
+        let scratch = match (policy.scratch, &project.scratch) {
+            (Scratch::Disk, Some(parent)) => Some(scratch_on_disk(parent).map_err(Error::Scratch)?),
+            (Scratch::Disk, None) | (Scratch::Memory, _) => None,
+        };
+        project.scratch = scratch.as_ref().map(|directory| directory.path().to_owned());
         warden.build(&plan::template(&host, &project, &policy))?;
-        let variables = environment::clean(&machine.variables, &policy);
-        Ok(Sandboxes { host, project, policy, warden, variables })
+        let mut variables = environment::clean(&machine.variables, &policy);
+        let profile = environment::take_profile(&mut variables);
+        let write_back = write_back(&host, &project, &policy)?.map(Arc::new);
+        Ok(Sandboxes {
+            host,
+            project,
+            policy,
+            warden,
+            variables,
+            profile,
+            write_back,
+            _scratch: scratch,
+        })
     }
 }
 
 impl Sandboxes {
+    /// What the environment of each case has for itself: each call gives another.
+    pub fn own_environment(&self) -> Vec<CString> {
+        static CASES: AtomicU32 = AtomicU32::new(0);
+        let unique = || format!("{}-{}", process::id(), CASES.fetch_add(1, Ordering::Relaxed));
+        let profile = self.profile.iter();
+        profile.map(|pattern| environment::profile(pattern, &unique())).collect()
+    }
+
     /// The set-up for a program, shared by all cases that run it. `variables` are added to those
     /// of every test.
-    pub fn setup(&self, program: &OsStr, arguments: &[&OsStr], directory: &Path, variables: &[Variable]) -> Arc<Setup> {
+    pub fn setup(
+        &self,
+        program: &OsStr,
+        arguments: &[&OsStr],
+        directory: &Path,
+        variables: &[Variable],
+    ) -> Arc<Setup> {
         let mut all = self.variables.clone();
         for (name, value) in variables {
             environment::set(&mut all, name.clone(), value.clone());
@@ -83,13 +126,59 @@ impl Sandboxes {
     }
 }
 
+/// A directory of this run's own for scratch on disk. Those of runs that were killed are swept:
+/// nobody holds their lock.
+fn scratch_on_disk(parent: &Path) -> io::Result<TempDir> {
+    fs::create_dir_all(parent)?;
+    for entry in fs::read_dir(parent)?.flatten() {
+        let dead = File::open(entry.path()).is_ok_and(|old| old.try_lock().is_ok());
+        if dead {
+            isotest_core::write_back::remove(&entry.path());
+        }
+    }
+    let directory = tempfile::Builder::new().prefix("run-").tempdir_in(parent)?;
+    // Held until this process ends, however it does.
+    let lock = File::open(directory.path())?;
+    lock.try_lock().map_err(io::Error::other)?;
+    std::mem::forget(lock);
+    Ok(directory)
+}
+
+/// What is done with the layers of a case afterwards, where anything is.
+fn write_back(
+    host: &Host,
+    project: &plan::Project,
+    policy: &Policy,
+) -> Result<Option<WriteBack>, Error> {
+    let (Some(exposure), disk) = (project.exposures.first(), project.scratch.clone()) else {
+        return Ok(None);
+    };
+    if policy.write_back.is_empty() && disk.is_none() {
+        return Ok(None);
+    }
+    let mut globs = GlobSetBuilder::new();
+    for glob in &policy.write_back {
+        globs.add(GlobBuilder::new(glob).literal_separator(true).build().map_err(Error::Glob)?);
+    }
+    Ok(Some(WriteBack {
+        globs: globs.build().map_err(Error::Glob)?,
+        root: exposure.path.clone(),
+        layers: plan::upper_layers(host, project, policy),
+        disk,
+    }))
+}
+
 /// An argument or a path as a C string; neither can hold a NUL byte.
 pub fn c_string(text: &OsStr) -> CString {
     CString::new(text.as_bytes()).expect("arguments and paths hold no NUL byte")
 }
 
 /// What of the host a built project's tests see.
-pub fn project_of(machine: &Machine, policy: &Policy, project: &discover::Project) -> plan::Project {
+pub fn project_of(
+    machine: &Machine,
+    policy: &Policy,
+    project: &discover::Project,
+) -> plan::Project {
     let directories = [
         (&project.workspace_root, "the project"),
         (&project.target_directory, "the target directory"),
@@ -102,9 +191,11 @@ pub fn project_of(machine: &Machine, policy: &Policy, project: &discover::Projec
         (path.clone().into_std_path_buf(), Access::Workspace, "a package of the project")
     }));
     shown.push((project.sysroot.clone().into_std_path_buf(), Access::ReadOnly, "the toolchain"));
-    shown.extend(project.linked_paths.iter().map(|path| {
-        (path.clone().into_std_path_buf(), Access::ReadOnly, "a library directory")
-    }));
+    shown.extend(
+        project.linked_paths.iter().map(|path| {
+            (path.clone().into_std_path_buf(), Access::ReadOnly, "a library directory")
+        }),
+    );
     let scratch = project.target_directory.join("isotest/scratch").into_std_path_buf();
     assemble(machine, policy, shown, Some(scratch))
 }
@@ -129,18 +220,25 @@ fn target_directory(machine: &Machine) -> Option<(PathBuf, Access, &'static str)
     Some((machine.directory.join(directory), Access::Workspace, "the target directory"))
 }
 
+/// The directory that `LLVM_PROFILE_FILE` names: coverage profiles must get out.
+fn profile_directory(machine: &Machine) -> Option<(PathBuf, Access, &'static str)> {
+    let pattern = machine.directory.join(machine.variable("LLVM_PROFILE_FILE")?);
+    let directory = pattern.parent()?.to_owned();
+    // Where it cannot be made the profiles cannot be written, with or without a sandbox.
+    let _ = fs::create_dir_all(&directory);
+    Some((directory, Access::ReadWrite, "coverage profiles"))
+}
+
 fn assemble(
     machine: &Machine,
     policy: &Policy,
     mut shown: Vec<(PathBuf, Access, &str)>,
     scratch: Option<PathBuf>,
 ) -> plan::Project {
-    let tools = [
-        (machine.cargo_home(), "cargo's home"),
-        (machine.rustup_home(), "rustup's home"),
-    ];
+    let tools = [(machine.cargo_home(), "cargo's home"), (machine.rustup_home(), "rustup's home")];
     let tools = tools.into_iter().filter_map(|(path, what)| Some((path?, Access::ReadOnly, what)));
     shown.extend(tools);
+    shown.extend(profile_directory(machine));
     let added = |paths: &[PathBuf], access| -> Vec<_> {
         paths.iter().map(|path| (path.clone(), access, "asked for")).collect()
     };

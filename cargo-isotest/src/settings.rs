@@ -12,7 +12,10 @@ use std::thread;
 
 use isotest_core::policy::{Policy, Root, Uts};
 
-use crate::cli::{CargoOptions, Color, FailFast, Format, LayerOptions, LibtestOptions, PackageScope, RunCommand, RunIgnored};
+use crate::cli::{
+    CargoOptions, Color, FailFast, Format, LayerOptions, LibtestOptions, PackageScope, RunCommand,
+    RunIgnored,
+};
 use crate::discover::{Request, Scope, filter};
 use crate::environment::Variable;
 use crate::report::{FormatName, Look, Options};
@@ -239,10 +242,11 @@ pub fn layers(policy: &Policy, given: &LayerOptions) -> Vec<Layer> {
         Root::Host => "host".to_owned(),
         Root::Directory(directory) => directory.display().to_string(),
     };
-    let timeout = limits.timeout.map_or("none".to_owned(), |timeout| {
-        humantime::format_duration(timeout).to_string()
-    });
-    let list = |values: &[String]| if values.is_empty() { "none".to_owned() } else { values.join(" ") };
+    let timeout = limits
+        .timeout
+        .map_or("none".to_owned(), |timeout| humantime::format_duration(timeout).to_string());
+    let list =
+        |values: &[String]| if values.is_empty() { "none".to_owned() } else { values.join(" ") };
     let rows = [
         ("user", word(&policy.user), given.user.is_some()),
         ("pid", word(&policy.pid), given.pid.is_some()),

@@ -11,7 +11,8 @@ use isotest_core::policy::Policy;
 use isotest_core::sandbox::{Notice, Start, Warden};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<CString> = std::env::args().skip(1).map(|a| CString::new(a).unwrap()).collect();
+    let arguments: Vec<CString> =
+        std::env::args().skip(1).map(|a| CString::new(a).unwrap()).collect();
     let host = Host::read(Path::new("/"))?;
     let (policy, project) = (Policy::default(), Project::default());
     let mut warden = Warden::start(&host, policy.pid)?;
@@ -23,11 +24,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         directory: c"/".to_owned(),
     };
     let setup = Arc::new(setup(&host, &project, &policy, command));
-    let start = Start { case: 1, setup: 0, arguments: vec![], environment: vec![], terminal: false };
+    let start =
+        Start { case: 1, setup: 0, arguments: vec![], environment: vec![], terminal: false };
     warden.spawn(&setup, start, &[stdin().as_fd(), stdout().as_fd(), stderr().as_fd()])?;
-    if let Some(Notice::Ended(end)) = warden.notice(true) {
+    if let Some(Notice::Ended(end, _)) = warden.notice(true) {
         println!("{end:?}");
-        if let Some(fault) = end.fault { println!("{}", isotest_core::sandbox::SandboxError::new(fault, &setup.steps, "", "")); }
+        if let Some(fault) = end.fault {
+            println!("{}", isotest_core::sandbox::SandboxError::new(fault, &setup.steps, "", ""));
+        }
     }
     Ok(())
 }

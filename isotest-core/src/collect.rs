@@ -110,6 +110,7 @@ pub fn outcome(
     };
     let verdict = judge(plan, &end, killed, passed);
     let discarded = end.discarded.into_iter().map(Finding::SignalDiscarded);
+    let network = (end.unrouted > 0).then_some(Finding::NetworkTried(end.unrouted));
     let left = (!end.leftovers.is_empty()).then_some(Finding::ProcessesLeft(end.leftovers));
     Outcome {
         verdict,
@@ -117,7 +118,7 @@ pub fn outcome(
         output,
         duration: started.elapsed(),
         usage: end.usage,
-        findings: left.into_iter().chain(discarded).collect(),
+        findings: left.into_iter().chain(network).chain(discarded).collect(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! A finding never changes a verdict; it is told beside it.
 
 use std::fmt;
+use std::path::PathBuf;
 
 /// A process of a case that was still there when the test itself ended.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -15,10 +16,15 @@ pub struct Leftover {
 
 /// Something that a case did that is not hermetic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Finding {
     /// Processes that outlived the test; the kernel killed them with its pid namespace.
     ProcessesLeft(Vec<Leftover>),
+    /// Files copied out of the throwaway layer, as the policy asks; relative to the project.
+    WrittenBack(Vec<PathBuf>),
+    /// A file that the policy asks to copy out could not be.
+    WriteBackFailed(PathBuf, String),
+    /// Packets that found no route: the case tried to leave its own network.
+    NetworkTried(u64),
     /// PID 1 sent itself a signal whose default action would have ended it; the kernel discards
     /// such a signal (pid_namespaces(7)).
     SignalDiscarded(i32),
@@ -35,6 +41,21 @@ impl fmt::Display for Finding {
                     write!(f, "{comma}{} (pid {})", process.name, process.pid)?;
                 }
                 Ok(())
+            }
+            Finding::WrittenBack(files) => {
+                write!(f, "wrote back ")?;
+                for (index, file) in files.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { ", " };
+                    write!(f, "{comma}{}", file.display())?;
+                }
+                Ok(())
+            }
+            Finding::WriteBackFailed(file, error) => {
+                write!(f, "could not write back {}: {error}", file.display())
+            }
+            Finding::NetworkTried(packets) => {
+                let many = if *packets == 1 { "packet" } else { "packets" };
+                write!(f, "tried to reach the network: {packets} {many} without a route")
             }
             Finding::SignalDiscarded(signal) => write!(
                 f,

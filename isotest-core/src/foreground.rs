@@ -52,7 +52,7 @@ pub fn run(warden: &mut Warden, plan: &Plan, signals: &Signals) -> io::Result<En
     }
     let attendance =
         Attendance { warden, plan, signals, terminal, started: Instant::now(), reason: None };
-    attendance.to_the_end()
+    attendance.finish()
 }
 
 /// A program that is being attended to.
@@ -67,7 +67,7 @@ struct Attendance<'a> {
 }
 
 impl Attendance<'_> {
-    fn to_the_end(mut self) -> io::Result<Ended> {
+    fn finish(mut self) -> io::Result<Ended> {
         loop {
             let ready = self.wait()?;
             if ready.signals {
@@ -150,7 +150,13 @@ impl Attendance<'_> {
     fn ended(self, notice: Notice) -> Ended {
         match notice {
             Notice::Died(_) => Ended::WardenDied,
-            Notice::Ended(end) => self.reason.unwrap_or_else(|| ended(self.plan, &end)),
+            Notice::Ended(end, scratch) => {
+                if let Some(write_back) = &self.plan.write_back {
+                    // What could not be copied out is missing in the project for all to see.
+                    write_back.copy(scratch, end.slot);
+                }
+                self.reason.unwrap_or_else(|| ended(self.plan, &end))
+            }
         }
     }
 }

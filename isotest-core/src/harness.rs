@@ -176,8 +176,9 @@ mod tests {
 
     #[test]
     fn a_failure_without_a_note_leaves_the_output_alone() {
-        let text =
-            format!("\nrunning 1 test\nboom\ntest a ... FAILED\n\nfailures:\n\nfailures:\n    a\n\n{FAILED}");
+        let text = format!(
+            "\nrunning 1 test\nboom\ntest a ... FAILED\n\nfailures:\n\nfailures:\n    a\n\n{FAILED}"
+        );
         let (output, report) = stripped(&text, "a");
         assert_eq!((output.as_str(), report.unwrap().passed), ("boom\n", false));
     }

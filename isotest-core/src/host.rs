@@ -46,9 +46,8 @@ pub struct Host {
 
 /// The entries of `/` that hold programs and libraries, file-hierarchy(7); `/nix` and `/gnu` are
 /// the stores of NixOS and Guix.
-const SYSTEM_DIRECTORIES: [&str; 11] = [
-    "bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "opt", "nix", "gnu", "snap",
-];
+const SYSTEM_DIRECTORIES: [&str; 11] =
+    ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "opt", "nix", "gnu", "snap"];
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
 impl Host {

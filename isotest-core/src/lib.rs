@@ -21,3 +21,4 @@ pub mod collect;
 pub mod harness;
 pub mod schedule;
 pub mod signals;
+pub mod write_back;

@@ -41,7 +41,7 @@ pub enum Event {
     /// A case has run for longer than a minute.
     Slow(CaseIndex, Duration),
     /// A case has ended, was ignored or could not be run.
-    Finished(CaseIndex, Outcome),
+    Finished(CaseIndex, Box<Outcome>),
     /// A signal asked the run to end; what is in flight is being killed.
     Interrupted(i32),
 }
@@ -112,7 +112,7 @@ pub fn run(
         events,
         buffer: vec![0; 1 << 16],
     };
-    run.to_the_end(signals)
+    run.serve(signals)
 }
 
 struct Run<'a> {
@@ -129,7 +129,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn to_the_end(mut self, signals: &Signals) -> io::Result<()> {
+    fn serve(mut self, signals: &Signals) -> io::Result<()> {
         let mut ready = vec![EpollEvent::empty(); 64];
         loop {
             while self.flights.len() < self.options.jobs
@@ -216,24 +216,27 @@ impl Run<'_> {
     fn hear_warden(&mut self) {
         while let Some(notice) = self.warden.notice(false) {
             match notice {
-                Notice::Ended(end) => self.land(end),
+                Notice::Ended(end, scratch) => self.land(end, scratch),
                 Notice::Died(_) => return self.lose_warden(),
             }
         }
     }
 
-    fn land(&mut self, end: End) {
+    fn land(&mut self, end: End, scratch: Option<OwnedFd>) {
         let Some(mut flight) = self.flights.remove(&end.case) else { return };
         // Every writer is dead: what is in the pipes now is all there will be.
         for stream in [0, 1] {
             flight.read(stream, &mut self.buffer, self.events);
         }
-        let (index, outcome) = flight.outcome(end, self.events);
+        let written = flight.job.plan.write_back.as_ref().map(|plan| plan.copy(scratch, end.slot));
+        let (index, mut outcome) = flight.outcome(end, self.events);
+        outcome.findings.extend(written.into_iter().flatten());
         self.finish(index, outcome);
     }
 
     fn lose_warden(&mut self) {
-        let lost: Vec<CaseIndex> = self.flights.drain().map(|(_, flight)| flight.job.index).collect();
+        let lost: Vec<CaseIndex> =
+            self.flights.drain().map(|(_, flight)| flight.job.index).collect();
         let waiting: Vec<CaseIndex> = self.queue.drain(..).map(|job| job.index).collect();
         for index in lost.into_iter().chain(waiting) {
             self.finish(index, Outcome::without_run(Verdict::NotRun(NotRun::WardenDied)));
@@ -242,7 +245,7 @@ impl Run<'_> {
 
     fn finish(&mut self, index: CaseIndex, outcome: Outcome) {
         self.failures += usize::from(outcome.verdict.is_failure());
-        self.tell(Event::Finished(index, outcome));
+        self.tell(Event::Finished(index, Box::new(outcome)));
         if self.options.max_fail.is_some_and(|most| self.failures >= most) {
             self.empty_queue();
         }
@@ -251,7 +254,7 @@ impl Run<'_> {
     fn empty_queue(&mut self) {
         for job in std::mem::take(&mut self.queue) {
             let cancelled = Outcome::without_run(Verdict::NotRun(NotRun::Cancelled));
-            self.tell(Event::Finished(job.index, cancelled));
+            self.tell(Event::Finished(job.index, Box::new(cancelled)));
         }
     }
 
@@ -372,8 +375,7 @@ impl Flight {
         self.capture.push(&self.held);
         let index = self.job.index;
         let output = self.capture.finish();
-        let mut outcome =
-            collect::outcome(&self.job.plan, end, output, self.killed, self.started);
+        let mut outcome = collect::outcome(&self.job.plan, end, output, self.killed, self.started);
         if self.job.pass_through {
             let rest = std::mem::take(&mut outcome.output).to_bytes();
             if !rest.is_empty() {

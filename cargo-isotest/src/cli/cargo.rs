@@ -270,11 +270,7 @@ impl Arguments {
     /// Flags whose value may be missing: cargo then lists what could be named.
     fn optional_values(&mut self, name: &str, values: &[String]) {
         for value in values {
-            if value.is_empty() {
-                self.flag(name, true)
-            } else {
-                self.value(name, value)
-            }
+            if value.is_empty() { self.flag(name, true) } else { self.value(name, value) }
         }
     }
 }
@@ -290,10 +286,7 @@ mod tests {
             bin: vec![String::new()],
             ..CargoOptions::default()
         };
-        assert_eq!(
-            options.to_arguments(),
-            ["--package=--config=evil", "--package=a", "--bin"]
-        );
+        assert_eq!(options.to_arguments(), ["--package=--config=evil", "--package=a", "--bin"]);
     }
 
     #[test]
@@ -304,18 +297,12 @@ mod tests {
             manifest_path: Some("x/Cargo.toml".into()),
             ..CargoOptions::default()
         };
-        assert_eq!(
-            options.to_metadata_arguments(),
-            ["--manifest-path=x/Cargo.toml", "--offline"]
-        );
+        assert_eq!(options.to_metadata_arguments(), ["--manifest-path=x/Cargo.toml", "--offline"]);
     }
 
     #[test]
     fn excluding_a_package_names_packages() {
-        let mut options = CargoOptions {
-            workspace: true,
-            ..CargoOptions::default()
-        };
+        let mut options = CargoOptions { workspace: true, ..CargoOptions::default() };
         assert_eq!(options.package_scope(), PackageScope::Workspace);
         options.exclude.push("a".to_owned());
         assert_eq!(options.package_scope(), PackageScope::Named);

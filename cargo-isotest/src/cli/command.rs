@@ -95,12 +95,7 @@ pub struct ListCommand {
     #[command(flatten)]
     selection: SelectionFlags,
     /// Print the list in this format
-    #[arg(
-        long,
-        visible_alias = "message-format",
-        value_name = "FORMAT",
-        default_value = "human"
-    )]
+    #[arg(long, visible_alias = "message-format", value_name = "FORMAT", default_value = "human")]
     #[arg(help_heading = "Output")]
     pub format: ReportFormat,
     /// What is built.
@@ -240,15 +235,11 @@ fn split(arguments: impl Iterator<Item = OsString>) -> (Vec<OsString>, Vec<OsStr
 }
 
 fn is_subcommand(word: &OsStr) -> bool {
-    Cli::command()
-        .get_subcommands()
-        .any(|known| word == known.get_name())
+    Cli::command().get_subcommands().any(|known| word == known.get_name())
 }
 
 fn asks_about_us(word: &OsStr) -> bool {
-    ["-h", "--help", "-V", "--version"]
-        .iter()
-        .any(|flag| word == *flag)
+    ["-h", "--help", "-V", "--version"].iter().any(|flag| word == *flag)
 }
 
 /// Fills in what clap cannot: the options after `--`, and the two meanings of `--workspace`.
@@ -327,19 +318,13 @@ mod tests {
     fn completions_and_the_manual_page_can_be_made() {
         let mut page = Vec::new();
         clap_complete::generate(Shell::Bash, &mut command(), "cargo-isotest", &mut page);
-        clap_mangen::Man::new(command())
-            .render(&mut page)
-            .expect("memory takes it");
+        clap_mangen::Man::new(command()).render(&mut page).expect("memory takes it");
         assert!(page.windows(14).any(|text| text == b"--no-fail-fast"));
     }
 
     #[test]
     fn a_word_that_is_no_command_is_a_filter() {
-        for line in [
-            "cargo-isotest foo",
-            "cargo-isotest isotest foo",
-            "x isotest run foo",
-        ] {
+        for line in ["cargo-isotest foo", "cargo-isotest isotest foo", "x isotest run foo"] {
             assert_eq!(run(line).libtest.filters, ["foo"], "{line}");
         }
         assert_eq!(run("x isotest -p a list").libtest.filters, ["list"]);
@@ -359,12 +344,7 @@ mod tests {
     fn unknown_options_are_usage_errors() {
         let error = cli("x isotest -- --foo").expect_err("an unknown flag");
         assert_eq!(error.exit_code(), 2);
-        assert!(
-            error
-                .to_string()
-                .starts_with("error: Unrecognized option: 'foo'"),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("error: Unrecognized option: 'foo'"), "{error}");
         let error = cli("x isotest --relese").expect_err("a misspelt flag");
         assert!(error.to_string().contains("--release"), "{error}");
     }
@@ -381,13 +361,10 @@ mod tests {
 
     #[test]
     fn exec_takes_the_command_as_it_stands() {
-        for line in [
-            "x isotest exec --net host ls -la --net",
-            "x isotest exec --net host -- ls -la --net",
-        ] {
-            let Ok(Command::Exec(exec)) = cli(line) else {
-                panic!("`{line}` is refused")
-            };
+        for line in
+            ["x isotest exec --net host ls -la --net", "x isotest exec --net host -- ls -la --net"]
+        {
+            let Ok(Command::Exec(exec)) = cli(line) else { panic!("`{line}` is refused") };
             assert_eq!(exec.command, ["ls", "-la", "--net"], "{line}");
         }
         assert!(cli("x isotest exec --nett host ls").is_err());
@@ -429,29 +406,17 @@ mod tests {
 
     #[test]
     fn help_is_asked_for_on_either_side() {
-        for line in [
-            "x isotest --help",
-            "x isotest foo --help",
-            "x isotest -- -h",
-        ] {
+        for line in ["x isotest --help", "x isotest foo --help", "x isotest -- -h"] {
             let error = cli(line).expect_err("help");
             assert_eq!(error.kind(), ErrorKind::DisplayHelp, "{line}");
         }
-        assert_eq!(
-            cli("x isotest -V").expect_err("version").kind(),
-            ErrorKind::DisplayVersion
-        );
+        assert_eq!(cli("x isotest -V").expect_err("version").kind(), ErrorKind::DisplayVersion);
     }
 
     #[test]
     fn lists_have_a_format_of_their_own() {
-        for line in [
-            "x isotest list --format json",
-            "x isotest list --message-format=json",
-        ] {
-            let Ok(Command::List(list)) = cli(line) else {
-                panic!("`{line}` is refused")
-            };
+        for line in ["x isotest list --format json", "x isotest list --message-format=json"] {
+            let Ok(Command::List(list)) = cli(line) else { panic!("`{line}` is refused") };
             assert_eq!(list.format, ReportFormat::Json);
         }
     }

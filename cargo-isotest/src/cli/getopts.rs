@@ -46,10 +46,7 @@ impl Typed {
 
     /// The value of an option that takes one.
     pub(super) fn value(&self, name: &str) -> Option<&str> {
-        self.values
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| value.as_str())
+        self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
     fn set_flag(&mut self, flag: &'static str) -> Result<(), String> {
@@ -109,11 +106,7 @@ fn read_long<'a>(
             Some(_) => Err(format!("Option '{name}' does not take an argument")),
         };
     }
-    match VALUES
-        .iter()
-        .copied()
-        .find(|known| *known == name && name.len() > 1)
-    {
+    match VALUES.iter().copied().find(|known| *known == name && name.len() > 1) {
         Some(known) => typed.set_value(known, take_value(name, glued, rest)?),
         None => Err(unrecognized(name)),
     }
@@ -147,18 +140,14 @@ fn take_value<'a>(
     match glued {
         Some(value) => Ok(value),
         None => {
-            let next = rest
-                .next()
-                .ok_or_else(|| format!("Argument to option '{name}' missing"))?;
+            let next = rest.next().ok_or_else(|| format!("Argument to option '{name}' missing"))?;
             Ok(utf8(next)?.to_owned())
         }
     }
 }
 
 fn utf8(argument: &OsString) -> Result<&str, String> {
-    argument
-        .to_str()
-        .ok_or_else(|| format!("the argument {argument:?} is not UTF-8"))
+    argument.to_str().ok_or_else(|| format!("the argument {argument:?} is not UTF-8"))
 }
 
 fn unrecognized(name: &str) -> String {

@@ -207,10 +207,7 @@ impl LayerOptions {
     fn apply_files(&self, mut policy: Policy) -> Policy {
         set(&mut policy.workspace, self.workspace);
         set(&mut policy.scratch, self.scratch);
-        set(
-            &mut policy.root,
-            self.root.clone().map(policy::Root::Directory),
-        );
+        set(&mut policy.root, self.root.clone().map(policy::Root::Directory));
         set(&mut policy.tmp, self.tmp);
         set(&mut policy.home, self.home);
         policy.write_back.extend_from_slice(&self.write_back);
@@ -354,10 +351,7 @@ mod tests {
 
     #[test]
     fn nothing_typed_changes_nothing() {
-        assert_eq!(
-            LayerOptions::default().apply(Policy::default()),
-            Policy::default()
-        );
+        assert_eq!(LayerOptions::default().apply(Policy::default()), Policy::default());
     }
 
     #[test]

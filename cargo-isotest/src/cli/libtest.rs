@@ -139,9 +139,7 @@ pub(super) struct Shared {
 /// Whether the arguments after `--` ask for help.
 pub(super) fn asks_for_help(arguments: &[OsString]) -> bool {
     let options = arguments.iter().take_while(|argument| *argument != "--");
-    options
-        .into_iter()
-        .any(|argument| argument == "-h" || argument == "--help")
+    options.into_iter().any(|argument| argument == "-h" || argument == "--help")
 }
 
 /// Merges what stands before `--` with the arguments after it.
@@ -232,11 +230,9 @@ fn format(
         None => Format::Pretty,
     };
     if format == Format::Json && !unstable {
-        return Err(
-            "The \"json\" format is only accepted on the nightly compiler with \
+        return Err("The \"json\" format is only accepted on the nightly compiler with \
                     -Z unstable-options"
-                .to_owned(),
-        );
+            .to_owned());
     }
     Ok(format)
 }
@@ -244,11 +240,9 @@ fn format(
 fn report_time(typed: &Typed, unstable: bool) -> Result<bool, String> {
     let asked = typed.has("report-time");
     if asked && !unstable {
-        return Err(
-            "The \"report-time\" flag is only accepted on the nightly compiler with \
+        return Err("The \"report-time\" flag is only accepted on the nightly compiler with \
                     -Z unstable-options"
-                .to_owned(),
-        );
+            .to_owned());
     }
     Ok(asked)
 }
@@ -259,9 +253,9 @@ fn color(typed: &Typed) -> Result<Option<Color>, String> {
         Some("auto") => Ok(Some(Color::Auto)),
         Some("always") => Ok(Some(Color::Always)),
         Some("never") => Ok(Some(Color::Never)),
-        Some(other) => Err(format!(
-            "argument for --color must be auto, always, or never (was {other})"
-        )),
+        Some(other) => {
+            Err(format!("argument for --color must be auto, always, or never (was {other})"))
+        }
     }
 }
 
@@ -271,28 +265,14 @@ mod tests {
 
     fn after(arguments: &[&str]) -> Result<LibtestOptions, String> {
         let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
-        merge(
-            &SelectionFlags::default(),
-            &OutputFlags::default(),
-            Shared::default(),
-            &arguments,
-        )
+        merge(&SelectionFlags::default(), &OutputFlags::default(), Shared::default(), &arguments)
     }
 
     #[test]
     fn options_are_read_as_libtest_reads_them() {
-        let options = after(&[
-            "a",
-            "--skip",
-            "-x",
-            "--skip=y",
-            "--test-threads=3",
-            "-q",
-            "b",
-            "--",
-            "--c",
-        ])
-        .expect("a valid command line");
+        let options =
+            after(&["a", "--skip", "-x", "--skip=y", "--test-threads=3", "-q", "b", "--", "--c"])
+                .expect("a valid command line");
         assert_eq!(options.filters, ["a", "b", "--c"]);
         assert_eq!(options.skip, ["-x", "y"]);
         assert_eq!(options.test_threads, NonZeroUsize::new(3));
@@ -306,19 +286,10 @@ mod tests {
             (&["-x"], "Unrecognized option: 'x'"),
             (&["--ign"], "Unrecognized option: 'ign'"),
             (&["--Z"], "Unrecognized option: 'Z'"),
-            (
-                &["--exact", "--exact"],
-                "Option 'exact' given more than once",
-            ),
-            (
-                &["--ignored=3"],
-                "Option 'ignored' does not take an argument",
-            ),
+            (&["--exact", "--exact"], "Option 'exact' given more than once"),
+            (&["--ignored=3"], "Option 'ignored' does not take an argument"),
             (&["--skip"], "Argument to option 'skip' missing"),
-            (
-                &["--test-threads", "0"],
-                "argument for --test-threads must not be 0",
-            ),
+            (&["--test-threads", "0"], "argument for --test-threads must not be 0"),
             (&["-Zfoo"], "Unrecognized option to `Z`"),
             (
                 &["--ignored", "--include-ignored"],
@@ -334,21 +305,15 @@ mod tests {
             ),
         ];
         for (arguments, message) in table {
-            assert_eq!(
-                after(arguments),
-                Err((*message).to_owned()),
-                "{arguments:?}"
-            );
+            assert_eq!(after(arguments), Err((*message).to_owned()), "{arguments:?}");
         }
     }
 
     #[test]
     fn json_is_accepted_with_the_unstable_flag() {
-        for z in [
-            &["-Z", "unstable-options"][..],
-            &["-Zunstable-options"],
-            &["-qZunstable-options"],
-        ] {
+        for z in
+            [&["-Z", "unstable-options"][..], &["-Zunstable-options"], &["-qZunstable-options"]]
+        {
             let arguments: Vec<&str> = [z, &["--format=json"]].concat();
             assert_eq!(after(&arguments).expect("accepted").format, Format::Json);
         }
@@ -356,16 +321,9 @@ mod tests {
 
     #[test]
     fn both_parts_are_merged() {
-        let selection = SelectionFlags {
-            filters: vec!["a".into()],
-            ignored: true,
-            ..Default::default()
-        };
-        let shared = Shared {
-            quiet: true,
-            color: Some(Color::Never),
-            unstable_options: false,
-        };
+        let selection =
+            SelectionFlags { filters: vec!["a".into()], ignored: true, ..Default::default() };
+        let shared = Shared { quiet: true, color: Some(Color::Never), unstable_options: false };
         let after = ["b".into(), "--color".into(), "always".into()];
         let options =
             merge(&selection, &OutputFlags::default(), shared, &after).expect("a valid line");

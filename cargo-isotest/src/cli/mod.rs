@@ -14,10 +14,9 @@ mod run;
 
 pub use cargo::{CargoOptions, PackageScope};
 pub use command::{
-    Cli, Command, CompletionsCommand, DoctorCommand, ExecCommand, ExplainCommand, ListCommand,
-    ReportFormat, RunCommand, ShellCommand, command, parse,
+    Cli, Command, DoctorCommand, ExecCommand, ExplainCommand, ListCommand, ReportFormat,
+    RunCommand, ShellCommand, command, parse,
 };
 pub use layers::LayerOptions;
 pub use libtest::{Color, Format, LibtestOptions, RunIgnored};
-pub use quantity::Deadline;
-pub use run::{FailFast, RunOptions};
+pub use run::FailFast;

@@ -32,28 +32,19 @@ pub(super) fn deadline(text: &str) -> Result<Deadline, String> {
         Err(_) => humantime::parse_duration(text)
             .map_err(|cause| format!("{cause}; try `90s`, `2m` or `none`"))?,
     };
-    Ok(if limit.is_zero() {
-        Deadline::Never
-    } else {
-        Deadline::After(limit)
-    })
+    Ok(if limit.is_zero() { Deadline::Never } else { Deadline::After(limit) })
 }
 
 /// Reads `4096`, `64K`, `256M`, `1GiB`: powers of 1024, except `kB`, `MB`, `GB`, `TB`, which are
 /// powers of 1000.
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let number: u64 = number
-        .parse()
-        .map_err(|_| "not a number of bytes; try `256M` or `1GiB`".to_owned())?;
+    let number: u64 =
+        number.parse().map_err(|_| "not a number of bytes; try `256M` or `1GiB`".to_owned())?;
     let factor = unit_factor(unit.trim_start())
         .ok_or_else(|| format!("unknown unit `{unit}`; try `256M` or `1GiB`"))?;
-    number
-        .checked_mul(factor)
-        .ok_or_else(|| "more than 16 EiB".to_owned())
+    number.checked_mul(factor).ok_or_else(|| "more than 16 EiB".to_owned())
 }
 
 fn unit_factor(unit: &str) -> Option<u64> {
@@ -94,10 +85,7 @@ mod tests {
     #[test]
     fn deadlines_take_units_bare_seconds_and_never() {
         assert_eq!(deadline("90"), Ok(Deadline::After(Duration::from_secs(90))));
-        assert_eq!(
-            deadline("1m 30s"),
-            Ok(Deadline::After(Duration::from_secs(90)))
-        );
+        assert_eq!(deadline("1m 30s"), Ok(Deadline::After(Duration::from_secs(90))));
         assert_eq!(deadline("0"), Ok(Deadline::Never));
         assert_eq!(deadline("none"), Ok(Deadline::Never));
         assert!(deadline("soon").is_err());

@@ -55,13 +55,7 @@ mod tests {
 
     #[test]
     fn fail_fast_is_a_limit_of_one() {
-        let options = RunOptions {
-            fail_fast: true,
-            ..RunOptions::default()
-        };
-        assert_eq!(
-            options.fail_fast(),
-            Some(FailFast::After(NonZeroUsize::MIN))
-        );
+        let options = RunOptions { fail_fast: true, ..RunOptions::default() };
+        assert_eq!(options.fail_fast(), Some(FailFast::After(NonZeroUsize::MIN)));
     }
 }

@@ -21,11 +21,8 @@ pub(super) fn assemble(
     metadata: &Metadata,
     around: &Surroundings,
 ) -> Result<Project, DiscoverError> {
-    let packages: BTreeMap<&Utf8Path, &Package> = metadata
-        .packages
-        .iter()
-        .map(|p| (p.manifest_path.as_path(), p))
-        .collect();
+    let packages: BTreeMap<&Utf8Path, &Package> =
+        metadata.packages.iter().map(|p| (p.manifest_path.as_path(), p)).collect();
     let mut manifests = BTreeMap::new();
     let mut tests = Vec::new();
     for test in &build.tests {
@@ -38,11 +35,7 @@ pub(super) fn assemble(
         tests.push((test, package));
     }
     tests.sort_by_cached_key(|(test, package)| order(test, package));
-    let assembly = Assembly {
-        named: needs_package_flag(scope, metadata),
-        metadata,
-        around,
-    };
+    let assembly = Assembly { named: needs_package_flag(scope, metadata), metadata, around };
     let binaries = tests
         .into_iter()
         .map(|(test, package)| {
@@ -86,11 +79,7 @@ impl Assembly<'_> {
             package_id: test.package_id.clone(),
             target_name: test.target_name.clone(),
             kind: test.kind,
-            source: test
-                .source
-                .strip_prefix(&root)
-                .unwrap_or(&test.source)
-                .to_owned(),
+            source: test.source.strip_prefix(&root).unwrap_or(&test.source).to_owned(),
             executable: test.executable.clone(),
             harness,
             environment: environment::variables(
@@ -113,14 +102,7 @@ impl Assembly<'_> {
 fn order(
     test: &TestArtifact,
     package: &Package,
-) -> (
-    String,
-    Option<Version>,
-    String,
-    BinaryKind,
-    String,
-    Utf8PathBuf,
-) {
+) -> (String, Option<Version>, String, BinaryKind, String, Utf8PathBuf) {
     (
         package.name.clone(),
         Version::parse(&package.version).ok(),
@@ -141,10 +123,8 @@ fn needs_package_flag(scope: Scope, metadata: &Metadata) -> bool {
 }
 
 fn read_manifest(path: &Utf8Path) -> Result<Manifest, DiscoverError> {
-    let text = std::fs::read_to_string(path).map_err(|cause| DiscoverError::ReadManifest {
-        path: path.to_owned(),
-        cause,
-    })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|cause| DiscoverError::ReadManifest { path: path.to_owned(), cause })?;
     Manifest::from_toml(&text).map_err(|cause| DiscoverError::ParseManifest {
         path: path.to_owned(),
         cause: Box::new(cause),

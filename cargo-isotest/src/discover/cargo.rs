@@ -58,18 +58,11 @@ pub fn discover(request: &Request) -> Result<Project, DiscoverError> {
 
 fn build(cargo: &OsStr, request: &Request) -> Result<Build, DiscoverError> {
     let mut child = Command::new(cargo)
-        .args([
-            "test",
-            "--no-run",
-            "--message-format=json-render-diagnostics",
-        ])
+        .args(["test", "--no-run", "--message-format=json-render-diagnostics"])
         .args(&request.build_arguments)
         .stdout(Stdio::piped())
         .spawn()
-        .map_err(|cause| DiscoverError::Start {
-            program: cargo.to_owned(),
-            cause,
-        })?;
+        .map_err(|cause| DiscoverError::Start { program: cargo.to_owned(), cause })?;
     let stdout = child.stdout.take().expect("stdout is piped above");
     let build = Build::from_messages(BufReader::new(stdout));
     let status = child.wait().map_err(DiscoverError::Messages)?;
@@ -85,19 +78,14 @@ fn metadata(
     arguments: &[OsString],
 ) -> Result<Metadata, DiscoverError> {
     let mut command = Command::new(cargo);
-    command
-        .args(["metadata", "--no-deps", "--format-version=1"])
-        .args(arguments);
+    command.args(["metadata", "--no-deps", "--format-version=1"]).args(arguments);
     if let Some(directory) = &request.target_dir {
         command.env("CARGO_TARGET_DIR", directory);
     }
     let output = output(&mut command)?;
     if !output.status.success() {
         let message = message(&output);
-        return Err(DiscoverError::Metadata {
-            status: output.status,
-            message,
-        });
+        return Err(DiscoverError::Metadata { status: output.status, message });
     }
     Metadata::from_json(&output.stdout).map_err(DiscoverError::MetadataJson)
 }
@@ -111,17 +99,11 @@ fn add_foreign_packages(
 ) -> Result<(), DiscoverError> {
     for test in &build.tests {
         let manifest = &test.manifest_path;
-        if metadata
-            .packages
-            .iter()
-            .any(|package| package.manifest_path == *manifest)
-        {
+        if metadata.packages.iter().any(|package| package.manifest_path == *manifest) {
             continue;
         }
         let argument = format!("--manifest-path={manifest}").into();
-        metadata
-            .packages
-            .extend(self::metadata(cargo, request, &[argument])?.packages);
+        metadata.packages.extend(self::metadata(cargo, request, &[argument])?.packages);
     }
     Ok(())
 }

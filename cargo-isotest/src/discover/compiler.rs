@@ -24,20 +24,13 @@ impl Compiler {
     pub(super) fn ask() -> Result<Self, DiscoverError> {
         let beside = env::var_os("CARGO").map(|cargo| Path::new(&cargo).with_file_name("rustc"));
         let program = env::var_os("RUSTC")
-            .or_else(|| {
-                beside
-                    .filter(|path| path.is_file())
-                    .map(PathBuf::into_os_string)
-            })
+            .or_else(|| beside.filter(|path| path.is_file()).map(PathBuf::into_os_string))
             .unwrap_or_else(|| "rustc".into());
         let mut command = Command::new(program);
         let output = output(command.args(["--print", "sysroot", "--print", "target-libdir"]))?;
         Compiler::read(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| {
             let message = message(&output);
-            DiscoverError::Compiler {
-                status: output.status,
-                message,
-            }
+            DiscoverError::Compiler { status: output.status, message }
         })
     }
 
@@ -45,10 +38,7 @@ impl Compiler {
     fn read(printed: &str) -> Option<Self> {
         let mut lines = printed.lines();
         let sysroot = Utf8PathBuf::from(lines.next()?);
-        let host = Utf8Path::new(lines.next()?)
-            .parent()?
-            .file_name()?
-            .to_owned();
+        let host = Utf8Path::new(lines.next()?).parent()?.file_name()?.to_owned();
         Some(Compiler { sysroot, host })
     }
 
@@ -65,10 +55,7 @@ impl Compiler {
     /// where cargo started us that has happened already.
     pub(super) fn library_path(&self) -> OsString {
         let inherited = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
-        let by_rustup = self
-            .sysroot
-            .parent()
-            .is_some_and(|dir| dir.ends_with("toolchains"));
+        let by_rustup = self.sysroot.parent().is_some_and(|dir| dir.ends_with("toolchains"));
         if env::var_os("CARGO").is_some() || !by_rustup {
             return inherited;
         }
@@ -83,9 +70,7 @@ impl Compiler {
 
 fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .map(|directory| directory.join(program))
-        .find(|file| file.is_file())
+    env::split_paths(&path).map(|directory| directory.join(program)).find(|file| file.is_file())
 }
 
 #[cfg(test)]

@@ -44,11 +44,7 @@ pub enum ConfigCause {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "cannot read cargo's configuration `{}`: ",
-            self.path.display()
-        )?;
+        write!(f, "cannot read cargo's configuration `{}`: ", self.path.display())?;
         match &self.cause {
             ConfigCause::Read(cause) => write!(f, "{cause}"),
             ConfigCause::Parse(cause) => write!(f, "{cause}"),
@@ -101,13 +97,9 @@ fn merge(table: &mut EnvTable, weaker: EnvTable) {
 }
 
 fn files(directory: &Path, cargo_home: Option<&Path>) -> Vec<PathBuf> {
-    let project = directory
-        .ancestors()
-        .map(|ancestor| ancestor.join(".cargo"));
-    let mut files: Vec<PathBuf> = project
-        .chain(cargo_home.map(Path::to_path_buf))
-        .filter_map(|d| config_in(&d))
-        .collect();
+    let project = directory.ancestors().map(|ancestor| ancestor.join(".cargo"));
+    let mut files: Vec<PathBuf> =
+        project.chain(cargo_home.map(Path::to_path_buf)).filter_map(|d| config_in(&d)).collect();
     let mut seen = Vec::new();
     files.retain(|file| {
         let new = !seen.contains(file);
@@ -119,10 +111,7 @@ fn files(directory: &Path, cargo_home: Option<&Path>) -> Vec<PathBuf> {
 
 /// Where both names exist cargo takes the one without extension.
 fn config_in(directory: &Path) -> Option<PathBuf> {
-    ["config", "config.toml"]
-        .iter()
-        .map(|name| directory.join(name))
-        .find(|path| path.is_file())
+    ["config", "config.toml"].iter().map(|name| directory.join(name)).find(|path| path.is_file())
 }
 
 fn option_env(directory: &Path, option: &OsStr) -> Result<EnvTable, ConfigError> {
@@ -130,17 +119,12 @@ fn option_env(directory: &Path, option: &OsStr) -> Result<EnvTable, ConfigError>
     if path.is_file() {
         return file_env(&path);
     }
-    parse(&option.to_string_lossy(), directory).map_err(|cause| ConfigError {
-        path: option.into(),
-        cause: ConfigCause::Parse(cause),
-    })
+    parse(&option.to_string_lossy(), directory)
+        .map_err(|cause| ConfigError { path: option.into(), cause: ConfigCause::Parse(cause) })
 }
 
 fn file_env(path: &Path) -> Result<EnvTable, ConfigError> {
-    let failed = |cause| ConfigError {
-        path: path.to_path_buf(),
-        cause,
-    };
+    let failed = |cause| ConfigError { path: path.to_path_buf(), cause };
     let text = std::fs::read_to_string(path).map_err(|cause| failed(ConfigCause::Read(cause)))?;
     // Relative paths start at the parent of the directory that holds the file.
     let base = path.parent().and_then(Path::parent).unwrap_or(path);
@@ -149,36 +133,19 @@ fn file_env(path: &Path) -> Result<EnvTable, ConfigError> {
 
 fn parse(text: &str, base: &Path) -> Result<EnvTable, toml::de::Error> {
     let file: ConfigFile = toml::from_str(text)?;
-    Ok(file
-        .env
-        .into_iter()
-        .map(|(name, entry)| (name, entry.resolve(base)))
-        .collect())
+    Ok(file.env.into_iter().map(|(name, entry)| (name, entry.resolve(base))).collect())
 }
 
 impl Entry {
     fn resolve(self, base: &Path) -> EnvValue {
         match self {
-            Entry::Value(value) => EnvValue {
-                value: value.into(),
-                force: false,
-            },
-            Entry::Table {
-                value,
-                force,
-                relative: true,
-            } => EnvValue {
-                value: base.join(value).into_os_string(),
-                force,
-            },
-            Entry::Table {
-                value,
-                force,
-                relative: false,
-            } => EnvValue {
-                value: value.into(),
-                force,
-            },
+            Entry::Value(value) => EnvValue { value: value.into(), force: false },
+            Entry::Table { value, force, relative: true } => {
+                EnvValue { value: base.join(value).into_os_string(), force }
+            }
+            Entry::Table { value, force, relative: false } => {
+                EnvValue { value: value.into(), force }
+            }
         }
     }
 }
@@ -192,10 +159,7 @@ mod tests {
         let text = "[env]\nA = 'a'\nB = { value = 'd/e', relative = true }\n\
                     C = { value = 'c', force = true }\n[build]\njobs = 1\n";
         let table = parse(text, Path::new("/base")).expect("a configuration");
-        let value = |value: &str, force| EnvValue {
-            value: value.into(),
-            force,
-        };
+        let value = |value: &str, force| EnvValue { value: value.into(), force };
         assert_eq!(table["A"], value("a", false));
         assert_eq!(table["B"], value("/base/d/e", false));
         assert_eq!(table["C"], value("c", true));
@@ -211,10 +175,7 @@ mod tests {
     #[test]
     fn stronger_sources_are_kept() {
         let mut table = parse("env.A='near'", Path::new("/")).expect("toml");
-        merge(
-            &mut table,
-            parse("env.A='far'\nenv.B='far'", Path::new("/")).expect("toml"),
-        );
+        merge(&mut table, parse("env.A='far'\nenv.B='far'", Path::new("/")).expect("toml"));
         assert_eq!(table["A"].value, "near");
         assert_eq!(table["B"].value, "far");
     }

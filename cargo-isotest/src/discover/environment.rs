@@ -46,12 +46,7 @@ impl Layout {
         let relative = executable.strip_prefix(build).unwrap_or(executable);
         let parts: Vec<&str> = relative.iter().collect();
         let is_inner = |part: &&str| ["deps", "examples", "build"].contains(part);
-        let depth = parts
-            .iter()
-            .skip(1)
-            .position(is_inner)
-            .map_or(1, |at| at + 1)
-            .min(2);
+        let depth = parts.iter().skip(1).position(is_inner).map_or(1, |at| at + 1).min(2);
         let below: Utf8PathBuf = parts[..depth.min(parts.len())].iter().collect();
         Layout {
             artifacts: target.join(&below),
@@ -96,12 +91,8 @@ fn own_script<'a>(
     layout: &Layout,
     scripts: &'a [BuildScript],
 ) -> Option<&'a BuildScript> {
-    let mut own = scripts
-        .iter()
-        .filter(|script| script.package_id == package_id);
-    own.clone()
-        .find(|script| script.out_dir.starts_with(&layout.build))
-        .or_else(|| own.next())
+    let mut own = scripts.iter().filter(|script| script.package_id == package_id);
+    own.clone().find(|script| script.out_dir.starts_with(&layout.build)).or_else(|| own.next())
 }
 
 /// Cargo's order: what build scripts link within the artifact directory, that directory, its
@@ -115,14 +106,7 @@ fn library_path(layout: &Layout, scripts: &[BuildScript], around: &Surroundings)
     search.push(layout.artifacts.clone().into());
     search.push(layout.build.join("deps").into());
     let triple = layout.triple.as_deref().unwrap_or(&around.host);
-    search.push(
-        around
-            .sysroot
-            .join("lib/rustlib")
-            .join(triple)
-            .join("lib")
-            .into(),
-    );
+    search.push(around.sysroot.join("lib/rustlib").join(triple).join("lib").into());
     let inherited: Vec<PathBuf> = match around.library_path.is_empty() {
         true => Vec::new(),
         false => split_paths(&around.library_path).collect(),
@@ -170,10 +154,7 @@ impl Variables {
             if self.0.iter().any(|(known, _)| known == name.as_str()) {
                 continue;
             }
-            let inherited = around
-                .variables
-                .iter()
-                .find(|(known, _)| known == name.as_str());
+            let inherited = around.variables.iter().find(|(known, _)| known == name.as_str());
             match inherited {
                 Some((_, value)) if !entry.force => self.add(name, value),
                 Some(_) | None => self.add(name, &entry.value),
@@ -224,10 +205,7 @@ mod tests {
     }
 
     fn package() -> Package {
-        let target = Target {
-            name: "my-bin".to_owned(),
-            kind: vec!["bin".to_owned()],
-        };
+        let target = Target { name: "my-bin".to_owned(), kind: vec!["bin".to_owned()] };
         Package {
             name: "p".to_owned(),
             manifest_path: "/w/p/Cargo.toml".into(),
@@ -249,19 +227,13 @@ mod tests {
     #[test]
     fn layouts_are_read_off_executables() {
         let layout = Layout::of("/t/debug/deps/x-1".into(), "/t".into(), "/t".into());
-        assert_eq!(
-            (layout.artifacts.as_str(), layout.triple),
-            ("/t/debug", None)
-        );
+        assert_eq!((layout.artifacts.as_str(), layout.triple), ("/t/debug", None));
         let layout = Layout::of("/b/tri/release/examples/x".into(), "/t".into(), "/b".into());
         assert_eq!(layout.artifacts, "/t/tri/release");
         assert_eq!(layout.build, "/b/tri/release");
         assert_eq!(layout.triple.as_deref(), Some("tri"));
         let layout = Layout::of("/b/debug/build/p/1/out/x".into(), "/t".into(), "/b".into());
-        assert_eq!(
-            (layout.artifacts.as_str(), layout.triple),
-            ("/t/debug", None)
-        );
+        assert_eq!((layout.artifacts.as_str(), layout.triple), ("/t/debug", None));
     }
 
     #[test]
@@ -278,14 +250,8 @@ mod tests {
     #[test]
     fn a_complete_inherited_library_path_is_kept() {
         let whole = value(&of(BinaryKind::Lib, &around()), "LD_LIBRARY_PATH").expect("set");
-        let around = Surroundings {
-            library_path: whole.clone().into(),
-            ..around()
-        };
-        assert_eq!(
-            value(&of(BinaryKind::Lib, &around), "LD_LIBRARY_PATH"),
-            Some(whole)
-        );
+        let around = Surroundings { library_path: whole.clone().into(), ..around() };
+        assert_eq!(value(&of(BinaryKind::Lib, &around), "LD_LIBRARY_PATH"), Some(whole));
     }
 
     #[test]
@@ -299,10 +265,7 @@ mod tests {
 
     #[test]
     fn the_env_table_replaces_only_when_forced_and_never_cargos_own() {
-        let entry = |value: &str, force| EnvValue {
-            value: value.into(),
-            force,
-        };
+        let entry = |value: &str, force| EnvValue { value: value.into(), force };
         let around = Surroundings {
             variables: vec![("A".into(), "mine".into()), ("B".into(), "mine".into())],
             env_table: EnvTable::from([
@@ -314,14 +277,9 @@ mod tests {
             ..around()
         };
         let set = of(BinaryKind::Lib, &around);
-        let values: Vec<_> = ["A", "B", "C", "CARGO_PKG_NAME"]
-            .iter()
-            .map(|name| value(&set, name))
-            .collect();
-        let values: Vec<_> = values
-            .iter()
-            .map(|value| value.as_deref().unwrap_or(""))
-            .collect();
+        let values: Vec<_> =
+            ["A", "B", "C", "CARGO_PKG_NAME"].iter().map(|name| value(&set, name)).collect();
+        let values: Vec<_> = values.iter().map(|value| value.as_deref().unwrap_or("")).collect();
         assert_eq!(values, ["mine", "table", "table", "p"]);
     }
 
@@ -329,9 +287,6 @@ mod tests {
     fn the_build_scripts_own_variables_are_set() {
         let set = of(BinaryKind::Lib, &around());
         assert_eq!(value(&set, "FROM_BUILD").as_deref(), Some("yes"));
-        assert_eq!(
-            value(&set, "OUT_DIR").as_deref(),
-            Some("/t/debug/build/p-1/out")
-        );
+        assert_eq!(value(&set, "OUT_DIR").as_deref(), Some("/t/debug/build/p-1/out"));
     }
 }

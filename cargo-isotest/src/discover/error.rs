@@ -77,10 +77,7 @@ impl fmt::Display for DiscoverError {
             DiscoverError::Build(status) => write!(f, "cannot build the tests: cargo: {status}"),
             DiscoverError::Messages(cause) => write!(f, "cannot read cargo's messages: {cause}"),
             DiscoverError::Metadata { status, message } => {
-                write!(
-                    f,
-                    "cannot read the project's metadata: cargo: {status}\n{message}"
-                )
+                write!(f, "cannot read the project's metadata: cargo: {status}\n{message}")
             }
             DiscoverError::MetadataJson(cause) => {
                 write!(f, "cannot read the project's metadata: {cause}")
@@ -99,10 +96,7 @@ impl fmt::Display for DiscoverError {
                 write!(f, "cannot find the current directory: {cause}")
             }
             DiscoverError::UnknownPackage(id) => {
-                write!(
-                    f,
-                    "cannot find package `{id}`: `cargo metadata` does not know it"
-                )
+                write!(f, "cannot find package `{id}`: `cargo metadata` does not know it")
             }
         }
     }

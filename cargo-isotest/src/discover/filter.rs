@@ -66,10 +66,7 @@ impl Filter {
             Mode::Test => {}
             Mode::Bench | Mode::Both => cases.sort_by_key(|case| case.kind == Kind::Benchmark),
         }
-        Selection {
-            filtered_out: listed - cases.len(),
-            cases,
-        }
+        Selection { filtered_out: listed - cases.len(), cases }
     }
 
     fn takes(&self, case: &Case) -> bool {
@@ -118,77 +115,48 @@ mod tests {
             ("t::ab", Kind::Test, Ignore::Because("slow".to_owned())),
             ("bench", Kind::Benchmark, Ignore::No),
         ]
-        .map(|(name, kind, ignore)| Case {
-            name: name.to_owned(),
-            kind,
-            ignore,
-        })
+        .map(|(name, kind, ignore)| Case { name: name.to_owned(), kind, ignore })
         .to_vec()
     }
 
     fn names(filter: &Filter) -> (Vec<String>, usize) {
         let selection = filter.select(cases());
-        (
-            selection.cases.into_iter().map(|case| case.name).collect(),
-            selection.filtered_out,
-        )
+        (selection.cases.into_iter().map(|case| case.name).collect(), selection.filtered_out)
     }
 
     fn filters(patterns: &[&str]) -> Filter {
-        Filter {
-            filters: patterns.iter().map(|p| (*p).to_owned()).collect(),
-            ..Filter::default()
-        }
+        Filter { filters: patterns.iter().map(|p| (*p).to_owned()).collect(), ..Filter::default() }
     }
 
     #[test]
     fn everything_is_selected_by_name_when_nothing_is_said() {
-        assert_eq!(
-            names(&Filter::default()),
-            (strings(&["bench", "t::a", "t::ab", "t::b"]), 0)
-        );
+        assert_eq!(names(&Filter::default()), (strings(&["bench", "t::a", "t::ab", "t::b"]), 0));
     }
 
     #[test]
     fn filters_are_alternatives_and_parts_of_names() {
-        assert_eq!(
-            names(&filters(&["::a", "ben"])),
-            (strings(&["bench", "t::a", "t::ab"]), 1)
-        );
+        assert_eq!(names(&filters(&["::a", "ben"])), (strings(&["bench", "t::a", "t::ab"]), 1));
     }
 
     #[test]
     fn exact_holds_for_filters_and_for_skip() {
-        let mut filter = Filter {
-            exact: true,
-            ..filters(&["t::a", "t::b"])
-        };
+        let mut filter = Filter { exact: true, ..filters(&["t::a", "t::b"]) };
         filter.skip = strings(&["t::b", "a"]);
         assert_eq!(names(&filter), (strings(&["t::a"]), 3));
     }
 
     #[test]
     fn skipped_cases_are_filtered_out() {
-        let filter = Filter {
-            skip: strings(&["a"]),
-            ..Filter::default()
-        };
+        let filter = Filter { skip: strings(&["a"]), ..Filter::default() };
         assert_eq!(names(&filter), (strings(&["bench", "t::b"]), 2));
     }
 
     #[test]
     fn ignored_cases_stay_marked_unless_they_are_asked_for() {
         let marks = |run_ignored| {
-            let filter = Filter {
-                run_ignored,
-                ..Filter::default()
-            };
+            let filter = Filter { run_ignored, ..Filter::default() };
             let selection = filter.select(cases());
-            let marked = selection
-                .cases
-                .iter()
-                .filter(|case| case.ignore != Ignore::No)
-                .count();
+            let marked = selection.cases.iter().filter(|case| case.ignore != Ignore::No).count();
             (selection.cases.len(), marked, selection.filtered_out)
         };
         assert_eq!(marks(RunIgnored::No), (4, 1, 0));
@@ -199,17 +167,9 @@ mod tests {
     #[test]
     fn tests_are_ignored_under_bench_and_keep_their_reason() {
         let run_ignored = RunIgnored::Yes;
-        let filter = Filter {
-            mode: Mode::Bench,
-            run_ignored,
-            ..Filter::default()
-        };
+        let filter = Filter { mode: Mode::Bench, run_ignored, ..Filter::default() };
         let selection = filter.select(cases());
-        let marks: Vec<_> = selection
-            .cases
-            .iter()
-            .map(|case| case.ignore.clone())
-            .collect();
+        let marks: Vec<_> = selection.cases.iter().map(|case| case.ignore.clone()).collect();
         let because = Ignore::Because("slow".to_owned());
         assert_eq!(marks, [Ignore::Yes, because, Ignore::Yes, Ignore::No]);
     }

@@ -54,16 +54,10 @@ impl fmt::Display for ListError {
                  tests and nothing else",
                 line.escape_debug()
             ),
-            ListError::Incomplete {
-                named,
-                counted: Some(counted),
-            } => {
+            ListError::Incomplete { named, counted: Some(counted) } => {
                 write!(f, "it names {named} tests and counts {counted}")
             }
-            ListError::Incomplete {
-                named,
-                counted: None,
-            } => {
+            ListError::Incomplete { named, counted: None } => {
                 write!(f, "it ends after {named} tests without its last line")
             }
             ListError::UnknownIgnored(name) => {
@@ -106,10 +100,7 @@ pub fn parse_json(output: &[u8]) -> Result<Vec<Case>, ListError> {
         }
     }
     if counted != Some(cases.len()) {
-        return Err(ListError::Incomplete {
-            named: cases.len(),
-            counted,
-        });
+        return Err(ListError::Incomplete { named: cases.len(), counted });
     }
     Ok(cases)
 }
@@ -156,11 +147,7 @@ fn case(event: Event, kind: Kind) -> Case {
         (true, reason) if reason.is_empty() => Ignore::Yes,
         (true, reason) => Ignore::Because(reason),
     };
-    Case {
-        name: event.name,
-        kind,
-        ignore,
-    }
+    Case { name: event.name, kind, ignore }
 }
 
 /// Blames the first line that is no event: noise after an event was taken for a part of it.
@@ -173,10 +160,8 @@ fn unexpected(record: &str) -> ListError {
 /// Reads a terse list of all cases and one of the ignored ones.
 pub fn parse_terse(all: &[u8], ignored: &[u8]) -> Result<Vec<Case>, ListError> {
     let mut cases = parse_terse_lines(all)?;
-    let mut ignored: HashSet<String> = parse_terse_lines(ignored)?
-        .into_iter()
-        .map(|case| case.name)
-        .collect();
+    let mut ignored: HashSet<String> =
+        parse_terse_lines(ignored)?.into_iter().map(|case| case.name).collect();
     for case in &mut cases {
         if ignored.remove(&case.name) {
             case.ignore = Ignore::Yes;
@@ -200,11 +185,7 @@ fn parse_terse_line(line: &str) -> Result<Case, ListError> {
         "benchmark" => Kind::Benchmark,
         _ => return Err(unexpected(line)),
     };
-    Ok(Case {
-        name: name.to_owned(),
-        kind,
-        ignore: Ignore::No,
-    })
+    Ok(Case { name: name.to_owned(), kind, ignore: Ignore::No })
 }
 
 #[cfg(test)]
@@ -220,11 +201,7 @@ and é", "source_path": "b.rs", "start_line": 5, "start_col": 44, "end_line": 5,
 "#;
 
     fn listed(name: &str, kind: Kind, ignore: Ignore) -> Case {
-        Case {
-            name: name.to_owned(),
-            kind,
-            ignore,
-        }
+        Case { name: name.to_owned(), kind, ignore }
     }
 
     #[test]
@@ -244,13 +221,7 @@ and é", "source_path": "b.rs", "start_line": 5, "start_col": 44, "end_line": 5,
     fn a_json_list_that_stops_early_is_an_error() {
         let cut = JSON.rsplit_once("{ ").expect("a last event").0;
         let error = parse_json(cut.as_bytes()).expect_err("an incomplete list");
-        assert_eq!(
-            error,
-            ListError::Incomplete {
-                named: 3,
-                counted: None
-            }
-        );
+        assert_eq!(error, ListError::Incomplete { named: 3, counted: None });
     }
 
     #[test]
@@ -290,10 +261,7 @@ and é", "source_path": "b.rs", "start_line": 5, "start_col": 44, "end_line": 5,
             let error = parse_terse(output.as_bytes(), b"").expect_err("noise");
             assert_eq!(error, ListError::UnexpectedLine(noise.to_owned()));
         }
-        assert!(matches!(
-            parse_terse(b"\xff: test\n", b""),
-            Err(ListError::NotUtf8(_))
-        ));
+        assert!(matches!(parse_terse(b"\xff: test\n", b""), Err(ListError::NotUtf8(_))));
         assert_eq!(
             parse_terse(b"a: test\n", b"b: test\n"),
             Err(ListError::UnknownIgnored("b".to_owned()))

@@ -36,10 +36,7 @@ impl Manifest {
     /// Whether the target is built with libtest.
     pub(super) fn harness(&self, kind: BinaryKind, name: &str) -> bool {
         let named = |targets: &[Target]| {
-            targets
-                .iter()
-                .find(|target| target.name == name)
-                .and_then(|target| target.harness)
+            targets.iter().find(|target| target.name == name).and_then(|target| target.harness)
         };
         let said = match kind {
             BinaryKind::Lib | BinaryKind::ProcMacro => {

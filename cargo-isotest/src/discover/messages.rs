@@ -73,24 +73,14 @@ impl Build {
 
     fn add_artifact(&mut self, artifact: Artifact) {
         if is_local(&artifact.package_id.repr) {
-            self.local_packages
-                .extend(artifact.manifest_path.parent().map(Utf8PathBuf::from));
+            self.local_packages.extend(artifact.manifest_path.parent().map(Utf8PathBuf::from));
         }
         if !artifact.profile.test {
             return;
         }
-        let kinds: Vec<String> = artifact
-            .target
-            .kind
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        let crate_types: Vec<String> = artifact
-            .target
-            .crate_types
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let kinds: Vec<String> = artifact.target.kind.iter().map(ToString::to_string).collect();
+        let crate_types: Vec<String> =
+            artifact.target.crate_types.iter().map(ToString::to_string).collect();
         let kind = BinaryKind::from_target(&kinds, &crate_types);
         if let (Some(kind), Some(executable)) = (kind, artifact.executable) {
             self.tests.push(TestArtifact {
@@ -127,10 +117,7 @@ warning: not a message
         assert_eq!(build.tests.len(), 1);
         assert_eq!(build.tests[0].kind, BinaryKind::Test);
         assert_eq!(build.tests[0].executable, "/t/debug/deps/it-1");
-        assert_eq!(
-            build.scripts[0].environment,
-            [("A".to_owned(), "b".to_owned())]
-        );
+        assert_eq!(build.scripts[0].environment, [("A".to_owned(), "b".to_owned())]);
         assert_eq!(build.local_packages, BTreeSet::from(["/w/p".into()]));
     }
 
@@ -138,8 +125,6 @@ warning: not a message
     fn local_packages_are_told_by_their_id() {
         assert!(is_local("path+file:///w/p#0.1.0"));
         assert!(is_local("p 0.1.0 (path+file:///w/p)"));
-        assert!(!is_local(
-            "registry+https://github.com/rust-lang/crates.io-index#x@1.0.0"
-        ));
+        assert!(!is_local("registry+https://github.com/rust-lang/crates.io-index#x@1.0.0"));
     }
 }

@@ -53,36 +53,25 @@ impl Metadata {
 
     /// Intermediate files; before cargo 1.91 they always lie in the target directory.
     pub(super) fn build_directory(&self) -> &Utf8PathBuf {
-        self.build_directory
-            .as_ref()
-            .unwrap_or(&self.target_directory)
+        self.build_directory.as_ref().unwrap_or(&self.target_directory)
     }
 
     /// How many packages cargo takes when none is named.
     pub(super) fn default_members(&self) -> usize {
-        self.workspace_default_members
-            .as_ref()
-            .unwrap_or(&self.workspace_members)
-            .len()
+        self.workspace_default_members.as_ref().unwrap_or(&self.workspace_members).len()
     }
 }
 
 impl Package {
     /// The directory of its manifest.
     pub(super) fn root(&self) -> Utf8PathBuf {
-        self.manifest_path
-            .parent()
-            .map(Utf8PathBuf::from)
-            .unwrap_or_default()
+        self.manifest_path.parent().map(Utf8PathBuf::from).unwrap_or_default()
     }
 
     /// The names of its binaries, also of those that were not built.
     pub(super) fn binaries(&self) -> impl Iterator<Item = &str> {
         let is_binary = |target: &&Target| target.kind.iter().any(|kind| kind == "bin");
-        self.targets
-            .iter()
-            .filter(is_binary)
-            .map(|target| target.name.as_str())
+        self.targets.iter().filter(is_binary).map(|target| target.name.as_str())
     }
 
     /// `CARGO_MANIFEST_*` and `CARGO_PKG_*`, in the order of their names. What the manifest leaves
@@ -140,12 +129,7 @@ mod tests {
             ..Package::default()
         };
         let variables = package.variables();
-        let value = |name| {
-            variables
-                .iter()
-                .find(|(n, _)| *n == name)
-                .map(|(_, v)| v.as_str())
-        };
+        let value = |name| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str());
         assert_eq!(value("CARGO_PKG_AUTHORS"), Some("A:B"));
         assert_eq!(value("CARGO_PKG_RUST_VERSION"), Some("1.70"));
         assert_eq!(value("CARGO_PKG_LICENSE"), Some(""));

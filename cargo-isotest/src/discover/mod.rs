@@ -21,7 +21,6 @@ mod process;
 mod project;
 
 pub use cargo::{Request, discover};
-pub use config::{ConfigCause, ConfigError};
 pub use error::DiscoverError;
-pub use filter::{Filter, Selection};
-pub use project::{Binary, BinaryKind, Project, Scope};
+pub use filter::Selection;
+pub use project::{Binary, Project, Scope};

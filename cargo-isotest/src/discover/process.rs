@@ -7,15 +7,10 @@ use super::error::DiscoverError;
 /// Runs a program to its end, with its output collected.
 pub(super) fn output(command: &mut Command) -> Result<Output, DiscoverError> {
     let output = command.stdin(Stdio::null()).output();
-    output.map_err(|cause| DiscoverError::Start {
-        program: command.get_program().into(),
-        cause,
-    })
+    output.map_err(|cause| DiscoverError::Start { program: command.get_program().into(), cause })
 }
 
 /// What a program said on stderr.
 pub(super) fn message(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr)
-        .trim_end()
-        .to_owned()
+    String::from_utf8_lossy(&output.stderr).trim_end().to_owned()
 }

@@ -192,9 +192,6 @@ mod tests {
         use BinaryKind::*;
         let mut kinds = [Example, ExampleLib, Bench, Test, Bin, ProcMacro, Lib];
         kinds.sort();
-        assert_eq!(
-            kinds,
-            [Lib, ProcMacro, Bin, Test, Bench, ExampleLib, Example]
-        );
+        assert_eq!(kinds, [Lib, ProcMacro, Bin, Test, Bench, ExampleLib, Example]);
     }
 }

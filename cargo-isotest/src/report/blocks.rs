@@ -81,10 +81,9 @@ impl Blocks {
             Event::Started(index) => (index, News::Started),
             Event::Output(index, stream, bytes) => (index, News::Output(stream, bytes)),
             Event::Slow(index, _) => (index, News::Slow),
-            Event::Finished(index, outcome) => (
-                index,
-                News::Finished(Box::new(self.trimmed(index, outcome))),
-            ),
+            Event::Finished(index, outcome) => {
+                (index, News::Finished(self.trimmed(index, outcome)))
+            }
             Event::Interrupted(_) => {
                 self.cancelled = true;
                 return;
@@ -95,7 +94,7 @@ impl Blocks {
     }
 
     /// The outcome without what will not be shown.
-    fn trimmed(&self, index: CaseIndex, mut outcome: Outcome) -> Outcome {
+    fn trimmed(&self, index: CaseIndex, mut outcome: Box<Outcome>) -> Box<Outcome> {
         let keep = self.show_output || !self.binaries[index.binary].harness;
         if outcome.verdict == Verdict::Passed && !keep {
             outcome.output = Captured::default();
@@ -144,8 +143,7 @@ impl Binary {
     }
 
     fn elapsed(&self) -> Duration {
-        self.span
-            .map_or(Duration::ZERO, |(first, last)| last - first)
+        self.span.map_or(Duration::ZERO, |(first, last)| last - first)
     }
 }
 
@@ -162,7 +160,7 @@ mod tests {
     use crate::report::suite::example;
 
     fn finished(binary: usize, case: usize, verdict: Verdict) -> Event {
-        Event::Finished(CaseIndex { binary, case }, Outcome::without_run(verdict))
+        Event::Finished(CaseIndex { binary, case }, Box::new(Outcome::without_run(verdict)))
     }
 
     fn turns(blocks: &mut Blocks) -> String {
@@ -208,7 +206,7 @@ mod tests {
         let index = CaseIndex { binary: 0, case: 0 };
         for (show, kept) in [(false, 0), (true, 4)] {
             let blocks = Blocks::new(&[example(&["a"])], show);
-            let trimmed = blocks.trimmed(index, outcome.clone());
+            let trimmed = blocks.trimmed(index, Box::new(outcome.clone()));
             assert_eq!(trimmed.output.head.len(), kept);
         }
     }

@@ -13,12 +13,7 @@ use super::words;
 
 /// The line before the block of a binary.
 pub fn running(suite: &Suite, colour: bool, err: &mut dyn Write) -> io::Result<()> {
-    writeln!(
-        err,
-        "{} {}",
-        paint::verb(colour, GOOD, "Running"),
-        suite.heading
-    )
+    writeln!(err, "{} {}", paint::verb(colour, GOOD, "Running"), suite.heading)
 }
 
 /// The line after the block of a binary in which something failed; nothing otherwise.
@@ -57,11 +52,7 @@ pub fn targets_failed(failed: &[&Suite], colour: bool, err: &mut dyn Write) -> i
         return Ok(());
     }
     let error = paint::styled(colour, ERROR, "error");
-    writeln!(
-        err,
-        "{error}: {} failed:",
-        words::counted(failed.len(), "target")
-    )?;
+    writeln!(err, "{error}: {} failed:", words::counted(failed.len(), "target"))?;
     for suite in failed {
         writeln!(err, "    `{}`", suite.rerun)?;
     }
@@ -86,10 +77,7 @@ mod tests {
         let expected = "\x1b[1m\x1b[92m     Running\x1b[0m \
                         tests/it.rs (target/debug/deps/it-2c77)\n";
         assert_eq!(text, expected);
-        let tally = Tally {
-            failed: 1,
-            ..Tally::default()
-        };
+        let tally = Tally { failed: 1, ..Tally::default() };
         let text = written(|err| failed(&suite, &tally, true, err));
         let expected = "\x1b[1m\x1b[91merror\x1b[0m: test failed, to rerun pass `--test it`\n";
         assert_eq!(text, expected);

@@ -39,8 +39,10 @@ pub struct Closing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     ProcessesLeft,
+    NetworkTried,
     SignalDiscarded,
-    Other,
+    WrittenBack,
+    WriteBackFailed,
 }
 
 /// The findings of one kind: how many, and the first lines.
@@ -55,8 +57,9 @@ impl Kind {
         match finding {
             Finding::ProcessesLeft(_) => Kind::ProcessesLeft,
             Finding::SignalDiscarded(_) => Kind::SignalDiscarded,
-            // `Finding` is non-exhaustive: the compiler wants this arm.
-            _ => Kind::Other,
+            Finding::NetworkTried(_) => Kind::NetworkTried,
+            Finding::WrittenBack(_) => Kind::WrittenBack,
+            Finding::WriteBackFailed(..) => Kind::WriteBackFailed,
         }
     }
 
@@ -65,7 +68,11 @@ impl Kind {
         match self {
             Kind::ProcessesLeft => format!("{tests} left processes behind"),
             Kind::SignalDiscarded => format!("{tests} sent a signal that the kernel discarded"),
-            Kind::Other => format!("{tests} did something that is not hermetic"),
+            Kind::NetworkTried => {
+                format!("{tests} tried to reach the network and failed; `--net host` lets them")
+            }
+            Kind::WrittenBack => format!("{tests} wrote files that were copied into the project"),
+            Kind::WriteBackFailed => format!("{tests} wrote files that could not be copied out"),
         }
     }
 }
@@ -84,9 +91,7 @@ impl Closing {
             let group = self.findings.entry(Kind::of(finding)).or_default();
             group.count += 1;
             if group.lines.len() < FINDINGS {
-                group
-                    .lines
-                    .push(format!("{}: {finding}", suite::label(suites, index)));
+                group.lines.push(format!("{}: {finding}", suite::label(suites, index)));
             }
         }
     }
@@ -135,10 +140,7 @@ impl Closing {
             let error = paint::styled(colour, ERROR, "error");
             let cut = counted(tally.cancelled, "test");
             let signal = signal_name(signal);
-            writeln!(
-                err,
-                "\n{error}: interrupted by {signal}; {cut} did not run to the end"
-            )?;
+            writeln!(err, "\n{error}: interrupted by {signal}; {cut} did not run to the end")?;
         }
         self.write_commands(suites, colour, err)
     }
@@ -251,9 +253,5 @@ fn ways_to_fail(tally: &Tally) -> String {
     .filter(|(count, _)| *count > 0)
     .map(|(count, what)| format!("{count} {what}"))
     .collect();
-    if ways.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", ways.join(", "))
-    }
+    if ways.is_empty() { String::new() } else { format!(" ({})", ways.join(", ")) }
 }

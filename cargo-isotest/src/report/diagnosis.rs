@@ -33,7 +33,11 @@ pub fn diagnosis_for_people(checks: &[Check], facts: &[(&str, String)]) -> io::R
             (false, false) => ("missing", AnsiColor::Yellow),
         };
         let style = Style::new().bold().fg_color(Some(colour.into()));
-        writeln!(out, "{style}{word:>8}{style:#}  {:<28} {DIM}{}{DIM:#}", check.feature, check.detail)?;
+        writeln!(
+            out,
+            "{style}{word:>8}{style:#}  {:<28} {DIM}{}{DIM:#}",
+            check.feature, check.detail
+        )?;
         if let Some(hint) = check.hint.as_ref().filter(|_| !check.works) {
             writeln!(out, "          {BOLD}hint:{BOLD:#} {hint}")?;
         }

@@ -56,16 +56,10 @@ impl Json {
         let (stdout, message) = texts(case, outcome);
         let shown = self.show_output || outcome.verdict != Verdict::Passed;
         if shown && !stdout.is_empty() {
-            add(
-                &mut line,
-                format_args!(r#", "stdout": "{}""#, Escaped(&stdout)),
-            );
+            add(&mut line, format_args!(r#", "stdout": "{}""#, Escaped(&stdout)));
         }
         if let Some(message) = message {
-            add(
-                &mut line,
-                format_args!(r#", "message": "{}""#, Escaped(&message)),
-            );
+            add(&mut line, format_args!(r#", "message": "{}""#, Escaped(&message)));
         }
         line.push_str(" }\n");
         line
@@ -129,27 +123,18 @@ impl Format for Json {
     fn open(&mut self, suite: &Suite, out: &mut dyn Write) -> io::Result<()> {
         self.running.clear();
         let count = suite.cases.len();
-        writeln!(
-            out,
-            r#"{{ "type": "suite", "event": "started", "test_count": {count} }}"#
-        )
+        writeln!(out, r#"{{ "type": "suite", "event": "started", "test_count": {count} }}"#)
     }
 
     fn started(&mut self, case: &Case, out: &mut dyn Write) -> io::Result<()> {
         self.running.insert(case.name.clone());
         let name = Escaped(&case.name);
-        writeln!(
-            out,
-            r#"{{ "type": "test", "event": "started", "name": "{name}" }}"#
-        )
+        writeln!(out, r#"{{ "type": "test", "event": "started", "name": "{name}" }}"#)
     }
 
     fn slow(&mut self, case: &Case, out: &mut dyn Write) -> io::Result<()> {
         let name = Escaped(&case.name);
-        writeln!(
-            out,
-            r#"{{ "type": "test", "event": "timeout", "name": "{name}" }}"#
-        )
+        writeln!(out, r#"{{ "type": "test", "event": "timeout", "name": "{name}" }}"#)
     }
 
     fn finished(&mut self, case: &Case, outcome: Outcome, out: &mut dyn Write) -> io::Result<()> {
@@ -171,13 +156,7 @@ impl Format for Json {
         elapsed: Duration,
         out: &mut dyn Write,
     ) -> io::Result<()> {
-        let Tally {
-            passed,
-            failed,
-            ignored,
-            not_run,
-            ..
-        } = tally;
+        let Tally { passed, failed, ignored, not_run, .. } = tally;
         let event = if tally.is_clean() { "ok" } else { "failed" };
         let filtered_out = suite.filtered_out;
         let not_run = match not_run {

@@ -71,11 +71,7 @@ fn ignored(ignore: &Ignore) -> String {
 
 /// `running 3 tests`, as pretty and terse start a block.
 pub fn running(suite: &Suite, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(
-        out,
-        "\nrunning {}",
-        words::counted(suite.cases.len(), "test")
-    )
+    writeln!(out, "\nrunning {}", words::counted(suite.cases.len(), "test"))
 }
 
 impl Format for Pretty {

@@ -41,4 +41,5 @@ pub use inspect::{
 };
 pub use reporter::{Options, Reporter, Summary};
 pub use suite::{Look, Suite};
+#[cfg(test)]
 pub use tally::Tally;

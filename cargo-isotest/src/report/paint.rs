@@ -31,20 +31,12 @@ pub enum Word {
 /// A result word as libtest colours it. It asks terminfo; these are the bytes for xterm and all
 /// that call themselves compatible.
 pub fn word(colour: bool, word: Word, text: &str) -> String {
-    if colour {
-        format!("\x1b[{}m{text}\x1b(B\x1b[m", word as u8)
-    } else {
-        text.to_owned()
-    }
+    if colour { format!("\x1b[{}m{text}\x1b(B\x1b[m", word as u8) } else { text.to_owned() }
 }
 
 /// A text in a style of stderr.
 pub fn styled(colour: bool, style: Style, text: impl Display) -> String {
-    if colour {
-        format!("{style}{text}{style:#}")
-    } else {
-        text.to_string()
-    }
+    if colour { format!("{style}{text}{style:#}") } else { text.to_string() }
 }
 
 /// The verb of a status line, right-aligned in 12 columns as cargo's.

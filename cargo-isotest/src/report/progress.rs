@@ -89,10 +89,7 @@ impl Progress {
         let elapsed = (now - self.start).as_secs_f64();
         text += &format!(", {} running, {elapsed:.1}s", self.running.len());
         let age = |since: &Instant| now.saturating_duration_since(*since);
-        let long = self
-            .running
-            .iter()
-            .take_while(|(_, since)| age(since) >= LONG);
+        let long = self.running.iter().take_while(|(_, since)| age(since) >= LONG);
         for (position, (index, since)) in long.take(NAMED).enumerate() {
             let gap = if position == 0 { ": " } else { ", " };
             let seconds = age(since).as_secs();
@@ -127,10 +124,7 @@ mod tests {
             let index = CaseIndex { binary: 0, case };
             progress.observe(&Event::Started(index), later(millis));
         }
-        let tally = Tally {
-            failed: 2,
-            ..Tally::default()
-        };
+        let tally = Tally { failed: 2, ..Tally::default() };
         let message = progress.message(&suites, &tally, later(3000));
         let expected = ", 2 failed, 3 running, 3.0s: demo::it::old 3s, demo::it::young 2s";
         assert_eq!(message, expected);

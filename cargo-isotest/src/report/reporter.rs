@@ -103,18 +103,13 @@ impl Reporter {
         }
         self.blocks.push(event, now);
         self.print_turns()?;
-        if self.screen.is_full() {
-            self.idle()
-        } else {
-            Ok(())
-        }
+        if self.screen.is_full() { self.idle() } else { Ok(()) }
     }
 
     /// Writes what has gathered and draws the progress bar anew.
     pub fn idle(&mut self) -> io::Result<()> {
         self.screen.flush(&self.progress)?;
-        self.progress
-            .draw(&self.suites, &self.total, Instant::now());
+        self.progress.draw(&self.suites, &self.total, Instant::now());
         Ok(())
     }
 
@@ -124,26 +119,16 @@ impl Reporter {
         self.print_turns()?;
         self.progress.clear();
         let colour = self.options.look.stderr_colour;
-        let failed: Vec<&Suite> = self
-            .troubled
-            .iter()
-            .map(|&index| &self.suites[index])
-            .collect();
-        self.screen.print(Stream::Stderr, |err| {
-            cargo::targets_failed(&failed, colour, err)
-        })?;
+        let failed: Vec<&Suite> = self.troubled.iter().map(|&index| &self.suites[index]).collect();
+        self.screen.print(Stream::Stderr, |err| cargo::targets_failed(&failed, colour, err))?;
         if !self.options.quiet || self.closing.is_noteworthy(&self.total) {
             let wall = self.start.elapsed();
             self.screen.print(Stream::Stderr, |err| {
-                self.closing
-                    .write(&self.suites, &self.total, wall, colour, err)
+                self.closing.write(&self.suites, &self.total, wall, colour, err)
             })?;
         }
         self.screen.flush(&self.progress)?;
-        Ok(Summary {
-            tally: self.total,
-            interrupted: self.closing.interrupted(),
-        })
+        Ok(Summary { tally: self.total, interrupted: self.closing.interrupted() })
     }
 
     fn print_turns(&mut self) -> io::Result<()> {
@@ -162,12 +147,10 @@ impl Reporter {
         let suite = &self.suites[binary];
         let colour = self.options.look.stderr_colour;
         if !self.options.quiet {
-            self.screen
-                .print(Stream::Stderr, |err| cargo::running(suite, colour, err))?;
+            self.screen.print(Stream::Stderr, |err| cargo::running(suite, colour, err))?;
         }
         if suite.harness {
-            self.screen
-                .print(Stream::Stdout, |out| self.format.open(suite, out))?;
+            self.screen.print(Stream::Stdout, |out| self.format.open(suite, out))?;
         }
         Ok(())
     }
@@ -198,11 +181,9 @@ impl Reporter {
     /// A program that is no harness: what it wrote and, should it fail, how.
     fn program(&mut self, binary: usize, outcome: &Outcome) -> io::Result<()> {
         let output = outcome.output.to_bytes();
-        self.screen
-            .print(Stream::Stdout, |out| out.write_all(&output))?;
+        self.screen.print(Stream::Stdout, |out| out.write_all(&output))?;
         self.report_failure(binary)?;
-        self.screen
-            .print(Stream::Stderr, |err| cargo::cause(&outcome.verdict, err))
+        self.screen.print(Stream::Stderr, |err| cargo::cause(&outcome.verdict, err))
     }
 
     fn close(&mut self, binary: usize, elapsed: Duration) -> io::Result<()> {
@@ -210,9 +191,8 @@ impl Reporter {
         if !suite.harness {
             return Ok(());
         }
-        self.screen.print(Stream::Stdout, |out| {
-            self.format.close(suite, &self.block, elapsed, out)
-        })?;
+        self.screen
+            .print(Stream::Stdout, |out| self.format.close(suite, &self.block, elapsed, out))?;
         self.report_failure(binary)
     }
 
@@ -223,9 +203,7 @@ impl Reporter {
         }
         let suite = &self.suites[binary];
         let colour = self.options.look.stderr_colour;
-        self.screen.print(Stream::Stderr, |err| {
-            cargo::failed(suite, &self.block, colour, err)
-        })
+        self.screen.print(Stream::Stderr, |err| cargo::failed(suite, &self.block, colour, err))
     }
 
     /// Tells at once of a case that takes long, whichever block has its turn.
@@ -281,16 +259,14 @@ mod tests {
         let is_break = |character: char| !character.is_ascii_alphanumeric() && character != '.';
         let normal = |piece: &str| {
             let (word, end) = piece.split_at(piece.trim_end_matches(is_break).len());
-            let seconds = word
-                .strip_suffix('s')
-                .and_then(|number| number.parse::<f64>().ok());
+            let seconds = word.strip_suffix('s').and_then(|number| number.parse::<f64>().ok());
             format!("{}{end}", if seconds.is_some() { "0.00s" } else { word })
         };
         text.split_inclusive(is_break).map(normal).collect()
     }
 
     fn finished(binary: usize, case: usize, verdict: Verdict) -> Event {
-        Event::Finished(CaseIndex { binary, case }, Outcome::without_run(verdict))
+        Event::Finished(CaseIndex { binary, case }, Box::new(Outcome::without_run(verdict)))
     }
 
     #[test]
@@ -301,14 +277,11 @@ mod tests {
         let mut raw = Outcome::without_run(Verdict::Failed { code: 3 });
         raw.output.head = b"raw program\n".to_vec();
         let mut left = Outcome::without_run(Verdict::Passed);
-        let sleep = Leftover {
-            pid: 3,
-            name: "sleep".to_owned(),
-        };
+        let sleep = Leftover { pid: 3, name: "sleep".to_owned() };
         left.findings.push(Finding::ProcessesLeft(vec![sleep]));
         let events = vec![
-            Event::Finished(CaseIndex { binary: 1, case: 0 }, raw),
-            Event::Finished(CaseIndex { binary: 0, case: 1 }, left),
+            Event::Finished(CaseIndex { binary: 1, case: 0 }, Box::new(raw)),
+            Event::Finished(CaseIndex { binary: 0, case: 1 }, Box::new(left)),
             finished(0, 0, Verdict::Failed { code: 101 }),
         ];
         let expected = "     Running tests/it.rs (target/debug/deps/it-2c77)
@@ -349,16 +322,8 @@ help: to run again what failed
 
     #[test]
     fn quiet_says_nothing_on_stderr_where_all_is_well() {
-        let options = Options {
-            quiet: true,
-            format: FormatName::Terse,
-            ..Options::default()
-        };
-        let text = printed(
-            vec![example(&["a"])],
-            options,
-            vec![finished(0, 0, Verdict::Passed)],
-        );
+        let options = Options { quiet: true, format: FormatName::Terse, ..Options::default() };
+        let text = printed(vec![example(&["a"])], options, vec![finished(0, 0, Verdict::Passed)]);
         assert!(text.starts_with("\nrunning 1 test\n.\ntest result: ok. 1 passed"));
         assert!(text.ends_with("finished in 0.00s\n\n"));
     }

@@ -24,12 +24,7 @@ pub struct Screen {
 impl Screen {
     /// Nothing printed yet.
     pub fn new(stdout: Box<dyn Write>, stderr: Box<dyn Write>) -> Self {
-        Screen {
-            stdout,
-            stderr,
-            pending: Vec::new(),
-            size: 0,
-        }
+        Screen { stdout, stderr, pending: Vec::new(), size: 0 }
     }
 
     /// Prints through `print` to one stream.
@@ -55,11 +50,7 @@ impl Screen {
 
     /// Writes what has gathered; while there is a bar, up to the last end of a line.
     pub fn flush(&mut self, progress: &Progress) -> io::Result<()> {
-        let rest = if progress.is_shown() {
-            self.split_last_line()
-        } else {
-            Vec::new()
-        };
+        let rest = if progress.is_shown() { self.split_last_line() } else { Vec::new() };
         let ready = std::mem::replace(&mut self.pending, rest);
         self.size = self.pending.iter().map(|(_, bytes)| bytes.len()).sum();
         if ready.is_empty() {
@@ -77,10 +68,7 @@ impl Screen {
         };
         let mut rest = self.pending.split_off(chunk + 1);
         let (stream, bytes) = &mut self.pending[chunk];
-        let end = bytes
-            .iter()
-            .rposition(is_end)
-            .expect("this chunk has an end of a line");
+        let end = bytes.iter().rposition(is_end).expect("this chunk has an end of a line");
         let half = bytes.split_off(end + 1);
         if !half.is_empty() {
             rest.insert(0, (*stream, half));
@@ -115,10 +103,7 @@ mod tests {
     fn half_a_line_waits_for_its_end_while_there_is_a_bar() {
         let mut screen = Screen::new(Box::new(io::sink()), Box::new(io::sink()));
         print(&mut screen, Stream::Stdout, "one\n...");
-        assert_eq!(
-            screen.split_last_line(),
-            [(Stream::Stdout, b"...".to_vec())]
-        );
+        assert_eq!(screen.split_last_line(), [(Stream::Stdout, b"...".to_vec())]);
         assert_eq!(screen.pending, [(Stream::Stdout, b"one\n".to_vec())]);
         screen.pending.clear();
         print(&mut screen, Stream::Stdout, "...");

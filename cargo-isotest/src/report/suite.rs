@@ -51,11 +51,8 @@ pub struct Look {
 pub(super) fn example(names: &[&str]) -> Suite {
     use isotest_core::case::{Ignore, Kind};
 
-    let case = |name: &&str| Case {
-        name: (*name).to_owned(),
-        kind: Kind::Test,
-        ignore: Ignore::No,
-    };
+    let case =
+        |name: &&str| Case { name: (*name).to_owned(), kind: Kind::Test, ignore: Ignore::No };
     Suite {
         heading: "tests/it.rs (target/debug/deps/it-2c77)".to_owned(),
         id: "demo::it".to_owned(),

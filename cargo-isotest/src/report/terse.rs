@@ -100,13 +100,7 @@ impl Format for Terse {
     ) -> io::Result<()> {
         self.sections.write(suite, tally, elapsed, out)?;
         match suite.cases.as_slice() {
-            [
-                Case {
-                    name,
-                    ignore: Ignore::Because(reason),
-                    ..
-                },
-            ] if tally.ignored == 1 => {
+            [Case { name, ignore: Ignore::Because(reason), .. }] if tally.ignored == 1 => {
                 writeln!(out, "test: {name}, ignore_message: {reason}\n")
             }
             _ => Ok(()),

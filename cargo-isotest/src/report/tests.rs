@@ -36,51 +36,23 @@ fn ended(verdict: Verdict, mode: &str, output: &str, nanos: u64) -> Outcome {
 fn demo() -> (Suite, Vec<Outcome>) {
     let table = [
         ("t::a_ok", ended(Verdict::Passed, "", "out-a\n", TIMES[0])),
-        (
-            "t::b_fail",
-            ended(
-                FAILED,
-                "",
-                &panicked("b_fail", "13:9", "boom", "out-b\n"),
-                TIMES[1],
-            ),
-        ),
+        ("t::b_fail", ended(FAILED, "", &panicked("b_fail", "13:9", "boom", "out-b\n"), TIMES[1])),
         ("t::c_ignored", ended(Verdict::Ignored, "", "", 0)),
         ("t::d_ignored", ended(Verdict::Ignored, "", "", 0)),
-        (
-            "t::e_panics",
-            should_panic(Verdict::Passed, &panicked("e_panics", "24:9", "x", ""), 2),
-        ),
-        (
-            "t::f_does_not_panic",
-            should_panic(FAILED, DID_NOT_PANIC, 3),
-        ),
-        (
-            "t::g_panics_otherwise",
-            should_panic(FAILED, &panicked_otherwise(), 4),
-        ),
+        ("t::e_panics", should_panic(Verdict::Passed, &panicked("e_panics", "24:9", "x", ""), 2)),
+        ("t::f_does_not_panic", should_panic(FAILED, DID_NOT_PANIC, 3)),
+        ("t::g_panics_otherwise", should_panic(FAILED, &panicked_otherwise(), 4)),
         (
             "t::h_error",
-            ended(
-                FAILED,
-                "",
-                "\t\u{1b}[31m\u{7f}\u{8}\u{b}ä\\\u{1}\nError: \"bad\"\n",
-                TIMES[5],
-            ),
+            ended(FAILED, "", "\t\u{1b}[31m\u{7f}\u{8}\u{b}ä\\\u{1}\nError: \"bad\"\n", TIMES[5]),
         ),
         ("t::i_fails_silently", ended(FAILED, "", "", TIMES[6])),
-        (
-            "t::j_half_a_line",
-            ended(Verdict::Passed, "", "no newline", TIMES[7]),
-        ),
+        ("t::j_half_a_line", ended(Verdict::Passed, "", "no newline", TIMES[7])),
     ];
     let mut suite = example(&table.each_ref().map(|(name, _)| *name));
     suite.cases[2].ignore = Ignore::Yes;
     suite.cases[3].ignore = Ignore::Because("needs \"db\"".to_owned());
-    (
-        suite,
-        table.into_iter().map(|(_, outcome)| outcome).collect(),
-    )
+    (suite, table.into_iter().map(|(_, outcome)| outcome).collect())
 }
 
 const DID_NOT_PANIC: &str = "note: test did not panic as expected at src/lib.rs:28:8";
@@ -89,11 +61,7 @@ const DID_NOT_PANIC: &str = "note: test did not panic as expected at src/lib.rs:
 fn panicked(test: &str, place: &str, text: &str, before: &str) -> String {
     let panic =
         format!("{before}\nthread 't::{test}' (7) panicked at src/lib.rs:{place}:\n{text}\n");
-    if test == "b_fail" {
-        format!("{panic}{NOTE}\n")
-    } else {
-        panic
-    }
+    if test == "b_fail" { format!("{panic}{NOTE}\n") } else { panic }
 }
 
 fn panicked_otherwise() -> String {
@@ -114,13 +82,9 @@ fn block(options: Options, suite: &Suite, outcomes: Vec<Outcome>, elapsed: Durat
     format.open(suite, &mut out).expect("a Vec takes all");
     for (case, outcome) in suite.cases.iter().zip(outcomes) {
         tally.count(&outcome.verdict);
-        format
-            .finished(case, outcome, &mut out)
-            .expect("a Vec takes all");
+        format.finished(case, outcome, &mut out).expect("a Vec takes all");
     }
-    format
-        .close(suite, &tally, elapsed, &mut out)
-        .expect("a Vec takes all");
+    format.close(suite, &tally, elapsed, &mut out).expect("a Vec takes all");
     String::from_utf8(out).expect("text")
 }
 
@@ -143,25 +107,15 @@ fn pretty_is_libtests_byte_for_byte() {
 
 #[test]
 fn pretty_in_colour_with_the_output_of_all_is_libtests() {
-    let look = Look {
-        stdout_colour: true,
-        ..Look::default()
-    };
-    let options = Options {
-        look,
-        show_output: true,
-        ..Options::default()
-    };
+    let look = Look { stdout_colour: true, ..Look::default() };
+    let options = Options { look, show_output: true, ..Options::default() };
     let text = demo_in(options, Duration::ZERO);
     assert_eq!(text, libtest!("pretty-show-output-colour"));
 }
 
 #[test]
 fn terse_is_libtests_byte_for_byte() {
-    let options = Options {
-        format: FormatName::Terse,
-        ..Options::default()
-    };
+    let options = Options { format: FormatName::Terse, ..Options::default() };
     assert_eq!(demo_in(options, Duration::ZERO), libtest!("terse"));
 }
 
@@ -173,10 +127,7 @@ fn a_terse_line_ends_where_libtests_does() {
     let mut outcomes = vec![Outcome::without_run(Verdict::Passed); 101];
     let panic = "\nthread 't095x' (7) panicked at tests/dots.rs:3:22:\nno\n";
     outcomes[96] = ended(FAILED, "", &format!("{panic}{NOTE}\n"), 0);
-    let options = Options {
-        format: FormatName::Terse,
-        ..Options::default()
-    };
+    let options = Options { format: FormatName::Terse, ..Options::default() };
     let text = block(options, &example(&names), outcomes, Duration::ZERO);
     assert_eq!(text, libtest!("terse-long"));
 }
@@ -184,19 +135,9 @@ fn a_terse_line_ends_where_libtests_does() {
 #[test]
 fn a_single_ignored_test_tells_its_reason_in_terse() {
     let reason = Ignore::Because("needs a\ndb".to_owned());
-    let case = Case {
-        name: "d".to_owned(),
-        kind: Kind::Test,
-        ignore: reason,
-    };
-    let suite = Suite {
-        cases: vec![case],
-        ..example(&[])
-    };
-    let options = Options {
-        format: FormatName::Terse,
-        ..Options::default()
-    };
+    let case = Case { name: "d".to_owned(), kind: Kind::Test, ignore: reason };
+    let suite = Suite { cases: vec![case], ..example(&[]) };
+    let options = Options { format: FormatName::Terse, ..Options::default() };
     let outcomes = vec![Outcome::without_run(Verdict::Ignored)];
     let text = block(options, &suite, outcomes, Duration::ZERO);
     assert!(text.starts_with("\nrunning 1 test\ni\ntest result: ok. 0 passed;"));
@@ -205,10 +146,7 @@ fn a_single_ignored_test_tells_its_reason_in_terse() {
 
 #[test]
 fn json_is_libtests_byte_for_byte() {
-    let options = Options {
-        format: FormatName::Json,
-        ..Options::default()
-    };
+    let options = Options { format: FormatName::Json, ..Options::default() };
     assert_eq!(demo_in(options, JSON_TIME), libtest!("json"));
 }
 
@@ -220,17 +158,14 @@ fn json_with_outputs_and_times_is_libtests() {
         report_time: true,
         ..Options::default()
     };
-    assert_eq!(
-        demo_in(options, JSON_SHOW_OUTPUT_TIME),
-        libtest!("json-show-output")
-    );
+    assert_eq!(demo_in(options, JSON_SHOW_OUTPUT_TIME), libtest!("json-show-output"));
 }
 
 /// Two cases with verdicts that libtest does not know.
 fn beyond_libtest(format: FormatName) -> String {
     let error = SandboxError {
-        step: "mount proc on `/proc`".to_owned(),
-        errno: Errno::EPERM,
+        act: "mount proc on `/proc`".to_owned(),
+        errno: Some(Errno::EPERM),
         hint: Some("type this".to_owned()),
     };
     let outcomes = vec![
@@ -238,16 +173,8 @@ fn beyond_libtest(format: FormatName) -> String {
         ended(Verdict::NotRun(NotRun::Sandbox(error)), "", "", 0),
         ended(Verdict::NotRun(NotRun::Cancelled), "", "", 0),
     ];
-    let options = Options {
-        format,
-        ..Options::default()
-    };
-    block(
-        options,
-        &example(&["a", "b", "c"]),
-        outcomes,
-        Duration::ZERO,
-    )
+    let options = Options { format, ..Options::default() };
+    block(options, &example(&["a", "b", "c"]), outcomes, Duration::ZERO)
 }
 
 #[test]

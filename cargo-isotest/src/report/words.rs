@@ -10,12 +10,12 @@ pub fn explain(verdict: &Verdict) -> Option<String> {
     match verdict {
         Verdict::Passed | Verdict::Ignored | Verdict::Failed { .. } => None,
         Verdict::Signalled { signal } => Some(format!("killed by {}", signal_name(*signal))),
-        Verdict::TimedOut { limit } => Some(format!(
-            "timed out after {limit:?}; every process of the test was killed"
-        )),
-        Verdict::ExitedEarly { code } => Some(format!(
-            "exited with code {code} before the harness reported a result"
-        )),
+        Verdict::TimedOut { limit } => {
+            Some(format!("timed out after {limit:?}; every process of the test was killed"))
+        }
+        Verdict::ExitedEarly { code } => {
+            Some(format!("exited with code {code} before the harness reported a result"))
+        }
         Verdict::NotRun(reason) => Some(format!("not run: {}", not_run(reason))),
     }
 }

@@ -66,12 +66,7 @@ impl Steps {
     }
 
     /// Sets attributes on the mount at `path` and all below it, and makes them private.
-    pub fn attributes(
-        &mut self,
-        path: &Path,
-        set: u64,
-        reason: impl Into<Cow<'static, str>>,
-    ) {
+    pub fn attributes(&mut self, path: &Path, set: u64, reason: impl Into<Cow<'static, str>>) {
         let path = c_path(path);
         self.add(
             reason,

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::builder::{Steps, c_path};
-use super::layout::{DISK, Fresh, Layout, NEW_TMP, Placed, SCRATCH, STAGE, Shown};
-use super::{id_maps, inner_ids};
+use super::layout::{self, DISK, Fresh, Layout, NEW_TMP, Placed, SCRATCH, STAGE, Shown};
+use super::{id_maps, inner_ids, keeps_scratch};
 use crate::host::Host;
 use crate::policy::{Namespace, Net, Policy, User, Uts};
 use crate::sandbox::{Op, Step};
@@ -45,6 +45,11 @@ fn mount_scratch(steps: &mut Steps, layout: &Layout, policy: &Policy) {
         let (source, target) = (c_path(Path::new(DISK)), c_path(Path::new(SCRATCH)));
         return steps.add("all that the case writes", Op::BindSlot { source, target });
     }
+    if keeps_scratch(policy) {
+        let target = c_path(Path::new(SCRATCH));
+        return steps
+            .add("all that the case writes, kept for write-back", Op::AttachScratch { target });
+    }
     let options = format!("mode=0755,size={},nr_inodes=1m", policy.limits.tmp_size);
     let flags = libc::MS_NOSUID | libc::MS_NODEV;
     steps.mount("tmpfs", Path::new(SCRATCH), flags, &options, "all that the case writes");
@@ -57,9 +62,10 @@ fn in_scratch(name: &str) -> std::path::PathBuf {
 fn make_fresh(steps: &mut Steps, layout: &Layout) {
     steps.directory(Path::new(NEW_TMP), 0o1777, "fresh directory");
     for fresh in layout.fresh.iter().filter(|fresh| fresh.path != Path::new(STAGE)) {
-        let outer = layout.fresh.iter().find(|outer| {
-            fresh.path != outer.path && fresh.path.starts_with(&outer.path)
-        });
+        let outer = layout
+            .fresh
+            .iter()
+            .find(|outer| fresh.path != outer.path && fresh.path.starts_with(&outer.path));
         match outer {
             Some(outer) => {
                 make_chain(steps, outer, &fresh.path, true);
@@ -91,28 +97,45 @@ fn make_chain(steps: &mut Steps, fresh: &Fresh, path: &Path, directory: bool) {
 fn show_project(steps: &mut Steps, layout: &Layout) {
     for (index, placed) in layout.placed.iter().enumerate() {
         let Some(staged) = &placed.staged else { continue };
-        let inside = layout.placed.iter().any(|above| {
-            placed.path != above.path && placed.path.starts_with(&above.path)
-        });
+        let inside = layout
+            .placed
+            .iter()
+            .any(|above| placed.path != above.path && placed.path.starts_with(&above.path));
         if let Some(fresh) = layout.fresh_above(&placed.path)
             && !inside
         {
             make_chain(steps, fresh, &placed.path, placed.directory);
         }
-        show(steps, index, placed, staged);
+        show(steps, layout, index, placed, staged);
     }
 }
 
-fn show(steps: &mut Steps, index: usize, placed: &Placed, staged: &Path) {
+/// An overlay must not look into its own upper layer: the directory that holds it is hidden.
+fn hide_scratch(steps: &mut Steps, upper: &Path, inner: &Path) {
+    let mut parents: Vec<&Path> = inner.ancestors().skip(1).collect();
+    parents.pop();
+    for parent in parents.iter().rev() {
+        steps.directory(&upper.join(parent), 0o755, "leads to the scratch");
+    }
+    steps.add("the scratch lies in it", Op::Whiteout { path: c_path(&upper.join(inner)) });
+}
+
+fn show(steps: &mut Steps, layout: &Layout, index: usize, placed: &Placed, staged: &Path) {
     let target = Layout::during_setup(&placed.path);
     match placed.shown {
         Shown::ReadOnly | Shown::ReadWrite => {
             steps.bind(staged, &target, true, placed.what.clone());
         }
         Shown::Overlay => {
-            let (upper, work) = (in_scratch(&format!("u{index}")), in_scratch(&format!("w{index}")));
+            let upper = in_scratch(&layout::upper(index));
+            let work = in_scratch(&format!("w{index}"));
             steps.directory(&upper, 0o755, "the throwaway layer");
             steps.directory(&work, 0o755, "overlayfs works here");
+            if let Some(inner) =
+                layout.disk.as_ref().and_then(|d| d.strip_prefix(&placed.path).ok())
+            {
+                hide_scratch(steps, &upper, inner);
+            }
             // Without userxattr deleting and making again a lower directory fails with EIO.
             let options = format!(
                 "lowerdir={},upperdir={},workdir={},userxattr",
@@ -166,10 +189,9 @@ fn bring_network_up(steps: &mut Steps, host: &Host, policy: &Policy) {
 fn name_host(steps: &mut Steps, policy: &Policy) {
     match &policy.uts {
         Uts::Host => {}
-        Uts::Name(name) => steps.add(
-            "the same on every machine",
-            Op::HostName { name: name.clone().into_bytes() },
-        ),
+        Uts::Name(name) => {
+            steps.add("the same on every machine", Op::HostName { name: name.clone().into_bytes() })
+        }
     }
 }
 

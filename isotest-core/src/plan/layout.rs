@@ -68,6 +68,11 @@ pub const EMPTY: &str = "/tmp/empty";
 /// Where the case's `/tmp` is put together.
 pub const NEW_TMP: &str = "/tmp/s/tmp";
 
+/// The directory of an overlay's upper layer, below the scratch.
+pub fn upper(index: usize) -> String {
+    format!("u{index}")
+}
+
 impl Layout {
     pub fn new(host: &Host, project: &Project, policy: &Policy) -> Layout {
         let fresh = fresh(project, policy);

@@ -17,8 +17,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
-use crate::policy::{Init, Namespace, Net, Policy, User, Uts};
+use crate::policy::{Init, Namespace, Net, Policy, Scratch, User, Uts};
 use crate::sandbox::{Start, Step};
+use crate::write_back::WriteBack;
 
 /// How a host path is made visible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +77,9 @@ pub struct Setup {
     pub reaper: bool,
     /// The uid map and the gid map that the warden writes, where the child may not.
     pub id_maps: Option<(Vec<u8>, Vec<u8>)>,
+    /// The size of the scratch in bytes, where the warden makes it and holds on to it, for
+    /// write-back.
+    pub kept_scratch: Option<u64>,
 }
 
 /// What is run in a sandbox.
@@ -120,6 +124,8 @@ pub struct Plan {
     pub timeout: Option<Duration>,
     /// How many bytes of output are kept.
     pub output_limit: u64,
+    /// What is copied out of its throwaway layers afterwards.
+    pub write_back: Option<Arc<WriteBack>>,
 }
 
 impl Plan {
@@ -152,7 +158,22 @@ pub fn setup(host: &Host, project: &Project, policy: &Policy, command: Command) 
         namespaces: namespaces(policy),
         reaper: policy.init == Init::Reaper,
         id_maps: id_maps(host, policy),
+        kept_scratch: keeps_scratch(policy).then_some(policy.limits.tmp_size),
     }
+}
+
+/// Where write-back finds what a case wrote: for every overlay, the directory of its upper layer
+/// below the scratch and the host's directory that it covers.
+pub fn upper_layers(host: &Host, project: &Project, policy: &Policy) -> Vec<(PathBuf, PathBuf)> {
+    let layout = layout::Layout::new(host, project, policy);
+    let overlays = layout.placed.iter().enumerate();
+    let overlays = overlays.filter(|(_, placed)| placed.shown == layout::Shown::Overlay);
+    overlays.map(|(index, placed)| (layout::upper(index).into(), placed.path.clone())).collect()
+}
+
+/// Whether the scratch must outlive the case. On disk it does by itself.
+fn keeps_scratch(policy: &Policy) -> bool {
+    !policy.write_back.is_empty() && policy.scratch == Scratch::Memory
 }
 
 /// The namespaces that a case gets, as CLONE_NEW* of clone(2).

@@ -53,7 +53,10 @@ fn make_roots(steps: &mut Steps) {
     steps.directory(&base.join("new"), 0o755, "the new root grows here");
     let (new_root, put_old) = (c_path(base), c_path(&base.join("old")));
     steps.add("both roots are in reach", Op::PivotRoot { new_root, put_old });
-    steps.add("the working directory is the host's", Op::ChangeDirectory { path: c_path(Path::new("/")) });
+    steps.add(
+        "the working directory is the host's",
+        Op::ChangeDirectory { path: c_path(Path::new("/")) },
+    );
     let options = "mode=0755,size=64m,nr_inodes=64k";
     steps.mount("tmpfs", Path::new(NEW), flags, options, "the new root");
     steps.directory(&new(STAGE), 0o755, "the stage, and where a case's /tmp will be");
@@ -95,8 +98,7 @@ fn fixed_etc(policy: &Policy) -> Vec<(&'static str, String)> {
         Uts::Name(name) => name.as_str(),
         Uts::Host => "localhost",
     };
-    let mut files =
-        vec![("machine-id", "15075e57000000000000000000000000\n".to_owned())];
+    let mut files = vec![("machine-id", "15075e57000000000000000000000000\n".to_owned())];
     if policy.uts != Uts::Host {
         files.push(("hostname", format!("{name}\n")));
     }
@@ -105,8 +107,9 @@ fn fixed_etc(policy: &Policy) -> Vec<(&'static str, String)> {
             "127.0.0.1 localhost {name}\n::1 localhost ip6-localhost ip6-loopback {name}\n"
         );
         files.push(("hosts", hosts));
-        // Nothing listens there: a look-up fails at once instead of after a time-out.
-        files.push(("resolv.conf", "nameserver 127.0.0.1\n".to_owned()));
+        // TEST-NET-1 of RFC 5737: there is no route to it, so a look-up fails at once instead of
+        // after a time-out, and is counted as an attempt to leave.
+        files.push(("resolv.conf", "nameserver 192.0.2.1\n".to_owned()));
     }
     files
 }
@@ -129,9 +132,14 @@ fn show_etc_as_layers(steps: &mut Steps, host: &Host, policy: &Policy, etc: &Pat
     for (name, content) in fixed_etc(policy) {
         steps.file(&layer.join(name), content.as_bytes(), 0o644, "the same on every machine");
     }
-    steps.link(Path::new("/usr/share/zoneinfo/Etc/UTC"), &layer.join("localtime"), "the same on every machine");
+    steps.link(
+        Path::new("/usr/share/zoneinfo/Etc/UTC"),
+        &layer.join("localtime"),
+        "the same on every machine",
+    );
     for hidden in &host.hidden_etc {
-        let parents: Vec<&Path> = hidden.ancestors().skip(1).filter(|p| p.parent().is_some()).collect();
+        let parents: Vec<&Path> =
+            hidden.ancestors().skip(1).filter(|p| p.parent().is_some()).collect();
         for parent in parents.iter().rev() {
             steps.directory(&layer.join(parent), 0o755, "holds a hidden file");
         }
@@ -168,7 +176,12 @@ fn make_devices(steps: &mut Steps, host: &Host) {
     for name in &host.devices {
         let target = new("dev").join(name);
         steps.file(&target, b"", 0o666, "mount point");
-        steps.bind(&Path::new(OLD).join("dev").join(name), &target, false, "a device that only computes");
+        steps.bind(
+            &Path::new(OLD).join("dev").join(name),
+            &target,
+            false,
+            "a device that only computes",
+        );
     }
     let links = [
         ("fd", "/proc/self/fd"),
@@ -249,12 +262,17 @@ fn show_project(steps: &mut Steps, layout: &Layout) {
             Shown::ReadOnly => steps.bind_read_only(&source, &target, what),
             Shown::ReadWrite => {
                 steps.bind(&source, &target, true, what);
-                steps.attributes(&target, libc::MOUNT_ATTR_NODEV, "as on the host, without devices");
+                steps.attributes(
+                    &target,
+                    libc::MOUNT_ATTR_NODEV,
+                    "as on the host, without devices",
+                );
             }
             // A lower layer must have no mount below it that the host made.
             Shown::Overlay => {
                 steps.bind(&source, &target, placed.has_mounts_below, what);
-                let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+                let set =
+                    libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
                 steps.attributes(&target, set, "writes go to the upper layer");
             }
         }
@@ -278,7 +296,10 @@ fn show_project(steps: &mut Steps, layout: &Layout) {
 fn enter(steps: &mut Steps) {
     let dot = || c_path(Path::new("."));
     steps.add("to pivot into it", Op::ChangeDirectory { path: c_path(Path::new(NEW)) });
-    steps.add("the new root takes the old one's place", Op::PivotRoot { new_root: dot(), put_old: dot() });
+    steps.add(
+        "the new root takes the old one's place",
+        Op::PivotRoot { new_root: dot(), put_old: dot() },
+    );
     steps.add("nothing else of the host is visible", Op::Detach { path: dot() });
     let root = || c_path(Path::new("/"));
     steps.add("the working directory is gone", Op::ChangeDirectory { path: root() });

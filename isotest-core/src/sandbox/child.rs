@@ -91,9 +91,7 @@ impl Launch<'_> {
         }
         self.slot.stage.store(STAGE_EXEC, Ordering::Relaxed);
         // SAFETY: both arrays were made null-terminated, of C strings that live in this process.
-        self.fail(unsafe {
-            sys::execute(self.program, self.argv.as_ptr(), self.envp.as_ptr())
-        })
+        self.fail(unsafe { sys::execute(self.program, self.argv.as_ptr(), self.envp.as_ptr()) })
     }
 
     /// An operation that needs this case's own values, or any other.

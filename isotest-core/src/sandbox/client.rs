@@ -32,8 +32,8 @@ pub struct Warden {
 /// Something the warden said while cases run.
 #[derive(Debug)]
 pub enum Notice {
-    /// A case has ended.
-    Ended(End),
+    /// A case has ended. The descriptor is its scratch, where that is kept.
+    Ended(End, Option<OwnedFd>),
     /// The warden itself has ended; what was in flight is lost.
     Died(Option<String>),
 }
@@ -45,7 +45,8 @@ impl Warden {
     pub fn start(host: &Host, pid: Namespace) -> Result<Warden, SandboxError> {
         let clone_error = |errno| SandboxError::without_steps(STAGE_CLONE, errno);
         let (ours, theirs) = Channel::pair().map_err(clone_error)?;
-        let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(clone_error)?;
+        let (read, write) =
+            nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(clone_error)?;
         // SAFETY: fork(3) of glibc and musl leaves the allocator usable in the child; the child
         // takes no other lock and ends in `begin`.
         match unsafe { fork() }.map_err(clone_error)? {
@@ -85,7 +86,8 @@ impl Warden {
     /// Builds the template by these steps. Once, before the first case.
     pub fn build(&self, steps: &[Step]) -> Result<(), SandboxError> {
         let ops = steps.iter().map(|step| step.op.clone()).collect();
-        let answer = self.channel.send(&Request::Template(ops), &[]).and_then(|()| self.response(true));
+        let answer =
+            self.channel.send(&Request::Template(ops), &[]).and_then(|()| self.response(true));
         match answer {
             Ok(Response::Built(None)) => Ok(()),
             Ok(Response::Built(Some(fault))) => Err(SandboxError::new(fault, steps, "", "")),
@@ -96,7 +98,12 @@ impl Warden {
 
     /// Starts one case. `stdio` become its descriptors: stdout and stderr with `/dev/null` as
     /// stdin, or all three. The set-up itself is sent the first time it is used.
-    pub fn spawn(&mut self, setup: &Arc<Setup>, mut start: Start, stdio: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    pub fn spawn(
+        &mut self,
+        setup: &Arc<Setup>,
+        mut start: Start,
+        stdio: &[BorrowedFd<'_>],
+    ) -> Result<(), Errno> {
         let next = self.setups.len() as u32;
         let key = Arc::as_ptr(setup).addr();
         if !self.setups.contains_key(&key) {
@@ -121,11 +128,15 @@ impl Warden {
 
     /// The next notice; `None` where there is none yet and `wait` is false.
     pub fn notice(&self, wait: bool) -> Option<Notice> {
-        match self.response(wait) {
-            Ok(Response::Ended(end)) => Some(Notice::Ended(end)),
-            Ok(Response::Panicked(message)) => Some(Notice::Died(Some(message))),
+        match self.channel.receive(wait) {
+            Ok((Response::Ended(end), scratch)) => {
+                Some(Notice::Ended(end, scratch.into_iter().next()))
+            }
+            Ok((Response::Panicked(message), _)) => Some(Notice::Died(Some(message))),
             Err(Errno::EAGAIN) => None,
-            Ok(Response::Ready { .. } | Response::Built(_)) | Err(_) => Some(Notice::Died(None)),
+            Ok((Response::Ready { .. } | Response::Built(_), _)) | Err(_) => {
+                Some(Notice::Died(None))
+            }
         }
     }
 
@@ -156,12 +167,9 @@ fn read_begun(bytes: &[u8]) -> Result<Pid, SandboxError> {
     };
     match (number(0), number(4), number(8)) {
         (Some(process), Some(0), Some(0)) => Ok(Pid::from_raw(process)),
-        (Some(_), Some(stage), Some(errno)) => Err(SandboxError::new(
-            Fault { stage: stage as u32, errno },
-            &[],
-            "",
-            "",
-        )),
+        (Some(_), Some(stage), Some(errno)) => {
+            Err(SandboxError::new(Fault { stage: stage as u32, errno }, &[], "", ""))
+        }
         _ => Err(SandboxError::without_steps(STAGE_CLONE, Errno::EPIPE)),
     }
 }
@@ -183,7 +191,8 @@ fn begin(host: &Host, pid: Namespace, channel: Channel, report: &OwnedFd) -> ! {
 }
 
 fn clone_warden(host: &Host, pid: Namespace, channel: Channel) -> Result<i32, (u32, Errno)> {
-    let (wait, go) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| (STAGE_CLONE, e))?;
+    let (wait, go) =
+        nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| (STAGE_CLONE, e))?;
     let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_PARENT;
     let pid_namespace = match pid {
         Namespace::New => libc::CLONE_NEWPID,
@@ -197,11 +206,15 @@ fn clone_warden(host: &Host, pid: Namespace, channel: Channel) -> Result<i32, (u
             warden::run(channel, wait)
         }
         Ok(Some(cloned)) => {
-            let maps = [("setgroups", "deny"), ("uid_map", &host.uid_map), ("gid_map", &host.gid_map)];
+            let maps =
+                [("setgroups", "deny"), ("uid_map", &host.uid_map), ("gid_map", &host.gid_map)];
             for (file, map) in maps {
                 if let Err(error) = fs::write(format!("/proc/{}/{file}", cloned.pid), map) {
                     let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
-                    let _ = nix::sys::signal::kill(Pid::from_raw(cloned.pid), nix::sys::signal::Signal::SIGKILL);
+                    let _ = nix::sys::signal::kill(
+                        Pid::from_raw(cloned.pid),
+                        nix::sys::signal::Signal::SIGKILL,
+                    );
                     return Err((STAGE_MAPS, errno));
                 }
             }

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::steps::{Op, Step};
 
+/// [`Fault::stage`] of making the scratch that is kept for write-back.
+pub const STAGE_SCRATCH: u32 = u32::MAX - 7;
 /// [`Fault::stage`] of clone3(2) itself.
 pub const STAGE_CLONE: u32 = u32::MAX - 6;
 /// [`Fault::stage`] of writing the warden's id maps.
@@ -53,6 +55,7 @@ impl SandboxError {
         let act = match (step, fault.stage) {
             (Some(op), _) => op.to_string(),
             (None, STAGE_CLONE) => "clone a process into new namespaces".to_owned(),
+            (None, STAGE_SCRATCH) => "make a tmpfs for the scratch".to_owned(),
             (None, STAGE_MAPS) => "write the id maps of the user namespace".to_owned(),
             (None, STAGE_GUARD) => "install the seccomp filter".to_owned(),
             (None, STAGE_DESCRIPTORS) => "place the standard descriptors".to_owned(),
@@ -121,9 +124,7 @@ fn hint_for_step(op: &Op, errno: Errno) -> Option<&'static str> {
         Op::Mount { fstype, .. } if fstype.as_bytes() == b"proc" && refused => Some(HINT_PROC),
         Op::Mount { fstype, .. } if fstype.as_bytes() == b"overlay" => Some(HINT_OVERLAY),
         Op::PivotRoot { .. } => Some(HINT_PIVOT),
-        Op::Write { .. } | Op::Attributes { .. } | Op::Mount { .. } | Op::LoopbackUp
-            if refused =>
-        {
+        Op::Write { .. } | Op::Attributes { .. } | Op::Mount { .. } | Op::LoopbackUp if refused => {
             Some(HINT_APPARMOR)
         }
         Op::Attributes { .. } if errno == Errno::ENOSYS => Some(HINT_KERNEL),

@@ -13,14 +13,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use nix::errno::Errno;
 
 /// Signals that PID 1 cannot send itself and whose default action would end it.
-const WATCHED_SIGNALS: [i32; 6] = [
-    libc::SIGABRT,
-    libc::SIGTERM,
-    libc::SIGKILL,
-    libc::SIGINT,
-    libc::SIGQUIT,
-    libc::SIGHUP,
-];
+const WATCHED_SIGNALS: [i32; 6] =
+    [libc::SIGABRT, libc::SIGTERM, libc::SIGKILL, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP];
 
 #[cfg(target_arch = "x86_64")]
 const NATIVE_ARCHITECTURE: u32 = 0xC000_003E;
@@ -66,11 +60,7 @@ fn rule(number: i64, arguments: &[(u32, u32)], action: Action) -> Rule {
 fn rules(listening: bool) -> Vec<Rule> {
     const TIOCLINUX: u32 = 0x541C;
     let mut rules = vec![
-        rule(
-            libc::SYS_socket,
-            &[(0, libc::AF_VSOCK as u32)],
-            Action::Refuse(Errno::EAFNOSUPPORT),
-        ),
+        rule(libc::SYS_socket, &[(0, libc::AF_VSOCK as u32)], Action::Refuse(Errno::EAFNOSUPPORT)),
         rule(libc::SYS_ioctl, &[(1, libc::TIOCSTI as u32)], Action::Refuse(Errno::EPERM)),
         rule(libc::SYS_ioctl, &[(1, TIOCLINUX)], Action::Refuse(Errno::EPERM)),
     ];
@@ -91,9 +81,8 @@ fn rules(listening: bool) -> Vec<Rule> {
 fn program(listening: bool) -> Vec<libc::sock_filter> {
     let load = |offset| instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, offset);
     let give = |value| instruction(libc::BPF_RET | libc::BPF_K, 0, 0, value);
-    let equal = |value, yes, no| {
-        instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, yes, no, value)
-    };
+    let equal =
+        |value, yes, no| instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, yes, no, value);
     let mut program = vec![
         load(OFFSET_ARCHITECTURE),
         equal(NATIVE_ARCHITECTURE, 1, 0),
@@ -144,12 +133,7 @@ fn load(listening: bool) -> Result<i64, Errno> {
     let flags = if listening { libc::SECCOMP_FILTER_FLAG_NEW_LISTENER } else { 0 };
     // SAFETY: `filter` describes `instructions`, which live until the call returns.
     Errno::result(unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            flags,
-            &raw const filter,
-        )
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const filter)
     })
 }
 
@@ -171,7 +155,10 @@ pub struct Notification {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
     /// exit_group(2).
-    Exit,
+    Exit {
+        /// The exit code.
+        code: i32,
+    },
     /// A signal to PID 1 of its pid namespace, or to one of its threads.
     Signal {
         /// The signal.
@@ -199,8 +186,7 @@ impl Listener {
         // SAFETY: an all-zero seccomp_notif is valid, and the kernel asks for one.
         let mut notice: libc::seccomp_notif = unsafe { std::mem::zeroed() };
         // SAFETY: NOTIF_RECV writes one seccomp_notif.
-        let result =
-            unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_RECV as _, &raw mut notice) };
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_RECV as _, &raw mut notice) };
         if result != 0 {
             return None;
         }
@@ -210,7 +196,7 @@ impl Listener {
             libc::SYS_tgkill => signal(argument(2), Some(argument(1))),
             libc::SYS_tkill => signal(argument(1), Some(argument(0))),
             libc::SYS_kill => signal(argument(1), None),
-            _ => Act::Exit,
+            _ => Act::Exit { code: argument(0) },
         };
         Some(Notification { id: notice.id, thread: notice.pid as i32, act })
     }

@@ -75,6 +75,8 @@ pub enum Response {
 pub struct End {
     /// Its number in this run.
     pub case: u64,
+    /// The number of its slot, by which scratch on disk is named.
+    pub slot: u32,
     /// The wait status (wait(2)).
     pub status: i32,
     /// Figures of wait4(2).
@@ -87,6 +89,8 @@ pub struct End {
     pub discarded: Vec<i32>,
     /// Processes that were there when PID 1 exited.
     pub leftovers: Vec<Leftover>,
+    /// Packets that found no route, where PID 1 exited with another code than 0.
+    pub unrouted: u64,
 }
 
 /// The largest message that goes through the socket itself; a longer one goes in a memfd.
@@ -107,12 +111,8 @@ impl AsFd for Channel {
 impl Channel {
     /// A pair of ends, close-on-exec.
     pub fn pair() -> Result<(Channel, Channel), Errno> {
-        let (one, other) = socketpair(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            None,
-            SockFlag::SOCK_CLOEXEC,
-        )?;
+        let (one, other) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         Ok((Channel(one), Channel(other)))
     }
 
@@ -143,13 +143,7 @@ impl Channel {
         let rights = [ControlMessage::ScmRights(descriptors)];
         let control = if descriptors.is_empty() { &[] } else { &rights[..] };
         loop {
-            match sendmsg::<()>(
-                self.0.as_raw_fd(),
-                &parts,
-                control,
-                MsgFlags::MSG_NOSIGNAL,
-                None,
-            ) {
+            match sendmsg::<()>(self.0.as_raw_fd(), &parts, control, MsgFlags::MSG_NOSIGNAL, None) {
                 Err(Errno::EINTR) => {}
                 other => return other.map(drop),
             }
@@ -175,8 +169,7 @@ impl Channel {
         for message in received.cmsgs()? {
             if let ControlMessageOwned::ScmRights(raw) = message {
                 // SAFETY: the kernel has just put these descriptors into this process.
-                descriptors
-                    .extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+                descriptors.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
             }
         }
         let length = received.bytes;

@@ -101,7 +101,12 @@ impl fmt::Display for Op {
                 write!(f, "make `{}` {}", text(path), attribute_names(*set, *propagation))
             }
             Op::PivotRoot { new_root, put_old } => {
-                write!(f, "pivot the root to `{}`, the old one to `{}`", text(new_root), text(put_old))
+                write!(
+                    f,
+                    "pivot the root to `{}`, the old one to `{}`",
+                    text(new_root),
+                    text(put_old)
+                )
             }
             Op::Detach { path } => write!(f, "detach `{}`", text(path)),
             Op::ChangeDirectory { path } => write!(f, "change directory to `{}`", text(path)),

@@ -34,10 +34,8 @@ pub fn mount(
 ) -> Result<(), Errno> {
     let options = options.map_or(ptr::null(), |text| text.as_ptr().cast::<c_void>());
     // SAFETY: every pointer is a C string that outlives the call, or null for no options.
-    check(unsafe {
-        libc::mount(source.as_ptr(), target.as_ptr(), fstype.as_ptr(), flags, options)
-    })
-    .map(drop)
+    check(unsafe { libc::mount(source.as_ptr(), target.as_ptr(), fstype.as_ptr(), flags, options) })
+        .map(drop)
 }
 
 /// mount(2) with MS_BIND, and MS_REC where `recursive`.
@@ -54,8 +52,7 @@ pub fn set_mount_attributes(
     attributes: u64,
     propagation: u64,
 ) -> Result<(), Errno> {
-    let request =
-        libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation, userns_fd: 0 };
+    let request = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation, userns_fd: 0 };
     let flags = if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: `path` is a C string and `request` a mount_attr of the size that is told.
     check_long(unsafe {
@@ -91,10 +88,8 @@ pub fn attach_mount(tree: BorrowedFd<'_>, target: &CStr) -> Result<(), Errno> {
 /// pivot_root(2).
 pub fn pivot_root(new_root: &CStr, put_old: &CStr) -> Result<(), Errno> {
     // SAFETY: both arguments are C strings that outlive the call.
-    check_long(unsafe {
-        libc::syscall(libc::SYS_pivot_root, new_root.as_ptr(), put_old.as_ptr())
-    })
-    .map(drop)
+    check_long(unsafe { libc::syscall(libc::SYS_pivot_root, new_root.as_ptr(), put_old.as_ptr()) })
+        .map(drop)
 }
 
 /// umount2(2) with MNT_DETACH.
@@ -189,9 +184,8 @@ pub fn set_limit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
 /// IPv4 multicast: netdevice(7) SIOCSIFFLAGS, rtnetlink's older form SIOCADDRT of route(8).
 pub fn loopback_up() -> Result<(), Errno> {
     // SAFETY: takes no pointer.
-    let fd = check(unsafe {
-        libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)
-    })?;
+    let fd =
+        check(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) })?;
     // SAFETY: `fd` was just opened and is owned by nobody else.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     // SAFETY: an all-zero ifreq is valid.
@@ -419,9 +413,8 @@ pub fn wait_any(pid: i32) -> Option<Waited> {
     // SAFETY: an all-zero rusage is valid.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers are valid to write to.
-    let found = unsafe {
-        libc::wait4(pid, &raw mut status, libc::WNOHANG | libc::__WALL, &raw mut usage)
-    };
+    let found =
+        unsafe { libc::wait4(pid, &raw mut status, libc::WNOHANG | libc::__WALL, &raw mut usage) };
     (found > 0).then_some(Waited { pid: found, status, usage })
 }
 
@@ -515,4 +508,22 @@ pub fn close_all_but(keep: &[BorrowedFd<'_>]) -> Result<(), Errno> {
         first = last.saturating_add(1);
     }
     Ok(())
+}
+
+/// fsopen(2), fsconfig(2), fsmount(2): a tmpfs of `size` bytes that is mounted nowhere yet.
+pub fn make_tmpfs(size: u64) -> Result<OwnedFd, Errno> {
+    use rustix::mount::{
+        FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount,
+        fsopen,
+    };
+    let errno = |error: rustix::io::Errno| Errno::from_raw(error.raw_os_error());
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).map_err(errno)?;
+    let options =
+        [("mode", "0755".to_owned()), ("size", size.to_string()), ("nr_inodes", "1m".to_owned())];
+    for (name, value) in options {
+        fsconfig_set_string(&context, name, value).map_err(errno)?;
+    }
+    fsconfig_create(&context).map_err(errno)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(errno)
 }

@@ -21,7 +21,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::child::{self, Launch, Slot};
-use super::error::{Fault, STAGE_CLONE, STAGE_EXEC, STAGE_GUARD};
+use super::error::{Fault, STAGE_CLONE, STAGE_EXEC, STAGE_GUARD, STAGE_SCRATCH};
 use super::guard::{self, Act, Listener, Notification};
 use super::protocol::{Channel, End, Request, Response, Start};
 use super::steps::Op;
@@ -43,11 +43,14 @@ struct Prepared {
 struct Running {
     case: u64,
     pidfd: OwnedFd,
+    scratch: Option<OwnedFd>,
     slot: usize,
     reaper: bool,
+    own_network: bool,
     aborted: bool,
     discarded: Vec<i32>,
     leftovers: Vec<Leftover>,
+    unrouted: u64,
 }
 
 /// The state of the warden.
@@ -218,21 +221,19 @@ impl State {
             let fault = Fault { stage, errno: errno as i32 };
             self.send(&Response::Ended(End {
                 case: start.case,
+                slot: 0,
                 status: 0,
                 usage: Usage::default(),
                 fault: Some(fault),
                 aborted: false,
                 discarded: Vec::new(),
                 leftovers: Vec::new(),
+                unrouted: 0,
             }));
         }
     }
 
-    fn try_start(
-        &mut self,
-        start: &Start,
-        descriptors: Vec<OwnedFd>,
-    ) -> Result<(), (u32, Errno)> {
+    fn try_start(&mut self, start: &Start, descriptors: Vec<OwnedFd>) -> Result<(), (u32, Errno)> {
         let refused = |errno| (STAGE_CLONE, errno);
         let prepared = self.setups.get(&start.setup).ok_or(refused(Errno::EINVAL))?;
         let setup = &prepared.setup;
@@ -246,6 +247,13 @@ impl State {
             [input, output, error] => [input.as_fd(), output.as_fd(), error.as_fd()],
             _ => return Err(refused(Errno::EINVAL)),
         };
+        let scratch = match setup.kept_scratch {
+            Some(size) => Some(sys::make_tmpfs(size).map_err(|errno| {
+                self.free.push(number);
+                (STAGE_SCRATCH, errno)
+            })?),
+            None => None,
+        };
         let launch = Launch {
             ops: &prepared.ops,
             program: &setup.program,
@@ -255,7 +263,7 @@ impl State {
             stdio,
             terminal: start.terminal,
             reaper: setup.reaper,
-            scratch: None,
+            scratch: scratch.as_ref().map(AsFd::as_fd),
             number: number as u32,
             slot,
         };
@@ -281,11 +289,14 @@ impl State {
             Running {
                 case: start.case,
                 pidfd,
+                scratch,
                 slot: number,
                 reaper: setup.reaper,
+                own_network: setup.namespaces & libc::CLONE_NEWNET as u64 != 0,
                 aborted: false,
                 discarded: Vec::new(),
                 leftovers: Vec::new(),
+                unrouted: 0,
             },
         );
         Ok(())
@@ -313,24 +324,34 @@ impl State {
         let fault = (stage != STAGE_EXEC || errno != 0).then_some(Fault { stage, errno });
         let status = if running.reaper && test != 0 { test - 1 } else { waited.status };
         self.free.push(running.slot);
-        self.send(&Response::Ended(End {
+        let end = Response::Ended(End {
             case: running.case,
+            slot: running.slot as u32,
             status,
             usage: usage(&waited.usage),
             fault,
             aborted: running.aborted,
             discarded: running.discarded,
             leftovers: running.leftovers,
-        }));
+            unrouted: running.unrouted,
+        });
+        let scratch = running.scratch.as_ref().map(AsFd::as_fd);
+        if self.channel.send(&end, scratch.as_slice()).is_err() {
+            sys::exit(0);
+        }
     }
 
     fn answer_notification(&mut self) {
         let Some(listener) = &self.listener else { return };
         let Some(notification) = listener.receive() else { return };
         match notification.act {
-            Act::Exit => {
+            Act::Exit { code } => {
                 if let Some(running) = self.running.get_mut(&notification.thread) {
                     running.leftovers = children_of(notification.thread);
+                    // Only a failure is worth the look.
+                    if code != 0 && running.own_network {
+                        running.unrouted = unrouted_packets(notification.thread);
+                    }
                 }
             }
             Act::Signal { signal, thread } => {
@@ -393,11 +414,12 @@ fn status_field(thread: i32, field: &str) -> Option<String> {
 /// pid namespace are among them where it is PID 1 there.
 fn children_of(pid: i32) -> Vec<Leftover> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    let lists = tasks.flatten().filter_map(|task| {
-        fs::read_to_string(task.path().join("children")).ok()
-    });
+    let lists =
+        tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
     let children: Vec<i32> = lists
-        .flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>())
+        .flat_map(|list| {
+            list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>()
+        })
         .collect();
     children.into_iter().filter_map(leftover).collect()
 }
@@ -410,6 +432,19 @@ fn leftover(pid: i32) -> Option<Leftover> {
     let inside = status_field(pid, "NSpid:")?;
     let name = status_field(pid, "Name:")?;
     Some(Leftover { pid: inside.split_whitespace().last()?.parse().ok()?, name })
+}
+
+/// How many packets of the process's network namespace found no route: OutNoRoutes of
+/// `/proc/PID/net/snmp` and `snmp6` (RFC 4293, ipSystemStatsOutNoRoutes).
+fn unrouted_packets(pid: i32) -> u64 {
+    let read = |file| fs::read_to_string(format!("/proc/{pid}/net/{file}")).unwrap_or_default();
+    let (ipv4, ipv6) = (read("snmp"), read("snmp6"));
+    let mut lines = ipv4.lines().filter(|line| line.starts_with("Ip:"));
+    let (names, values) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
+    let ipv4 = names.split(' ').zip(values.split(' ')).find(|(name, _)| *name == "OutNoRoutes");
+    let ipv6 = ipv6.lines().find_map(|line| line.strip_prefix("Ip6OutNoRoutes"));
+    let number = |text: &str| text.trim().parse::<u64>().unwrap_or(0);
+    ipv4.map_or(0, |(_, value)| number(value)) + ipv6.map_or(0, number)
 }
 
 /// kill(2) with -1: every process of the warden's pid namespace but the warden.
