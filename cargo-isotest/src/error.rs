@@ -106,8 +106,8 @@ impl From<SandboxError> for Error {
     }
 }
 
-impl From<ListingError> for Error {
-    fn from(error: ListingError) -> Self {
-        Error::Listing(Box::new(error))
+impl From<Box<ListingError>> for Error {
+    fn from(error: Box<ListingError>) -> Self {
+        Error::Listing(error)
     }
 }

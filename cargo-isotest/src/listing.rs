@@ -105,7 +105,7 @@ pub fn list(
 }
 
 /// A harness must list; a program that does not is one case, named after its target.
-fn accept(binary: &Binary, parsed: Result<Vec<Case>, ListingError>) -> Result<Listed, Error> {
+fn accept(binary: &Binary, parsed: Result<Vec<Case>, Box<ListingError>>) -> Result<Listed, Error> {
     match parsed {
         Ok(cases) if binary.harness || !cases.is_empty() => Ok(Listed { cases, harness: true }),
         Err(error) if binary.harness => Err(error.into()),
@@ -121,12 +121,14 @@ fn parse_terse(
     binary: &Binary,
     all: &Answer,
     ignored: Option<&Answer>,
-) -> Result<Vec<Case>, ListingError> {
-    let error = |answer: &Answer, cause| ListingError {
-        binary: binary.id.clone(),
-        arguments: list::TERSE_ARGUMENTS.join(" "),
-        cause,
-        stderr: String::from_utf8_lossy(&answer.stderr).into_owned(),
+) -> Result<Vec<Case>, Box<ListingError>> {
+    let error = |answer: &Answer, cause| {
+        Box::new(ListingError {
+            binary: binary.id.clone(),
+            arguments: list::TERSE_ARGUMENTS.join(" "),
+            cause,
+            stderr: String::from_utf8_lossy(&answer.stderr).into_owned(),
+        })
     };
     for answer in [Some(all), ignored].into_iter().flatten() {
         if let Some(cause) = trouble(&answer.verdict) {
@@ -183,7 +185,7 @@ fn ask(
                 protocol: Protocol::ExitCode,
                 timeout: sandboxes.policy.limits.timeout,
                 output_limit: sandboxes.policy.limits.output,
-                write_back: None,
+                write_back: sandboxes.write_back.clone(),
             },
             pass_through: true,
         }

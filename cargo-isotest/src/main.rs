@@ -17,6 +17,7 @@ mod prepare;
 mod report;
 mod run;
 mod sandboxes;
+mod second_look;
 mod settings;
 
 use std::env;

@@ -17,8 +17,9 @@ use crate::cli::RunCommand;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::prepare::{self, Prepared, Selected};
-use crate::report::{self, Reporter, Suite, Summary};
+use crate::report::{self, Reporter, Suite};
 use crate::sandboxes::{Sandboxes, c_string};
+use crate::second_look::second_look;
 use crate::settings::{Machine, Settings, shown};
 
 /// Builds the project's tests and runs each in a sandbox of its own.
@@ -38,7 +39,13 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
     let reporter = Reporter::new(suites, settings.report, stdout, stderr);
     let (ignored, jobs) = plan(&settings, &sandboxes, &selected);
-    let summary = execute(&settings, &mut sandboxes, jobs, ignored, &signals, reporter)?;
+    let mut reporter = execute(&settings, &mut sandboxes, jobs, ignored, &signals, reporter)?;
+    reporter.end().map_err(Error::Report)?;
+    let shown = sandboxes.project();
+    drop(sandboxes);
+    let hints =
+        second_look(&settings.policy, machine, &shown, &selected, &reporter.failed(), &signals)?;
+    let summary = reporter.finish(hints).map_err(Error::Report)?;
     Ok(ExitCode::of_run(&summary))
 }
 
@@ -129,7 +136,7 @@ fn execute(
     ignored: Vec<CaseIndex>,
     signals: &Signals,
     reporter: Reporter,
-) -> Result<Summary, Error> {
+) -> Result<Reporter, Error> {
     let (events, heard) = mpsc::channel();
     for index in ignored {
         let outcome = Outcome::without_run(Verdict::Ignored);
@@ -147,7 +154,7 @@ fn execute(
 
 /// Reports events until there are no more. The receiver is dropped where stdout is closed, which
 /// ends the run.
-fn report(mut reporter: Reporter, heard: Receiver<Event>) -> io::Result<Summary> {
+fn report(mut reporter: Reporter, heard: Receiver<Event>) -> io::Result<Reporter> {
     const TICK: Duration = Duration::from_millis(100);
     loop {
         match heard.recv_timeout(TICK) {
@@ -158,7 +165,7 @@ fn report(mut reporter: Reporter, heard: Receiver<Event>) -> io::Result<Summary>
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return reporter.finish(),
+            Err(RecvTimeoutError::Disconnected) => return Ok(reporter),
         }
         reporter.idle()?;
     }

@@ -47,6 +47,8 @@ pub struct Sandboxes {
     pub profile: Option<OsString>,
     /// What is copied out of the throwaway layers, or removed from the disk.
     pub write_back: Option<Arc<WriteBack>>,
+    /// Where directories for scratch on disk may be made.
+    scratch_parent: Option<PathBuf>,
     /// The directory of scratch on disk, removed at the end.
     _scratch: Option<TempDir>,
 }
@@ -75,6 +77,7 @@ impl Unbuilt {
             (Scratch::Disk, Some(parent)) => Some(scratch_on_disk(parent).map_err(Error::Scratch)?),
             (Scratch::Disk, None) | (Scratch::Memory, _) => None,
         };
+        let scratch_parent = project.scratch.take();
         project.scratch = scratch.as_ref().map(|directory| directory.path().to_owned());
         warden.build(&plan::template(&host, &project, &policy))?;
         let mut variables = environment::clean(&machine.variables, &policy);
@@ -88,12 +91,18 @@ impl Unbuilt {
             variables,
             profile,
             write_back,
+            scratch_parent,
             _scratch: scratch,
         })
     }
 }
 
 impl Sandboxes {
+    /// The project as it was when the template was built.
+    pub fn project(&self) -> plan::Project {
+        plan::Project { scratch: self.scratch_parent.clone(), ..self.project.clone() }
+    }
+
     /// What the environment of each case has for itself: each call gives another.
     pub fn own_environment(&self) -> Vec<CString> {
         static CASES: AtomicU32 = AtomicU32::new(0);

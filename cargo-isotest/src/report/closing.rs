@@ -24,11 +24,23 @@ const FINDINGS: usize = 10;
 /// How many commands are listed.
 const COMMANDS: usize = 5;
 
+/// A flag with which failed cases pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hint {
+    /// The flag.
+    pub flag: &'static str,
+    /// What is different with it.
+    pub why: &'static str,
+    /// The cases that pass.
+    pub cases: Vec<CaseIndex>,
+}
+
 /// What the closing block will say.
 #[derive(Debug, Default)]
 pub struct Closing {
-    /// The names of the failed cases, by binary.
-    failed: BTreeMap<usize, Vec<String>>,
+    /// The indices of the failed cases, by binary.
+    failed: BTreeMap<usize, Vec<usize>>,
+    hints: Vec<Hint>,
     findings: BTreeMap<Kind, Group>,
     refusals: Vec<(SandboxError, usize)>,
     wardens_died: usize,
@@ -81,8 +93,7 @@ impl Closing {
     /// Takes note of a case that has ended.
     pub fn observe(&mut self, suites: &[Suite], index: CaseIndex, outcome: &Outcome) {
         if outcome.verdict.is_failure() {
-            let name = suites[index.binary].cases[index.case].name.clone();
-            self.failed.entry(index.binary).or_default().push(name);
+            self.failed.entry(index.binary).or_default().push(index.case);
         }
         if let Verdict::NotRun(reason) = &outcome.verdict {
             self.observe_not_run(reason);
@@ -114,6 +125,19 @@ impl Closing {
         self.interrupted = Some(signal);
     }
 
+    /// The cases that have failed.
+    pub fn failed(&self) -> Vec<CaseIndex> {
+        let failed = self.failed.iter();
+        failed
+            .flat_map(|(&binary, cases)| cases.iter().map(move |&case| CaseIndex { binary, case }))
+            .collect()
+    }
+
+    /// Takes note of what would mend failures.
+    pub fn take_hints(&mut self, hints: Vec<Hint>) {
+        self.hints = hints;
+    }
+
     /// The signal that ended the run.
     pub fn interrupted(&self) -> Option<i32> {
         self.interrupted
@@ -136,6 +160,7 @@ impl Closing {
         writeln!(err, "\n{}", summary(tally, wall, colour))?;
         self.write_findings(colour, err)?;
         self.write_not_run(colour, err)?;
+        self.write_hints(suites, colour, err)?;
         if let Some(signal) = self.interrupted {
             let error = paint::styled(colour, ERROR, "error");
             let cut = counted(tally.cancelled, "test");
@@ -177,6 +202,20 @@ impl Closing {
         Ok(())
     }
 
+    fn write_hints(&self, suites: &[Suite], colour: bool, err: &mut dyn Write) -> io::Result<()> {
+        let title = paint::styled(colour, HINT, "help");
+        for Hint { flag, why, cases } in &self.hints {
+            let tests = counted(cases.len(), "failed test");
+            let verb = if cases.len() == 1 { "passes" } else { "pass" };
+            writeln!(err, "\n{title}: {tests} {verb} with `{flag}` ({why})")?;
+            for index in cases.iter().take(FINDINGS) {
+                writeln!(err, "    {}", suite::label(suites, *index))?;
+            }
+            write_more(cases.len().saturating_sub(FINDINGS), err)?;
+        }
+        Ok(())
+    }
+
     fn write_commands(
         &mut self,
         suites: &[Suite],
@@ -188,11 +227,13 @@ impl Closing {
         }
         let title = paint::styled(colour, HINT, "help");
         writeln!(err, "\n{title}: to run again what failed")?;
-        for (binary, names) in self.failed.iter_mut().take(COMMANDS) {
-            names.sort();
+        for (binary, cases) in self.failed.iter().take(COMMANDS) {
             let suite = &suites[*binary];
-            let names = if suite.harness { names.as_slice() } else { &[] };
-            writeln!(err, "    {}", rerun::command(&suite.rerun, names))?;
+            let names = cases.iter().filter(|_| suite.harness);
+            let mut names: Vec<String> =
+                names.map(|case| suite.cases[*case].name.clone()).collect();
+            names.sort();
+            writeln!(err, "    {}", rerun::command(&suite.rerun, &names))?;
         }
         write_more(self.failed.len().saturating_sub(COMMANDS), err)
     }

@@ -32,6 +32,7 @@ mod reporter;
 #[cfg(test)]
 mod tests;
 
+pub use closing::Hint;
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
 pub use error::error;
 pub use format::FormatName;

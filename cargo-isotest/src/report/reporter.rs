@@ -13,7 +13,7 @@ use isotest_core::schedule::{Event, Stream};
 
 use super::blocks::{Blocks, News, Turn};
 use super::cargo;
-use super::closing::Closing;
+use super::closing::{Closing, Hint};
 use super::format::{self, Format, FormatName};
 use super::paint::{self, WARNING};
 use super::progress::Progress;
@@ -51,6 +51,8 @@ pub struct Reporter {
     suites: Vec<Suite>,
     options: Options,
     start: Instant,
+    /// How long the cases took.
+    wall: Duration,
     screen: Screen,
     progress: Progress,
     blocks: Blocks,
@@ -75,6 +77,7 @@ impl Reporter {
         let cases = suites.iter().map(|suite| suite.cases.len()).sum();
         Reporter {
             start,
+            wall: Duration::ZERO,
             screen: Screen::new(stdout, stderr),
             progress: Progress::new(cases, options.look, start),
             blocks: Blocks::new(&suites, options.show_output),
@@ -113,16 +116,32 @@ impl Reporter {
         Ok(())
     }
 
-    /// Ends the report: cargo's last lines and the closing block. Every case has to have ended:
-    /// a block with a case that has not stays open, and those behind it are not printed.
-    pub fn finish(mut self) -> io::Result<Summary> {
+    /// All cases have ended: prints what is left of the blocks, and cargo's last lines. A block
+    /// with a case that has not ended stays open, and those behind it are not printed.
+    pub fn end(&mut self) -> io::Result<()> {
+        self.wall = self.start.elapsed();
         self.print_turns()?;
         self.progress.clear();
         let colour = self.options.look.stderr_colour;
         let failed: Vec<&Suite> = self.troubled.iter().map(|&index| &self.suites[index]).collect();
         self.screen.print(Stream::Stderr, |err| cargo::targets_failed(&failed, colour, err))?;
+        self.screen.flush(&self.progress)
+    }
+
+    /// The cases that have failed; none where the run was interrupted.
+    pub fn failed(&self) -> Vec<CaseIndex> {
+        match self.closing.interrupted() {
+            Some(_) => Vec::new(),
+            None => self.closing.failed(),
+        }
+    }
+
+    /// Prints the closing block.
+    pub fn finish(mut self, hints: Vec<Hint>) -> io::Result<Summary> {
+        let colour = self.options.look.stderr_colour;
+        self.closing.take_hints(hints);
         if !self.options.quiet || self.closing.is_noteworthy(&self.total) {
-            let wall = self.start.elapsed();
+            let wall = self.wall;
             self.screen.print(Stream::Stderr, |err| {
                 self.closing.write(&self.suites, &self.total, wall, colour, err)
             })?;
@@ -249,7 +268,8 @@ mod tests {
             reporter.event(event).expect("a Vec takes all");
             reporter.idle().expect("a Vec takes all");
         }
-        reporter.finish().expect("a Vec takes all");
+        reporter.end().expect("a Vec takes all");
+        reporter.finish(Vec::new()).expect("a Vec takes all");
         let bytes = terminal.0.lock().expect("no writer panics");
         without_times(std::str::from_utf8(&bytes).expect("text"))
     }

@@ -1,0 +1,118 @@
+//! A second look at what failed: would it pass with another layer value that isolates as well?
+//!
+//! A test may fail for what its sandbox is, not for what it tests: it sends itself a signal that
+//! PID 1 never receives, it waits for an orphan that nobody reaps, it sums up the sizes of
+//! directories on a tmpfs. Such tests are few and their failure is a riddle, so they are run once
+//! more, under a value that mends it; where they pass, the report names the flag. Nothing is ever
+//! weakened: where a run is not fully isolated no test is run twice.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use isotest_core::case::CaseIndex;
+use isotest_core::outcome::Verdict;
+use isotest_core::plan;
+use isotest_core::policy::{Directory, Init, Net, Policy, Scratch, Workspace};
+use isotest_core::schedule::{self, Event, Job};
+use isotest_core::signals::Signals;
+
+use crate::error::Error;
+use crate::prepare::Selected;
+use crate::report::Hint;
+use crate::run;
+use crate::sandboxes::{Sandboxes, Unbuilt};
+use crate::settings::Machine;
+
+/// With more failures than this the cause is elsewhere.
+const MOST: usize = 50;
+/// No test gets more time than this to pass after all.
+const LIMIT: Duration = Duration::from_secs(5);
+/// How many are in flight at once; those that hang cost no processor time.
+const JOBS: usize = 16;
+
+/// The flags that mend failures, each with the cases that pass with it.
+pub fn second_look(
+    policy: &Policy,
+    machine: &Machine,
+    project: &plan::Project,
+    selected: &[Selected],
+    failed: &[CaseIndex],
+    signals: &Signals,
+) -> Result<Vec<Hint>, Error> {
+    let mut hints = Vec::new();
+    if failed.is_empty() || failed.len() > MOST || !is_isolated(policy) {
+        return Ok(hints);
+    }
+    for (flag, why, other) in others(policy, project) {
+        // A value that this machine refuses is no remedy.
+        let Ok(unbuilt) = Unbuilt::start(other) else { continue };
+        let Ok(mut sandboxes) = unbuilt.build(machine, project.clone()) else { continue };
+        let cases = passing(&mut sandboxes, selected, failed, signals)?;
+        if !cases.is_empty() {
+            hints.push(Hint { flag, why, cases });
+        }
+    }
+    Ok(hints)
+}
+
+/// Whether running a test once more can have no effect outside.
+fn is_isolated(policy: &Policy) -> bool {
+    policy.net == Net::Loopback
+        && policy.workspace != Workspace::Shared
+        && policy.tmp == Directory::Fresh
+        && policy.home == Directory::Fresh
+        && policy.read_write.is_empty()
+        && policy.write_back.is_empty()
+}
+
+/// The values that isolate as well: flag, what differs, policy.
+fn others(policy: &Policy, project: &plan::Project) -> Vec<(&'static str, &'static str, Policy)> {
+    let timeout = policy.limits.timeout.map_or(LIMIT, |timeout| timeout.min(LIMIT));
+    let mut base = policy.clone();
+    base.limits.timeout = Some(timeout);
+    let reaper = Policy { init: Init::Reaper, ..base.clone() };
+    let disk = Policy { scratch: Scratch::Disk, ..base };
+    let reaper = (policy.init == Init::None).then_some((
+        "--init reaper",
+        "an init is PID 1 instead of the test",
+        reaper,
+    ));
+    let on_disk = policy.scratch == Scratch::Memory && project.scratch.is_some();
+    let disk = on_disk.then_some((
+        "--scratch disk",
+        "throwaway files lie on the disk, not in a tmpfs",
+        disk,
+    ));
+    reaper.into_iter().chain(disk).collect()
+}
+
+/// Which of the failed cases pass in these sandboxes.
+fn passing(
+    sandboxes: &mut Sandboxes,
+    selected: &[Selected],
+    failed: &[CaseIndex],
+    signals: &Signals,
+) -> Result<Vec<CaseIndex>, Error> {
+    let jobs: Vec<Job> = failed
+        .iter()
+        .filter(|index| selected[index.binary].harness)
+        .map(|index| {
+            let selected = &selected[index.binary];
+            let setup = run::setup(sandboxes, selected, false);
+            let case = &selected.selection.cases[index.case];
+            let plan = run::plan_of(sandboxes, &setup, selected, case);
+            Job { index: *index, plan, pass_through: false }
+        })
+        .collect();
+    let (events, heard) = mpsc::channel();
+    let options = schedule::Options { jobs: JOBS, max_fail: None };
+    schedule::run(&mut sandboxes.warden, jobs, options, signals, &events).map_err(Error::Host)?;
+    drop(events);
+    let passed = heard.into_iter().filter_map(|event| match event {
+        Event::Finished(index, outcome) if outcome.verdict == Verdict::Passed => Some(index),
+        _ => None,
+    });
+    let mut passed: Vec<CaseIndex> = passed.collect();
+    passed.sort();
+    Ok(passed)
+}
