@@ -2,6 +2,7 @@
 //!
 //! Which of them a finished run has is decided in [`ExitCode::of_run`].
 
+use crate::doctests::Documented;
 use crate::report::Summary;
 
 /// How `cargo isotest` ends.
@@ -44,6 +45,17 @@ impl ExitCode {
             None if tally.not_run > 0 => ExitCode::SandboxFailed,
             None if !tally.is_clean() => ExitCode::TestsFailed,
             None => ExitCode::Passed,
+        }
+    }
+
+    /// The same when documentation tests have run too.
+    pub fn with(self, documented: Documented) -> Self {
+        match (self, documented) {
+            (ExitCode::Passed | ExitCode::NothingToRun, Documented { passed: false, .. }) => {
+                ExitCode::TestsFailed
+            }
+            (ExitCode::NothingToRun, Documented { count: 1.., .. }) => ExitCode::Passed,
+            (code, _) => code,
         }
     }
 

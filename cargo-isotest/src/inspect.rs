@@ -145,7 +145,10 @@ fn attend(
     match ended {
         Ended::Exited(code) => Ok(ExitCode::Of(code)),
         Ended::Signalled(signal) | Ended::Interrupted(signal) => Ok(ExitCode::Signal(signal)),
-        Ended::TimedOut => Ok(ExitCode::Signal(SIGKILL)),
+        Ended::TimedOut => {
+            report::error(&"timed out; every process of the command was killed");
+            Ok(ExitCode::Signal(SIGKILL))
+        }
         Ended::NotRun(error) => Err(Error::Sandbox(error)),
         Ended::WardenDied => Err(Error::Host(io::Error::other("the warden died"))),
     }

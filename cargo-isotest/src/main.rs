@@ -7,6 +7,7 @@
 mod choose;
 mod cli;
 mod discover;
+mod doctests;
 mod doctor;
 mod environment;
 mod error;

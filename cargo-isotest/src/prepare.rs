@@ -40,7 +40,7 @@ pub fn build(
     let unbuilt = Unbuilt::start(policy.clone())?;
     let built = discover::discover(request);
     // A signal goes to cargo too, which then fails for no reason of its own.
-    match signals.take() {
+    match signals.take_ending() {
         Some(signal) => Err(Error::Interrupted(signal)),
         None => Ok((unbuilt, built?)),
     }

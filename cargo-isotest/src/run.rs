@@ -14,6 +14,7 @@ use isotest_core::schedule::{self, Event, Job};
 use isotest_core::signals::Signals;
 
 use crate::cli::RunCommand;
+use crate::doctests::{self, Documented};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::prepare::{self, Prepared, Selected};
@@ -26,11 +27,15 @@ use crate::settings::{Machine, Settings, shown};
 pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let settings = Settings::of_run(command, machine);
     let signals = Signals::listen().map_err(Error::Host)?;
+    if command.cargo.doc {
+        let documented = doctests::run(command, &settings, machine, &signals)?;
+        return Ok(ExitCode::NothingToRun.with(documented));
+    }
     let built = prepare::build(&settings.policy, &settings.request, &signals)?;
     if command.run.no_run {
         return Ok(ExitCode::Passed);
     }
-    let Prepared { mut sandboxes, selected, .. } =
+    let Prepared { mut sandboxes, selected, project } =
         prepare::select(built, machine, &settings.filter, settings.jobs, &signals)?;
     let suites: Vec<Suite> = selected.iter().map(|selected| suite(selected, machine)).collect();
     if command.libtest.list {
@@ -41,12 +46,18 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let (ignored, jobs) = plan(&settings, &sandboxes, &selected);
     let mut reporter = execute(&settings, &mut sandboxes, jobs, ignored, &signals, reporter)?;
     reporter.end().map_err(Error::Report)?;
+    let documented = project.has_doctests && command.cargo.selects_doctests();
+    let goes_on = reporter.interrupted().is_none() && !settings.is_over(reporter.failed().len());
+    let documented = match documented && goes_on {
+        true => doctests::run(command, &settings, machine, &signals)?,
+        false => Documented { passed: true, count: 0 },
+    };
     let shown = sandboxes.project();
     drop(sandboxes);
     let hints =
         second_look(&settings.policy, machine, &shown, &selected, &reporter.failed(), &signals)?;
     let summary = reporter.finish(hints).map_err(Error::Report)?;
-    Ok(ExitCode::of_run(&summary))
+    Ok(ExitCode::of_run(&summary).with(documented))
 }
 
 fn suite(selected: &Selected, machine: &Machine) -> Suite {

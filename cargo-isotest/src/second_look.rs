@@ -2,7 +2,7 @@
 //!
 //! A test may fail for what its sandbox is, not for what it tests: it sends itself a signal that
 //! PID 1 never receives, it waits for an orphan that nobody reaps, it sums up the sizes of
-//! directories on a tmpfs. Such tests are few and their failure is a riddle, so they are run once
+//! directories on a tmpfs, it is a test for root. Such tests are few and their failure is a riddle, so they are run once
 //! more, under a value that mends it; where they pass, the report names the flag. Nothing is ever
 //! weakened: where a run is not fully isolated no test is run twice.
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 use isotest_core::case::CaseIndex;
 use isotest_core::outcome::Verdict;
 use isotest_core::plan;
-use isotest_core::policy::{Directory, Init, Net, Policy, Scratch, Workspace};
+use isotest_core::policy::{Directory, Init, Net, Policy, Scratch, User, Workspace};
 use isotest_core::schedule::{self, Event, Job};
 use isotest_core::signals::Signals;
 
@@ -71,6 +71,7 @@ fn others(policy: &Policy, project: &plan::Project) -> Vec<(&'static str, &'stat
     let mut base = policy.clone();
     base.limits.timeout = Some(timeout);
     let reaper = Policy { init: Init::Reaper, ..base.clone() };
+    let root = Policy { user: User::Root, ..base.clone() };
     let disk = Policy { scratch: Scratch::Disk, ..base };
     let reaper = (policy.init == Init::None).then_some((
         "--init reaper",
@@ -83,7 +84,12 @@ fn others(policy: &Policy, project: &plan::Project) -> Vec<(&'static str, &'stat
         "throwaway files lie on the disk, not in a tmpfs",
         disk,
     ));
-    reaper.into_iter().chain(disk).collect()
+    let root = (policy.user == User::Same).then_some((
+        "--user root",
+        "the test has every capability inside its namespaces",
+        root,
+    ));
+    reaper.into_iter().chain(disk).chain(root).collect()
 }
 
 /// Which of the failed cases pass in these sandboxes.

@@ -128,6 +128,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether no more is started after this many failures.
+    pub fn is_over(&self, failures: usize) -> bool {
+        self.max_fail.is_some_and(|most| failures >= most)
+    }
+
     /// What `cargo isotest run` is told.
     pub fn of_run(command: &RunCommand, machine: &Machine) -> Settings {
         let libtest = &command.libtest;

@@ -36,6 +36,7 @@ pub enum Ended {
 
 /// Runs `plan` to its end.
 pub fn run(warden: &mut Warden, plan: &Plan, signals: &Signals) -> io::Result<Ended> {
+    let _attendance = signals.attend();
     let terminal = Terminal::open()?;
     let mut start = plan.start(0);
     match &terminal {
@@ -50,13 +51,13 @@ pub fn run(warden: &mut Warden, plan: &Plan, signals: &Signals) -> io::Result<En
             warden.spawn(&plan.setup, start, &[inside, inside, inside])?;
         }
     }
-    let attendance =
-        Attendance { warden, plan, signals, terminal, started: Instant::now(), reason: None };
-    attendance.finish()
+    let foreground =
+        Foreground { warden, plan, signals, terminal, started: Instant::now(), reason: None };
+    foreground.finish()
 }
 
 /// A program that is being attended to.
-struct Attendance<'a> {
+struct Foreground<'a> {
     warden: &'a mut Warden,
     plan: &'a Plan,
     signals: &'a Signals,
@@ -66,7 +67,7 @@ struct Attendance<'a> {
     reason: Option<Ended>,
 }
 
-impl Attendance<'_> {
+impl Foreground<'_> {
     fn finish(mut self) -> io::Result<Ended> {
         loop {
             let ready = self.wait()?;

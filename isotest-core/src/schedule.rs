@@ -96,6 +96,7 @@ pub fn run(
     signals: &Signals,
     events: &Sender<Event>,
 ) -> io::Result<()> {
+    let _attendance = signals.attend();
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     let input = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
     epoll.add(&*warden, input(TOKEN_WARDEN))?;

@@ -15,6 +15,19 @@ use signal_hook::{flag, low_level};
 /// Signals that end a run.
 const ENDING: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
 
+/// Whether somebody reads the signals.
+static ATTENDED: AtomicBool = AtomicBool::new(false);
+
+/// While it lives somebody reads the signals.
+#[derive(Debug)]
+pub struct Attendance;
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        ATTENDED.store(false, Ordering::SeqCst);
+    }
+}
+
 /// Delivers SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT and SIGWINCH as readable bytes.
 #[derive(Debug)]
 pub struct Signals(OwnedFd);
@@ -33,11 +46,15 @@ impl Signals {
         for signal in ENDING.into_iter().chain([SIGTSTP, SIGCONT, SIGWINCH]) {
             let pipe = Arc::clone(&handlers);
             let tell = move || {
+                if signal == SIGTSTP && !ATTENDED.load(Ordering::SeqCst) {
+                    return Signals::stop_self();
+                }
                 let byte = [signal as u8];
                 // SAFETY: write(2) is async-signal-safe; the pointer and the length fit.
                 unsafe { libc::write(pipe.as_raw_fd(), byte.as_ptr().cast(), 1) };
             };
-            // SAFETY: the handler does nothing but write(2).
+            // SAFETY: the handler does nothing but write(2) and what is safe in a handler by
+            // signal-hook's word.
             unsafe { low_level::register(signal, tell) }?;
         }
         Ok(Signals(ours))
@@ -52,14 +69,23 @@ impl Signals {
         }
     }
 
+    /// Whether a signal that ends a run has arrived; all that have arrived are taken.
+    pub fn take_ending(&self) -> Option<i32> {
+        let arrived = std::iter::from_fn(|| self.take());
+        arrived.filter(|signal| ENDING.contains(signal)).collect::<Vec<_>>().first().copied()
+    }
+
+    /// From now on somebody reads these signals: SIGTSTP is theirs to act on, until the guard is
+    /// dropped. At other times it stops the process as if nobody had taken it over.
+    pub fn attend(&self) -> Attendance {
+        ATTENDED.store(true, Ordering::SeqCst);
+        Attendance
+    }
+
     /// Stops this process as SIGTSTP by default would; returns when it goes on.
     pub fn stop_self() {
-        static STOPPING: AtomicBool = AtomicBool::new(false);
-        if !STOPPING.swap(true, Ordering::SeqCst) {
-            // Fails for no signal that has a default action.
-            let _ = low_level::emulate_default_handler(SIGTSTP);
-            STOPPING.store(false, Ordering::SeqCst);
-        }
+        // Fails for no signal that has a default action.
+        let _ = low_level::emulate_default_handler(SIGTSTP);
     }
 }
 

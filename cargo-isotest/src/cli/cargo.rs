@@ -79,6 +79,9 @@ pub struct CargoOptions {
     /// Test all targets
     #[arg(long)]
     pub all_targets: bool,
+    /// Only the documentation tests
+    #[arg(long, conflicts_with_all = ["lib", "bin", "bins", "test", "tests", "example", "examples", "bench", "benches", "all_targets"])]
+    pub doc: bool,
     /// Activate these features, separated by spaces or commas
     #[arg(short = 'F', long, value_name = "FEATURES")]
     pub features: Vec<String>,
@@ -152,6 +155,24 @@ pub(super) enum WorkspaceFlag {
 }
 
 impl CargoOptions {
+    /// Whether the documentation tests are among what is selected: asked for, or no target named.
+    pub fn selects_doctests(&self) -> bool {
+        let mut targets = Arguments::default();
+        self.push_targets(&mut targets);
+        self.doc || targets.0.is_empty()
+    }
+
+    /// The options as `cargo test --doc` takes them: no target is named.
+    pub fn to_doctest_arguments(&self) -> Vec<OsString> {
+        let mut arguments = Arguments::default();
+        self.push_packages(&mut arguments);
+        self.push_features(&mut arguments);
+        self.push_compilation(&mut arguments);
+        self.push_manifest(&mut arguments);
+        self.push_output(&mut arguments);
+        arguments.0
+    }
+
     /// The options as cargo takes them. Values are glued to their flags, so that none can be read
     /// as a flag of its own.
     pub fn to_arguments(&self) -> Vec<OsString> {

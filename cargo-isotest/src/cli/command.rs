@@ -226,12 +226,25 @@ fn split(arguments: impl Iterator<Item = OsString>) -> (Vec<OsString>, Vec<OsStr
         if let Some(at) = words.iter().position(|word| word == "--") {
             after = words.split_off(at).split_off(1);
         }
+        glue_workspace(&mut words);
         if libtest::asks_for_help(&after) {
             words.push("--help".into());
         }
     }
     words.insert(0, "cargo-isotest".into());
     (words, after)
+}
+
+/// `--workspace readonly` is the layer as much as `--workspace=readonly`; before any other word
+/// `--workspace` is cargo's flag.
+fn glue_workspace(words: &mut Vec<OsString>) {
+    let is_value = |word: &OsString| ["overlay", "readonly", "shared"].iter().any(|v| word == v);
+    let value = words.windows(2).position(|two| two[0] == "--workspace" && is_value(&two[1]));
+    if let Some(at) = value {
+        let value = words.remove(at + 1);
+        words[at].push("=");
+        words[at].push(value);
+    }
 }
 
 fn is_subcommand(word: &OsStr) -> bool {

@@ -3,6 +3,7 @@
 //! Every field is empty where the command line says nothing, so that configuration can be asked
 //! next. What a value does stands in the core's policy.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -186,6 +187,51 @@ pub struct LayerOptions {
 }
 
 impl LayerOptions {
+    /// The options as `exec` takes them, each glued to its value.
+    pub fn to_arguments(&self) -> Vec<OsString> {
+        let number = |value: Option<u64>| value.map(|value| OsString::from(value.to_string()));
+        let single = [
+            ("user", name(self.user)),
+            ("pid", name(self.pid)),
+            ("init", name(self.init)),
+            ("net", name(self.net)),
+            ("ipc", name(self.ipc)),
+            ("uts", self.uts.as_ref().map(uts_name)),
+            ("workspace", name(self.workspace)),
+            ("scratch", name(self.scratch)),
+            ("root", self.root.clone().map(OsString::from)),
+            ("tmp", name(self.tmp)),
+            ("home", name(self.home)),
+            ("env", name(self.env)),
+            ("guard", name(self.guard)),
+            ("tmp-size", number(self.tmp_size)),
+            ("output-limit", number(self.output_limit)),
+            ("processes", number(self.processes)),
+            ("open-files", number(self.open_files)),
+            ("file-size", number(self.file_size)),
+            ("cpu-time", number(self.cpu_time)),
+            ("address-space", number(self.address_space)),
+        ];
+        let single = single.into_iter().filter_map(|(flag, value)| Some((flag, value?)));
+        let texts = |flag, values: &[String]| -> Vec<(&str, OsString)> {
+            values.iter().map(|value| (flag, value.into())).collect()
+        };
+        let paths = |flag, values: &[PathBuf]| -> Vec<(&str, OsString)> {
+            values.iter().map(|value| (flag, value.into())).collect()
+        };
+        single
+            .chain(texts("write-back", &self.write_back))
+            .chain(texts("pass-env", &self.pass_env))
+            .chain(paths("ro", &self.read_only))
+            .chain(paths("rw", &self.read_write))
+            .map(|(flag, value)| {
+                let mut argument = OsString::from(format!("--{flag}="));
+                argument.push(value);
+                argument
+            })
+            .collect()
+    }
+
     /// Lays what was typed over `base`. Lists are added to, everything else is replaced.
     pub fn apply(&self, base: Policy) -> Policy {
         self.apply_limits(self.apply_files(self.apply_namespaces(base)))
@@ -227,6 +273,18 @@ impl LayerOptions {
         set(&mut limits.cpu_time, self.cpu_time.map(Some));
         set(&mut limits.address_space, self.address_space.map(Some));
         policy
+    }
+}
+
+/// The name by which a choice is typed.
+fn name<V: ValueEnum>(value: Option<V>) -> Option<OsString> {
+    Some(value?.to_possible_value()?.get_name().into())
+}
+
+fn uts_name(uts: &policy::Uts) -> OsString {
+    match uts {
+        policy::Uts::Host => "host".into(),
+        policy::Uts::Name(name) => name.into(),
     }
 }
 

@@ -11,7 +11,7 @@ use super::environment::{self, Layout, Surroundings};
 use super::error::DiscoverError;
 use super::manifest::Manifest;
 use super::messages::{Build, TestArtifact};
-use super::metadata::{Metadata, Package};
+use super::metadata::{Metadata, Package, Target};
 use super::project::{Binary, BinaryKind, Project, Scope};
 
 /// The project: its test binaries in cargo's order, each with its environment.
@@ -35,6 +35,11 @@ pub(super) fn assemble(
         tests.push((test, package));
     }
     tests.sort_by_cached_key(|(test, package)| order(test, package));
+    let has_doctests = tests.iter().any(|(test, package)| {
+        let is_library = matches!(test.kind, BinaryKind::Lib | BinaryKind::ProcMacro);
+        let named = |target: &&Target| target.name == test.target_name;
+        is_library && package.targets.iter().filter(named).any(|target| target.doctest)
+    });
     let assembly = Assembly { named: needs_package_flag(scope, metadata), metadata, around };
     let binaries = tests
         .into_iter()
@@ -50,6 +55,7 @@ pub(super) fn assemble(
         package_directories: package_directories(&build, metadata),
         linked_paths: linked_paths(&build),
         sysroot: around.sysroot.clone(),
+        has_doctests,
         binaries,
     })
 }

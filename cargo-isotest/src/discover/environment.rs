@@ -205,7 +205,8 @@ mod tests {
     }
 
     fn package() -> Package {
-        let target = Target { name: "my-bin".to_owned(), kind: vec!["bin".to_owned()] };
+        let target =
+            Target { name: "my-bin".to_owned(), kind: vec!["bin".to_owned()], doctest: false };
         Package {
             name: "p".to_owned(),
             manifest_path: "/w/p/Cargo.toml".into(),

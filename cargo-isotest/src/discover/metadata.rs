@@ -44,6 +44,8 @@ pub(super) struct Package {
 pub(super) struct Target {
     pub name: String,
     pub kind: Vec<String>,
+    #[serde(default)]
+    pub doctest: bool,
 }
 
 impl Metadata {

@@ -20,6 +20,8 @@ pub struct Project {
     pub linked_paths: Vec<Utf8PathBuf>,
     /// The directory of the toolchain.
     pub sysroot: Utf8PathBuf,
+    /// Whether a library among the binaries has documentation tests turned on.
+    pub has_doctests: bool,
     /// The test binaries, in cargo's order.
     pub binaries: Vec<Binary>,
 }

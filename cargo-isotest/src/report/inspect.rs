@@ -1,7 +1,7 @@
 //! What `list`, `explain`, `completions` and `man` print, and the other texts without events.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufRead, BufWriter, Write};
 
 use anstyle::Style;
 use clap_complete::Shell;
@@ -248,6 +248,18 @@ pub fn test_command(plan: &Plan) -> io::Result<()> {
         super::rerun::quoted(&program),
         arguments(plan)
     )
+}
+
+/// Passes lines on to stdout as they come, and sums up what `count` finds in them.
+pub fn pass_on(mut lines: impl BufRead, count: impl Fn(&str) -> usize) -> io::Result<usize> {
+    let (mut out, mut line, mut total) = (io::stdout(), Vec::new(), 0);
+    while lines.read_until(b'\n', &mut line)? > 0 {
+        total += count(&String::from_utf8_lossy(&line));
+        out.write_all(&line)?;
+        out.flush()?;
+        line.clear();
+    }
+    Ok(total)
 }
 
 /// Completions for a shell.

@@ -128,6 +128,11 @@ impl Reporter {
         self.screen.flush(&self.progress)
     }
 
+    /// The signal that ended the run.
+    pub fn interrupted(&self) -> Option<i32> {
+        self.closing.interrupted()
+    }
+
     /// The cases that have failed; none where the run was interrupted.
     pub fn failed(&self) -> Vec<CaseIndex> {
         match self.closing.interrupted() {

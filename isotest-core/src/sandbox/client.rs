@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
 
-use super::error::{Fault, STAGE_CLONE, STAGE_MAPS, SandboxError};
+use super::error::{Fault, HINT_ROOT_WITHOUT_CAPABILITIES, STAGE_CLONE, STAGE_MAPS, SandboxError};
 use super::protocol::{Channel, End, Request, Response, Start};
 use super::steps::Step;
 use super::{sys, warden};
@@ -56,7 +56,8 @@ impl Warden {
                 let mut begun = [0; 12];
                 let length = nix::unistd::read(&read, &mut begun).map_err(clone_error)?;
                 let _ = waitpid(child, None);
-                let process = read_begun(begun.get(..length).unwrap_or_default())?;
+                let process = read_begun(begun.get(..length).unwrap_or_default());
+                let process = process.map_err(|error| explain_root(error, host))?;
                 let mut warden =
                     Warden { channel: ours, process, listening: false, setups: HashMap::new() };
                 warden.await_ready()?;
@@ -159,6 +160,12 @@ impl Drop for Warden {
     }
 }
 
+/// Uid 0 without capabilities has a cause of its own for not being mapped.
+fn explain_root(error: SandboxError, host: &Host) -> SandboxError {
+    let unmappable = host.uid == 0 && !host.maps_ranges && error.errno == Some(Errno::EPERM);
+    if unmappable { error.with_hint(HINT_ROOT_WITHOUT_CAPABILITIES) } else { error }
+}
+
 /// What the forked helper wrote: the warden's id, or a fault.
 fn read_begun(bytes: &[u8]) -> Result<Pid, SandboxError> {
     let number = |at: usize| {
@@ -206,20 +213,27 @@ fn clone_warden(host: &Host, pid: Namespace, channel: Channel) -> Result<i32, (u
             warden::run(channel, wait)
         }
         Ok(Some(cloned)) => {
-            let maps =
-                [("setgroups", "deny"), ("uid_map", &host.uid_map), ("gid_map", &host.gid_map)];
-            for (file, map) in maps {
-                if let Err(error) = fs::write(format!("/proc/{}/{file}", cloned.pid), map) {
-                    let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
-                    let _ = nix::sys::signal::kill(
-                        Pid::from_raw(cloned.pid),
-                        nix::sys::signal::Signal::SIGKILL,
-                    );
-                    return Err((STAGE_MAPS, errno));
-                }
-            }
+            write_maps(host, cloned.pid).map_err(|errno| {
+                let process = Pid::from_raw(cloned.pid);
+                // Nothing is lost where it has ended by itself.
+                let _ = nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGKILL);
+                (STAGE_MAPS, errno)
+            })?;
             drop(go);
             Ok(cloned.pid)
         }
     }
+}
+
+/// Writes the id maps of the warden's user namespace. An unprivileged caller has to give up
+/// setgroups(2) first (user_namespaces(7)); for a privileged one it goes on working in cases that
+/// have the capability.
+fn write_maps(host: &Host, process: i32) -> Result<(), Errno> {
+    let deny = (!host.maps_ranges).then_some(("setgroups", "deny"));
+    let maps = [("uid_map", host.uid_map.as_str()), ("gid_map", host.gid_map.as_str())];
+    for (file, content) in deny.into_iter().chain(maps) {
+        fs::write(format!("/proc/{process}/{file}"), content)
+            .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+    }
+    Ok(())
 }

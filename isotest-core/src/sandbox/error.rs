@@ -67,6 +67,11 @@ impl SandboxError {
         SandboxError { act, errno, hint: hint.map(str::to_owned) }
     }
 
+    /// The same with another hint.
+    pub fn with_hint(self, hint: &str) -> Self {
+        SandboxError { hint: Some(hint.to_owned()), ..self }
+    }
+
     /// A fault that has nothing to do with a list of steps.
     pub fn without_steps(stage: u32, errno: Errno) -> Self {
         SandboxError::new(Fault { stage, errno: errno as i32 }, &[], "", "")
@@ -93,6 +98,9 @@ const HINT_LIMIT: &str = "the limit of namespaces is reached; raise it: `sudo sy
 const HINT_APPARMOR: &str = "AppArmor takes the capabilities of unprivileged user namespaces \
      away (Ubuntu 23.10 and later); allow them: `sudo sysctl -w \
      kernel.apparmor_restrict_unprivileged_userns=0`";
+/// Linux 5.12, kernel/user_namespace.c `verify_root_map`.
+pub(super) const HINT_ROOT_WITHOUT_CAPABILITIES: &str = "uid 0 without CAP_SETFCAP cannot be \
+     mapped into a user namespace; inside isotest, `--user root` for the outer one gives it";
 const HINT_PROC: &str = "parts of the caller's /proc are masked, as in a container, so the \
      kernel refuses a fresh one; start the container with `--security-opt \
      systempaths=unconfined` (Podman: `unmask=ALL`)";

@@ -1,0 +1,130 @@
+//! Documentation tests: cargo and rustdoc build and report them, each runs in a sandbox.
+//!
+//! Rustdoc starts every documentation test through cargo's `target.runner`; that is this program
+//! again, as `cargo isotest exec`. Of edition 2024 rustdoc merges them into one program, which
+//! then shares one sandbox.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, BufReader};
+use std::process::{Command, Stdio};
+
+use isotest_core::signals::Signals;
+
+use crate::cli::{Format, LibtestOptions, RunCommand, RunIgnored};
+use crate::error::Error;
+use crate::report;
+use crate::settings::{Machine, Settings};
+
+/// What a run of documentation tests came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Documented {
+    /// Whether all that ran passed.
+    pub passed: bool,
+    /// How many were selected.
+    pub count: usize,
+}
+
+/// Runs the documentation tests of what is selected.
+pub fn run(
+    command: &RunCommand,
+    settings: &Settings,
+    machine: &Machine,
+    signals: &Signals,
+) -> Result<Documented, Error> {
+    let cargo = machine.variable("CARGO").unwrap_or(OsStr::new("cargo"));
+    let runner = runner(command, settings).map_err(Error::Host)?;
+    let mut child = Command::new(cargo)
+        .args(["test", "--doc"])
+        .args(command.cargo.to_doctest_arguments())
+        .arg("--config")
+        .arg(runner)
+        .arg("--")
+        .args(harness_arguments(&command.libtest, settings))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(Error::Host)?;
+    let stdout = child.stdout.take().expect("stdout is piped above");
+    let count = report::pass_on(BufReader::new(stdout), count_selected).map_err(Error::Report);
+    let status = child.wait().map_err(Error::Host)?;
+    match signals.take_ending() {
+        Some(signal) => Err(Error::Interrupted(signal)),
+        None => Ok(Documented { passed: status.success(), count: count? }),
+    }
+}
+
+/// How many tests a line of the harness announces: `running 3 tests`, `"test_count": 3`.
+fn count_selected(line: &str) -> usize {
+    let json = line.split_once("\"test_count\": ").map(|(_, rest)| rest);
+    let number = json.or_else(|| line.strip_prefix("running ")).unwrap_or("");
+    let end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
+    number.get(..end).and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+/// `target."cfg(all())".runner`: a value of cargo's configuration, as TOML.
+fn runner(command: &RunCommand, settings: &Settings) -> io::Result<String> {
+    let program = env::current_exe()?;
+    let mut words: Vec<OsString> = vec![program.into(), "exec".into()];
+    words.extend(command.layers.to_arguments());
+    if let Some(timeout) = settings.policy.limits.timeout {
+        words.push(
+            format!("--timeout={}", humantime::format_duration(timeout)).replace(' ', "").into(),
+        );
+    }
+    words.push("--".into());
+    let words = words.into_iter().map(|word| {
+        let text = word.into_string().map_err(|word| {
+            io::Error::other(format!("`{}` is not UTF-8, as cargo wants it", word.display()))
+        })?;
+        Ok(toml::Value::String(text))
+    });
+    let words = words.collect::<io::Result<Vec<_>>>()?;
+    Ok(format!("target.\"cfg(all())\".runner={}", toml::Value::Array(words)))
+}
+
+/// What rustdoc's own libtest is told.
+fn harness_arguments(libtest: &LibtestOptions, settings: &Settings) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = libtest.filters.iter().map(OsString::from).collect();
+    for skip in &libtest.skip {
+        arguments.extend(["--skip".into(), skip.into()]);
+    }
+    let flags = [
+        ("--exact", libtest.exact),
+        ("--ignored", libtest.run_ignored == RunIgnored::Only),
+        ("--include-ignored", libtest.run_ignored == RunIgnored::Yes),
+        ("--show-output", libtest.show_output),
+        ("--nocapture", settings.pass_through),
+        ("--list", libtest.list),
+    ];
+    arguments.extend(flags.iter().filter(|(_, given)| *given).map(|(flag, _)| flag.into()));
+    if let Some(threads) = libtest.test_threads {
+        arguments.push(format!("--test-threads={threads}").into());
+    }
+    // Its stdout is a pipe: what is coloured was decided for ours.
+    let colour = if settings.report.look.stdout_colour { "always" } else { "never" };
+    arguments.push(format!("--color={colour}").into());
+    arguments.extend(format_arguments(libtest).iter().map(OsString::from));
+    arguments
+}
+
+fn format_arguments(libtest: &LibtestOptions) -> &'static [&'static str] {
+    match libtest.format {
+        Format::Pretty => &[],
+        Format::Terse => &["--format=terse"],
+        Format::Json => &["-Zunstable-options", "--format=json"],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_selected_tests_is_read_in_every_format() {
+        assert_eq!(count_selected("running 3 tests\n"), 3);
+        let json = r#"{ "type": "suite", "event": "started", "test_count": 12 }"#;
+        assert_eq!(count_selected(json), 12);
+        assert_eq!(count_selected("running away\n"), 0);
+    }
+}
