@@ -122,7 +122,7 @@ fn attempt(policy: &Policy, machine: &Machine) -> Result<(), SandboxError> {
         home: machine.home(),
         ..Project::default()
     };
-    let mut warden = Warden::start(&host, policy.pid)?;
+    let mut warden = Warden::start(&host, policy)?;
     warden.build(&plan::template(&host, &project, policy))?;
     let command = plan::Command {
         program: c_string(program.as_os_str()),
@@ -183,7 +183,7 @@ fn exposures(program: &Path, machine: &Machine) -> Vec<Exposure> {
 /// Whether the guard can tell the true signal of a PID 1's death.
 fn check_listener() -> Check {
     let host = Host::read(Path::new("/")).ok();
-    let warden = host.and_then(|host| Warden::start(&host, Namespace::New).ok());
+    let warden = host.and_then(|host| Warden::start(&host, &Policy::default()).ok());
     let works = warden.is_some_and(|warden| warden.is_listening());
     Check {
         feature: "seccomp listener",

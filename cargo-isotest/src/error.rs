@@ -45,6 +45,7 @@ impl Error {
             Error::Discover(_) => ExitCode::BuildFailed,
             Error::Sandbox(_) | Error::Host(_) | Error::Scratch(_) => ExitCode::SandboxFailed,
             Error::Glob(_) => ExitCode::Usage,
+            Error::Listing(error) if error.is_sandbox() => ExitCode::SandboxFailed,
             Error::Listing(_) => ExitCode::ListFailed,
             Error::Report(_) => ExitCode::ReportFailed,
             Error::Case(_) => ExitCode::NothingToRun,

@@ -43,6 +43,13 @@ enum Cause {
     List(ListError),
 }
 
+impl ListingError {
+    /// Whether its sandbox could not be set up.
+    pub fn is_sandbox(&self) -> bool {
+        matches!(self.cause, Cause::NotRun(_))
+    }
+}
+
 impl fmt::Display for ListingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot list the tests of `{}`: ", self.binary)?;

@@ -61,7 +61,7 @@ impl Unbuilt {
             Root::Directory(directory) => directory,
         };
         let host = Host::read(root).map_err(Error::Host)?;
-        let warden = Warden::start(&host, policy.pid)?;
+        let warden = Warden::start(&host, &policy)?;
         Ok(Unbuilt { host, policy, warden })
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use isotest_core::case::CaseIndex;
 use isotest_core::outcome::Verdict;
 use isotest_core::plan;
-use isotest_core::policy::{Directory, Init, Net, Policy, Scratch, User, Workspace};
+use isotest_core::policy::{Directory, Init, Namespace, Net, Policy, Scratch, User, Workspace};
 use isotest_core::schedule::{self, Event, Job};
 use isotest_core::signals::Signals;
 
@@ -58,6 +58,8 @@ pub fn second_look(
 /// Whether running a test once more can have no effect outside.
 fn is_isolated(policy: &Policy) -> bool {
     policy.net == Net::Loopback
+        && policy.pid == Namespace::New
+        && policy.ipc == Namespace::New
         && policy.workspace != Workspace::Shared
         && policy.tmp == Directory::Fresh
         && policy.home == Directory::Fresh

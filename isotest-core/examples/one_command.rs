@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         std::env::args().skip(1).map(|a| CString::new(a).unwrap()).collect();
     let host = Host::read(Path::new("/"))?;
     let (policy, project) = (Policy::default(), Project::default());
-    let mut warden = Warden::start(&host, policy.pid)?;
+    let mut warden = Warden::start(&host, &policy)?;
     warden.build(&template(&host, &project, &policy))?;
     let command = Command {
         program: arguments[0].clone(),

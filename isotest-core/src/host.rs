@@ -42,6 +42,8 @@ pub struct Host {
     pub hidden_etc: Vec<PathBuf>,
     /// Device nodes in `/dev` that tests get.
     pub devices: Vec<String>,
+    /// Directories in `/dev` for inter-process communication, those that are there.
+    pub ipc_directories: Vec<String>,
 }
 
 /// The entries of `/` that hold programs and libraries, file-hierarchy(7); `/nix` and `/gnu` are
@@ -73,12 +75,22 @@ impl Host {
             mount_points: mount_points(&fs::read_to_string("/proc/self/mountinfo")?),
             top_level: SYSTEM_DIRECTORIES.iter().filter_map(|name| top_level(root, name)).collect(),
             hidden_etc,
-            devices: DEVICES
-                .iter()
-                .filter(|name| Path::new("/dev").join(name).exists())
-                .map(|name| (*name).to_owned())
-                .collect(),
+            devices: in_dev(&DEVICES),
+            ipc_directories: in_dev(&["shm", "mqueue"]),
         })
+    }
+
+    /// Whether every group id that ping(8) may be allowed for is mapped.
+    pub fn maps_every_group(&self) -> bool {
+        let all = |line: &str| {
+            let mut words = line.split_whitespace();
+            words.next() == Some("0")
+                && words
+                    .nth(1)
+                    .and_then(|count| count.parse().ok())
+                    .is_some_and(|n: u64| n > 1 << 31)
+        };
+        self.gid_map.lines().any(all)
     }
 
     /// The mount points strictly below `path`.
@@ -86,6 +98,12 @@ impl Host {
         let below = |point: &&PathBuf| point.starts_with(path) && point.as_path() != path;
         self.mount_points.iter().filter(below).map(PathBuf::as_path).collect()
     }
+}
+
+/// Those of the names that stand in `/dev`.
+fn in_dev(names: &[&str]) -> Vec<String> {
+    let there = names.iter().filter(|name| Path::new("/dev").join(name).exists());
+    there.map(|name| (*name).to_owned()).collect()
 }
 
 fn top_level(root: &Path, name: &str) -> Option<TopLevel> {

@@ -6,7 +6,7 @@ use super::builder::{Steps, c_path};
 use super::layout::{self, DISK, Fresh, Layout, NEW_TMP, Placed, SCRATCH, STAGE, Shown};
 use super::{id_maps, inner_ids, keeps_scratch};
 use crate::host::Host;
-use crate::policy::{Namespace, Net, Policy, User, Uts};
+use crate::policy::{Guard, Namespace, Net, Policy, User, Uts};
 use crate::sandbox::{Op, Step};
 
 pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
@@ -19,6 +19,7 @@ pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
     mount_kernel_filesystems(&mut steps, policy);
     bring_network_up(&mut steps, host, policy);
     name_host(&mut steps, policy);
+    forbid_nesting(&mut steps, policy);
     cover_stage(&mut steps, layout);
     limit(&mut steps, policy);
     give_up_capabilities(&mut steps, policy);
@@ -157,10 +158,10 @@ fn mount_kernel_filesystems(steps: &mut Steps, policy: &Policy) {
     }
     let options = "newinstance,ptmxmode=0666,mode=620";
     steps.mount("devpts", Path::new("/dev/pts"), flags, options, "its own terminals only");
-    let shm = in_scratch("shm");
-    steps.directory(&shm, 0o1777, "fresh directory");
-    steps.bind(&shm, Path::new("/dev/shm"), false, "its own shared memory only");
     if policy.ipc == Namespace::New {
+        let shm = in_scratch("shm");
+        steps.directory(&shm, 0o1777, "fresh directory");
+        steps.bind(&shm, Path::new("/dev/shm"), false, "its own shared memory only");
         let flags = flags | libc::MS_NODEV;
         steps.mount("mqueue", Path::new("/dev/mqueue"), flags, "", "its own message queues");
     }
@@ -177,11 +178,23 @@ fn bring_network_up(steps: &mut Steps, host: &Host, policy: &Policy) {
             );
             steps.write(ports, "0", "every port is the case's own");
             // The kernel takes mapped group ids only.
+            let group = inner_ids(host, policy).1;
             let groups = match id_maps(host, policy) {
-                Some(_) => "0 2147483647".to_owned(),
-                None => format!("{0} {0}", inner_ids(host, policy).1),
+                Some(_) if host.maps_every_group() => "0 2147483647".to_owned(),
+                Some(_) | None => format!("{group} {group}"),
             };
             steps.write(ping, &groups, "ping needs no privilege");
+        }
+    }
+}
+
+fn forbid_nesting(steps: &mut Steps, policy: &Policy) {
+    match policy.guard {
+        Guard::Basic => {}
+        // Counted per user namespace; without capabilities nobody inside can raise it again.
+        Guard::Strict => {
+            let limit = "/proc/sys/user/max_user_namespaces";
+            steps.write(limit, "0", "no namespaces within, and none of their capabilities");
         }
     }
 }

@@ -23,7 +23,7 @@ pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
     make_roots(&mut steps);
     show_system(&mut steps, host, policy);
     show_etc(&mut steps, host, policy);
-    make_devices(&mut steps, host);
+    make_devices(&mut steps, host, policy);
     show_proc(&mut steps, policy);
     make_mount_points(&mut steps, host, layout);
     show_project(&mut steps, layout);
@@ -171,7 +171,7 @@ fn show_etc_as_binds(steps: &mut Steps, host: &Host, policy: &Policy, etc: &Path
     steps.attributes(&new("etc"), set, "no case can write to it");
 }
 
-fn make_devices(steps: &mut Steps, host: &Host) {
+fn make_devices(steps: &mut Steps, host: &Host, policy: &Policy) {
     steps.directory(&new("dev"), 0o755, "devices");
     for name in &host.devices {
         let target = new("dev").join(name);
@@ -180,7 +180,7 @@ fn make_devices(steps: &mut Steps, host: &Host) {
             &Path::new(OLD).join("dev").join(name),
             &target,
             false,
-            "a device that only computes",
+            "a device that every program expects",
         );
     }
     let links = [
@@ -195,6 +195,12 @@ fn make_devices(steps: &mut Steps, host: &Host) {
     }
     for name in ["pts", "shm", "mqueue"] {
         steps.directory(&new("dev").join(name), 0o755, "a case mounts its own here");
+    }
+    if policy.ipc == Namespace::Host {
+        for name in host.ipc_directories.iter() {
+            let source = Path::new(OLD).join("dev").join(name);
+            steps.bind(&source, &new("dev").join(name), true, "the host's");
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use super::steps::Step;
 use super::{sys, warden};
 use crate::host::Host;
 use crate::plan::Setup;
-use crate::policy::Namespace;
+use crate::policy::{Namespace, Policy};
 
 /// A running warden. Dropping it ends the warden and with it every process of every case.
 #[derive(Debug)]
@@ -40,9 +40,9 @@ pub enum Notice {
 
 impl Warden {
     /// Starts a warden. It dies with the calling *thread* (prctl(2), PR_SET_PDEATHSIG), which
-    /// therefore must live as long as the warden is used. With [`Namespace::Host`] it stays in
-    /// the caller's pid namespace.
-    pub fn start(host: &Host, pid: Namespace) -> Result<Warden, SandboxError> {
+    /// therefore must live as long as the warden is used. Of the policy it takes what
+    /// holds for all its cases: whose pid namespace, and the guard.
+    pub fn start(host: &Host, policy: &Policy) -> Result<Warden, SandboxError> {
         let clone_error = |errno| SandboxError::without_steps(STAGE_CLONE, errno);
         let (ours, theirs) = Channel::pair().map_err(clone_error)?;
         let (read, write) =
@@ -50,7 +50,7 @@ impl Warden {
         // SAFETY: fork(3) of glibc and musl leaves the allocator usable in the child; the child
         // takes no other lock and ends in `begin`.
         match unsafe { fork() }.map_err(clone_error)? {
-            ForkResult::Child => begin(host, pid, theirs, &write),
+            ForkResult::Child => begin(host, policy, theirs, &write),
             ForkResult::Parent { child } => {
                 drop((theirs, write));
                 let mut begun = [0; 12];
@@ -184,8 +184,8 @@ fn read_begun(bytes: &[u8]) -> Result<Pid, SandboxError> {
 /// The helper between isotest and the warden: it clones the warden as isotest's own child
 /// (CLONE_PARENT) and writes its id maps, which only a process outside the new user namespace
 /// may do for more than one id. Then it ends.
-fn begin(host: &Host, pid: Namespace, channel: Channel, report: &OwnedFd) -> ! {
-    let (process, stage, errno) = match clone_warden(host, pid, channel) {
+fn begin(host: &Host, policy: &Policy, channel: Channel, report: &OwnedFd) -> ! {
+    let (process, stage, errno) = match clone_warden(host, policy, channel) {
         Ok(process) => (process, 0, 0),
         Err((stage, errno)) => (0, stage, errno as i32),
     };
@@ -197,11 +197,11 @@ fn begin(host: &Host, pid: Namespace, channel: Channel, report: &OwnedFd) -> ! {
     sys::exit_group(0)
 }
 
-fn clone_warden(host: &Host, pid: Namespace, channel: Channel) -> Result<i32, (u32, Errno)> {
+fn clone_warden(host: &Host, policy: &Policy, channel: Channel) -> Result<i32, (u32, Errno)> {
     let (wait, go) =
         nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| (STAGE_CLONE, e))?;
     let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_PARENT;
-    let pid_namespace = match pid {
+    let pid_namespace = match policy.pid {
         Namespace::New => libc::CLONE_NEWPID,
         Namespace::Host => 0,
     };
@@ -210,7 +210,7 @@ fn clone_warden(host: &Host, pid: Namespace, channel: Channel) -> Result<i32, (u
         Err(errno) => Err((STAGE_CLONE, errno)),
         Ok(None) => {
             drop(go);
-            warden::run(channel, wait)
+            warden::run(channel, wait, policy.guard)
         }
         Ok(Some(cloned)) => {
             write_maps(host, cloned.pid).map_err(|errno| {

@@ -90,8 +90,8 @@ impl fmt::Display for SandboxError {
 
 impl std::error::Error for SandboxError {}
 
-const HINT_CONTAINER: &str = "a container's seccomp profile refuses namespaces; start the \
-     container with `--security-opt seccomp=unconfined --security-opt apparmor=unconfined \
+const HINT_CONTAINER: &str = "a container's seccomp profile or a chroot refuses namespaces; start \
+     the container with `--security-opt seccomp=unconfined --security-opt apparmor=unconfined \
      --security-opt systempaths=unconfined`";
 const HINT_LIMIT: &str = "the limit of namespaces is reached; raise it: `sudo sysctl -w \
      user.max_user_namespaces=65536 user.max_net_namespaces=65536`";

@@ -12,6 +12,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use crate::policy::Guard;
+
 /// Signals that PID 1 cannot send itself and whose default action would end it.
 const WATCHED_SIGNALS: [i32; 6] =
     [libc::SIGABRT, libc::SIGTERM, libc::SIGKILL, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP];
@@ -56,14 +58,24 @@ fn rule(number: i64, arguments: &[(u32, u32)], action: Action) -> Rule {
     Rule { number, arguments: arguments.to_vec(), action }
 }
 
-/// The rules of the basic guard. The notifications are left out where nobody listens.
-fn rules(listening: bool) -> Vec<Rule> {
+/// The rules of a guard. The notifications are left out where nobody listens.
+fn rules(guard: Guard, listening: bool) -> Vec<Rule> {
     const TIOCLINUX: u32 = 0x541C;
     let mut rules = vec![
         rule(libc::SYS_socket, &[(0, libc::AF_VSOCK as u32)], Action::Refuse(Errno::EAFNOSUPPORT)),
         rule(libc::SYS_ioctl, &[(1, libc::TIOCSTI as u32)], Action::Refuse(Errno::EPERM)),
         rule(libc::SYS_ioctl, &[(1, TIOCLINUX)], Action::Refuse(Errno::EPERM)),
     ];
+    match guard {
+        Guard::Basic => {}
+        Guard::Strict => {
+            let algorithms = [(0, libc::AF_ALG as u32)];
+            rules.push(rule(libc::SYS_socket, &algorithms, Action::Refuse(Errno::EAFNOSUPPORT)));
+            let calls =
+                [libc::SYS_io_uring_setup, libc::SYS_userfaultfd, libc::SYS_perf_event_open];
+            rules.extend(calls.map(|call| rule(call, &[], Action::Refuse(Errno::ENOSYS))));
+        }
+    }
     if listening {
         for signal in WATCHED_SIGNALS {
             let signal = signal as u32;
@@ -78,7 +90,7 @@ fn rules(listening: bool) -> Vec<Rule> {
 }
 
 /// The filter as a program of classic BPF (linux/filter.h).
-fn program(listening: bool) -> Vec<libc::sock_filter> {
+fn program(guard: Guard, listening: bool) -> Vec<libc::sock_filter> {
     let load = |offset| instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, offset);
     let give = |value| instruction(libc::BPF_RET | libc::BPF_K, 0, 0, value);
     let equal =
@@ -89,7 +101,7 @@ fn program(listening: bool) -> Vec<libc::sock_filter> {
         // Another architecture's numbers mean other calls: a 32-bit program has no way in.
         give(libc::SECCOMP_RET_ERRNO | Errno::ENOSYS as u32),
     ];
-    for rule in rules(listening) {
+    for rule in rules(guard, listening) {
         // Each argument takes two instructions, then one returns.
         let skip = |done: usize| (2 * (rule.arguments.len() - done) + 1) as u8;
         program.push(load(OFFSET_NUMBER));
@@ -110,22 +122,22 @@ fn instruction(code: u32, yes: u8, no: u8, value: u32) -> libc::sock_filter {
 
 /// Sets `no_new_privs` and installs the filter in this process and all it will clone. `None`
 /// where the kernel refuses a listener: EBUSY where an outer sandbox has one already.
-pub fn install() -> Result<Option<Listener>, Errno> {
+pub fn install(guard: Guard) -> Result<Option<Listener>, Errno> {
     // SAFETY: PR_SET_NO_NEW_PRIVS takes numbers.
     Errno::result(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
-    match load(true) {
+    match load(guard, true) {
         Ok(fd) => {
             // SAFETY: with NEW_LISTENER the call returns a descriptor that is ours.
             Ok(Some(Listener(unsafe { OwnedFd::from_raw_fd(fd as i32) })))
         }
-        Err(Errno::EBUSY | Errno::EINVAL) => load(false).map(|_| None),
+        Err(Errno::EBUSY | Errno::EINVAL) => load(guard, false).map(|_| None),
         Err(errno) => Err(errno),
     }
 }
 
 /// seccomp(2) SECCOMP_SET_MODE_FILTER.
-fn load(listening: bool) -> Result<i64, Errno> {
-    let instructions = program(listening);
+fn load(guard: Guard, listening: bool) -> Result<i64, Errno> {
+    let instructions = program(guard, listening);
     let filter = libc::sock_fprog {
         len: instructions.len() as u16,
         filter: instructions.as_ptr().cast_mut(),
@@ -227,7 +239,7 @@ mod tests {
 
     /// Runs the program as the kernel would, on one system call.
     fn evaluate(architecture: u32, number: i64, arguments: [u32; 3]) -> u32 {
-        let program = program(true);
+        let program = program(Guard::Strict, true);
         let (mut at, mut accumulator) = (0, 0);
         loop {
             let step = program[at];

@@ -29,6 +29,7 @@ use super::sys;
 use crate::finding::Leftover;
 use crate::outcome::Usage;
 use crate::plan::Setup;
+use crate::policy::Guard;
 
 /// How many cases may be in flight at once.
 pub const SLOTS: usize = 1024;
@@ -66,14 +67,14 @@ struct State {
 
 /// What the warden does from its first instruction to its end. `mapped` reaches its end when the
 /// id maps of its user namespace are written.
-pub fn run(channel: Channel, mapped: OwnedFd) -> ! {
+pub fn run(channel: Channel, mapped: OwnedFd, guard: Guard) -> ! {
     // Set before anything can go wrong; it is void where isotest has died already, hence the
     // socket.
     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
     let _ = nix::unistd::read(&mapped, &mut [0]);
     drop(mapped);
     report_panics(&channel);
-    match enter(&channel) {
+    match enter(&channel, guard) {
         Ok((listener, null, signals)) => {
             let _ = channel.send(&Response::Ready { listening: listener.is_some() }, &[]);
             let warden = State {
@@ -97,7 +98,7 @@ pub fn run(channel: Channel, mapped: OwnedFd) -> ! {
 
 /// Leaves the caller's session, terminal, descriptors and signal dispositions, and puts the
 /// guard up.
-fn enter(channel: &Channel) -> Result<(Option<Listener>, OwnedFd, SignalFd), Errno> {
+fn enter(channel: &Channel, guard: Guard) -> Result<(Option<Listener>, OwnedFd, SignalFd), Errno> {
     let _ = nix::unistd::setsid();
     let _ = nix::sys::prctl::set_name(c"isotest-warden");
     sys::set_umask(0);
@@ -116,7 +117,7 @@ fn enter(channel: &Channel) -> Result<(Option<Listener>, OwnedFd, SignalFd), Err
     children.thread_set_mask()?;
     let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
     let signals = SignalFd::with_flags(&children, flags)?;
-    Ok((guard::install()?, null, signals))
+    Ok((guard::install(guard)?, null, signals))
 }
 
 /// A panic here must reach isotest, and must not end in abort(3): the guard would tell the
@@ -195,16 +196,29 @@ impl State {
             }
             Ok((Request::Start(start), descriptors)) => self.start(&start, descriptors),
             Ok((Request::Kill(case), _)) => {
-                let running = self.running.values().find(|running| running.case == case);
-                if let Some(running) = running {
+                let found = self.running.iter().find(|(_, running)| running.case == case);
+                if let Some((leader, running)) = found {
                     // ESRCH: it has ended by itself, and the next wait reports it.
                     let _ = sys::signal_process(running.pidfd.as_fd(), libc::SIGKILL);
+                    if !owns_pid_namespace() {
+                        signal_group(*leader, Signal::SIGKILL);
+                    }
                 }
             }
-            Ok((Request::Stop, _)) => signal_all(Signal::SIGSTOP),
-            Ok((Request::Continue, _)) => signal_all(Signal::SIGCONT),
+            Ok((Request::Stop, _)) => self.signal_all(Signal::SIGSTOP),
+            Ok((Request::Continue, _)) => self.signal_all(Signal::SIGCONT),
             Err(Errno::EAGAIN) => {}
             Err(_) => sys::exit(0),
+        }
+    }
+
+    /// Signals every process of every case.
+    fn signal_all(&self, signal: Signal) {
+        if owns_pid_namespace() {
+            // kill(2) with -1: all of the warden's pid namespace but the warden. ESRCH: no case.
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(-1), signal);
+        } else {
+            self.running.keys().for_each(|leader| signal_group(*leader, signal));
         }
     }
 
@@ -237,9 +251,6 @@ impl State {
         let refused = |errno| (STAGE_CLONE, errno);
         let prepared = self.setups.get(&start.setup).ok_or(refused(Errno::EINVAL))?;
         let setup = &prepared.setup;
-        let number = self.free.pop().ok_or(refused(Errno::EAGAIN))?;
-        let slot = self.slots.get(number).ok_or(refused(Errno::EAGAIN))?;
-        slot.reset();
         let argv = pointers(setup.arguments.iter().chain(&start.arguments));
         let envp = pointers(setup.environment.iter().chain(&start.environment));
         let stdio = match descriptors.as_slice() {
@@ -247,6 +258,9 @@ impl State {
             [input, output, error] => [input.as_fd(), output.as_fd(), error.as_fd()],
             _ => return Err(refused(Errno::EINVAL)),
         };
+        let number = self.free.pop().ok_or(refused(Errno::EAGAIN))?;
+        let slot = self.slots.get(number).ok_or(refused(Errno::EAGAIN))?;
+        slot.reset();
         let scratch = match setup.kept_scratch {
             Some(size) => Some(sys::make_tmpfs(size).map_err(|errno| {
                 self.free.push(number);
@@ -346,11 +360,12 @@ impl State {
         let Some(notification) = listener.receive() else { return };
         match notification.act {
             Act::Exit { code } => {
-                if let Some(running) = self.running.get_mut(&notification.thread) {
-                    running.leftovers = children_of(notification.thread);
+                let leader = self.leader_of(notification.thread);
+                if let Some(running) = self.running.get_mut(&leader) {
+                    running.leftovers = children_of(leader);
                     // Only a failure is worth the look.
                     if code != 0 && running.own_network {
-                        running.unrouted = unrouted_packets(notification.thread);
+                        running.unrouted = unrouted_packets(leader);
                     }
                 }
             }
@@ -368,12 +383,20 @@ impl State {
         }
     }
 
+    /// The process that a thread belongs to. Most are the leaders of cases themselves.
+    fn leader_of(&self, thread: i32) -> i32 {
+        if self.running.contains_key(&thread) {
+            return thread;
+        }
+        let process = status_field(thread, "Tgid:");
+        process.and_then(|text| text.parse().ok()).unwrap_or(thread)
+    }
+
     /// Notes a signal with which PID 1 of a case meant to end itself. For SIGABRT the warden
     /// does what the kernel would do to any other process: it ends the case. Returns whether it
     /// did.
     fn note_signal(&mut self, notification: &Notification, signal: i32) -> bool {
-        let leader = status_field(notification.thread, "Tgid:");
-        let Some(leader) = leader.and_then(|text| text.parse::<i32>().ok()) else { return false };
+        let leader = self.leader_of(notification.thread);
         let Some(running) = self.running.get_mut(&leader) else { return false };
         if running.reaper {
             return false;
@@ -447,10 +470,16 @@ fn unrouted_packets(pid: i32) -> u64 {
     ipv4.map_or(0, |(_, value)| number(value)) + ipv6.map_or(0, number)
 }
 
-/// kill(2) with -1: every process of the warden's pid namespace but the warden.
-fn signal_all(signal: Signal) {
-    // ESRCH: there is none.
-    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(-1), signal);
+/// Whether the warden is PID 1. With `pid = host` it is not, and -1 would mean every process of
+/// the user.
+fn owns_pid_namespace() -> bool {
+    std::process::id() == 1
+}
+
+/// Signals the process group of a case, which it leads since it has started a session.
+fn signal_group(leader: i32, signal: Signal) {
+    // ESRCH: it is gone.
+    let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(leader), signal);
 }
 
 /// A null-terminated array of pointers to C strings.
