@@ -1,5 +1,6 @@
 //! What a sandbox lets in and out, seen by small commands through `cargo isotest exec`.
 
+use std::env;
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
@@ -208,35 +209,54 @@ fn nobody_inside_is_65534() {
     check("--user nobody", "id -u; touch file && stat -c %u file", "65534\n65534");
 }
 
-/// A directory of the host with a file in it, which is none of the project.
-fn elsewhere() -> Project {
-    Project::new(&[("file", "text\n")])
+/// A directory of the host with a file in it, beside a project that is not around it.
+fn elsewhere() -> (Project, Project) {
+    let project = Project::below(&env::temp_dir(), "project", &[PASSING]);
+    (Project::new(&[("file", "text\n")]), project)
+}
+
+/// `OPTIONS` and the script may speak of the directory as `PATH`.
+fn check_elsewhere(options: &str, script: &str, expected: &str) -> Option<Project> {
+    if refused() {
+        return None;
+    }
+    let (elsewhere, project) = elsewhere();
+    let path = elsewhere.directory().display().to_string();
+    let (options, script) = (options.replace("PATH", &path), script.replace("PATH", &path));
+    check_in(&project, &options, &script, expected);
+    Some(elsewhere)
 }
 
 #[test]
 fn what_is_not_of_the_project_is_not_seen() {
-    let elsewhere = elsewhere();
-    let script = format!("cat {} 2>/dev/null || echo hidden", elsewhere.directory().join("file").display());
-    check("", &script, "hidden");
+    check_elsewhere("", "cat PATH/file 2>/dev/null || echo hidden", "hidden");
 }
 
 #[test]
 fn a_path_may_be_shown_read_only() {
-    let elsewhere = elsewhere();
-    let path = elsewhere.directory().display();
-    let script = format!("cat {path}/file; touch {path}/new 2>/dev/null || echo read-only");
-    check(&format!("--ro {path}"), &script, "text\nread-only");
+    let script = "cat PATH/file; touch PATH/new 2>/dev/null || echo read-only";
+    check_elsewhere("--ro PATH", script, "text\nread-only");
 }
 
 #[test]
 fn a_path_may_be_shown_writable() {
-    let elsewhere = elsewhere();
-    let path = elsewhere.directory().display();
-    check(&format!("--rw {path}"), &format!("cat {path}/file; echo new > {path}/new"), "text");
-    if !refused() {
-        let text = fs::read_to_string(elsewhere.directory().join("new"));
-        assert_eq!(text.expect("it was written"), "new\n");
-    }
+    let elsewhere = check_elsewhere("--rw PATH", "cat PATH/file; echo new > PATH/new", "text");
+    let written = elsewhere.map(|elsewhere| fs::read_to_string(elsewhere.directory().join("new")));
+    assert!(written.is_none_or(|text| text.is_ok_and(|text| text == "new\n")));
+}
+
+/// Counts files of `HOME`, which is set to `home`.
+fn check_home(project: &Project, home: &Path, options: &str, expected: &str) {
+    let default = |name: &str, default: &str| {
+        let in_home = || Path::new(&env::var_os("HOME").unwrap_or_default()).join(default).into();
+        env::var_os(name).unwrap_or_else(in_home)
+    };
+    let call = call(project, options, "ls ~ | grep -c file; touch ~/new").env("HOME", home);
+    let call = call.env("CARGO_HOME", default("CARGO_HOME", ".cargo"));
+    let run = call.env("RUSTUP_HOME", default("RUSTUP_HOME", ".rustup")).run();
+    assert_eq!(run.stdout.trim_end(), expected);
+    run.check(0, &[]);
+    assert_eq!(home.join("new").exists(), options == "--home host");
 }
 
 #[test]
@@ -244,19 +264,18 @@ fn the_hosts_home_is_seen_where_that_is_asked_for() {
     if refused() {
         return;
     }
-    let (project, home) = (Project::new(&[PASSING]), elsewhere());
-    let cargo = |name: &str, default: &str| {
-        std::env::var_os(name).unwrap_or_else(|| {
-            Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(default).into()
-        })
-    };
-    for (options, expected) in [("", "0\n"), ("--home host", "1\n")] {
-        let call = call(&project, options, "ls ~ | grep -c file || true").env("HOME", home.directory());
-        let call = call.env("CARGO_HOME", cargo("CARGO_HOME", ".cargo"));
-        let run = call.env("RUSTUP_HOME", cargo("RUSTUP_HOME", ".rustup")).run();
-        assert_eq!(run.stdout, expected);
-        run.check(0, &[]);
+    let (home, project) = elsewhere();
+    check_home(&project, home.directory(), "", "0");
+    check_home(&project, home.directory(), "--home host", "1");
+}
+
+#[test]
+fn home_may_lie_in_the_project() {
+    if refused() {
+        return;
     }
+    let project = Project::new(&[PASSING, ("home/file", "")]);
+    check_home(&project, &project.directory().join("home"), "", "0");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Tests that drive the real program, a file a topic.
 
+mod architecture;
 mod bad_input;
 mod isolation;
 mod lifecycle;
