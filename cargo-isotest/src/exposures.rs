@@ -103,7 +103,13 @@ impl Exposures<'_> {
         if let Some(link) = link
             && let Ok(target) = link.canonicalize()
         {
-            self.project.links.push((link.to_owned(), target));
+            self.add_link(link.to_owned(), target);
+        }
+    }
+
+    fn add_link(&mut self, link: PathBuf, target: PathBuf) {
+        if self.project.links.iter().all(|(known, _)| *known != link) {
+            self.project.links.push((link, target));
         }
     }
 
@@ -115,7 +121,7 @@ impl Exposures<'_> {
         for entry in entries.flatten() {
             let inner = entry.path();
             match (entry.file_type(), fs::read_link(&inner)) {
-                (_, Ok(target)) => self.project.links.push((inner, target)),
+                (_, Ok(target)) => self.add_link(inner, target),
                 (Ok(kind), _) if kind.is_dir() => self.show(&inner, Access::Workspace, what),
                 _ => self.show(&inner, Access::ReadOnly, what),
             }
