@@ -9,7 +9,8 @@ import threading
 
 RUNNING = re.compile(r"Running (?:unittests )?(\S+) \((\S+?)\)$")
 START = re.compile(r"^running (\d+) tests?$")
-TEST = re.compile(r"^test (.+?)(?: - should panic)? \.\.\. (ok|FAILED|ignored)(?:,.*)?$")
+# A test that prints without a newline may stand before the line of another.
+TEST = re.compile(r"^.*?test (.+?)(?: - should panic)? \.\.\. (ok|FAILED|ignored)(?:,.*)?$")
 RESULT = re.compile(r"^test result: (?:ok|FAILED)\. .* finished in ")
 RERUN = re.compile(r"^error: test failed, to rerun pass `(.*)`")
 
@@ -104,18 +105,25 @@ def text(data):
 
 
 def plain_command(arguments):
-    """`cargo test` with `arguments`; without documentation tests, which isotest does not run."""
-    cargo, harness = split(arguments)
-    kinds = ("--lib", "--bin", "--test", "--example", "--bench", "--all-targets", "--doc")
-    if not any(word.startswith(kinds) for word in cargo):
-        cargo = ["--tests", *cargo]
+    """`cargo test` with `arguments`, without documentation tests."""
+    cargo, harness = undocumented(arguments)
     return ["cargo", "test", "--no-fail-fast", *cargo, *harness]
 
 
 def isotest_command(arguments, binary=None):
-    """`cargo isotest` with `arguments`; `binary` is the program where it is not in PATH."""
+    """The same for `cargo isotest`; `binary` is the program where it is not in PATH."""
     program = [os.path.abspath(binary), "isotest"] if binary else ["cargo", "isotest"]
-    return [*program, *arguments]
+    cargo, harness = undocumented(arguments)
+    return [*program, *cargo, *harness]
+
+
+def undocumented(arguments):
+    """The arguments, split at `--`, with a selection that leaves documentation tests out."""
+    cargo, harness = split(arguments)
+    kinds = ("--lib", "--bin", "--test", "--example", "--bench", "--all-targets", "--doc")
+    if not any(word.startswith(kinds) for word in cargo):
+        cargo = ["--tests", *cargo]
+    return cargo, harness
 
 
 def split(arguments):

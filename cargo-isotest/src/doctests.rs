@@ -17,10 +17,10 @@ use crate::report;
 use crate::settings::{Machine, Settings};
 
 /// What a run of documentation tests came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Documented {
-    /// Whether all that ran passed.
-    pub passed: bool,
+    /// Whether one failed, or could not be built.
+    pub failed: bool,
     /// How many were selected.
     pub count: usize,
 }
@@ -50,7 +50,7 @@ pub fn run(
     let status = child.wait().map_err(Error::Host)?;
     match signals.take_ending() {
         Some(signal) => Err(Error::Interrupted(signal)),
-        None => Ok(Documented { passed: status.success(), count: count? }),
+        None => Ok(Documented { failed: !status.success(), count: count? }),
     }
 }
 

@@ -3,8 +3,10 @@
 //! A failed test is not an error here, nor is a sandbox that could not be set up for one case;
 //! both are data of the run. What stands here ends the program.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 use isotest_core::sandbox::SandboxError;
 
@@ -23,6 +25,10 @@ pub enum Error {
     Listing(Box<ListingError>),
     /// The machine could not be looked at.
     Host(io::Error),
+    /// A path of `--ro` or `--rw` cannot be shown.
+    Path(&'static str, PathBuf, io::Error),
+    /// `exec` or `shell` names a command that is not on `PATH`.
+    Command(OsString),
     /// The directory for scratch on disk could not be made.
     Scratch(io::Error),
     /// A glob of `--write-back` cannot be read.
@@ -44,7 +50,9 @@ impl Error {
             }
             Error::Discover(_) => ExitCode::BuildFailed,
             Error::Sandbox(_) | Error::Host(_) | Error::Scratch(_) => ExitCode::SandboxFailed,
-            Error::Glob(_) => ExitCode::Usage,
+            Error::Glob(_) | Error::Path(..) => ExitCode::Usage,
+            // As a shell says it.
+            Error::Command(_) => ExitCode::Of(127),
             Error::Listing(error) if error.is_sandbox() => ExitCode::SandboxFailed,
             Error::Listing(_) => ExitCode::ListFailed,
             Error::Report(_) => ExitCode::ReportFailed,
@@ -64,6 +72,8 @@ impl Error {
             | Error::Host(_)
             | Error::Scratch(_)
             | Error::Glob(_)
+            | Error::Path(..)
+            | Error::Command(_)
             | Error::Case(_) => false,
         }
     }
@@ -79,6 +89,12 @@ impl fmt::Display for Error {
             ),
             Error::Listing(error) => write!(f, "{error}"),
             Error::Host(error) => write!(f, "cannot look at this machine: {error}"),
+            Error::Path(flag, path, error) => {
+                write!(f, "cannot show `{}`, which `{flag}` names: {error}", path.display())
+            }
+            Error::Command(name) => {
+                write!(f, "cannot find the command `{}` on PATH", name.display())
+            }
             Error::Scratch(error) => {
                 write!(
                     f,

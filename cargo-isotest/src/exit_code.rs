@@ -51,7 +51,7 @@ impl ExitCode {
     /// The same when documentation tests have run too.
     pub fn with(self, documented: Documented) -> Self {
         match (self, documented) {
-            (ExitCode::Passed | ExitCode::NothingToRun, Documented { passed: false, .. }) => {
+            (ExitCode::Passed | ExitCode::NothingToRun, Documented { failed: true, .. }) => {
                 ExitCode::TestsFailed
             }
             (ExitCode::NothingToRun, Documented { count: 1.., .. }) => ExitCode::Passed,

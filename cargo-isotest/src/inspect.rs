@@ -21,10 +21,11 @@ use crate::cli::{
 use crate::discover::filter::{Filter, RunIgnored};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
+use crate::exposures;
 use crate::prepare::{self, Prepared};
 use crate::report::{self, Explanation};
 use crate::run;
-use crate::sandboxes::{self, Sandboxes, Unbuilt, c_string};
+use crate::sandboxes::{Sandboxes, Unbuilt, c_string};
 use crate::settings::{self, Machine};
 
 /// Lists the selected cases.
@@ -68,7 +69,7 @@ pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Erro
         [] => vec![machine.variable("SHELL").unwrap_or(OsStr::new("/bin/sh")).to_owned()],
         words => words.to_vec(),
     };
-    let setup = with_program(&test, &words, machine);
+    let setup = with_program(&test, &words, machine)?;
     let signals = Signals::listen().map_err(Error::Host)?;
     attend(&mut prepared.sandboxes, Arc::new(setup), &command.layers, &signals)
 }
@@ -77,9 +78,10 @@ pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Erro
 pub fn exec(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let signals = Signals::listen().map_err(Error::Host)?;
     let policy = settings::policy(&command.layers);
-    let program = find_program(command.command.first().map_or(OsStr::new(""), |w| w), machine);
-    let shown = sandboxes::project_around(machine, &policy, &program);
-    let mut sandboxes = Unbuilt::start(policy)?.build(machine, shown)?;
+    let program = find_program(&command.command, machine)?;
+    let unbuilt = Unbuilt::start(policy)?;
+    let shown = exposures::of_command(machine, unbuilt.host(), unbuilt.policy(), &program)?;
+    let mut sandboxes = unbuilt.build(machine, shown)?;
     let rest: Vec<&OsStr> = command.command.iter().skip(1).map(OsString::as_os_str).collect();
     let setup = sandboxes.setup(program.as_os_str(), &rest, &machine.directory, &[]);
     attend(&mut sandboxes, setup, &command.layers, &signals)
@@ -102,26 +104,27 @@ fn every_case() -> Filter {
 }
 
 /// The same sandbox with another program.
-fn with_program(test: &Setup, words: &[OsString], machine: &Machine) -> Setup {
-    let program = find_program(words.first().map_or(OsStr::new(""), |word| word), machine);
-    Setup {
+fn with_program(test: &Setup, words: &[OsString], machine: &Machine) -> Result<Setup, Error> {
+    let program = find_program(words, machine)?;
+    Ok(Setup {
         program: c_string(program.as_os_str()),
         arguments: words.iter().map(|word| c_string(word)).collect(),
         ..test.clone()
-    }
+    })
 }
 
-/// What execvp(3) would find.
-fn find_program(name: &OsStr, machine: &Machine) -> PathBuf {
+/// What execvp(3) would find for the first of these words.
+fn find_program(words: &[OsString], machine: &Machine) -> Result<PathBuf, Error> {
+    let name = words.first().map_or(OsStr::new(""), OsString::as_os_str);
     if Path::new(name).components().count() > 1 {
-        return machine.directory.join(name);
+        return Ok(machine.directory.join(name));
     }
     let executable = |path: &PathBuf| {
         path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
     };
     let path = machine.variable("PATH").unwrap_or(OsStr::new("/usr/bin:/bin"));
     let found = env::split_paths(path).map(|directory| directory.join(name)).find(executable);
-    found.unwrap_or_else(|| PathBuf::from(name))
+    found.ok_or_else(|| Error::Command(name.to_owned()))
 }
 
 /// Runs a set-up in the foreground. Without `--timeout` it has all the time it wants.

@@ -12,6 +12,7 @@ mod doctor;
 mod environment;
 mod error;
 mod exit_code;
+mod exposures;
 mod inspect;
 mod listing;
 mod prepare;

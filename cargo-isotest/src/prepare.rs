@@ -5,8 +5,9 @@ use isotest_core::signals::Signals;
 
 use crate::discover::{self, Binary, Request, Selection, filter::Filter};
 use crate::error::Error;
+use crate::exposures;
 use crate::listing::{self, Listed};
-use crate::sandboxes::{self, Sandboxes, Unbuilt};
+use crate::sandboxes::{Sandboxes, Unbuilt};
 use crate::settings::Machine;
 
 /// A built project, its tests selected, and the sandboxes to run them in.
@@ -54,7 +55,7 @@ pub fn select(
     jobs: usize,
     signals: &Signals,
 ) -> Result<Prepared, Error> {
-    let shown = sandboxes::project_of(machine, unbuilt.policy(), &project);
+    let shown = exposures::of_project(machine, unbuilt.host(), unbuilt.policy(), &project)?;
     let mut sandboxes = unbuilt.build(machine, shown)?;
     let binaries = std::mem::take(&mut project.binaries);
     let lists = listing::list(&mut sandboxes, &binaries, jobs, signals)?;

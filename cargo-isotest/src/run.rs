@@ -50,13 +50,13 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let goes_on = reporter.interrupted().is_none() && !settings.is_over(reporter.failed().len());
     let documented = match documented && goes_on {
         true => doctests::run(command, &settings, machine, &signals)?,
-        false => Documented { passed: true, count: 0 },
+        false => Documented::default(),
     };
     let shown = sandboxes.project();
     drop(sandboxes);
     let hints =
         second_look(&settings.policy, machine, &shown, &selected, &reporter.failed(), &signals)?;
-    let summary = reporter.finish(hints).map_err(Error::Report)?;
+    let summary = reporter.finish(hints, documented).map_err(Error::Report)?;
     Ok(ExitCode::of_run(&summary).with(documented))
 }
 

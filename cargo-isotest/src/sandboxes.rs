@@ -1,6 +1,5 @@
 //! The sandboxes of one run: a warden with its template, and what is needed to plan for it.
 
-use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
@@ -12,13 +11,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use globset::{GlobBuilder, GlobSetBuilder};
 use isotest_core::host::Host;
-use isotest_core::plan::{self, Access, Command, Exposure, Setup};
+use isotest_core::plan::{self, Command, Setup};
 use isotest_core::policy::{Policy, Root, Scratch};
 use isotest_core::sandbox::Warden;
 use isotest_core::write_back::WriteBack;
 use tempfile::TempDir;
 
-use crate::discover;
 use crate::environment::{self, Variable};
 use crate::error::Error;
 use crate::settings::Machine;
@@ -68,6 +66,11 @@ impl Unbuilt {
     /// The value of every layer.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// What the machine is like.
+    pub fn host(&self) -> &Host {
+        &self.host
     }
 
     /// Builds the template for a project.
@@ -180,89 +183,4 @@ fn write_back(
 /// An argument or a path as a C string; neither can hold a NUL byte.
 pub fn c_string(text: &OsStr) -> CString {
     CString::new(text.as_bytes()).expect("arguments and paths hold no NUL byte")
-}
-
-/// What of the host a built project's tests see.
-pub fn project_of(
-    machine: &Machine,
-    policy: &Policy,
-    project: &discover::Project,
-) -> plan::Project {
-    let directories = [
-        (&project.workspace_root, "the project"),
-        (&project.target_directory, "the target directory"),
-        (&project.build_directory, "the build directory"),
-    ];
-    let mut shown: Vec<(PathBuf, Access, &str)> = directories
-        .map(|(path, what)| (path.clone().into_std_path_buf(), Access::Workspace, what))
-        .to_vec();
-    shown.extend(project.package_directories.iter().map(|path| {
-        (path.clone().into_std_path_buf(), Access::Workspace, "a package of the project")
-    }));
-    shown.push((project.sysroot.clone().into_std_path_buf(), Access::ReadOnly, "the toolchain"));
-    shown.extend(
-        project.linked_paths.iter().map(|path| {
-            (path.clone().into_std_path_buf(), Access::ReadOnly, "a library directory")
-        }),
-    );
-    let scratch = project.target_directory.join("isotest/scratch").into_std_path_buf();
-    assemble(machine, policy, shown, Some(scratch))
-}
-
-/// What of the host a command sees that is run in the working directory.
-pub fn project_around(machine: &Machine, policy: &Policy, program: &Path) -> plan::Project {
-    let directory = machine.directory.as_path();
-    let manifests = directory.ancestors().filter(|above| above.join("Cargo.toml").is_file());
-    let root = manifests.last().unwrap_or(directory).to_owned();
-    let scratch = root.join("target/isotest/scratch");
-    let mut shown = vec![(root, Access::Workspace, "the project")];
-    shown.extend(target_directory(machine));
-    if let Some(parent) = program.parent().filter(|parent| parent.is_absolute()) {
-        shown.push((parent.to_owned(), Access::ReadOnly, "the program"));
-    }
-    assemble(machine, policy, shown, Some(scratch))
-}
-
-/// `$CARGO_TARGET_DIR`.
-fn target_directory(machine: &Machine) -> Option<(PathBuf, Access, &'static str)> {
-    let directory = machine.variable("CARGO_TARGET_DIR")?;
-    Some((machine.directory.join(directory), Access::Workspace, "the target directory"))
-}
-
-/// The directory that `LLVM_PROFILE_FILE` names: coverage profiles must get out.
-fn profile_directory(machine: &Machine) -> Option<(PathBuf, Access, &'static str)> {
-    let pattern = machine.directory.join(machine.variable("LLVM_PROFILE_FILE")?);
-    let directory = pattern.parent()?.to_owned();
-    // Where it cannot be made the profiles cannot be written, with or without a sandbox.
-    let _ = fs::create_dir_all(&directory);
-    Some((directory, Access::ReadWrite, "coverage profiles"))
-}
-
-fn assemble(
-    machine: &Machine,
-    policy: &Policy,
-    mut shown: Vec<(PathBuf, Access, &str)>,
-    scratch: Option<PathBuf>,
-) -> plan::Project {
-    let tools = [(machine.cargo_home(), "cargo's home"), (machine.rustup_home(), "rustup's home")];
-    let tools = tools.into_iter().filter_map(|(path, what)| Some((path?, Access::ReadOnly, what)));
-    shown.extend(tools);
-    shown.extend(profile_directory(machine));
-    let added = |paths: &[PathBuf], access| -> Vec<_> {
-        paths.iter().map(|path| (path.clone(), access, "asked for")).collect()
-    };
-    shown.extend(added(&policy.read_only, Access::ReadOnly));
-    shown.extend(added(&policy.read_write, Access::ReadWrite));
-    let mut seen = BTreeSet::new();
-    let exposures = shown.into_iter().filter_map(|(path, access, what)| {
-        let path = path.canonicalize().ok()?;
-        let new = seen.insert(path.clone());
-        new.then(|| Exposure { directory: path.is_dir(), path, access, what: what.to_owned() })
-    });
-    plan::Project {
-        exposures: exposures.collect(),
-        masked: machine.credentials(),
-        home: machine.home(),
-        scratch,
-    }
 }

@@ -13,6 +13,8 @@ use isotest_core::finding::Finding;
 use isotest_core::outcome::{NotRun, Outcome, Verdict, signal_name};
 use isotest_core::sandbox::SandboxError;
 
+use crate::doctests::Documented;
+
 use super::paint::{self, ERROR, GOOD, HINT, STRONG, WARNING};
 use super::rerun;
 use super::suite::{self, Suite};
@@ -41,6 +43,7 @@ pub struct Closing {
     /// The indices of the failed cases, by binary.
     failed: BTreeMap<usize, Vec<usize>>,
     hints: Vec<Hint>,
+    doctests: Documented,
     findings: BTreeMap<Kind, Group>,
     refusals: Vec<(SandboxError, usize)>,
     wardens_died: usize,
@@ -133,6 +136,11 @@ impl Closing {
             .collect()
     }
 
+    /// Takes note of documentation tests, which rustdoc reports itself.
+    pub fn take_doctests(&mut self, doctests: Documented) {
+        self.doctests = doctests;
+    }
+
     /// Takes note of what would mend failures.
     pub fn take_hints(&mut self, hints: Vec<Hint>) {
         self.hints = hints;
@@ -157,7 +165,7 @@ impl Closing {
         colour: bool,
         err: &mut dyn Write,
     ) -> io::Result<()> {
-        writeln!(err, "\n{}", summary(tally, wall, colour))?;
+        writeln!(err, "\n{}{}", summary(tally, wall, colour), doctests(self.doctests, colour))?;
         self.write_findings(colour, err)?;
         self.write_not_run(colour, err)?;
         self.write_hints(suites, colour, err)?;
@@ -262,6 +270,18 @@ fn summary(tally: &Tally, wall: Duration, colour: bool) -> String {
     let seconds = wall.as_secs_f64();
     let counts = counts(tally, colour).join(", ");
     format!("{verb} {tests} in {seconds:.2}s: {counts}")
+}
+
+/// `; 3 documentation tests passed`, where there were any.
+fn doctests(doctests: Documented, colour: bool) -> String {
+    let count = counted(doctests.count, "documentation test");
+    match doctests {
+        Documented { failed: true, .. } => {
+            format!("; {}", paint::styled(colour, ERROR, "documentation tests failed"))
+        }
+        Documented { count: 0, .. } => String::new(),
+        Documented { .. } => format!("; {count} passed"),
+    }
 }
 
 /// The counts that are not zero; that of passed tests always.

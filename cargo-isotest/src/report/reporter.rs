@@ -11,6 +11,8 @@ use isotest_core::case::CaseIndex;
 use isotest_core::outcome::Outcome;
 use isotest_core::schedule::{Event, Stream};
 
+use crate::doctests::Documented;
+
 use super::blocks::{Blocks, News, Turn};
 use super::cargo;
 use super::closing::{Closing, Hint};
@@ -142,9 +144,10 @@ impl Reporter {
     }
 
     /// Prints the closing block.
-    pub fn finish(mut self, hints: Vec<Hint>) -> io::Result<Summary> {
+    pub fn finish(mut self, hints: Vec<Hint>, documented: Documented) -> io::Result<Summary> {
         let colour = self.options.look.stderr_colour;
         self.closing.take_hints(hints);
+        self.closing.take_doctests(documented);
         if !self.options.quiet || self.closing.is_noteworthy(&self.total) {
             let wall = self.wall;
             self.screen.print(Stream::Stderr, |err| {
@@ -274,7 +277,7 @@ mod tests {
             reporter.idle().expect("a Vec takes all");
         }
         reporter.end().expect("a Vec takes all");
-        reporter.finish(Vec::new()).expect("a Vec takes all");
+        reporter.finish(Vec::new(), Documented::default()).expect("a Vec takes all");
         let bytes = terminal.0.lock().expect("no writer panics");
         without_times(std::str::from_utf8(&bytes).expect("text"))
     }

@@ -16,6 +16,7 @@ pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
     mount_scratch(&mut steps, layout, policy);
     make_fresh(&mut steps, layout);
     show_project(&mut steps, layout);
+    make_links(&mut steps, layout);
     mount_kernel_filesystems(&mut steps, policy);
     bring_network_up(&mut steps, host, policy);
     name_host(&mut steps, policy);
@@ -72,7 +73,7 @@ fn make_fresh(steps: &mut Steps, layout: &Layout) {
                 make_chain(steps, outer, &fresh.path, true);
             }
             None => {
-                let source = in_scratch(fresh.name);
+                let source = in_scratch(&fresh.name);
                 steps.directory(&source, fresh.mode, "fresh directory");
                 steps.bind(&source, &fresh.path, false, "empty, and gone with the case");
             }
@@ -108,6 +109,15 @@ fn show_project(steps: &mut Steps, layout: &Layout) {
             make_chain(steps, fresh, &placed.path, placed.directory);
         }
         show(steps, layout, index, placed, staged);
+    }
+}
+
+fn make_links(steps: &mut Steps, layout: &Layout) {
+    for (link, target) in &layout.links {
+        if let Some(fresh) = layout.fresh_above(link) {
+            make_chain(steps, fresh, link.parent().unwrap_or(link), true);
+            steps.link(target, &Layout::during_setup(link), "a name of what is shown");
+        }
     }
 }
 

@@ -40,7 +40,7 @@ pub struct Placed {
 pub struct Fresh {
     pub path: PathBuf,
     /// Its directory in the scratch.
-    pub name: &'static str,
+    pub name: String,
     pub mode: u32,
 }
 
@@ -51,6 +51,8 @@ pub struct Layout {
     pub fresh: Vec<Fresh>,
     /// Sorted, parents first.
     pub placed: Vec<Placed>,
+    /// Symbolic links and their targets.
+    pub links: Vec<(PathBuf, PathBuf)>,
     /// Files shown empty.
     pub masked: Vec<PathBuf>,
     /// The host's directory for scratch on disk.
@@ -86,7 +88,13 @@ impl Layout {
         }
         stage(&fresh, &mut placed);
         let disk = (policy.scratch == Scratch::Disk).then(|| project.scratch.clone()).flatten();
-        Layout { fresh, placed, masked: project.masked.clone(), disk }
+        let made = |link: &PathBuf| {
+            fresh.iter().any(|fresh| fresh.path == *link)
+                || placed.iter().any(|placed| link.starts_with(&placed.path))
+                || is_system(host, link)
+        };
+        let links = project.links.iter().filter(|(link, _)| !made(link)).cloned().collect();
+        Layout { fresh, placed, links, masked: project.masked.clone(), disk }
     }
 
     /// The fresh directory that holds `path`, if one does.
@@ -107,7 +115,8 @@ impl Layout {
 
 /// The fresh directories; `/tmp` itself is one even where the host's is shown in it.
 fn fresh(project: &Project, policy: &Policy) -> Vec<Fresh> {
-    let entry = |path: &str, name, mode| Fresh { path: PathBuf::from(path), name, mode };
+    let entry =
+        |path: &str, name: &str, mode| Fresh { path: path.into(), name: name.to_owned(), mode };
     let mut fresh = Vec::new();
     if policy.tmp == Directory::Fresh {
         fresh.push(entry("/run", "run", 0o755));
@@ -118,7 +127,14 @@ fn fresh(project: &Project, policy: &Policy) -> Vec<Fresh> {
         let taken = fresh.iter().any(|fresh| fresh.path == **home);
         policy.home == Directory::Fresh && home.parent().is_some() && !taken
     });
-    fresh.extend(home.map(|home| Fresh { path: home.clone(), name: "home", mode: 0o755 }));
+    let home = home.map(|home| (home, "home".to_owned()));
+    let hollow = project.hollow.iter().enumerate().map(|(index, path)| (path, format!("h{index}")));
+    let more: Vec<Fresh> = home
+        .into_iter()
+        .chain(hollow)
+        .map(|(path, name)| Fresh { path: path.clone(), name, mode: 0o755 })
+        .collect();
+    fresh.extend(more);
     fresh.sort_by(|a, b| a.path.cmp(&b.path));
     fresh
 }

@@ -50,6 +50,11 @@ pub struct Exposure {
 pub struct Project {
     /// What tests see beside the system directories; what a policy adds is among them.
     pub exposures: Vec<Exposure>,
+    /// Directories shown empty but for the exposures in them: what an overlay cannot cover, since
+    /// other filesystems are mounted below.
+    pub hollow: Vec<PathBuf>,
+    /// Symbolic links by which exposures are named, and their targets.
+    pub links: Vec<(PathBuf, PathBuf)>,
     /// Files with secrets below an exposure, which exist: shown empty.
     pub masked: Vec<PathBuf>,
     /// `$HOME`.

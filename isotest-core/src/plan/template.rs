@@ -26,6 +26,7 @@ pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
     make_devices(&mut steps, host, policy);
     show_proc(&mut steps, policy);
     make_mount_points(&mut steps, host, layout);
+    make_links(&mut steps, host, layout);
     show_project(&mut steps, layout);
     enter(&mut steps);
     steps.0
@@ -230,6 +231,14 @@ fn make_mount_points(steps: &mut Steps, host: &Host, layout: &Layout) {
         if !layout::is_system(host, &placed.path) && !is_in_placed(layout, &placed.path) {
             make_mount_point(steps, placed, &new(&placed.path));
         }
+    }
+}
+
+fn make_links(steps: &mut Steps, host: &Host, layout: &Layout) {
+    for (link, target) in layout.links.iter().filter(|(link, _)| layout.fresh_above(link).is_none())
+    {
+        make_parents(steps, host, layout, link);
+        steps.link(target, &new(link), "a name of what is shown");
     }
 }
 

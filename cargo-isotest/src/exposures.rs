@@ -1,0 +1,173 @@
+//! Which paths of the host a project's tests see: the project, its target directory, its tools.
+//!
+//! The sandbox shows paths without symbolic links, and overlays only what has no other filesystem
+//! mounted below; what cargo and the user name is brought into that form here.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use isotest_core::host::Host;
+use isotest_core::plan::{Access, Exposure, Project};
+use isotest_core::policy::Policy;
+
+use crate::discover;
+use crate::error::Error;
+use crate::settings::Machine;
+
+/// What a built project's tests see.
+pub fn of_project(
+    machine: &Machine,
+    host: &Host,
+    policy: &Policy,
+    project: &discover::Project,
+) -> Result<Project, Error> {
+    let mut exposures = Exposures::new(host);
+    let directories = [
+        (&project.workspace_root, "the project"),
+        (&project.target_directory, "the target directory"),
+        (&project.build_directory, "the build directory"),
+    ];
+    for (path, what) in directories {
+        exposures.show(path.as_std_path(), Access::Workspace, what);
+    }
+    for path in &project.package_directories {
+        exposures.show(path.as_std_path(), Access::Workspace, "a package of the project");
+    }
+    exposures.show(project.sysroot.as_std_path(), Access::ReadOnly, "the toolchain");
+    for path in &project.linked_paths {
+        exposures.show(path.as_std_path(), Access::ReadOnly, "a library directory");
+    }
+    let scratch = project.target_directory.join("isotest/scratch").into_std_path_buf();
+    exposures.finish(machine, policy, scratch)
+}
+
+/// What a command sees that is run in the working directory.
+pub fn of_command(
+    machine: &Machine,
+    host: &Host,
+    policy: &Policy,
+    program: &Path,
+) -> Result<Project, Error> {
+    let mut exposures = Exposures::new(host);
+    let directory = machine.directory.as_path();
+    let manifests = directory.ancestors().filter(|above| above.join("Cargo.toml").is_file());
+    let root = manifests.last().unwrap_or(directory);
+    // The whole root or the whole home is nobody's project.
+    let holds_home = machine.home().is_some_and(|home| home.starts_with(root));
+    if root.parent().is_some() && !holds_home {
+        exposures.show(root, Access::Workspace, "the project");
+    }
+    if let Some(target) = machine.variable("CARGO_TARGET_DIR") {
+        exposures.show(&directory.join(target), Access::Workspace, "the target directory");
+    }
+    if let Some(parent) = program.parent().filter(|parent| parent.is_absolute()) {
+        exposures.show(parent, Access::ReadOnly, "the program");
+    }
+    exposures.finish(machine, policy, root.join("target/isotest/scratch"))
+}
+
+/// A list of exposures in the making.
+struct Exposures<'a> {
+    host: &'a Host,
+    project: Project,
+}
+
+impl Exposures<'_> {
+    fn new(host: &Host) -> Exposures<'_> {
+        Exposures { host, project: Project::default() }
+    }
+
+    /// Shows a path. What does not exist cannot be shown, and is missed by nobody: cargo names
+    /// directories that a build may not have made.
+    fn show(&mut self, path: &Path, access: Access, what: &str) {
+        let Ok(real) = path.canonicalize() else { return };
+        if real != path {
+            self.link(path);
+        }
+        let known = self.project.exposures.iter().any(|known| known.path == real);
+        if known || self.project.hollow.contains(&real) {
+            return;
+        }
+        if access == Access::Workspace && !self.host.mounts_below(&real).is_empty() {
+            return self.hollow_out(&real, what);
+        }
+        let directory = real.is_dir();
+        self.project.exposures.push(Exposure { path: real, directory, access, what: what.into() });
+    }
+
+    /// Names the first symbolic link on the way to a path; what is behind it has no other name.
+    fn link(&mut self, path: &Path) {
+        let mut above: Vec<&Path> = path.ancestors().collect();
+        above.reverse();
+        let link = above.into_iter().find(|part| part.is_symlink());
+        if let Some(link) = link
+            && let Ok(target) = link.canonicalize()
+        {
+            self.add_link(link.to_owned(), target);
+        }
+    }
+
+    fn add_link(&mut self, link: PathBuf, target: PathBuf) {
+        if self.project.links.iter().all(|(known, _)| *known != link) {
+            self.project.links.push((link, target));
+        }
+    }
+
+    /// Shows a directory below which other filesystems are mounted: an overlay of its own for
+    /// each directory in it, its files read-only, itself empty otherwise.
+    fn hollow_out(&mut self, path: &Path, what: &str) {
+        self.project.hollow.push(path.to_owned());
+        let Ok(entries) = fs::read_dir(path) else { return };
+        for entry in entries.flatten() {
+            let inner = entry.path();
+            match (entry.file_type(), fs::read_link(&inner)) {
+                (_, Ok(target)) => self.add_link(inner, target),
+                (Ok(kind), _) if kind.is_dir() => self.show(&inner, Access::Workspace, what),
+                _ => self.show(&inner, Access::ReadOnly, what),
+            }
+        }
+    }
+
+    /// Adds what every command sees: the tools, and what the policy asks for.
+    fn finish(
+        mut self,
+        machine: &Machine,
+        policy: &Policy,
+        scratch: PathBuf,
+    ) -> Result<Project, Error> {
+        let tools =
+            [(machine.cargo_home(), "cargo's home"), (machine.rustup_home(), "rustup's home")];
+        for (path, what) in tools {
+            if let Some(path) = path {
+                self.show(&path, Access::ReadOnly, what);
+            }
+        }
+        if let Some(directory) = profile_directory(machine) {
+            self.show(&directory, Access::ReadWrite, "coverage profiles");
+        }
+        let added = [
+            ("--ro", &policy.read_only, Access::ReadOnly),
+            ("--rw", &policy.read_write, Access::ReadWrite),
+        ];
+        for (flag, paths, access) in added {
+            for path in paths {
+                let path = machine.directory.join(path);
+                fs::metadata(&path).map_err(|cause| Error::Path(flag, path.clone(), cause))?;
+                self.show(&path, access, "asked for");
+            }
+        }
+        self.project.masked = machine.credentials();
+        self.project.home = machine.home();
+        self.project.scratch = Some(scratch);
+        Ok(self.project)
+    }
+}
+
+/// The directory that `LLVM_PROFILE_FILE` names: coverage profiles must get out.
+fn profile_directory(machine: &Machine) -> Option<PathBuf> {
+    let pattern = machine.directory.join(machine.variable("LLVM_PROFILE_FILE")?);
+    let directory = pattern.parent()?.to_owned();
+    // Where it cannot be made the profiles cannot be written, with or without a sandbox.
+    let _ = fs::create_dir_all(&directory);
+    Some(directory)
+}
