@@ -77,7 +77,7 @@ fn run(policy: &Policy, directory: &std::ffi::CStr) -> End {
         ],
         ..Project::default()
     };
-    let mut warden = Warden::start(&host, policy.pid).expect("a warden starts");
+    let mut warden = Warden::start(&host, policy).expect("a warden starts");
     warden.build(&template(&host, &project, policy)).expect("the template can be built");
     let program = CString::from(c"/bin/true");
     let command = Command {
