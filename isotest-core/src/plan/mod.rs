@@ -134,6 +134,19 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// A plan for a program that is no test: no limit in time, all output kept.
+    pub fn of(setup: Arc<Setup>) -> Plan {
+        Plan {
+            setup,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            protocol: Protocol::ExitCode,
+            timeout: None,
+            output_limit: u64::MAX,
+            write_back: None,
+        }
+    }
+
     /// The request that starts it, as case number `case`.
     pub fn start(&self, case: u64) -> Start {
         Start {

@@ -527,3 +527,20 @@ pub fn make_tmpfs(size: u64) -> Result<OwnedFd, Errno> {
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(errno)
 }
+
+/// sigaction(2): `handler` for `signal`. The handler may use nothing but async-signal-safe calls.
+pub fn handle_signal(signal: c_int, handler: extern "C" fn(c_int)) {
+    // SAFETY: an all-zero sigaction is valid, and the handler has the signature that is asked for
+    // without SA_SIGINFO.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as usize;
+        libc::sigaction(signal, &raw const action, ptr::null_mut());
+    }
+}
+
+/// kill(2). A process that is gone needs no signal.
+pub fn kill(pid: i32, signal: c_int) {
+    // SAFETY: takes two numbers.
+    unsafe { libc::kill(pid, signal) };
+}
