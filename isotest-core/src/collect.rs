@@ -1,7 +1,7 @@
 //! A running case becomes an outcome: its output is kept within bounds, its end is judged.
 //!
 //! The judge looks at the wait status first and at the harness's own words second; the table of
-//! [`judge`] is all there is to a verdict.
+//! `judge` is all there is to a verdict.
 
 use std::io;
 use std::os::fd::OwnedFd;

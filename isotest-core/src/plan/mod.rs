@@ -1,7 +1,7 @@
 //! Plans: everything needed to run one case, made before any process exists.
 //!
-//! Pure: no I/O, no descriptors, no environment. [`Project`] and [`Host`](crate::host::Host) say
-//! what there is, a [`Policy`](crate::policy::Policy) says what is wanted; `template` and `case`
+//! Pure: no I/O, no descriptors, no environment. [`Project`] and [`Host`] say
+//! what there is, a [`Policy`] says what is wanted; `template` and `case`
 //! turn them into the two lists of steps, and [`Setup`] is what the warden keeps per binary.
 
 mod builder;

@@ -1,6 +1,6 @@
 //! The system calls that set up a sandbox, one thin wrapper each.
 //!
-//! The only module beside [`child`](super::child) and [`warden`](super::warden) that may be
+//! The only module beside `child` and [`warden`](super::warden) that may be
 //! unsafe. Wrappers take descriptors, C strings and typed flags, return [`Errno`], allocate
 //! nothing and take no lock, so that all of them may be used between clone and exec. Each names
 //! its manual page.
