@@ -11,7 +11,7 @@ use std::path::Path;
 use isotest_core::collect;
 use isotest_core::host::Host;
 use isotest_core::outcome::{NotRun, Verdict, signal_name};
-use isotest_core::plan::{self, Access, Exposure, Plan, Project, Protocol};
+use isotest_core::plan::{self, Access, Exposure, Plan, Project};
 use isotest_core::policy::{Directory, Guard, Init, Namespace, Net, Policy, User, Uts, Workspace};
 use isotest_core::sandbox::{Notice, SandboxError, Warden};
 
@@ -130,15 +130,7 @@ fn attempt(policy: &Policy, machine: &Machine) -> Result<(), SandboxError> {
         environment: Vec::new(),
         directory: c"/".to_owned(),
     };
-    let plan = Plan {
-        setup: plan::setup(&host, &project, policy, command).into(),
-        arguments: Vec::new(),
-        environment: Vec::new(),
-        protocol: Protocol::ExitCode,
-        timeout: None,
-        output_limit: 0,
-        write_back: None,
-    };
+    let plan = Plan::of(plan::setup(&host, &project, policy, command).into());
     run(&mut warden, &plan)
 }
 

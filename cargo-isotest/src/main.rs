@@ -2,7 +2,7 @@
 //! throwaway root filesystem, and prints what `cargo test` prints.
 //!
 //! The stages run in one direction: [`cli`] → [`settings`] → [`discover`] → [`listing`] → plans
-//! ([`run`]) → `isotest_core::schedule` → [`report`].
+//! ([`mod@run`]) → `isotest_core::schedule` → [`report`].
 
 mod choose;
 mod cli;

@@ -1,37 +1,33 @@
 //! Runs one command in a sandbox: `cargo run --example one_command -- /bin/ls -l /`.
+
+use std::error::Error;
 use std::ffi::CString;
-use std::io::{stderr, stdin, stdout};
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
+use isotest_core::foreground;
 use isotest_core::host::Host;
-use isotest_core::plan::{Command, Project, setup, template};
+use isotest_core::plan::{self, Command, Plan, Project};
 use isotest_core::policy::Policy;
-use isotest_core::sandbox::{Notice, Start, Warden};
+use isotest_core::sandbox::Warden;
+use isotest_core::signals::Signals;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<CString> =
-        std::env::args().skip(1).map(|a| CString::new(a).unwrap()).collect();
-    let host = Host::read(Path::new("/"))?;
-    let (policy, project) = (Policy::default(), Project::default());
+        std::env::args().skip(1).map(CString::new).collect::<Result<_, _>>()?;
+    let program = arguments.first().cloned().ok_or("usage: one_command PROGRAM ARGUMENTS...")?;
+    let (host, project, policy) =
+        (Host::read(Path::new("/"))?, Project::default(), Policy::default());
     let mut warden = Warden::start(&host, &policy)?;
-    warden.build(&template(&host, &project, &policy))?;
+    warden.build(&plan::template(&host, &project, &policy))?;
     let command = Command {
-        program: arguments[0].clone(),
+        program,
         arguments,
         environment: vec![c"PATH=/usr/bin:/bin".to_owned()],
         directory: c"/".to_owned(),
     };
-    let setup = Arc::new(setup(&host, &project, &policy, command));
-    let start =
-        Start { case: 1, setup: 0, arguments: vec![], environment: vec![], terminal: false };
-    warden.spawn(&setup, start, &[stdin().as_fd(), stdout().as_fd(), stderr().as_fd()])?;
-    if let Some(Notice::Ended(end, _)) = warden.notice(true) {
-        println!("{end:?}");
-        if let Some(fault) = end.fault {
-            println!("{}", isotest_core::sandbox::SandboxError::new(fault, &setup.steps, "", ""));
-        }
-    }
+    let setup = Arc::new(plan::setup(&host, &project, &policy, command));
+    let ended = foreground::run(&mut warden, &Plan::of(setup), &Signals::listen()?)?;
+    println!("{ended:?}");
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A running case becomes an outcome: its output is kept within bounds, its end is judged.
 //!
 //! The judge looks at the wait status first and at the harness's own words second; the table of
-//! [`judge`] is all there is to a verdict.
+//! `judge` is all there is to a verdict.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -86,6 +86,8 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 pub enum Killed {
     /// Its deadline had passed.
     TimedOut(Duration),
+    /// Its deadline had passed, and it was asked to end by SIGTERM.
+    Terminated(Duration),
     /// The run was ended.
     Cancelled,
 }
@@ -137,6 +139,7 @@ fn judge(plan: &Plan, end: &End, killed: Option<Killed>, passed: Option<bool>) -
             let error = SandboxError::new(fault, &plan.setup.steps, &program, &directory);
             Verdict::NotRun(NotRun::Sandbox(error))
         }
+        (None, Some(Killed::Terminated(limit)), ..) => Verdict::TimedOut { limit },
         // It may have ended by itself just before it was killed: its end counts then.
         (None, _, Some(0), Some(true)) => Verdict::Passed,
         (None, _, Some(code), Some(false)) if code != 0 => Verdict::Failed { code },

@@ -4,7 +4,38 @@
 //! This is the engine of `cargo isotest`, usable on its own. It never prints, never reads an
 //! environment variable and knows nothing of cargo. Values flow one way:
 //!
-//! [`policy`] and [`host`] → [`plan`] → [`sandbox`] → [`collect`] → [`outcome`], driven by [`schedule`].
+//! [`policy`] and [`host`] → [`plan`] → [`sandbox`] → [`collect`] → [`outcome`], driven by
+//! [`schedule`] for many cases or by [`foreground`] for one command:
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use std::sync::Arc;
+//!
+//! use isotest_core::foreground;
+//! use isotest_core::host::Host;
+//! use isotest_core::plan::{self, Command, Plan, Project};
+//! use isotest_core::policy::Policy;
+//! use isotest_core::sandbox::Warden;
+//! use isotest_core::signals::Signals;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (host, project, policy) =
+//!     (Host::read(Path::new("/"))?, Project::default(), Policy::default());
+//! // One warden and one template serve any number of commands.
+//! let mut warden = Warden::start(&host, &policy)?;
+//! warden.build(&plan::template(&host, &project, &policy))?;
+//! let command = Command {
+//!     program: c"/bin/ls".to_owned(),
+//!     arguments: vec![c"ls".to_owned(), c"/".to_owned()],
+//!     environment: vec![c"PATH=/usr/bin:/bin".to_owned()],
+//!     directory: c"/".to_owned(),
+//! };
+//! let setup = Arc::new(plan::setup(&host, &project, &policy, command));
+//! let ended = foreground::run(&mut warden, &Plan::of(setup), &Signals::listen()?)?;
+//! println!("{ended:?}");
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod case;
 pub mod finding;

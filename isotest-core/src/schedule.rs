@@ -69,6 +69,9 @@ pub struct Options {
 /// After this long a case is told of as slow, as by libtest.
 const SLOW: Duration = Duration::from_secs(60);
 
+/// How long a test below a reaping init has between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(2);
+
 const TOKEN_WARDEN: u64 = 0;
 const TOKEN_SIGNALS: u64 = 1;
 /// Tokens of output pipes follow: two for each case number.
@@ -312,18 +315,32 @@ impl Run<'_> {
                 flight.told_slow = true;
                 let _ = self.events.send(Event::Slow(flight.job.index, flight.started.elapsed()));
             }
-            if flight.killed.is_none() && flight.deadline.is_some_and(|deadline| now >= deadline) {
-                flight.killed = flight.job.plan.timeout.map(Killed::TimedOut);
-                self.warden.kill(*number);
+            if flight.deadline.is_some_and(|deadline| now >= deadline) {
+                flight.time_out(*number, self.warden, now);
             }
         }
     }
 }
 
 impl Flight {
+    /// Ends a case whose time is up: by SIGKILL, since PID 1 receives nothing else; below a
+    /// reaping init by SIGTERM first.
+    fn time_out(&mut self, number: u64, warden: &Warden, now: Instant) {
+        let limit = self.job.plan.timeout.unwrap_or_default();
+        if self.job.plan.setup.reaper && self.killed.is_none() {
+            self.killed = Some(Killed::Terminated(limit));
+            self.deadline = Some(now + GRACE);
+            warden.terminate(number);
+        } else {
+            self.killed.get_or_insert(Killed::TimedOut(limit));
+            self.deadline = None;
+            warden.kill(number);
+        }
+    }
+
     /// When this case has to be looked at again.
     fn next_look(&self) -> impl Iterator<Item = Instant> {
-        let deadline = self.deadline.filter(|_| self.killed.is_none());
+        let deadline = self.deadline;
         let slow = (!self.told_slow).then(|| self.started + SLOW);
         deadline.into_iter().chain(slow)
     }

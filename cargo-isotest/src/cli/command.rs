@@ -2,7 +2,7 @@
 //!
 //! A subcommand word counts only as the first word; anything else is `run`, so that
 //! `cargo isotest foo` filters by `foo`, as `cargo test foo` does. What follows `--` is libtest's
-//! and read by [`libtest`](super::libtest).
+//! and read by [`libtest`].
 
 use std::ffi::{OsStr, OsString};
 

@@ -102,10 +102,10 @@ pub(super) struct SelectionFlags {
     /// Match names whole, not in part
     #[arg(long)]
     exact: bool,
-    /// Run only tests marked #[ignore]
+    /// Run only tests marked `#[ignore]`
     #[arg(long)]
     ignored: bool,
-    /// Run also tests marked #[ignore]
+    /// Run also tests marked `#[ignore]`
     #[arg(long)]
     include_ignored: bool,
 }

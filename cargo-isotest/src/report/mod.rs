@@ -1,6 +1,6 @@
 //! Reports: the events of a run become text. The only printer of the workspace.
 //!
-//! [`Reporter`] takes the events, [`blocks`] puts them in the order of the binaries, a [`Format`]
+//! [`Reporter`] takes the events, [`blocks`] puts them in the order of the binaries, a [`Format`](format::Format)
 //! words what `cargo test` prints on stdout, and [`cargo`], [`progress`] and [`closing`] word what
 //! stands on stderr. [`screen`] alone writes. Everything else writes to a `dyn Write`; whether
 //! there is colour or a terminal comes in as a [`Look`]. Nothing here decides a verdict.

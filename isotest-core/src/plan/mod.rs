@@ -1,7 +1,7 @@
 //! Plans: everything needed to run one case, made before any process exists.
 //!
-//! Pure: no I/O, no descriptors, no environment. [`Project`] and [`Host`](crate::host::Host) say
-//! what there is, a [`Policy`](crate::policy::Policy) says what is wanted; `template` and `case`
+//! Pure: no I/O, no descriptors, no environment. [`Project`] and [`Host`] say
+//! what there is, a [`Policy`] says what is wanted; `template` and `case`
 //! turn them into the two lists of steps, and [`Setup`] is what the warden keeps per binary.
 
 mod builder;
@@ -134,6 +134,19 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// A plan for a program that is no test: no limit in time, all output kept.
+    pub fn of(setup: Arc<Setup>) -> Plan {
+        Plan {
+            setup,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            protocol: Protocol::ExitCode,
+            timeout: None,
+            output_limit: u64::MAX,
+            write_back: None,
+        }
+    }
+
     /// The request that starts it, as case number `case`.
     pub fn start(&self, case: u64) -> Start {
         Start {

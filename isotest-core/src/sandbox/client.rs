@@ -115,6 +115,11 @@ impl Warden {
         self.channel.send(&Request::Start(start), stdio)
     }
 
+    /// Asks the test of a case to end, where a reaping init passes that on.
+    pub fn terminate(&self, case: u64) {
+        let _ = self.channel.send(&Request::Terminate(case), &[]);
+    }
+
     /// Kills every process of a case; its end is heard of as any other.
     pub fn kill(&self, case: u64) {
         // A dead warden is heard of by `notice`.

@@ -31,6 +31,8 @@ pub enum Request {
     Setup(u32, Setup),
     /// Start a case. The descriptors beside it become 0, 1 and 2; with two, 0 is `/dev/null`.
     Start(Start),
+    /// Ask the test of this case to end (SIGTERM). Only a reaping init passes it on.
+    Terminate(u64),
     /// Kill every process of this case.
     Kill(u64),
     /// Stop (SIGSTOP) every process of every case.

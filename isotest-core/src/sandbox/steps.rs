@@ -2,7 +2,7 @@
 //! operation with the reason it is there.
 //!
 //! Lists of steps are made by [`plan`](crate::plan) before any process exists and are walked,
-//! without a decision, by [`child`](super::child). A failure is an index into the list, so the
+//! without a decision, by `child`. A failure is an index into the list, so the
 //! words of an error come from here too.
 
 #![allow(missing_docs, reason = "the fields of an operation are the arguments of its system call")]

@@ -1,6 +1,6 @@
 //! The system calls that set up a sandbox, one thin wrapper each.
 //!
-//! The only module beside [`child`](super::child) and [`warden`](super::warden) that may be
+//! The only module beside `child` and [`warden`](super::warden) that may be
 //! unsafe. Wrappers take descriptors, C strings and typed flags, return [`Errno`], allocate
 //! nothing and take no lock, so that all of them may be used between clone and exec. Each names
 //! its manual page.
@@ -526,4 +526,21 @@ pub fn make_tmpfs(size: u64) -> Result<OwnedFd, Errno> {
     fsconfig_create(&context).map_err(errno)?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(errno)
+}
+
+/// sigaction(2): `handler` for `signal`. The handler may use nothing but async-signal-safe calls.
+pub fn handle_signal(signal: c_int, handler: extern "C" fn(c_int)) {
+    // SAFETY: an all-zero sigaction is valid, and the handler has the signature that is asked for
+    // without SA_SIGINFO.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as usize;
+        libc::sigaction(signal, &raw const action, ptr::null_mut());
+    }
+}
+
+/// kill(2). A process that is gone needs no signal.
+pub fn kill(pid: i32, signal: c_int) {
+    // SAFETY: takes two numbers.
+    unsafe { libc::kill(pid, signal) };
 }

@@ -195,6 +195,13 @@ impl State {
                 self.setups.insert(number, Prepared { setup, ops });
             }
             Ok((Request::Start(start), descriptors)) => self.start(&start, descriptors),
+            Ok((Request::Terminate(case), _)) => {
+                let running = self.running.values().find(|running| running.case == case);
+                if let Some(running) = running {
+                    // ESRCH: it has ended by itself, and the next wait reports it.
+                    let _ = sys::signal_process(running.pidfd.as_fd(), libc::SIGTERM);
+                }
+            }
             Ok((Request::Kill(case), _)) => {
                 let found = self.running.iter().find(|(_, running)| running.case == case);
                 if let Some((leader, running)) = found {
