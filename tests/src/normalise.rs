@@ -99,6 +99,10 @@ fn ordered(block: &[String]) -> Vec<String> {
             line => others.push(line.clone()),
         }
     }
+    if !signs.is_empty() || tests.iter().any(|line| !line.starts_with("test ")) {
+        // Whether an empty line follows depends on what came last.
+        others.retain(|line| !line.is_empty());
+    }
     signs.sort_unstable();
     tests.sort();
     let signs = (!signs.is_empty()).then(|| signs.into_iter().collect());

@@ -34,7 +34,7 @@ const PROGRAM: [Row; 6] = [
     ("cli", &[]),
     ("discover", &[]),
     ("environment", &[]),
-    ("report", &["discover", "error", "exit_code", "prepare", "settings"]),
+    ("report", &["discover", "doctests", "error", "exit_code", "prepare", "settings"]),
     ("exit_code", &["doctests", "report"]),
     ("settings", &["cli", "discover", "environment", "report"]),
 ];

@@ -33,6 +33,7 @@ fn map_ids(steps: &mut Steps, host: &Host, policy: &Policy) {
     }
     let (uid, gid) = inner_ids(host, policy);
     let reason = "without a map files belong to nobody";
+    steps.write("/proc/self/setgroups", "deny", "the kernel wants it before a map of one's own");
     steps.write("/proc/self/uid_map", &format!("{uid} {} 1\n", host.uid), reason);
     steps.write("/proc/self/gid_map", &format!("{gid} {} 1\n", host.gid), reason);
 }
