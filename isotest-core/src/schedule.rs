@@ -239,7 +239,7 @@ impl Run<'_> {
         for stream in [0, 1] {
             flight.read(stream, &mut self.buffer, self.events);
         }
-        let written = flight.job.plan.write_back.as_ref().map(|plan| plan.copy(scratch, end.slot));
+        let written = flight.job.plan.write_back.as_ref().map(|plan| plan.copy(scratch, end.case));
         let (index, mut outcome) = flight.outcome(end, self.events);
         outcome.findings.extend(written.into_iter().flatten());
         self.finish(index, outcome);

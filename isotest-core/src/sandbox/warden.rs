@@ -242,7 +242,6 @@ impl State {
             let fault = Fault { stage, errno: errno as i32 };
             self.send(&Response::Ended(End {
                 case: start.case,
-                slot: 0,
                 status: 0,
                 usage: Usage::default(),
                 fault: Some(fault),
@@ -285,7 +284,7 @@ impl State {
             terminal: start.terminal,
             reaper: setup.reaper,
             scratch: scratch.as_ref().map(AsFd::as_fd),
-            number: number as u32,
+            number: start.case,
             slot,
         };
         let flags = setup.namespaces | libc::CLONE_PIDFD as u64;
@@ -347,7 +346,6 @@ impl State {
         self.free.push(running.slot);
         let end = Response::Ended(End {
             case: running.case,
-            slot: running.slot as u32,
             status,
             usage: usage(&waited.usage),
             fault,
