@@ -10,7 +10,7 @@ import threading
 RUNNING = re.compile(r"Running (?:unittests )?(\S+) \((\S+?)\)$")
 START = re.compile(r"^running (\d+) tests?$")
 # A test that prints without a newline may stand before the line of another.
-TEST = re.compile(r"^.*?test (.+?)(?: - should panic)? \.\.\. (ok|FAILED|ignored)(?:,.*)?$")
+TEST = re.compile(r"^.*test (.+?)(?: - should panic)? \.\.\. (ok|FAILED|ignored)(?:,.*)?$")
 RESULT = re.compile(r"^test result: (?:ok|FAILED)\. .* finished in ")
 RERUN = re.compile(r"^error: test failed, to rerun pass `(.*)`")
 

@@ -75,7 +75,7 @@ impl Unbuilt {
 
     /// Builds the template for a project.
     pub fn build(self, machine: &Machine, mut project: plan::Project) -> Result<Sandboxes, Error> {
-        let Unbuilt { host, policy, warden } = self;
+        let Unbuilt { host, policy, mut warden } = self;
         let scratch = match (policy.scratch, &project.scratch) {
             (Scratch::Disk, Some(parent)) => Some(scratch_on_disk(parent).map_err(Error::Scratch)?),
             (Scratch::Disk, None) | (Scratch::Memory, _) => None,

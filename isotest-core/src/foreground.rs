@@ -154,7 +154,7 @@ impl Foreground<'_> {
             Notice::Ended(end, scratch) => {
                 if let Some(write_back) = &self.plan.write_back {
                     // What could not be copied out is missing in the project for all to see.
-                    write_back.copy(scratch, end.slot);
+                    write_back.copy(scratch, end.case);
                 }
                 self.reason.unwrap_or_else(|| ended(self.plan, &end))
             }

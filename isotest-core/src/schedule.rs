@@ -69,6 +69,9 @@ pub struct Options {
 /// After this long a case is told of as slow, as by libtest.
 const SLOW: Duration = Duration::from_secs(60);
 
+/// How many wardens may die in a row without any case having ended.
+const WARDENS: u32 = 3;
+
 /// How long a test below a reaping init has between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -112,6 +115,7 @@ pub fn run(
         flights: HashMap::new(),
         next: 0,
         failures: 0,
+        wardens_lost: 0,
         cancelled: false,
         events,
         buffer: vec![0; 1 << 16],
@@ -127,6 +131,8 @@ struct Run<'a> {
     flights: HashMap<u64, Flight>,
     next: u64,
     failures: usize,
+    /// How many wardens have died in a row without any case having ended.
+    wardens_lost: u32,
     cancelled: bool,
     events: &'a Sender<Event>,
     buffer: Vec<u8>,
@@ -228,21 +234,30 @@ impl Run<'_> {
 
     fn land(&mut self, end: End, scratch: Option<OwnedFd>) {
         let Some(mut flight) = self.flights.remove(&end.case) else { return };
+        self.wardens_lost = 0;
         // Every writer is dead: what is in the pipes now is all there will be.
         for stream in [0, 1] {
             flight.read(stream, &mut self.buffer, self.events);
         }
-        let written = flight.job.plan.write_back.as_ref().map(|plan| plan.copy(scratch, end.slot));
+        let written = flight.job.plan.write_back.as_ref().map(|plan| plan.copy(scratch, end.case));
         let (index, mut outcome) = flight.outcome(end, self.events);
         outcome.findings.extend(written.into_iter().flatten());
         self.finish(index, outcome);
     }
 
+    /// What was in flight is lost with the warden; another one takes over, unless too many
+    /// have died in a row without any case having ended.
     fn lose_warden(&mut self) {
-        let lost: Vec<CaseIndex> =
+        let mut lost: Vec<CaseIndex> =
             self.flights.drain().map(|(_, flight)| flight.job.index).collect();
-        let waiting: Vec<CaseIndex> = self.queue.drain(..).map(|job| job.index).collect();
-        for index in lost.into_iter().chain(waiting) {
+        // Closing the socket takes it out of the epoll set.
+        self.wardens_lost += 1;
+        let replaced = self.wardens_lost <= WARDENS && self.warden.restart().is_ok();
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, TOKEN_WARDEN);
+        if !replaced || self.epoll.add(&*self.warden, event).is_err() {
+            lost.extend(self.queue.drain(..).map(|job| job.index));
+        }
+        for index in lost {
             self.finish(index, Outcome::without_run(Verdict::NotRun(NotRun::WardenDied)));
         }
     }

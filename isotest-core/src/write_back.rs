@@ -38,10 +38,10 @@ pub struct WriteBack {
 const DEPTH: usize = 64;
 
 impl WriteBack {
-    /// Copies out what the case in `slot` wrote; tells what was copied and what could not be.
+    /// Copies out what case number `case` wrote; tells what was copied and what could not be.
     /// Scratch on disk is removed.
-    pub fn copy(&self, scratch: Option<OwnedFd>, slot: u32) -> Vec<Finding> {
-        let directory = self.disk.as_ref().map(|disk| disk.join(slot.to_string()));
+    pub fn copy(&self, scratch: Option<OwnedFd>, case: u64) -> Vec<Finding> {
+        let directory = self.disk.as_ref().map(|disk| disk.join(case.to_string()));
         let scratch = match (&directory, scratch) {
             (Some(path), _) => open_directory(CWD, path.as_os_str()).ok(),
             (None, scratch) => scratch,

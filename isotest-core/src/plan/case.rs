@@ -46,7 +46,7 @@ fn leave_session(steps: &mut Steps) {
 fn mount_scratch(steps: &mut Steps, layout: &Layout, policy: &Policy) {
     if layout.disk.is_some() {
         let (source, target) = (c_path(Path::new(DISK)), c_path(Path::new(SCRATCH)));
-        return steps.add("all that the case writes", Op::BindSlot { source, target });
+        return steps.add("all that the case writes", Op::BindNumbered { source, target });
     }
     if keeps_scratch(policy) {
         let target = c_path(Path::new(SCRATCH));

@@ -57,8 +57,8 @@ pub struct Launch<'a> {
     pub reaper: bool,
     /// The scratch filesystem for [`Op::AttachScratch`].
     pub scratch: Option<BorrowedFd<'a>>,
-    /// The number of the slot, for [`Op::BindSlot`].
-    pub number: u32,
+    /// The number of the case, for [`Op::BindNumbered`].
+    pub number: u64,
     /// Where progress is told.
     pub slot: &'a Slot,
 }
@@ -104,7 +104,7 @@ impl Launch<'_> {
             Op::AttachScratch { target } => {
                 sys::attach_mount(self.scratch.ok_or(Errno::EBADF)?, target)
             }
-            Op::BindSlot { source, target } => bind_slot(source, self.number, target),
+            Op::BindNumbered { source, target } => bind_numbered(source, self.number, target),
             _ => perform(op),
         }
     }
@@ -173,7 +173,7 @@ extern "C" fn pass_on(signal: i32) {
 /// Performs one operation on the calling process.
 pub fn perform(op: &Op) -> Result<(), Errno> {
     match op {
-        Op::AwaitIdMaps | Op::AttachScratch { .. } | Op::BindSlot { .. } => Err(Errno::EINVAL),
+        Op::AwaitIdMaps | Op::AttachScratch { .. } | Op::BindNumbered { .. } => Err(Errno::EINVAL),
         Op::Write { path, data } => sys::write_file(path, data, None),
         Op::CreateFile { path, data, mode } => sys::write_file(path, data, Some(*mode)),
         Op::MakeDirectory { path, mode } => match sys::make_directory(path, *mode) {
@@ -202,7 +202,7 @@ pub fn perform(op: &Op) -> Result<(), Errno> {
 }
 
 /// Binds the directory `number` below `source`, making it first.
-fn bind_slot(source: &CStr, number: u32, target: &CStr) -> Result<(), Errno> {
+fn bind_numbered(source: &CStr, number: u64, target: &CStr) -> Result<(), Errno> {
     let mut path = [0_u8; 64];
     let end = number_path(source.to_bytes(), number, &mut path).ok_or(Errno::ENAMETOOLONG)?;
     let path = CStr::from_bytes_with_nul(path.get(..=end).ok_or(Errno::ENAMETOOLONG)?)
@@ -214,8 +214,8 @@ fn bind_slot(source: &CStr, number: u32, target: &CStr) -> Result<(), Errno> {
 }
 
 /// Writes `base/number` to `path` and returns its length; `None` where it does not fit.
-fn number_path(base: &[u8], number: u32, path: &mut [u8]) -> Option<usize> {
-    let mut digits = [0_u8; 10];
+fn number_path(base: &[u8], number: u64, path: &mut [u8]) -> Option<usize> {
+    let mut digits = [0_u8; 20];
     let mut rest = number;
     let mut first = digits.len();
     loop {

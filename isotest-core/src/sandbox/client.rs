@@ -27,6 +27,10 @@ pub struct Warden {
     listening: bool,
     /// By the address of the set-up, which the `Arc` beside it keeps from being used again.
     setups: HashMap<usize, (u32, Arc<Setup>)>,
+    host: Host,
+    policy: Policy,
+    /// The template's steps, once it is built.
+    template: Vec<Step>,
 }
 
 /// Something the warden said while cases run.
@@ -58,8 +62,15 @@ impl Warden {
                 let _ = waitpid(child, None);
                 let process = read_begun(begun.get(..length).unwrap_or_default());
                 let process = process.map_err(|error| explain_root(error, host))?;
-                let mut warden =
-                    Warden { channel: ours, process, listening: false, setups: HashMap::new() };
+                let mut warden = Warden {
+                    channel: ours,
+                    process,
+                    listening: false,
+                    setups: HashMap::new(),
+                    host: host.clone(),
+                    policy: policy.clone(),
+                    template: Vec::new(),
+                };
                 warden.await_ready()?;
                 Ok(warden)
             }
@@ -85,7 +96,8 @@ impl Warden {
     }
 
     /// Builds the template by these steps. Once, before the first case.
-    pub fn build(&self, steps: &[Step]) -> Result<(), SandboxError> {
+    pub fn build(&mut self, steps: &[Step]) -> Result<(), SandboxError> {
+        self.template = steps.to_vec();
         let ops = steps.iter().map(|step| step.op.clone()).collect();
         let answer =
             self.channel.send(&Request::Template(ops), &[]).and_then(|()| self.response(true));
@@ -95,6 +107,15 @@ impl Warden {
             Ok(_) => Err(SandboxError::without_steps(STAGE_CLONE, Errno::EBADMSG)),
             Err(errno) => Err(SandboxError::without_steps(STAGE_CLONE, errno)),
         }
+    }
+
+    /// Puts another warden, with the same template, in the place of one that has died. It dies
+    /// with the thread that calls this.
+    pub fn restart(&mut self) -> Result<(), SandboxError> {
+        let mut next = Warden::start(&self.host, &self.policy)?;
+        next.build(&self.template)?;
+        *self = next;
+        Ok(())
     }
 
     /// Starts one case. `stdio` become its descriptors: stdout and stderr with `/dev/null` as

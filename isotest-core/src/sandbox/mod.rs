@@ -11,6 +11,7 @@ pub mod steps;
 
 mod child;
 mod guard;
+mod look;
 mod sys;
 mod warden;
 

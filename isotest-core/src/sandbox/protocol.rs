@@ -77,8 +77,6 @@ pub enum Response {
 pub struct End {
     /// Its number in this run.
     pub case: u64,
-    /// The number of its slot, by which scratch on disk is named.
-    pub slot: u32,
     /// The wait status (wait(2)).
     pub status: i32,
     /// Figures of wait4(2).

@@ -32,8 +32,8 @@ pub enum Op {
     Mount { fstype: CString, target: CString, flags: u64, options: Option<CString> },
     /// Makes `source` visible at `target`.
     Bind { source: CString, target: CString, recursive: bool },
-    /// Makes `source/N` visible at `target`, N being the number of the case's slot.
-    BindSlot { source: CString, target: CString },
+    /// Makes `source/N` visible at `target`, N being the number of the case.
+    BindNumbered { source: CString, target: CString },
     /// Attaches the scratch filesystem that the warden holds on to.
     AttachScratch { target: CString },
     /// Sets MOUNT_ATTR_* flags and propagation.
@@ -93,7 +93,7 @@ impl fmt::Display for Op {
             Op::Bind { source, target, .. } => {
                 write!(f, "bind `{}` to `{}`", text(source), text(target))
             }
-            Op::BindSlot { source, target } => {
+            Op::BindNumbered { source, target } => {
                 write!(f, "bind `{}/N` to `{}`", text(source), text(target))
             }
             Op::AttachScratch { target } => write!(f, "attach the scratch at `{}`", text(target)),

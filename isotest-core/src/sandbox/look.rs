@@ -1,0 +1,68 @@
+//! What the warden sees of a case's processes in its own /proc (proc(5)).
+//!
+//! Only ever asked while the process waits in a notification of the guard, so that what is read
+//! is of that process and of that moment. What cannot be read is taken for not there.
+
+use std::fs;
+
+use super::guard::Notification;
+use crate::finding::Leftover;
+
+/// Whether the signal, were it not for PID 1, would end the process: it is not caught, not
+/// ignored, not blocked, and a thread sends it to itself or to the process as a whole.
+pub fn is_deadly(notification: &Notification, signal: i32, thread: Option<i32>) -> bool {
+    let own = status_field(notification.thread, "NSpid:");
+    let own = own.and_then(|ids| ids.split_whitespace().last()?.parse::<i32>().ok());
+    if thread.is_some() && thread != own {
+        return false;
+    }
+    let bit = 1_u64 << (signal - 1);
+    ["SigBlk:", "SigIgn:", "SigCgt:"].iter().all(|field| {
+        let mask = status_field(notification.thread, field);
+        mask.and_then(|hex| u64::from_str_radix(&hex, 16).ok()).is_some_and(|set| set & bit == 0)
+    })
+}
+
+/// One field of `/proc/TID/status`, proc_pid_status(5).
+pub fn status_field(thread: i32, field: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    Some(line.trim().to_owned())
+}
+
+/// The living children of a process, `/proc/PID/task/TID/children` of proc(5). Orphans of its
+/// pid namespace are among them where it is PID 1 there.
+pub fn children_of(pid: i32) -> Vec<Leftover> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let lists =
+        tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    let children: Vec<i32> = lists
+        .flat_map(|list| {
+            list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>()
+        })
+        .collect();
+    children.into_iter().filter_map(leftover).collect()
+}
+
+/// A process as a leftover; `None` where it has ended already.
+fn leftover(pid: i32) -> Option<Leftover> {
+    if status_field(pid, "State:")?.starts_with(['Z', 'X']) {
+        return None;
+    }
+    let inside = status_field(pid, "NSpid:")?;
+    let name = status_field(pid, "Name:")?;
+    Some(Leftover { pid: inside.split_whitespace().last()?.parse().ok()?, name })
+}
+
+/// How many packets of the process's network namespace found no route: OutNoRoutes of
+/// `/proc/PID/net/snmp` and `snmp6` (RFC 4293, ipSystemStatsOutNoRoutes).
+pub fn unrouted_packets(pid: i32) -> u64 {
+    let read = |file| fs::read_to_string(format!("/proc/{pid}/net/{file}")).unwrap_or_default();
+    let (ipv4, ipv6) = (read("snmp"), read("snmp6"));
+    let mut lines = ipv4.lines().filter(|line| line.starts_with("Ip:"));
+    let (names, values) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
+    let ipv4 = names.split(' ').zip(values.split(' ')).find(|(name, _)| *name == "OutNoRoutes");
+    let ipv6 = ipv6.lines().find_map(|line| line.strip_prefix("Ip6OutNoRoutes"));
+    let number = |text: &str| text.trim().parse::<u64>().unwrap_or(0);
+    ipv4.map_or(0, |(_, value)| number(value)) + ipv6.map_or(0, number)
+}
