@@ -11,8 +11,22 @@ use crate::run::{Run, Running, Stream};
 /// Variables of the caller that a command gets: what it takes to find and run a toolchain. What
 /// cargo has set for this test itself must not reach it.
 const KEPT: [&str; 16] = [
-    "PATH", "HOME", "USER", "LOGNAME", "LANG", "CARGO", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN",
-    "RUSTC", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "RUSTFLAGS",
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "CARGO",
+    "CARGO_HOME",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "RUSTC",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "RUSTFLAGS",
 ];
 
 /// A command line, its directory and its environment.
@@ -94,7 +108,13 @@ impl Call {
         let child = child.unwrap_or_else(|error| panic!("cannot run {line}: {error}"));
         // The command holds the writing ends too: only without them do the streams end.
         drop(self.command);
-        Running::new(line, directory, child, Stream::read(out, self.closed_after), Stream::read(err, None))
+        Running::new(
+            line,
+            directory,
+            child,
+            Stream::read(out, self.closed_after),
+            Stream::read(err, None),
+        )
     }
 
     /// As it would be typed.

@@ -8,10 +8,12 @@ const RESULT: &str = "test result: ";
 
 /// Normalises the pretty and the terse format.
 pub fn normalise(stdout: &str) -> String {
-    let lines: Vec<String> = stdout.split('\n').filter(|line| !is_note(line)).map(without_ids).collect();
+    let lines: Vec<String> =
+        stdout.split('\n').filter(|line| !is_note(line)).map(without_ids).collect();
     let (mut normal, mut block) = (Vec::new(), Vec::new());
     for line in lines {
-        let (starts, ends) = (is_start(&line), line.starts_with(RESULT) && line.contains("; finished in "));
+        let (starts, ends) =
+            (is_start(&line), line.starts_with(RESULT) && line.contains("; finished in "));
         if block.is_empty() && !starts {
             normal.push(line);
         } else {
@@ -60,7 +62,9 @@ fn is_start(line: &str) -> bool {
 /// `thread 'x' (12) panicked` becomes `thread 'x' (ID) panicked`, `finished in 0.12s` `finished in TIME`.
 fn without_ids(line: &str) -> String {
     let mut rest = match line.split_once("; finished in ") {
-        Some((before, _)) if line.starts_with(RESULT) => return format!("{before}; finished in TIME"),
+        Some((before, _)) if line.starts_with(RESULT) => {
+            return format!("{before}; finished in TIME");
+        }
         Some(_) | None => line,
     };
     let mut normal = String::new();
@@ -94,8 +98,12 @@ fn ordered(block: &[String]) -> Vec<String> {
     let (mut signs, mut tests, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for line in head {
         match line {
-            line if is_terse(line) => signs.extend(line.split(' ').next().into_iter().flat_map(str::chars)),
-            line if line.starts_with("test ") || line.ends_with(" --- FAILED") => tests.push(line.clone()),
+            line if is_terse(line) => {
+                signs.extend(line.split(' ').next().into_iter().flat_map(str::chars))
+            }
+            line if line.starts_with("test ") || line.ends_with(" --- FAILED") => {
+                tests.push(line.clone())
+            }
             line => others.push(line.clone()),
         }
     }
@@ -136,7 +144,9 @@ fn ordered_sections(lines: &[String], tests: &[String]) -> Vec<String> {
         let name = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----"));
         match sections.last_mut() {
             _ if name.is_some() => sections.push(vec![line.clone()]),
-            Some(section) if !is_heading(at) && !line.starts_with(RESULT) => section.push(line.clone()),
+            Some(section) if !is_heading(at) && !line.starts_with(RESULT) => {
+                section.push(line.clone())
+            }
             Some(_) | None => {
                 flush(&mut sections, &mut normal);
                 normal.push(line.clone());
@@ -175,7 +185,9 @@ mod tests {
     #[test]
     fn what_a_test_prints_matters() {
         let text = |words: &str| {
-            format!("\nrunning 1 test\ntest a ... ok\n\nsuccesses:\n\n---- a stdout ----\n{words}\n\n\nsuccesses:\n    a\n\n{RESULT}ok; finished in 1s\n")
+            format!(
+                "\nrunning 1 test\ntest a ... ok\n\nsuccesses:\n\n---- a stdout ----\n{words}\n\n\nsuccesses:\n    a\n\n{RESULT}ok; finished in 1s\n"
+            )
         };
         assert_ne!(normalise(&text("one")), normalise(&text("two")));
         assert_ne!(normalise(&text("(1)")), normalise(&text("(2)")));

@@ -56,7 +56,13 @@ pub struct Running {
 }
 
 impl Running {
-    pub(crate) fn new(line: String, directory: PathBuf, child: Child, out: Stream, err: Stream) -> Running {
+    pub(crate) fn new(
+        line: String,
+        directory: PathBuf,
+        child: Child,
+        out: Stream,
+        err: Stream,
+    ) -> Running {
         Running { line, directory, child, streams: Some([out, err]) }
     }
 

@@ -224,7 +224,19 @@ fn only_the_report_prints() {
 /// What runs between clone and exec has no means to allocate, to lock or to panic by itself.
 #[test]
 fn nothing_that_allocates_is_named_after_clone() {
-    let words = ["String", "Vec", "Box", "format!", "vec!", ".to_owned()", ".clone()", ".unwrap", ".expect(", "panic!", "Mutex"];
+    let words = [
+        "String",
+        "Vec",
+        "Box",
+        "format!",
+        "vec!",
+        ".to_owned()",
+        ".clone()",
+        ".unwrap",
+        ".expect(",
+        "panic!",
+        "Mutex",
+    ];
     check(&["isotest-core"], "it runs between clone and exec", |source| {
         if source.path.ends_with("child.rs") { has(source, &words) } else { None }
     });

@@ -46,7 +46,11 @@ fn a_duration_that_is_none_is_a_usage_error() {
 
 #[test]
 fn a_filter_that_matches_nothing_is_nothing_to_run() {
-    check("no_such_test", 4, &["running 0 tests", "0 passed; 0 failed; 0 ignored; 0 measured; 1 filtered out"]);
+    check(
+        "no_such_test",
+        4,
+        &["running 0 tests", "0 passed; 0 failed; 0 ignored; 0 measured; 1 filtered out"],
+    );
 }
 
 #[test]
@@ -150,7 +154,12 @@ fn main() {
         ("tests/remover.rs", remover),
         ("tests/victim.rs", victim),
     ];
-    let texts = ["test passes ... NOT RUN", "cannot execute `", "(ENOENT)", "was it removed after the build?"];
+    let texts = [
+        "test passes ... NOT RUN",
+        "cannot execute `",
+        "(ENOENT)",
+        "was it removed after the build?",
+    ];
     check_project(&files, "--workspace=shared", 96, &texts);
 }
 

@@ -61,7 +61,11 @@ fn tmp_is_empty() {
 
 #[test]
 fn home_is_empty_but_for_the_toolchain() {
-    check("", "ls -A ~ | grep -v -x -e .cargo -e .rustup -e project; touch ~/file && echo writable", "writable");
+    check(
+        "",
+        "ls -A ~ | grep -v -x -e .cargo -e .rustup -e project; touch ~/file && echo writable",
+        "writable",
+    );
 }
 
 #[test]
@@ -97,7 +101,8 @@ fn no_secret_comes_in_by_the_environment() {
     }
     let project = Project::new(&[PASSING]);
     let script = "env | grep -c secret";
-    let call = call(&project, "", script).env("API_KEY", "secret").env("CARGO_REGISTRY_TOKEN", "secret");
+    let call =
+        call(&project, "", script).env("API_KEY", "secret").env("CARGO_REGISTRY_TOKEN", "secret");
     let run = call.env("RUST_SECRET_KEY", "secret").run();
     assert_eq!(run.stdout, "0\n");
     run.check(1, &[]);
@@ -118,12 +123,20 @@ fn a_variable_comes_in_where_it_is_named() {
 
 #[test]
 fn what_not_everybody_may_read_in_etc_is_hidden() {
-    check("", "wc -c /etc/shadow /etc/gshadow /etc/sudoers 2>/dev/null | awk '{ n += $1 } END { print n + 0 }'", "0");
+    check(
+        "",
+        "wc -c /etc/shadow /etc/gshadow /etc/sudoers 2>/dev/null | awk '{ n += $1 } END { print n + 0 }'",
+        "0",
+    );
 }
 
 #[test]
 fn system_directories_are_read_only() {
-    check("", "for d in / /usr /etc /bin /dev; do touch $d/file 2>/dev/null && echo $d; done; true", "");
+    check(
+        "",
+        "for d in / /usr /etc /bin /dev; do touch $d/file 2>/dev/null && echo $d; done; true",
+        "",
+    );
 }
 
 #[test]
@@ -132,7 +145,12 @@ fn what_is_written_to_the_project_is_thrown_away() {
         return;
     }
     let project = Project::new(&[PASSING]);
-    check_in(&project, "", "echo text >> src/lib.rs && echo text > file && rm Cargo.toml && ls", "file\nsrc");
+    check_in(
+        &project,
+        "",
+        "echo text >> src/lib.rs && echo text > file && rm Cargo.toml && ls",
+        "file\nsrc",
+    );
     let names = |path: &Path| fs::read_dir(path).expect("it is there").count();
     assert_eq!(names(project.directory()), 2, "Cargo.toml and src");
     let source = fs::read_to_string(project.directory().join("src/lib.rs")).expect("it is there");
@@ -166,7 +184,12 @@ fn what_is_written_to_scratch_on_disk_is_thrown_away() {
         return;
     }
     let project = Project::new(&[PASSING]);
-    check_in(&project, "--scratch disk", "echo text > file; echo text > /tmp/file; cat file /tmp/file", "text\ntext");
+    check_in(
+        &project,
+        "--scratch disk",
+        "echo text > file; echo text > /tmp/file; cat file /tmp/file",
+        "text\ntext",
+    );
     assert!(!project.directory().join("file").exists());
     let scratch = fs::read_dir(project.directory().join("target/isotest/scratch"));
     assert_eq!(scratch.map_or(0, Iterator::count), 0, "directories in the scratch");
@@ -195,7 +218,8 @@ fn the_hosts_network_is_shared_where_that_is_asked_for() {
 
 #[test]
 fn root_inside_may_mount_and_owns_what_it_writes() {
-    let script = "id -u; mkdir /tmp/m && mount -t tmpfs none /tmp/m && touch file && stat -c %u file";
+    let script =
+        "id -u; mkdir /tmp/m && mount -t tmpfs none /tmp/m && touch file && stat -c %u file";
     check("--user root", script, "0\n0");
 }
 
@@ -293,5 +317,8 @@ fn the_exit_code_is_the_commands() {
     let project = Project::new(&[PASSING]);
     call(&project, "", "exit 7").run().check(7, &[]);
     call(&project, "--init reaper", "kill -TERM $$").run().check(143, &[]);
-    project.isotest("exec -- /no/such/program").run().check(96, &["cannot execute `/no/such/program`"]);
+    project
+        .isotest("exec -- /no/such/program")
+        .run()
+        .check(96, &["cannot execute `/no/such/program`"]);
 }

@@ -94,7 +94,9 @@ impl Case {
 
     /// Fails unless all that the run has made goes.
     fn check_nothing_is_left(&self) {
-        until("the end of every process of the run", || marked(&self.mark).is_empty().then_some(()));
+        until("the end of every process of the run", || {
+            marked(&self.mark).is_empty().then_some(())
+        });
         let after = Traces::read(self.project.directory());
         let left: Vec<_> = after.0.symmetric_difference(&self.before.0).collect();
         assert!(left.is_empty(), "left or gone: {left:#?}");
@@ -238,13 +240,13 @@ fn a_run_that_is_stopped_goes_on_and_no_time_has_passed_for_it() {
     let case = Case::new(TAKES_A_SECOND);
     let running = case.call("--timeout 3s").start();
     let is_test = |name: &str| name.starts_with("it-") || name == "takes_a_second";
-    until("the test", || marked(&case.mark).iter().any(|process| is_test(&process.name)).then_some(()));
+    until("the test", || {
+        marked(&case.mark).iter().any(|process| is_test(&process.name)).then_some(())
+    });
     running.signal(SIGTSTP);
     let all_stopped = || {
         let processes = marked(&case.mark);
-        let stopped = |process: &Process| {
-            process.state == 'T' || process.name == "isotest-warden"
-        };
+        let stopped = |process: &Process| process.state == 'T' || process.name == "isotest-warden";
         (processes.len() >= 2 && processes.iter().all(stopped)).then_some(())
     };
     until("all to be stopped", all_stopped);

@@ -14,7 +14,8 @@ fn check(project: &str, options: &str, normalise: fn(&str) -> String) {
     }
     let project = Project::fixture(project);
     // Lets a stable libtest print JSON; isotest needs no leave.
-    let expected = project.cargo_test(&format!("--no-fail-fast {options}")).env("RUSTC_BOOTSTRAP", "1").run();
+    let expected =
+        project.cargo_test(&format!("--no-fail-fast {options}")).env("RUSTC_BOOTSTRAP", "1").run();
     let found = project.isotest(options).env("RUSTC_BOOTSTRAP", "1").run();
     let (expected_text, found_text) = (normalise(&expected.stdout), normalise(&found.stdout));
     assert!(expected_text.contains("test"), "cargo test ran something");
@@ -30,10 +31,16 @@ fn check(project: &str, options: &str, normalise: fn(&str) -> String) {
 
 /// The first line that differs, with its neighbours.
 fn difference(expected: &str, found: &str) -> Option<String> {
-    let (expected, found): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), found.lines().collect());
+    let (expected, found): (Vec<&str>, Vec<&str>) =
+        (expected.lines().collect(), found.lines().collect());
     let at = (0..expected.len().max(found.len())).find(|&at| expected.get(at) != found.get(at))?;
     let around = |lines: &[&str]| {
-        lines.iter().skip(at.saturating_sub(3)).take(8).map(|line| format!("    {line}\n")).collect::<String>()
+        lines
+            .iter()
+            .skip(at.saturating_sub(3))
+            .take(8)
+            .map(|line| format!("    {line}\n"))
+            .collect::<String>()
     };
     Some(format!("cargo test:\n{}cargo isotest:\n{}", around(&expected), around(&found)))
 }

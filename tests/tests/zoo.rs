@@ -32,7 +32,8 @@ fn check(options: &str, init: Init) {
         return;
     }
     let zoo = Project::fixture("zoo");
-    let table = fs::read_to_string(zoo.directory().join("expected.tsv")).expect("the table is there");
+    let table =
+        fs::read_to_string(zoo.directory().join("expected.tsv")).expect("the table is there");
     // Many at a time: those that hang only wait for their time limit.
     let targets = "--workspace --all-targets --features failing --test-threads 12 --timeout 15s";
     let run = zoo
@@ -48,7 +49,9 @@ fn check(options: &str, init: Init) {
         .map(|case| (case, expected.get(case), found.get(case)))
         .filter(|(_, expected, found)| expected != found)
         .map(|((binary, test), expected, found)| {
-            let text = |verdict: Option<&String>| verdict.map_or("no such test", String::as_str).to_owned();
+            let text = |verdict: Option<&String>| {
+                verdict.map_or("no such test", String::as_str).to_owned()
+            };
             format!("{binary} {test}: {} instead of {}", text(found), text(expected))
         })
         .collect();
@@ -61,7 +64,9 @@ fn expected(table: &str, init: Init) -> BTreeMap<Case, String> {
     let rows = table.lines().filter(|line| !line.starts_with('#'));
     rows.map(|row| {
         let cells: Vec<&str> = row.split('\t').collect();
-        let [binary, test, alone, rest @ ..] = cells.as_slice() else { panic!("`{row}` is no row") };
+        let [binary, test, alone, rest @ ..] = cells.as_slice() else {
+            panic!("`{row}` is no row")
+        };
         let verdict = match init {
             Init::None => alone,
             Init::Reaper => rest.first().unwrap_or(alone),
@@ -78,7 +83,9 @@ fn verdicts(merged: &str) -> BTreeMap<Case, String> {
     let (mut binary, mut target, mut harness) = (String::new(), String::new(), true);
     let mut close = |binary: &str, target: &str, harness: bool, verdict: &str| {
         if !harness {
-            found.entry((binary.to_owned(), target.to_owned())).or_insert_with(|| verdict.to_owned());
+            found
+                .entry((binary.to_owned(), target.to_owned()))
+                .or_insert_with(|| verdict.to_owned());
         }
     };
     let mut cases = Vec::new();
@@ -104,7 +111,8 @@ fn verdicts(merged: &str) -> BTreeMap<Case, String> {
 
 /// The binary's name in the table and the target's, from `tests/NAME.rs (target/…)`.
 fn names(heading: &str) -> (String, String) {
-    let (path, program) = heading.trim_start_matches("unittests ").split_once(" (").unwrap_or_default();
+    let (path, program) =
+        heading.trim_start_matches("unittests ").split_once(" (").unwrap_or_default();
     let program = program.rsplit('/').next().and_then(|name| name.rsplit_once('-'));
     let target = path.rsplit('/').next().unwrap_or_default().trim_end_matches(".rs");
     let binary = match path.split('/').next() {

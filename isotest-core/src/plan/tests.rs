@@ -134,7 +134,12 @@ impl Paper {
         Ok(())
     }
 
-    fn mount(&mut self, target: &Path, filesystem: Filesystem, read_only: bool) -> Result<(), String> {
+    fn mount(
+        &mut self,
+        target: &Path,
+        filesystem: Filesystem,
+        read_only: bool,
+    ) -> Result<(), String> {
         self.must_exist(target)?;
         self.filesystems.push(filesystem);
         let shows = (self.filesystems.len() - 1, PathBuf::from("/"));
@@ -148,7 +153,8 @@ impl Paper {
         let shows = self.place(source).ok_or("it is in no filesystem")?;
         let read_only = self.mount_of(source).is_some_and(|mount| mount.read_only);
         let mut new = vec![Mount { target: target.to_owned(), shows, read_only }];
-        let below = self.mounts.iter().filter(|mount| recursive && mount.target.starts_with(source));
+        let below =
+            self.mounts.iter().filter(|mount| recursive && mount.target.starts_with(source));
         new.extend(below.filter(|mount| mount.target != source).map(|mount| {
             let rest = mount.target.strip_prefix(source).expect("it is below");
             Mount { target: target.join(rest), ..mount.clone() }
@@ -163,16 +169,17 @@ impl Paper {
 
     fn perform(&mut self, op: &Op) -> Result<(), String> {
         match op {
-            Op::MakeDirectory { path, .. } | Op::CreateFile { path, .. } | Op::Whiteout { path } => {
-                self.make(&self.at(path))
-            }
+            Op::MakeDirectory { path, .. }
+            | Op::CreateFile { path, .. }
+            | Op::Whiteout { path } => self.make(&self.at(path)),
             Op::MakeSymlink { path, .. } => self.make(&self.at(path)),
             Op::Write { path, .. } => self.must_exist(&self.at(path)),
             Op::ChangeDirectory { path } if path.as_bytes() != b"/" => {
                 self.must_exist(&self.at(path))
             }
             Op::Mount { fstype, target, flags, options } => {
-                let layers = |list: &str| list.split(':').map(|lower| self.root.join(&lower[1..])).collect();
+                let layers =
+                    |list: &str| list.split(':').map(|lower| self.root.join(&lower[1..])).collect();
                 let lower = options.as_ref().and_then(|options| {
                     let text = options.to_str().expect("options are text");
                     text.split(',').find_map(|option| option.strip_prefix("lowerdir=")).map(layers)
@@ -185,7 +192,7 @@ impl Paper {
                 let read_only = flags & libc::MS_RDONLY != 0;
                 self.mount(&self.at(target), filesystem, read_only)
             }
-            Op::BindSlot { source, target } => {
+            Op::BindNumbered { source, target } => {
                 self.must_exist(&self.at(source))?;
                 self.mount(&self.at(target), Filesystem::Tmpfs, false)
             }
@@ -286,8 +293,19 @@ impl Scene {
             ..Project::default()
         };
         let paths = vec![
-            "/usr/bin", "/etc/ssh/key", "/etc/shadow", "/etc/hosts", "/etc/hostname", "/etc/machine-id",
-            "/etc/resolv.conf", "/etc/localtime", "/dev/null", "/proc", "/tmp", "/var/tmp", "/run",
+            "/usr/bin",
+            "/etc/ssh/key",
+            "/etc/shadow",
+            "/etc/hosts",
+            "/etc/hostname",
+            "/etc/machine-id",
+            "/etc/resolv.conf",
+            "/etc/localtime",
+            "/dev/null",
+            "/proc",
+            "/tmp",
+            "/var/tmp",
+            "/run",
         ];
         Scene { host, project, policy: Policy::default(), paths }
     }
@@ -332,12 +350,16 @@ impl Scene {
         let pivot = pivot.expect("the root is left");
         paper.filesystems.push(Filesystem::Tmpfs);
         paper.made.insert((1, "/new".into()));
-        paper.mounts.insert(0, Mount { target: "/".into(), shows: (1, "/".into()), read_only: false });
+        paper
+            .mounts
+            .insert(0, Mount { target: "/".into(), shows: (1, "/".into()), read_only: false });
         let end = template.iter().rposition(|step| matches!(step.op, Op::PivotRoot { .. }));
         let (inside, entered) = (end.expect("the root is entered"), template.len());
         paper.walk(&template[pivot + 1..inside - 1]);
         paper.root = "/new".into();
-        let root = template[inside..entered].iter().filter(|step| matches!(step.op, Op::Attributes { .. }));
+        let root = template[inside..entered]
+            .iter()
+            .filter(|step| matches!(step.op, Op::Attributes { .. }));
         paper.walk(&root.cloned().collect::<Vec<_>>());
         paper.walk(&self.setup().steps);
         paper
@@ -356,7 +378,11 @@ const HOME: &str = "/home/u";
 
 /// A project in the home directory, with its target directory in it.
 fn usual() -> Scene {
-    Scene::new(HOME, "/home/u/p", "/home/u/p/target").with(&["/home/u/p/src", "/home/u/.ssh", "/srv/other"])
+    Scene::new(HOME, "/home/u/p", "/home/u/p/target").with(&[
+        "/home/u/p/src",
+        "/home/u/.ssh",
+        "/srv/other",
+    ])
 }
 
 #[test]
@@ -390,7 +416,8 @@ fn a_project_outside_of_the_home_directory_is_seen_at_its_path() {
 
 #[test]
 fn a_project_below_tmp_is_all_that_is_seen_of_it() {
-    let scene = Scene::new(HOME, "/tmp/x/p", "/tmp/x/p/target").with(&["/tmp/other", "/tmp/x/p/src"]);
+    let scene =
+        Scene::new(HOME, "/tmp/x/p", "/tmp/x/p/target").with(&["/tmp/other", "/tmp/x/p/src"]);
     scene.check(&[
         ("/tmp/x/p/src", Seen::Overlay),
         ("/tmp/x", Seen::Fresh),
@@ -415,7 +442,11 @@ fn a_target_directory_may_lie_elsewhere() {
 #[test]
 fn a_target_directory_may_lie_below_tmp_and_the_project_not() {
     let scene = Scene::new(HOME, "/home/u/p", "/tmp/target");
-    scene.check(&[("/home/u/p", Seen::Overlay), ("/tmp/target", Seen::Overlay), ("/tmp", Seen::Fresh)]);
+    scene.check(&[
+        ("/home/u/p", Seen::Overlay),
+        ("/tmp/target", Seen::Overlay),
+        ("/tmp", Seen::Fresh),
+    ]);
 }
 
 #[test]
@@ -434,18 +465,41 @@ fn cargos_home_in_the_home_directory_is_read_only() {
 #[test]
 fn the_project_may_be_the_home_directory() {
     let scene = Scene::new(HOME, HOME, "/home/u/target").with(&["/home/u/src"]);
-    scene.check(&[("/home/u/src", Seen::Overlay), ("/home/u", Seen::Overlay), ("/home", Seen::ReadOnly)]);
+    scene.check(&[
+        ("/home/u/src", Seen::Overlay),
+        ("/home/u", Seen::Overlay),
+        ("/home", Seen::ReadOnly),
+    ]);
 }
 
 #[test]
 fn the_home_directory_may_lie_in_the_project() {
     let scene = Scene::new("/p/home", "/p", "/p/target").with(&["/p/home/file", "/p/src"]);
-    scene.check(&[("/p/home", Seen::Fresh), ("/p/home/file", Seen::Nothing), ("/p/src", Seen::Overlay)]);
+    scene.check(&[
+        ("/p/home", Seen::Fresh),
+        ("/p/home/file", Seen::Nothing),
+        ("/p/src", Seen::Overlay),
+    ]);
+}
+
+#[test]
+fn the_home_directory_may_lie_in_a_project_below_tmp() {
+    let scene = Scene::new("/tmp/p/home", "/tmp/p", "/tmp/p/target")
+        .with(&["/tmp/p/home/file", "/tmp/p/src"]);
+    let scene = scene.expose("/tmp/p/home/.cargo", Access::ReadOnly);
+    scene.check(&[
+        ("/tmp/p/home", Seen::Fresh),
+        ("/tmp/p/home/file", Seen::Nothing),
+        ("/tmp/p/home/.cargo", Seen::ReadOnly),
+        ("/tmp/p/src", Seen::Overlay),
+        ("/tmp", Seen::Fresh),
+    ]);
 }
 
 #[test]
 fn the_home_directory_may_lie_below_tmp() {
-    let scene = Scene::new("/tmp/home", "/tmp/home/p", "/tmp/home/p/target").with(&["/tmp/home/file"]);
+    let scene =
+        Scene::new("/tmp/home", "/tmp/home/p", "/tmp/home/p/target").with(&["/tmp/home/file"]);
     scene.check(&[
         ("/tmp/home", Seen::Fresh),
         ("/tmp/home/file", Seen::Nothing),
@@ -455,7 +509,8 @@ fn the_home_directory_may_lie_below_tmp() {
 
 #[test]
 fn the_hosts_tmp_is_shown_where_that_is_asked_for() {
-    let scene = usual().policy(|policy| policy.tmp = Directory::Host).with(&["/tmp/file", "/run/file"]);
+    let scene =
+        usual().policy(|policy| policy.tmp = Directory::Host).with(&["/tmp/file", "/run/file"]);
     scene.check(&[
         ("/tmp/file", Seen::Writable),
         ("/run/file", Seen::Writable),
@@ -496,7 +551,8 @@ fn a_shared_workspace_is_writable() {
 
 #[test]
 fn paths_that_are_asked_for_are_shown() {
-    let scene = usual().expose("/srv/data", Access::ReadOnly).expose("/srv/other", Access::ReadWrite);
+    let scene =
+        usual().expose("/srv/data", Access::ReadOnly).expose("/srv/other", Access::ReadWrite);
     scene.check(&[
         ("/srv/data", Seen::ReadOnly),
         ("/srv/other", Seen::Writable),
@@ -538,9 +594,13 @@ fn a_mount_below_the_project_is_an_overlay_of_its_own() {
 fn scratch_may_lie_on_disk() {
     let mut scene = usual().policy(|policy| policy.scratch = Scratch::Disk);
     scene.project.scratch = Some("/home/u/p/target/isotest/scratch/1".into());
-    scene.check(&[("/tmp", Seen::Fresh), ("/home/u/p/src", Seen::Overlay), ("/tmp/d", Seen::Nothing)]);
+    scene.check(&[
+        ("/tmp", Seen::Fresh),
+        ("/home/u/p/src", Seen::Overlay),
+        ("/tmp/d", Seen::Nothing),
+    ]);
     let steps = scene.setup().steps;
-    assert!(steps.iter().any(|step| matches!(step.op, Op::BindSlot { .. })));
+    assert!(steps.iter().any(|step| matches!(step.op, Op::BindNumbered { .. })));
 }
 
 /// Every scene, for rules that hold in all of them.
@@ -575,9 +635,10 @@ fn capabilities_go_last() {
 fn ids_are_mapped_first() {
     for scene in scenes() {
         let steps = scene.setup().steps;
-        let mapped = position(&steps, |op| {
-            matches!(op, Op::Write { path, .. } if path.as_c_str() == c"/proc/self/gid_map")
-        });
+        let mapped = position(
+            &steps,
+            |op| matches!(op, Op::Write { path, .. } if path.as_c_str() == c"/proc/self/gid_map"),
+        );
         let other = position(&steps, |op| !matches!(op, Op::Write { .. } | Op::AwaitIdMaps));
         assert!(mapped < other, "{steps:#?}");
     }
@@ -588,9 +649,10 @@ fn the_stage_is_covered_by_the_last_mount() {
     for scene in scenes() {
         let steps = scene.setup().steps;
         let last = steps.iter().rev().find(|step| {
-            matches!(step.op, Op::Mount { .. } | Op::Bind { .. } | Op::BindSlot { .. })
+            matches!(step.op, Op::Mount { .. } | Op::Bind { .. } | Op::BindNumbered { .. })
         });
-        let covers = |op: &Op| matches!(op, Op::Bind { target, .. } if target.as_c_str() == c"/tmp");
+        let covers =
+            |op: &Op| matches!(op, Op::Bind { target, .. } if target.as_c_str() == c"/tmp");
         assert!(last.is_some_and(|step| covers(&step.op)), "{last:?}");
     }
 }
@@ -614,7 +676,10 @@ fn the_hosts_root_is_detached_before_a_case_exists() {
         let pivot = template.iter().rposition(|step| matches!(step.op, Op::PivotRoot { .. }));
         let rest = &template[pivot.expect("the root is entered")..];
         assert!(position(rest, |op| matches!(op, Op::Detach { .. })).is_some());
-        assert!(position(rest, |op| matches!(op, Op::Bind { .. })).is_none(), "nothing is bound then");
+        assert!(
+            position(rest, |op| matches!(op, Op::Bind { .. })).is_none(),
+            "nothing is bound then"
+        );
     }
 }
 
@@ -689,8 +754,12 @@ fn namespaces_are_those_of_the_policy() {
     let flags = |change: fn(&mut Policy)| usual().policy(change).setup().namespaces;
     let all = flags(|_| {});
     let kinds = [
-        libc::CLONE_NEWUSER, libc::CLONE_NEWPID, libc::CLONE_NEWNS, libc::CLONE_NEWNET,
-        libc::CLONE_NEWIPC, libc::CLONE_NEWUTS,
+        libc::CLONE_NEWUSER,
+        libc::CLONE_NEWPID,
+        libc::CLONE_NEWNS,
+        libc::CLONE_NEWNET,
+        libc::CLONE_NEWIPC,
+        libc::CLONE_NEWUTS,
     ];
     assert_eq!(all, kinds.iter().fold(0, |all, kind| all | *kind as u64));
     let without = |kind: i32| all & !(kind as u64);
