@@ -282,6 +282,8 @@ impl Run<'_> {
             match signal {
                 libc::SIGTSTP => self.pause(),
                 libc::SIGCONT | libc::SIGWINCH => {}
+                // Nobody reads the report any more. No event that could tell so may come for long.
+                libc::SIGPIPE => self.cancel(),
                 ending => {
                     self.tell(Event::Interrupted(ending));
                     self.cancel();

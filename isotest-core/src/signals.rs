@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::OFlag;
 use nix::unistd::{pipe2, read};
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
+use signal_hook::consts::{
+    SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH,
+};
 use signal_hook::{flag, low_level};
 
 /// Signals that end a run.
@@ -28,7 +30,8 @@ impl Drop for Attendance {
     }
 }
 
-/// Delivers SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT and SIGWINCH as readable bytes.
+/// Delivers SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT, SIGWINCH and SIGPIPE as readable
+/// bytes. The last comes from this process's own write(2) to a reader that has gone away.
 #[derive(Debug)]
 pub struct Signals(OwnedFd);
 
@@ -43,7 +46,7 @@ impl Signals {
             flag::register(signal, Arc::clone(&second))?;
         }
         let handlers = Arc::new(handlers);
-        for signal in ENDING.into_iter().chain([SIGTSTP, SIGCONT, SIGWINCH]) {
+        for signal in ENDING.into_iter().chain([SIGTSTP, SIGCONT, SIGWINCH, SIGPIPE]) {
             let pipe = Arc::clone(&handlers);
             let tell = move || {
                 if signal == SIGTSTP && !ATTENDED.load(Ordering::SeqCst) {
