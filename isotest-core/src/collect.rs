@@ -133,7 +133,9 @@ fn limits_reached(plan: &Plan, end: &End) -> Vec<Finding> {
     });
     let killed = libc::WIFSIGNALED(end.status) && !end.aborted;
     let used = end.usage.user + end.usage.system;
-    let cpu_time = cpu_time.filter(|limit| killed && used >= *limit);
+    // The kernel counts in ticks, and may be one ahead.
+    const TICK: Duration = Duration::from_millis(10);
+    let cpu_time = cpu_time.filter(|limit| killed && used + TICK >= *limit);
     let cpu_time = cpu_time.map(|_| Finding::LimitReached("processor time", "--cpu-time"));
     let full = Finding::LimitReached("what a test may write", "--tmp-size");
     cpu_time.into_iter().chain(end.scratch_full.then_some(full)).collect()
