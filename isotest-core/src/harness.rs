@@ -57,8 +57,28 @@ pub fn strip_result(bytes: &mut Vec<u8>, name: &str, filtered_out: usize) -> Opt
     let between = bytes.get(line.end..word_at)?.to_vec();
     let rest = bytes.get(end..)?.to_vec();
     bytes.truncate(line.start);
-    bytes.extend([between, rest, note].concat());
+    bytes.extend(between);
+    if !passed {
+        place_unfinished_line(bytes, name);
+    }
+    bytes.extend([rest, note].concat());
     Some(Report { passed, mode: line.mode })
+}
+
+/// A test's stdout is buffered by the line, its stderr is not: what it printed last without a
+/// newline comes out behind its panic message, with the harness's own words. libtest's capture
+/// has it before the message, where it was printed; so it goes there. Which of the two came first
+/// is not known for certain, but who panics seldom prints afterwards.
+fn place_unfinished_line(bytes: &mut [u8], name: &str) {
+    let line = find_last(bytes, b"\n").map_or(0, |at| at + 1);
+    // With one thread the harness runs the test on its own.
+    let headers = [format!("\nthread '{name}' "), "\nthread 'main' ".to_owned()];
+    let complete = bytes.get(..line).unwrap_or_default();
+    let message = headers.iter().filter_map(|header| find_last(complete, header.as_bytes())).max();
+    let length = bytes.len() - line;
+    if let Some(behind) = message.and_then(|message| bytes.get_mut(message..)) {
+        behind.rotate_right(length);
+    }
 }
 
 /// `test NAME - MODE ... `: where it starts and ends.
@@ -181,6 +201,16 @@ mod tests {
         );
         let (output, report) = stripped(&text, "a");
         assert_eq!((output.as_str(), report.unwrap().passed), ("boom\n", false));
+    }
+
+    #[test]
+    fn an_unfinished_line_stands_before_the_panic() {
+        let text = format!(
+            "\nrunning 1 test\none\n\nthread 'a' (2) panicked at x:1:2:\nboom\nunfinished\
+             test a ... FAILED\n\nfailures:\n\nfailures:\n    a\n\n{FAILED}"
+        );
+        let (output, _) = stripped(&text, "a");
+        assert_eq!(output, "one\nunfinished\nthread 'a' (2) panicked at x:1:2:\nboom\n");
     }
 
     #[test]

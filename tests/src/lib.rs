@@ -1,1 +1,20 @@
-//! What the tests share.
+//! What the tests share: the real program, projects to run it on, and what is left of a run.
+//!
+//! In reading order: [`program`] builds `cargo-isotest`, [`project`] copies a fixture or makes a
+//! project, [`call`] runs a command line there, [`run`] is what it came to. A test is a few lines:
+//! a project, a command line, [`Run::check`]. Whatever fails prints command, output and listing.
+
+pub mod call;
+pub mod normalise;
+pub mod processes;
+pub mod program;
+pub mod project;
+pub mod run;
+pub mod skip;
+pub mod wait;
+
+pub use call::Call;
+pub use project::Project;
+pub use run::{Run, Running};
+pub use skip::refused;
+pub use wait::until;

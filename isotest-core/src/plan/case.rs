@@ -33,6 +33,7 @@ fn map_ids(steps: &mut Steps, host: &Host, policy: &Policy) {
     }
     let (uid, gid) = inner_ids(host, policy);
     let reason = "without a map files belong to nobody";
+    steps.write("/proc/self/setgroups", "deny", "the kernel wants it before a map of one's own");
     steps.write("/proc/self/uid_map", &format!("{uid} {} 1\n", host.uid), reason);
     steps.write("/proc/self/gid_map", &format!("{gid} {} 1\n", host.gid), reason);
 }
@@ -63,7 +64,10 @@ fn in_scratch(name: &str) -> std::path::PathBuf {
 
 fn make_fresh(steps: &mut Steps, layout: &Layout) {
     steps.directory(Path::new(NEW_TMP), 0o1777, "fresh directory");
-    for fresh in layout.fresh.iter().filter(|fresh| fresh.path != Path::new(STAGE)) {
+    let is_own = |fresh: &&Fresh| {
+        fresh.path != Path::new(STAGE) && layout.placed_above(&fresh.path).is_none()
+    };
+    for fresh in layout.fresh.iter().filter(is_own) {
         let outer = layout
             .fresh
             .iter()
@@ -72,13 +76,15 @@ fn make_fresh(steps: &mut Steps, layout: &Layout) {
             Some(outer) => {
                 make_chain(steps, outer, &fresh.path, true);
             }
-            None => {
-                let source = in_scratch(&fresh.name);
-                steps.directory(&source, fresh.mode, "fresh directory");
-                steps.bind(&source, &fresh.path, false, "empty, and gone with the case");
-            }
+            None => bind_fresh(steps, fresh, &fresh.path),
         }
     }
+}
+
+fn bind_fresh(steps: &mut Steps, fresh: &Fresh, target: &Path) {
+    let source = in_scratch(&fresh.name);
+    steps.directory(&source, fresh.mode, "fresh directory");
+    steps.bind(&source, target, false, "empty, and gone with the case");
 }
 
 /// Makes the directories from a fresh one down to `path`; `path` itself where it is a directory.
@@ -96,19 +102,25 @@ fn make_chain(steps: &mut Steps, fresh: &Fresh, path: &Path, directory: bool) {
     }
 }
 
+/// The host paths, parents first, and in each the fresh directories that lie in it.
 fn show_project(steps: &mut Steps, layout: &Layout) {
     for (index, placed) in layout.placed.iter().enumerate() {
-        let Some(staged) = &placed.staged else { continue };
-        let inside = layout
-            .placed
-            .iter()
-            .any(|above| placed.path != above.path && placed.path.starts_with(&above.path));
-        if let Some(fresh) = layout.fresh_above(&placed.path)
-            && !inside
-        {
-            make_chain(steps, fresh, &placed.path, placed.directory);
+        if let Some(staged) = &placed.staged {
+            let above = layout.placed_above(&placed.path);
+            let inside =
+                |fresh: &Fresh| above.is_some_and(|above| above.path.starts_with(&fresh.path));
+            if let Some(fresh) = layout.fresh_above(&placed.path).filter(|fresh| !inside(fresh)) {
+                make_chain(steps, fresh, &placed.path, placed.directory);
+            }
+            show(steps, layout, index, placed, staged);
         }
-        show(steps, layout, index, placed, staged);
+        for fresh in &layout.fresh {
+            if layout.placed_above(&fresh.path) == Some(placed) {
+                let target = Layout::during_setup(&fresh.path);
+                steps.directory(&target, fresh.mode, "mount point");
+                bind_fresh(steps, fresh, &target);
+            }
+        }
     }
 }
 

@@ -102,6 +102,12 @@ impl Layout {
         self.fresh.iter().rev().find(|fresh| path.starts_with(&fresh.path))
     }
 
+    /// The host path that is shown around `path`, the nearest one.
+    pub fn placed_above(&self, path: &Path) -> Option<&Placed> {
+        let is_above = |placed: &&Placed| placed.path != path && path.starts_with(&placed.path);
+        self.placed.iter().rev().find(is_above)
+    }
+
     /// Where a path of the finished root stands while a case is being set up: the same, but for
     /// what is below `/tmp`, which is put together in the scratch first.
     pub fn during_setup(path: &Path) -> PathBuf {

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use super::builder::{Steps, c_path};
-use super::layout::{self, DISK, EMPTY, Layout, Placed, SCRATCH, STAGE, Shown};
+use super::layout::{self, DISK, EMPTY, Fresh, Layout, Placed, SCRATCH, STAGE, Shown};
 use crate::host::{Host, TopLevel};
 use crate::policy::{Namespace, Net, Policy, Root, Uts};
 use crate::sandbox::{Op, Step};
@@ -222,7 +222,8 @@ fn show_proc(steps: &mut Steps, policy: &Policy) {
 }
 
 fn make_mount_points(steps: &mut Steps, host: &Host, layout: &Layout) {
-    for fresh in &layout.fresh {
+    let outer = |fresh: &&Fresh| !is_in_placed(layout, &fresh.path);
+    for fresh in layout.fresh.iter().filter(outer) {
         make_parents(steps, host, layout, &fresh.path);
         steps.directory(&new(&fresh.path), 0o755, "a case's own goes here");
     }

@@ -1,1 +1,769 @@
-//! Tests of plans.
+//! Plans for machines that are not there: the steps are walked on paper, each must find what it
+//! needs, and what a test would see in the end is asked of the result.
+
+use std::collections::BTreeSet;
+use std::ffi::{CStr, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::{Access, Command, Exposure, Project, Setup, setup, template};
+use crate::host::{Host, TopLevel};
+use crate::policy::{Directory, Guard, Namespace, Net, Policy, Scratch, User, Workspace};
+use crate::sandbox::{Op, Step};
+
+/// How a path looks from inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// It is not there.
+    Nothing,
+    /// In a filesystem of the case's own.
+    Fresh,
+    /// The host's, and writes are thrown away.
+    Overlay,
+    /// The host's, and writes fail.
+    ReadOnly,
+    /// The host's, and writes reach it.
+    Writable,
+    /// Of a kernel filesystem.
+    Kernel,
+}
+
+/// What a filesystem holds on paper.
+#[derive(Debug, Clone)]
+enum Filesystem {
+    /// Every path that a test of this file speaks of.
+    Host,
+    /// What has been made in it.
+    Tmpfs,
+    /// What has been made in it, and what these places hold.
+    Overlay(Vec<Place>),
+    /// Anything.
+    Kernel,
+}
+
+/// A path in a filesystem.
+type Place = (usize, PathBuf);
+
+#[derive(Debug, Clone)]
+struct Mount {
+    target: PathBuf,
+    shows: Place,
+    read_only: bool,
+}
+
+/// A machine on paper.
+#[derive(Debug)]
+struct Paper {
+    filesystems: Vec<Filesystem>,
+    /// In the order of mounting: of those that lead to a path the last one counts.
+    mounts: Vec<Mount>,
+    made: BTreeSet<Place>,
+    host: BTreeSet<PathBuf>,
+    /// Where the root is that the steps speak of.
+    root: PathBuf,
+}
+
+fn path_of(text: &CStr) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(text.to_bytes()))
+}
+
+impl Paper {
+    /// A host with these paths and all that leads to them.
+    fn new(host: &[&str]) -> Paper {
+        let all = host.iter().flat_map(|path| Path::new(path).ancestors().map(Path::to_owned));
+        let root = Mount { target: "/old".into(), shows: (0, "/".into()), read_only: false };
+        Paper {
+            filesystems: vec![Filesystem::Host],
+            mounts: vec![root],
+            made: BTreeSet::new(),
+            host: all.collect(),
+            root: "/".into(),
+        }
+    }
+
+    fn at(&self, path: &CStr) -> PathBuf {
+        self.root.join(path_of(path).strip_prefix("/").expect("paths are absolute"))
+    }
+
+    fn mount_of(&self, path: &Path) -> Option<&Mount> {
+        self.mounts.iter().rev().find(|mount| path.starts_with(&mount.target))
+    }
+
+    fn place(&self, path: &Path) -> Option<Place> {
+        let mount = self.mount_of(path)?;
+        let rest = path.strip_prefix(&mount.target).expect("the mount leads to it");
+        let (filesystem, base) = &mount.shows;
+        // Joining nothing would add a slash.
+        let inner = if rest.as_os_str().is_empty() { base.clone() } else { base.join(rest) };
+        Some((*filesystem, inner))
+    }
+
+    fn holds(&self, place: &Place) -> bool {
+        let (filesystem, path) = place;
+        let made = path == Path::new("/") || self.made.contains(place);
+        match &self.filesystems[*filesystem] {
+            Filesystem::Host => self.host.contains(path),
+            Filesystem::Tmpfs => made,
+            Filesystem::Kernel => true,
+            Filesystem::Overlay(layers) => {
+                let rest = path.strip_prefix("/").expect("places are absolute");
+                made || layers.iter().any(|(lower, base)| self.holds(&(*lower, base.join(rest))))
+            }
+        }
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        self.place(path).is_some_and(|place| self.holds(&place))
+    }
+
+    fn make(&mut self, path: &Path) -> Result<(), String> {
+        if self.exists(path) {
+            return Ok(());
+        }
+        let parent = path.parent().ok_or("no parent")?;
+        if !self.exists(parent) {
+            return Err(format!("`{}` is not there", parent.display()));
+        }
+        let place = self.place(path).ok_or("it is in no filesystem")?;
+        let read_only = self.mount_of(path).is_some_and(|mount| mount.read_only);
+        match self.filesystems[place.0] {
+            Filesystem::Host => return Err("it would be made on the host".to_owned()),
+            _ if read_only => return Err("it is read-only there".to_owned()),
+            _ => self.made.insert(place),
+        };
+        Ok(())
+    }
+
+    fn mount(
+        &mut self,
+        target: &Path,
+        filesystem: Filesystem,
+        read_only: bool,
+    ) -> Result<(), String> {
+        self.must_exist(target)?;
+        self.filesystems.push(filesystem);
+        let shows = (self.filesystems.len() - 1, PathBuf::from("/"));
+        self.mounts.push(Mount { target: target.to_owned(), shows, read_only });
+        Ok(())
+    }
+
+    fn bind(&mut self, source: &Path, target: &Path, recursive: bool) -> Result<(), String> {
+        self.must_exist(source)?;
+        self.must_exist(target)?;
+        let shows = self.place(source).ok_or("it is in no filesystem")?;
+        let read_only = self.mount_of(source).is_some_and(|mount| mount.read_only);
+        let mut new = vec![Mount { target: target.to_owned(), shows, read_only }];
+        let below =
+            self.mounts.iter().filter(|mount| recursive && mount.target.starts_with(source));
+        new.extend(below.filter(|mount| mount.target != source).map(|mount| {
+            let rest = mount.target.strip_prefix(source).expect("it is below");
+            Mount { target: target.join(rest), ..mount.clone() }
+        }));
+        self.mounts.extend(new);
+        Ok(())
+    }
+
+    fn must_exist(&self, path: &Path) -> Result<(), String> {
+        self.exists(path).then_some(()).ok_or_else(|| format!("`{}` is not there", path.display()))
+    }
+
+    fn perform(&mut self, op: &Op) -> Result<(), String> {
+        match op {
+            Op::MakeDirectory { path, .. }
+            | Op::CreateFile { path, .. }
+            | Op::Whiteout { path } => self.make(&self.at(path)),
+            Op::MakeSymlink { path, .. } => self.make(&self.at(path)),
+            Op::Write { path, .. } => self.must_exist(&self.at(path)),
+            Op::ChangeDirectory { path } if path.as_bytes() != b"/" => {
+                self.must_exist(&self.at(path))
+            }
+            Op::Mount { fstype, target, flags, options } => {
+                let layers =
+                    |list: &str| list.split(':').map(|lower| self.root.join(&lower[1..])).collect();
+                let lower = options.as_ref().and_then(|options| {
+                    let text = options.to_str().expect("options are text");
+                    text.split(',').find_map(|option| option.strip_prefix("lowerdir=")).map(layers)
+                });
+                let filesystem = match (fstype.to_bytes(), lower) {
+                    (b"tmpfs", None) => Filesystem::Tmpfs,
+                    (b"overlay", Some(lower)) => self.overlay(lower)?,
+                    _ => Filesystem::Kernel,
+                };
+                let read_only = flags & libc::MS_RDONLY != 0;
+                self.mount(&self.at(target), filesystem, read_only)
+            }
+            Op::BindNumbered { source, target } => {
+                self.must_exist(&self.at(source))?;
+                self.mount(&self.at(target), Filesystem::Tmpfs, false)
+            }
+            Op::AttachScratch { target } => self.mount(&self.at(target), Filesystem::Tmpfs, false),
+            Op::Bind { source, target, recursive } => {
+                self.bind(&self.at(source), &self.at(target), *recursive)
+            }
+            Op::Attributes { path, recursive, set, .. } => {
+                let path = self.at(path);
+                let mount = |mount: &&mut Mount| {
+                    mount.target == path || (*recursive && mount.target.starts_with(&path))
+                };
+                let read_only = set & libc::MOUNT_ATTR_RDONLY != 0;
+                let mut found = self.mounts.iter_mut().filter(mount).peekable();
+                found.peek().ok_or("nothing is mounted there")?;
+                found.for_each(|mount| mount.read_only |= read_only);
+                Ok(())
+            }
+            Op::Detach { path } => {
+                let path = self.at(path);
+                self.mounts.retain(|mount| !mount.target.starts_with(&path));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn overlay(&self, lower: Vec<PathBuf>) -> Result<Filesystem, String> {
+        let places = lower.iter().map(|path| {
+            self.must_exist(path)?;
+            self.place(path).ok_or_else(|| "it is in no filesystem".to_owned())
+        });
+        Ok(Filesystem::Overlay(places.collect::<Result<_, _>>()?))
+    }
+
+    fn walk(&mut self, steps: &[Step]) {
+        for (index, step) in steps.iter().enumerate() {
+            if let Err(cause) = self.perform(&step.op) {
+                panic!("step {index}, {}: {cause}", step.op);
+            }
+        }
+    }
+
+    fn seen(&self, path: &str) -> Seen {
+        let path = Path::new("/new").join(&path[1..]);
+        let (Some(place), Some(mount)) = (self.place(&path), self.mount_of(&path)) else {
+            return Seen::Nothing;
+        };
+        match &self.filesystems[place.0] {
+            _ if !self.holds(&place) => Seen::Nothing,
+            Filesystem::Host if mount.read_only => Seen::ReadOnly,
+            Filesystem::Host => Seen::Writable,
+            Filesystem::Overlay(_) if mount.read_only => Seen::ReadOnly,
+            Filesystem::Overlay(_) => Seen::Overlay,
+            Filesystem::Tmpfs if mount.read_only => Seen::ReadOnly,
+            Filesystem::Tmpfs => Seen::Fresh,
+            Filesystem::Kernel => Seen::Kernel,
+        }
+    }
+}
+
+/// A machine like many, and a project of it.
+struct Scene {
+    host: Host,
+    project: Project,
+    policy: Policy,
+    /// Paths that exist on the host.
+    paths: Vec<&'static str>,
+}
+
+impl Scene {
+    fn new(home: &str, project: &'static str, target: &'static str) -> Scene {
+        let directory = |path: &str, access, what: &str| Exposure {
+            path: path.into(),
+            directory: true,
+            access,
+            what: what.to_owned(),
+        };
+        let host = Host {
+            uid: 1000,
+            gid: 1000,
+            uid_map: "1000 1000 1\n".to_owned(),
+            gid_map: "1000 1000 1\n".to_owned(),
+            top_level: vec![
+                TopLevel::Directory("usr".to_owned()),
+                TopLevel::Link("bin".to_owned(), "usr/bin".into()),
+            ],
+            hidden_etc: vec!["shadow".into(), "ssh/key".into()],
+            devices: vec!["null".to_owned()],
+            ..Host::default()
+        };
+        let project = Project {
+            exposures: vec![
+                directory(project, Access::Workspace, "the project"),
+                directory(target, Access::Workspace, "the target directory"),
+            ],
+            home: Some(home.into()),
+            ..Project::default()
+        };
+        let paths = vec![
+            "/usr/bin",
+            "/etc/ssh/key",
+            "/etc/shadow",
+            "/etc/hosts",
+            "/etc/hostname",
+            "/etc/machine-id",
+            "/etc/resolv.conf",
+            "/etc/localtime",
+            "/dev/null",
+            "/proc",
+            "/tmp",
+            "/var/tmp",
+            "/run",
+        ];
+        Scene { host, project, policy: Policy::default(), paths }
+    }
+
+    fn expose(mut self, path: &'static str, access: Access) -> Scene {
+        let what = "asked for".to_owned();
+        self.project.exposures.push(Exposure { path: path.into(), directory: true, access, what });
+        self
+    }
+
+    fn policy(mut self, change: impl FnOnce(&mut Policy)) -> Scene {
+        change(&mut self.policy);
+        self
+    }
+
+    /// Paths that exist, beside the exposed ones.
+    fn with(mut self, paths: &[&'static str]) -> Scene {
+        self.paths.extend(paths);
+        self
+    }
+
+    fn setup(&self) -> Setup {
+        let command = Command {
+            program: c"/bin/true".to_owned(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            directory: c"/".to_owned(),
+        };
+        setup(&self.host, &self.project, &self.policy, command)
+    }
+
+    /// Walks all steps; what a test would see then.
+    fn walk(&self) -> Paper {
+        let mut paper = Paper::new(&self.paths);
+        let exposed = self.project.exposures.iter().map(|exposure| exposure.path.as_path());
+        let known = exposed.chain(self.project.home.as_deref());
+        let known = known.chain(self.project.scratch.as_deref());
+        paper.host.extend(known.flat_map(Path::ancestors).map(Path::to_owned));
+        let template = template(&self.host, &self.project, &self.policy);
+        // Until both roots are in reach there is nothing to find.
+        let pivot = template.iter().position(|step| matches!(step.op, Op::PivotRoot { .. }));
+        let pivot = pivot.expect("the root is left");
+        paper.filesystems.push(Filesystem::Tmpfs);
+        paper.made.insert((1, "/new".into()));
+        paper
+            .mounts
+            .insert(0, Mount { target: "/".into(), shows: (1, "/".into()), read_only: false });
+        let end = template.iter().rposition(|step| matches!(step.op, Op::PivotRoot { .. }));
+        let (inside, entered) = (end.expect("the root is entered"), template.len());
+        paper.walk(&template[pivot + 1..inside - 1]);
+        paper.root = "/new".into();
+        let root = template[inside..entered]
+            .iter()
+            .filter(|step| matches!(step.op, Op::Attributes { .. }));
+        paper.walk(&root.cloned().collect::<Vec<_>>());
+        paper.walk(&self.setup().steps);
+        paper
+    }
+
+    /// Walks all steps and compares what a test would see.
+    #[track_caller]
+    fn check(&self, expected: &[(&str, Seen)]) {
+        let paper = self.walk();
+        let found: Vec<_> = expected.iter().map(|(path, _)| (*path, paper.seen(path))).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+const HOME: &str = "/home/u";
+
+/// A project in the home directory, with its target directory in it.
+fn usual() -> Scene {
+    Scene::new(HOME, "/home/u/p", "/home/u/p/target").with(&[
+        "/home/u/p/src",
+        "/home/u/.ssh",
+        "/srv/other",
+    ])
+}
+
+#[test]
+fn a_project_in_the_home_directory_is_all_that_is_seen_of_it() {
+    usual().check(&[
+        ("/home/u/p/src", Seen::Overlay),
+        ("/home/u/p/target", Seen::Overlay),
+        ("/home/u", Seen::Fresh),
+        ("/home/u/.ssh", Seen::Nothing),
+        ("/srv/other", Seen::Nothing),
+        ("/usr/bin", Seen::ReadOnly),
+        ("/etc/hosts", Seen::ReadOnly),
+        ("/tmp", Seen::Fresh),
+        ("/var/tmp", Seen::Fresh),
+        ("/run", Seen::Fresh),
+        ("/dev/shm", Seen::Fresh),
+        ("/dev/null", Seen::Writable),
+        ("/proc/self", Seen::Kernel),
+    ]);
+}
+
+#[test]
+fn a_project_outside_of_the_home_directory_is_seen_at_its_path() {
+    let scene = Scene::new(HOME, "/work/a/p", "/work/a/p/target").with(&["/work/a/other"]);
+    scene.check(&[
+        ("/work/a/p", Seen::Overlay),
+        ("/work/a/other", Seen::Nothing),
+        ("/home/u", Seen::Fresh),
+    ]);
+}
+
+#[test]
+fn a_project_below_tmp_is_all_that_is_seen_of_it() {
+    let scene =
+        Scene::new(HOME, "/tmp/x/p", "/tmp/x/p/target").with(&["/tmp/other", "/tmp/x/p/src"]);
+    scene.check(&[
+        ("/tmp/x/p/src", Seen::Overlay),
+        ("/tmp/x", Seen::Fresh),
+        ("/tmp", Seen::Fresh),
+        ("/tmp/other", Seen::Nothing),
+        ("/tmp/s", Seen::Nothing),
+        ("/tmp/empty", Seen::Nothing),
+        ("/tmp/l0", Seen::Nothing),
+    ]);
+}
+
+#[test]
+fn a_target_directory_may_lie_elsewhere() {
+    let scene = Scene::new(HOME, "/home/u/p", "/var/cache/target");
+    scene.check(&[
+        ("/home/u/p", Seen::Overlay),
+        ("/var/cache/target", Seen::Overlay),
+        ("/var/cache", Seen::ReadOnly),
+    ]);
+}
+
+#[test]
+fn a_target_directory_may_lie_below_tmp_and_the_project_not() {
+    let scene = Scene::new(HOME, "/home/u/p", "/tmp/target");
+    scene.check(&[
+        ("/home/u/p", Seen::Overlay),
+        ("/tmp/target", Seen::Overlay),
+        ("/tmp", Seen::Fresh),
+    ]);
+}
+
+#[test]
+fn cargos_home_in_the_project_is_read_only_there() {
+    let scene = usual().expose("/home/u/p/.cargo", Access::ReadOnly);
+    scene.check(&[("/home/u/p/.cargo", Seen::ReadOnly), ("/home/u/p/src", Seen::Overlay)]);
+}
+
+#[test]
+fn cargos_home_in_the_home_directory_is_read_only() {
+    let scene = usual().expose("/home/u/.cargo", Access::ReadOnly);
+    scene.check(&[("/home/u/.cargo", Seen::ReadOnly), ("/home/u", Seen::Fresh)]);
+}
+
+/// The project is what it is, so nothing of a home directory that is the project is hidden.
+#[test]
+fn the_project_may_be_the_home_directory() {
+    let scene = Scene::new(HOME, HOME, "/home/u/target").with(&["/home/u/src"]);
+    scene.check(&[
+        ("/home/u/src", Seen::Overlay),
+        ("/home/u", Seen::Overlay),
+        ("/home", Seen::ReadOnly),
+    ]);
+}
+
+#[test]
+fn the_home_directory_may_lie_in_the_project() {
+    let scene = Scene::new("/p/home", "/p", "/p/target").with(&["/p/home/file", "/p/src"]);
+    scene.check(&[
+        ("/p/home", Seen::Fresh),
+        ("/p/home/file", Seen::Nothing),
+        ("/p/src", Seen::Overlay),
+    ]);
+}
+
+#[test]
+fn the_home_directory_may_lie_in_a_project_below_tmp() {
+    let scene = Scene::new("/tmp/p/home", "/tmp/p", "/tmp/p/target")
+        .with(&["/tmp/p/home/file", "/tmp/p/src"]);
+    let scene = scene.expose("/tmp/p/home/.cargo", Access::ReadOnly);
+    scene.check(&[
+        ("/tmp/p/home", Seen::Fresh),
+        ("/tmp/p/home/file", Seen::Nothing),
+        ("/tmp/p/home/.cargo", Seen::ReadOnly),
+        ("/tmp/p/src", Seen::Overlay),
+        ("/tmp", Seen::Fresh),
+    ]);
+}
+
+#[test]
+fn the_home_directory_may_lie_below_tmp() {
+    let scene =
+        Scene::new("/tmp/home", "/tmp/home/p", "/tmp/home/p/target").with(&["/tmp/home/file"]);
+    scene.check(&[
+        ("/tmp/home", Seen::Fresh),
+        ("/tmp/home/file", Seen::Nothing),
+        ("/tmp/home/p", Seen::Overlay),
+    ]);
+}
+
+#[test]
+fn the_hosts_tmp_is_shown_where_that_is_asked_for() {
+    let scene =
+        usual().policy(|policy| policy.tmp = Directory::Host).with(&["/tmp/file", "/run/file"]);
+    scene.check(&[
+        ("/tmp/file", Seen::Writable),
+        ("/run/file", Seen::Writable),
+        ("/var/tmp", Seen::Writable),
+        ("/home/u", Seen::Fresh),
+    ]);
+}
+
+#[test]
+fn a_project_below_the_hosts_tmp_is_an_overlay_all_the_same() {
+    let scene = Scene::new(HOME, "/tmp/p", "/tmp/p/target").with(&["/tmp/file"]);
+    let scene = scene.policy(|policy| policy.tmp = Directory::Host);
+    scene.check(&[("/tmp/p", Seen::Overlay), ("/tmp/file", Seen::Writable)]);
+}
+
+#[test]
+fn the_hosts_home_is_shown_where_that_is_asked_for() {
+    let scene = usual().policy(|policy| policy.home = Directory::Host);
+    scene.check(&[("/home/u/.ssh", Seen::Writable), ("/home/u/p/src", Seen::Overlay)]);
+}
+
+#[test]
+fn a_read_only_workspace_is_read_only() {
+    for change in [
+        |policy: &mut Policy| policy.workspace = Workspace::Readonly,
+        |policy: &mut Policy| policy.guard = Guard::Strict,
+    ] {
+        let scene = usual().policy(change);
+        scene.check(&[("/home/u/p/src", Seen::ReadOnly), ("/home/u/p/target", Seen::ReadOnly)]);
+    }
+}
+
+#[test]
+fn a_shared_workspace_is_writable() {
+    let scene = usual().policy(|policy| policy.workspace = Workspace::Shared);
+    scene.check(&[("/home/u/p/src", Seen::Writable), ("/home/u", Seen::Fresh)]);
+}
+
+#[test]
+fn paths_that_are_asked_for_are_shown() {
+    let scene =
+        usual().expose("/srv/data", Access::ReadOnly).expose("/srv/other", Access::ReadWrite);
+    scene.check(&[
+        ("/srv/data", Seen::ReadOnly),
+        ("/srv/other", Seen::Writable),
+        ("/srv", Seen::ReadOnly),
+    ]);
+}
+
+#[test]
+fn a_file_with_a_secret_is_shown_empty() {
+    let mut scene = usual().expose("/home/u/.cargo", Access::ReadOnly);
+    scene = scene.with(&["/home/u/.cargo/credentials.toml"]);
+    scene.project.masked = vec!["/home/u/.cargo/credentials.toml".into()];
+    let paper = scene.walk();
+    let shown = paper.place(Path::new("/new/home/u/.cargo/credentials.toml"));
+    let shown = shown.expect("it is there");
+    assert!(!matches!(paper.filesystems[shown.0], Filesystem::Host), "{shown:?}");
+}
+
+#[test]
+fn with_mounts_below_etc_files_are_bound_over() {
+    let mut scene = usual();
+    scene.host.mount_points = vec!["/etc/hosts".into(), "/etc/resolv.conf".into()];
+    let paper = scene.walk();
+    for file in ["/etc/hosts", "/etc/shadow", "/etc/hostname"] {
+        let shown = paper.place(&Path::new("/new").join(&file[1..])).expect("it is there");
+        assert!(!matches!(paper.filesystems[shown.0], Filesystem::Host), "{file}: {shown:?}");
+    }
+    assert_eq!(paper.seen("/etc/ssh"), Seen::ReadOnly);
+}
+
+#[test]
+fn a_mount_below_the_project_is_an_overlay_of_its_own() {
+    let mut scene = usual().expose("/home/u/p/data", Access::Workspace);
+    scene.host.mount_points = vec!["/home/u/p/data".into()];
+    scene.check(&[("/home/u/p/data", Seen::Overlay), ("/home/u/p/src", Seen::Overlay)]);
+}
+
+#[test]
+fn scratch_may_lie_on_disk() {
+    let mut scene = usual().policy(|policy| policy.scratch = Scratch::Disk);
+    scene.project.scratch = Some("/home/u/p/target/isotest/scratch/1".into());
+    scene.check(&[
+        ("/tmp", Seen::Fresh),
+        ("/home/u/p/src", Seen::Overlay),
+        ("/tmp/d", Seen::Nothing),
+    ]);
+    let steps = scene.setup().steps;
+    assert!(steps.iter().any(|step| matches!(step.op, Op::BindNumbered { .. })));
+}
+
+/// Every scene, for rules that hold in all of them.
+fn scenes() -> Vec<Scene> {
+    let with = |change: fn(&mut Policy)| usual().policy(change);
+    vec![
+        usual(),
+        Scene::new(HOME, "/tmp/x/p", "/tmp/x/p/target"),
+        Scene::new(HOME, HOME, "/home/u/target"),
+        Scene::new(HOME, "/work/p", "/tmp/target"),
+        with(|policy| policy.user = User::Nobody),
+        with(|policy| policy.net = Net::Host),
+        with(|policy| policy.guard = Guard::Strict),
+        with(|policy| policy.home = Directory::Host),
+    ]
+}
+
+/// Where the first step of a kind stands.
+fn position(steps: &[Step], fits: impl Fn(&Op) -> bool) -> Option<usize> {
+    steps.iter().position(|step| fits(&step.op))
+}
+
+#[test]
+fn capabilities_go_last() {
+    for scene in scenes() {
+        let steps = scene.setup().steps;
+        assert_eq!(steps.last().map(|step| &step.op), Some(&Op::DropCapabilities));
+    }
+}
+
+#[test]
+fn ids_are_mapped_first() {
+    for scene in scenes() {
+        let steps = scene.setup().steps;
+        let mapped = position(
+            &steps,
+            |op| matches!(op, Op::Write { path, .. } if path.as_c_str() == c"/proc/self/gid_map"),
+        );
+        let other = position(&steps, |op| !matches!(op, Op::Write { .. } | Op::AwaitIdMaps));
+        assert!(mapped < other, "{steps:#?}");
+    }
+}
+
+#[test]
+fn the_stage_is_covered_by_the_last_mount() {
+    for scene in scenes() {
+        let steps = scene.setup().steps;
+        let last = steps.iter().rev().find(|step| {
+            matches!(step.op, Op::Mount { .. } | Op::Bind { .. } | Op::BindNumbered { .. })
+        });
+        let covers =
+            |op: &Op| matches!(op, Op::Bind { target, .. } if target.as_c_str() == c"/tmp");
+        assert!(last.is_some_and(|step| covers(&step.op)), "{last:?}");
+    }
+}
+
+#[test]
+fn mounts_are_private_before_anything_else() {
+    for scene in scenes() {
+        let template = template(&scene.host, &scene.project, &scene.policy);
+        let first = &template.first().expect("there are steps").op;
+        let Op::Attributes { path, recursive: true, propagation, .. } = first else {
+            panic!("{first:?}")
+        };
+        assert_eq!((path.as_c_str(), *propagation), (c"/", libc::MS_PRIVATE));
+    }
+}
+
+#[test]
+fn the_hosts_root_is_detached_before_a_case_exists() {
+    for scene in scenes() {
+        let template = template(&scene.host, &scene.project, &scene.policy);
+        let pivot = template.iter().rposition(|step| matches!(step.op, Op::PivotRoot { .. }));
+        let rest = &template[pivot.expect("the root is entered")..];
+        assert!(position(rest, |op| matches!(op, Op::Detach { .. })).is_some());
+        assert!(
+            position(rest, |op| matches!(op, Op::Bind { .. })).is_none(),
+            "nothing is bound then"
+        );
+    }
+}
+
+#[test]
+fn every_lower_layer_waits_in_the_stage() {
+    for scene in scenes() {
+        for step in scene.setup().steps {
+            let Op::Mount { fstype, options: Some(options), .. } = step.op else { continue };
+            if fstype.as_c_str() == c"overlay" {
+                let text = options.to_str().expect("options are text");
+                assert!(text.starts_with("lowerdir=/tmp/"), "{text}");
+                assert!(text.contains(",userxattr"), "without it rmdir and mkdir fail: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_step_has_a_reason() {
+    for scene in scenes() {
+        let template = template(&scene.host, &scene.project, &scene.policy);
+        let all = template.into_iter().chain(scene.setup().steps);
+        assert!(all.into_iter().all(|step| !step.reason.is_empty()));
+    }
+}
+
+/// The steps that write id maps, and the maps that the warden writes.
+fn maps(host_uid: u32, ranges: bool, user: User) -> (Vec<String>, Option<String>) {
+    let mut scene = usual().policy(|policy| policy.user = user);
+    scene.host.uid = host_uid;
+    scene.host.gid = host_uid;
+    scene.host.maps_ranges = ranges;
+    if ranges {
+        scene.host.uid_map = "0 0 4294967295\n".to_owned();
+        scene.host.gid_map = scene.host.uid_map.clone();
+    }
+    let setup = scene.setup();
+    let written = setup.steps.iter().filter_map(|step| match &step.op {
+        Op::Write { path, data } if path.to_bytes().ends_with(b"_map") => {
+            Some(String::from_utf8_lossy(data).trim_end().to_owned())
+        }
+        _ => None,
+    });
+    let of_warden = setup.id_maps.map(|(uids, _)| String::from_utf8_lossy(&uids).into_owned());
+    (written.collect(), of_warden)
+}
+
+#[test]
+fn an_ordinary_users_ids_are_mapped_by_the_case_itself() {
+    let map = |line: &str| (vec![line.to_owned(); 2], None);
+    assert_eq!(maps(1000, false, User::Same), map("1000 1000 1"));
+    assert_eq!(maps(1000, false, User::Root), map("0 1000 1"));
+    assert_eq!(maps(1000, false, User::Nobody), map("65534 1000 1"));
+}
+
+#[test]
+fn roots_ranges_are_mapped_by_the_warden() {
+    let ranges = (Vec::new(), Some("0 0 4294967295\n".to_owned()));
+    assert_eq!(maps(0, true, User::Same), ranges);
+    assert_eq!(maps(0, true, User::Root), ranges);
+    assert_eq!(maps(0, true, User::Nobody), (vec!["65534 0 1".to_owned(); 2], None));
+}
+
+#[test]
+fn root_inside_keeps_its_capabilities() {
+    let scene = usual().policy(|policy| policy.user = User::Root);
+    assert_eq!(position(&scene.setup().steps, |op| *op == Op::DropCapabilities), None);
+}
+
+#[test]
+fn namespaces_are_those_of_the_policy() {
+    let flags = |change: fn(&mut Policy)| usual().policy(change).setup().namespaces;
+    let all = flags(|_| {});
+    let kinds = [
+        libc::CLONE_NEWUSER,
+        libc::CLONE_NEWPID,
+        libc::CLONE_NEWNS,
+        libc::CLONE_NEWNET,
+        libc::CLONE_NEWIPC,
+        libc::CLONE_NEWUTS,
+    ];
+    assert_eq!(all, kinds.iter().fold(0, |all, kind| all | *kind as u64));
+    let without = |kind: i32| all & !(kind as u64);
+    assert_eq!(flags(|policy| policy.net = Net::Host), without(libc::CLONE_NEWNET));
+    assert_eq!(flags(|policy| policy.pid = Namespace::Host), without(libc::CLONE_NEWPID));
+    assert_eq!(flags(|policy| policy.ipc = Namespace::Host), without(libc::CLONE_NEWIPC));
+}

@@ -1,0 +1,126 @@
+//! A command line before it is run.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io::pipe;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::run::{Run, Running, Stream};
+
+/// Variables of the caller that a command gets: what it takes to find and run a toolchain. What
+/// cargo has set for this test itself must not reach it.
+const KEPT: [&str; 16] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "CARGO",
+    "CARGO_HOME",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "RUSTC",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "RUSTFLAGS",
+];
+
+/// A command line, its directory and its environment.
+#[derive(Debug)]
+pub struct Call {
+    command: Command,
+    merged: bool,
+    closed_after: Option<&'static str>,
+}
+
+impl Call {
+    /// `program` in `directory`, with no colours, no back traces and no network for cargo.
+    pub fn new(program: impl AsRef<OsStr>, directory: &Path) -> Call {
+        let mut command = Command::new(program);
+        command.current_dir(directory).stdin(Stdio::null()).env_clear();
+        let kept = KEPT.into_iter().filter_map(|name| Some((name, env::var_os(name)?)));
+        command.envs(kept);
+        command.envs([
+            ("CARGO_TERM_COLOR", "never"),
+            ("CARGO_NET_OFFLINE", "true"),
+            ("RUST_BACKTRACE", "0"),
+        ]);
+        Call { command, merged: false, closed_after: None }
+    }
+
+    /// Adds the words of a line.
+    pub fn words(mut self, line: &str) -> Call {
+        self.command.args(line.split_whitespace());
+        self
+    }
+
+    /// Adds one argument as it is.
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Call {
+        self.command.arg(argument);
+        self
+    }
+
+    /// Sets a variable.
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Call {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Takes a variable away.
+    pub fn without(mut self, name: &str) -> Call {
+        self.command.env_remove(name);
+        self
+    }
+
+    /// Both streams arrive as one, in the order of writing, in [`Run::stdout`].
+    pub fn merged(mut self) -> Call {
+        self.merged = true;
+        self
+    }
+
+    /// Stdout is closed once this has been read from it.
+    pub fn closed_after(mut self, text: &'static str) -> Call {
+        self.closed_after = Some(text);
+        self
+    }
+
+    /// Runs it to its end.
+    pub fn run(self) -> Run {
+        self.start().end()
+    }
+
+    /// Starts it.
+    pub fn start(mut self) -> Running {
+        let (out, out_write) = pipe().expect("a pipe can be made");
+        let (err, err_write) = pipe().expect("a pipe can be made");
+        let err_write = match self.merged {
+            true => out_write.try_clone().expect("a descriptor is free"),
+            false => err_write,
+        };
+        self.command.stdout(out_write).stderr(err_write);
+        let line = self.line();
+        let directory = self.command.get_current_dir().expect("it is always set").to_owned();
+        let child = self.command.spawn();
+        let child = child.unwrap_or_else(|error| panic!("cannot run {line}: {error}"));
+        // The command holds the writing ends too: only without them do the streams end.
+        drop(self.command);
+        Running::new(
+            line,
+            directory,
+            child,
+            Stream::read(out, self.closed_after),
+            Stream::read(err, None),
+        )
+    }
+
+    /// As it would be typed.
+    fn line(&self) -> String {
+        let words = [self.command.get_program()].into_iter().chain(self.command.get_args());
+        let words: Vec<OsString> = words.map(OsStr::to_owned).collect();
+        words.join(OsStr::new(" ")).to_string_lossy().into_owned()
+    }
+}

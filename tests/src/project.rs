@@ -1,0 +1,107 @@
+//! Projects to run isotest on.
+//!
+//! A fixture is copied to a stable place, so that it is compiled once for all tests, and once for
+//! all their runs: isotest never writes to a project. A project that a test makes has a temporary
+//! directory of its own and goes with it.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::call::Call;
+use crate::program::{cargo, isotest, stage, workspace};
+
+/// A directory with a `Cargo.toml`.
+#[derive(Debug)]
+pub struct Project {
+    directory: PathBuf,
+    /// Removed with the project; a fixture's copy stays.
+    _temporary: Option<TempDir>,
+}
+
+const MANIFEST: &str = "\
+[workspace]
+
+[package]
+name = \"demo\"
+version = \"0.1.0\"
+edition = \"2024\"
+";
+
+/// A library with one test, which passes.
+pub const PASSING: (&str, &str) = ("src/lib.rs", "#[test]\nfn passes() {}\n");
+
+impl Project {
+    /// The copy of `fixtures/NAME`.
+    pub fn fixture(name: &str) -> Project {
+        let directory = stage().join(name);
+        let lock =
+            File::create(stage().join(format!("{name}.lock"))).expect("the stage is writable");
+        lock.lock().expect("files can be locked");
+        let copied = synchronise(&workspace().join("fixtures").join(name), &directory);
+        copied.unwrap_or_else(|error| panic!("cannot copy the fixture {name}: {error}"));
+        Project { directory, _temporary: None }
+    }
+
+    /// A new package `demo` with these files; a manifest among them replaces the usual one.
+    pub fn new(files: &[(&str, &str)]) -> Project {
+        Project::below(stage(), "project", files)
+    }
+
+    /// As [`Project::new`], in a directory `name` of a temporary one below `parent`.
+    pub fn below(parent: &Path, name: &str, files: &[(&str, &str)]) -> Project {
+        let temporary = TempDir::with_prefix_in("isotest-tests-", parent);
+        let temporary = temporary.unwrap_or_else(|error| panic!("{}: {error}", parent.display()));
+        let directory = temporary.path().join(name);
+        for (path, text) in [("Cargo.toml", MANIFEST)].iter().chain(files) {
+            let path = directory.join(path);
+            fs::create_dir_all(path.parent().expect("it has a name")).expect("it is writable");
+            fs::write(path, text).expect("it is writable");
+        }
+        Project { directory, _temporary: Some(temporary) }
+    }
+
+    /// Where its manifest is.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// `cargo isotest LINE` in it.
+    pub fn isotest(&self, line: &str) -> Call {
+        Call::new(isotest(), &self.directory).arg("isotest").words(line)
+    }
+
+    /// `cargo test LINE` in it.
+    pub fn cargo_test(&self, line: &str) -> Call {
+        Call::new(cargo(), &self.directory).arg("test").words(line)
+    }
+}
+
+/// Makes `copy` what `source` is, without touching what is the same: cargo goes by times. What
+/// cargo has built stays.
+fn synchronise(source: &Path, copy: &Path) -> io::Result<()> {
+    fs::create_dir_all(copy)?;
+    let names = |directory: &Path| -> io::Result<BTreeSet<_>> {
+        fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect()
+    };
+    let wanted = names(source)?;
+    for name in names(copy)?.difference(&wanted).filter(|name| *name != "target") {
+        let path = copy.join(name);
+        if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+    }
+    for name in wanted.iter().filter(|name| *name != "target") {
+        let (source, copy) = (source.join(name), copy.join(name));
+        if source.is_dir() {
+            synchronise(&source, &copy)?;
+        } else {
+            let bytes = fs::read(&source)?;
+            if fs::read(&copy).ok().as_ref() != Some(&bytes) {
+                fs::write(&copy, bytes)?;
+            }
+        }
+    }
+    Ok(())
+}

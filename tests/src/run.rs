@@ -1,0 +1,194 @@
+//! A command that runs, and what it came to.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{PipeReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::wait::until;
+
+/// A stream that is read beside the test.
+#[derive(Debug)]
+pub struct Stream {
+    text: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Stream {
+    /// Reads a pipe to its end, or until a text has been read, and closes it.
+    pub fn read(mut pipe: PipeReader, closed_after: Option<&'static str>) -> Stream {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::clone(&text);
+        let reader = thread::spawn(move || {
+            let mut buffer = [0; 1 << 16];
+            while let Ok(length @ 1..) = pipe.read(&mut buffer) {
+                let mut text = shared.lock().expect("no reader panics");
+                text.extend_from_slice(&buffer[..length]);
+                let read = |last: &str| String::from_utf8_lossy(&text).contains(last);
+                if closed_after.is_some_and(read) {
+                    break;
+                }
+            }
+        });
+        Stream { text, reader }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.text.lock().expect("no reader panics")).into_owned()
+    }
+}
+
+/// A command that has been started. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    line: String,
+    directory: PathBuf,
+    child: Child,
+    streams: Option<[Stream; 2]>,
+}
+
+impl Running {
+    pub(crate) fn new(
+        line: String,
+        directory: PathBuf,
+        child: Child,
+        out: Stream,
+        err: Stream,
+    ) -> Running {
+        Running { line, directory, child, streams: Some([out, err]) }
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).expect("it has not been waited for");
+    }
+
+    /// Waits until it has printed a text on stdout.
+    pub fn wait_for(&self, text: &str) {
+        let printed = || self.streams.as_ref().is_some_and(|[out, _]| out.text().contains(text));
+        until(text, || printed().then_some(()));
+    }
+
+    /// Whether the process itself has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it is a child of this process").is_some()
+    }
+
+    /// Waits for the end of the process itself; returns the exit code, 128 + n after signal n.
+    pub fn exit_code(&mut self) -> i32 {
+        let status = until(&format!("the end of `{}`", self.line), || {
+            self.child.try_wait().expect("it is a child of this process")
+        });
+        status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+    }
+
+    /// Waits for its end, and for that of everything that has its streams open.
+    pub fn end(mut self) -> Run {
+        let code = self.exit_code();
+        let [out, err] = self.streams.take().expect("a command ends once");
+        until("the end of its output", || {
+            (out.reader.is_finished() && err.reader.is_finished()).then_some(())
+        });
+        Run {
+            line: self.line.clone(),
+            directory: self.directory.clone(),
+            code,
+            stdout: out.text(),
+            stderr: err.text(),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Fails where it has ended, as it should have.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let (true, Some([out, err])) = (thread::panicking(), &self.streams) {
+            print(&self.line, "did not end", &out.text(), &err.text(), &self.directory);
+        }
+    }
+}
+
+/// What a command came to. Prints itself where the test fails.
+#[derive(Debug)]
+pub struct Run {
+    line: String,
+    directory: PathBuf,
+    /// The exit code; 128 + n where signal n ended it.
+    pub code: i32,
+    /// What it wrote to stdout.
+    pub stdout: String,
+    /// What it wrote to stderr.
+    pub stderr: String,
+}
+
+impl Run {
+    /// Fails unless it exited with `code` and each text is found on one of its streams.
+    #[track_caller]
+    pub fn check(&self, code: i32, texts: &[&str]) {
+        assert_eq!(self.code, code, "the exit code");
+        for text in texts {
+            let found = self.stdout.contains(text) || self.stderr.contains(text);
+            assert!(found, "it did not print `{text}`");
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let end = format!("exited with {}", self.code);
+            print(&self.line, &end, &self.stdout, &self.stderr, &self.directory);
+        }
+    }
+}
+
+fn print(line: &str, end: &str, stdout: &str, stderr: &str, directory: &Path) {
+    let files = listing(directory);
+    println!(
+        "---- `{line}` {end}\n---- in {}:\n{files}---- stdout:\n{}\n---- stderr:\n{}\n----",
+        directory.display(),
+        shortened(stdout),
+        shortened(stderr),
+    );
+}
+
+/// The files below a directory, without what cargo builds.
+fn listing(directory: &Path) -> String {
+    let mut listing = String::new();
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        let is_directory = path.is_dir() && !path.is_symlink();
+        if is_directory && path.file_name() != Some(OsStr::new("target")) {
+            listing += &self::listing(&path);
+        } else {
+            let _ = writeln!(listing, "{}", path.display());
+        }
+    }
+    listing
+}
+
+/// Some tests flood.
+fn shortened(text: &str) -> String {
+    const MOST: usize = 20_000;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}\n… {} bytes more", &text[..end], text.len() - end),
+        None => text.to_owned(),
+    }
+}

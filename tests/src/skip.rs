@@ -1,0 +1,48 @@
+//! Whether this machine lets a test make namespaces at all.
+//!
+//! The kernel is asked, not isotest: a fault of isotest must not look like a refusal.
+
+#![allow(unsafe_code)]
+
+use std::env;
+use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
+/// Whether the kernel refuses what isotest needs. Says so on stderr, where the harness captures
+/// nothing; fails where `ISOTEST_NO_SKIP` is set. A test that this is true for ends at once.
+#[must_use]
+pub fn refused() -> bool {
+    static WHY: OnceLock<Option<io::Error>> = OnceLock::new();
+    let Some(why) = WHY.get_or_init(|| try_namespaces().err()) else { return false };
+    let why = format!("the kernel refuses namespaces: {why}");
+    assert!(env::var_os("ISOTEST_NO_SKIP").is_none(), "ISOTEST_NO_SKIP is set, but {why}");
+    let _ = writeln!(io::stderr(), "skipped: {why}");
+    true
+}
+
+/// Makes the namespaces of a case and changes a mount in them, which AppArmor refuses last.
+fn try_namespaces() -> io::Result<()> {
+    let mut command = Command::new("true");
+    // SAFETY: unshare(2) and mount(2) are plain system calls; nothing is allocated.
+    unsafe { command.pre_exec(enter_namespaces) };
+    command.status().map(drop)
+}
+
+fn enter_namespaces() -> io::Result<()> {
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    unshare(
+        CloneFlags::CLONE_NEWUSER
+            | CloneFlags::CLONE_NEWNS
+            | CloneFlags::CLONE_NEWPID
+            | CloneFlags::CLONE_NEWNET
+            | CloneFlags::CLONE_NEWIPC
+            | CloneFlags::CLONE_NEWUTS,
+    )?;
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>)?;
+    Ok(())
+}

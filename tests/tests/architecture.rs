@@ -1,0 +1,268 @@
+//! Holds the sources to the table and the rules of the house: who may import what, who may print,
+//! read the environment, make system calls. Read from the `use` lines and paths, not guessed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use isotest_tests::program::workspace;
+
+/// A module of a crate, by its name, and the modules of the same crate that it may name.
+type Row = (&'static str, &'static [&'static str]);
+
+/// Plain data at the top; each row may name only what its stage is given.
+const CORE: [Row; 14] = [
+    ("case", &[]),
+    ("finding", &["outcome"]),
+    ("outcome", &["finding", "sandbox"]),
+    ("policy", &[]),
+    ("host", &[]),
+    ("plan", &["host", "policy", "sandbox", "write_back"]),
+    ("sandbox", &["finding", "host", "outcome", "plan", "policy"]),
+    ("write_back", &["finding"]),
+    ("harness", &["outcome"]),
+    ("collect", &["finding", "harness", "outcome", "plan", "sandbox"]),
+    ("schedule", &["case", "collect", "harness", "outcome", "plan", "sandbox", "signals"]),
+    ("foreground", &["collect", "outcome", "plan", "sandbox", "signals"]),
+    ("signals", &[]),
+    ("lib", &[]),
+];
+
+/// Stages of the program. What is not named here is part of the pipeline in `main`. `report` is given
+/// plans and projects by `explain` and `list`, which print what would be run.
+const PROGRAM: [Row; 6] = [
+    ("cli", &[]),
+    ("discover", &[]),
+    ("environment", &[]),
+    ("report", &["discover", "doctests", "error", "exit_code", "prepare", "settings"]),
+    ("exit_code", &["doctests", "report"]),
+    ("settings", &["cli", "discover", "environment", "report"]),
+];
+
+/// What of the core each stage of the program may name: data, and for `settings` the policy.
+const DATA: [Row; 4] = [
+    ("cli", &["policy"]),
+    ("discover", &["case"]),
+    ("environment", &["policy"]),
+    ("report", &["case", "finding", "outcome", "plan", "sandbox", "schedule"]),
+];
+
+/// Files that may be unsafe: the leaf that wraps system calls, what runs around clone, and the
+/// handlers of signals.
+const UNSAFE: [&str; 7] =
+    ["sys.rs", "child.rs", "client.rs", "guard.rs", "protocol.rs", "warden.rs", "signals.rs"];
+
+/// A source file of a crate.
+struct Source {
+    path: PathBuf,
+    /// The top-level module that it belongs to.
+    module: String,
+    /// Its lines before its tests, without comments.
+    code: String,
+}
+
+/// The sources of a crate, without files of tests.
+fn sources(crate_name: &str) -> Vec<Source> {
+    let root = workspace().join(crate_name).join("src");
+    let mut files = Vec::new();
+    find(&root, &mut files);
+    let sources = files.into_iter().map(|path| {
+        let relative = path.strip_prefix(&root).expect("it was found there");
+        let first = relative.iter().next().expect("it has a name").to_string_lossy();
+        let text = fs::read_to_string(&path).expect("sources are text");
+        let before_tests = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        let is_code = |line: &&str| !line.trim_start().starts_with("//");
+        let code: Vec<&str> = before_tests.lines().filter(is_code).collect();
+        Source { module: first.trim_end_matches(".rs").to_owned(), code: code.join("\n"), path }
+    });
+    sources.filter(|source| !source.path.ends_with("tests.rs")).collect()
+}
+
+fn find(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).expect("the sources are there").flatten() {
+        match entry.path() {
+            path if path.is_dir() => find(&path, found),
+            path if path.extension().is_some_and(|extension| extension == "rs") => found.push(path),
+            _ => {}
+        }
+    }
+}
+
+/// The words that follow `prefix`, one or a list in braces, wherever it stands in the code.
+fn named<'a>(code: &'a str, prefix: &str) -> BTreeSet<&'a str> {
+    let ends = |c: char| !c.is_alphanumeric() && c != '_';
+    let words = code.match_indices(prefix).flat_map(|(at, _)| {
+        let rest = &code[at + prefix.len()..];
+        let (list, depth_of_paths) = match rest.strip_prefix('{') {
+            Some(list) => (list.split_once("};").map_or(list, |(list, _)| list), true),
+            None => (rest, false),
+        };
+        let items: Vec<&str> = if depth_of_paths { outer_items(list) } else { vec![list] };
+        items.into_iter().map(move |item| {
+            let item = item.trim_start();
+            &item[..item.find(ends).unwrap_or(item.len())]
+        })
+    });
+    words.filter(|word| !word.is_empty()).collect()
+}
+
+/// The parts between the commas of a list that are in no braces.
+fn outer_items(list: &str) -> Vec<&str> {
+    let (mut items, mut depth, mut start) = (Vec::new(), 0, 0);
+    for (at, character) in list.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                items.push(&list[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    items.push(&list[start..]);
+    items
+}
+
+/// Fails with one line for each source that breaks a rule.
+#[track_caller]
+fn check(crates: &[&str], rule: &str, breach: impl Fn(&Source) -> Option<String>) {
+    let sources: Vec<Source> = crates.iter().flat_map(|name| sources(name)).collect();
+    assert!(sources.len() > 5, "the sources were found");
+    let breaches = sources.iter().filter_map(|source| {
+        let path = source.path.strip_prefix(workspace()).unwrap_or(&source.path);
+        Some(format!("{}: {}", path.display(), breach(source)?))
+    });
+    let breaches: Vec<String> = breaches.collect();
+    assert!(breaches.is_empty(), "{rule}:\n{}", breaches.join("\n"));
+}
+
+/// What a source names by `prefix` beyond what its row allows; nothing where it has no row.
+fn beyond(table: &[Row], source: &Source, prefix: &str) -> Option<String> {
+    let (_, allowed) = table.iter().find(|(module, _)| *module == source.module)?;
+    let mut named = named(&source.code, prefix);
+    named.retain(|name| *name != source.module && !allowed.contains(name));
+    (!named.is_empty()).then(|| format!("names {named:?}"))
+}
+
+/// One of these stands in the code.
+fn has(source: &Source, words: &[&str]) -> Option<String> {
+    let found: Vec<&&str> = words.iter().filter(|word| source.code.contains(**word)).collect();
+    (!found.is_empty()).then(|| format!("has {found:?}"))
+}
+
+#[test]
+fn every_module_of_the_core_has_a_row() {
+    check(&["isotest-core"], "the table of this test has no row for it", |source| {
+        let known = CORE.iter().any(|(module, _)| *module == source.module);
+        (!known).then(|| source.module.clone())
+    });
+}
+
+#[test]
+fn modules_of_the_core_name_only_what_their_row_allows() {
+    check(&["isotest-core"], "it may not name that", |source| beyond(&CORE, source, "crate::"));
+}
+
+#[test]
+fn stages_of_the_program_name_only_what_their_row_allows() {
+    check(&["cargo-isotest"], "it may not name that", |source| beyond(&PROGRAM, source, "crate::"));
+}
+
+#[test]
+fn stages_of_the_program_name_only_data_of_the_core() {
+    let rule = "it may not name that of the core";
+    check(&["cargo-isotest"], rule, |source| beyond(&DATA, source, "isotest_core::"));
+}
+
+#[test]
+fn the_core_never_prints() {
+    let words = ["println!", "print!(", "eprint", "dbg!", "io::stdout", "io::stderr"];
+    check(&["isotest-core"], "only `report` prints", |source| has(source, &words));
+}
+
+#[test]
+fn the_core_never_reads_the_environment() {
+    let words = ["std::env", "env::var", "getenv", "env!("];
+    check(&["isotest-core"], "only `settings` reads it", |source| has(source, &words));
+}
+
+#[test]
+fn the_core_knows_nothing_of_cargo() {
+    let manifest = fs::read_to_string(workspace().join("isotest-core/Cargo.toml"));
+    let manifest = manifest.expect("it is there");
+    let (_, dependencies) = manifest.split_once("[dependencies]").expect("it has some");
+    let bad = dependencies.lines().find(|line| line.contains("cargo") || line.contains("nextest"));
+    assert_eq!(bad, None, "the core depends on it");
+    let words = ["cargo_metadata", "\"cargo\"", "Cargo.toml", "CARGO_"];
+    check(&["isotest-core"], "the core knows nothing of cargo", |source| has(source, &words));
+}
+
+#[test]
+fn only_few_files_are_unsafe() {
+    check(&["isotest-core", "cargo-isotest"], "`unsafe` is for the leaves", |source| {
+        let may = source.path.starts_with(workspace().join("isotest-core"))
+            && UNSAFE.iter().any(|name| source.path.ends_with(name));
+        if may { None } else { has(source, &["unsafe {", "unsafe fn", "unsafe_code"]) }
+    });
+}
+
+#[test]
+fn the_program_makes_no_raw_system_call() {
+    let words = [" libc::", " nix::", " rustix::", "(libc::", "(nix::", "extern \"C\""];
+    check(&["cargo-isotest"], "the core makes them", |source| has(source, &words));
+}
+
+#[test]
+fn only_the_report_prints() {
+    let words = ["println!", "print!(", "eprint"];
+    check(&["cargo-isotest"], "only `report` prints", |source| {
+        if source.module == "report" { None } else { has(source, &words) }
+    });
+}
+
+/// What runs between clone and exec has no means to allocate, to lock or to panic by itself.
+#[test]
+fn nothing_that_allocates_is_named_after_clone() {
+    let words = [
+        "String",
+        "Vec",
+        "Box",
+        "format!",
+        "vec!",
+        ".to_owned()",
+        ".clone()",
+        ".unwrap",
+        ".expect(",
+        "panic!",
+        "Mutex",
+    ];
+    check(&["isotest-core"], "it runs between clone and exec", |source| {
+        if source.path.ends_with("child.rs") { has(source, &words) } else { None }
+    });
+}
+
+#[test]
+fn files_are_short() {
+    const MOST: usize = 500;
+    check(&["isotest-core", "cargo-isotest"], "split it", |source| {
+        let lines = source.code.lines().count();
+        // A table of system calls is as long as it is.
+        let is_table = source.path.ends_with("sandbox/sys.rs");
+        (lines > MOST && !is_table).then(|| format!("{lines} lines of code"))
+    });
+}
+
+#[test]
+fn nothing_is_left_to_do() {
+    let words = ["todo!", "unimplemented!", "TODO", "FIXME", "XXX"];
+    check(&["isotest-core", "cargo-isotest"], "do it", |source| has(source, &words));
+}
+
+#[test]
+fn every_module_says_what_it_is_for() {
+    check(&["isotest-core", "cargo-isotest"], "it has no `//!`", |source| {
+        let text = fs::read_to_string(&source.path).expect("sources are text");
+        (!text.starts_with("//! ")).then(|| "starts otherwise".to_owned())
+    });
+}

@@ -1,0 +1,239 @@
+//! What cannot be done is said, with the exit code that scripts know, and what is merely odd works.
+
+use std::env;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use isotest_tests::program::{isotest, stage};
+use isotest_tests::project::PASSING;
+use isotest_tests::{Call, Project, refused};
+use tempfile::TempDir;
+
+const OK: &str = "test result: ok. 1 passed; 0 failed";
+
+/// Runs isotest on a project that has one test, which passes.
+fn check(line: &str, code: i32, texts: &[&str]) {
+    check_project(&[PASSING], line, code, texts);
+}
+
+fn check_project(files: &[(&str, &str)], line: &str, code: i32, texts: &[&str]) {
+    if refused() {
+        return;
+    }
+    Project::new(files).isotest(line).run().check(code, texts);
+}
+
+#[test]
+fn an_unknown_flag_is_a_usage_error_with_a_suggestion() {
+    check("--relese", 2, &["error: unexpected argument '--relese' found", "'--release'"]);
+}
+
+#[test]
+fn an_unknown_flag_of_libtest_is_a_usage_error() {
+    check("-- --shuffel", 2, &["error: Unrecognized option: 'shuffel'"]);
+}
+
+#[test]
+fn a_value_that_a_layer_does_not_know_is_a_usage_error() {
+    check("--net internet", 2, &["error: invalid value 'internet' for '--net", "loopback, host"]);
+}
+
+#[test]
+fn a_duration_that_is_none_is_a_usage_error() {
+    check("--timeout soon", 2, &["error: invalid value 'soon' for '--timeout"]);
+}
+
+#[test]
+fn a_filter_that_matches_nothing_is_nothing_to_run() {
+    check(
+        "no_such_test",
+        4,
+        &["running 0 tests", "0 passed; 0 failed; 0 ignored; 0 measured; 1 filtered out"],
+    );
+}
+
+#[test]
+fn a_project_without_tests_is_nothing_to_run() {
+    check_project(&[("src/lib.rs", "")], "", 4, &["running 0 tests"]);
+}
+
+#[test]
+fn a_project_that_does_not_build_is_a_build_error() {
+    let broken = ("src/lib.rs", "fn broken( {}\n");
+    check_project(&[broken], "", 101, &["could not compile `demo`"]);
+}
+
+#[test]
+fn a_test_that_is_not_there_is_a_build_error() {
+    check("--test nowhere", 101, &["error: no test target named `nowhere`"]);
+}
+
+#[test]
+fn a_manifest_that_is_none_is_a_build_error() {
+    check_project(&[("Cargo.toml", "[package\n")], "", 101, &["Cargo.toml:1"]);
+}
+
+/// Not below the workspace, whose manifest cargo would find.
+#[test]
+fn a_directory_without_a_manifest_is_a_build_error() {
+    let empty = TempDir::with_prefix("isotest-tests-").expect("a directory can be made");
+    let run = Call::new(isotest(), empty.path()).words("isotest").run();
+    run.check(101, &["could not find `Cargo.toml`"]);
+}
+
+/// A program without libtest is one case, whatever it prints when it is asked for a list.
+#[test]
+fn garbage_from_a_program_without_a_harness_is_no_list() {
+    let manifest = "[package]\nname = \"demo\"\nedition = \"2024\"\n[workspace]\n[[test]]\nname = \"it\"\nharness = false\n";
+    let program = "use std::io::Write;\nfn main() { std::io::stdout().write_all(b\"\\xff\\xfe: test\\n\").unwrap(); }\n";
+    let files = [("Cargo.toml", manifest), ("src/lib.rs", ""), ("tests/it.rs", program)];
+    check_project(&files, "--test it", 0, &["Summary 1 test", "1 passed"]);
+}
+
+/// Libtest is in it, but something prints before libtest does.
+#[test]
+fn a_list_that_is_not_text_is_a_listing_error() {
+    let program = r#"
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = {
+    extern "C" fn print() {
+        use std::io::Write;
+        std::io::stdout().write_all(b"\xff\xfe garbage\n").unwrap();
+    }
+    print
+};
+
+#[test]
+fn passes() {}
+"#;
+    let texts = ["error: cannot list the tests of `demo::it`: ", "hint: "];
+    check_project(&[("src/lib.rs", ""), ("tests/it.rs", program)], "--test it", 104, &texts);
+}
+
+#[test]
+fn a_binary_that_crashes_when_it_is_asked_for_its_list_is_a_listing_error() {
+    let program = r#"
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = {
+    extern "C" fn abort() {
+        std::process::abort();
+    }
+    abort
+};
+
+#[test]
+fn passes() {}
+"#;
+    let texts = ["error: cannot list the tests of `demo::it`: ", "was killed by SIGABRT"];
+    check_project(&[("src/lib.rs", ""), ("tests/it.rs", program)], "--test it", 104, &texts);
+}
+
+/// Programs without a harness are asked for their lists after libtest's: this one takes the other
+/// away, which a shared workspace lets it.
+#[test]
+fn a_binary_that_vanishes_after_the_build_is_not_run() {
+    let manifest = "[package]\nname = \"demo\"\nedition = \"2024\"\n[workspace]\n[[test]]\nname = \"remover\"\nharness = false\n";
+    let remover = r#"
+fn main() {
+    let program = std::env::current_exe().unwrap();
+    for entry in std::fs::read_dir(program.parent().unwrap()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with("victim-") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+}
+"#;
+    let victim = "#[test]\nfn passes() {}\n";
+    let files = [
+        ("Cargo.toml", manifest),
+        ("src/lib.rs", ""),
+        ("tests/remover.rs", remover),
+        ("tests/victim.rs", victim),
+    ];
+    let texts = [
+        "test passes ... NOT RUN",
+        "cannot execute `",
+        "(ENOENT)",
+        "was it removed after the build?",
+    ];
+    check_project(&files, "--workspace=shared", 96, &texts);
+}
+
+#[test]
+fn a_project_that_may_not_be_written_to_is_tested_all_the_same() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[PASSING]);
+    project.cargo_test("--no-run").run().check(0, &[]);
+    let target = TempDir::with_prefix("isotest-tests-").expect("a directory can be made");
+    let line = format!("--locked --target-dir {}", target.path().display());
+    let set_mode = |mode| {
+        let set = fs::set_permissions(project.directory(), Permissions::from_mode(mode));
+        set.expect("it is ours");
+    };
+    set_mode(0o555);
+    let run = project.isotest(&line).run();
+    set_mode(0o755);
+    run.check(0, &[OK]);
+}
+
+#[test]
+fn no_home_is_needed() {
+    if refused() {
+        return;
+    }
+    let home = |name: &str, default: &str| {
+        let in_home = || PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(default);
+        env::var_os(name).map_or_else(in_home, PathBuf::from)
+    };
+    let project = Project::new(&[PASSING]);
+    let call = project.isotest("").env("CARGO_HOME", home("CARGO_HOME", ".cargo"));
+    let call = call.env("RUSTUP_HOME", home("RUSTUP_HOME", ".rustup"));
+    call.without("HOME").run().check(0, &[OK]);
+}
+
+#[test]
+fn a_path_without_cargo_is_said_to_be_so() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[PASSING]);
+    let run = project.isotest("").env("PATH", "/nonexistent").without("CARGO").run();
+    run.check(101, &["error: cannot start `cargo`: ", "hint: it must be on PATH"]);
+}
+
+/// A project in a directory with an odd name.
+fn check_directory(parent: &Path, name: &str) {
+    if refused() {
+        return;
+    }
+    let writing = "#[test]\nfn writes() {\n    std::fs::write(\"file\", \"text\").unwrap();\n}\n";
+    let project = Project::below(parent, name, &[("src/lib.rs", writing)]);
+    project.isotest("").run().check(0, &[OK]);
+    assert!(!project.directory().join("file").exists(), "what a test writes is thrown away");
+}
+
+#[test]
+fn a_project_may_lie_below_the_temporary_directory() {
+    check_directory(&env::temp_dir(), "project");
+}
+
+#[test]
+fn a_projects_path_may_have_spaces() {
+    check_directory(stage(), "a project with spaces");
+}
+
+#[test]
+fn a_projects_path_may_have_letters_that_are_not_ascii() {
+    check_directory(stage(), "grüße 日本");
+}
+
+#[test]
+fn a_projects_path_may_have_what_separates_mount_options() {
+    check_directory(stage(), "a,b=c\\d e");
+}

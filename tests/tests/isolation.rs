@@ -1,0 +1,324 @@
+//! What a sandbox lets in and out, seen by small commands through `cargo isotest exec`.
+
+use std::env;
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+
+use isotest_tests::project::PASSING;
+use isotest_tests::{Call, Project, refused};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::geteuid;
+
+/// Runs a script of sh in a sandbox around a new project, and checks what it prints.
+fn check(options: &str, script: &str, expected: &str) {
+    if refused() {
+        return;
+    }
+    check_in(&Project::new(&[PASSING]), options, script, expected);
+}
+
+fn check_in(project: &Project, options: &str, script: &str, expected: &str) {
+    let run = call(project, options, script).run();
+    assert_eq!(run.stdout.trim_end(), expected, "what the script printed");
+    run.check(0, &[]);
+}
+
+fn call(project: &Project, options: &str, script: &str) -> Call {
+    project.isotest("exec").words(options).words("-- sh -c").arg(script)
+}
+
+#[test]
+fn a_command_is_process_1() {
+    check("", "echo $$", "1");
+}
+
+#[test]
+fn under_an_init_a_command_is_process_2() {
+    check("--init reaper", "echo $$", "2");
+}
+
+#[test]
+fn no_process_of_the_host_is_seen() {
+    check("", "cd /proc; echo [0-9]*", "1");
+}
+
+#[test]
+fn only_the_loopback_interface_is_there() {
+    check("", "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '", "lo");
+}
+
+/// 127.0.0.1 is local, which it is only on an interface that is up.
+#[test]
+fn the_loopback_interface_is_up() {
+    check("", "grep -c '127.0.0.1$' /proc/net/fib_trie; grep -c lo /proc/net/if_inet6", "2\n1");
+}
+
+#[test]
+fn tmp_is_empty() {
+    check("", "ls -A /tmp /var/tmp /run", "/run:\n\n/tmp:\n\n/var/tmp:");
+}
+
+#[test]
+fn home_is_empty_but_for_the_toolchain() {
+    check(
+        "",
+        "ls -A ~ | grep -v -x -e .cargo -e .rustup -e project; touch ~/file && echo writable",
+        "writable",
+    );
+}
+
+#[test]
+fn there_is_no_capability() {
+    check("", "grep Cap /proc/self/status | cut -f 2 | sort -u", "0000000000000000");
+}
+
+#[test]
+fn no_privilege_can_be_gained() {
+    check("", "grep NoNewPrivs /proc/self/status | cut -f 2", "1");
+}
+
+#[test]
+fn the_host_has_a_fixed_name() {
+    check("", "cat /proc/sys/kernel/hostname /etc/hostname", "isotest\nisotest");
+}
+
+#[test]
+fn a_sandbox_may_have_a_name_of_its_own() {
+    check("--uts db.example", "cat /proc/sys/kernel/hostname", "db.example");
+}
+
+#[test]
+fn a_sandbox_may_have_the_hosts_name() {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").expect("/proc is mounted");
+    check("--uts host", "cat /proc/sys/kernel/hostname", name.trim_end());
+}
+
+#[test]
+fn no_secret_comes_in_by_the_environment() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[PASSING]);
+    let script = "env | grep -c secret";
+    let call =
+        call(&project, "", script).env("API_KEY", "secret").env("CARGO_REGISTRY_TOKEN", "secret");
+    let run = call.env("RUST_SECRET_KEY", "secret").run();
+    assert_eq!(run.stdout, "0\n");
+    run.check(1, &[]);
+}
+
+#[test]
+fn a_variable_comes_in_where_it_is_named() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[PASSING]);
+    let script = "echo \"$API_KEY-$API_TOKEN-$OTHER\"";
+    let call = call(&project, "--pass-env API_*", script).env("API_KEY", "a");
+    let run = call.env("API_TOKEN", "b").env("OTHER", "c").run();
+    assert_eq!(run.stdout, "a-b-\n");
+    run.check(0, &[]);
+}
+
+#[test]
+fn what_not_everybody_may_read_in_etc_is_hidden() {
+    check(
+        "",
+        "wc -c /etc/shadow /etc/gshadow /etc/sudoers 2>/dev/null | awk '{ n += $1 } END { print n + 0 }'",
+        "0",
+    );
+}
+
+#[test]
+fn system_directories_are_read_only() {
+    check(
+        "",
+        "for d in / /usr /etc /bin /dev; do touch $d/file 2>/dev/null && echo $d; done; true",
+        "",
+    );
+}
+
+#[test]
+fn what_is_written_to_the_project_is_thrown_away() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[PASSING]);
+    check_in(
+        &project,
+        "",
+        "echo text >> src/lib.rs && echo text > file && rm Cargo.toml && ls",
+        "file\nsrc",
+    );
+    let names = |path: &Path| fs::read_dir(path).expect("it is there").count();
+    assert_eq!(names(project.directory()), 2, "Cargo.toml and src");
+    let source = fs::read_to_string(project.directory().join("src/lib.rs")).expect("it is there");
+    assert_eq!(source, PASSING.1);
+}
+
+#[test]
+fn what_is_written_to_a_shared_workspace_stays() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[PASSING]);
+    check_in(&project, "--workspace shared", "echo text > file && ls", "Cargo.toml\nfile\nsrc");
+    let text = fs::read_to_string(project.directory().join("file"));
+    assert_eq!(text.expect("it was written"), "text\n");
+}
+
+#[test]
+fn a_readonly_workspace_cannot_be_written_to() {
+    check("--workspace readonly", "touch file 2>&1 | grep -c 'Read-only file system'", "1");
+}
+
+#[test]
+fn a_strict_guard_makes_the_project_read_only() {
+    check("--guard strict", "touch file 2>&1 | grep -c 'Read-only file system'", "1");
+}
+
+#[test]
+fn what_is_written_to_scratch_on_disk_is_thrown_away() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[PASSING]);
+    check_in(
+        &project,
+        "--scratch disk",
+        "echo text > file; echo text > /tmp/file; cat file /tmp/file",
+        "text\ntext",
+    );
+    assert!(!project.directory().join("file").exists());
+    let scratch = fs::read_dir(project.directory().join("target/isotest/scratch"));
+    assert_eq!(scratch.map_or(0, Iterator::count), 0, "directories in the scratch");
+}
+
+/// A port that is taken on the host.
+fn check_port(options: &str, listening: &str) {
+    if refused() {
+        return;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = listener.local_addr().expect("it is bound").port();
+    let script = format!("awk '{{ print $2 }}' /proc/net/tcp | grep -c :{port:04X} || true");
+    check(options, &script, listening);
+}
+
+#[test]
+fn the_hosts_network_is_not_seen() {
+    check_port("", "0");
+}
+
+#[test]
+fn the_hosts_network_is_shared_where_that_is_asked_for() {
+    check_port("--net host", "1");
+}
+
+#[test]
+fn root_inside_may_mount_and_owns_what_it_writes() {
+    let script =
+        "id -u; mkdir /tmp/m && mount -t tmpfs none /tmp/m && touch file && stat -c %u file";
+    check("--user root", script, "0\n0");
+}
+
+#[test]
+fn by_default_a_command_is_who_started_isotest() {
+    check("", "id -u", &geteuid().to_string());
+}
+
+#[test]
+fn nobody_inside_is_65534() {
+    check("--user nobody", "id -u; touch file && stat -c %u file", "65534\n65534");
+}
+
+/// A directory of the host with a file in it, beside a project that is not around it.
+fn elsewhere() -> (Project, Project) {
+    let project = Project::below(&env::temp_dir(), "project", &[PASSING]);
+    (Project::new(&[("file", "text\n")]), project)
+}
+
+/// `OPTIONS` and the script may speak of the directory as `PATH`.
+fn check_elsewhere(options: &str, script: &str, expected: &str) -> Option<Project> {
+    if refused() {
+        return None;
+    }
+    let (elsewhere, project) = elsewhere();
+    let path = elsewhere.directory().display().to_string();
+    let (options, script) = (options.replace("PATH", &path), script.replace("PATH", &path));
+    check_in(&project, &options, &script, expected);
+    Some(elsewhere)
+}
+
+#[test]
+fn what_is_not_of_the_project_is_not_seen() {
+    check_elsewhere("", "cat PATH/file 2>/dev/null || echo hidden", "hidden");
+}
+
+#[test]
+fn a_path_may_be_shown_read_only() {
+    let script = "cat PATH/file; touch PATH/new 2>/dev/null || echo read-only";
+    check_elsewhere("--ro PATH", script, "text\nread-only");
+}
+
+#[test]
+fn a_path_may_be_shown_writable() {
+    let elsewhere = check_elsewhere("--rw PATH", "cat PATH/file; echo new > PATH/new", "text");
+    let written = elsewhere.map(|elsewhere| fs::read_to_string(elsewhere.directory().join("new")));
+    assert!(written.is_none_or(|text| text.is_ok_and(|text| text == "new\n")));
+}
+
+/// Counts files of `HOME`, which is set to `home`.
+fn check_home(project: &Project, home: &Path, options: &str, expected: &str) {
+    let default = |name: &str, default: &str| {
+        let in_home = || Path::new(&env::var_os("HOME").unwrap_or_default()).join(default).into();
+        env::var_os(name).unwrap_or_else(in_home)
+    };
+    let call = call(project, options, "ls ~ | grep -c file; touch ~/new").env("HOME", home);
+    let call = call.env("CARGO_HOME", default("CARGO_HOME", ".cargo"));
+    let run = call.env("RUSTUP_HOME", default("RUSTUP_HOME", ".rustup")).run();
+    assert_eq!(run.stdout.trim_end(), expected);
+    run.check(0, &[]);
+    assert_eq!(home.join("new").exists(), options == "--home host");
+}
+
+#[test]
+fn the_hosts_home_is_seen_where_that_is_asked_for() {
+    if refused() {
+        return;
+    }
+    let (home, project) = elsewhere();
+    check_home(&project, home.directory(), "", "0");
+    check_home(&project, home.directory(), "--home host", "1");
+}
+
+#[test]
+fn home_may_lie_in_the_project() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[PASSING, ("home/file", "")]);
+    check_home(&project, &project.directory().join("home"), "", "0");
+}
+
+#[test]
+fn new_files_are_not_writable_for_others() {
+    // Not of the caller: its mask would make a test pass here and fail there.
+    umask(Mode::from_bits_truncate(0o022));
+    check("", "umask; touch file; stat -c %a file", "0022\n644");
+}
+
+#[test]
+fn the_exit_code_is_the_commands() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[PASSING]);
+    call(&project, "", "exit 7").run().check(7, &[]);
+    call(&project, "--init reaper", "kill -TERM $$").run().check(143, &[]);
+    project
+        .isotest("exec -- /no/such/program")
+        .run()
+        .check(96, &["cannot execute `/no/such/program`"]);
+}

@@ -1,0 +1,8 @@
+//! Tests that drive the real program, a file a topic.
+
+mod architecture;
+mod bad_input;
+mod isolation;
+mod lifecycle;
+mod same_as_cargo_test;
+mod zoo;

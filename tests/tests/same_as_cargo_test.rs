@@ -1,0 +1,117 @@
+//! stdout of `cargo isotest` is stdout of `cargo test`, once durations, thread ids and the order of
+//! lines are normalised.
+
+use isotest_tests::normalise::{normalise, normalise_json};
+use isotest_tests::{Project, refused};
+
+/// What of the zoo can run under `cargo test` without harm, and has libtest in it.
+const COMPARABLE: &str = "--test plain --test build_script --lib --bins --examples --benches";
+
+/// Compares both commands with the same options.
+fn check(project: &str, options: &str, normalise: fn(&str) -> String) {
+    if refused() {
+        return;
+    }
+    let project = Project::fixture(project);
+    // Lets a stable libtest print JSON; isotest needs no leave.
+    let expected =
+        project.cargo_test(&format!("--no-fail-fast {options}")).env("RUSTC_BOOTSTRAP", "1").run();
+    let found = project.isotest(options).env("RUSTC_BOOTSTRAP", "1").run();
+    let (expected_text, found_text) = (normalise(&expected.stdout), normalise(&found.stdout));
+    assert!(expected_text.contains("test"), "cargo test ran something");
+    if let Some(difference) = difference(&expected_text, &found_text) {
+        panic!("it does not print what cargo test prints:\n{difference}");
+    }
+    let code = match expected.code {
+        101 => 100,
+        code => code,
+    };
+    assert_eq!(found.code, code, "the exit code");
+}
+
+/// The first line that differs, with its neighbours.
+fn difference(expected: &str, found: &str) -> Option<String> {
+    let (expected, found): (Vec<&str>, Vec<&str>) =
+        (expected.lines().collect(), found.lines().collect());
+    let at = (0..expected.len().max(found.len())).find(|&at| expected.get(at) != found.get(at))?;
+    let around = |lines: &[&str]| {
+        lines
+            .iter()
+            .skip(at.saturating_sub(3))
+            .take(8)
+            .map(|line| format!("    {line}\n"))
+            .collect::<String>()
+    };
+    Some(format!("cargo test:\n{}cargo isotest:\n{}", around(&expected), around(&found)))
+}
+
+fn check_zoo(options: &str) {
+    check("zoo", &format!("{COMPARABLE} {options}"), normalise);
+}
+
+#[test]
+fn by_default() {
+    check_zoo("");
+}
+
+#[test]
+fn with_show_output() {
+    check_zoo("-- --show-output");
+}
+
+#[test]
+fn with_ignored() {
+    check_zoo("-- --ignored");
+}
+
+#[test]
+fn with_include_ignored() {
+    check_zoo("-- --include-ignored");
+}
+
+#[test]
+fn when_quiet() {
+    check_zoo("-q");
+}
+
+#[test]
+fn with_a_name_to_look_for() {
+    check_zoo("passes");
+}
+
+#[test]
+fn with_names_to_skip() {
+    check_zoo("-- --skip fails --skip inner");
+}
+
+#[test]
+fn with_an_exact_name() {
+    check_zoo("-- --exact passes inner::passes");
+}
+
+#[test]
+fn with_one_thread() {
+    check_zoo("-- --test-threads 1");
+}
+
+#[test]
+fn in_json() {
+    let options = format!("{COMPARABLE} -- -Z unstable-options --format json");
+    check("zoo", &options, normalise_json);
+}
+
+#[test]
+fn in_json_with_show_output() {
+    let options = format!("{COMPARABLE} -- -Z unstable-options --format json --show-output");
+    check("zoo", &options, normalise_json);
+}
+
+#[test]
+fn for_the_library_of_the_showcase() {
+    check("showcase", "--lib", normalise);
+}
+
+#[test]
+fn where_nothing_fails() {
+    check("zoo", "--test plain --lib passes", normalise);
+}
