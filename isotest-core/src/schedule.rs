@@ -281,6 +281,8 @@ impl Run<'_> {
         while let Some(signal) = signals.take() {
             match signal {
                 libc::SIGTSTP => self.pause(),
+                // Nobody hears any event any more.
+                libc::SIGPIPE => self.cancel(),
                 libc::SIGCONT | libc::SIGWINCH => {}
                 ending => {
                     self.tell(Event::Interrupted(ending));
