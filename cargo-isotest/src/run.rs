@@ -158,6 +158,9 @@ fn execute(
     thread::scope(|scope| {
         let engine = scope.spawn(move || schedule::run(warden, jobs, options, signals, &events));
         let reported = report(reporter, heard).map_err(Error::Report);
+        if reported.is_err() {
+            signals.tell_broken_pipe();
+        }
         engine.join().expect("the engine has no panic path").map_err(Error::Host)?;
         reported
     })

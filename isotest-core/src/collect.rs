@@ -13,7 +13,7 @@ use crate::finding::Finding;
 use crate::harness;
 use crate::outcome::{Captured, NotRun, Outcome, Verdict};
 use crate::plan::{Plan, Protocol};
-use crate::sandbox::{End, SandboxError};
+use crate::sandbox::{End, Op, SandboxError};
 
 /// Keeps the first and the last part of a stream.
 #[derive(Debug, Default)]
@@ -111,6 +111,7 @@ pub fn outcome(
         Protocol::ExitCode => Some(libc::WEXITSTATUS(end.status) == 0),
     };
     let verdict = judge(plan, &end, killed, passed);
+    let limits = limits_reached(plan, &end);
     let discarded = end.discarded.into_iter().map(Finding::SignalDiscarded);
     let network = (end.unrouted > 0).then_some(Finding::NetworkTried(end.unrouted));
     let left = (!end.leftovers.is_empty()).then_some(Finding::ProcessesLeft(end.leftovers));
@@ -120,8 +121,24 @@ pub fn outcome(
         output,
         duration: started.elapsed(),
         usage: end.usage,
-        findings: left.into_iter().chain(network).chain(discarded).collect(),
+        findings: limits.into_iter().chain(left).chain(network).chain(discarded).collect(),
     }
+}
+
+/// The limits of the policy that the case ran into, as far as its end shows.
+fn limits_reached(plan: &Plan, end: &End) -> Vec<Finding> {
+    let cpu_time = plan.setup.steps.iter().find_map(|step| match step.op {
+        Op::Limit { resource: libc::RLIMIT_CPU, soft, .. } => Some(Duration::from_secs(soft)),
+        _ => None,
+    });
+    let killed = libc::WIFSIGNALED(end.status) && !end.aborted;
+    let used = end.usage.user + end.usage.system;
+    // The kernel counts in ticks, and may be one ahead.
+    const TICK: Duration = Duration::from_millis(10);
+    let cpu_time = cpu_time.filter(|limit| killed && used + TICK >= *limit);
+    let cpu_time = cpu_time.map(|_| Finding::LimitReached("processor time", "--cpu-time"));
+    let full = Finding::LimitReached("what a test may write", "--tmp-size");
+    cpu_time.into_iter().chain(end.scratch_full.then_some(full)).collect()
 }
 
 /// The verdict of a program that nobody has killed, by its wait status alone.

@@ -23,6 +23,8 @@ pub enum Finding {
     WrittenBack(Vec<PathBuf>),
     /// A file that the policy asks to copy out could not be.
     WriteBackFailed(PathBuf, String),
+    /// A limit of the policy was reached: what it limits, and the flag that raises it.
+    LimitReached(&'static str, &'static str),
     /// Packets that found no route: the case tried to leave its own network.
     NetworkTried(u64),
     /// PID 1 sent itself a signal whose default action would have ended it; the kernel discards
@@ -52,6 +54,9 @@ impl fmt::Display for Finding {
             }
             Finding::WriteBackFailed(file, error) => {
                 write!(f, "could not write back {}: {error}", file.display())
+            }
+            Finding::LimitReached(what, flag) => {
+                write!(f, "reached the limit of {what}; raise it with `{flag}`")
             }
             Finding::NetworkTried(packets) => {
                 let many = if *packets == 1 { "packet" } else { "packets" };

@@ -281,9 +281,9 @@ impl Run<'_> {
         while let Some(signal) = signals.take() {
             match signal {
                 libc::SIGTSTP => self.pause(),
-                libc::SIGCONT | libc::SIGWINCH => {}
-                // Nobody reads the report any more. No event that could tell so may come for long.
+                // Nobody hears any event any more.
                 libc::SIGPIPE => self.cancel(),
+                libc::SIGCONT | libc::SIGWINCH => {}
                 ending => {
                     self.tell(Event::Interrupted(ending));
                     self.cancel();

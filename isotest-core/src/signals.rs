@@ -9,9 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::OFlag;
 use nix::unistd::{pipe2, read};
-use signal_hook::consts::{
-    SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH,
-};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::{flag, low_level};
 
 /// Signals that end a run.
@@ -30,10 +28,12 @@ impl Drop for Attendance {
     }
 }
 
-/// Delivers SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT, SIGWINCH and SIGPIPE as readable
-/// bytes. The last comes from this process's own write(2) to a reader that has gone away.
+/// Delivers SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT and SIGWINCH as readable bytes.
 #[derive(Debug)]
-pub struct Signals(OwnedFd);
+pub struct Signals {
+    arrived: OwnedFd,
+    handlers: Arc<OwnedFd>,
+}
 
 impl Signals {
     /// Takes these signals over for the rest of the process's life. The second one of those that
@@ -46,7 +46,7 @@ impl Signals {
             flag::register(signal, Arc::clone(&second))?;
         }
         let handlers = Arc::new(handlers);
-        for signal in ENDING.into_iter().chain([SIGTSTP, SIGCONT, SIGWINCH, SIGPIPE]) {
+        for signal in ENDING.into_iter().chain([SIGTSTP, SIGCONT, SIGWINCH]) {
             let pipe = Arc::clone(&handlers);
             let tell = move || {
                 if signal == SIGTSTP && !ATTENDED.load(Ordering::SeqCst) {
@@ -60,16 +60,23 @@ impl Signals {
             // signal-hook's word.
             unsafe { low_level::register(signal, tell) }?;
         }
-        Ok(Signals(ours))
+        Ok(Signals { arrived: ours, handlers })
     }
 
     /// The next signal that has arrived.
     pub fn take(&self) -> Option<i32> {
         let mut byte = [0];
-        match read(&self.0, &mut byte) {
+        match read(&self.arrived, &mut byte) {
             Ok(1) => Some(i32::from(byte[0])),
             Ok(_) | Err(_) => None,
         }
+    }
+
+    /// Tells whoever reads the signals that the reader of stdout has gone away, as SIGPIPE would
+    /// if Rust did not ignore it.
+    pub fn tell_broken_pipe(&self) {
+        // A full pipe holds signals enough.
+        let _ = nix::unistd::write(&self.handlers, &[SIGPIPE as u8]);
     }
 
     /// Whether a signal that ends a run has arrived; all that have arrived are taken.
@@ -94,6 +101,6 @@ impl Signals {
 
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.arrived.as_fd()
     }
 }

@@ -53,6 +53,7 @@ pub struct Closing {
 /// The kinds of findings, in the order in which they are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
+    LimitReached,
     ProcessesLeft,
     NetworkTried,
     SignalDiscarded,
@@ -72,6 +73,7 @@ impl Kind {
         match finding {
             Finding::ProcessesLeft(_) => Kind::ProcessesLeft,
             Finding::SignalDiscarded(_) => Kind::SignalDiscarded,
+            Finding::LimitReached(..) => Kind::LimitReached,
             Finding::NetworkTried(_) => Kind::NetworkTried,
             Finding::WrittenBack(_) => Kind::WrittenBack,
             Finding::WriteBackFailed(..) => Kind::WriteBackFailed,
@@ -83,6 +85,7 @@ impl Kind {
         match self {
             Kind::ProcessesLeft => format!("{tests} left processes behind"),
             Kind::SignalDiscarded => format!("{tests} sent a signal that the kernel discarded"),
+            Kind::LimitReached => format!("{tests} reached a limit"),
             Kind::NetworkTried => {
                 format!("{tests} tried to reach the network and failed; `--net host` lets them")
             }

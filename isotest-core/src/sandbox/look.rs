@@ -4,6 +4,7 @@
 //! is of that process and of that moment. What cannot be read is taken for not there.
 
 use std::fs;
+use std::os::fd::AsFd;
 
 use super::guard::Notification;
 use crate::finding::Leftover;
@@ -65,4 +66,12 @@ pub fn unrouted_packets(pid: i32) -> u64 {
     let ipv6 = ipv6.lines().find_map(|line| line.strip_prefix("Ip6OutNoRoutes"));
     let number = |text: &str| text.trim().parse::<u64>().unwrap_or(0);
     ipv4.map_or(0, |(_, value)| number(value)) + ipv6.map_or(0, number)
+}
+
+/// Whether the process's `/tmp`, which shares its filesystem with all that a case writes, has no
+/// block or no inode left (statfs(2)).
+pub fn is_scratch_full(pid: i32) -> bool {
+    let Ok(directory) = fs::File::open(format!("/proc/{pid}/root/tmp")) else { return false };
+    let status = rustix::fs::fstatfs(directory.as_fd());
+    status.is_ok_and(|status| status.f_blocks > 0 && (status.f_bavail == 0 || status.f_ffree == 0))
 }

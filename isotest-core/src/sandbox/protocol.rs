@@ -89,6 +89,8 @@ pub struct End {
     pub discarded: Vec<i32>,
     /// Processes that were there when PID 1 exited.
     pub leftovers: Vec<Leftover>,
+    /// Whether the scratch was full, where PID 1 exited with another code than 0.
+    pub scratch_full: bool,
     /// Packets that found no route, where PID 1 exited with another code than 0.
     pub unrouted: u64,
 }

@@ -23,7 +23,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::child::{self, Launch, Slot};
 use super::error::{Fault, STAGE_CLONE, STAGE_EXEC, STAGE_GUARD, STAGE_SCRATCH};
 use super::guard::{self, Act, Listener, Notification};
-use super::look::{children_of, is_deadly, status_field, unrouted_packets};
+use super::look::{children_of, is_deadly, is_scratch_full, status_field, unrouted_packets};
 use super::protocol::{Channel, End, Request, Response, Start};
 use super::steps::Op;
 use super::sys;
@@ -52,6 +52,7 @@ struct Running {
     aborted: bool,
     discarded: Vec<i32>,
     leftovers: Vec<Leftover>,
+    scratch_full: bool,
     unrouted: u64,
 }
 
@@ -249,6 +250,7 @@ impl State {
                 aborted: false,
                 discarded: Vec::new(),
                 leftovers: Vec::new(),
+                scratch_full: false,
                 unrouted: 0,
             }));
         }
@@ -317,6 +319,7 @@ impl State {
                 aborted: false,
                 discarded: Vec::new(),
                 leftovers: Vec::new(),
+                scratch_full: false,
                 unrouted: 0,
             },
         );
@@ -353,6 +356,7 @@ impl State {
             aborted: running.aborted,
             discarded: running.discarded,
             leftovers: running.leftovers,
+            scratch_full: running.scratch_full,
             unrouted: running.unrouted,
         });
         let scratch = running.scratch.as_ref().map(AsFd::as_fd);
@@ -370,6 +374,9 @@ impl State {
                 if let Some(running) = self.running.get_mut(&leader) {
                     running.leftovers = children_of(leader);
                     // Only a failure is worth the look.
+                    if code != 0 {
+                        running.scratch_full = is_scratch_full(leader);
+                    }
                     if code != 0 && running.own_network {
                         running.unrouted = unrouted_packets(leader);
                     }
