@@ -112,9 +112,10 @@ pub fn outcome(
     };
     let verdict = judge(plan, &end, killed, passed);
     let limits = limits_reached(plan, &end);
-    let discarded = end.discarded.into_iter().map(Finding::SignalDiscarded);
-    let network = (end.unrouted > 0).then_some(Finding::NetworkTried(end.unrouted));
-    let left = (!end.leftovers.is_empty()).then_some(Finding::ProcessesLeft(end.leftovers));
+    let discarded = end.seen.discarded.into_iter().map(Finding::SignalDiscarded);
+    let network = (end.seen.unrouted > 0).then_some(Finding::NetworkTried(end.seen.unrouted));
+    let left =
+        (!end.seen.leftovers.is_empty()).then_some(Finding::ProcessesLeft(end.seen.leftovers));
     Outcome {
         verdict,
         mode: report.map(|report| report.mode).unwrap_or_default(),
@@ -131,14 +132,14 @@ fn limits_reached(plan: &Plan, end: &End) -> Vec<Finding> {
         Op::Limit { resource: libc::RLIMIT_CPU, soft, .. } => Some(Duration::from_secs(soft)),
         _ => None,
     });
-    let killed = libc::WIFSIGNALED(end.status) && !end.aborted;
+    let killed = libc::WIFSIGNALED(end.status) && !end.seen.aborted;
     let used = end.usage.user + end.usage.system;
     // The kernel counts in ticks, and may be one ahead.
     const TICK: Duration = Duration::from_millis(10);
     let cpu_time = cpu_time.filter(|limit| killed && used + TICK >= *limit);
     let cpu_time = cpu_time.map(|_| Finding::LimitReached("processor time", "--cpu-time"));
     let full = Finding::LimitReached("what a test may write", "--tmp-size");
-    cpu_time.into_iter().chain(end.scratch_full.then_some(full)).collect()
+    cpu_time.into_iter().chain(end.seen.scratch_full.then_some(full)).collect()
 }
 
 /// The verdict of a program that nobody has killed, by its wait status alone.
@@ -163,7 +164,7 @@ fn judge(plan: &Plan, end: &End, killed: Option<Killed>, passed: Option<bool>) -
         (None, _, Some(code), _) => Verdict::ExitedEarly { code },
         (None, Some(Killed::TimedOut(limit)), None, _) => Verdict::TimedOut { limit },
         (None, Some(Killed::Cancelled), None, _) => Verdict::NotRun(NotRun::Cancelled),
-        (None, None, None, _) if end.aborted => Verdict::Signalled { signal: libc::SIGABRT },
+        (None, None, None, _) if end.seen.aborted => Verdict::Signalled { signal: libc::SIGABRT },
         (None, None, None, _) => Verdict::Signalled { signal: libc::WTERMSIG(end.status) },
     }
 }

@@ -83,6 +83,13 @@ pub struct End {
     pub usage: Usage,
     /// Set where the test was never started.
     pub fault: Option<Fault>,
+    /// What the guard saw of it.
+    pub seen: Seen,
+}
+
+/// What the guard saw of a case that its wait status does not tell.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Seen {
     /// Whether PID 1 called abort(3): the death by it is what the status should say.
     pub aborted: bool,
     /// Signals that PID 1 sent itself and the kernel discarded.

@@ -24,10 +24,9 @@ use super::child::{self, Launch, Slot};
 use super::error::{Fault, STAGE_CLONE, STAGE_EXEC, STAGE_GUARD, STAGE_SCRATCH};
 use super::guard::{self, Act, Listener, Notification};
 use super::look::{children_of, is_deadly, is_scratch_full, status_field, unrouted_packets};
-use super::protocol::{Channel, End, Request, Response, Start};
+use super::protocol::{Channel, End, Request, Response, Seen, Start};
 use super::steps::Op;
 use super::sys;
-use crate::finding::Leftover;
 use crate::outcome::Usage;
 use crate::plan::Setup;
 use crate::policy::Guard;
@@ -49,11 +48,7 @@ struct Running {
     slot: usize,
     reaper: bool,
     own_network: bool,
-    aborted: bool,
-    discarded: Vec<i32>,
-    leftovers: Vec<Leftover>,
-    scratch_full: bool,
-    unrouted: u64,
+    seen: Seen,
 }
 
 /// The state of the warden.
@@ -240,90 +235,81 @@ impl State {
     }
 
     fn start(&mut self, start: &Start, descriptors: Vec<OwnedFd>) {
-        if let Err((stage, errno)) = self.try_start(start, descriptors) {
-            let fault = Fault { stage, errno: errno as i32 };
-            self.send(&Response::Ended(End {
-                case: start.case,
-                status: 0,
-                usage: Usage::default(),
-                fault: Some(fault),
-                aborted: false,
-                discarded: Vec::new(),
-                leftovers: Vec::new(),
-                scratch_full: false,
-                unrouted: 0,
-            }));
-        }
+        let Err((stage, errno)) = self.try_start(start, descriptors) else { return };
+        self.send(&Response::Ended(End {
+            case: start.case,
+            status: 0,
+            usage: Usage::default(),
+            fault: Some(Fault { stage, errno: errno as i32 }),
+            seen: Seen::default(),
+        }));
     }
 
     fn try_start(&mut self, start: &Start, descriptors: Vec<OwnedFd>) -> Result<(), (u32, Errno)> {
         let refused = |errno| (STAGE_CLONE, errno);
-        let prepared = self.setups.get(&start.setup).ok_or(refused(Errno::EINVAL))?;
-        let setup = &prepared.setup;
+        let slot = *self.free.last().ok_or(refused(Errno::EAGAIN))?;
+        let setup = &self.setups.get(&start.setup).ok_or(refused(Errno::EINVAL))?.setup;
+        let scratch = setup.kept_scratch.map(sys::make_tmpfs).transpose();
+        let scratch = scratch.map_err(|errno| (STAGE_SCRATCH, errno))?;
+        let cloned = self.clone_case(start, slot, &descriptors, scratch.as_ref());
+        let cloned = cloned.map_err(refused)?;
+        let pidfd = cloned.pidfd.ok_or(refused(Errno::ENOSYS))?;
+        let running = Running {
+            case: start.case,
+            pidfd,
+            scratch,
+            slot,
+            reaper: setup.reaper,
+            own_network: setup.namespaces & libc::CLONE_NEWNET as u64 != 0,
+            seen: Seen::default(),
+        };
+        self.free.pop();
+        self.running.insert(cloned.pid, running);
+        Ok(())
+    }
+
+    /// Clones a case from this process, which is its template.
+    fn clone_case(
+        &self,
+        start: &Start,
+        slot: usize,
+        descriptors: &[OwnedFd],
+        scratch: Option<&OwnedFd>,
+    ) -> Result<sys::Cloned, Errno> {
+        let Prepared { setup, ops } = self.setups.get(&start.setup).ok_or(Errno::EINVAL)?;
         let argv = pointers(setup.arguments.iter().chain(&start.arguments));
         let envp = pointers(setup.environment.iter().chain(&start.environment));
-        let stdio = match descriptors.as_slice() {
-            [output, error] => [self.null.as_fd(), output.as_fd(), error.as_fd()],
-            [input, output, error] => [input.as_fd(), output.as_fd(), error.as_fd()],
-            _ => return Err(refused(Errno::EINVAL)),
-        };
-        let number = self.free.pop().ok_or(refused(Errno::EAGAIN))?;
-        let slot = self.slots.get(number).ok_or(refused(Errno::EAGAIN))?;
+        let slot = self.slots.get(slot).ok_or(Errno::EINVAL)?;
         slot.reset();
-        let scratch = match setup.kept_scratch {
-            Some(size) => Some(sys::make_tmpfs(size).map_err(|errno| {
-                self.free.push(number);
-                (STAGE_SCRATCH, errno)
-            })?),
-            None => None,
-        };
         let launch = Launch {
-            ops: &prepared.ops,
+            ops,
             program: &setup.program,
             argv: &argv,
             envp: &envp,
             directory: &setup.directory,
-            stdio,
+            stdio: match descriptors {
+                [output, error] => [self.null.as_fd(), output.as_fd(), error.as_fd()],
+                [input, output, error] => [input.as_fd(), output.as_fd(), error.as_fd()],
+                _ => return Err(Errno::EINVAL),
+            },
             terminal: start.terminal,
             reaper: setup.reaper,
-            scratch: scratch.as_ref().map(AsFd::as_fd),
+            scratch: scratch.map(AsFd::as_fd),
             number: start.case,
             slot,
         };
         let flags = setup.namespaces | libc::CLONE_PIDFD as u64;
         // SAFETY: the warden has one thread, and the child does nothing but `Launch::run`.
-        let cloned = match unsafe { sys::clone(flags, libc::SIGCHLD as u64) } {
-            Ok(None) => launch.run(),
-            Ok(Some(cloned)) => cloned,
-            Err(errno) => {
-                self.free.push(number);
-                return Err(refused(errno));
-            }
+        let Some(cloned) = (unsafe { sys::clone(flags, libc::SIGCHLD as u64) })? else {
+            launch.run()
         };
-        let Some(pidfd) = cloned.pidfd else { return Err(refused(Errno::ENOSYS)) };
         if let Some((uids, gids)) = &setup.id_maps {
             // Where this fails the child's next step does, with the errno of an unmapped id.
             let _ = fs::write(format!("/proc/{}/uid_map", cloned.pid), uids);
             let _ = fs::write(format!("/proc/{}/gid_map", cloned.pid), gids);
             sys::store_and_wake(&slot.mapped, 1);
         }
-        self.running.insert(
-            cloned.pid,
-            Running {
-                case: start.case,
-                pidfd,
-                scratch,
-                slot: number,
-                reaper: setup.reaper,
-                own_network: setup.namespaces & libc::CLONE_NEWNET as u64 != 0,
-                aborted: false,
-                discarded: Vec::new(),
-                leftovers: Vec::new(),
-                scratch_full: false,
-                unrouted: 0,
-            },
-        );
-        Ok(())
+        Ok(cloned)
     }
 
     fn reap(&mut self) {
@@ -353,11 +339,7 @@ impl State {
             status,
             usage: usage(&waited.usage),
             fault,
-            aborted: running.aborted,
-            discarded: running.discarded,
-            leftovers: running.leftovers,
-            scratch_full: running.scratch_full,
-            unrouted: running.unrouted,
+            seen: running.seen,
         });
         let scratch = running.scratch.as_ref().map(AsFd::as_fd);
         if self.channel.send(&end, scratch.as_slice()).is_err() {
@@ -372,13 +354,13 @@ impl State {
             Act::Exit { code } => {
                 let leader = self.leader_of(notification.thread);
                 if let Some(running) = self.running.get_mut(&leader) {
-                    running.leftovers = children_of(leader);
+                    running.seen.leftovers = children_of(leader);
                     // Only a failure is worth the look.
                     if code != 0 {
-                        running.scratch_full = is_scratch_full(leader);
+                        running.seen.scratch_full = is_scratch_full(leader);
                     }
                     if code != 0 && running.own_network {
-                        running.unrouted = unrouted_packets(leader);
+                        running.seen.unrouted = unrouted_packets(leader);
                     }
                 }
             }
@@ -415,11 +397,11 @@ impl State {
             return false;
         }
         if signal != libc::SIGABRT {
-            running.discarded.push(signal);
+            running.seen.discarded.push(signal);
             return false;
         }
-        running.aborted = true;
-        running.leftovers = children_of(leader);
+        running.seen.aborted = true;
+        running.seen.leftovers = children_of(leader);
         sys::signal_process(running.pidfd.as_fd(), libc::SIGKILL).is_ok()
     }
 }
