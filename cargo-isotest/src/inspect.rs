@@ -31,7 +31,7 @@ use crate::settings::{self, Machine};
 /// Lists the selected cases.
 pub fn list(command: &ListCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let filter = settings::selection(&command.libtest);
-    let prepared = prepare_with(&command.layers, &command.cargo, filter, machine)?;
+    let (prepared, _signals) = prepare_with(&command.layers, &command.cargo, filter, machine)?;
     let printed = match command.format {
         ReportFormat::Human => report::list_for_people(&prepared.selected),
         ReportFormat::Json => report::list_for_programs(&prepared.project, &prepared.selected),
@@ -43,7 +43,8 @@ pub fn list(command: &ListCommand, machine: &Machine) -> Result<ExitCode, Error>
 
 /// Prints the plan of one case.
 pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, Error> {
-    let prepared = prepare_with(&command.layers, &command.cargo, every_case(), machine)?;
+    let (prepared, _signals) =
+        prepare_with(&command.layers, &command.cargo, every_case(), machine)?;
     let (selected, case) = choose(&prepared.selected, &command.case)?;
     let sandboxes = &prepared.sandboxes;
     let setup = run::setup(sandboxes, selected, false);
@@ -60,7 +61,8 @@ pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, 
 
 /// Runs a shell, or a command, in the sandbox of one case.
 pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Error> {
-    let mut prepared = prepare_with(&command.layers, &command.cargo, every_case(), machine)?;
+    let (mut prepared, signals) =
+        prepare_with(&command.layers, &command.cargo, every_case(), machine)?;
     let (selected, case) = choose(&prepared.selected, &command.case)?;
     let test = run::setup(&prepared.sandboxes, selected, false);
     let plan = run::plan_of(&prepared.sandboxes, &test, selected, case);
@@ -70,7 +72,6 @@ pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Erro
         words => words.to_vec(),
     };
     let setup = with_program(&test, &words, machine)?;
-    let signals = Signals::listen().map_err(Error::Host)?;
     attend(&mut prepared.sandboxes, Arc::new(setup), &command.layers, &signals)
 }
 
@@ -92,11 +93,12 @@ fn prepare_with(
     cargo: &CargoOptions,
     filter: Filter,
     machine: &Machine,
-) -> Result<Prepared, Error> {
-    let signals = Signals::listen().map_err(Error::Host)?;
+) -> Result<(Prepared, Signals), Error> {
     let policy = settings::policy(layers);
-    let built = prepare::build(&policy, &settings::request(cargo), &signals)?;
-    prepare::select(built, machine, &filter, machine.cores, &signals)
+    let built = prepare::build(&policy, &settings::request(cargo))?;
+    let signals = Signals::listen().map_err(Error::Host)?;
+    let prepared = prepare::select(built, machine, &filter, machine.cores, &signals)?;
+    Ok((prepared, signals))
 }
 
 fn every_case() -> Filter {

@@ -32,19 +32,11 @@ pub struct Selected {
     pub selection: Selection,
 }
 
-/// Builds the project. The warden starts before, while this process is small.
-pub fn build(
-    policy: &Policy,
-    request: &Request,
-    signals: &Signals,
-) -> Result<(Unbuilt, discover::Project), Error> {
+/// Builds the project. The warden starts before, while this process is small. Signals are not
+/// taken over yet: one that ends this process ends a build.
+pub fn build(policy: &Policy, request: &Request) -> Result<(Unbuilt, discover::Project), Error> {
     let unbuilt = Unbuilt::start(policy.clone())?;
-    let built = discover::discover(request);
-    // A signal goes to cargo too, which then fails for no reason of its own.
-    match signals.take_ending() {
-        Some(signal) => Err(Error::Interrupted(signal)),
-        None => Ok((unbuilt, built?)),
-    }
+    Ok((unbuilt, discover::discover(request)?))
 }
 
 /// Builds the template, asks the binaries for their lists, and selects.

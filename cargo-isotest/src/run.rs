@@ -26,15 +26,16 @@ use crate::settings::{Machine, Settings, shown};
 /// Builds the project's tests and runs each in a sandbox of its own.
 pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let settings = Settings::of_run(command, machine);
-    let signals = Signals::listen().map_err(Error::Host)?;
     if command.cargo.doc {
+        let signals = Signals::listen().map_err(Error::Host)?;
         let documented = doctests::run(command, &settings, machine, &signals)?;
         return Ok(ExitCode::NothingToRun.with(documented));
     }
-    let built = prepare::build(&settings.policy, &settings.request, &signals)?;
+    let built = prepare::build(&settings.policy, &settings.request)?;
     if command.run.no_run {
         return Ok(ExitCode::Passed);
     }
+    let signals = Signals::listen().map_err(Error::Host)?;
     let Prepared { mut sandboxes, selected, project } =
         prepare::select(built, machine, &settings.filter, settings.jobs, &signals)?;
     let suites: Vec<Suite> = selected.iter().map(|selected| suite(selected, machine)).collect();
