@@ -93,3 +93,50 @@ impl<R: Read> Read for Metered<R> {
         Ok(length)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(compressed: Vec<u8>) {
+        let mut text = String::new();
+        let mut stream = decompressed(io::Cursor::new(compressed)).unwrap();
+        stream.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "some text");
+    }
+
+    #[test]
+    fn every_compression_is_undone() {
+        let text = b"some text";
+        check(text.to_vec());
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(text).unwrap();
+        check(gzip.finish().unwrap());
+        check(zstd::encode_all(&text[..], 1).unwrap());
+        let mut xz =
+            lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::default()).unwrap();
+        xz.write_all(text).unwrap();
+        check(xz.finish().unwrap());
+    }
+
+    /// As pigz and pzstd write them.
+    #[test]
+    fn compressed_parts_are_put_together() {
+        let parts = ["some", " text"].map(|part| zstd::encode_all(part.as_bytes(), 1).unwrap());
+        check(parts.concat());
+    }
+
+    #[test]
+    fn a_sum_is_there_at_the_end() {
+        let (mut stream, sum) = Summed::new(&b"abc"[..]);
+        io::copy(&mut stream, &mut io::sink()).unwrap();
+        assert_eq!(sum.take(), Some(sum_of_text(b"abc")));
+        assert_eq!(
+            sum_of_text(b"abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+}
