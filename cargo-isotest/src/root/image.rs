@@ -216,7 +216,7 @@ fn choose(manifests: Vec<Descriptor>) -> Result<Descriptor, ImageError> {
 }
 
 /// This machine's architecture in the words of Go, which images use.
-fn architecture() -> &'static str {
+pub fn architecture() -> &'static str {
     match ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

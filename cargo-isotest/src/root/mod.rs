@@ -14,3 +14,6 @@ mod unpack;
 pub use error::RootError;
 pub use find::{find, find_conflict};
 pub use follow::{Links, follow};
+
+#[cfg(test)]
+mod tests;
