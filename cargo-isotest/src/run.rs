@@ -39,15 +39,19 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let Prepared { mut sandboxes, selected, project } =
         prepare::select(built, machine, &settings.filter, settings.jobs, &signals)?;
     let suites: Vec<Suite> = selected.iter().map(|selected| suite(selected, machine)).collect();
+    let documented = project.has_doctests && command.cargo.selects_doctests();
     if command.libtest.list {
-        return report::lists_as_libtest(&suites).map_err(Error::Report);
+        report::lists_as_libtest(&suites).map_err(Error::Report)?;
+        if documented {
+            doctests::run(command, &settings, machine, &signals)?;
+        }
+        return Ok(ExitCode::Passed);
     }
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
     let reporter = Reporter::new(suites, settings.report, stdout, stderr);
     let (ignored, jobs) = plan(&settings, &sandboxes, &selected);
     let mut reporter = execute(&settings, &mut sandboxes, jobs, ignored, &signals, reporter)?;
     reporter.end().map_err(Error::Report)?;
-    let documented = project.has_doctests && command.cargo.selects_doctests();
     let goes_on = reporter.interrupted().is_none() && !settings.is_over(reporter.failed().len());
     let documented = match documented && goes_on {
         true => doctests::run(command, &settings, machine, &signals)?,
