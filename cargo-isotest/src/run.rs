@@ -62,7 +62,23 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let hints =
         second_look(&settings.policy, machine, &shown, &selected, &reporter.failed(), &signals)?;
     let summary = reporter.finish(hints, documented).map_err(Error::Report)?;
-    Ok(ExitCode::of_run(&summary).with(documented))
+    let code = ExitCode::of_run(&summary).with(documented);
+    if code == ExitCode::NothingToRun {
+        report::error(&nothing_selected(&selected));
+    }
+    Ok(code)
+}
+
+/// Why exit code 4.
+fn nothing_selected(selected: &[Selected]) -> String {
+    let listed: usize = selected.iter().map(|selected| selected.listed).sum();
+    match listed {
+        0 => "cannot find any test in what was built".to_owned(),
+        _ => format!(
+            "cannot find a test that the filters select, among {listed}\n\
+             hint: `cargo isotest list` prints all names"
+        ),
+    }
 }
 
 fn suite(selected: &Selected, machine: &Machine) -> Suite {
