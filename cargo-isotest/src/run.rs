@@ -169,15 +169,18 @@ fn execute(
     signals: &Signals,
     reporter: Reporter,
 ) -> Result<Reporter, Error> {
-    let (events, heard) = mpsc::channel();
-    for index in ignored {
-        let outcome = Outcome::without_run(Verdict::Ignored);
-        events.send(Event::Finished(index, Box::new(outcome))).expect("the receiver is alive");
-    }
+    let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
     let options = schedule::Options { jobs: settings.jobs, max_fail: settings.max_fail };
     let warden = &mut sandboxes.warden;
     thread::scope(|scope| {
-        let engine = scope.spawn(move || schedule::run(warden, jobs, options, signals, &events));
+        let engine = scope.spawn(move || {
+            for index in ignored {
+                let outcome = Outcome::without_run(Verdict::Ignored);
+                // Where nobody hears it, the run hears of that as well.
+                let _ = events.send(Event::Finished(index, Box::new(outcome)));
+            }
+            schedule::run(warden, jobs, options, signals, &events)
+        });
         let reported = report(reporter, heard).map_err(Error::Report);
         if reported.is_err() {
             signals.tell_broken_pipe();

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod bad_input;
+mod faults;
 mod isolation;
 mod lifecycle;
 mod same_as_cargo_test;
