@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
 use std::sync::mpsc;
+use std::thread;
 
 use isotest_core::case::{Case, CaseIndex, Ignore, Kind};
 use isotest_core::outcome::{NotRun, Verdict, signal_name};
@@ -198,11 +199,18 @@ fn ask(
         }
     });
     let plans: Vec<Job> = plans.collect();
-    let (events, heard) = mpsc::channel();
+    let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
     let options = schedule::Options { jobs, max_fail: None };
-    schedule::run(&mut sandboxes.warden, plans, options, signals, &events).map_err(Error::Host)?;
-    drop(events);
-    gather(heard)
+    let warden = &mut sandboxes.warden;
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| gather(heard));
+        let run = schedule::run(warden, plans, options, signals, &events);
+        // The reader ends where there are no more events.
+        drop(events);
+        let answers = reader.join().expect("the reader has no panic path");
+        run.map_err(Error::Host)?;
+        answers
+    })
 }
 
 fn gather(heard: mpsc::Receiver<Event>) -> Result<BTreeMap<usize, Answer>, Error> {

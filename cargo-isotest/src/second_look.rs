@@ -7,6 +7,8 @@
 //! weakened: where a run is not fully isolated no test is run twice.
 
 use std::sync::mpsc;
+use std::thread;
+
 use std::time::Duration;
 
 use isotest_core::case::CaseIndex;
@@ -112,15 +114,22 @@ fn passing(
             Job { index: *index, plan, pass_through: false }
         })
         .collect();
-    let (events, heard) = mpsc::channel();
+    let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
     let options = schedule::Options { jobs: JOBS, max_fail: None };
-    schedule::run(&mut sandboxes.warden, jobs, options, signals, &events).map_err(Error::Host)?;
-    drop(events);
-    let passed = heard.into_iter().filter_map(|event| match event {
+    let passed = |event| match event {
         Event::Finished(index, outcome) if outcome.verdict == Verdict::Passed => Some(index),
         _ => None,
-    });
-    let mut passed: Vec<CaseIndex> = passed.collect();
+    };
+    let warden = &mut sandboxes.warden;
+    let mut passed: Vec<CaseIndex> = thread::scope(|scope| {
+        let reader = scope.spawn(move || heard.into_iter().filter_map(passed).collect());
+        let run = schedule::run(warden, jobs, options, signals, &events);
+        // The reader ends where there are no more events.
+        drop(events);
+        let passed = reader.join().expect("the reader has no panic path");
+        run.map(|()| passed)
+    })
+    .map_err(Error::Host)?;
     passed.sort();
     Ok(passed)
 }

@@ -60,17 +60,26 @@ impl Capture {
     }
 }
 
-/// Reads all that is there now. Returns whether the stream has ended.
+/// How much one pipe can hold: the default of `/proc/sys/fs/pipe-max-size` (pipe(7)). What a dead
+/// writer has left is read whole.
+const PIPE: usize = 1 << 20;
+
+/// Reads what is there now, [`PIPE`] bytes or little more. Returns whether the stream has ended.
 pub fn drain(pipe: &OwnedFd, buffer: &mut [u8], mut take: impl FnMut(&[u8])) -> bool {
-    loop {
+    let mut taken = 0;
+    while taken < PIPE {
         match nix::unistd::read(pipe, buffer) {
             Ok(0) => return true,
-            Ok(length) => take(buffer.get(..length).unwrap_or_default()),
+            Ok(length) => {
+                taken += length;
+                take(buffer.get(..length).unwrap_or_default());
+            }
             Err(Errno::EAGAIN) => return false,
             Err(Errno::EINTR) => {}
             Err(_) => return true,
         }
     }
+    false
 }
 
 /// A pipe whose reading end does not block.
@@ -134,9 +143,8 @@ fn limits_reached(plan: &Plan, end: &End) -> Vec<Finding> {
     });
     let killed = libc::WIFSIGNALED(end.status) && !end.seen.aborted;
     let used = end.usage.user + end.usage.system;
-    // The kernel counts in ticks, and may be one ahead.
-    const TICK: Duration = Duration::from_millis(10);
-    let cpu_time = cpu_time.filter(|limit| killed && used + TICK >= *limit);
+    // The kernel counts in ticks and is ahead of what wait4(2) tells.
+    let cpu_time = cpu_time.filter(|limit| killed && used + *limit / 10 >= *limit);
     let cpu_time = cpu_time.map(|_| Finding::LimitReached("processor time", "--cpu-time"));
     let full = Finding::LimitReached("what a test may write", "--tmp-size");
     cpu_time.into_iter().chain(end.seen.scratch_full.then_some(full)).collect()

@@ -32,17 +32,23 @@ pub enum Finding {
     SignalDiscarded(i32),
 }
 
+/// How many processes are named; a fork bomb leaves thousands.
+const NAMED: usize = 10;
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Finding::ProcessesLeft(processes) => {
                 let many = if processes.len() == 1 { "process" } else { "processes" };
                 write!(f, "left {} {many} behind: ", processes.len())?;
-                for (index, process) in processes.iter().enumerate() {
+                for (index, process) in processes.iter().take(NAMED).enumerate() {
                     let comma = if index == 0 { "" } else { ", " };
                     write!(f, "{comma}{} (pid {})", process.name, process.pid)?;
                 }
-                Ok(())
+                match processes.len().saturating_sub(NAMED) {
+                    0 => Ok(()),
+                    more => write!(f, " and {more} more"),
+                }
             }
             Finding::WrittenBack(files) => {
                 write!(f, "wrote back ")?;

@@ -34,6 +34,8 @@ pub struct Host {
     /// Whether the maps hold more than the caller's own id; then only the warden may write a
     /// case's.
     pub maps_ranges: bool,
+    /// Whether each pid namespace has a `pid_max` of its own, as since Linux 6.14.
+    pub has_pid_max_per_namespace: bool,
     /// Where filesystems are mounted (proc_pid_mountinfo(5)).
     pub mount_points: Vec<PathBuf>,
     /// The host's root filesystem: its entries that tests see. Of another one they see all.
@@ -75,6 +77,7 @@ impl Host {
             uid_map: map("/proc/self/uid_map", uid)?,
             gid_map: map("/proc/self/gid_map", gid)?,
             maps_ranges: privileged,
+            has_pid_max_per_namespace: kernel_version() >= (6, 14),
             mount_points: mount_points(&fs::read_to_string("/proc/self/mountinfo")?),
             top_level: system.iter().filter_map(|name| top_level(root, name)).collect(),
             hidden_etc,
@@ -138,6 +141,17 @@ fn has_set_id_capabilities() -> io::Result<bool> {
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
     Ok(effective & (CAP_SETUID | CAP_SETGID) == CAP_SETUID | CAP_SETGID)
+}
+
+/// The first two numbers of the kernel's release; zeros where it cannot be read.
+fn kernel_version() -> (u32, u32) {
+    version_of(&fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default())
+}
+
+fn version_of(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit());
+    let mut next = || numbers.next().and_then(|number| number.parse().ok()).unwrap_or(0);
+    (next(), next())
 }
 
 /// From the lines `INSIDE OUTSIDE COUNT` of a map, the map of every inside id to itself.
@@ -204,6 +218,13 @@ mod tests {
         let map = "         0       1000          1\n         1     100000      65536\n";
         assert_eq!(identity_of_ranges(map).unwrap(), "0 0 1\n1 1 65536\n");
         assert!(identity_of_ranges("nonsense").is_err());
+    }
+
+    #[test]
+    fn a_release_becomes_a_version() {
+        assert_eq!(version_of("6.14.0-rc3+\n"), (6, 14));
+        assert_eq!(version_of("6.8\n"), (6, 8));
+        assert_eq!(version_of("nonsense"), (0, 0));
     }
 
     #[test]

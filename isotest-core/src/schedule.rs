@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -94,13 +94,18 @@ struct Flight {
     passed_header: bool,
 }
 
-/// Runs all jobs to their ends. Exactly one [`Event::Finished`] is sent for each.
+/// How many events wait for a slow reader before the run waits for it too. One holds 64 KiB of
+/// passed-through output at the most, or what was kept of a case.
+pub const BACKLOG: usize = 64;
+
+/// Runs all jobs to their ends. Exactly one [`Event::Finished`] is sent for each. Somebody must
+/// read the events meanwhile: while [`BACKLOG`] of them wait, the run does.
 pub fn run(
     warden: &mut Warden,
     jobs: Vec<Job>,
     options: Options,
     signals: &Signals,
-    events: &Sender<Event>,
+    events: &SyncSender<Event>,
 ) -> io::Result<()> {
     let _attendance = signals.attend();
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
@@ -134,7 +139,7 @@ struct Run<'a> {
     /// How many wardens have died in a row without any case having ended.
     wardens_lost: u32,
     cancelled: bool,
-    events: &'a Sender<Event>,
+    events: &'a SyncSender<Event>,
     buffer: Vec<u8>,
 }
 
@@ -362,24 +367,21 @@ impl Flight {
         deadline.into_iter().chain(slow)
     }
 
-    fn read(&mut self, stream: usize, buffer: &mut [u8], events: &Sender<Event>) {
-        let Some(Some(pipe)) = self.pipes.get(stream) else { return };
-        let mut passed = Vec::new();
-        let ended = if self.job.pass_through {
-            collect::drain(pipe, buffer, |bytes| passed.extend_from_slice(bytes))
-        } else {
-            collect::drain(pipe, buffer, |bytes| self.capture.push(bytes))
-        };
-        if ended && let Some(slot) = self.pipes.get_mut(stream) {
-            *slot = None;
-        }
-        if !passed.is_empty() {
-            self.pass_on(stream, passed, events);
+    /// Reads what is there now, but no more than a pipe holds: others have their turn while a
+    /// case writes as fast as it is read.
+    fn read(&mut self, stream: usize, buffer: &mut [u8], events: &SyncSender<Event>) {
+        let Some(Some(pipe)) = self.pipes.get_mut(stream).map(Option::take) else { return };
+        let ended = collect::drain(&pipe, buffer, |bytes| match self.job.pass_through {
+            true => self.pass_on(stream, bytes.to_vec(), events),
+            false => self.capture.push(bytes),
+        });
+        if !ended && let Some(slot) = self.pipes.get_mut(stream) {
+            *slot = Some(pipe);
         }
     }
 
     /// Passes output on, but for the harness's own lines.
-    fn pass_on(&mut self, stream: usize, bytes: Vec<u8>, events: &Sender<Event>) {
+    fn pass_on(&mut self, stream: usize, bytes: Vec<u8>, events: &SyncSender<Event>) {
         let index = self.job.index;
         let name = match (&self.job.plan.protocol, stream) {
             (Protocol::Libtest { name, .. }, 0) => name,
@@ -406,7 +408,7 @@ impl Flight {
         }
     }
 
-    fn outcome(mut self, end: End, events: &Sender<Event>) -> (CaseIndex, Outcome) {
+    fn outcome(mut self, end: End, events: &SyncSender<Event>) -> (CaseIndex, Outcome) {
         self.capture.push(&self.held);
         let index = self.job.index;
         let output = self.capture.finish();

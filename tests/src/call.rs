@@ -6,7 +6,7 @@ use std::io::pipe;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::run::{Run, Running, Stream};
+use crate::run::{Reading, Run, Running, Stream};
 
 /// Variables of the caller that a command gets: what it takes to find and run a toolchain. What
 /// cargo has set for this test itself must not reach it.
@@ -34,7 +34,7 @@ const KEPT: [&str; 16] = [
 pub struct Call {
     command: Command,
     merged: bool,
-    closed_after: Option<&'static str>,
+    reading: Reading,
 }
 
 impl Call {
@@ -49,7 +49,7 @@ impl Call {
             ("CARGO_NET_OFFLINE", "true"),
             ("RUST_BACKTRACE", "0"),
         ]);
-        Call { command, merged: false, closed_after: None }
+        Call { command, merged: false, reading: Reading::All }
     }
 
     /// Adds the words of a line.
@@ -84,7 +84,14 @@ impl Call {
 
     /// Stdout is closed once this has been read from it.
     pub fn closed_after(mut self, text: &'static str) -> Call {
-        self.closed_after = Some(text);
+        self.reading = Reading::CloseAfter(text);
+        self
+    }
+
+    /// Nothing more is read from stdout once this has been, though it stays open. Such a command
+    /// ends only when it is killed.
+    pub fn stalled_after(mut self, text: &'static str) -> Call {
+        self.reading = Reading::StallAfter(text);
         self
     }
 
@@ -112,8 +119,8 @@ impl Call {
             line,
             directory,
             child,
-            Stream::read(out, self.closed_after),
-            Stream::read(err, None),
+            Stream::read(out, self.reading),
+            Stream::read(err, Reading::All),
         )
     }
 

@@ -29,6 +29,14 @@ pub fn marked(value: &str) -> Vec<Process> {
     entries.map(|entry| entry.path()).filter(has_mark).filter_map(read).collect()
 }
 
+/// One number of `/proc/PID/status`, proc_pid_status(5), in kB where it is memory. `None` where the
+/// process has ended.
+pub fn status(pid: i32, field: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 fn read(directory: PathBuf) -> Option<Process> {
     let pid = directory.file_name()?.to_str()?.parse().ok()?;
     // `PID (NAME) STATE …`; the name may hold anything.

@@ -15,6 +15,17 @@ use nix::unistd::Pid;
 
 use crate::wait::until;
 
+/// How far a stream is read.
+#[derive(Debug, Clone, Copy)]
+pub enum Reading {
+    /// To its end.
+    All,
+    /// It is closed once this has been read.
+    CloseAfter(&'static str),
+    /// It stays open, and nothing more is read once this has been.
+    StallAfter(&'static str),
+}
+
 /// A stream that is read beside the test.
 #[derive(Debug)]
 pub struct Stream {
@@ -23,8 +34,8 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Reads a pipe to its end, or until a text has been read, and closes it.
-    pub fn read(mut pipe: PipeReader, closed_after: Option<&'static str>) -> Stream {
+    /// Reads a pipe.
+    pub fn read(mut pipe: PipeReader, reading: Reading) -> Stream {
         let text = Arc::new(Mutex::new(Vec::new()));
         let shared = Arc::clone(&text);
         let reader = thread::spawn(move || {
@@ -33,8 +44,15 @@ impl Stream {
                 let mut text = shared.lock().expect("no reader panics");
                 text.extend_from_slice(&buffer[..length]);
                 let read = |last: &str| String::from_utf8_lossy(&text).contains(last);
-                if closed_after.is_some_and(read) {
-                    break;
+                match reading {
+                    Reading::CloseAfter(last) if read(last) => break,
+                    Reading::StallAfter(last) if read(last) => {
+                        drop(text);
+                        loop {
+                            thread::park();
+                        }
+                    }
+                    Reading::All | Reading::CloseAfter(_) | Reading::StallAfter(_) => {}
                 }
             }
         });

@@ -2,7 +2,10 @@
 
 mod architecture;
 mod bad_input;
+mod faults;
 mod isolation;
 mod lifecycle;
+mod propagation;
+mod roots;
 mod same_as_cargo_test;
 mod zoo;

@@ -45,6 +45,9 @@ fn unpack_archive(path: &Path, digest: &str, cache: &Cache) -> Result<PathBuf, R
     fs::create_dir(&unpacked).map_err(cached)?;
     let stream = File::open(path).and_then(decompressed).map_err(|error| unpack(error.into()))?;
     Unpacker::new(&unpacked, LIMITS).unpack(stream, Whiteouts::Kept).map_err(unpack)?;
+    if fs::read_dir(&unpacked).map_err(cached)?.next().is_none() {
+        return Err(RootError::Read(path.to_owned(), io::Error::other("the archive is empty")));
+    }
     if image::is_image(&unpacked) {
         return find_image(path, &unpacked, Some(digest), cache);
     }

@@ -163,6 +163,13 @@ fn a_tarball_that_ends_early_is_refused() {
 }
 
 #[test]
+fn an_empty_file_is_refused() {
+    let scene = Scene::new();
+    fs::write(scene.path("root.tar"), "").unwrap();
+    scene.check_refused(&scene.path("root.tar"), "the archive is empty");
+}
+
+#[test]
 fn a_layout_is_unpacked_once() {
     let scene = Scene::new();
     scene.index(&[scene.manifest()]);

@@ -7,7 +7,7 @@ use super::layout::{self, DISK, Fresh, Layout, NEW_TMP, Placed, SCRATCH, STAGE, 
 use super::{id_maps, inner_ids, keeps_scratch};
 use crate::host::Host;
 use crate::policy::{Guard, Namespace, Net, Policy, User, Uts};
-use crate::sandbox::{Op, Step};
+use crate::sandbox::{Op, Step, inodes};
 
 pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
     let mut steps = Steps::default();
@@ -22,7 +22,7 @@ pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
     name_host(&mut steps, policy);
     forbid_nesting(&mut steps, policy);
     cover_stage(&mut steps, layout);
-    limit(&mut steps, policy);
+    limit(&mut steps, host, policy);
     give_up_capabilities(&mut steps, policy);
     steps.0
 }
@@ -53,7 +53,8 @@ fn mount_scratch(steps: &mut Steps, layout: &Layout, policy: &Policy) {
         return steps
             .add("all that the case writes, kept for write-back", Op::AttachScratch { target });
     }
-    let options = format!("mode=0755,size={},nr_inodes=1m", policy.limits.tmp_size);
+    let size = policy.limits.tmp_size;
+    let options = format!("mode=0755,size={size},nr_inodes={}", inodes(size));
     let flags = libc::MS_NOSUID | libc::MS_NODEV;
     steps.mount("tmpfs", Path::new(SCRATCH), flags, &options, "all that the case writes");
 }
@@ -238,8 +239,14 @@ fn cover_stage(steps: &mut Steps, layout: &Layout) {
     steps.bind(Path::new(NEW_TMP), Path::new(STAGE), recursive, reason);
 }
 
-fn limit(steps: &mut Steps, policy: &Policy) {
+fn limit(steps: &mut Steps, host: &Host, policy: &Policy) {
     let limits = &policy.limits;
+    // RLIMIT_NPROC does not bind uid 0 of the machine (kernel/fork.c, copy_process).
+    if host.uid == 0 && host.has_pid_max_per_namespace && policy.pid == Namespace::New {
+        // Numbers below 300 are not given out twice (kernel/pid.c, RESERVED_PIDS).
+        let most = (limits.processes.saturating_add(300)).min(1 << 22).to_string();
+        steps.write("/proc/sys/kernel/pid_max", &most, "a fork bomb of root stays small too");
+    }
     let mut add = |resource: libc::__rlimit_resource_t, value: u64, reason: &'static str| {
         steps.add(reason, Op::Limit { resource, soft: value, hard: value });
     };

@@ -19,5 +19,5 @@ pub use child::AFTER_CLONE;
 pub use client::{Notice, Warden};
 pub use error::{Fault, SandboxError};
 pub use protocol::{End, Start};
-pub use steps::{Op, Step};
+pub use steps::{Op, Step, inodes};
 pub use warden::SLOTS;

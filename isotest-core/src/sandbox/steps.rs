@@ -58,6 +58,12 @@ pub enum Op {
     DropCapabilities,
 }
 
+/// How many files a tmpfs of `size` bytes may hold. The size does not count them, though each takes
+/// about 1 KiB of memory: without a limit a test could take any amount in empty files.
+pub fn inodes(size: u64) -> u64 {
+    (size >> 10).clamp(1 << 10, 1 << 20)
+}
+
 /// One set-up operation and why it is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {

@@ -352,15 +352,17 @@ impl State {
         let Some(notification) = listener.receive() else { return };
         match notification.act {
             Act::Exit { code } => {
-                let leader = self.leader_of(notification.thread);
-                if let Some(running) = self.running.get_mut(&leader) {
-                    running.seen.leftovers = children_of(leader);
-                    // Only a failure is worth the look.
-                    if code != 0 {
-                        running.seen.scratch_full = is_scratch_full(leader);
-                    }
-                    if code != 0 && running.own_network {
-                        running.seen.unrouted = unrouted_packets(leader);
+                let process = self.leader_of(notification.thread);
+                let test = self.running.contains_key(&process).then_some(process);
+                if let Some(running) = self.running.get_mut(&process) {
+                    running.seen.leftovers = children_of(process);
+                }
+                // Only a failure is worth the look. An init does not fail, its test does.
+                let failed = (code != 0).then(|| test.or_else(|| self.init_of(process))).flatten();
+                if let Some(running) = failed.and_then(|case| self.running.get_mut(&case)) {
+                    running.seen.scratch_full = is_scratch_full(process);
+                    if running.own_network {
+                        running.seen.unrouted = unrouted_packets(process);
                     }
                 }
             }
@@ -385,6 +387,14 @@ impl State {
         }
         let process = status_field(thread, "Tgid:");
         process.and_then(|text| text.parse().ok()).unwrap_or(thread)
+    }
+
+    /// The reaping init whose test a process is.
+    fn init_of(&self, process: i32) -> Option<i32> {
+        let parent = status_field(process, "PPid:")?.parse().ok()?;
+        let running = self.running.get(&parent)?;
+        let number = status_field(process, "NSpid:")?;
+        (running.reaper && number.split_whitespace().last() == Some("2")).then_some(parent)
     }
 
     /// Notes a signal with which PID 1 of a case meant to end itself. For SIGABRT the warden

@@ -1,0 +1,332 @@
+//! Faults: whatever a test does to the machine, to the runner or to itself, its verdict is right, the
+//! tests beside it are unharmed and nothing of it is left, within a bound.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use isotest_tests::processes::{MARK, Process, marked, status};
+use isotest_tests::{Call, Project, Run, refused, until};
+use nix::sys::signal::Signal::{SIGHUP, SIGKILL};
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+/// A run with a fault takes no longer, on a busy machine.
+const BOUND: Duration = Duration::from_secs(60);
+/// What isotest may use, in kB, whatever tests write.
+const MEMORY: u64 = 96 << 10;
+const UNHARMED: &str = "unharmed::forks unharmed::writes";
+
+/// A run of some tests of the fixture, and of those that must not be harmed.
+struct Fault {
+    project: Project,
+    mark: String,
+}
+
+impl Fault {
+    fn new(mark: &str) -> Fault {
+        let mark = format!("{mark}-{}", std::process::id());
+        Fault { project: Project::fixture("faults"), mark }
+    }
+
+    fn call(&self, options: &str, tests: &str) -> Call {
+        let line = format!("--test faults {options} -- --exact {tests} {UNHARMED}");
+        self.project.isotest(&line).env(MARK, &self.mark)
+    }
+
+    fn check_nothing_is_left(&self) {
+        until("the end of every process of the run", || {
+            marked(&self.mark).is_empty().then_some(())
+        });
+    }
+
+    fn process_named(&self, name: &str) -> Option<Process> {
+        marked(&self.mark).into_iter().find(|process| process.name.starts_with(name))
+    }
+}
+
+/// Runs tests of the fixture by their full names.
+fn check(tests: &str, options: &str, code: i32, texts: &[&str]) {
+    if !refused() {
+        run(tests, options, code, texts);
+    }
+}
+
+fn run(tests: &str, options: &str, code: i32, texts: &[&str]) -> Run {
+    let fault = Fault::new(tests);
+    let started = Instant::now();
+    let run = fault.call(options, tests).run();
+    run.check(code, texts);
+    run.check(code, &["test unharmed::forks ... ok", "test unharmed::writes ... ok"]);
+    assert!(started.elapsed() < BOUND, "it took {:?}", started.elapsed());
+    fault.check_nothing_is_left();
+    run
+}
+
+/// RLIMIT_NPROC does not bind root; `pid_max` does, in numbers from 300 on.
+#[test]
+fn a_fork_bomb_is_bounded() {
+    if refused() || is_unbounded() {
+        return;
+    }
+    let run = run("processes::multiply", "--processes 400", 100, &["1 test left processes behind"]);
+    let started = run.stdout.split(" processes were started").next();
+    let started = started.and_then(|text| text.rsplit(['\n', ' ']).next()?.parse::<u32>().ok());
+    assert!(started.is_some_and(|count| (300..=700).contains(&count)), "{started:?} were started");
+}
+
+/// Root is bounded by nothing before Linux 6.14.
+fn is_unbounded() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc is mounted");
+    let mut numbers = release.split(['.', '-']).filter_map(|number| number.parse::<u32>().ok());
+    let version = (numbers.next(), numbers.next());
+    nix::unistd::geteuid().is_root() && version < (Some(6), Some(14))
+}
+
+#[test]
+fn a_fork_bomb_that_never_ends_times_out() {
+    let texts = ["timed out after 1s", "(1 timed out)"];
+    check("processes::multiply_for_ever", "--processes 400 --timeout 1s", 100, &texts);
+}
+
+#[test]
+fn five_thousand_threads_are_what_a_test_may_ask_for() {
+    check("processes::are_5000_threads", "--processes 6000", 0, &[]);
+}
+
+#[test]
+fn what_leaves_its_session_ends_with_the_test() {
+    let texts = ["1 test left processes behind", "left 1 process behind: "];
+    check("processes::escape_by_a_double_fork", "", 0, &texts);
+    check("processes::escape_by_a_double_fork", "--init reaper", 0, &texts);
+}
+
+/// Whoever waited for the end of stdout would wait for the daemon.
+#[test]
+fn a_daemon_that_holds_stdout_holds_nobody() {
+    check("processes::keep_stdout_open", "", 0, &["left 1 process behind: "]);
+    check("processes::keep_stdout_open", "--init reaper", 0, &["left 1 process behind: "]);
+}
+
+#[test]
+fn a_memory_hog_ends_at_its_limit() {
+    let texts = ["memory allocation of 16777216 bytes failed", "isotest: killed by SIGABRT"];
+    check("memory::is_used_without_end", "--address-space 512M", 100, &texts);
+}
+
+#[test]
+fn a_full_disk_is_named() {
+    let tests = "disk::is_full_in_tmp disk::is_full_in_shared_memory disk::is_full_in_the_sources";
+    let texts =
+        ["No space left on device", "3 tests reached a limit", "raise it with `--tmp-size`"];
+    check(tests, "--tmp-size 8M", 100, &texts);
+    check(tests, "--tmp-size 8M --init reaper", 100, &texts);
+}
+
+#[test]
+fn a_disk_without_inodes_is_named() {
+    let texts = ["No space left on device", "1 test reached a limit", "raise it with `--tmp-size`"];
+    check("disk::has_no_inode_left", "--tmp-size 8M", 100, &texts);
+}
+
+#[test]
+fn ten_thousand_files_may_be_open() {
+    check("disk::has_10_000_open_files", "", 0, &[]);
+}
+
+#[test]
+fn a_program_that_is_deleted_is_deleted_for_its_test_alone() {
+    let texts = ["No such file or directory"];
+    check("disk::loses_the_program_that_runs", "", 100, &texts);
+}
+
+/// The most memory that isotest has used, read until it ends.
+fn peak(fault: &Fault, options: &str, test: &str, code: i32, texts: &[&str]) {
+    let mut running = fault.call(options, test).start();
+    let mut peak = 0;
+    until("the end of the run", || {
+        peak = status(running.pid().as_raw(), "VmHWM").unwrap_or(peak);
+        running.has_ended().then_some(())
+    });
+    running.end().check(code, texts);
+    assert!(peak > 0 && peak < MEMORY, "isotest has used {peak} kB");
+    fault.check_nothing_is_left();
+}
+
+#[test]
+fn a_gibibyte_of_output_takes_no_memory() {
+    if refused() {
+        return;
+    }
+    let texts = ["test output::is_a_gibibyte ... ok"];
+    peak(&Fault::new("gibibyte"), "--output-limit 1M", "output::is_a_gibibyte", 0, &texts);
+}
+
+#[test]
+fn output_without_end_times_out_and_takes_no_memory() {
+    if refused() {
+        return;
+    }
+    let texts = ["timed out after 1s", "bytes of output cut here"];
+    let options = "--timeout 1s --output-limit 1M";
+    peak(&Fault::new("endless"), options, "output::never_ends", 100, &texts);
+}
+
+/// As on a terminal that is stopped: the test waits, not its output in memory.
+#[test]
+fn a_reader_that_stands_still_takes_no_memory() {
+    if refused() {
+        return;
+    }
+    let fault = Fault::new("stalled");
+    let call = fault.call("--nocapture", "output::is_a_gibibyte").stalled_after("xxx");
+    let running = call.start();
+    until("the test", || fault.process_named("faults-"));
+    let mut looks = 0;
+    until("every process to wait", || {
+        let waits = marked(&fault.mark).iter().all(|process| process.state == 'S');
+        looks = if waits { looks + 1 } else { 0 };
+        (looks == 50).then_some(())
+    });
+    let peak = status(running.pid().as_raw(), "VmHWM").expect("it waits for the reader");
+    drop(running);
+    assert!(peak < MEMORY, "isotest has used {peak} kB");
+    fault.check_nothing_is_left();
+}
+
+#[test]
+fn a_flood_whose_reader_goes_away_ends_the_run() {
+    if refused() {
+        return;
+    }
+    let fault = Fault::new("broken pipe");
+    let run = fault.call("--nocapture", "output::never_ends").closed_after("xxx").run();
+    run.check(110, &[]);
+    assert!(!run.stderr.contains("panicked"), "it ends quietly");
+    fault.check_nothing_is_left();
+}
+
+/// The harness cannot say that it has passed.
+#[test]
+fn a_test_that_closes_stdout_has_not_passed() {
+    let texts = ["isotest: exited with code 0 before the harness reported a result"];
+    check("output::is_closed", "", 100, &texts);
+}
+
+/// PID 1 receives no SIGSTOP from inside its namespace.
+#[test]
+fn a_test_that_stops_itself_goes_on_or_times_out() {
+    check("signals::stop_the_test", "", 0, &[]);
+    let texts = ["timed out after 1s"];
+    check("signals::stop_the_test", "--init reaper --timeout 1s", 100, &texts);
+}
+
+#[test]
+fn a_traced_test_that_aborts_is_told_as_aborted() {
+    for options in ["", "--init reaper"] {
+        let texts = ["isotest: killed by SIGABRT"];
+        check("signals::abort_a_traced_test", options, 100, &texts);
+        check("signals::abort_a_traced_child", options, 0, &[]);
+    }
+}
+
+#[test]
+fn a_test_that_its_child_traces_and_stops_times_out() {
+    for options in ["--timeout 1s", "--init reaper --timeout 1s"] {
+        let test = "signals::do_not_reach_a_test_that_its_child_traces";
+        check(test, options, 100, &["timed out after 1s"]);
+    }
+}
+
+/// reboot(2) in a pid namespace kills its PID 1, by SIGHUP where a restart was asked for.
+#[test]
+fn a_reboot_ends_the_test_alone() {
+    check("signals::reboot_the_machine", "", 100, &["Operation not permitted"]);
+    check("signals::reboot_the_machine", "--user root", 100, &["isotest: killed by SIGHUP"]);
+}
+
+/// A test that hangs, and those that come after it.
+const HANGS: &str = "signals::do_not_reach_a_test_that_its_child_traces";
+
+#[test]
+fn a_warden_that_is_killed_is_replaced() {
+    if refused() {
+        return;
+    }
+    let fault = Fault::new("warden");
+    let running = fault.call("--test-threads 1", HANGS).start();
+    running.wait_for("running 3 tests");
+    until("the test", || fault.process_named("faults-"));
+    let warden = fault.process_named("isotest-warden").expect("it has started the test");
+    kill(Pid::from_raw(warden.pid), SIGKILL).expect("it is alive");
+    let texts = ["... NOT RUN", "the warden died", "test unharmed::writes ... ok"];
+    running.end().check(96, &texts);
+    fault.check_nothing_is_left();
+}
+
+#[test]
+fn a_terminal_that_is_closed_ends_the_run() {
+    if refused() {
+        return;
+    }
+    let fault = Fault::new("terminal");
+    let running = fault.call("--test-threads 1", HANGS).start();
+    running.wait_for("running 3 tests");
+    until("the test", || fault.process_named("faults-"));
+    running.signal(SIGHUP);
+    running.end().check(129, &["interrupted by SIGHUP; 3 tests did not run to the end"]);
+    fault.check_nothing_is_left();
+}
+
+/// What a run holds at one moment.
+#[derive(Debug)]
+struct Holding {
+    descriptors: [usize; 2],
+    mounts: usize,
+    /// In kB.
+    memory: [u64; 2],
+}
+
+impl Holding {
+    /// Of isotest and its warden, while cases run.
+    fn of(fault: &Fault, isotest: i32, jobs: usize) -> Option<Holding> {
+        let warden = fault.process_named("isotest-warden")?.pid;
+        let descriptors = |pid| fs::read_dir(format!("/proc/{pid}/fd")).ok().map(Iterator::count);
+        let mounts = fs::read_to_string(format!("/proc/{warden}/mountinfo")).ok()?;
+        let processes = marked(&fault.mark).len();
+        // A case before exec is a copy of the warden.
+        assert!(processes <= 2 + jobs, "{processes} processes at once");
+        Some(Holding {
+            descriptors: [descriptors(isotest)?, descriptors(warden)?],
+            mounts: mounts.lines().count(),
+            memory: [status(isotest, "VmRSS")?, status(warden, "VmRSS")?],
+        })
+    }
+}
+
+#[test]
+fn ten_thousand_cases_leave_nothing_in_the_runner() {
+    if refused() {
+        return;
+    }
+    const JOBS: usize = 4;
+    let fault = Fault::new("many");
+    let line = format!("--test many --test-threads {JOBS}");
+    let running = fault.project.isotest(&line).env(MARK, &fault.mark).start();
+    let holding_at = |text: &str| {
+        running.wait_for(text);
+        until("isotest and its warden", || Holding::of(&fault, running.pid().as_raw(), JOBS))
+    };
+    let early = holding_at("test number_01000 ... ok");
+    let late = holding_at("test number_09900 ... ok");
+    running.end().check(0, &["10000 passed; 0 failed"]);
+    fault.check_nothing_is_left();
+    println!("{early:?}\n{late:?}");
+    assert_eq!(late.mounts, early.mounts, "mounts of the warden");
+    for who in [0, 1] {
+        // Each case in flight has two pipes and its end on the way, or two descriptors and a pidfd.
+        let grown = late.descriptors[who].abs_diff(early.descriptors[who]);
+        assert!(grown <= 4 * JOBS, "descriptors: {early:?}, then {late:?}");
+        // isotest itself remembers how each case ended.
+        assert!(late.memory[who] < early.memory[who] + 2048, "memory: {early:?}, then {late:?}");
+    }
+}
