@@ -5,5 +5,7 @@ mod bad_input;
 mod faults;
 mod isolation;
 mod lifecycle;
+mod propagation;
+mod roots;
 mod same_as_cargo_test;
 mod zoo;
