@@ -5,5 +5,6 @@ mod bad_input;
 mod faults;
 mod isolation;
 mod lifecycle;
+mod pid1;
 mod same_as_cargo_test;
 mod zoo;
