@@ -6,5 +6,6 @@ mod faults;
 mod isolation;
 mod lifecycle;
 mod pid1;
+mod refusals;
 mod same_as_cargo_test;
 mod zoo;
