@@ -22,7 +22,9 @@ pub struct Documented {
     /// Whether one failed, or could not be built.
     pub failed: bool,
     /// How many were selected.
-    pub count: usize,
+    pub selected: usize,
+    /// How many passed.
+    pub passed: usize,
 }
 
 /// Runs the documentation tests of what is selected.
@@ -37,6 +39,8 @@ pub fn run(
     let mut child = Command::new(cargo)
         .args(["test", "--doc"])
         .args(command.cargo.to_doctest_arguments())
+        .args(command.run.no_run.then_some("--no-run"))
+        .args(settings.max_fail.is_none().then_some("--no-fail-fast"))
         .arg("--config")
         .arg(runner)
         .arg("--")
@@ -46,26 +50,37 @@ pub fn run(
         .spawn()
         .map_err(Error::Host)?;
     let stdout = child.stdout.take().expect("stdout is piped above");
-    let count = report::pass_on(BufReader::new(stdout), count_selected).map_err(Error::Report);
+    let mut counts = Documented::default();
+    let passed_on = report::pass_on(BufReader::new(stdout), |line| counts.add(line));
     let status = child.wait().map_err(Error::Host)?;
+    counts.failed = !status.success();
     match signals.take_ending() {
         Some(signal) => Err(Error::Interrupted(signal)),
-        None => Ok(Documented { failed: !status.success(), count: count? }),
+        None => passed_on.map(|()| counts).map_err(Error::Report),
     }
 }
 
-/// How many tests a line of the harness announces: `running 3 tests`, `"test_count": 3`.
-fn count_selected(line: &str) -> usize {
-    let json = line.split_once("\"test_count\": ").map(|(_, rest)| rest);
-    let number = json.or_else(|| line.strip_prefix("running ")).unwrap_or("");
-    let end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
-    number.get(..end).and_then(|digits| digits.parse().ok()).unwrap_or(0)
+impl Documented {
+    /// Counts what a line of the harness says, in any of its formats.
+    fn add(&mut self, line: &str) {
+        let after = |lead: &str| line.split_once(lead).map(|(_, rest)| leading_number(rest));
+        let announced = line.strip_prefix("running ").map(leading_number);
+        self.selected += announced.or(after("\"test_count\": ")).unwrap_or(0);
+        let result = line.strip_prefix("test result: ");
+        let result = result.and_then(|rest| Some(leading_number(rest.split_once(". ")?.1)));
+        self.passed += result.or(after("\"passed\": ")).unwrap_or(0);
+    }
+}
+
+fn leading_number(text: &str) -> usize {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    text.get(..end).and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
 /// `target."cfg(all())".runner`: a value of cargo's configuration, as TOML.
 fn runner(command: &RunCommand, settings: &Settings) -> io::Result<String> {
     let program = env::current_exe()?;
-    let mut words: Vec<OsString> = vec![program.into(), "exec".into()];
+    let mut words: Vec<OsString> = vec![program.into(), "exec".into(), "--doctest".into()];
     words.extend(command.layers.to_arguments());
     if let Some(timeout) = settings.policy.limits.timeout {
         words.push(
@@ -121,10 +136,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_number_of_selected_tests_is_read_in_every_format() {
-        assert_eq!(count_selected("running 3 tests\n"), 3);
-        let json = r#"{ "type": "suite", "event": "started", "test_count": 12 }"#;
-        assert_eq!(count_selected(json), 12);
-        assert_eq!(count_selected("running away\n"), 0);
+    fn what_the_harness_says_is_counted_in_every_format() {
+        let counted = |lines: &[&str]| {
+            let mut counts = Documented::default();
+            lines.iter().for_each(|line| counts.add(line));
+            (counts.selected, counts.passed)
+        };
+        let pretty = ["running 4 tests\n", "test result: ok. 3 passed; 0 failed; 1 ignored;\n"];
+        assert_eq!(counted(&pretty), (4, 3));
+        let json = [
+            r#"{ "type": "suite", "event": "started", "test_count": 12 }"#,
+            r#"{ "type": "suite", "event": "ok", "passed": 11, "failed": 0, "ignored": 1 }"#,
+        ];
+        assert_eq!(counted(&json), (12, 11));
+        assert_eq!(counted(&["running away\n"]), (0, 0));
     }
 }

@@ -21,6 +21,8 @@ pub enum Error {
     Discover(DiscoverError),
     /// The warden or its template could not be set up.
     Sandbox(SandboxError),
+    /// The warden died under the command.
+    WardenDied,
     /// A binary could not list its tests.
     Listing(Box<ListingError>),
     /// The machine could not be looked at.
@@ -49,7 +51,9 @@ impl Error {
                 ExitCode::MetadataFailed
             }
             Error::Discover(_) => ExitCode::BuildFailed,
-            Error::Sandbox(_) | Error::Host(_) | Error::Scratch(_) => ExitCode::SandboxFailed,
+            Error::Sandbox(_) | Error::Host(_) | Error::Scratch(_) | Error::WardenDied => {
+                ExitCode::SandboxFailed
+            }
             Error::Glob(_) | Error::Path(..) => ExitCode::Usage,
             // As a shell says it.
             Error::Command(_) => ExitCode::Of(127),
@@ -71,6 +75,7 @@ impl Error {
             | Error::Listing(_)
             | Error::Host(_)
             | Error::Scratch(_)
+            | Error::WardenDied
             | Error::Glob(_)
             | Error::Path(..)
             | Error::Command(_)
@@ -87,6 +92,9 @@ impl fmt::Display for Error {
                 f,
                 "{error}\nhint: `cargo isotest doctor` tries each part of the sandbox by itself"
             ),
+            Error::WardenDied => {
+                write!(f, "cannot tell how the command ended: the warden was killed under it")
+            }
             Error::Listing(error) => write!(f, "{error}"),
             Error::Host(error) => write!(f, "cannot look at this machine: {error}"),
             Error::Path(flag, path, error) => {

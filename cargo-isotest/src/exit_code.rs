@@ -54,7 +54,7 @@ impl ExitCode {
             (ExitCode::Passed | ExitCode::NothingToRun, Documented { failed: true, .. }) => {
                 ExitCode::TestsFailed
             }
-            (ExitCode::NothingToRun, Documented { count: 1.., .. }) => ExitCode::Passed,
+            (ExitCode::NothingToRun, Documented { selected: 1.., .. }) => ExitCode::Passed,
             (code, _) => code,
         }
     }

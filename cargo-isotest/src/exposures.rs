@@ -21,7 +21,8 @@ pub fn of_project(
     policy: &Policy,
     project: &discover::Project,
 ) -> Result<Project, Error> {
-    let mut exposures = Exposures::new(host);
+    let mut exposures = Exposures::new(host, policy);
+    exposures.project.root = project.workspace_root.as_std_path().canonicalize().ok();
     let directories = [
         (&project.workspace_root, "the project"),
         (&project.target_directory, "the target directory"),
@@ -38,7 +39,7 @@ pub fn of_project(
         exposures.show(path.as_std_path(), Access::ReadOnly, "a library directory");
     }
     let scratch = project.target_directory.join("isotest/scratch").into_std_path_buf();
-    exposures.finish(machine, policy, scratch)
+    exposures.finish(machine, scratch)
 }
 
 /// What a command sees that is run in the working directory.
@@ -48,13 +49,14 @@ pub fn of_command(
     policy: &Policy,
     program: &Path,
 ) -> Result<Project, Error> {
-    let mut exposures = Exposures::new(host);
+    let mut exposures = Exposures::new(host, policy);
     let directory = machine.directory.as_path();
     let manifests = directory.ancestors().filter(|above| above.join("Cargo.toml").is_file());
     let root = manifests.last().unwrap_or(directory);
     // The whole root or the whole home is nobody's project.
     let holds_home = machine.home().is_some_and(|home| home.starts_with(root));
     if root.parent().is_some() && !holds_home {
+        exposures.project.root = root.canonicalize().ok();
         exposures.show(root, Access::Workspace, "the project");
     }
     if let Some(target) = machine.variable("CARGO_TARGET_DIR") {
@@ -63,18 +65,19 @@ pub fn of_command(
     if let Some(parent) = program.parent().filter(|parent| parent.is_absolute()) {
         exposures.show(parent, Access::ReadOnly, "the program");
     }
-    exposures.finish(machine, policy, root.join("target/isotest/scratch"))
+    exposures.finish(machine, root.join("target/isotest/scratch"))
 }
 
 /// A list of exposures in the making.
 struct Exposures<'a> {
     host: &'a Host,
+    policy: &'a Policy,
     project: Project,
 }
 
-impl Exposures<'_> {
-    fn new(host: &Host) -> Exposures<'_> {
-        Exposures { host, project: Project::default() }
+impl<'a> Exposures<'a> {
+    fn new(host: &'a Host, policy: &'a Policy) -> Exposures<'a> {
+        Exposures { host, policy, project: Project::default() }
     }
 
     /// Shows a path. What does not exist cannot be shown, and is missed by nobody: cargo names
@@ -88,7 +91,8 @@ impl Exposures<'_> {
         if known || self.project.hollow.contains(&real) {
             return;
         }
-        if access == Access::Workspace && !self.host.mounts_below(&real).is_empty() {
+        let overlay = access == Access::Workspace && self.policy.shows_overlays();
+        if overlay && !self.host.mounts_below(&real).is_empty() {
             return self.hollow_out(&real, what);
         }
         let directory = real.is_dir();
@@ -129,12 +133,7 @@ impl Exposures<'_> {
     }
 
     /// Adds what every command sees: the tools, and what the policy asks for.
-    fn finish(
-        mut self,
-        machine: &Machine,
-        policy: &Policy,
-        scratch: PathBuf,
-    ) -> Result<Project, Error> {
+    fn finish(mut self, machine: &Machine, scratch: PathBuf) -> Result<Project, Error> {
         let tools =
             [(machine.cargo_home(), "cargo's home"), (machine.rustup_home(), "rustup's home")];
         for (path, what) in tools {
@@ -146,13 +145,16 @@ impl Exposures<'_> {
             self.show(&directory, Access::ReadWrite, "coverage profiles");
         }
         let added = [
-            ("--ro", &policy.read_only, Access::ReadOnly),
-            ("--rw", &policy.read_write, Access::ReadWrite),
+            ("--ro", &self.policy.read_only, Access::ReadOnly),
+            ("--rw", &self.policy.read_write, Access::ReadWrite),
         ];
         for (flag, paths, access) in added {
             for path in paths {
                 let path = machine.directory.join(path);
                 fs::metadata(&path).map_err(|cause| Error::Path(flag, path.clone(), cause))?;
+                // What is asked for by name goes before what a path is shown as otherwise.
+                let known = path.canonicalize().ok();
+                self.project.exposures.retain(|exposure| Some(&exposure.path) != known.as_ref());
                 self.show(&path, access, "asked for");
             }
         }

@@ -2,7 +2,6 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -84,7 +83,10 @@ pub fn exec(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Error>
     let shown = exposures::of_command(machine, unbuilt.host(), unbuilt.policy(), &program)?;
     let mut sandboxes = unbuilt.build(machine, shown)?;
     let rest: Vec<&OsStr> = command.command.iter().skip(1).map(OsString::as_os_str).collect();
-    let setup = sandboxes.setup(program.as_os_str(), &rest, &machine.directory, &[]);
+    // rust-lang/rust#141064
+    let merged = ("RUSTDOC_DOCTEST_BIN_PATH".into(), program.clone().into_os_string());
+    let variables = if command.doctest { vec![merged] } else { Vec::new() };
+    let setup = sandboxes.setup(program.as_os_str(), &rest, &machine.directory, &variables);
     attend(&mut sandboxes, setup, &command.layers, &signals)
 }
 
@@ -155,6 +157,6 @@ fn attend(
             Ok(ExitCode::Signal(SIGKILL))
         }
         Ended::NotRun(error) => Err(Error::Sandbox(error)),
-        Ended::WardenDied => Err(Error::Host(io::Error::other("the warden died"))),
+        Ended::WardenDied => Err(Error::WardenDied),
     }
 }

@@ -39,15 +39,19 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let Prepared { mut sandboxes, selected, project } =
         prepare::select(built, machine, &settings.filter, settings.jobs, &signals)?;
     let suites: Vec<Suite> = selected.iter().map(|selected| suite(selected, machine)).collect();
+    let documented = project.has_doctests && command.cargo.selects_doctests();
     if command.libtest.list {
-        return report::lists_as_libtest(&suites).map_err(Error::Report);
+        report::lists_as_libtest(&suites).map_err(Error::Report)?;
+        if documented {
+            doctests::run(command, &settings, machine, &signals)?;
+        }
+        return Ok(ExitCode::Passed);
     }
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
     let reporter = Reporter::new(suites, settings.report, stdout, stderr);
     let (ignored, jobs) = plan(&settings, &sandboxes, &selected);
     let mut reporter = execute(&settings, &mut sandboxes, jobs, ignored, &signals, reporter)?;
     reporter.end().map_err(Error::Report)?;
-    let documented = project.has_doctests && command.cargo.selects_doctests();
     let goes_on = reporter.interrupted().is_none() && !settings.is_over(reporter.failed().len());
     let documented = match documented && goes_on {
         true => doctests::run(command, &settings, machine, &signals)?,
@@ -58,7 +62,23 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let hints =
         second_look(&settings.policy, machine, &shown, &selected, &reporter.failed(), &signals)?;
     let summary = reporter.finish(hints, documented).map_err(Error::Report)?;
-    Ok(ExitCode::of_run(&summary).with(documented))
+    let code = ExitCode::of_run(&summary).with(documented);
+    if code == ExitCode::NothingToRun {
+        report::error(&nothing_selected(&selected));
+    }
+    Ok(code)
+}
+
+/// Why exit code 4.
+fn nothing_selected(selected: &[Selected]) -> String {
+    let listed: usize = selected.iter().map(|selected| selected.listed).sum();
+    match listed {
+        0 => "cannot find any test in what was built".to_owned(),
+        _ => format!(
+            "cannot find a test that the filters select, among {listed}\n\
+             hint: `cargo isotest list` prints all names"
+        ),
+    }
 }
 
 fn suite(selected: &Selected, machine: &Machine) -> Suite {

@@ -162,7 +162,7 @@ fn write_back(
     project: &plan::Project,
     policy: &Policy,
 ) -> Result<Option<WriteBack>, Error> {
-    let (Some(exposure), disk) = (project.exposures.first(), project.scratch.clone()) else {
+    let (Some(root), disk) = (project.root.clone(), project.scratch.clone()) else {
         return Ok(None);
     };
     if policy.write_back.is_empty() && disk.is_none() {
@@ -174,7 +174,7 @@ fn write_back(
     }
     Ok(Some(WriteBack {
         globs: globs.build().map_err(Error::Glob)?,
-        root: exposure.path.clone(),
+        root,
         layers: plan::upper_layers(host, project, policy),
         disk,
     }))

@@ -1,7 +1,8 @@
 //! The command line and the machine become settings: the last place where defaults are chosen.
 //!
-//! [`Machine`] is all that is read of the process's surroundings; nothing after this module asks
-//! for an environment variable or whether a stream is a terminal.
+//! [`Machine`] is all that is read of the process's surroundings; but for `discover`, which does
+//! as cargo does, nothing after this module asks for an environment variable or whether a stream
+//! is a terminal.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -10,7 +11,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use isotest_core::policy::{Policy, Root, Uts};
+use isotest_core::policy::{Directory, Policy, Root, Uts};
 
 use crate::cli::{
     CargoOptions, Color, FailFast, Format, LayerOptions, LibtestOptions, PackageScope, RunCommand,
@@ -252,6 +253,10 @@ pub fn layers(policy: &Policy, given: &LayerOptions) -> Vec<Layer> {
         .map_or("none".to_owned(), |timeout| humantime::format_duration(timeout).to_string());
     let list =
         |values: &[String]| if values.is_empty() { "none".to_owned() } else { values.join(" ") };
+    let home = match policy.home {
+        Directory::Fresh => "empty",
+        Directory::Host => "host",
+    };
     let rows = [
         ("user", word(&policy.user), given.user.is_some()),
         ("pid", word(&policy.pid), given.pid.is_some()),
@@ -264,7 +269,7 @@ pub fn layers(policy: &Policy, given: &LayerOptions) -> Vec<Layer> {
         ("scratch", word(&policy.scratch), given.scratch.is_some()),
         ("root", root, given.root.is_some()),
         ("tmp", word(&policy.tmp), given.tmp.is_some()),
-        ("home", word(&policy.home), given.home.is_some()),
+        ("home", home.to_owned(), given.home.is_some()),
         ("env", word(&policy.env), given.env.is_some()),
         ("pass-env", list(&policy.pass_env), !given.pass_env.is_empty()),
         ("guard", word(&policy.guard), given.guard.is_some()),

@@ -143,9 +143,8 @@ fn limits_reached(plan: &Plan, end: &End) -> Vec<Finding> {
     });
     let killed = libc::WIFSIGNALED(end.status) && !end.seen.aborted;
     let used = end.usage.user + end.usage.system;
-    // The kernel counts in ticks, and may be one ahead.
-    const TICK: Duration = Duration::from_millis(10);
-    let cpu_time = cpu_time.filter(|limit| killed && used + TICK >= *limit);
+    // The kernel counts in ticks and is ahead of what wait4(2) tells.
+    let cpu_time = cpu_time.filter(|limit| killed && used + *limit / 10 >= *limit);
     let cpu_time = cpu_time.map(|_| Finding::LimitReached("processor time", "--cpu-time"));
     let full = Finding::LimitReached("what a test may write", "--tmp-size");
     cpu_time.into_iter().chain(end.seen.scratch_full.then_some(full)).collect()

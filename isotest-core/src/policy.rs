@@ -203,3 +203,10 @@ pub struct Policy {
     /// Limits.
     pub limits: Limits,
 }
+
+impl Policy {
+    /// Whether writing to the project goes to throwaway layers.
+    pub fn shows_overlays(&self) -> bool {
+        self.guard == Guard::Basic && self.workspace == Workspace::Overlay
+    }
+}

@@ -157,6 +157,10 @@ pub struct ExecCommand {
     /// What writing to the current directory's project does
     #[arg(long, value_name = "VALUE", help_heading = "Isolation layers")]
     workspace: Option<Workspace>,
+    /// Set for cargo when it starts documentation tests: rustdoc runs merged ones as threads of
+    /// one process where it finds a runner, unless this program names theirs.
+    #[arg(long, hide = true)]
+    pub doctest: bool,
     /// The command and its arguments
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
     pub command: Vec<OsString>,
@@ -226,10 +230,13 @@ fn split(arguments: impl Iterator<Item = OsString>) -> (Vec<OsString>, Vec<OsStr
         if let Some(at) = words.iter().position(|word| word == "--") {
             after = words.split_off(at).split_off(1);
         }
-        glue_workspace(&mut words);
         if libtest::asks_for_help(&after) {
             words.push("--help".into());
         }
+    }
+    // `exec` has no flag of cargo's, and its words may be another command's.
+    if words[0] != "exec" {
+        glue_workspace(&mut words);
     }
     words.insert(0, "cargo-isotest".into());
     (words, after)
@@ -239,7 +246,9 @@ fn split(arguments: impl Iterator<Item = OsString>) -> (Vec<OsString>, Vec<OsStr
 /// `--workspace` is cargo's flag.
 fn glue_workspace(words: &mut Vec<OsString>) {
     let is_value = |word: &OsString| ["overlay", "readonly", "shared"].iter().any(|v| word == v);
-    let value = words.windows(2).position(|two| two[0] == "--workspace" && is_value(&two[1]));
+    let ours = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let value =
+        words[..ours].windows(2).position(|two| two[0] == "--workspace" && is_value(&two[1]));
     if let Some(at) = value {
         let value = words.remove(at + 1);
         words[at].push("=");
@@ -294,7 +303,7 @@ impl Shared {
 }
 
 /// Cargo has the flag `--workspace`, and there is a layer of that name: bare, it is cargo's; with a
-/// value, which must be glued with `=`, it is the layer's.
+/// value, which [`glue_workspace`] has glued to it, it is the layer's.
 fn settle_workspace(cargo: &mut CargoOptions, layers: &mut LayerOptions) {
     for flag in std::mem::take(&mut cargo.workspace_flags) {
         match flag {

@@ -277,12 +277,12 @@ fn summary(tally: &Tally, wall: Duration, colour: bool) -> String {
 
 /// `; 3 documentation tests passed`, where there were any.
 fn doctests(doctests: Documented, colour: bool) -> String {
-    let count = counted(doctests.count, "documentation test");
+    let count = counted(doctests.passed, "documentation test");
     match doctests {
         Documented { failed: true, .. } => {
             format!("; {}", paint::styled(colour, ERROR, "documentation tests failed"))
         }
-        Documented { count: 0, .. } => String::new(),
+        Documented { selected: 0, .. } => String::new(),
         Documented { .. } => format!("; {count} passed"),
     }
 }

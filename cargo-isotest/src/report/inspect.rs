@@ -37,7 +37,7 @@ pub fn list_for_people(selected: &[Selected]) -> io::Result<()> {
 }
 
 /// The cases of every binary, as libtest's `--list` prints them.
-pub fn lists_as_libtest(suites: &[Suite]) -> io::Result<ExitCode> {
+pub fn lists_as_libtest(suites: &[Suite]) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout());
     for suite in suites {
         eprintln!("     Running {}", suite.heading);
@@ -54,7 +54,7 @@ pub fn lists_as_libtest(suites: &[Suite]) -> io::Result<ExitCode> {
         writeln!(out, "\n{}, {}\n", plural(tests, "test"), plural(benchmarks, "benchmark"))?;
         out.flush()?;
     }
-    Ok(ExitCode::Passed)
+    Ok(())
 }
 
 /// The cases of every binary in the shape of `cargo nextest list --message-format json`.
@@ -250,16 +250,16 @@ pub fn test_command(plan: &Plan) -> io::Result<()> {
     )
 }
 
-/// Passes lines on to stdout as they come, and sums up what `count` finds in them.
-pub fn pass_on(mut lines: impl BufRead, count: impl Fn(&str) -> usize) -> io::Result<usize> {
-    let (mut out, mut line, mut total) = (io::stdout(), Vec::new(), 0);
+/// Passes lines on to stdout as they come; `look` sees each.
+pub fn pass_on(mut lines: impl BufRead, mut look: impl FnMut(&str)) -> io::Result<()> {
+    let (mut out, mut line) = (io::stdout(), Vec::new());
     while lines.read_until(b'\n', &mut line)? > 0 {
-        total += count(&String::from_utf8_lossy(&line));
+        look(&String::from_utf8_lossy(&line));
         out.write_all(&line)?;
         out.flush()?;
         line.clear();
     }
-    Ok(total)
+    Ok(())
 }
 
 /// Completions for a shell.

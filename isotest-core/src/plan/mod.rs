@@ -48,6 +48,8 @@ pub struct Exposure {
 /// What of the host belongs to the project and its tools.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Project {
+    /// Its root directory, to which globs of write-back are relative.
+    pub root: Option<PathBuf>,
     /// What tests see beside the system directories; what a policy adds is among them.
     pub exposures: Vec<Exposure>,
     /// Directories shown empty but for the exposures in them: what an overlay cannot cover, since

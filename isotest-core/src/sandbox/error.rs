@@ -111,8 +111,8 @@ const HINT_PROC: &str = "parts of the caller's /proc are masked or read-only, as
      systempaths=unconfined` (Podman: `unmask=ALL`)";
 const HINT_PIVOT: &str = "a container's seccomp profile refuses pivot_root(2), or the root is \
      an initramfs; start the container with `--security-opt seccomp=unconfined`";
-const HINT_OVERLAY: &str = "another filesystem is mounted below this directory, or the kernel is \
-     older than 5.11; use `--workspace shared` or `--workspace readonly`";
+const HINT_OVERLAY: &str = "the kernel is older than 5.11, or a filesystem cannot be a layer: \
+     one that is an overlay itself cannot hold `--scratch disk`; otherwise use `--workspace shared` or `--workspace readonly`";
 const HINT_KERNEL: &str = "the kernel is too old (5.12 or later is needed) or built without \
      user namespaces, or a container's seccomp profile is older than the call";
 const HINT_EXEC: &str = "the file or its ELF interpreter is not visible in the sandbox; was it \
