@@ -133,14 +133,16 @@ fn top_level(root: &Path, name: &str) -> Option<TopLevel> {
 }
 
 /// Whether this process has CAP_SETUID and CAP_SETGID, which writing a map of more than one id
-/// takes (user_namespaces(7)).
+/// takes, and CAP_SETFCAP, which uid 0 in it does (user_namespaces(7)).
 fn has_set_id_capabilities() -> io::Result<bool> {
     const CAP_SETGID: u64 = 1 << 6;
     const CAP_SETUID: u64 = 1 << 7;
+    const CAP_SETFCAP: u64 = 1 << 31;
+    const ALL: u64 = CAP_SETUID | CAP_SETGID | CAP_SETFCAP;
     let status = fs::read_to_string("/proc/self/status")?;
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
-    Ok(effective & (CAP_SETUID | CAP_SETGID) == CAP_SETUID | CAP_SETGID)
+    Ok(effective & ALL == ALL)
 }
 
 /// The first two numbers of the kernel's release; zeros where it cannot be read.

@@ -52,7 +52,7 @@ impl Project {
     }
 
     /// As [`Project::new`], in a directory `name` of a temporary one below `parent`.
-    pub fn below(parent: &Path, name: &str, files: &[(&str, &str)]) -> Project {
+    pub fn below(parent: &Path, name: impl AsRef<Path>, files: &[(&str, &str)]) -> Project {
         let temporary = TempDir::with_prefix_in("isotest-tests-", parent);
         let temporary = temporary.unwrap_or_else(|error| panic!("{}: {error}", parent.display()));
         let directory = temporary.path().join(name);

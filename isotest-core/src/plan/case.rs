@@ -182,9 +182,6 @@ fn mount_kernel_filesystems(steps: &mut Steps, policy: &Policy) {
     let options = "newinstance,ptmxmode=0666,mode=620";
     steps.mount("devpts", Path::new("/dev/pts"), flags, options, "its own terminals only");
     if policy.ipc == Namespace::New {
-        let shm = in_scratch("shm");
-        steps.directory(&shm, 0o1777, "fresh directory");
-        steps.bind(&shm, Path::new("/dev/shm"), false, "its own shared memory only");
         let flags = flags | libc::MS_NODEV;
         steps.mount("mqueue", Path::new("/dev/mqueue"), flags, "", "its own message queues");
     }

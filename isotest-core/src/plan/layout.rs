@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Access, Project};
 use crate::host::{Host, TopLevel};
-use crate::policy::{Directory, Guard, Policy, Scratch, Workspace};
+use crate::policy::{Directory, Guard, Namespace, Policy, Scratch, Workspace};
 
 /// How a host path appears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +128,9 @@ fn fresh(project: &Project, policy: &Policy) -> Vec<Fresh> {
         fresh.push(entry("/run", "run", 0o755));
         fresh.push(entry("/tmp", "tmp", 0o1777));
         fresh.push(entry("/var/tmp", "var-tmp", 0o1777));
+    }
+    if policy.ipc == Namespace::New {
+        fresh.push(entry("/dev/shm", "shm", 0o1777));
     }
     let home = project.home.as_ref().filter(|home| {
         let taken = fresh.iter().any(|fresh| fresh.path == **home);

@@ -60,8 +60,8 @@ impl Warden {
                 let mut begun = [0; 12];
                 let length = nix::unistd::read(&read, &mut begun).map_err(clone_error)?;
                 let _ = waitpid(child, None);
-                let process = read_begun(begun.get(..length).unwrap_or_default());
-                let process = process.map_err(|error| explain_root(error, host))?;
+                let begun = read_begun(begun.get(..length).unwrap_or_default());
+                let process = begun.map_err(|fault| explain(fault, host))?;
                 let mut warden = Warden {
                     channel: ours,
                     process,
@@ -186,24 +186,27 @@ impl Drop for Warden {
     }
 }
 
-/// Uid 0 without capabilities has a cause of its own for not being mapped.
-fn explain_root(error: SandboxError, host: &Host) -> SandboxError {
-    let unmappable = host.uid == 0 && !host.maps_ranges && error.errno == Some(Errno::EPERM);
-    if unmappable { error.with_hint(HINT_ROOT_WITHOUT_CAPABILITIES) } else { error }
+/// Words a fault of the helper. Uid 0 without capabilities has a cause of its own for not being
+/// mapped.
+fn explain(fault: Fault, host: &Host) -> SandboxError {
+    let refused = fault.stage == STAGE_MAPS && fault.errno == Errno::EPERM as i32;
+    let error = SandboxError::new(fault, &[], "", "");
+    match refused && host.uid == 0 && !host.maps_ranges {
+        true => error.with_hint(HINT_ROOT_WITHOUT_CAPABILITIES),
+        false => error,
+    }
 }
 
 /// What the forked helper wrote: the warden's id, or a fault.
-fn read_begun(bytes: &[u8]) -> Result<Pid, SandboxError> {
+fn read_begun(bytes: &[u8]) -> Result<Pid, Fault> {
     let number = |at: usize| {
         let four = bytes.get(at..at + 4)?;
         Some(i32::from_le_bytes(four.try_into().ok()?))
     };
     match (number(0), number(4), number(8)) {
         (Some(process), Some(0), Some(0)) => Ok(Pid::from_raw(process)),
-        (Some(_), Some(stage), Some(errno)) => {
-            Err(SandboxError::new(Fault { stage: stage as u32, errno }, &[], "", ""))
-        }
-        _ => Err(SandboxError::without_steps(STAGE_CLONE, Errno::EPIPE)),
+        (Some(_), Some(stage), Some(errno)) => Err(Fault { stage: stage as u32, errno }),
+        _ => Err(Fault { stage: STAGE_CLONE, errno: Errno::EPIPE as i32 }),
     }
 }
 

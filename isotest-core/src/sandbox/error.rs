@@ -95,21 +95,26 @@ const HINT_CONTAINER: &str = "a container's seccomp profile or a chroot refuses 
      --security-opt systempaths=unconfined`";
 const HINT_LIMIT: &str = "the limit of namespaces is reached; raise it: `sudo sysctl -w \
      user.max_user_namespaces=65536 user.max_net_namespaces=65536`";
-const HINT_APPARMOR: &str = "AppArmor takes the capabilities of unprivileged user namespaces \
-     away (Ubuntu 23.10 and later); allow them: `sudo sysctl -w \
-     kernel.apparmor_restrict_unprivileged_userns=0`";
+/// Two that refuse in the same way; `doctor` reads which of them is there.
+const HINT_CAPABILITIES: &str = "a security module takes the capabilities of new user namespaces \
+     away; AppArmor does (Ubuntu 23.10 and later) where `cargo isotest doctor` says that it \
+     restricts them: `sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`";
+const HINT_REFUSED: &str = "a container's seccomp profile refuses it: start the container with \
+     `--security-opt seccomp=unconfined --security-opt apparmor=unconfined`; or AppArmor does \
+     (Ubuntu 23.10 and later): `sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`. \
+     `cargo isotest doctor` says which of them is there";
 /// Linux 5.12, kernel/user_namespace.c `verify_root_map`.
 pub(super) const HINT_ROOT_WITHOUT_CAPABILITIES: &str = "uid 0 without CAP_SETFCAP cannot be \
      mapped into a user namespace; inside isotest, `--user root` for the outer one gives it";
-const HINT_PROC: &str = "parts of the caller's /proc are masked, as in a container, so the \
-     kernel refuses a fresh one; start the container with `--security-opt \
+const HINT_PROC: &str = "parts of the caller's /proc are masked or read-only, as in a \
+     container or bubblewrap, so the kernel refuses a fresh one; start the container with `--security-opt \
      systempaths=unconfined` (Podman: `unmask=ALL`)";
 const HINT_PIVOT: &str = "a container's seccomp profile refuses pivot_root(2), or the root is \
      an initramfs; start the container with `--security-opt seccomp=unconfined`";
 const HINT_OVERLAY: &str = "the kernel is older than 5.11, or a filesystem cannot be a layer: \
      one that is an overlay itself cannot hold `--scratch disk`; otherwise use `--workspace shared` or `--workspace readonly`";
 const HINT_KERNEL: &str = "the kernel is too old (5.12 or later is needed) or built without \
-     user namespaces";
+     user namespaces, or a container's seccomp profile is older than the call";
 const HINT_EXEC: &str = "the file or its ELF interpreter is not visible in the sandbox; was it \
      removed after the build? `--ro PATH` makes a path visible";
 
@@ -119,7 +124,8 @@ fn hint(stage: u32, op: Option<&Op>, errno: Errno) -> Option<&'static str> {
         (None, STAGE_CLONE, Errno::ENOSPC) => Some(HINT_LIMIT),
         (None, STAGE_CLONE, Errno::EPERM | Errno::ENOSYS) => Some(HINT_CONTAINER),
         (None, STAGE_CLONE, Errno::EINVAL) => Some(HINT_KERNEL),
-        (None, STAGE_CLONE | STAGE_MAPS, Errno::EACCES | Errno::EPERM) => Some(HINT_APPARMOR),
+        (None, STAGE_CLONE | STAGE_MAPS, Errno::EACCES | Errno::EPERM) => Some(HINT_CAPABILITIES),
+        (None, STAGE_GUARD, Errno::EPERM | Errno::EACCES | Errno::ENOSYS) => Some(HINT_REFUSED),
         (None, STAGE_EXEC, Errno::ENOENT) => Some(HINT_EXEC),
         (Some(op), _, errno) => hint_for_step(op, errno),
         _ => None,
@@ -127,15 +133,14 @@ fn hint(stage: u32, op: Option<&Op>, errno: Errno) -> Option<&'static str> {
 }
 
 fn hint_for_step(op: &Op, errno: Errno) -> Option<&'static str> {
-    let refused = matches!(errno, Errno::EPERM | Errno::EACCES);
+    // ENOSYS of an old call too is a filter's answer.
+    let refused = matches!(errno, Errno::EPERM | Errno::EACCES | Errno::ENOSYS);
     match op {
         Op::Mount { fstype, .. } if fstype.as_bytes() == b"proc" && refused => Some(HINT_PROC),
         Op::Mount { fstype, .. } if fstype.as_bytes() == b"overlay" => Some(HINT_OVERLAY),
         Op::PivotRoot { .. } => Some(HINT_PIVOT),
-        Op::Write { .. } | Op::Attributes { .. } | Op::Mount { .. } | Op::LoopbackUp if refused => {
-            Some(HINT_APPARMOR)
-        }
         Op::Attributes { .. } if errno == Errno::ENOSYS => Some(HINT_KERNEL),
+        _ if refused => Some(HINT_REFUSED),
         _ => None,
     }
 }
