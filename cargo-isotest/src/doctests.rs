@@ -9,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, BufReader};
 use std::process::{Command, Stdio};
 
+use isotest_core::policy::Root;
 use isotest_core::signals::Signals;
 
 use crate::cli::{Format, LibtestOptions, RunCommand, RunIgnored};
@@ -82,6 +83,12 @@ fn runner(command: &RunCommand, settings: &Settings) -> io::Result<String> {
     let program = env::current_exe()?;
     let mut words: Vec<OsString> = vec![program.into(), "exec".into(), "--doctest".into()];
     words.extend(command.layers.to_arguments());
+    // Found already, and not relative to where cargo starts it.
+    if let Root::Directory(root) = &settings.policy.root {
+        let mut word = OsString::from("--root=");
+        word.push(root);
+        words.push(word);
+    }
     if let Some(timeout) = settings.policy.limits.timeout {
         words.push(
             format!("--timeout={}", humantime::format_duration(timeout)).replace(' ', "").into(),

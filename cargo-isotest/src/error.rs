@@ -13,6 +13,7 @@ use isotest_core::sandbox::SandboxError;
 use crate::discover::DiscoverError;
 use crate::exit_code::ExitCode;
 use crate::listing::ListingError;
+use crate::root::RootError;
 
 /// Why a run cannot go on.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub enum Error {
     Host(io::Error),
     /// A path of `--ro` or `--rw` cannot be shown.
     Path(&'static str, PathBuf, io::Error),
+    /// What `--root` names cannot be used.
+    Root(RootError),
     /// `exec` or `shell` names a command that is not on `PATH`.
     Command(OsString),
     /// The directory for scratch on disk could not be made.
@@ -54,7 +57,7 @@ impl Error {
             Error::Sandbox(_) | Error::Host(_) | Error::Scratch(_) | Error::WardenDied => {
                 ExitCode::SandboxFailed
             }
-            Error::Glob(_) | Error::Path(..) => ExitCode::Usage,
+            Error::Glob(_) | Error::Path(..) | Error::Root(_) => ExitCode::Usage,
             // As a shell says it.
             Error::Command(_) => ExitCode::Of(127),
             Error::Listing(error) if error.is_sandbox() => ExitCode::SandboxFailed,
@@ -78,6 +81,7 @@ impl Error {
             | Error::WardenDied
             | Error::Glob(_)
             | Error::Path(..)
+            | Error::Root(_)
             | Error::Command(_)
             | Error::Case(_) => false,
         }
@@ -100,6 +104,7 @@ impl fmt::Display for Error {
             Error::Path(flag, path, error) => {
                 write!(f, "cannot show `{}`, which `{flag}` names: {error}", path.display())
             }
+            Error::Root(error) => write!(f, "{error}"),
             Error::Command(name) => {
                 write!(f, "cannot find the command `{}` on PATH", name.display())
             }
@@ -128,6 +133,12 @@ impl From<DiscoverError> for Error {
 impl From<SandboxError> for Error {
     fn from(error: SandboxError) -> Self {
         Error::Sandbox(error)
+    }
+}
+
+impl From<RootError> for Error {
+    fn from(error: RootError) -> Self {
+        Error::Root(error)
     }
 }
 

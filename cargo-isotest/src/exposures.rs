@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use isotest_core::host::Host;
 use isotest_core::plan::{Access, Exposure, Project};
-use isotest_core::policy::Policy;
+use isotest_core::policy::{Policy, Root};
 
 use crate::discover;
 use crate::error::Error;
+use crate::root::{Links, RootError, find_conflict, follow};
 use crate::settings::Machine;
 
 /// What a built project's tests see.
@@ -62,7 +63,12 @@ pub fn of_command(
     if let Some(target) = machine.variable("CARGO_TARGET_DIR") {
         exposures.show(&directory.join(target), Access::Workspace, "the target directory");
     }
-    if let Some(parent) = program.parent().filter(|parent| parent.is_absolute()) {
+    // Another root filesystem has its own programs.
+    let is_inside = match &policy.root {
+        Root::Host => false,
+        Root::Directory(root) => follow(root, program, Links::Inside).is_ok(),
+    };
+    if let Some(parent) = program.parent().filter(|parent| parent.is_absolute() && !is_inside) {
         exposures.show(parent, Access::ReadOnly, "the program");
     }
     exposures.finish(machine, root.join("target/isotest/scratch"))
@@ -161,8 +167,25 @@ impl<'a> Exposures<'a> {
         self.project.masked = machine.credentials();
         self.project.home = machine.home();
         self.project.scratch = Some(scratch);
+        match &self.policy.root {
+            Root::Host => {}
+            Root::Directory(root) => check_places(&self.project, root)?,
+        }
         Ok(self.project)
     }
+}
+
+/// Fails where a mount point would hide what another root filesystem has.
+fn check_places(project: &Project, root: &Path) -> Result<(), RootError> {
+    let shown = project.exposures.iter().map(|exposure| exposure.path.as_path());
+    let empty = project.hollow.iter().chain(&project.home).map(PathBuf::as_path);
+    for path in shown.chain(empty) {
+        if let Some(parent) = find_conflict(root, path) {
+            let (root, path) = (root.to_owned(), path.to_owned());
+            return Err(RootError::Conflict { root, path, parent });
+        }
+    }
+    Ok(())
 }
 
 /// The directory that `LLVM_PROFILE_FILE` names: coverage profiles must get out.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use isotest_core::foreground::{self, Ended};
 use isotest_core::plan::{self, Plan, Protocol, Setup};
-use isotest_core::policy::Policy;
+use isotest_core::policy::{Policy, Root};
 use isotest_core::signals::Signals;
 use signal_hook::consts::SIGKILL;
 
@@ -23,6 +23,7 @@ use crate::exit_code::ExitCode;
 use crate::exposures;
 use crate::prepare::{self, Prepared};
 use crate::report::{self, Explanation};
+use crate::root::{Links, follow};
 use crate::run;
 use crate::sandboxes::{Sandboxes, Unbuilt, c_string};
 use crate::settings::{self, Machine};
@@ -70,15 +71,16 @@ pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Erro
         [] => vec![machine.variable("SHELL").unwrap_or(OsStr::new("/bin/sh")).to_owned()],
         words => words.to_vec(),
     };
-    let setup = with_program(&test, &words, machine)?;
+    let setup = with_program(&test, &words, &prepared.sandboxes.policy, machine)?;
     attend(&mut prepared.sandboxes, Arc::new(setup), &command.layers, &signals)
 }
 
 /// Runs any command in a sandbox.
 pub fn exec(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let signals = Signals::listen().map_err(Error::Host)?;
-    let policy = settings::policy(&command.layers);
-    let program = find_program(&command.command, machine)?;
+    let mut policy = settings::policy(&command.layers);
+    prepare::find_root(&mut policy, machine)?;
+    let program = find_program(&command.command, &policy, machine)?;
     let unbuilt = Unbuilt::start(policy)?;
     let shown = exposures::of_command(machine, unbuilt.host(), unbuilt.policy(), &program)?;
     let mut sandboxes = unbuilt.build(machine, shown)?;
@@ -96,7 +98,8 @@ fn prepare_with(
     filter: Filter,
     machine: &Machine,
 ) -> Result<(Prepared, Signals), Error> {
-    let policy = settings::policy(layers);
+    let mut policy = settings::policy(layers);
+    prepare::find_root(&mut policy, machine)?;
     let built = prepare::build(&policy, &settings::request(cargo))?;
     let signals = Signals::listen().map_err(Error::Host)?;
     let prepared = prepare::select(built, machine, &filter, machine.cores, &signals)?;
@@ -108,8 +111,13 @@ fn every_case() -> Filter {
 }
 
 /// The same sandbox with another program.
-fn with_program(test: &Setup, words: &[OsString], machine: &Machine) -> Result<Setup, Error> {
-    let program = find_program(words, machine)?;
+fn with_program(
+    test: &Setup,
+    words: &[OsString],
+    policy: &Policy,
+    machine: &Machine,
+) -> Result<Setup, Error> {
+    let program = find_program(words, policy, machine)?;
     Ok(Setup {
         program: c_string(program.as_os_str()),
         arguments: words.iter().map(|word| c_string(word)).collect(),
@@ -118,7 +126,7 @@ fn with_program(test: &Setup, words: &[OsString], machine: &Machine) -> Result<S
 }
 
 /// What execvp(3) would find for the first of these words.
-fn find_program(words: &[OsString], machine: &Machine) -> Result<PathBuf, Error> {
+fn find_program(words: &[OsString], policy: &Policy, machine: &Machine) -> Result<PathBuf, Error> {
     let name = words.first().map_or(OsStr::new(""), OsString::as_os_str);
     if Path::new(name).components().count() > 1 {
         return Ok(machine.directory.join(name));
@@ -126,8 +134,18 @@ fn find_program(words: &[OsString], machine: &Machine) -> Result<PathBuf, Error>
     let executable = |path: &PathBuf| {
         path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
     };
+    // Cargo's home is shown in every root filesystem, nothing else of the host's is.
+    let tools = machine.cargo_home();
+    let visible = |path: &PathBuf| match &policy.root {
+        Root::Host => executable(path),
+        Root::Directory(root) => {
+            let inside = follow(root, path, Links::Inside).is_ok_and(|path| executable(&path));
+            inside
+                || (tools.as_ref().is_some_and(|home| path.starts_with(home)) && executable(path))
+        }
+    };
     let path = machine.variable("PATH").unwrap_or(OsStr::new("/usr/bin:/bin"));
-    let found = env::split_paths(path).map(|directory| directory.join(name)).find(executable);
+    let found = env::split_paths(path).map(|directory| directory.join(name)).find(visible);
     found.ok_or_else(|| Error::Command(name.to_owned()))
 }
 

@@ -17,6 +17,7 @@ mod inspect;
 mod listing;
 mod prepare;
 mod report;
+mod root;
 mod run;
 mod sandboxes;
 mod second_look;

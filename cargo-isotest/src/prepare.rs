@@ -1,12 +1,13 @@
 //! What every command that looks at a project's tests does first: build, list, select.
 
-use isotest_core::policy::Policy;
+use isotest_core::policy::{Policy, Root};
 use isotest_core::signals::Signals;
 
 use crate::discover::{self, Binary, Request, Selection, filter::Filter};
 use crate::error::Error;
 use crate::exposures;
 use crate::listing::{self, Listed};
+use crate::root;
 use crate::sandboxes::{Sandboxes, Unbuilt};
 use crate::settings::Machine;
 
@@ -30,6 +31,17 @@ pub struct Selected {
     pub listed: usize,
     /// Its selected cases.
     pub selection: Selection,
+}
+
+/// Makes a directory of what `--root` names.
+pub fn find_root(policy: &mut Policy, machine: &Machine) -> Result<(), Error> {
+    if let Root::Directory(named) = &policy.root {
+        let found =
+            root::find(&machine.directory.join(named), machine.cache_directory().as_deref())?;
+        let is_host = found.parent().is_none();
+        policy.root = if is_host { Root::Host } else { Root::Directory(found) };
+    }
+    Ok(())
 }
 
 /// Builds the project. The warden starts before, while this process is small. Signals are not

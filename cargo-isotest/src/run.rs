@@ -25,7 +25,8 @@ use crate::settings::{Machine, Settings, shown};
 
 /// Builds the project's tests and runs each in a sandbox of its own.
 pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
-    let settings = Settings::of_run(command, machine);
+    let mut settings = Settings::of_run(command, machine);
+    prepare::find_root(&mut settings.policy, machine)?;
     if command.cargo.doc {
         let signals = Signals::listen().map_err(Error::Host)?;
         let documented = doctests::run(command, &settings, machine, &signals)?;

@@ -77,7 +77,9 @@ impl Unbuilt {
     pub fn build(self, machine: &Machine, mut project: plan::Project) -> Result<Sandboxes, Error> {
         let Unbuilt { host, policy, mut warden } = self;
         let scratch = match (policy.scratch, &project.scratch) {
-            (Scratch::Disk, Some(parent)) => Some(scratch_on_disk(parent).map_err(Error::Scratch)?),
+            (Scratch::Disk, Some(parent)) => {
+                Some(locked_directory(parent).map_err(Error::Scratch)?)
+            }
             (Scratch::Disk, None) | (Scratch::Memory, _) => None,
         };
         let scratch_parent = project.scratch.take();
@@ -138,9 +140,9 @@ impl Sandboxes {
     }
 }
 
-/// A directory of this run's own for scratch on disk. Those of runs that were killed are swept:
-/// nobody holds their lock.
-fn scratch_on_disk(parent: &Path) -> io::Result<TempDir> {
+/// A directory of this run's own. Those of runs that were killed are swept: nobody holds their
+/// lock.
+pub fn locked_directory(parent: &Path) -> io::Result<TempDir> {
     fs::create_dir_all(parent)?;
     for entry in fs::read_dir(parent)?.flatten() {
         let dead = File::open(entry.path()).is_ok_and(|old| old.try_lock().is_ok());

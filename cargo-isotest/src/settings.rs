@@ -59,6 +59,13 @@ impl Machine {
         self.variable("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
     }
 
+    /// `$XDG_CACHE_HOME`, or its default (XDG Base Directory Specification).
+    pub fn cache_directory(&self) -> Option<PathBuf> {
+        let given = self.variable("XDG_CACHE_HOME").map(PathBuf::from);
+        let default = || self.home().map(|home| home.join(".cache"));
+        given.filter(|path| path.is_absolute()).or_else(default)
+    }
+
     /// `$CARGO_HOME`, or its default.
     pub fn cargo_home(&self) -> Option<PathBuf> {
         let default = || self.home().map(|home| home.join(".cargo"));

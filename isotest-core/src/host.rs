@@ -38,10 +38,12 @@ pub struct Host {
     pub has_pid_max_per_namespace: bool,
     /// Where filesystems are mounted (proc_pid_mountinfo(5)).
     pub mount_points: Vec<PathBuf>,
-    /// The root filesystem: its entries that tests see.
+    /// The host's root filesystem: its entries that tests see. Of another one they see all.
     pub top_level: Vec<TopLevel>,
     /// Files below `/etc` that not everybody may read, relative to `/etc`.
     pub hidden_etc: Vec<PathBuf>,
+    /// What another root filesystem has in its `/dev`: tests see none of it.
+    pub hidden_dev: Vec<PathBuf>,
     /// Device nodes in `/dev` that tests get.
     pub devices: Vec<String>,
     /// Directories in `/dev` for inter-process communication, those that are there.
@@ -55,8 +57,9 @@ const SYSTEM_DIRECTORIES: [&str; 11] =
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
 impl Host {
-    /// Reads the facts; `root` is the root filesystem that tests will see.
+    /// Reads the facts; `root` is the root filesystem that tests will see: `/`, or another.
     pub fn read(root: &Path) -> io::Result<Host> {
+        let system: &[&str] = if root.parent().is_none() { &SYSTEM_DIRECTORIES } else { &[] };
         let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
         let privileged = has_set_id_capabilities()?;
         let map = |file: &str, id: u32| -> io::Result<String> {
@@ -76,8 +79,9 @@ impl Host {
             maps_ranges: privileged,
             has_pid_max_per_namespace: kernel_version() >= (6, 14),
             mount_points: mount_points(&fs::read_to_string("/proc/self/mountinfo")?),
-            top_level: SYSTEM_DIRECTORIES.iter().filter_map(|name| top_level(root, name)).collect(),
+            top_level: system.iter().filter_map(|name| top_level(root, name)).collect(),
             hidden_etc,
+            hidden_dev: if system.is_empty() { names_in(&root.join("dev")) } else { Vec::new() },
             devices: in_dev(&DEVICES),
             ipc_directories: in_dev(&["shm", "mqueue"]),
         })
@@ -101,6 +105,14 @@ impl Host {
         let below = |point: &&PathBuf| point.starts_with(path) && point.as_path() != path;
         self.mount_points.iter().filter(below).map(PathBuf::as_path).collect()
     }
+}
+
+/// The names in a directory; none where it cannot be listed.
+fn names_in(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names: Vec<PathBuf> = entries.map(|entry| entry.file_name().into()).collect();
+    names.sort();
+    names
 }
 
 /// Those of the names that stand in `/dev`.

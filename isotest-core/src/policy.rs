@@ -91,7 +91,7 @@ pub enum Root {
     /// The host's system directories, read-only.
     #[default]
     Host,
-    /// Those of another root filesystem.
+    /// Another root filesystem, read-only: everything below this directory of the host.
     Directory(PathBuf),
 }
 

@@ -16,5 +16,5 @@ pub mod wait;
 pub use call::Call;
 pub use project::Project;
 pub use run::{Run, Running};
-pub use skip::refused;
+pub use skip::{refused, unavailable};
 pub use wait::until;

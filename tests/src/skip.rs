@@ -19,10 +19,14 @@ use nix::sched::{CloneFlags, unshare};
 pub fn refused() -> bool {
     static WHY: OnceLock<Option<io::Error>> = OnceLock::new();
     let Some(why) = WHY.get_or_init(|| try_namespaces().err()) else { return false };
-    let why = format!("the kernel refuses namespaces: {why}");
+    unavailable(&format!("the kernel refuses namespaces: {why}"));
+    true
+}
+
+/// Says that a test cannot be done here, and why; fails where `ISOTEST_NO_SKIP` is set.
+pub fn unavailable(why: &str) {
     assert!(env::var_os("ISOTEST_NO_SKIP").is_none(), "ISOTEST_NO_SKIP is set, but {why}");
     let _ = writeln!(io::stderr(), "skipped: {why}");
-    true
 }
 
 /// Makes the namespaces of a case and changes a mount in them, which AppArmor refuses last.

@@ -30,20 +30,22 @@ const CORE: [Row; 14] = [
 
 /// Stages of the program. What is not named here is part of the pipeline in `main`. `report` is given
 /// plans and projects by `explain` and `list`, which print what would be run.
-const PROGRAM: [Row; 6] = [
+const PROGRAM: [Row; 7] = [
     ("cli", &[]),
     ("discover", &[]),
     ("environment", &[]),
     ("report", &["discover", "doctests", "error", "exit_code", "prepare", "settings"]),
+    ("root", &["sandboxes"]),
     ("exit_code", &["doctests", "report"]),
     ("settings", &["cli", "discover", "environment", "report"]),
 ];
 
 /// What of the core each stage of the program may name: data, and for `settings` the policy.
-const DATA: [Row; 4] = [
+const DATA: [Row; 5] = [
     ("cli", &["policy"]),
     ("discover", &["case"]),
     ("environment", &["policy"]),
+    ("root", &[]),
     ("report", &["case", "finding", "outcome", "plan", "sandbox", "schedule"]),
 ];
 

@@ -6,6 +6,8 @@ mod faults;
 mod isolation;
 mod lifecycle;
 mod pid1;
+mod propagation;
 mod refusals;
+mod roots;
 mod same_as_cargo_test;
 mod zoo;

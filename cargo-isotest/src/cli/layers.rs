@@ -136,8 +136,8 @@ pub struct LayerOptions {
     /// Where throwaway layers lie
     #[arg(long, value_name = "WHERE")]
     pub scratch: Option<Scratch>,
-    /// Take the system directories of another root filesystem
-    #[arg(long, value_name = "DIR")]
+    /// Run in another root filesystem: a directory, a tarball or a container's image
+    #[arg(long, value_name = "PATH")]
     pub root: Option<PathBuf>,
     /// Its /tmp, /var/tmp and /run
     #[arg(long, value_name = "DIR")]
@@ -187,7 +187,8 @@ pub struct LayerOptions {
 }
 
 impl LayerOptions {
-    /// The options as `exec` takes them, each glued to its value.
+    /// The options as `exec` takes them, each glued to its value; not `--root`, whose value has
+    /// become another one.
     pub fn to_arguments(&self) -> Vec<OsString> {
         let number = |value: Option<u64>| value.map(|value| OsString::from(value.to_string()));
         let single = [
@@ -199,7 +200,6 @@ impl LayerOptions {
             ("uts", self.uts.as_ref().map(uts_name)),
             ("workspace", name(self.workspace)),
             ("scratch", name(self.scratch)),
-            ("root", self.root.clone().map(OsString::from)),
             ("tmp", name(self.tmp)),
             ("home", name(self.home)),
             ("env", name(self.env)),

@@ -4,6 +4,10 @@
 //! old one, fill it, move into it. Every mount made here is copied for every case, so each has
 //! to be worth it; and since the copies belong to a less privileged user namespace, no case can
 //! unmount or change one (mount_namespaces(7), "locked").
+//!
+//! The host's system directories are bound into the new root one by one. Another root filesystem
+//! is shown as a whole, below a layer with all that is made here: one mount, and every mount point
+//! is there, whether or not the other filesystem has it.
 
 use std::path::{Path, PathBuf};
 
@@ -16,20 +20,43 @@ use crate::sandbox::{Op, Step};
 /// Where the host's root is while the template is built, and where the new one grows.
 const OLD: &str = "/old";
 const NEW: &str = "/new";
+/// Where another root filesystem waits for its place below a layer.
+const OTHER: &str = "/other";
 
 pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
     let mut steps = Steps::default();
     make_private(&mut steps);
     make_roots(&mut steps);
-    show_system(&mut steps, host, policy);
-    show_etc(&mut steps, host, policy);
-    make_devices(&mut steps, host, policy);
-    show_proc(&mut steps, policy);
-    make_mount_points(&mut steps, host, layout);
-    make_links(&mut steps, host, layout);
-    show_project(&mut steps, layout);
+    match &policy.root {
+        Root::Host => {
+            show_system(&mut steps, host);
+            show_etc(&mut steps, host, policy);
+            fill(&mut steps, host, layout, policy);
+        }
+        Root::Directory(other) => {
+            let mut contents = Steps::default();
+            make_etc(&mut contents, host, policy, &new("etc"));
+            hide_devices(&mut contents, host);
+            fill(&mut contents, host, layout, policy);
+            // The kernel wants a layer complete before it is one.
+            let (made, mounted) = contents.0.into_iter().partition(|step| step.op.makes());
+            steps.0.extend::<Vec<Step>>(made);
+            show_other(&mut steps, host, other);
+            steps.0.extend::<Vec<Step>>(mounted);
+        }
+    }
     enter(&mut steps);
     steps.0
+}
+
+/// What is the same over every root filesystem.
+fn fill(steps: &mut Steps, host: &Host, layout: &Layout, policy: &Policy) {
+    make_standard_directories(steps);
+    make_devices(steps, host, policy);
+    show_proc(steps, policy);
+    make_mount_points(steps, host, layout);
+    make_links(steps, host, layout);
+    show_project(steps, layout);
 }
 
 fn old(path: &Path) -> PathBuf {
@@ -65,16 +92,22 @@ fn make_roots(steps: &mut Steps) {
     steps.file(&new(EMPTY), b"", 0o444, "covers files with secrets");
 }
 
-/// The root directory that tests see, while the host's is at `/old`.
-fn system_root(policy: &Policy) -> PathBuf {
-    match &policy.root {
-        Root::Host => PathBuf::from(OLD),
-        Root::Directory(directory) => old(directory),
-    }
+/// The other root filesystem, below the layer that has been made at its place. No path of the host
+/// stands in the options: a comma or a colon in it would need escapes.
+fn show_other(steps: &mut Steps, host: &Host, other: &Path) {
+    let waiting = Path::new(OTHER);
+    steps.directory(waiting, 0o755, "the other root filesystem waits here");
+    // The kernel lets nobody look below the mounts that another mount namespace is locked to;
+    // the overlay looks below them all the same, as it does with every lower layer.
+    let recursive = !host.mounts_below(other).is_empty();
+    steps.bind(&old(other), waiting, recursive, "the other root filesystem as a layer");
+    let options = format!("lowerdir={NEW}:{OTHER},userxattr");
+    let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV;
+    steps.mount("overlay", Path::new(NEW), flags, &options, "the other root filesystem");
 }
 
-fn show_system(steps: &mut Steps, host: &Host, policy: &Policy) {
-    let root = system_root(policy);
+fn show_system(steps: &mut Steps, host: &Host) {
+    let root = Path::new(OLD);
     for entry in &host.top_level {
         match entry {
             TopLevel::Directory(name) => {
@@ -87,6 +120,9 @@ fn show_system(steps: &mut Steps, host: &Host, policy: &Policy) {
             }
         }
     }
+}
+
+fn make_standard_directories(steps: &mut Steps) {
     for name in ["var", "var/lib", "var/log", "var/cache", "var/tmp", "run", "mnt", "srv", "home"] {
         steps.directory(&new(Path::new(name)), 0o755, "expected of a root filesystem");
     }
@@ -118,7 +154,7 @@ fn fixed_etc(policy: &Policy) -> Vec<(&'static str, String)> {
 /// `/etc`: the host's below a layer with the fixed files and with whiteouts over what not
 /// everybody may read. One mount, where nothing is mounted below the host's `/etc`.
 fn show_etc(steps: &mut Steps, host: &Host, policy: &Policy) {
-    let etc = system_root(policy).join("etc");
+    let etc = Path::new(OLD).join("etc");
     steps.directory(&new("etc"), 0o755, "mount point");
     if host.mounts_below(Path::new("/etc")).is_empty() {
         show_etc_as_layers(steps, host, policy, &etc);
@@ -129,7 +165,20 @@ fn show_etc(steps: &mut Steps, host: &Host, policy: &Policy) {
 
 fn show_etc_as_layers(steps: &mut Steps, host: &Host, policy: &Policy, etc: &Path) {
     let layer = new(STAGE).join("etc");
-    steps.directory(&layer, 0o755, "the layer over the host's /etc");
+    make_etc(steps, host, policy, &layer);
+    // No path of the host stands in the options: a comma or a colon in it would need escapes.
+    let source = new(STAGE).join("e");
+    steps.directory(&source, 0o755, "the host's /etc waits here");
+    steps.bind(etc, &source, false, "the host's /etc as a layer");
+    let options = format!("lowerdir={}:{},userxattr", layer.display(), source.display());
+    let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV;
+    steps.mount("overlay", &new("etc"), flags, &options, "/etc without secrets");
+    steps.add("only the overlay needs it", Op::Detach { path: c_path(&source) });
+}
+
+/// The layer over an `/etc`.
+fn make_etc(steps: &mut Steps, host: &Host, policy: &Policy, layer: &Path) {
+    steps.directory(layer, 0o755, "the layer over /etc");
     for (name, content) in fixed_etc(policy) {
         steps.file(&layer.join(name), content.as_bytes(), 0o644, "the same on every machine");
     }
@@ -146,14 +195,6 @@ fn show_etc_as_layers(steps: &mut Steps, host: &Host, policy: &Policy, etc: &Pat
         }
         steps.add("not everybody may read it", Op::Whiteout { path: c_path(&layer.join(hidden)) });
     }
-    // No path of the host stands in the options: a comma or a colon in it would need escapes.
-    let source = new(STAGE).join("e");
-    steps.directory(&source, 0o755, "the host's /etc waits here");
-    steps.bind(etc, &source, false, "the host's /etc as a layer");
-    let options = format!("lowerdir={}:{},userxattr", layer.display(), source.display());
-    let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV;
-    steps.mount("overlay", &new("etc"), flags, &options, "/etc without secrets");
-    steps.add("only the overlay needs it", Op::Detach { path: c_path(&source) });
 }
 
 fn show_etc_as_binds(steps: &mut Steps, host: &Host, policy: &Policy, etc: &Path) {
@@ -172,6 +213,29 @@ fn show_etc_as_binds(steps: &mut Steps, host: &Host, policy: &Policy, etc: &Path
     steps.attributes(&new("etc"), set, "no case can write to it");
 }
 
+/// The devices that another root filesystem has are of no use; a file of the layer hides its own.
+fn hide_devices(steps: &mut Steps, host: &Host) {
+    steps.directory(&new("dev"), 0o755, "devices");
+    let is_made = |name: &PathBuf| {
+        DEV_LINKS.iter().any(|(link, _)| name == Path::new(link))
+            || DEV_DIRECTORIES.iter().any(|directory| name == Path::new(directory))
+            || host.devices.iter().any(|device| name == Path::new(device))
+    };
+    for name in host.hidden_dev.iter().filter(|name| !is_made(name)) {
+        let path = c_path(&new("dev").join(name));
+        steps.add("devices are the host's", Op::Whiteout { path });
+    }
+}
+
+const DEV_LINKS: [(&str, &str); 5] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+];
+const DEV_DIRECTORIES: [&str; 3] = ["pts", "shm", "mqueue"];
+
 fn make_devices(steps: &mut Steps, host: &Host, policy: &Policy) {
     steps.directory(&new("dev"), 0o755, "devices");
     for name in &host.devices {
@@ -184,17 +248,10 @@ fn make_devices(steps: &mut Steps, host: &Host, policy: &Policy) {
             "a device that every program expects",
         );
     }
-    let links = [
-        ("fd", "/proc/self/fd"),
-        ("stdin", "/proc/self/fd/0"),
-        ("stdout", "/proc/self/fd/1"),
-        ("stderr", "/proc/self/fd/2"),
-        ("ptmx", "pts/ptmx"),
-    ];
-    for (name, target) in links {
+    for (name, target) in DEV_LINKS {
         steps.link(Path::new(target), &new("dev").join(name), "as everywhere");
     }
-    for name in ["pts", "shm", "mqueue"] {
+    for name in DEV_DIRECTORIES {
         steps.directory(&new("dev").join(name), 0o755, "a case mounts its own here");
     }
     if policy.ipc == Namespace::Host {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Access, Command, Exposure, Project, Setup, setup, template};
 use crate::host::{Host, TopLevel};
-use crate::policy::{Directory, Guard, Namespace, Net, Policy, Scratch, User, Workspace};
+use crate::policy::{Directory, Guard, Namespace, Net, Policy, Root, Scratch, User, Workspace};
 use crate::sandbox::{Op, Step};
 
 /// How a path looks from inside.
@@ -766,4 +766,65 @@ fn namespaces_are_those_of_the_policy() {
     assert_eq!(flags(|policy| policy.net = Net::Host), without(libc::CLONE_NEWNET));
     assert_eq!(flags(|policy| policy.pid = Namespace::Host), without(libc::CLONE_NEWPID));
     assert_eq!(flags(|policy| policy.ipc = Namespace::Host), without(libc::CLONE_NEWIPC));
+}
+
+/// The usual project in another root filesystem, of which the machine on paper knows a little.
+fn elsewhere() -> Scene {
+    let mut scene = usual().policy(|policy| policy.root = Root::Directory("/srv/other".into()));
+    scene.host.top_level.clear();
+    scene.host.hidden_dev = vec!["disk".into(), "null".into(), "pts".into()];
+    scene.with(&[
+        "/srv/other/bin/sh",
+        "/srv/other/var/lib/dpkg",
+        "/srv/other/etc/release",
+        "/srv/other/etc/shadow",
+        "/srv/other/dev/disk",
+    ])
+}
+
+#[test]
+fn another_root_filesystem_is_seen_as_a_whole() {
+    elsewhere().check(&[
+        ("/bin/sh", Seen::ReadOnly),
+        ("/var/lib/dpkg", Seen::ReadOnly),
+        ("/etc/release", Seen::ReadOnly),
+        ("/usr/bin", Seen::Nothing),
+        ("/srv/other", Seen::Nothing),
+        ("/home/u/p/src", Seen::Overlay),
+        ("/home/u/p/target", Seen::Overlay),
+        ("/home/u", Seen::Fresh),
+        ("/tmp", Seen::Fresh),
+        ("/var/tmp", Seen::Fresh),
+        ("/run", Seen::Fresh),
+        ("/dev/null", Seen::Writable),
+        ("/dev/shm", Seen::Fresh),
+        ("/proc/self", Seen::Kernel),
+    ]);
+}
+
+#[test]
+fn a_toolchain_below_a_system_directory_is_seen_in_another_root_filesystem() {
+    let scene = elsewhere().expose("/usr/lib/rust", Access::ReadOnly);
+    scene
+        .with(&["/usr/lib/rust/rustc", "/usr/lib/libc.so"])
+        .check(&[("/usr/lib/rust/rustc", Seen::ReadOnly), ("/usr/lib/libc.so", Seen::Nothing)]);
+}
+
+/// What is made after the overlay is mounted would have to be made in it.
+#[test]
+fn everything_is_made_before_another_root_filesystem_is_laid_below() {
+    let scene = elsewhere();
+    let steps = template(&scene.host, &scene.project, &scene.policy);
+    let is_overlay = |step: &Step| {
+        matches!(&step.op, Op::Mount { fstype, target, .. }
+            if fstype.as_bytes() == b"overlay" && target.as_bytes() == b"/new")
+    };
+    let overlay = steps.iter().position(is_overlay).expect("it is mounted");
+    assert!(steps[overlay..].iter().all(|step| !step.op.makes()));
+    let hidden = |path: &CStr| {
+        let whiteout = |step: &Step| matches!(&step.op, Op::Whiteout { path: p } if **p == *path);
+        steps[..overlay].iter().any(whiteout)
+    };
+    assert!(hidden(c"/new/etc/shadow") && hidden(c"/new/dev/disk"));
+    assert!(!hidden(c"/new/dev/null") && !hidden(c"/new/dev/pts"));
 }

@@ -74,6 +74,34 @@ pub struct Step {
     pub reason: Cow<'static, str>,
 }
 
+impl Op {
+    /// Whether it makes a file of any kind, and so can belong to a layer.
+    pub fn makes(&self) -> bool {
+        match self {
+            Op::CreateFile { .. }
+            | Op::MakeDirectory { .. }
+            | Op::MakeSymlink { .. }
+            | Op::Whiteout { .. } => true,
+            Op::AwaitIdMaps
+            | Op::Write { .. }
+            | Op::Mount { .. }
+            | Op::Bind { .. }
+            | Op::BindNumbered { .. }
+            | Op::AttachScratch { .. }
+            | Op::Attributes { .. }
+            | Op::PivotRoot { .. }
+            | Op::Detach { .. }
+            | Op::ChangeDirectory { .. }
+            | Op::NewSession
+            | Op::NewKeyring
+            | Op::HostName { .. }
+            | Op::LoopbackUp
+            | Op::Limit { .. }
+            | Op::DropCapabilities => false,
+        }
+    }
+}
+
 impl fmt::Display for Op {
     /// As an act that follows "cannot": "mount proc on `/proc`".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,0 +1,297 @@
+//! Images of containers: from a directory as image-spec's `image-layout.md` describes it, or from
+//! one with what `docker save` writes, to the list of layers.
+
+use std::collections::HashSet;
+use std::env::consts::ARCH;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::follow::{Astray, Links, follow};
+use super::stream::{sum_of, sum_of_text};
+
+/// An image for this machine.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Image {
+    /// The SHA-256 of what names all of its content.
+    pub digest: String,
+    /// Its layers, the lowest first.
+    pub layers: Vec<Layer>,
+}
+
+/// A layer: a tar archive, compressed or not.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// The file.
+    pub path: PathBuf,
+    /// Its SHA-256.
+    pub sum: String,
+    /// Of what.
+    pub sum_of: SumOf,
+}
+
+/// What a digest of a layer is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SumOf {
+    /// The file.
+    File,
+    /// The archive without its compression.
+    Archive,
+}
+
+impl Layer {
+    /// Fails where the file is not what its digest says.
+    pub fn check_file(&self) -> Result<(), ImageError> {
+        if self.sum_of != SumOf::File {
+            return Ok(());
+        }
+        let found = File::open(&self.path).and_then(sum_of);
+        let found = found.map_err(|error| ImageError::Read(self.path.clone(), error))?;
+        self.check(SumOf::File, &found)
+    }
+
+    /// Fails where its digest is of that, and another one.
+    pub fn check(&self, of: SumOf, found: &str) -> Result<(), ImageError> {
+        match self.sum_of == of && self.sum != found {
+            true => Err(ImageError::Mismatch(self.sum.clone())),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Why an image cannot be used.
+#[derive(Debug)]
+pub enum ImageError {
+    /// A file of it cannot be read.
+    Read(PathBuf, io::Error),
+    /// A file of it is not what it should be.
+    Json(PathBuf, serde_json::Error),
+    /// A path in it leads out of it.
+    Escapes(PathBuf),
+    /// A digest is none, or of another kind than SHA-256.
+    Digest(String),
+    /// A file is not what its digest says.
+    Mismatch(String),
+    /// It has nothing for this machine.
+    Platform(Vec<String>),
+    /// It has more than one image for this machine.
+    Ambiguous(usize),
+    /// Its lists of layers differ.
+    Layers,
+}
+
+impl fmt::Display for ImageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ImageError::Read(path, cause) => write!(f, "`{}`: {cause}", path.display()),
+            ImageError::Json(path, cause) => write!(f, "`{}`: {cause}", path.display()),
+            ImageError::Escapes(path) => {
+                write!(f, "the path `{}` in it leads out of it", path.display())
+            }
+            ImageError::Digest(digest) => write!(f, "`{digest}` is no SHA-256 digest"),
+            ImageError::Mismatch(digest) => {
+                write!(f, "the content of `sha256:{digest}` has another digest")
+            }
+            ImageError::Platform(platforms) => write!(
+                f,
+                "it has nothing for linux/{}, only: {}",
+                architecture(),
+                platforms.join(", ")
+            ),
+            ImageError::Ambiguous(count) => {
+                write!(f, "it holds {count} images for this machine\nhint: save one by itself")
+            }
+            ImageError::Layers => write!(f, "its manifest and its configuration differ in layers"),
+        }
+    }
+}
+
+/// `index.json`, and an index among the blobs.
+#[derive(Deserialize)]
+struct Index {
+    manifests: Vec<Descriptor>,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor {
+    #[serde(default)]
+    media_type: String,
+    digest: String,
+    platform: Option<Platform>,
+}
+
+#[derive(Deserialize, Clone)]
+struct Platform {
+    architecture: String,
+    os: String,
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    layers: Vec<Descriptor>,
+}
+
+/// One image of `manifest.json`, which `docker save` writes.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Saved {
+    config: PathBuf,
+    layers: Vec<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Configuration {
+    rootfs: LayerSums,
+}
+
+#[derive(Deserialize)]
+struct LayerSums {
+    diff_ids: Vec<String>,
+}
+
+const LAYOUT: &str = "oci-layout";
+const INDEX: &str = "index.json";
+const SAVED: &str = "manifest.json";
+
+/// Whether a directory holds an image, and not a root filesystem.
+pub fn is_image(directory: &Path) -> bool {
+    let has = |name: &str| directory.join(name).is_file();
+    let is_root = ["bin", "etc", "usr"].iter().any(|name| directory.join(name).exists());
+    !is_root && ((has(LAYOUT) && has(INDEX)) || has(SAVED))
+}
+
+/// The image that a directory holds.
+pub fn read(directory: &Path) -> Result<Image, ImageError> {
+    match directory.join(LAYOUT).is_file() && directory.join(INDEX).is_file() {
+        true => read_layout(directory),
+        false => read_saved(directory),
+    }
+}
+
+fn read_layout(directory: &Path) -> Result<Image, ImageError> {
+    let mut index: Index = parse(&directory.join(INDEX), &text(&directory.join(INDEX))?)?;
+    // An index may name another one, as that of an image for many platforms does.
+    const MOST_NESTED: usize = 4;
+    for _ in 0..MOST_NESTED {
+        let chosen = choose(index.manifests)?;
+        let (path, blob) = blob(directory, &chosen.digest)?;
+        if !chosen.media_type.contains("index") && !chosen.media_type.contains("manifest.list") {
+            let manifest: Manifest = parse(&path, &blob)?;
+            let layers = manifest.layers.iter().map(|layer| layer_of_layout(directory, layer));
+            return Ok(Image {
+                digest: sum_of_text(&blob),
+                layers: layers.collect::<Result<_, _>>()?,
+            });
+        }
+        index = parse(&path, &blob)?;
+    }
+    Err(ImageError::Ambiguous(MOST_NESTED))
+}
+
+/// The one manifest for this machine. One that names no platform is for any.
+fn choose(manifests: Vec<Descriptor>) -> Result<Descriptor, ImageError> {
+    let platform = |descriptor: &Descriptor| {
+        descriptor
+            .platform
+            .as_ref()
+            .map(|platform| format!("{}/{}", platform.os, platform.architecture))
+    };
+    let wanted = format!("linux/{}", architecture());
+    let platforms = manifests.iter().filter_map(platform).collect();
+    let mut seen = HashSet::new();
+    let mut fitting = manifests.into_iter().filter(|descriptor| {
+        platform(descriptor).is_none_or(|platform| platform == wanted)
+            && seen.insert(descriptor.digest.clone())
+    });
+    match (fitting.next(), fitting.count()) {
+        (Some(only), 0) => Ok(only),
+        (Some(_), more) => Err(ImageError::Ambiguous(more + 1)),
+        (None, _) => Err(ImageError::Platform(platforms)),
+    }
+}
+
+/// This machine's architecture in the words of Go, which images use.
+pub fn architecture() -> &'static str {
+    match ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        "powerpc64" => "ppc64le",
+        "loongarch64" => "loong64",
+        other => other,
+    }
+}
+
+fn layer_of_layout(directory: &Path, layer: &Descriptor) -> Result<Layer, ImageError> {
+    let (sum, path) = blob_path(directory, &layer.digest)?;
+    Ok(Layer { path, sum, sum_of: SumOf::File })
+}
+
+/// A small blob, whose content is what its digest says.
+fn blob(directory: &Path, digest: &str) -> Result<(PathBuf, Vec<u8>), ImageError> {
+    let (digest, path) = blob_path(directory, digest)?;
+    let blob = text(&path)?;
+    match sum_of_text(&blob) == digest {
+        true => Ok((path, blob)),
+        false => Err(ImageError::Mismatch(digest)),
+    }
+}
+
+/// The digits of a digest and the file that has it. The digits become a name: they are checked.
+fn blob_path(directory: &Path, digest: &str) -> Result<(String, PathBuf), ImageError> {
+    let digits = sha256(digest).ok_or_else(|| ImageError::Digest(digest.to_owned()))?;
+    Ok((digits.to_owned(), directory.join("blobs/sha256").join(digits)))
+}
+
+fn sha256(digest: &str) -> Option<&str> {
+    let digits = digest.strip_prefix("sha256:")?;
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    (digits.len() == 64 && digits.bytes().all(is_digit)).then_some(digits)
+}
+
+fn read_saved(directory: &Path) -> Result<Image, ImageError> {
+    let saved: Vec<Saved> = parse(&directory.join(SAVED), &text(&directory.join(SAVED))?)?;
+    let [image] = saved.as_slice() else { return Err(ImageError::Ambiguous(saved.len())) };
+    let path = inside(directory, &image.config)?;
+    let configuration = text(&path)?;
+    let sums = parse::<Configuration>(&path, &configuration)?.rootfs.diff_ids;
+    if sums.len() != image.layers.len() {
+        return Err(ImageError::Layers);
+    }
+    let layers = image.layers.iter().zip(sums).map(|(layer, sum)| {
+        let digits = sha256(&sum).ok_or_else(|| ImageError::Digest(sum.clone()))?;
+        let path = inside(directory, layer)?;
+        Ok(Layer { path, sum: digits.to_owned(), sum_of: SumOf::Archive })
+    });
+    Ok(Image { digest: sum_of_text(&configuration), layers: layers.collect::<Result<_, _>>()? })
+}
+
+/// A path that an image names, where it stays in the image: older versions of Docker link layers
+/// that are the same.
+fn inside(directory: &Path, path: &Path) -> Result<PathBuf, ImageError> {
+    if path.is_absolute() {
+        return Err(ImageError::Escapes(path.to_owned()));
+    }
+    follow(directory, path, Links::Beneath).map_err(|astray| match astray {
+        Astray::Escapes(_) => ImageError::Escapes(path.to_owned()),
+        Astray::Io(error) => ImageError::Read(path.to_owned(), error),
+    })
+}
+
+/// A file that is read as a whole: no list of layers is as long as the limit.
+fn text(path: &Path) -> Result<Vec<u8>, ImageError> {
+    const MOST: u64 = 4 << 20;
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MOST).read_to_end(&mut text));
+    read.map_err(|error| ImageError::Read(path.to_owned(), error))?;
+    Ok(text)
+}
+
+fn parse<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T, ImageError> {
+    serde_json::from_slice(text).map_err(|error| ImageError::Json(path.to_owned(), error))
+}

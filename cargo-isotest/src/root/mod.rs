@@ -1,0 +1,19 @@
+//! Other root filesystems: what `--root` names becomes a directory.
+//!
+//! A directory is taken as it is. A tarball and the image of a container are unpacked once into
+//! the user's cache directory. Nothing here knows what a sandbox does with the directory.
+
+mod cache;
+mod error;
+mod find;
+mod follow;
+mod image;
+mod stream;
+mod unpack;
+
+pub use error::RootError;
+pub use find::{find, find_conflict};
+pub use follow::{Links, follow};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,304 @@
+//! Unpacks tar archives that nobody vouches for.
+//!
+//! Nothing is written outside of the directory that is unpacked into, whatever paths and links an
+//! archive has, and there is an end to it. Everything belongs to the user; set-user-ID bits,
+//! extended attributes and devices are left out, since a sandbox makes no use of them.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use tar::{Archive, Entry, EntryType};
+
+use super::follow::{Astray, Links, follow, make_directories};
+use super::stream::Metered;
+
+/// What unpacking may come to, all archives of a root filesystem together.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of files.
+    pub bytes: u64,
+    /// Files, directories and links.
+    pub entries: u64,
+}
+
+/// Well above what is used: of the images of Docker Hub few have more than 10 GB.
+pub const LIMITS: Limits = Limits { bytes: 32 << 30, entries: 4 << 20 };
+
+/// What is read between two files: headers, long names, padding.
+const MOST_BETWEEN: u64 = 1 << 20;
+
+/// Whether names may stand for what is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whiteouts {
+    /// No: the archive stands for itself.
+    Kept,
+    /// Yes: the archive is a layer of an image, image-spec's `layer.md`.
+    Applied,
+}
+
+/// Why an archive cannot be unpacked.
+#[derive(Debug)]
+pub struct UnpackError {
+    /// The path in the archive, where it is one entry's fault.
+    entry: Option<PathBuf>,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+enum Cause {
+    Io(io::Error),
+    Absolute,
+    Parent,
+    Escapes(PathBuf),
+    LinkEscapes(PathBuf),
+    NoLinkTarget(PathBuf),
+    Whiteout,
+    TooManyBytes,
+    TooManyEntries,
+}
+
+impl fmt::Display for UnpackError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(entry) = &self.entry {
+            write!(f, "its entry `{}` ", entry.display())?;
+        }
+        let subject = if self.entry.is_some() { "" } else { "it " };
+        match &self.cause {
+            Cause::Io(error) if self.entry.is_some() => write!(f, "is refused: {error}"),
+            Cause::Io(error) => write!(f, "{error}"),
+            Cause::Absolute => write!(f, "has an absolute path"),
+            Cause::Parent => write!(f, "has `..` in its path"),
+            Cause::Escapes(link) => {
+                write!(f, "lies behind the link `{}`, which leads out of the root", link.display())
+            }
+            Cause::LinkEscapes(target) => {
+                write!(f, "is a hard link to `{}`, outside of the root", target.display())
+            }
+            Cause::NoLinkTarget(target) => {
+                write!(f, "is a hard link to `{}`, which is no file before it", target.display())
+            }
+            Cause::Whiteout => write!(f, "is a whiteout of no file"),
+            Cause::TooManyBytes => write!(f, "{subject}makes it larger than the limit"),
+            Cause::TooManyEntries => write!(f, "{subject}is one more than the limit"),
+        }
+    }
+}
+
+impl From<io::Error> for UnpackError {
+    fn from(error: io::Error) -> Self {
+        UnpackError { entry: None, cause: Cause::Io(error) }
+    }
+}
+
+impl From<io::Error> for Cause {
+    fn from(error: io::Error) -> Self {
+        Cause::Io(error)
+    }
+}
+
+impl From<Astray> for Cause {
+    fn from(astray: Astray) -> Self {
+        match astray {
+            Astray::Escapes(link) => Cause::Escapes(link),
+            Astray::Io(error) => Cause::Io(error),
+        }
+    }
+}
+
+/// A root filesystem in the making.
+pub struct Unpacker<'a> {
+    root: &'a Path,
+    left: Limits,
+    /// What the current archive has made, which its own whiteouts do not concern.
+    made: HashSet<PathBuf>,
+}
+
+impl<'a> Unpacker<'a> {
+    /// Begins in an empty directory.
+    pub fn new(root: &'a Path, limits: Limits) -> Unpacker<'a> {
+        Unpacker { root, left: limits, made: HashSet::new() }
+    }
+
+    /// Unpacks one archive over what is there, and reads its stream to the end.
+    pub fn unpack(&mut self, stream: impl Read, whiteouts: Whiteouts) -> Result<(), UnpackError> {
+        self.made.clear();
+        let (stream, allowed) = Metered::new(stream);
+        allowed.set(MOST_BETWEEN);
+        let mut archive = Archive::new(stream);
+        for entry in archive.entries()? {
+            let mut entry = entry?;
+            let path = PathBuf::from(OsStr::from_bytes(&entry.path_bytes()));
+            allowed.set(u64::MAX);
+            let done = self.entry(&mut entry, &path, whiteouts);
+            done.map_err(|cause| UnpackError { entry: Some(path), cause })?;
+            // What is left of an entry that makes no file.
+            io::copy(&mut entry, &mut io::sink())?;
+            allowed.set(MOST_BETWEEN);
+        }
+        io::copy(&mut archive.into_inner(), &mut io::sink())?;
+        Ok(())
+    }
+
+    fn entry<R: Read>(
+        &mut self,
+        entry: &mut Entry<'_, R>,
+        path: &Path,
+        whiteouts: Whiteouts,
+    ) -> Result<(), Cause> {
+        self.left.entries = self.left.entries.checked_sub(1).ok_or(Cause::TooManyEntries)?;
+        let path = inner_path(path)?;
+        let Some(name) = path.file_name() else {
+            return Ok(()); // The root itself.
+        };
+        let parent = path.parent().unwrap_or(Path::new(""));
+        if whiteouts == Whiteouts::Applied
+            && let Some(hidden) = name.as_bytes().strip_prefix(b".wh.")
+        {
+            return self.whiteout(parent, OsStr::from_bytes(hidden));
+        }
+        let place = make_directories(self.root, parent)?.join(name);
+        self.make(entry, &place)?;
+        self.made
+            .extend(place.ancestors().take_while(|path| *path != self.root).map(Path::to_owned));
+        Ok(())
+    }
+
+    fn make<R: Read>(&mut self, entry: &mut Entry<'_, R>, place: &Path) -> Result<(), Cause> {
+        let header = entry.header();
+        let mode = header.mode()? & 0o1777;
+        let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(header.mtime().unwrap_or(0));
+        match header.entry_type() {
+            EntryType::Directory => {
+                if !is_directory(place) {
+                    remove(place)?;
+                    fs::create_dir(place)?;
+                }
+                // Whoever unpacked it must be able to remove it.
+                fs::set_permissions(place, Permissions::from_mode(mode | 0o700))?;
+            }
+            EntryType::Symlink => {
+                remove(place)?;
+                symlink(link_target(entry)?, place)?;
+            }
+            EntryType::Link => self.hard_link(&link_target(entry)?, place)?,
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+                remove(place)?;
+                let mut file = File::create_new(place)?;
+                let allowed = self.left.bytes;
+                let length = io::copy(&mut entry.take(allowed.saturating_add(1)), &mut file)?;
+                self.left.bytes = allowed.checked_sub(length).ok_or(Cause::TooManyBytes)?;
+                file.set_permissions(Permissions::from_mode(mode))?;
+                file.set_modified(modified)?;
+            }
+            // Devices and pipes, which no system directory has, and comments on the archive.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn hard_link(&self, target: &Path, place: &Path) -> Result<(), Cause> {
+        let escapes = |_| Cause::LinkEscapes(target.to_owned());
+        // As with paths, a leading `./` is usual, and `/` is not.
+        let inner = inner_path(target).map_err(escapes)?;
+        let none = || Cause::NoLinkTarget(target.to_owned());
+        let name = inner.file_name().ok_or_else(none)?;
+        let parent = inner.parent().unwrap_or(Path::new(""));
+        let source = match follow(self.root, parent, Links::Beneath) {
+            Ok(parent) => parent.join(name),
+            Err(Astray::Escapes(_)) => return Err(Cause::LinkEscapes(target.to_owned())),
+            Err(Astray::Io(_)) => return Err(none()),
+        };
+        if source == place {
+            return Ok(());
+        }
+        let kind = fs::symlink_metadata(&source).map_err(|_| none())?.file_type();
+        if !kind.is_file() && !kind.is_symlink() {
+            return Err(none());
+        }
+        remove(place)?;
+        // linkat(2) without AT_SYMLINK_FOLLOW: a symbolic link is linked itself.
+        Ok(fs::hard_link(source, place)?)
+    }
+
+    /// Removes what earlier layers have made: one name, or all of a directory.
+    fn whiteout(&self, parent: &Path, hidden: &OsStr) -> Result<(), Cause> {
+        const OPAQUE: &[u8] = b".wh..opq";
+        if hidden.is_empty() || hidden == "." || hidden == ".." {
+            return Err(Cause::Whiteout);
+        }
+        let directory = match follow(self.root, parent, Links::Beneath) {
+            Ok(directory) => directory,
+            Err(Astray::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(astray) => return Err(astray.into()),
+        };
+        if hidden.as_bytes() == OPAQUE {
+            self.remove_lower(&directory)?;
+        } else if !hidden.as_bytes().starts_with(b".wh.") {
+            // The rest of `.wh..wh.*` is AUFS's own.
+            let place = directory.join(hidden);
+            match self.made.contains(&place) {
+                true if is_directory(&place) => self.remove_lower(&place)?,
+                true => {}
+                false => remove(&place)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_lower(&self, directory: &Path) -> io::Result<()> {
+        for entry in fs::read_dir(directory)? {
+            let place = entry?.path();
+            match self.made.contains(&place) {
+                true if is_directory(&place) => self.remove_lower(&place)?,
+                true => {}
+                false => remove(&place)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The path without `.`; an error where it names what is outside.
+fn inner_path(path: &Path) -> Result<PathBuf, Cause> {
+    let mut inner = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => inner.push(name),
+            Component::CurDir => {}
+            Component::ParentDir => return Err(Cause::Parent),
+            Component::RootDir | Component::Prefix(_) => return Err(Cause::Absolute),
+        }
+    }
+    Ok(inner)
+}
+
+fn link_target<R: Read>(entry: &Entry<'_, R>) -> io::Result<PathBuf> {
+    let target = entry.link_name_bytes().unwrap_or_default();
+    Ok(PathBuf::from(OsStr::from_bytes(&target)))
+}
+
+fn is_directory(place: &Path) -> bool {
+    fs::symlink_metadata(place).is_ok_and(|metadata| metadata.is_dir())
+}
+
+/// Removes whatever stands there.
+fn remove(place: &Path) -> io::Result<()> {
+    let removed = match is_directory(place) {
+        true => fs::remove_dir_all(place),
+        false => fs::remove_file(place),
+    };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

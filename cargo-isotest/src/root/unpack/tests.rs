@@ -1,0 +1,329 @@
+//! Archives, good and hostile: each is unpacked into a directory with a neighbour, who must not
+//! notice.
+
+use std::os::unix::fs::MetadataExt;
+
+use tar::{Builder, Header};
+use tempfile::TempDir;
+
+use super::*;
+
+/// An entry: what it is, its path, its content or target.
+type Item<'a> = (EntryType, &'a str, &'a str);
+
+const FILE: EntryType = EntryType::Regular;
+const DIRECTORY: EntryType = EntryType::Directory;
+const LINK: EntryType = EntryType::Symlink;
+const HARD: EntryType = EntryType::Link;
+
+/// An archive with paths as they are given; the builder's own functions would refuse some.
+fn archive(items: &[Item<'_>]) -> Vec<u8> {
+    let mut builder = Builder::new(Vec::new());
+    for (kind, path, content) in items {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(*kind);
+        header.set_mode(if *kind == DIRECTORY { 0o555 } else { 0o4750 });
+        let data = if *kind == FILE { content.as_bytes() } else { &[] };
+        header.set_size(data.len() as u64);
+        let fields = header.as_old_mut();
+        fields.name[..path.len()].copy_from_slice(path.as_bytes());
+        if *kind != FILE {
+            fields.linkname[..content.len()].copy_from_slice(content.as_bytes());
+        }
+        header.set_cksum();
+        builder.append(&header, data).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+/// A directory `root` beside a file `neighbour`.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Place {
+        let place = Place(TempDir::new().unwrap());
+        fs::create_dir(place.root()).unwrap();
+        fs::write(place.0.path().join("neighbour"), "untouched").unwrap();
+        place
+    }
+
+    fn root(&self) -> PathBuf {
+        self.0.path().join("root")
+    }
+
+    /// Every path in the root, sorted, with the content of files and the targets of links.
+    fn listing(&self) -> Vec<String> {
+        let (mut found, mut directories) = (Vec::new(), vec![self.root()]);
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.strip_prefix(self.root()).unwrap().display().to_string();
+                found.push(match fs::symlink_metadata(&path).unwrap().file_type() {
+                    kind if kind.is_symlink() => {
+                        format!("{name} -> {}", fs::read_link(&path).unwrap().display())
+                    }
+                    kind if kind.is_dir() => {
+                        directories.push(path);
+                        format!("{name}/")
+                    }
+                    _ => format!("{name}={}", fs::read_to_string(&path).unwrap()),
+                });
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+/// Unpacks layers and compares what is there then.
+#[track_caller]
+fn check(layers: &[&[Item<'_>]], expected: &[&str]) {
+    let place = Place::new();
+    let root = place.root();
+    let mut unpacker = Unpacker::new(&root, LIMITS);
+    for layer in layers {
+        unpacker.unpack(archive(layer).as_slice(), Whiteouts::Applied).unwrap();
+    }
+    assert_eq!(place.listing(), expected);
+}
+
+/// Unpacking fails with these words, and the neighbour has not changed.
+#[track_caller]
+fn check_refused(limits: Limits, items: &[Item<'_>], words: &str) {
+    let place = Place::new();
+    let root = place.root();
+    let unpacked =
+        Unpacker::new(&root, limits).unpack(archive(items).as_slice(), Whiteouts::Applied);
+    let error = unpacked.expect_err("it is hostile").to_string();
+    assert!(error.contains(words), "{error}");
+    let outside: Vec<_> = fs::read_dir(place.0.path()).unwrap().collect();
+    assert_eq!(outside.len(), 2, "something was made outside");
+    assert_eq!(fs::read_to_string(place.0.path().join("neighbour")).unwrap(), "untouched");
+    assert_eq!(fs::metadata(place.0.path().join("neighbour")).unwrap().nlink(), 1);
+}
+
+#[test]
+fn files_directories_and_links_are_made() {
+    check(
+        &[&[
+            (DIRECTORY, "./", ""),
+            (DIRECTORY, "./usr", ""),
+            (FILE, "./usr/bin/sh", "shell"),
+            (LINK, "bin", "usr/bin"),
+            (LINK, "etc", "/outside"),
+            (HARD, "dash", "./usr/bin/sh"),
+        ]],
+        &[
+            "bin -> usr/bin",
+            "dash=shell",
+            "etc -> /outside",
+            "usr/",
+            "usr/bin/",
+            "usr/bin/sh=shell",
+        ],
+    );
+}
+
+#[test]
+fn a_link_that_stays_inside_may_lead_to_a_file() {
+    let items = [(DIRECTORY, "usr", ""), (LINK, "lib", "usr"), (FILE, "lib/a", "1")];
+    check(&[&items], &["lib -> usr", "usr/", "usr/a=1"]);
+}
+
+#[test]
+fn modes_are_kept_less_what_gives_privileges() {
+    let place = Place::new();
+    let items = [(DIRECTORY, "d", ""), (FILE, "d/f", "")];
+    let root = place.root();
+    Unpacker::new(&root, LIMITS).unpack(archive(&items).as_slice(), Whiteouts::Kept).unwrap();
+    let mode = |path: &str| fs::metadata(root.join(path)).unwrap().mode() & 0o7777;
+    // What it was unpacked by must be able to remove it.
+    assert_eq!((mode("d"), mode("d/f")), (0o755, 0o750));
+}
+
+#[test]
+fn devices_and_pipes_are_left_out() {
+    let items = [
+        (EntryType::Char, "dev/mem", ""),
+        (EntryType::Block, "dev/sda", ""),
+        (EntryType::Fifo, "run/pipe", ""),
+        (FILE, "a", "1"),
+    ];
+    check(&[&items], &["a=1", "dev/", "run/"]);
+}
+
+#[test]
+fn a_later_entry_replaces_an_earlier_one() {
+    check(
+        &[
+            &[(FILE, "file", "1"), (DIRECTORY, "directory", ""), (FILE, "directory/a", "1")],
+            &[(DIRECTORY, "file", ""), (LINK, "directory", "file")],
+        ],
+        &["directory -> file", "file/"],
+    );
+}
+
+/// The link must be replaced and not written through.
+#[test]
+fn a_file_replaces_a_link_of_its_name() {
+    let items = [(LINK, "a", "../neighbour"), (FILE, "a", "2")];
+    check(&[&items], &["a=2"]);
+}
+
+#[test]
+fn a_whiteout_removes_what_lower_layers_have() {
+    check(
+        &[
+            &[(FILE, "etc/a", "1"), (FILE, "etc/b", "1"), (FILE, "var/c/d", "1")],
+            &[(FILE, "etc/.wh.a", ""), (FILE, ".wh.var", ""), (FILE, "none/.wh.x", "")],
+        ],
+        &["etc/", "etc/b=1"],
+    );
+}
+
+#[test]
+fn an_opaque_directory_has_only_what_its_own_layer_has() {
+    check(
+        &[
+            &[(FILE, "etc/a", "1"), (FILE, "etc/b/c", "1")],
+            &[(FILE, "etc/new", "2"), (FILE, "etc/b/d", "2"), (FILE, "etc/.wh..wh..opq", "")],
+        ],
+        &["etc/", "etc/b/", "etc/b/d=2", "etc/new=2"],
+    );
+}
+
+#[test]
+fn a_whiteout_of_its_own_layers_directory_empties_it_of_lower_ones() {
+    check(
+        &[&[(FILE, "etc/a", "1")], &[(FILE, "etc/b", "2"), (FILE, ".wh.etc", "")]],
+        &["etc/", "etc/b=2"],
+    );
+}
+
+#[test]
+fn where_there_are_no_layers_a_whiteout_is_a_file() {
+    let place = Place::new();
+    let root = place.root();
+    let items = archive(&[(FILE, ".wh.a", "1")]);
+    Unpacker::new(&root, LIMITS).unpack(items.as_slice(), Whiteouts::Kept).unwrap();
+    assert_eq!(place.listing(), [".wh.a=1"]);
+}
+
+#[test]
+fn a_path_with_dots_is_refused() {
+    check_refused(LIMITS, &[(FILE, "../neighbour", "x")], "has `..` in its path");
+    check_refused(LIMITS, &[(FILE, "a/../../neighbour", "x")], "has `..` in its path");
+    check_refused(LIMITS, &[(DIRECTORY, "..", "")], "has `..` in its path");
+    check_refused(LIMITS, &[(LINK, "../link", "root")], "has `..` in its path");
+}
+
+#[test]
+fn an_absolute_path_is_refused() {
+    check_refused(LIMITS, &[(FILE, "/etc/passwd", "x")], "has an absolute path");
+}
+
+#[test]
+fn a_file_behind_a_link_that_leads_out_is_refused() {
+    let escapes = "lies behind the link `out`, which leads out of the root";
+    let above = "leads out of the root";
+    check_refused(LIMITS, &[(LINK, "out", ".."), (FILE, "out/neighbour", "x")], above);
+    check_refused(LIMITS, &[(LINK, "out", "/tmp"), (FILE, "out/x", "x")], escapes);
+    check_refused(
+        LIMITS,
+        &[(LINK, "d/a", ".."), (LINK, "out", "d/a/.."), (DIRECTORY, "out/new", "")],
+        above,
+    );
+}
+
+#[test]
+fn a_hard_link_to_what_is_outside_is_refused() {
+    let outside = "outside of the root";
+    check_refused(LIMITS, &[(HARD, "a", "../neighbour")], outside);
+    check_refused(LIMITS, &[(HARD, "a", "/etc/passwd")], outside);
+    check_refused(LIMITS, &[(LINK, "out", ".."), (HARD, "a", "out/neighbour")], outside);
+}
+
+/// Writing to a hard link of a link would write through it.
+#[test]
+fn a_hard_link_to_a_link_leads_nowhere() {
+    let items = [(LINK, "l", "../neighbour"), (HARD, "a", "l"), (FILE, "a", "x")];
+    check(&[&items], &["a=x", "l -> ../neighbour"]);
+}
+
+#[test]
+fn a_hard_link_to_nothing_is_refused() {
+    check_refused(LIMITS, &[(HARD, "a", "none")], "which is no file before it");
+    check_refused(LIMITS, &[(DIRECTORY, "d", ""), (HARD, "a", "d")], "which is no file before it");
+}
+
+#[test]
+fn a_whiteout_of_no_file_is_refused() {
+    check_refused(LIMITS, &[(FILE, ".wh...", "")], "is a whiteout of no file");
+    check_refused(LIMITS, &[(FILE, "a/.wh..", "")], "is a whiteout of no file");
+    check_refused(LIMITS, &[(FILE, ".wh.", "")], "is a whiteout of no file");
+}
+
+#[test]
+fn a_whiteout_behind_a_link_that_leads_out_is_refused() {
+    let items = [(LINK, "out", ".."), (FILE, "out/.wh.neighbour", "")];
+    check_refused(LIMITS, &items, "leads out of the root");
+}
+
+#[test]
+fn too_many_bytes_are_refused() {
+    let limits = Limits { bytes: 3, ..LIMITS };
+    check_refused(limits, &[(FILE, "a", "12"), (FILE, "b", "34")], "larger than the limit");
+}
+
+#[test]
+fn too_many_entries_are_refused() {
+    let limits = Limits { entries: 1, ..LIMITS };
+    check_refused(limits, &[(FILE, "a", ""), (FILE, "b", "")], "one more than the limit");
+}
+
+/// A hole takes no place in the archive, but one on the disk for those who write it out.
+#[test]
+fn a_file_of_holes_counts_by_its_size() {
+    let mut header = Header::new_gnu();
+    header.set_path("holes").unwrap();
+    header.set_entry_type(EntryType::GNUSparse);
+    header.set_mode(0o644);
+    let fields = header.as_gnu_mut().unwrap();
+    fields.set_real_size(1 << 40);
+    // The map: no data, at the end.
+    fields.sparse[0].set_offset(1 << 40);
+    fields.sparse[0].set_length(0);
+    header.set_size(0);
+    header.set_cksum();
+    let mut builder = Builder::new(Vec::new());
+    builder.append(&header, &[][..]).unwrap();
+    let place = Place::new();
+    let root = place.root();
+    let limits = Limits { bytes: 1 << 20, ..LIMITS };
+    let archive = builder.into_inner().unwrap();
+    let error = Unpacker::new(&root, limits).unpack(archive.as_slice(), Whiteouts::Kept);
+    assert!(error.unwrap_err().to_string().contains("larger than the limit"));
+}
+
+/// It would be held in memory.
+#[test]
+fn an_endless_name_is_refused() {
+    let mut header = Header::new_gnu();
+    header.set_path("././@LongLink").unwrap();
+    header.set_entry_type(EntryType::GNULongName);
+    header.set_size(64 << 20);
+    header.set_cksum();
+    let archive = header.as_bytes().chain(io::repeat(b'a').take(64 << 20));
+    let place = Place::new();
+    let root = place.root();
+    let error = Unpacker::new(&root, LIMITS).unpack(archive, Whiteouts::Kept).unwrap_err();
+    assert!(error.to_string().contains("headers are longer than 1 MiB"), "{error}");
+}
+
+#[test]
+fn what_is_no_archive_is_refused() {
+    let place = Place::new();
+    let root = place.root();
+    let error = Unpacker::new(&root, LIMITS).unpack(&[1; 4096][..], Whiteouts::Kept);
+    assert!(error.is_err());
+}
