@@ -64,7 +64,7 @@ impl Capture {
 /// writer has left is read whole.
 const PIPE: usize = 1 << 20;
 
-/// Reads what is there now, [`PIPE`] bytes or little more. Returns whether the stream has ended.
+/// Reads what is there now, 1 MiB or little more. Returns whether the stream has ended.
 pub fn drain(pipe: &OwnedFd, buffer: &mut [u8], mut take: impl FnMut(&[u8])) -> bool {
     let mut taken = 0;
     while taken < PIPE {

@@ -263,6 +263,35 @@ fn a_warden_that_is_killed_is_replaced() {
     fault.check_nothing_is_left();
 }
 
+/// What a case is until it execs is a copy of the warden. It may have come as far as exec when it is
+/// killed; then the test has failed.
+#[test]
+fn a_case_that_is_killed_while_it_is_set_up_is_not_run() {
+    if refused() {
+        return;
+    }
+    let fault = Fault::new("set-up");
+    let call = fault.project.isotest("--test many -- number_00").env(MARK, &fault.mark);
+    let running = call.start();
+    running.wait_for("test number_00010 ... ok");
+    let warden = fault.process_named("isotest-warden").expect("it runs tests").pid;
+    let case = until("a case in the making", || {
+        let processes = marked(&fault.mark).into_iter();
+        processes.filter(|process| process.pid > warden).find(|it| it.name == "isotest-warden")
+    });
+    // It may have ended.
+    let killed = kill(Pid::from_raw(case.pid), SIGKILL).is_ok();
+    let run = running.end();
+    let ends = match run.code {
+        96 => ["999 passed", "killed meanwhile"],
+        100 => ["999 passed", "killed by SIGKILL"],
+        _ => ["1000 passed", ""],
+    };
+    assert!(killed || run.code == 0);
+    run.check(run.code, &ends);
+    fault.check_nothing_is_left();
+}
+
 #[test]
 fn a_terminal_that_is_closed_ends_the_run() {
     if refused() {

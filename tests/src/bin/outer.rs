@@ -6,6 +6,7 @@
 //! - `write:PATH=TEXT`: writes to a file of a kernel filesystem
 //! - `tmpfs:PATH`: an empty tmpfs there
 //! - `read-only:PATH`: what is there, but read-only
+//! - `devices:NAME,…`: a `/dev` with these devices and nothing else
 //! - `chroot:DIRECTORY`: the whole root once more, there, as the root
 //! - `no-new-privileges`: as a service manager sets it
 //! - `no-setfcap`: without CAP_SETFCAP, also for root
@@ -16,6 +17,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -51,6 +53,7 @@ fn perform(act: &str) -> Result<(), Failure> {
         ("write", Some((path, text))) => Ok(fs::write(path, text)?),
         ("tmpfs", _) => Ok(mount(Some("tmpfs"), object, Some("tmpfs"), MsFlags::empty(), NO_DATA)?),
         ("read-only", _) => make_read_only(object),
+        ("devices", _) => keep_devices(object),
         ("chroot", _) => change_root(Path::new(object)),
         ("no-new-privileges", _) => Ok(nix::sys::prctl::set_no_new_privs()?),
         ("no-setfcap", _) => drop_setfcap(),
@@ -75,6 +78,19 @@ fn make_read_only(path: &str) -> Result<(), Failure> {
     let kept = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | kept;
     Ok(mount(NO_DATA, path, NO_DATA, flags, NO_DATA)?)
+}
+
+fn keep_devices(names: &str) -> Result<(), Failure> {
+    let open = |name| fs::File::open(Path::new("/dev").join(name)).map(|file| (name, file));
+    let devices: Vec<_> = names.split(',').map(open).collect::<Result<_, _>>()?;
+    mount(Some("tmpfs"), "/dev", Some("tmpfs"), MsFlags::empty(), NO_DATA)?;
+    for (name, device) in devices {
+        let (source, target) =
+            (format!("/proc/self/fd/{}", device.as_raw_fd()), format!("/dev/{name}"));
+        fs::write(&target, "")?;
+        mount(Some(source.as_str()), target.as_str(), NO_DATA, MsFlags::MS_BIND, NO_DATA)?;
+    }
+    Ok(())
 }
 
 fn change_root(directory: &Path) -> Result<(), Failure> {
