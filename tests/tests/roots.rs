@@ -56,8 +56,9 @@ fn debian() -> Option<PathBuf> {
     }
     // What an earlier try has left.
     let _ = fs::remove_dir_all(&made);
-    let mut debootstrap = Command::new("debootstrap");
-    debootstrap.args(["--variant=minbase", "stable"]).arg(&made);
+    // What it mounts stays out of everybody else's sight.
+    let mut debootstrap = Command::new("unshare");
+    debootstrap.args(["--mount", "debootstrap", "--variant=minbase", "stable"]).arg(&made);
     let output = debootstrap.output().expect("it was found");
     if !output.status.success() {
         let _ = fs::remove_dir_all(&made);
