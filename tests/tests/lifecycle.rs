@@ -60,7 +60,7 @@ struct Case {
     before: Traces,
 }
 
-/// What a run could leave: files of the project, of `/tmp`, and mounts.
+/// What a run could leave: files of the project, with its temporary directory, and mounts.
 struct Traces(BTreeSet<String>);
 
 impl Case {
@@ -107,14 +107,12 @@ impl Traces {
     fn read(directory: &Path) -> Traces {
         let mut found = BTreeSet::new();
         find(directory, &mut found);
-        // Other programs write and mount meanwhile, but hardly what looks like ours.
+        // Other tests and other programs write and mount meanwhile; only what names this project
+        // is this run's. Its temporary directory lies in the project.
         let name = directory.display().to_string();
-        let is_ours = |text: &String| text.contains(&name) || text.contains("isotest");
+        let is_ours = |text: &String| text.contains(&name);
         let mounts = fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted");
         found.extend(mounts.lines().map(str::to_owned).filter(is_ours));
-        let is_project = |path: &String| path.contains("isotest-tests-");
-        let temporary = entries(Path::new("/tmp")).map(|path| path.display().to_string());
-        found.extend(temporary.filter(is_ours).filter(|path| !is_project(path)));
         Traces(found)
     }
 }
