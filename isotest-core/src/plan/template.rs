@@ -332,9 +332,14 @@ fn show_project(steps: &mut Steps, layout: &Layout) {
         }
         let (source, what) = (old(&placed.path), placed.what.clone());
         match placed.shown {
-            Shown::ReadOnly => steps.bind_read_only(&source, &target, what),
+            Shown::ReadOnly => {
+                steps.bind_exact(&source, &target, true, what);
+                let set =
+                    libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+                steps.attributes(&target, set, "no case can write to it");
+            }
             Shown::ReadWrite => {
-                steps.bind(&source, &target, true, what);
+                steps.bind_exact(&source, &target, true, what);
                 steps.attributes(
                     &target,
                     libc::MOUNT_ATTR_NODEV,
@@ -343,7 +348,7 @@ fn show_project(steps: &mut Steps, layout: &Layout) {
             }
             // A lower layer must have no mount below it that the host made.
             Shown::Overlay => {
-                steps.bind(&source, &target, placed.has_mounts_below, what);
+                steps.bind_exact(&source, &target, placed.has_mounts_below, what);
                 let set =
                     libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
                 steps.attributes(&target, set, "writes go to the upper layer");
