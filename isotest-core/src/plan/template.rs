@@ -270,7 +270,11 @@ fn show_proc(steps: &mut Steps, policy: &Policy) {
     match policy.pid {
         Namespace::New => {
             let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
-            steps.mount("proc", &proc, flags, "", "each case's own proc needs one to be visible");
+            // A case with capabilities may unmount its own proc, and then sees this one: it shows
+            // nobody that the case may not trace, and so neither the warden nor other cases.
+            let (options, reason) =
+                ("hidepid=ptraceable", "each case's own proc needs one to be visible");
+            steps.mount("proc", &proc, flags, options, reason);
         }
         Namespace::Host => {
             steps.bind(&Path::new(OLD).join("proc"), &proc, true, "the host's processes");
