@@ -44,6 +44,11 @@ pub struct Host {
     pub hidden_etc: Vec<PathBuf>,
     /// What another root filesystem has in its `/dev`: tests see none of it.
     pub hidden_dev: Vec<PathBuf>,
+    /// Paths in `/proc` by which the superuser steers the whole machine, and which a case of the
+    /// superuser's could write to: the kernel asks for the uid, not for a capability.
+    pub settings: Vec<PathBuf>,
+    /// Files in `/proc` that only the superuser may read.
+    pub statistics: Vec<PathBuf>,
     /// Device nodes in `/dev` that tests get.
     pub devices: Vec<String>,
     /// Directories in `/dev` for inter-process communication, those that are there.
@@ -71,7 +76,11 @@ impl Host {
         let etc = root.join("etc");
         let mut hidden_etc = Vec::new();
         find_private(&etc, Path::new(""), &mut hidden_etc);
+        let superuser = uid == 0 && maps_superuser(&fs::read_to_string("/proc/self/uid_map")?);
+        let of_superuser = |paths: Vec<PathBuf>| if superuser { paths } else { Vec::new() };
         Ok(Host {
+            settings: of_superuser(settings()),
+            statistics: of_superuser(in_proc(&STATISTICS)),
             uid,
             gid,
             uid_map: map("/proc/self/uid_map", uid)?,
@@ -113,6 +122,43 @@ fn names_in(directory: &Path) -> Vec<PathBuf> {
     let mut names: Vec<PathBuf> = entries.map(|entry| entry.file_name().into()).collect();
     names.sort();
     names
+}
+
+/// What else in `/proc` than sysctls is writable for the superuser alone.
+const SETTINGS: [&str; 9] =
+    ["acpi", "bus", "driver", "fs", "irq", "mtrr", "scsi", "sysrq-trigger", "tty"];
+const STATISTICS: [&str; 9] = [
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
+    "latency_stats",
+    "pagetypeinfo",
+    "sched_debug",
+    "slabinfo",
+    "timer_list",
+    "vmallocinfo",
+];
+
+/// The paths of [`SETTINGS`] and the sysctls that no namespace has for itself: all but `net` and
+/// `user`.
+fn settings() -> Vec<PathBuf> {
+    let mut all = in_proc(&SETTINGS);
+    let sysctls = fs::read_dir("/proc/sys").into_iter().flatten().flatten();
+    let sysctls = sysctls.map(|entry| entry.path());
+    all.extend(sysctls.filter(|path| !path.ends_with("net") && !path.ends_with("user")));
+    all.sort();
+    all
+}
+
+fn in_proc(names: &[&str]) -> Vec<PathBuf> {
+    names.iter().map(|name| Path::new("/proc").join(name)).filter(|path| path.exists()).collect()
+}
+
+/// Whether uid 0 of a user namespace with this map is uid 0 of the one above it. It is the
+/// machine's superuser where that holds for all namespaces above; that cannot be seen from here.
+fn maps_superuser(map: &str) -> bool {
+    let words = map.lines().map(|line| line.split_whitespace().take(2).collect::<Vec<_>>());
+    words.into_iter().any(|words| words == ["0", "0"])
 }
 
 /// Those of the names that stand in `/dev`.
@@ -227,6 +273,12 @@ mod tests {
         assert_eq!(version_of("6.14.0-rc3+\n"), (6, 14));
         assert_eq!(version_of("6.8\n"), (6, 8));
         assert_eq!(version_of("nonsense"), (0, 0));
+    }
+
+    #[test]
+    fn the_superuser_is_uid_0_above_as_well() {
+        assert!(maps_superuser("         0          0 4294967295\n"));
+        assert!(!maps_superuser("         0       1000          1\n"));
     }
 
     #[test]

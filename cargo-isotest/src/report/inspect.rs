@@ -198,7 +198,7 @@ fn mount(op: &Op) -> Option<(String, String)> {
         Op::Mount { fstype, target, .. } => {
             Some((target.to_string_lossy().into_owned(), fstype.to_string_lossy().into_owned()))
         }
-        Op::Bind { source, target, .. } => {
+        Op::Bind { source, target, .. } | Op::BindExact { source, target, .. } => {
             let source = source.to_string_lossy();
             let what = match source.strip_prefix("/old") {
                 Some(host) => format!("bind of the host's {host}"),

@@ -65,6 +65,18 @@ impl Steps {
         self.add(reason, Op::Bind { source, target, recursive });
     }
 
+    /// A bind of what the host's users may move about meanwhile.
+    pub fn bind_exact(
+        &mut self,
+        source: &Path,
+        target: &Path,
+        recursive: bool,
+        reason: impl Into<Cow<'static, str>>,
+    ) {
+        let (source, target) = (c_path(source), c_path(target));
+        self.add(reason, Op::BindExact { source, target, recursive });
+    }
+
     /// Sets attributes on the mount at `path` and all below it, and makes them private.
     pub fn attributes(&mut self, path: &Path, set: u64, reason: impl Into<Cow<'static, str>>) {
         let path = c_path(path);

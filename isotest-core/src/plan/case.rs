@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::builder::{Steps, c_path};
-use super::layout::{self, DISK, Fresh, Layout, NEW_TMP, Placed, SCRATCH, STAGE, Shown};
+use super::layout::{self, DISK, EMPTY, Fresh, Layout, NEW_TMP, Placed, SCRATCH, STAGE, Shown};
 use super::{id_maps, inner_ids, keeps_scratch};
 use crate::host::Host;
 use crate::policy::{Guard, Namespace, Net, Policy, User, Uts};
@@ -21,8 +21,10 @@ pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
     bring_network_up(&mut steps, host, policy);
     name_host(&mut steps, policy);
     forbid_nesting(&mut steps, policy);
+    mask_statistics(&mut steps, host);
     cover_stage(&mut steps, layout);
     limit(&mut steps, host, policy);
+    protect_settings(&mut steps, host);
     give_up_capabilities(&mut steps, policy);
     steps.0
 }
@@ -215,7 +217,22 @@ fn forbid_nesting(steps: &mut Steps, policy: &Policy) {
         Guard::Strict => {
             let limit = "/proc/sys/user/max_user_namespaces";
             steps.write(limit, "0", "no namespaces within, and none of their capabilities");
+            steps.bind(Path::new(EMPTY), Path::new("/proc/keys"), false, "keys of the user");
         }
+    }
+}
+
+fn mask_statistics(steps: &mut Steps, host: &Host) {
+    for path in &host.statistics {
+        steps.bind(Path::new(EMPTY), path, false, "for the superuser alone");
+    }
+}
+
+/// Uid 0 of the machine may write sysctls and the like without any capability, so what a case of
+/// the superuser's must not change is read-only. The bind makes it a mount, which alone can be.
+fn protect_settings(steps: &mut Steps, host: &Host) {
+    for path in &host.settings {
+        steps.bind_read_only(path, path, "steers the whole machine");
     }
 }
 

@@ -270,7 +270,11 @@ fn show_proc(steps: &mut Steps, policy: &Policy) {
     match policy.pid {
         Namespace::New => {
             let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
-            steps.mount("proc", &proc, flags, "", "each case's own proc needs one to be visible");
+            // A case with capabilities may unmount its own proc, and then sees this one: it shows
+            // nobody that the case may not trace, and so neither the warden nor other cases.
+            let (options, reason) =
+                ("hidepid=ptraceable", "each case's own proc needs one to be visible");
+            steps.mount("proc", &proc, flags, options, reason);
         }
         Namespace::Host => {
             steps.bind(&Path::new(OLD).join("proc"), &proc, true, "the host's processes");
@@ -332,9 +336,14 @@ fn show_project(steps: &mut Steps, layout: &Layout) {
         }
         let (source, what) = (old(&placed.path), placed.what.clone());
         match placed.shown {
-            Shown::ReadOnly => steps.bind_read_only(&source, &target, what),
+            Shown::ReadOnly => {
+                steps.bind_exact(&source, &target, true, what);
+                let set =
+                    libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+                steps.attributes(&target, set, "no case can write to it");
+            }
             Shown::ReadWrite => {
-                steps.bind(&source, &target, true, what);
+                steps.bind_exact(&source, &target, true, what);
                 steps.attributes(
                     &target,
                     libc::MOUNT_ATTR_NODEV,
@@ -343,7 +352,7 @@ fn show_project(steps: &mut Steps, layout: &Layout) {
             }
             // A lower layer must have no mount below it that the host made.
             Shown::Overlay => {
-                steps.bind(&source, &target, placed.has_mounts_below, what);
+                steps.bind_exact(&source, &target, placed.has_mounts_below, what);
                 let set =
                     libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
                 steps.attributes(&target, set, "writes go to the upper layer");

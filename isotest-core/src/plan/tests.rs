@@ -197,7 +197,8 @@ impl Paper {
                 self.mount(&self.at(target), Filesystem::Tmpfs, false)
             }
             Op::AttachScratch { target } => self.mount(&self.at(target), Filesystem::Tmpfs, false),
-            Op::Bind { source, target, recursive } => {
+            Op::Bind { source, target, recursive }
+            | Op::BindExact { source, target, recursive } => {
                 self.bind(&self.at(source), &self.at(target), *recursive)
             }
             Op::Attributes { path, recursive, set, .. } => {

@@ -34,6 +34,7 @@ const fn offset_of_argument(index: u32) -> u32 {
 /// What the filter does with a system call that matches a rule.
 #[derive(Clone, Copy)]
 enum Action {
+    Allow,
     Refuse(Errno),
     Notify,
 }
@@ -41,6 +42,7 @@ enum Action {
 impl Action {
     fn code(self) -> u32 {
         match self {
+            Action::Allow => libc::SECCOMP_RET_ALLOW,
             Action::Refuse(errno) => libc::SECCOMP_RET_ERRNO | errno as u32,
             Action::Notify => libc::SECCOMP_RET_USER_NOTIF,
         }
@@ -61,6 +63,7 @@ fn rule(number: i64, arguments: &[(u32, u32)], action: Action) -> Rule {
 /// The rules of a guard. The notifications are left out where nobody listens.
 fn rules(guard: Guard, listening: bool) -> Vec<Rule> {
     const TIOCLINUX: u32 = 0x541C;
+    const JOIN_SESSION_KEYRING: u32 = 1;
     let mut rules = vec![
         rule(libc::SYS_socket, &[(0, libc::AF_VSOCK as u32)], Action::Refuse(Errno::EAFNOSUPPORT)),
         rule(libc::SYS_ioctl, &[(1, libc::TIOCSTI as u32)], Action::Refuse(Errno::EPERM)),
@@ -74,6 +77,13 @@ fn rules(guard: Guard, listening: bool) -> Vec<Rule> {
             let calls =
                 [libc::SYS_io_uring_setup, libc::SYS_userfaultfd, libc::SYS_perf_event_open];
             rules.extend(calls.map(|call| rule(call, &[], Action::Refuse(Errno::ENOSYS))));
+            // Numbers of keys are the whole machine's. A case still leaves the caller's session.
+            rules.push(rule(libc::SYS_keyctl, &[(0, JOIN_SESSION_KEYRING)], Action::Allow));
+            let keys = [libc::SYS_keyctl, libc::SYS_add_key, libc::SYS_request_key];
+            rules.extend(keys.map(|call| rule(call, &[], Action::Refuse(Errno::EPERM))));
+            // A lease on a file of the host keeps its writers waiting, however it was opened.
+            let lease = [(1, libc::F_SETLEASE as u32)];
+            rules.push(rule(libc::SYS_fcntl, &lease, Action::Refuse(Errno::EPERM)));
         }
     }
     if listening {
@@ -101,6 +111,13 @@ fn program(guard: Guard, listening: bool) -> Vec<libc::sock_filter> {
         // Another architecture's numbers mean other calls: a 32-bit program has no way in.
         give(libc::SECCOMP_RET_ERRNO | Errno::ENOSYS as u32),
     ];
+    if cfg!(target_arch = "x86_64") {
+        // x32 shares the architecture, but its numbers have bit 30 set (asm/unistd.h).
+        const X32: u32 = 0x4000_0000;
+        program.push(load(OFFSET_NUMBER));
+        program.push(instruction(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 0, 1, X32));
+        program.push(give(libc::SECCOMP_RET_ERRNO | Errno::ENOSYS as u32));
+    }
     for rule in rules(guard, listening) {
         // Each argument takes two instructions, then one returns.
         let skip = |done: usize| (2 * (rule.arguments.len() - done) + 1) as u8;
@@ -253,7 +270,11 @@ mod tests {
                     }
                 }
                 libc::BPF_JMP => {
-                    at += usize::from(if accumulator == step.k { step.jt } else { step.jf })
+                    let holds = match u32::from(step.code) & 0xF0 {
+                        libc::BPF_JGE => accumulator >= step.k,
+                        _ => accumulator == step.k,
+                    };
+                    at += usize::from(if holds { step.jt } else { step.jf })
                 }
                 libc::BPF_RET => return step.k,
                 code => panic!("instruction class {code}"),
@@ -278,6 +299,21 @@ mod tests {
         let ioctl = |request| evaluate(NATIVE_ARCHITECTURE, libc::SYS_ioctl, [0, request, 0]);
         assert_eq!(ioctl(libc::TIOCSTI as u32), libc::SECCOMP_RET_ERRNO | Errno::EPERM as u32);
         assert_eq!(ioctl(libc::FIONREAD as u32), libc::SECCOMP_RET_ALLOW);
+    }
+
+    #[test]
+    fn under_strict_keys_can_only_be_left_behind() {
+        let keyctl = |command| evaluate(NATIVE_ARCHITECTURE, libc::SYS_keyctl, [command, 0, 0]);
+        assert_eq!(keyctl(1), libc::SECCOMP_RET_ALLOW);
+        assert_eq!(keyctl(11), libc::SECCOMP_RET_ERRNO | Errno::EPERM as u32);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn numbers_of_x32_do_not_exist() {
+        let vsock = [libc::AF_VSOCK as u32, 1, 0];
+        let answer = evaluate(NATIVE_ARCHITECTURE, 0x4000_0000 | libc::SYS_socket, vsock);
+        assert_eq!(answer, libc::SECCOMP_RET_ERRNO | Errno::ENOSYS as u32);
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub enum Op {
     Mount { fstype: CString, target: CString, flags: u64, options: Option<CString> },
     /// Makes `source` visible at `target`.
     Bind { source: CString, target: CString, recursive: bool },
+    /// The same, where no part of `source` may be a symbolic link.
+    BindExact { source: CString, target: CString, recursive: bool },
     /// Makes `source/N` visible at `target`, N being the number of the case.
     BindNumbered { source: CString, target: CString },
     /// Attaches the scratch filesystem that the warden holds on to.
@@ -86,6 +88,7 @@ impl Op {
             | Op::Write { .. }
             | Op::Mount { .. }
             | Op::Bind { .. }
+            | Op::BindExact { .. }
             | Op::BindNumbered { .. }
             | Op::AttachScratch { .. }
             | Op::Attributes { .. }
@@ -124,7 +127,7 @@ impl fmt::Display for Op {
                 write!(f, "mount {} on `{}`", text(fstype), text(target))?;
                 options.as_ref().map_or(Ok(()), |options| write!(f, " ({})", text(options)))
             }
-            Op::Bind { source, target, .. } => {
+            Op::Bind { source, target, .. } | Op::BindExact { source, target, .. } => {
                 write!(f, "bind `{}` to `{}`", text(source), text(target))
             }
             Op::BindNumbered { source, target } => {

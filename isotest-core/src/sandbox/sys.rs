@@ -8,7 +8,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_void};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -42,6 +42,37 @@ pub fn mount(
 pub fn bind(source: &CStr, target: &CStr, recursive: bool) -> Result<(), Errno> {
     let flags = libc::MS_BIND | if recursive { libc::MS_REC } else { 0 };
     mount(source, target, c"", flags, None)
+}
+
+/// open_tree(2) of what openat2(2) finds without following any symbolic link, then move_mount(2):
+/// whoever can write to a directory on the way cannot make it lead elsewhere meanwhile.
+pub fn bind_exact(source: &CStr, target: &CStr, recursive: bool) -> Result<(), Errno> {
+    const OPEN_TREE_CLONE: c_int = 1;
+    // SAFETY: an all-zero open_how is valid.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    how.flags = (libc::O_PATH | libc::O_CLOEXEC) as u64;
+    how.resolve = libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_MAGICLINKS;
+    // SAFETY: `source` is a C string and `how` an open_how of the size that is told.
+    let found = check_long(unsafe {
+        libc::syscall(
+            libc::SYS_openat2,
+            libc::AT_FDCWD,
+            source.as_ptr(),
+            &raw const how,
+            size_of::<libc::open_how>(),
+        )
+    })?;
+    // SAFETY: the descriptor was just opened and is owned by nobody else.
+    let found = unsafe { OwnedFd::from_raw_fd(found as RawFd) };
+    let below = if recursive { libc::AT_RECURSIVE } else { 0 };
+    let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC | libc::AT_EMPTY_PATH | below;
+    // SAFETY: the path is an empty C string and `found` an open descriptor.
+    let tree = check_long(unsafe {
+        libc::syscall(libc::SYS_open_tree, found.as_raw_fd(), c"".as_ptr(), flags)
+    })?;
+    // SAFETY: the descriptor was just opened and is owned by nobody else.
+    let tree = unsafe { OwnedFd::from_raw_fd(tree as RawFd) };
+    attach_mount(tree.as_fd(), target)
 }
 
 /// mount_setattr(2): sets `attributes` (MOUNT_ATTR_*) and `propagation` (MS_PRIVATE, MS_SLAVE,
