@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use super::builder::{Steps, c_path};
 use super::layout::{self, DISK, EMPTY, Fresh, Layout, Placed, SCRATCH, STAGE, Shown};
 use crate::host::{Host, TopLevel};
-use crate::policy::{Namespace, Net, Policy, Root, Uts};
+use crate::policy::{Init, Namespace, Net, Policy, Root, User, Uts};
 use crate::sandbox::{Op, Step};
 
 /// Where the host's root is while the template is built, and where the new one grows.
@@ -262,6 +262,13 @@ fn make_devices(steps: &mut Steps, host: &Host, policy: &Policy) {
     }
 }
 
+/// Whether the warden's proc shows only whom the viewer may trace. A case with capabilities may
+/// unmount its own and then sees this one: neither the warden nor other cases are in it then. The
+/// warden itself still sees every case, but no reaping init, which forbids to be traced.
+fn hides_processes(policy: &Policy) -> bool {
+    policy.user == User::Root && policy.init == Init::None
+}
+
 /// The kernel lets a case mount a fresh proc only where a whole one is visible already, so the
 /// template has the warden's.
 fn show_proc(steps: &mut Steps, policy: &Policy) {
@@ -270,10 +277,8 @@ fn show_proc(steps: &mut Steps, policy: &Policy) {
     match policy.pid {
         Namespace::New => {
             let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
-            // A case with capabilities may unmount its own proc, and then sees this one: it shows
-            // nobody that the case may not trace, and so neither the warden nor other cases.
-            let (options, reason) =
-                ("hidepid=ptraceable", "each case's own proc needs one to be visible");
+            let reason = "each case's own proc needs one to be visible";
+            let options = if hides_processes(policy) { "hidepid=ptraceable" } else { "" };
             steps.mount("proc", &proc, flags, options, reason);
         }
         Namespace::Host => {

@@ -190,9 +190,7 @@ pub fn perform(op: &Op) -> Result<(), Errno> {
             sys::mount(fstype, target, fstype, *flags, options.as_deref())
         }
         Op::Bind { source, target, recursive } => sys::bind(source, target, *recursive),
-        Op::BindExact { source, target, recursive } => {
-            sys::bind_exact(source, target, *recursive)
-        }
+        Op::BindExact { source, target, recursive } => sys::bind_exact(source, target, *recursive),
         Op::Attributes { path, recursive, set, propagation } => {
             sys::set_mount_attributes(path, *recursive, *set, *propagation)
         }
