@@ -21,10 +21,10 @@ pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
     bring_network_up(&mut steps, host, policy);
     name_host(&mut steps, policy);
     forbid_nesting(&mut steps, policy);
-    mask_statistics(&mut steps, host);
+    mask_statistics(&mut steps, host, policy);
     cover_stage(&mut steps, layout);
     limit(&mut steps, host, policy);
-    protect_settings(&mut steps, host);
+    protect_settings(&mut steps, host, policy);
     give_up_capabilities(&mut steps, policy);
     steps.0
 }
@@ -222,16 +222,25 @@ fn forbid_nesting(steps: &mut Steps, policy: &Policy) {
     }
 }
 
-fn mask_statistics(steps: &mut Steps, host: &Host) {
-    for path in &host.statistics {
+/// Whether what is mounted over parts of `/proc` stays. A case with capabilities could take it
+/// away, while a nested sandbox could mount no proc any more (mount_namespaces(7), "locked").
+fn keeps_covers(policy: &Policy) -> bool {
+    match policy.user {
+        User::Same | User::Nobody => true,
+        User::Root => false,
+    }
+}
+
+fn mask_statistics(steps: &mut Steps, host: &Host, policy: &Policy) {
+    for path in host.statistics.iter().filter(|_| keeps_covers(policy)) {
         steps.bind(Path::new(EMPTY), path, false, "for the superuser alone");
     }
 }
 
 /// Uid 0 of the machine may write sysctls and the like without any capability, so what a case of
 /// the superuser's must not change is read-only. The bind makes it a mount, which alone can be.
-fn protect_settings(steps: &mut Steps, host: &Host) {
-    for path in &host.settings {
+fn protect_settings(steps: &mut Steps, host: &Host, policy: &Policy) {
+    for path in host.settings.iter().filter(|_| keeps_covers(policy)) {
         steps.bind_read_only(path, path, "steers the whole machine");
     }
 }

@@ -248,8 +248,7 @@ pub const MOUNTS: &[Probe] = &[
         "mount_namespaces(7): locked",
     )
     .payload("remount_writable")
-    .setting(Setting::Root)
-    .claim(Claim::OpenAsRoot(ROOT)),
+    .setting(Setting::Root),
     probe(
         "unmount_everything",
         "unmount whatever is mounted",
@@ -378,7 +377,8 @@ pub const KERNEL: &[Probe] = &[
     )
     .payload("core_pattern")
     .setting(Setting::Root)
-    .as_root(),
+    .as_root()
+    .claim(Claim::OpenAsRoot(ROOT)),
     probe(
         "sysctls",
         "open modprobe, drop_caches, … for writing",
@@ -394,7 +394,8 @@ pub const KERNEL: &[Probe] = &[
     )
     .payload("sysctls")
     .setting(Setting::Root)
-    .as_root(),
+    .as_root()
+    .claim(Claim::OpenAsRoot(ROOT)),
     probe(
         "network_sysctls",
         "write net.ipv4.*",
@@ -457,7 +458,8 @@ pub const KERNEL: &[Probe] = &[
     )
     .payload("proc_files")
     .setting(Setting::Root)
-    .as_root(),
+    .as_root()
+    .claim(Claim::OpenAsRoot(ROOT)),
     probe(
         "host_devices",
         "look for devices of the machine",
