@@ -204,6 +204,10 @@ impl Arena {
 impl Drop for Arena {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.facts.temporary);
+        // What a payload without a sandbox could not remove itself: it has changed its root.
+        let name = |suffix: &str| format!("{}-{suffix}", self.facts.temporary.display());
+        let _ = fs::remove_dir(name("chroot"));
+        let _ = fs::remove_file(name("link"));
     }
 }
 
