@@ -45,7 +45,7 @@ pub fn second_look(
     if failed.is_empty() || failed.len() > MOST || !is_isolated(policy) {
         return Ok(hints);
     }
-    for (flag, why, other) in others(policy, project) {
+    for (flag, why, other) in others(policy, project, machine.is_root) {
         // A value that this machine refuses is no remedy.
         let Ok(unbuilt) = Unbuilt::start(other) else { continue };
         let Ok(mut sandboxes) = unbuilt.build(machine, project.clone()) else { continue };
@@ -70,7 +70,11 @@ fn is_isolated(policy: &Policy) -> bool {
 }
 
 /// The values that isolate as well: flag, what differs, policy.
-fn others(policy: &Policy, project: &plan::Project) -> Vec<(&'static str, &'static str, Policy)> {
+fn others(
+    policy: &Policy,
+    project: &plan::Project,
+    by_root: bool,
+) -> Vec<(&'static str, &'static str, Policy)> {
     let timeout = policy.limits.timeout.map_or(LIMIT, |timeout| timeout.min(LIMIT));
     let mut base = policy.clone();
     base.limits.timeout = Some(timeout);
@@ -88,7 +92,8 @@ fn others(policy: &Policy, project: &plan::Project) -> Vec<(&'static str, &'stat
         "throwaway files lie on the disk, not in a tmpfs",
         disk,
     ));
-    let root = (policy.user == User::Same).then_some((
+    // Started by root, uid 0 inside is uid 0 outside: that isolates less.
+    let root = (policy.user == User::Same && !by_root).then_some((
         "--user root",
         "the test has every capability inside its namespaces",
         root,

@@ -34,6 +34,8 @@ pub struct Machine {
     pub stderr_terminal: bool,
     /// How many processors this process may use.
     pub cores: usize,
+    /// Whether this process is the superuser's.
+    pub is_root: bool,
 }
 
 impl Machine {
@@ -44,6 +46,7 @@ impl Machine {
             directory: env::current_dir()?,
             stdout_terminal: io::stdout().is_terminal(),
             stderr_terminal: io::stderr().is_terminal(),
+            is_root: isotest_core::host::is_root(),
             cores: thread::available_parallelism().map_or(1, NonZeroUsize::get),
         })
     }

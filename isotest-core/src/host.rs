@@ -61,6 +61,11 @@ const SYSTEM_DIRECTORIES: [&str; 11] =
     ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "opt", "nix", "gnu", "snap"];
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
+/// Whether this process has the effective uid 0.
+pub fn is_root() -> bool {
+    geteuid().is_root()
+}
+
 impl Host {
     /// Reads the facts; `root` is the root filesystem that tests will see: `/`, or another.
     pub fn read(root: &Path) -> io::Result<Host> {
