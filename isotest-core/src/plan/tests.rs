@@ -407,10 +407,10 @@ fn a_project_in_the_home_directory_is_all_that_is_seen_of_it() {
 
 #[test]
 fn a_project_outside_of_the_home_directory_is_seen_at_its_path() {
-    let scene = Scene::new(HOME, "/work/a/p", "/work/a/p/target").with(&["/work/a/other"]);
+    let scene = Scene::new(HOME, "/repos/a/p", "/repos/a/p/target").with(&["/repos/a/other"]);
     scene.check(&[
-        ("/work/a/p", Seen::Overlay),
-        ("/work/a/other", Seen::Nothing),
+        ("/repos/a/p", Seen::Overlay),
+        ("/repos/a/other", Seen::Nothing),
         ("/home/u", Seen::Fresh),
     ]);
 }
@@ -611,7 +611,7 @@ fn scenes() -> Vec<Scene> {
         usual(),
         Scene::new(HOME, "/tmp/x/p", "/tmp/x/p/target"),
         Scene::new(HOME, HOME, "/home/u/target"),
-        Scene::new(HOME, "/work/p", "/tmp/target"),
+        Scene::new(HOME, "/repos/p", "/tmp/target"),
         with(|policy| policy.user = User::Nobody),
         with(|policy| policy.net = Net::Host),
         with(|policy| policy.guard = Guard::Strict),
