@@ -4,6 +4,7 @@
 //! mounted below; what cargo and the user name is brought into that form here.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use isotest_core::host::Host;
@@ -148,6 +149,17 @@ impl<'a> Exposures<'a> {
             }
         }
         if let Some(directory) = profile_directory(machine) {
+            // A variable of the environment must not open the whole home, or more, for writing.
+            let home = machine.home();
+            let holds = |path: &PathBuf| path.starts_with(&directory);
+            let above_root = |root: &PathBuf| holds(root) && *root != directory;
+            if directory.parent().is_none()
+                || home.as_ref().is_some_and(holds)
+                || self.project.root.as_ref().is_some_and(above_root)
+            {
+                let cause = io::Error::other("profiles need a directory of their own");
+                return Err(Error::Path("LLVM_PROFILE_FILE", directory, cause));
+            }
             self.show(&directory, Access::ReadWrite, "coverage profiles");
         }
         let added = [
