@@ -237,3 +237,13 @@ fn a_projects_path_may_have_letters_that_are_not_ascii() {
 fn a_projects_path_may_have_what_separates_mount_options() {
     check_directory(stage(), "a,b=c\\d e");
 }
+
+#[test]
+fn a_profile_that_would_open_the_whole_root_is_refused() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[("src/lib.rs", "")]);
+    let run = project.isotest("exec -- true").env("LLVM_PROFILE_FILE", "/x.profraw").run();
+    run.check(2, &["cannot show `/`, which `LLVM_PROFILE_FILE` names", "a directory of their own"]);
+}
