@@ -154,6 +154,9 @@ pub fn explain(explanation: &Explanation<'_>) -> io::Result<()> {
         writeln!(out, "    {name:<14} {value:<24} {DIM}{source}{DIM:#}")?;
     }
     write_steps(&mut out, "template, built once a run by the warden", explanation.template)?;
+    if setup.executed.is_none() {
+        write_steps(&mut out, "fork server, before it is executed", &setup.server)?;
+    }
     write_steps(&mut out, "case, between clone and the program", &setup.steps)?;
     writeln!(out, "\n{BOLD}mounts{BOLD:#}")?;
     for (target, what) in mounts(explanation) {

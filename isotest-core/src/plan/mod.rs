@@ -7,12 +7,14 @@
 mod builder;
 mod case;
 mod layout;
+mod server;
 mod template;
 
 pub use layout::LIBRARY_PATH;
 
-use std::ffi::CString;
-use std::path::PathBuf;
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -89,6 +91,8 @@ pub struct Setup {
     pub kept_scratch: Option<u64>,
     /// Why its cases are executed; `None` where a fork server starts them.
     pub executed: Option<&'static str>,
+    /// What is done to a fork server before it is executed.
+    pub server: Vec<Step>,
 }
 
 /// What is run in a sandbox.
@@ -173,17 +177,22 @@ pub fn template(host: &Host, project: &Project, policy: &Policy) -> Vec<Step> {
 /// The set-up for running `command` under `policy`.
 pub fn setup(host: &Host, project: &Project, policy: &Policy, command: Command) -> Setup {
     let layout = layout::Layout::new(host, project, policy);
+    let program = Path::new(OsStr::from_bytes(command.program.to_bytes()));
     Setup {
-        program: command.program,
-        arguments: command.arguments,
-        environment: command.environment,
-        directory: command.directory,
         steps: case::steps(host, &layout, policy),
         namespaces: namespaces(policy),
         reaper: policy.init == Init::Reaper,
         id_maps: id_maps(host, policy),
         kept_scratch: keeps_scratch(policy).then_some(policy.limits.tmp_size),
-        executed: command.executed.or((!policy.fork_server).then_some("as asked for")),
+        executed: command
+            .executed
+            .or((!policy.fork_server).then_some("as asked for"))
+            .or((!server::is_shown(program)).then_some("it lies in /tmp")),
+        server: server::steps(&layout),
+        program: command.program,
+        arguments: command.arguments,
+        environment: command.environment,
+        directory: command.directory,
     }
 }
 

@@ -17,6 +17,7 @@ use super::builder::{Steps, c_path};
 use super::layout::{
     self, DISK, EMPTY, Fresh, LIBRARY_PATH, Layout, Placed, SCRATCH, STAGE, Shown,
 };
+use super::server;
 use crate::host::{Host, TopLevel};
 use crate::policy::{Init, Namespace, Net, Policy, Root, User, Uts};
 use crate::sandbox::{LIBRARY, Op, Step};
@@ -299,7 +300,8 @@ fn make_mount_points(steps: &mut Steps, host: &Host, layout: &Layout) {
         make_parents(steps, host, layout, &fresh.path);
         steps.directory(&new(&fresh.path), 0o755, "a case's own goes here");
     }
-    for placed in layout.placed.iter().filter(|placed| layout.fresh_above(&placed.path).is_none()) {
+    // What a fresh directory will cover is seen by fork servers alone.
+    for placed in layout.placed.iter().filter(|placed| server::is_shown(&placed.path)) {
         make_parents(steps, host, layout, &placed.path);
         if !layout::is_system(host, &placed.path) && !is_in_placed(layout, &placed.path) {
             make_mount_point(steps, placed, &new(&placed.path));

@@ -125,7 +125,7 @@ impl Warden {
     /// start where they are several. A set-up that was not made known is, for one case.
     pub fn prepare(&mut self, setup: &Arc<Setup>, cases: u32) -> Result<(), Errno> {
         let number = self.prepared;
-        let server = setup.executed.is_none().then(|| (lower::without_capabilities(), cases));
+        let server = setup.executed.is_none().then(|| (lower::steps(&setup.server), cases));
         let message = protocol::Setup {
             program: setup.program.clone(),
             lowered: lower::setup(setup),

@@ -48,11 +48,6 @@ pub fn steps(steps: &[Step]) -> Vec<u8> {
     List::of(steps.iter().map(|step| &step.op)).bytes(&[])
 }
 
-/// The one operation that a fork server needs before it is executed.
-pub fn without_capabilities() -> Vec<u8> {
-    List::of([Op::NewSession, Op::NewKeyring, Op::DropCapabilities].iter()).bytes(&[])
-}
-
 /// A list of calls in the making.
 #[derive(Default)]
 struct List {

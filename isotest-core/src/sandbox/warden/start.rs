@@ -99,7 +99,8 @@ impl State {
         let mut environment = strings(&program, header::ENVIRONMENT, header::ENVIRONMENT_AT)?;
         arguments.extend(start.arguments.iter().map(CString::as_c_str));
         environment.extend(start.environment.iter().map(CString::as_c_str));
-        let own_kinds = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+        let own_kinds =
+            libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
         let namespaces = program.header(header::NAMESPACES).unwrap_or(0) & own_kinds as u64;
         Server::start(&Source {
             program: &set_up.setup.program,
