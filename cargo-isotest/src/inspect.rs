@@ -17,6 +17,7 @@ use crate::cli::{
     CargoOptions, ExecCommand, ExplainCommand, LayerOptions, ListCommand, ReportFormat,
     ShellCommand,
 };
+use crate::discover::Project;
 use crate::discover::filter::{Filter, RunIgnored};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
@@ -31,10 +32,11 @@ use crate::settings::{self, Machine};
 /// Lists the selected cases.
 pub fn list(command: &ListCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let filter = settings::selection(&command.libtest);
-    let (prepared, _signals) = prepare_with(&command.layers, &command.cargo, filter, machine)?;
+    let (prepared, project, _signals) =
+        prepare_with(&command.layers, &command.cargo, filter, machine)?;
     let printed = match command.format {
         ReportFormat::Human => report::list_for_people(&prepared.selected),
-        ReportFormat::Json => report::list_for_programs(&prepared.project, &prepared.selected),
+        ReportFormat::Json => report::list_for_programs(&project, &prepared.selected),
     };
     printed.map_err(Error::Report)?;
     let empty = prepared.selected.iter().all(|selected| selected.selection.cases.is_empty());
@@ -43,7 +45,7 @@ pub fn list(command: &ListCommand, machine: &Machine) -> Result<ExitCode, Error>
 
 /// Prints the plan of one case.
 pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, Error> {
-    let (prepared, _signals) =
+    let (prepared, _, _signals) =
         prepare_with(&command.layers, &command.cargo, every_case(), machine)?;
     let (selected, case) = choose(&prepared.selected, &command.case)?;
     let sandboxes = &prepared.sandboxes;
@@ -61,25 +63,25 @@ pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, 
 
 /// Runs a shell, or a command, in the sandbox of one case.
 pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Error> {
-    let (mut prepared, signals) =
+    let (mut prepared, _, signals) =
         prepare_with(&command.layers, &command.cargo, every_case(), machine)?;
     let (selected, case) = choose(&prepared.selected, &command.case)?;
     let test = run::setup(&prepared.sandboxes, selected, false);
     let plan = run::plan_of(&prepared.sandboxes, &test, selected, case);
     report::test_command(&plan).map_err(Error::Report)?;
+    let policy = &prepared.sandboxes.policy;
     let words = match command.command.as_slice() {
         [] => vec![machine.variable("SHELL").unwrap_or(OsStr::new("/bin/sh")).to_owned()],
         words => words.to_vec(),
     };
-    let setup = with_program(&test, &words, &prepared.sandboxes.policy, machine)?;
+    let setup = with_program(&test, &words, policy, machine)?;
     attend(&mut prepared.sandboxes, Arc::new(setup), &command.layers, &signals)
 }
 
 /// Runs any command in a sandbox.
 pub fn exec(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let signals = Signals::listen().map_err(Error::Host)?;
-    let mut policy = settings::policy(&command.layers);
-    prepare::find_root(&mut policy, machine)?;
+    let policy = policy(&command.layers, machine)?;
     let program = find_program(&command.command, &policy, machine)?;
     let unbuilt = Unbuilt::start(policy)?;
     let shown = exposures::of_command(machine, unbuilt.host(), unbuilt.policy(), &program)?;
@@ -97,13 +99,18 @@ fn prepare_with(
     cargo: &CargoOptions,
     filter: Filter,
     machine: &Machine,
-) -> Result<(Prepared, Signals), Error> {
-    let mut policy = settings::policy(layers);
-    prepare::find_root(&mut policy, machine)?;
-    let built = prepare::build(&policy, &settings::request(cargo))?;
+) -> Result<(Prepared, Project, Signals), Error> {
+    let policy = policy(layers, machine)?;
+    let (mut wardens, project) = prepare::build([policy], &settings::request(cargo))?;
+    let unbuilt = wardens.pop().expect("there is one for each policy");
     let signals = Signals::listen().map_err(Error::Host)?;
-    let prepared = prepare::select(built, machine, &filter, machine.cores, &signals)?;
-    Ok((prepared, signals))
+    let prepared = prepare::select(unbuilt, &project, machine, &filter, machine.cores, &signals)?;
+    Ok((prepared, project, signals))
+}
+
+/// The policy for one root filesystem, which these layers ask for.
+fn policy(layers: &LayerOptions, machine: &Machine) -> Result<Policy, Error> {
+    prepare::in_root(settings::policy(layers), &layers.root, machine)
 }
 
 fn every_case() -> Filter {

@@ -277,7 +277,7 @@ pub fn layers(policy: &Policy, given: &LayerOptions) -> Vec<Layer> {
         ("workspace", word(&policy.workspace), given.workspace.is_some()),
         ("write-back", list(&policy.write_back), !given.write_back.is_empty()),
         ("scratch", word(&policy.scratch), given.scratch.is_some()),
-        ("root", root, given.root.is_some()),
+        ("root", root, !given.root.is_empty()),
         ("tmp", word(&policy.tmp), given.tmp.is_some()),
         ("home", home.to_owned(), given.home.is_some()),
         ("env", word(&policy.env), given.env.is_some()),

@@ -289,7 +289,30 @@ fn complete(
         Command::Exec(exec) => exec.layers.workspace = exec.workspace,
         Command::Doctor(_) | Command::Completions(_) | Command::Man => {}
     }
+    check_layers(&cli.command)
+        .map_err(|message| command.error(ErrorKind::ArgumentConflict, message))?;
     Ok(cli)
+}
+
+/// What must not stand together, or not alone.
+fn check_layers(command: &Command) -> Result<(), String> {
+    let (layers, name) = match command {
+        Command::Run(run) => (&run.layers, None),
+        Command::List(list) => (&list.layers, Some("list")),
+        Command::Explain(explain) => (&explain.layers, Some("explain")),
+        Command::Shell(shell) => (&shell.layers, Some("shell")),
+        Command::Exec(exec) => (&exec.layers, Some("exec")),
+        Command::Doctor(_) | Command::Completions(_) | Command::Man => {
+            return Ok(());
+        }
+    };
+    if let (Some(name), count @ 2..) = (name, layers.root.len()) {
+        return Err(format!(
+            "`{name}` works in one root filesystem, and there are {count} `--root`: a run alone \
+             takes more than one"
+        ));
+    }
+    Ok(())
 }
 
 impl Shared {

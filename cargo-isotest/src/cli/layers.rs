@@ -136,9 +136,9 @@ pub struct LayerOptions {
     /// Where throwaway layers lie
     #[arg(long, value_name = "WHERE")]
     pub scratch: Option<Scratch>,
-    /// Run in another root filesystem: a directory, a tarball or a container's image
+    /// Run in another root filesystem, each of several: a directory, a tarball or a container's image
     #[arg(long, value_name = "PATH")]
-    pub root: Option<PathBuf>,
+    pub root: Vec<PathBuf>,
     /// Its /tmp, /var/tmp and /run
     #[arg(long, value_name = "DIR")]
     pub tmp: Option<Tmp>,
@@ -232,7 +232,8 @@ impl LayerOptions {
             .collect()
     }
 
-    /// Lays what was typed over `base`. Lists are added to, everything else is replaced.
+    /// Lays what was typed over `base`, but for `--root`, which is a file to be looked for. Lists are
+    /// added to, everything else is replaced.
     pub fn apply(&self, base: Policy) -> Policy {
         self.apply_limits(self.apply_files(self.apply_namespaces(base)))
     }
@@ -253,7 +254,6 @@ impl LayerOptions {
     fn apply_files(&self, mut policy: Policy) -> Policy {
         set(&mut policy.workspace, self.workspace);
         set(&mut policy.scratch, self.scratch);
-        set(&mut policy.root, self.root.clone().map(policy::Root::Directory));
         set(&mut policy.tmp, self.tmp);
         set(&mut policy.home, self.home);
         policy.write_back.extend_from_slice(&self.write_back);

@@ -38,9 +38,10 @@ pub use error::error;
 pub use format::FormatName;
 pub use inspect::{
     Explanation, completions, explain, list_for_people, list_for_programs, lists_as_libtest,
-    manual_page, pass_on, test_command,
+    manual_page, pass_on, root_of_doctests, test_command,
 };
 pub use reporter::{Options, Reporter, Summary};
+pub use rerun::quoted;
 pub use suite::{Look, Suite};
 #[cfg(test)]
 pub use tally::Tally;
