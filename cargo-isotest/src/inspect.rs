@@ -81,7 +81,7 @@ pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Erro
 /// Runs any command in a sandbox.
 pub fn exec(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let signals = Signals::listen().map_err(Error::Host)?;
-    let policy = policy(&command.layers, machine)?;
+    let policy = policy(&command.layers, machine, false)?;
     let program = find_program(&command.command, &policy, machine)?;
     let unbuilt = Unbuilt::start(policy)?;
     let shown = exposures::of_command(machine, unbuilt.host(), unbuilt.policy(), &program)?;
@@ -100,7 +100,7 @@ fn prepare_with(
     filter: Filter,
     machine: &Machine,
 ) -> Result<(Prepared, Project, Signals), Error> {
-    let policy = policy(layers, machine)?;
+    let policy = policy(layers, machine, cargo.quiet)?;
     let (mut wardens, project) = prepare::build([policy], &settings::request(cargo))?;
     let unbuilt = wardens.pop().expect("there is one for each policy");
     let signals = Signals::listen().map_err(Error::Host)?;
@@ -109,8 +109,8 @@ fn prepare_with(
 }
 
 /// The policy for one root filesystem, which these layers ask for.
-fn policy(layers: &LayerOptions, machine: &Machine) -> Result<Policy, Error> {
-    prepare::in_root(settings::policy(layers), &layers.root, machine)
+fn policy(layers: &LayerOptions, machine: &Machine, quiet: bool) -> Result<Policy, Error> {
+    prepare::in_root(settings::policy(layers), &layers.root, machine, quiet)
 }
 
 fn every_case() -> Filter {

@@ -16,6 +16,7 @@ mod exposures;
 mod inspect;
 mod listing;
 mod prepare;
+mod prune;
 mod report;
 mod root;
 mod run;
@@ -57,6 +58,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         Command::Explain(command) => inspect::explain(command, &machine),
         Command::Shell(command) => inspect::shell(command, &machine),
         Command::Exec(command) => inspect::exec(command, &machine),
+        Command::Prune => prune::prune(&machine),
         Command::Completions(command) => {
             report::completions(command.shell, cli::command()).map_err(Error::Report)
         }

@@ -9,6 +9,7 @@ use crate::discover::{self, Binary, Request, Selection, filter::Filter};
 use crate::error::Error;
 use crate::exposures;
 use crate::listing::{self, Listed};
+use crate::report;
 use crate::root;
 use crate::sandboxes::{Sandboxes, Unbuilt};
 use crate::settings::Machine;
@@ -49,13 +50,14 @@ pub fn in_roots(
     policy: &Policy,
     named: &[PathBuf],
     machine: &Machine,
+    quiet: bool,
 ) -> Result<Vec<InRoot>, Error> {
     if named.is_empty() {
         return Ok(vec![InRoot { name: None, label: None, policy: policy.clone() }]);
     }
     let mut roots: Vec<InRoot> = Vec::new();
     for name in named {
-        let policy = Policy { root: find_root(name, machine)?, ..policy.clone() };
+        let policy = Policy { root: find_root(name, machine, quiet)?, ..policy.clone() };
         if roots.iter().all(|known| known.policy.root != policy.root) {
             roots.push(InRoot { name: Some(name.clone()), label: None, policy });
         }
@@ -69,17 +71,27 @@ pub fn in_roots(
 }
 
 /// The policy in the one root filesystem that `named` names, or in the host's.
-pub fn in_root(policy: Policy, named: &[PathBuf], machine: &Machine) -> Result<Policy, Error> {
+pub fn in_root(
+    policy: Policy,
+    named: &[PathBuf],
+    machine: &Machine,
+    quiet: bool,
+) -> Result<Policy, Error> {
     match named {
         [] => Ok(policy),
-        [name, ..] => Ok(Policy { root: find_root(name, machine)?, ..policy }),
+        [name, ..] => Ok(Policy { root: find_root(name, machine, quiet)?, ..policy }),
     }
 }
 
 /// The directory that a value of `--root` names or is unpacked to.
-fn find_root(named: &Path, machine: &Machine) -> Result<Root, Error> {
+fn find_root(named: &Path, machine: &Machine, quiet: bool) -> Result<Root, Error> {
+    let tell = || {
+        if !quiet {
+            report::unpacking(named);
+        }
+    };
     let cache = machine.cache_directory();
-    let found = root::find(&machine.directory.join(named), cache.as_deref())?;
+    let found = root::find(&machine.directory.join(named), cache.as_deref(), &tell)?;
     let is_host = found.parent().is_none();
     Ok(if is_host { Root::Host } else { Root::Directory(found) })
 }

@@ -29,7 +29,7 @@ use crate::settings::{Machine, Settings, shown};
 pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let settings = Settings::of_run(command, machine);
     let named = &command.layers.root;
-    let roots = prepare::in_roots(&settings.policy, named, machine)?;
+    let roots = prepare::in_roots(&settings.policy, named, machine, command.cargo.quiet)?;
     if command.cargo.doc {
         let signals = Signals::listen().map_err(Error::Host)?;
         let documented = doctests::run(command, &settings, roots.iter(), machine, &signals)?;

@@ -470,15 +470,38 @@ fn a_tarball_is_unpacked_once_and_used() {
     let mut tar = Command::new("tar");
     tar.arg("-C").arg(root.path()).arg("-czf").arg(&file).arg(".");
     assert!(tar.status().expect("tar is there").success());
-    for _ in 0..2 {
+    let message = "   Unpacking root.tar.gz\n";
+    for told in [message, ""] {
         let call = project.isotest("exec --root root.tar.gz -- sh -c").arg("echo $$ /bin/c*");
         let run = call.env("XDG_CACHE_HOME", &cache).run();
-        assert_eq!(run.stdout, "1 /bin/cat\n");
+        assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("1 /bin/cat\n", told));
         run.check(0, &[]);
     }
-    let roots = fs::read_dir(cache.join("isotest/roots")).expect("it was made");
+    let roots = || fs::read_dir(cache.join("isotest/roots")).expect("it was made").count();
     // With the directories for sums and for what is being unpacked.
-    assert_eq!(roots.count(), 3);
+    assert_eq!(roots(), 3);
+    let prune = || project.isotest("prune").env("XDG_CACHE_HOME", &cache).run();
+    let call = project.isotest("exec --root root.tar.gz -- sh -c");
+    let call = call.arg("echo started; while :; do cat /dev/zero | :; done");
+    let running = call.env("XDG_CACHE_HOME", &cache).start();
+    running.wait_for("started");
+    prune().check(0, &["     Removed 0 root filesystems, 0.0 MiB; 1 in use\n"]);
+    assert_eq!(roots(), 3);
+    running.signal(Signal::SIGTERM);
+    running.end().check(143, &[]);
+    prune().check(0, &["     Removed 1 root filesystem, "]);
+    assert_eq!(roots(), 2);
+    prune().check(0, &["     Removed 0 root filesystems, 0.0 MiB\n"]);
+    let call = project.isotest("exec --root root.tar.gz -- true").env("XDG_CACHE_HOME", &cache);
+    call.run().check(127, &[message, "cannot find the command `true`"]);
+}
+
+#[test]
+fn where_nothing_was_unpacked_there_is_nothing_to_prune() {
+    let project = Project::new(&[PASSING]);
+    let run = project.isotest("prune").env("XDG_CACHE_HOME", project.directory().join("cache"));
+    run.run().check(0, &["Removed 0 root filesystems"]);
+    assert!(!project.directory().join("cache").exists(), "nothing is made");
 }
 
 #[test]

@@ -62,6 +62,8 @@ pub enum Command {
     /// Run any command in a sandbox
     #[command(override_usage = "cargo isotest exec [OPTIONS] [--] CMD [ARGS]...")]
     Exec(Box<ExecCommand>),
+    /// Remove what was unpacked for `--root` and no run uses
+    Prune,
     /// Print completions for a shell
     Completions(CompletionsCommand),
     /// Print the manual page
@@ -287,7 +289,7 @@ fn complete(
         Command::Explain(explain) => settle_workspace(&mut explain.cargo, &mut explain.layers),
         Command::Shell(shell) => settle_workspace(&mut shell.cargo, &mut shell.layers),
         Command::Exec(exec) => exec.layers.workspace = exec.workspace,
-        Command::Doctor(_) | Command::Completions(_) | Command::Man => {}
+        Command::Doctor(_) | Command::Prune | Command::Completions(_) | Command::Man => {}
     }
     check_layers(&cli.command)
         .map_err(|message| command.error(ErrorKind::ArgumentConflict, message))?;
@@ -302,7 +304,7 @@ fn check_layers(command: &Command) -> Result<(), String> {
         Command::Explain(explain) => (&explain.layers, Some("explain")),
         Command::Shell(shell) => (&shell.layers, Some("shell")),
         Command::Exec(exec) => (&exec.layers, Some("exec")),
-        Command::Doctor(_) | Command::Completions(_) | Command::Man => {
+        Command::Doctor(_) | Command::Prune | Command::Completions(_) | Command::Man => {
             return Ok(());
         }
     };
