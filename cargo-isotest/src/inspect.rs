@@ -71,7 +71,7 @@ pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Erro
     report::test_command(&plan).map_err(Error::Report)?;
     let policy = &prepared.sandboxes.policy;
     let words = match command.command.as_slice() {
-        [] => vec![machine.variable("SHELL").unwrap_or(OsStr::new("/bin/sh")).to_owned()],
+        [] => vec![find_shell(policy, machine)?],
         words => words.to_vec(),
     };
     let setup = with_program(&test, &words, policy, machine)?;
@@ -138,22 +138,34 @@ fn find_program(words: &[OsString], policy: &Policy, machine: &Machine) -> Resul
     if Path::new(name).components().count() > 1 {
         return Ok(machine.directory.join(name));
     }
-    let executable = |path: &PathBuf| {
+    let path = machine.variable("PATH").unwrap_or(OsStr::new("/usr/bin:/bin"));
+    let mut paths = env::split_paths(path).map(|directory| directory.join(name));
+    let found = paths.find(|path| is_program(path, policy, machine));
+    found.ok_or_else(|| Error::Command(name.to_owned()))
+}
+
+/// Whether a program is at this path of the root filesystem.
+fn is_program(path: &Path, policy: &Policy, machine: &Machine) -> bool {
+    let executable = |path: &Path| {
         path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
     };
-    // Cargo's home is shown in every root filesystem, nothing else of the host's is.
-    let tools = machine.cargo_home();
-    let visible = |path: &PathBuf| match &policy.root {
+    match &policy.root {
         Root::Host => executable(path),
         Root::Directory(root) => {
+            // Cargo's home is shown in every root filesystem, nothing else of the host's is.
+            let is_tool = machine.cargo_home().is_some_and(|home| path.starts_with(home));
             let inside = follow(root, path, Links::Inside).is_ok_and(|path| executable(&path));
-            inside
-                || (tools.as_ref().is_some_and(|home| path.starts_with(home)) && executable(path))
+            inside || (is_tool && executable(path))
         }
-    };
-    let path = machine.variable("PATH").unwrap_or(OsStr::new("/usr/bin:/bin"));
-    let found = env::split_paths(path).map(|directory| directory.join(name)).find(visible);
-    found.ok_or_else(|| Error::Command(name.to_owned()))
+    }
+}
+
+/// `$SHELL`, which another root filesystem may not have, or `/bin/sh`.
+fn find_shell(policy: &Policy, machine: &Machine) -> Result<OsString, Error> {
+    let usual = machine.variable("SHELL").filter(|shell| Path::new(shell).is_absolute());
+    let mut shells = usual.into_iter().chain([OsStr::new("/bin/sh")]);
+    let found = shells.find(|shell| is_program(Path::new(shell), policy, machine));
+    found.map(OsStr::to_owned).ok_or_else(|| Error::Shell(usual.map(OsStr::to_owned)))
 }
 
 /// Runs a set-up in the foreground. Without `--timeout` it has all the time it wants.

@@ -429,6 +429,24 @@ fn only_a_run_takes_several_roots() {
     }
 }
 
+/// `$SHELL` is the host's, and the root has another or none.
+#[test]
+fn a_shell_is_one_that_the_root_has() {
+    let Some(both) = Both::new("#[test]\nfn passes() {}\n") else { return };
+    let call = |shell: &str| {
+        let call = both.project.isotest("shell passes --root ../one").env("SHELL", shell);
+        call.env("RUSTFLAGS", STATIC).run()
+    };
+    call("/usr/bin/fish").check(0, &["the test's own command:"]);
+    call("/bin/sh").check(0, &[]);
+    fs::remove_file(both.root("one").join("bin/sh")).expect("it is ours");
+    call("/usr/bin/fish").check(
+        127,
+        &["cannot find a shell in the root filesystem: there is no `/usr/bin/fish` ($SHELL) and no `/bin/sh`",
+          "hint: `cargo isotest shell CASE -- CMD`"],
+    );
+}
+
 #[test]
 fn tests_run_in_debian() {
     if refused() {
