@@ -12,7 +12,9 @@ use isotest_core::collect;
 use isotest_core::host::Host;
 use isotest_core::outcome::{NotRun, Verdict, signal_name};
 use isotest_core::plan::{self, Access, Exposure, Plan, Project};
-use isotest_core::policy::{Directory, Guard, Init, Namespace, Net, Policy, User, Uts, Workspace};
+use isotest_core::policy::{
+    Directory, Guard, Init, Namespace, Net, Policy, Propagation, User, Uts, Workspace,
+};
 use isotest_core::sandbox::{Notice, SandboxError, Warden};
 
 use crate::cli::{DoctorCommand, ReportFormat};
@@ -163,6 +165,7 @@ fn exposures(program: &Path, machine: &Machine) -> Vec<Exposure> {
         directory: true,
         access,
         what: what.to_owned(),
+        propagation: Propagation::Private,
     };
     let directory = machine.directory.as_path();
     let mut all = vec![expose(program, Access::ReadOnly, "the program")];

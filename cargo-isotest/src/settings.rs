@@ -15,7 +15,7 @@ use isotest_core::policy::{Directory, Policy, Root, Uts};
 
 use crate::cli::{
     CargoOptions, Color, FailFast, Format, LayerOptions, LibtestOptions, PackageScope, RunCommand,
-    RunIgnored,
+    RunIgnored, propagation_name,
 };
 use crate::discover::{Request, Scope, filter};
 use crate::environment::Variable;
@@ -278,6 +278,11 @@ pub fn layers(policy: &Policy, given: &LayerOptions) -> Vec<Layer> {
         ("write-back", list(&policy.write_back), !given.write_back.is_empty()),
         ("scratch", word(&policy.scratch), given.scratch.is_some()),
         ("root", root, !given.root.is_empty()),
+        (
+            "propagation",
+            propagation_name(policy.propagation).to_owned(),
+            given.propagation.is_some(),
+        ),
         ("tmp", word(&policy.tmp), given.tmp.is_some()),
         ("home", home.to_owned(), given.home.is_some()),
         ("env", word(&policy.env), given.env.is_some()),

@@ -127,6 +127,19 @@ pub enum Guard {
     Strict,
 }
 
+/// Which mounts travel between the host and a path that a policy adds, mount_namespaces(7). There
+/// is no `shared`: the kernel makes it `slave` in every less privileged mount namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Propagation {
+    /// None, in neither direction.
+    #[default]
+    Private,
+    /// What the host mounts or unmounts below appears and disappears inside, with the host's flags.
+    Slave,
+    /// None, and it cannot be bound to another place.
+    Unbindable,
+}
+
 /// Limits of one case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -200,6 +213,8 @@ pub struct Policy {
     pub read_only: Vec<PathBuf>,
     /// Further host paths, visible and writable.
     pub read_write: Vec<PathBuf>,
+    /// Which mounts travel between the host and these paths.
+    pub propagation: Propagation,
     /// Limits.
     pub limits: Limits,
 }

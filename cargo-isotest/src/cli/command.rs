@@ -314,6 +314,12 @@ fn check_layers(command: &Command) -> Result<(), String> {
              takes more than one"
         ));
     }
+    let adds = !layers.read_only.is_empty() || !layers.read_write.is_empty();
+    if layers.propagation.is_some() && !adds {
+        return Err(
+            "`--propagation` is of paths that `--ro` and `--rw` add, and there are none".into()
+        );
+    }
     Ok(())
 }
 

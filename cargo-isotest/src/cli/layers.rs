@@ -160,6 +160,10 @@ pub struct LayerOptions {
     /// Show this host path, writable
     #[arg(long = "rw", value_name = "PATH")]
     pub read_write: Vec<PathBuf>,
+    /// Which mounts below these paths travel: `private` (none), `slave` (the host's to the test) or
+    /// `unbindable` (none, and no bind elsewhere)
+    #[arg(long, value_name = "VALUE", value_parser = propagation)]
+    pub propagation: Option<policy::Propagation>,
     /// Kill a test after this long (`90s`, `2m`, `none`)
     #[arg(long, value_name = "DURATION", value_parser = quantity::deadline, help_heading = "Limits")]
     pub timeout: Option<Deadline>,
@@ -204,6 +208,7 @@ impl LayerOptions {
             ("home", name(self.home)),
             ("env", name(self.env)),
             ("guard", name(self.guard)),
+            ("propagation", self.propagation.map(|value| propagation_name(value).into())),
             ("tmp-size", number(self.tmp_size)),
             ("output-limit", number(self.output_limit)),
             ("processes", number(self.processes)),
@@ -256,6 +261,7 @@ impl LayerOptions {
         set(&mut policy.scratch, self.scratch);
         set(&mut policy.tmp, self.tmp);
         set(&mut policy.home, self.home);
+        set(&mut policy.propagation, self.propagation);
         policy.write_back.extend_from_slice(&self.write_back);
         policy.read_only.extend_from_slice(&self.read_only);
         policy.read_write.extend_from_slice(&self.read_write);
@@ -300,6 +306,28 @@ fn uts(name: &str) -> Result<policy::Uts, String> {
         "new" => Ok(policy::Uts::default()),
         _ if name.is_empty() || name.len() > 64 => Err("a host name has 1 to 64 bytes".to_owned()),
         _ => Ok(policy::Uts::Name(name.to_owned())),
+    }
+}
+
+fn propagation(value: &str) -> Result<policy::Propagation, String> {
+    match value {
+        "private" => Ok(policy::Propagation::Private),
+        "slave" => Ok(policy::Propagation::Slave),
+        "unbindable" => Ok(policy::Propagation::Unbindable),
+        "shared" => Err("what a test mounts must not leave its sandbox, and the kernel makes \
+             `slave` of it in a less privileged mount namespace (mount_namespaces(7)); `slave` \
+             receives what the host mounts"
+            .to_owned()),
+        _ => Err("it is one of `private`, `slave` and `unbindable`".to_owned()),
+    }
+}
+
+/// The word for a value of `--propagation`.
+pub fn propagation_name(value: policy::Propagation) -> &'static str {
+    match value {
+        policy::Propagation::Private => "private",
+        policy::Propagation::Slave => "slave",
+        policy::Propagation::Unbindable => "unbindable",
     }
 }
 

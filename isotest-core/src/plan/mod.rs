@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
-use crate::policy::{Init, Namespace, Net, Policy, Scratch, User, Uts};
+use crate::policy::{Init, Namespace, Net, Policy, Propagation, Scratch, User, Uts};
 use crate::sandbox::{Start, Step};
 use crate::write_back::WriteBack;
 
@@ -43,6 +43,8 @@ pub struct Exposure {
     pub access: Access,
     /// What it is, for `explain`: "the project", "cargo's home".
     pub what: String,
+    /// Which mounts travel between the host and it.
+    pub propagation: Propagation,
 }
 
 /// What of the host belongs to the project and its tools.
