@@ -28,6 +28,7 @@ use crate::root::{Links, follow};
 use crate::run;
 use crate::sandboxes::{Sandboxes, Unbuilt, c_string};
 use crate::settings::{self, Machine};
+use crate::trial;
 
 /// Lists the selected cases.
 pub fn list(command: &ListCommand, machine: &Machine) -> Result<ExitCode, Error> {
@@ -110,7 +111,8 @@ fn prepare_with(
 
 /// The policy for one root filesystem, which these layers ask for.
 fn policy(layers: &LayerOptions, machine: &Machine, quiet: bool) -> Result<Policy, Error> {
-    prepare::in_root(settings::policy(layers), &layers.root, machine, quiet)
+    let policy = trial::weaken(settings::policy(layers), &layers.allow_weaker, machine);
+    prepare::in_root(policy, &layers.root, machine, quiet)
 }
 
 fn every_case() -> Filter {
@@ -184,6 +186,7 @@ fn attend(
         timeout: layers.timeout.and(limits.timeout),
         output_limit: limits.output,
         write_back: sandboxes.write_back.clone(),
+        weakened: sandboxes.policy.weakened.clone(),
     };
     let ended = foreground::run(&mut sandboxes.warden, &plan, signals).map_err(Error::Host)?;
     match ended {

@@ -23,6 +23,7 @@ mod run;
 mod sandboxes;
 mod second_look;
 mod settings;
+mod trial;
 
 use std::env;
 use std::process;

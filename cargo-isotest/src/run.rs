@@ -24,10 +24,12 @@ use crate::report::{self, Hint, Reporter, Suite};
 use crate::sandboxes::{Sandboxes, Unbuilt, c_string};
 use crate::second_look::second_look;
 use crate::settings::{Machine, Settings, shown};
+use crate::trial;
 
 /// Builds the project's tests and runs each in a sandbox of its own.
 pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
-    let settings = Settings::of_run(command, machine);
+    let mut settings = Settings::of_run(command, machine);
+    settings.policy = trial::weaken(settings.policy, &command.layers.allow_weaker, machine);
     let named = &command.layers.root;
     let roots = prepare::in_roots(&settings.policy, named, machine, command.cargo.quiet)?;
     if command.cargo.doc {
@@ -261,6 +263,7 @@ pub fn plan_of(
         timeout: policy.limits.timeout,
         output_limit: policy.limits.output,
         write_back: sandboxes.write_back.clone(),
+        weakened: sandboxes.policy.weakened.clone(),
     }
 }
 

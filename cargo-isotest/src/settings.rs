@@ -297,8 +297,14 @@ pub fn layers(policy: &Policy, given: &LayerOptions) -> Vec<Layer> {
         ("cpu-time", bytes(limits.cpu_time), given.cpu_time.is_some()),
         ("address-space", bytes(limits.address_space), given.address_space.is_some()),
     ];
-    let source = |given| if given { "flag" } else { "default" };
+    let source = |name, given| match given {
+        _ if policy.weakened.iter().any(|layer| layer.name() == name) => {
+            "--allow-weaker: this machine refuses another"
+        }
+        true => "flag",
+        false => "default",
+    };
     rows.into_iter()
-        .map(|(name, value, given)| Layer { name, value, source: source(given) })
+        .map(|(name, value, given)| Layer { name, value, source: source(name, given) })
         .collect()
 }

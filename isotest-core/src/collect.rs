@@ -120,6 +120,8 @@ pub fn outcome(
         Protocol::ExitCode => Some(libc::WEXITSTATUS(end.status) == 0),
     };
     let verdict = judge(plan, &end, killed, passed);
+    let was_run = !matches!(verdict, Verdict::NotRun(_));
+    let weakened = if was_run { plan.weakened.clone() } else { Vec::new() };
     let limits = limits_reached(plan, &end);
     let discarded = end.seen.discarded.into_iter().map(Finding::SignalDiscarded);
     let network = (end.seen.unrouted > 0).then_some(Finding::NetworkTried(end.seen.unrouted));
@@ -132,6 +134,7 @@ pub fn outcome(
         duration: started.elapsed(),
         usage: end.usage,
         findings: limits.into_iter().chain(left).chain(network).chain(discarded).collect(),
+        weakened,
     }
 }
 

@@ -140,6 +140,31 @@ pub enum Propagation {
     Unbindable,
 }
 
+/// A layer that a test may share with the host where this machine refuses it one of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weakened {
+    /// The pid namespace with its `/proc`.
+    Pid,
+    /// The IPC namespace.
+    Ipc,
+    /// The UTS namespace.
+    Uts,
+    /// The network namespace.
+    Net,
+}
+
+impl Weakened {
+    /// The name of the layer.
+    pub fn name(self) -> &'static str {
+        match self {
+            Weakened::Pid => "pid",
+            Weakened::Ipc => "ipc",
+            Weakened::Uts => "uts",
+            Weakened::Net => "net",
+        }
+    }
+}
+
 /// Limits of one case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -215,6 +240,8 @@ pub struct Policy {
     pub read_write: Vec<PathBuf>,
     /// Which mounts travel between the host and these paths.
     pub propagation: Propagation,
+    /// Layers that are the host's only since this machine refuses others, as somebody has allowed.
+    pub weakened: Vec<Weakened>,
     /// Limits.
     pub limits: Limits,
 }

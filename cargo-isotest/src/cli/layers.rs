@@ -164,6 +164,10 @@ pub struct LayerOptions {
     /// `unbindable` (none, and no bind elsewhere)
     #[arg(long, value_name = "VALUE", value_parser = propagation)]
     pub propagation: Option<policy::Propagation>,
+    /// Share this layer (`pid`, `ipc`, `uts` or `net`) with the host where this machine refuses
+    /// another
+    #[arg(long, value_name = "LAYER", value_parser = weakened)]
+    pub allow_weaker: Vec<policy::Weakened>,
     /// Kill a test after this long (`90s`, `2m`, `none`)
     #[arg(long, value_name = "DURATION", value_parser = quantity::deadline, help_heading = "Limits")]
     pub timeout: Option<Deadline>,
@@ -224,7 +228,9 @@ impl LayerOptions {
         let paths = |flag, values: &[PathBuf]| -> Vec<(&str, OsString)> {
             values.iter().map(|value| (flag, value.into())).collect()
         };
+        let weakened = self.allow_weaker.iter().map(|layer| ("allow-weaker", layer.name().into()));
         single
+            .chain(weakened)
             .chain(texts("write-back", &self.write_back))
             .chain(texts("pass-env", &self.pass_env))
             .chain(paths("ro", &self.read_only))
@@ -329,6 +335,29 @@ pub fn propagation_name(value: policy::Propagation) -> &'static str {
         policy::Propagation::Slave => "slave",
         policy::Propagation::Unbindable => "unbindable",
     }
+}
+
+/// The layers that have a value without isolation which works where the isolating one is refused.
+fn weakened(layer: &str) -> Result<policy::Weakened, String> {
+    use policy::Weakened;
+    let known = [Weakened::Pid, Weakened::Ipc, Weakened::Uts, Weakened::Net];
+    if let Some(layer) = known.into_iter().find(|known| known.name() == layer) {
+        return Ok(layer);
+    }
+    Err(match layer {
+        "user" | "mnt" | "root" => "every other layer is built in the user and mount namespaces",
+        "guard" => "without it a program could gain the privileges that a test has given up",
+        "workspace" => {
+            "where an overlay is refused `--workspace readonly` isolates as well, and \
+             `--workspace shared` lets tests write to the project"
+        }
+        "scratch" | "tmp" | "home" | "shm" => {
+            "where a tmpfs is refused there is no place to build a sandbox in"
+        }
+        "init" | "env" => "no machine refuses it",
+        _ => "it is one of `pid`, `ipc`, `uts` and `net`",
+    }
+    .to_owned())
 }
 
 fn variable(name: &str) -> Result<String, String> {

@@ -5,8 +5,10 @@ use std::fmt::Display;
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
+use isotest_core::policy::Weakened;
+use isotest_core::sandbox::SandboxError;
 
-use super::paint::GOOD;
+use super::paint::{GOOD, WARNING};
 use super::words::counted;
 
 /// Prints `error: …` on stderr, as cargo does. `anstream` decides about colour.
@@ -30,6 +32,15 @@ pub fn pruned(removed: usize, bytes: u64, in_use: usize) {
         count => format!("; {count} in use"),
     };
     anstream::eprintln!("{GOOD}{:>12}{GOOD:#} {roots}, {size}{left}", "Removed");
+}
+
+/// Warns of a layer that is the host's, since the machine refuses another and that was allowed.
+pub fn weakened(layer: Weakened, refusal: &SandboxError) {
+    let name = layer.name();
+    anstream::eprintln!(
+        "{WARNING}warning{WARNING:#}: the layer `{name}` is the host's, as `--allow-weaker {name}` \
+         allows: {refusal}"
+    );
 }
 
 /// `12.3 MiB`.

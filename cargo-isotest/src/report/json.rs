@@ -4,7 +4,8 @@
 //! libtest does not know is `failed` with a `message`, the field libtest uses for the failures it
 //! words itself. A case that was not run is `ignored` with a `message`, in a suite that `failed`
 //! and has one more key, `not_run`: readers know no other event for a test that did not run. Where a
-//! run has several root filesystems each event of a suite has one more key, `root`.
+//! run has several root filesystems each event of a suite has one more key, `root`; the result of a
+//! test that shared layers with the host, because the machine refuses others, has `weakened`.
 
 use std::collections::HashSet;
 use std::fmt::{self, Display, Write as _};
@@ -61,6 +62,10 @@ impl Json {
         }
         if let Some(message) = message {
             add(&mut line, format_args!(r#", "message": "{}""#, Escaped(&message)));
+        }
+        if !outcome.weakened.is_empty() {
+            let names: Vec<&str> = outcome.weakened.iter().map(|layer| layer.name()).collect();
+            add(&mut line, format_args!(r#", "weakened": {names:?}"#));
         }
         line.push_str(" }\n");
         line

@@ -34,7 +34,7 @@ mod tests;
 
 pub use closing::Hint;
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
-pub use error::{error, pruned, unpacking};
+pub use error::{error, pruned, unpacking, weakened};
 pub use format::FormatName;
 pub use inspect::{
     Explanation, completions, explain, list_for_people, list_for_programs, lists_as_libtest,

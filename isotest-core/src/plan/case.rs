@@ -6,7 +6,7 @@ use super::builder::{Steps, c_path};
 use super::layout::{self, DISK, EMPTY, Fresh, Layout, NEW_TMP, Placed, SCRATCH, STAGE, Shown};
 use super::{id_maps, inner_ids, keeps_scratch};
 use crate::host::Host;
-use crate::policy::{Guard, Namespace, Net, Policy, Propagation, User, Uts};
+use crate::policy::{Guard, Namespace, Net, Policy, Propagation, User, Uts, Weakened};
 use crate::sandbox::{Op, Step, inodes};
 
 pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
@@ -195,6 +195,10 @@ fn bring_network_up(steps: &mut Steps, host: &Host, policy: &Policy) {
         Net::Host => {}
         Net::Loopback => {
             steps.add("a new network namespace has it down", Op::LoopbackUp);
+            // The host's /proc/sys may be read-only or covered, and there is no other.
+            if policy.weakened.contains(&Weakened::Pid) {
+                return;
+            }
             let (ports, ping) = (
                 "/proc/sys/net/ipv4/ip_unprivileged_port_start",
                 "/proc/sys/net/ipv4/ping_group_range",

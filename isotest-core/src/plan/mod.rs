@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
-use crate::policy::{Init, Namespace, Net, Policy, Propagation, Scratch, User, Uts};
+use crate::policy::{Init, Namespace, Net, Policy, Propagation, Scratch, User, Uts, Weakened};
 use crate::sandbox::{Start, Step};
 use crate::write_back::WriteBack;
 
@@ -135,6 +135,8 @@ pub struct Plan {
     pub output_limit: u64,
     /// What is copied out of its throwaway layers afterwards.
     pub write_back: Option<Arc<WriteBack>>,
+    /// The layers that it shares with the host since this machine refuses others.
+    pub weakened: Vec<Weakened>,
 }
 
 impl Plan {
@@ -148,6 +150,7 @@ impl Plan {
             timeout: None,
             output_limit: u64::MAX,
             write_back: None,
+            weakened: Vec::new(),
         }
     }
 

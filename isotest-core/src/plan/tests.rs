@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::{Access, Command, Exposure, Project, Setup, setup, template};
 use crate::host::{Host, TopLevel};
 use crate::policy::{
-    Directory, Guard, Namespace, Net, Policy, Propagation, Root, Scratch, User, Workspace,
+    Directory, Guard, Namespace, Net, Policy, Propagation, Root, Scratch, User, Weakened, Workspace,
 };
 use crate::sandbox::{Op, Step};
 
@@ -738,6 +738,24 @@ fn what_is_asked_for_is_seen_with_every_propagation() {
             ("/usr/bin", Seen::ReadOnly),
         ]);
     }
+}
+
+/// Where `/proc` is the host's, sysctls may be read-only, and a test may not miss more than it has
+/// to: it has a network of its own all the same.
+#[test]
+fn without_a_proc_of_its_own_a_case_writes_no_sysctl() {
+    let shared = |policy: &mut Policy| {
+        policy.pid = Namespace::Host;
+        policy.weakened.push(Weakened::Pid);
+    };
+    let steps = usual().policy(shared).setup().steps;
+    assert!(position(&steps, |op| matches!(op, Op::LoopbackUp)).is_some());
+    let sysctl = |op: &Op| match op {
+        Op::Write { path, .. } => path.to_bytes().starts_with(b"/proc/sys/"),
+        _ => false,
+    };
+    assert!(position(&steps, sysctl).is_none(), "{steps:#?}");
+    assert!(position(&usual().setup().steps, sysctl).is_some());
 }
 
 #[test]
