@@ -18,6 +18,6 @@ mod warden;
 pub use child::AFTER_CLONE;
 pub use client::{Notice, Warden};
 pub use error::{Fault, SandboxError};
-pub use protocol::{End, Start};
+pub use protocol::{End, Seen, Start};
 pub use steps::{Op, Step, inodes};
 pub use warden::SLOTS;
