@@ -19,6 +19,7 @@ use crate::discover::Project;
 use crate::doctests::{self, Documented};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
+use crate::fork_server;
 use crate::prepare::{self, InRoot, Prepared, Selected};
 use crate::report::{self, Hint, Reporter, Suite};
 use crate::sandboxes::{Sandboxes, Unbuilt, c_string};
@@ -237,7 +238,12 @@ pub fn setup(sandboxes: &Sandboxes, selected: &Selected, single_threaded: bool) 
         }
     }
     let directory = binary.working_directory.as_std_path();
-    sandboxes.setup(binary.executable.as_os_str(), &arguments, directory, &binary.environment)
+    let executed = match selected.harness {
+        true => fork_server::unsuitable(binary.executable.as_std_path()),
+        false => Some("it is no test harness"),
+    };
+    let program = binary.executable.as_os_str();
+    sandboxes.setup(program, &arguments, directory, &binary.environment, executed)
 }
 
 /// The plan of one case.

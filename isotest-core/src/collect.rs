@@ -214,6 +214,7 @@ mod tests {
             reaper: false,
             id_maps: None,
             kept_scratch: None,
+            executed: None,
         };
         let plan = Plan::of(setup.into());
         let verdict = |errno, killed| judge(&plan, &killed_in_set_up(errno), killed, None);
