@@ -37,6 +37,14 @@ pub fn status(pid: i32, field: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
+/// In how many pid namespaces a process is, `NSpid` of proc_pid_status(5). `None` where it has
+/// ended.
+pub fn pid_namespaces(pid: i32) -> Option<usize> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    Some(ids.split_whitespace().count())
+}
+
 fn read(directory: PathBuf) -> Option<Process> {
     let pid = directory.file_name()?.to_str()?.parse().ok()?;
     // `PID (NAME) STATE …`; the name may hold anything.

@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use isotest_tests::processes::{MARK, Process, marked, status};
+use isotest_tests::processes::{MARK, Process, marked, pid_namespaces, status};
 use isotest_tests::{Call, Project, Run, refused, until};
 use nix::sys::signal::Signal::{SIGHUP, SIGKILL};
 use nix::sys::signal::kill;
@@ -39,8 +39,18 @@ impl Fault {
         });
     }
 
-    fn process_named(&self, name: &str) -> Option<Process> {
-        marked(&self.mark).into_iter().find(|process| process.name.starts_with(name))
+    /// A process of the warden's cases, or one that the warden has started beside them: a fork
+    /// server.
+    fn process(&self, isotest: Pid, of_a_case: bool) -> Option<Process> {
+        let warden = self.warden(isotest)?;
+        let depth = pid_namespaces(warden)? + usize::from(of_a_case);
+        let mut others = marked(&self.mark).into_iter().filter(|process| process.pid != warden);
+        others.find(|process| pid_namespaces(process.pid) == Some(depth))
+    }
+
+    /// A process of a case, from its first moment on.
+    fn case(&self, isotest: Pid) -> Option<Process> {
+        self.process(isotest, true)
     }
 
     /// The warden of the run that `isotest` is. A case before exec bears its name, but is its child.
@@ -186,7 +196,7 @@ fn a_reader_that_stands_still_takes_no_memory() {
     let fault = Fault::new("stalled");
     let call = fault.call("--nocapture", "output::is_a_gibibyte").stalled_after("xxx");
     let running = call.start();
-    until("the test", || fault.process_named("faults-"));
+    until("the test", || fault.case(running.pid()));
     let mut looks = 0;
     until("every process to wait", || {
         let waits = marked(&fault.mark).iter().all(|process| process.state == 'S');
@@ -261,7 +271,7 @@ fn a_warden_that_is_killed_is_replaced() {
     let fault = Fault::new("warden");
     let running = fault.call("--test-threads 1", HANGS).start();
     running.wait_for("running 3 tests");
-    until("the test", || fault.process_named("faults-"));
+    until("the test", || fault.case(running.pid()));
     let warden = fault.warden(running.pid()).expect("it has started the test");
     kill(Pid::from_raw(warden), SIGKILL).expect("it is alive");
     let texts = ["... NOT RUN", "the warden died", "test unharmed::writes ... ok"];
@@ -269,22 +279,16 @@ fn a_warden_that_is_killed_is_replaced() {
     fault.check_nothing_is_left();
 }
 
-/// What a case is until it execs is a copy of the warden. It may have come as far as exec when it is
-/// killed; then the test has failed.
-#[test]
-fn a_case_that_is_killed_while_it_is_set_up_is_not_run() {
+/// It may have come as far as the test when it is killed; then the test has failed.
+fn check_case_killed_in_set_up(options: &str) {
     if refused() {
         return;
     }
     let fault = Fault::new("set-up");
-    let call = fault.project.isotest("--test many -- number_00").env(MARK, &fault.mark);
-    let running = call.start();
+    let line = format!("--test many {options} -- number_00");
+    let running = fault.project.isotest(&line).env(MARK, &fault.mark).start();
     running.wait_for("test number_00010 ... ok");
-    let warden = fault.warden(running.pid()).expect("it runs tests");
-    let case = until("a case in the making", || {
-        let processes = marked(&fault.mark).into_iter();
-        processes.filter(|process| process.pid > warden).find(|it| it.name == "isotest-warden")
-    });
+    let case = until("a case in the making", || fault.case(running.pid()));
     // It may have ended.
     let killed = kill(Pid::from_raw(case.pid), SIGKILL).is_ok();
     let run = running.end();
@@ -299,6 +303,39 @@ fn a_case_that_is_killed_while_it_is_set_up_is_not_run() {
 }
 
 #[test]
+fn a_case_that_is_killed_while_it_is_set_up_is_not_run() {
+    check_case_killed_in_set_up("");
+}
+
+#[test]
+fn a_case_that_is_killed_before_exec_is_not_run() {
+    check_case_killed_in_set_up("--no-fork-server");
+}
+
+/// What it was asked for and had not cloned is lost; the rest is executed.
+#[test]
+fn a_fork_server_that_is_killed_loses_what_was_ordered() {
+    if refused() {
+        return;
+    }
+    const JOBS: u32 = 4;
+    let fault = Fault::new("server");
+    let line = format!("--test many --test-threads {JOBS} -- number_00");
+    let running = fault.project.isotest(&line).env(MARK, &fault.mark).start();
+    running.wait_for("test number_00010 ... ok");
+    let server = until("a fork server", || fault.process(running.pid(), false));
+    kill(Pid::from_raw(server.pid), SIGKILL).expect("it is alive");
+    let run = running.end();
+    let passed = run.stdout.matches(" ... ok\n").count();
+    assert!(passed >= 1000 - JOBS as usize, "{passed} passed");
+    match run.code {
+        0 => run.check(0, &["1000 passed"]),
+        _ => run.check(96, &["cannot clone a process into new namespaces: killed meanwhile"]),
+    }
+    fault.check_nothing_is_left();
+}
+
+#[test]
 fn a_terminal_that_is_closed_ends_the_run() {
     if refused() {
         return;
@@ -306,7 +343,7 @@ fn a_terminal_that_is_closed_ends_the_run() {
     let fault = Fault::new("terminal");
     let running = fault.call("--test-threads 1", HANGS).start();
     running.wait_for("running 3 tests");
-    until("the test", || fault.process_named("faults-"));
+    until("the test", || fault.case(running.pid()));
     running.signal(SIGHUP);
     running.end().check(129, &["interrupted by SIGHUP; 3 tests did not run to the end"]);
     fault.check_nothing_is_left();
