@@ -284,7 +284,7 @@ fn check_case_killed_in_set_up(options: &str) {
     if refused() {
         return;
     }
-    let fault = Fault::new("set-up");
+    let fault = Fault::new(&format!("set-up{options}"));
     let line = format!("--test many {options} -- number_00");
     let running = fault.project.isotest(&line).env(MARK, &fault.mark).start();
     running.wait_for("test number_00010 ... ok");
