@@ -12,7 +12,9 @@ use isotest_core::collect;
 use isotest_core::host::Host;
 use isotest_core::outcome::{NotRun, Verdict, signal_name};
 use isotest_core::plan::{self, Access, Exposure, Plan, Project};
-use isotest_core::policy::{Directory, Guard, Init, Namespace, Net, Policy, User, Uts, Workspace};
+use isotest_core::policy::{
+    Directory, Guard, Init, Limits, Namespace, Net, Policy, User, Uts, Workspace,
+};
 use isotest_core::sandbox::{Notice, SandboxError, Warden};
 
 use crate::cli::{DoctorCommand, ReportFormat};
@@ -27,6 +29,8 @@ struct Trial {
     feature: &'static str,
     purpose: &'static str,
     policy: Policy,
+    /// Whether full isolation needs it.
+    required: bool,
 }
 
 /// Tries everything and prints it.
@@ -59,7 +63,8 @@ fn open() -> Policy {
 }
 
 fn trials() -> Vec<Trial> {
-    let trial = |feature, purpose, policy| Trial { feature, purpose, policy };
+    let trial = |feature, purpose, policy| Trial { feature, purpose, policy, required: true };
+    let memory = Limits { memory: Some(1 << 30), ..Limits::default() };
     vec![
         trial("user + mnt namespaces, root", "a root filesystem of its own", open()),
         trial(
@@ -95,6 +100,14 @@ fn trials() -> Vec<Trial> {
             Policy { pid: Namespace::New, init: Init::Reaper, ..open() },
         ),
         trial("all layers together", "the default", Policy::default()),
+        Trial {
+            required: false,
+            ..trial(
+                "cgroup v2, delegated",
+                "`--memory`, peak memory, `--processes` for root too",
+                Policy { limits: memory, ..open() },
+            )
+        },
     ]
 }
 
@@ -102,7 +115,7 @@ fn check(trial: &Trial, machine: &Machine) -> Check {
     let error = attempt(&trial.policy, machine).err();
     Check {
         feature: trial.feature,
-        required: true,
+        required: trial.required,
         works: error.is_none(),
         detail: match &error {
             None => trial.purpose.to_owned(),

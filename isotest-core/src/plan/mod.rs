@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
 use crate::policy::{Init, Namespace, Net, Policy, Scratch, User, Uts};
-use crate::sandbox::{Start, Step};
+use crate::sandbox::{GroupLimits, Start, Step};
 use crate::write_back::WriteBack;
 
 /// How a host path is made visible.
@@ -87,6 +87,8 @@ pub struct Setup {
     /// The size of the scratch in bytes, where the warden makes it and holds on to it, for
     /// write-back.
     pub kept_scratch: Option<u64>,
+    /// What all its processes together may use, where it gets a control group.
+    pub group: GroupLimits,
 }
 
 /// What is run in a sandbox.
@@ -179,6 +181,7 @@ pub fn setup(host: &Host, project: &Project, policy: &Policy, command: Command) 
         reaper: policy.init == Init::Reaper,
         id_maps: id_maps(host, policy),
         kept_scratch: keeps_scratch(policy).then_some(policy.limits.tmp_size),
+        group: GroupLimits { memory: policy.limits.memory, processes: policy.limits.processes },
     }
 }
 

@@ -11,7 +11,10 @@ use nix::errno::Errno;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
 
-use super::error::{Fault, HINT_ROOT_WITHOUT_CAPABILITIES, STAGE_CLONE, STAGE_MAPS, SandboxError};
+use super::cgroup::{Base, Claim};
+use super::error::{
+    Fault, HINT_ROOT_WITHOUT_CAPABILITIES, STAGE_CGROUP, STAGE_CLONE, STAGE_MAPS, SandboxError,
+};
 use super::protocol::{Channel, End, Request, Response, Start};
 use super::steps::Step;
 use super::{sys, warden};
@@ -31,6 +34,8 @@ pub struct Warden {
     policy: Policy,
     /// The template's steps, once it is built.
     template: Vec<Step>,
+    /// Given back when the warden has ended, and with it all that is in the groups of cases.
+    claim: Option<Claim>,
 }
 
 /// Something the warden said while cases run.
@@ -47,16 +52,35 @@ impl Warden {
     /// therefore must live as long as the warden is used. Of the policy it takes what
     /// holds for all its cases: whose pid namespace, and the guard.
     pub fn start(host: &Host, policy: &Policy) -> Result<Warden, SandboxError> {
+        let claim = match Claim::new() {
+            Ok(claim) if policy.limits.memory.is_some() && !claim.limits_memory() => {
+                return Err(claim.without_memory());
+            }
+            Ok(claim) => Some(claim),
+            Err(error) if policy.limits.memory.is_some() => return Err(error),
+            // What is limited otherwise does not depend on a group.
+            Err(_) => None,
+        };
+        Warden::start_in(claim, host, policy)
+    }
+
+    fn start_in(
+        claim: Option<Claim>,
+        host: &Host,
+        policy: &Policy,
+    ) -> Result<Warden, SandboxError> {
         let clone_error = |errno| SandboxError::without_steps(STAGE_CLONE, errno);
         let (ours, theirs) = Channel::pair().map_err(clone_error)?;
         let (read, write) =
             nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(clone_error)?;
+        let base = claim.as_ref().map(Claim::base).transpose();
+        let base = base.map_err(|errno| SandboxError::without_steps(STAGE_CGROUP, errno))?;
         // SAFETY: fork(3) of glibc and musl leaves the allocator usable in the child; the child
         // takes no other lock and ends in `begin`.
         match unsafe { fork() }.map_err(clone_error)? {
-            ForkResult::Child => begin(host, policy, theirs, &write),
+            ForkResult::Child => begin(host, policy, theirs, base, &write),
             ForkResult::Parent { child } => {
-                drop((theirs, write));
+                drop((theirs, write, base));
                 let mut begun = [0; 12];
                 let length = nix::unistd::read(&read, &mut begun).map_err(clone_error)?;
                 let _ = waitpid(child, None);
@@ -70,6 +94,7 @@ impl Warden {
                     host: host.clone(),
                     policy: policy.clone(),
                     template: Vec::new(),
+                    claim,
                 };
                 warden.await_ready()?;
                 Ok(warden)
@@ -112,7 +137,10 @@ impl Warden {
     /// Puts another warden, with the same template, in the place of one that has died. It dies
     /// with the thread that calls this.
     pub fn restart(&mut self) -> Result<(), SandboxError> {
-        let mut next = Warden::start(&self.host, &self.policy)?;
+        if let Some(claim) = &self.claim {
+            claim.clear();
+        }
+        let mut next = Warden::start_in(self.claim.take(), &self.host, &self.policy)?;
         next.build(&self.template)?;
         *self = next;
         Ok(())
@@ -213,8 +241,14 @@ fn read_begun(bytes: &[u8]) -> Result<Pid, Fault> {
 /// The helper between isotest and the warden: it clones the warden as isotest's own child
 /// (CLONE_PARENT) and writes its id maps, which only a process outside the new user namespace
 /// may do for more than one id. Then it ends.
-fn begin(host: &Host, policy: &Policy, channel: Channel, report: &OwnedFd) -> ! {
-    let (process, stage, errno) = match clone_warden(host, policy, channel) {
+fn begin(
+    host: &Host,
+    policy: &Policy,
+    channel: Channel,
+    base: Option<Base>,
+    report: &OwnedFd,
+) -> ! {
+    let (process, stage, errno) = match clone_warden(host, policy, channel, base) {
         Ok(process) => (process, 0, 0),
         Err((stage, errno)) => (0, stage, errno as i32),
     };
@@ -226,7 +260,12 @@ fn begin(host: &Host, policy: &Policy, channel: Channel, report: &OwnedFd) -> ! 
     sys::exit_group(0)
 }
 
-fn clone_warden(host: &Host, policy: &Policy, channel: Channel) -> Result<i32, (u32, Errno)> {
+fn clone_warden(
+    host: &Host,
+    policy: &Policy,
+    channel: Channel,
+    base: Option<Base>,
+) -> Result<i32, (u32, Errno)> {
     let (wait, go) =
         nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| (STAGE_CLONE, e))?;
     let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_PARENT;
@@ -235,11 +274,11 @@ fn clone_warden(host: &Host, policy: &Policy, channel: Channel) -> Result<i32, (
         Namespace::Host => 0,
     };
     // SAFETY: this process was just forked and has one thread.
-    match unsafe { sys::clone((namespaces | pid_namespace) as u64, 0) } {
+    match unsafe { sys::clone((namespaces | pid_namespace) as u64, 0, None) } {
         Err(errno) => Err((STAGE_CLONE, errno)),
         Ok(None) => {
             drop(go);
-            warden::run(channel, wait, policy.guard)
+            warden::run(channel, wait, policy.guard, base)
         }
         Ok(Some(cloned)) => {
             write_maps(host, cloned.pid).map_err(|errno| {

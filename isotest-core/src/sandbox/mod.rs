@@ -1,7 +1,9 @@
 //! From a plan to a running case.
 //!
 //! In reading order: [`steps`], what can be done; `child`, what runs between clone and exec;
-//! `guard`, the seccomp filter; `warden`, the process that starts cases; [`client`], the
+//! `guard`, the seccomp filter; `cgroup`, limits for all
+//! processes of a case together; `keeper`, what removes them
+//! whatever happens; `warden`, the process that starts cases; [`client`], the
 //! caller's end of it.
 
 pub mod client;
@@ -9,12 +11,15 @@ pub mod error;
 pub mod protocol;
 pub mod steps;
 
+mod cgroup;
 mod child;
 mod guard;
+mod keeper;
 mod look;
 mod sys;
 mod warden;
 
+pub use cgroup::Limits as GroupLimits;
 pub use child::AFTER_CLONE;
 pub use client::{Notice, Warden};
 pub use error::{Fault, SandboxError};

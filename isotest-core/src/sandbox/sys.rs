@@ -372,12 +372,18 @@ pub struct Cloned {
 }
 
 /// clone3(2) without a stack of its own, as fork(2) does: `None` in the child. Where clone3 is
-/// refused with ENOSYS, as container seccomp profiles do, clone(2) is used.
+/// refused with ENOSYS, as container seccomp profiles do, clone(2) is used, unless the child is to
+/// begin in `cgroup`.
 ///
 /// # Safety
 /// The child runs on a copy of one thread. Where the caller has others, the child may use
 /// nothing that takes a lock. It must end in `execve` or `exit`.
-pub unsafe fn clone(flags: u64, exit_signal: u64) -> Result<Option<Cloned>, Errno> {
+pub unsafe fn clone(
+    flags: u64,
+    exit_signal: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Option<Cloned>, Errno> {
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
     let mut pidfd: RawFd = -1;
     // SAFETY: an all-zero clone_args is valid.
@@ -385,12 +391,16 @@ pub unsafe fn clone(flags: u64, exit_signal: u64) -> Result<Option<Cloned>, Errn
     arguments.flags = flags | CLONE_CLEAR_SIGHAND;
     arguments.exit_signal = exit_signal;
     arguments.pidfd = (&raw mut pidfd) as u64;
+    if let Some(cgroup) = cgroup {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = cgroup.as_raw_fd() as u64;
+    }
     // SAFETY: by this function's contract; `arguments` has the size that is told.
     let result = unsafe {
         libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>())
     };
     let pid = match check_long(result) {
-        Err(Errno::ENOSYS) => {
+        Err(Errno::ENOSYS) if cgroup.is_none() => {
             // SAFETY: as above; pidfd takes the place of the parent's tid in clone(2).
             check_long(unsafe {
                 libc::syscall(

@@ -20,10 +20,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use super::cgroup::{Base, Group};
 use super::child::{self, Launch, Slot};
-use super::error::{Fault, STAGE_CLONE, STAGE_EXEC, STAGE_GUARD, STAGE_SCRATCH};
+use super::error::{Fault, STAGE_CGROUP, STAGE_CLONE, STAGE_EXEC, STAGE_GUARD, STAGE_SCRATCH};
 use super::guard::{self, Act, Listener, Notification};
-use super::look::{children_of, is_deadly, is_scratch_full, status_field, unrouted_packets};
+use super::look::{self, children_of, is_deadly, is_scratch_full, status_field, unrouted_packets};
 use super::protocol::{Channel, End, Request, Response, Seen, Start};
 use super::steps::Op;
 use super::sys;
@@ -46,6 +47,7 @@ struct Running {
     pidfd: OwnedFd,
     scratch: Option<OwnedFd>,
     slot: usize,
+    group: Option<Group>,
     reaper: bool,
     own_network: bool,
     seen: Seen,
@@ -56,6 +58,7 @@ struct State {
     channel: Channel,
     listener: Option<Listener>,
     null: OwnedFd,
+    base: Option<Base>,
     slots: &'static [Slot],
     free: Vec<usize>,
     setups: HashMap<u32, Prepared>,
@@ -63,21 +66,22 @@ struct State {
 }
 
 /// What the warden does from its first instruction to its end. `mapped` reaches its end when the
-/// id maps of its user namespace are written.
-pub fn run(channel: Channel, mapped: OwnedFd, guard: Guard) -> ! {
+/// id maps of its user namespace are written. Below `base` each case gets a control group.
+pub fn run(channel: Channel, mapped: OwnedFd, guard: Guard, base: Option<Base>) -> ! {
     // Set before anything can go wrong; it is void where isotest has died already, hence the
     // socket.
     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
     let _ = nix::unistd::read(&mapped, &mut [0]);
     drop(mapped);
     report_panics(&channel);
-    match enter(&channel, guard) {
+    match enter(&channel, base.as_ref(), guard) {
         Ok((listener, null, signals)) => {
             let _ = channel.send(&Response::Ready { listening: listener.is_some() }, &[]);
             let warden = State {
                 channel,
                 listener,
                 null,
+                base,
                 slots: shared_slots(),
                 free: (0..SLOTS).rev().collect(),
                 setups: HashMap::new(),
@@ -95,7 +99,11 @@ pub fn run(channel: Channel, mapped: OwnedFd, guard: Guard) -> ! {
 
 /// Leaves the caller's session, terminal, descriptors and signal dispositions, and puts the
 /// guard up.
-fn enter(channel: &Channel, guard: Guard) -> Result<(Option<Listener>, OwnedFd, SignalFd), Errno> {
+fn enter(
+    channel: &Channel,
+    base: Option<&Base>,
+    guard: Guard,
+) -> Result<(Option<Listener>, OwnedFd, SignalFd), Errno> {
     let _ = nix::unistd::setsid();
     let _ = nix::sys::prctl::set_name(c"isotest-warden");
     sys::set_umask(0);
@@ -108,7 +116,9 @@ fn enter(channel: &Channel, guard: Guard) -> Result<(Option<Listener>, OwnedFd, 
     for number in 0..3 {
         sys::place_descriptor(null.as_fd(), number)?;
     }
-    sys::close_all_but(&[channel.as_fd(), null.as_fd()])?;
+    let mut kept = vec![channel.as_fd(), null.as_fd()];
+    kept.extend(base.map(Base::descriptor));
+    sys::close_all_but(&kept)?;
     let mut children = SigSet::empty();
     children.add(Signal::SIGCHLD);
     children.thread_set_mask()?;
@@ -241,7 +251,8 @@ impl State {
             status: 0,
             usage: Usage::default(),
             fault: Some(Fault { stage, errno: errno as i32 }),
-            seen: Seen::default(),
+            seen: Box::default(),
+            group: None,
         }));
     }
 
@@ -251,14 +262,23 @@ impl State {
         let setup = &self.setups.get(&start.setup).ok_or(refused(Errno::EINVAL))?.setup;
         let scratch = setup.kept_scratch.map(sys::make_tmpfs).transpose();
         let scratch = scratch.map_err(|errno| (STAGE_SCRATCH, errno))?;
-        let cloned = self.clone_case(start, slot, &descriptors, scratch.as_ref());
-        let cloned = cloned.map_err(refused)?;
+        let group = self.base.as_mut().map(|base| base.make(&setup.group)).transpose();
+        let group = group.map_err(|errno| (STAGE_CGROUP, errno))?;
+        let cloned =
+            match self.clone_case(start, slot, &descriptors, scratch.as_ref(), group.as_ref()) {
+                Ok(cloned) => cloned,
+                Err(errno) => {
+                    self.remove_group(group);
+                    return Err(refused(errno));
+                }
+            };
         let pidfd = cloned.pidfd.ok_or(refused(Errno::ENOSYS))?;
         let running = Running {
             case: start.case,
             pidfd,
             scratch,
             slot,
+            group,
             reaper: setup.reaper,
             own_network: setup.namespaces & libc::CLONE_NEWNET as u64 != 0,
             seen: Seen::default(),
@@ -275,6 +295,7 @@ impl State {
         slot: usize,
         descriptors: &[OwnedFd],
         scratch: Option<&OwnedFd>,
+        group: Option<&Group>,
     ) -> Result<sys::Cloned, Errno> {
         let Prepared { setup, ops } = self.setups.get(&start.setup).ok_or(Errno::EINVAL)?;
         let argv = pointers(setup.arguments.iter().chain(&start.arguments));
@@ -299,8 +320,9 @@ impl State {
             slot,
         };
         let flags = setup.namespaces | libc::CLONE_PIDFD as u64;
+        let cgroup = group.map(Group::case);
         // SAFETY: the warden has one thread, and the child does nothing but `Launch::run`.
-        let Some(cloned) = (unsafe { sys::clone(flags, libc::SIGCHLD as u64) })? else {
+        let Some(cloned) = (unsafe { sys::clone(flags, libc::SIGCHLD as u64, cgroup) })? else {
             launch.run()
         };
         if let Some((uids, gids)) = &setup.id_maps {
@@ -326,6 +348,12 @@ impl State {
         }
     }
 
+    fn remove_group(&self, group: Option<Group>) {
+        if let (Some(base), Some(group)) = (&self.base, group) {
+            base.remove(group);
+        }
+    }
+
     fn report_end(&mut self, running: Running, waited: &sys::Waited) {
         let slot = self.slots.get(running.slot);
         let stage = slot.map_or(STAGE_EXEC, |slot| slot.stage.load(Ordering::Acquire));
@@ -339,12 +367,15 @@ impl State {
             status,
             usage: usage(&waited.usage),
             fault,
-            seen: running.seen,
+            seen: Box::new(running.seen),
+            group: running.group.as_ref().map(Group::figures),
         });
         let scratch = running.scratch.as_ref().map(AsFd::as_fd);
         if self.channel.send(&end, scratch.as_slice()).is_err() {
             sys::exit(0);
         }
+        // Whoever waits for the end need not wait for this.
+        self.remove_group(running.group);
     }
 
     fn answer_notification(&mut self) {
@@ -359,7 +390,10 @@ impl State {
                 }
                 // Only a failure is worth the look. An init does not fail, its test does.
                 let failed = (code != 0).then(|| test.or_else(|| self.init_of(process))).flatten();
-                if let Some(running) = failed.and_then(|case| self.running.get_mut(&case)) {
+                if let Some(leader) = failed
+                    && let Some(running) = self.running.get_mut(&leader)
+                {
+                    running.seen.held = Some(look::held(process, leader));
                     running.seen.scratch_full = is_scratch_full(process);
                     if running.own_network {
                         running.seen.unrouted = unrouted_packets(process);
@@ -412,6 +446,7 @@ impl State {
         }
         running.seen.aborted = true;
         running.seen.leftovers = children_of(leader);
+        running.seen.held = Some(look::held(leader, leader));
         sys::signal_process(running.pidfd.as_fd(), libc::SIGKILL).is_ok()
     }
 }
@@ -441,6 +476,7 @@ fn usage(raw: &libc::rusage) -> Usage {
     Usage {
         user: time(raw.ru_utime),
         system: time(raw.ru_stime),
+        memory_peak: None,
         max_rss: raw.ru_maxrss as u64 * 1024,
         voluntary_switches: raw.ru_nvcsw as u64,
         involuntary_switches: raw.ru_nivcsw as u64,
