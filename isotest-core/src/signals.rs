@@ -101,6 +101,11 @@ impl Signals {
         let _ = nix::unistd::write(&self.handlers, &[SIGPIPE as u8]);
     }
 
+    /// The signal that has asked the run to end, whoever has taken it.
+    pub fn asked() -> Option<i32> {
+        Some(ASKED.load(Ordering::SeqCst)).filter(|signal| ENDING.contains(signal))
+    }
+
     /// Whether a signal that ends a run has arrived; all that have arrived are taken.
     pub fn take_ending(&self) -> Option<i32> {
         let arrived = std::iter::from_fn(|| self.take());
