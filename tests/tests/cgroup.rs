@@ -207,6 +207,7 @@ fn run(policy: &Policy, what: &str) -> Result<Outcome, SandboxError> {
         arguments: vec![text(program.as_os_str()), c"inside".to_owned(), text(what.as_ref())],
         environment: vec![c"PATH=/usr/bin:/bin".to_owned()],
         directory: c"/".to_owned(),
+        executed: None,
     };
     let setup = Arc::new(plan::setup(&host, &project, policy, command));
     let index = CaseIndex { binary: 0, case: 0 };

@@ -5,6 +5,7 @@
 //! exists, because a fresh directory of the case will cover that place or an overlay needs it as
 //! its lower layer, waits there, and is covered in turn by the case's `/tmp`, the last mount.
 
+use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 
 use super::{Access, Project};
@@ -67,6 +68,8 @@ pub const SCRATCH: &str = "/tmp/s";
 pub const DISK: &str = "/tmp/d";
 /// An empty file, for masking others.
 pub const EMPTY: &str = "/tmp/empty";
+/// Where the library is that makes fork servers. No case sees it.
+pub const LIBRARY_PATH: &CStr = c"/tmp/fork-server.so";
 /// Where the case's `/tmp` is put together.
 pub const NEW_TMP: &str = "/tmp/s/tmp";
 

@@ -9,12 +9,12 @@ mod case;
 mod layout;
 mod template;
 
+pub use layout::LIBRARY_PATH;
+
 use std::ffi::CString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
 use crate::policy::{Init, Namespace, Net, Policy, Scratch, User, Uts};
@@ -65,8 +65,8 @@ pub struct Project {
     pub scratch: Option<PathBuf>,
 }
 
-/// What the warden keeps for all cases that share it: those of one binary under one policy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What all cases have that share it: those of one binary under one policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setup {
     /// The program.
     pub program: CString,
@@ -76,7 +76,7 @@ pub struct Setup {
     pub environment: Vec<CString>,
     /// Its working directory.
     pub directory: CString,
-    /// What is done between clone and exec.
+    /// What is done between clone and the program.
     pub steps: Vec<Step>,
     /// CLONE_NEW* flags.
     pub namespaces: u64,
@@ -89,6 +89,8 @@ pub struct Setup {
     pub kept_scratch: Option<u64>,
     /// What all its processes together may use, where it gets a control group.
     pub group: GroupLimits,
+    /// Why its cases are executed; `None` where a fork server starts them.
+    pub executed: Option<&'static str>,
 }
 
 /// What is run in a sandbox.
@@ -102,6 +104,8 @@ pub struct Command {
     pub environment: Vec<CString>,
     /// Its working directory.
     pub directory: CString,
+    /// Why it must be executed; `None` where a fork server can be made of it.
+    pub executed: Option<&'static str>,
 }
 
 /// How the verdict is read from what the program printed.
@@ -182,6 +186,7 @@ pub fn setup(host: &Host, project: &Project, policy: &Policy, command: Command) 
         id_maps: id_maps(host, policy),
         kept_scratch: keeps_scratch(policy).then_some(policy.limits.tmp_size),
         group: GroupLimits { memory: policy.limits.memory, processes: policy.limits.processes },
+        executed: command.executed.or((!policy.fork_server).then_some("as asked for")),
     }
 }
 

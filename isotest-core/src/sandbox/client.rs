@@ -15,9 +15,10 @@ use super::cgroup::{Base, Claim};
 use super::error::{
     Fault, HINT_ROOT_WITHOUT_CAPABILITIES, STAGE_CGROUP, STAGE_CLONE, STAGE_MAPS, SandboxError,
 };
-use super::protocol::{Channel, End, Request, Response, Start};
+use super::inside::kernel::{self, Cloning};
+use super::protocol::{self, Channel, End, Request, Response, Start};
 use super::steps::Step;
-use super::{sys, warden};
+use super::{lower, sys, warden};
 use crate::host::Host;
 use crate::plan::Setup;
 use crate::policy::{Namespace, Policy};
@@ -30,6 +31,8 @@ pub struct Warden {
     listening: bool,
     /// By the address of the set-up, which the `Arc` beside it keeps from being used again.
     setups: HashMap<usize, (u32, Arc<Setup>)>,
+    /// How many were made known.
+    prepared: u32,
     host: Host,
     policy: Policy,
     /// The template's steps, once it is built.
@@ -91,6 +94,7 @@ impl Warden {
                     process,
                     listening: false,
                     setups: HashMap::new(),
+                    prepared: 0,
                     host: host.clone(),
                     policy: policy.clone(),
                     template: Vec::new(),
@@ -123,9 +127,8 @@ impl Warden {
     /// Builds the template by these steps. Once, before the first case.
     pub fn build(&mut self, steps: &[Step]) -> Result<(), SandboxError> {
         self.template = steps.to_vec();
-        let ops = steps.iter().map(|step| step.op.clone()).collect();
-        let answer =
-            self.channel.send(&Request::Template(ops), &[]).and_then(|()| self.response(true));
+        let request = Request::Template(lower::steps(steps));
+        let answer = self.channel.send(&request, &[]).and_then(|()| self.response(true));
         match answer {
             Ok(Response::Built(None)) => Ok(()),
             Ok(Response::Built(Some(fault))) => Err(SandboxError::new(fault, steps, "", "")),
@@ -146,21 +149,40 @@ impl Warden {
         Ok(())
     }
 
+    /// Makes a set-up known, and how many cases of it are to come: a fork server is worth its
+    /// start where they are several. A set-up that was not made known is, for one case.
+    pub fn prepare(&mut self, setup: &Arc<Setup>, cases: u32) -> Result<(), Errno> {
+        let number = self.prepared;
+        // A server's cases would share its control group.
+        let served = setup.executed.is_none() && self.claim.is_none();
+        let server = served.then(|| (lower::without_capabilities(), cases));
+        let message = protocol::Setup {
+            program: setup.program.clone(),
+            lowered: lower::setup(setup),
+            id_maps: setup.id_maps.clone(),
+            kept_scratch: setup.kept_scratch,
+            server,
+            group: setup.group,
+        };
+        self.channel.send(&Request::Setup(number, message), &[])?;
+        self.prepared += 1;
+        self.setups.insert(Arc::as_ptr(setup).addr(), (number, Arc::clone(setup)));
+        Ok(())
+    }
+
     /// Starts one case. `stdio` become its descriptors: stdout and stderr with `/dev/null` as
-    /// stdin, or all three. The set-up itself is sent the first time it is used.
+    /// stdin, or all three.
     pub fn spawn(
         &mut self,
         setup: &Arc<Setup>,
         mut start: Start,
         stdio: &[BorrowedFd<'_>],
     ) -> Result<(), Errno> {
-        let next = self.setups.len() as u32;
         let key = Arc::as_ptr(setup).addr();
         if !self.setups.contains_key(&key) {
-            self.channel.send(&Request::Setup(next, Setup::clone(setup)), &[])?;
-            self.setups.insert(key, (next, Arc::clone(setup)));
+            self.prepare(setup, 1)?;
         }
-        start.setup = self.setups.get(&key).map_or(next, |(number, _)| *number);
+        start.setup = self.setups.get(&key).map_or(0, |(number, _)| *number);
         self.channel.send(&Request::Start(start), stdio)
     }
 
@@ -257,7 +279,7 @@ fn begin(
         slot.copy_from_slice(&number.to_le_bytes());
     }
     let _ = nix::unistd::write(report, &begun);
-    sys::exit_group(0)
+    kernel::exit_group(0)
 }
 
 fn clone_warden(
@@ -273,22 +295,23 @@ fn clone_warden(
         Namespace::New => libc::CLONE_NEWPID,
         Namespace::Host => 0,
     };
+    let cloning = Cloning { flags: (namespaces | pid_namespace) as u64, ..Cloning::default() };
     // SAFETY: this process was just forked and has one thread.
-    match unsafe { sys::clone((namespaces | pid_namespace) as u64, 0, None) } {
-        Err(errno) => Err((STAGE_CLONE, errno)),
+    match unsafe { cloning.perform() } {
+        Err(errno) => Err((STAGE_CLONE, sys::errno(errno))),
         Ok(None) => {
             drop(go);
             warden::run(channel, wait, policy.guard, base)
         }
-        Ok(Some(cloned)) => {
-            write_maps(host, cloned.pid).map_err(|errno| {
-                let process = Pid::from_raw(cloned.pid);
+        Ok(Some(pid)) => {
+            write_maps(host, pid).map_err(|errno| {
+                let process = Pid::from_raw(pid);
                 // Nothing is lost where it has ended by itself.
                 let _ = nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGKILL);
                 (STAGE_MAPS, errno)
             })?;
             drop(go);
-            Ok(cloned.pid)
+            Ok(pid)
         }
     }
 }

@@ -5,7 +5,7 @@
 
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -13,6 +13,7 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork, pipe2, read, setsid};
 
+use super::inside::kernel;
 use super::sys;
 
 /// A running keeper. Dropping it lets it clean up, and waits for it.
@@ -38,7 +39,7 @@ impl Keeper {
                     while matches!(read(&gone, &mut [0]), Err(Errno::EINTR)) {}
                 }
                 clean();
-                sys::exit_group(0)
+                kernel::exit_group(0)
             }
         }
     }
@@ -55,7 +56,7 @@ impl Drop for Keeper {
 fn leave_descriptors(kept: &OwnedFd) -> Result<(), Errno> {
     let null = open(c"/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
     for number in 0..3 {
-        sys::place_descriptor(null.as_fd(), number)?;
+        kernel::place_descriptor(null.as_raw_fd(), number).map_err(sys::errno)?;
     }
     sys::close_all_but(&[kept.as_fd(), null.as_fd()])
 }
