@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::finding::Finding;
+use crate::policy::Weakened;
 use crate::sandbox::SandboxError;
 
 /// What became of a case.
@@ -128,6 +129,8 @@ pub struct Outcome {
     pub usage: Usage,
     /// What it did that is not hermetic.
     pub findings: Vec<Finding>,
+    /// The layers that it shared with the host since this machine refuses others.
+    pub weakened: Vec<Weakened>,
 }
 
 impl Outcome {
@@ -140,6 +143,7 @@ impl Outcome {
             duration: Duration::ZERO,
             usage: Usage::default(),
             findings: Vec::new(),
+            weakened: Vec::new(),
         }
     }
 }

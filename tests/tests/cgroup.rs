@@ -197,6 +197,7 @@ fn run(policy: &Policy, what: &str) -> Result<Outcome, SandboxError> {
         directory: true,
         access: Access::ReadOnly,
         what: "the program".to_owned(),
+        propagation: Default::default(),
     };
     let project = Project { exposures: vec![exposure], ..Project::default() };
     let mut warden = Warden::start(&host, policy)?;

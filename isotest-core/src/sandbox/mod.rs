@@ -24,7 +24,7 @@ pub use cgroup::Limits as GroupLimits;
 pub use client::{Notice, Warden};
 pub use error::{Fault, SandboxError};
 pub use inside::launch::AFTER_CLONE;
-pub use protocol::{End, Start};
+pub use protocol::{End, Seen, Start};
 pub use servers::LIBRARY;
 pub use steps::{Op, Step, inodes};
 pub use warden::SLOTS;
