@@ -219,6 +219,21 @@ fn identity_of_ranges(map: &str) -> io::Result<String> {
         .collect()
 }
 
+/// What is mounted of a type of filesystem, and where: the root of each mount within its
+/// filesystem, and its mount point.
+pub fn mounts_of<'a>(
+    mountinfo: &'a str,
+    fstype: &'a str,
+) -> impl Iterator<Item = (PathBuf, PathBuf)> + 'a {
+    let lines = mountinfo.lines().filter(move |line| {
+        line.split_once(" - ").is_some_and(|(_, rest)| rest.split(' ').next() == Some(fstype))
+    });
+    lines.filter_map(|line| {
+        let mut fields = line.split(' ').skip(3).map(|text| PathBuf::from(unescape(text)));
+        Some((fields.next()?, fields.next()?))
+    })
+}
+
 /// The mount points of a mountinfo file, with its octal escapes undone.
 fn mount_points(mountinfo: &str) -> Vec<PathBuf> {
     let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
