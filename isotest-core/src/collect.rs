@@ -268,6 +268,7 @@ mod tests {
             kept_scratch: None,
             group: Default::default(),
             executed: None,
+            server: Vec::new(),
         };
         let plan = Plan::of(setup.into());
         let verdict = |errno, killed| judge(&plan, &killed_in_set_up(errno), killed, None);
