@@ -12,6 +12,7 @@ use isotest_core::collect::Capture;
 use isotest_core::outcome::{Captured, NotRun, Verdict, signal_name};
 use isotest_core::plan::{Plan, Protocol};
 use isotest_core::policy::{Limits, Policy};
+use isotest_core::retry::Retries;
 use isotest_core::sandbox::SandboxError;
 use isotest_core::schedule::{self, Event, Job, Stream};
 use isotest_core::signals::Signals;
@@ -178,7 +179,7 @@ fn parse_terse(
 
 fn trouble(verdict: &Verdict) -> Option<Cause> {
     Some(match verdict {
-        Verdict::Passed => return None,
+        Verdict::Passed | Verdict::Flaky => return None,
         Verdict::NotRun(NotRun::Sandbox(error)) => Cause::NotRun(error.clone()),
         Verdict::Failed { code } | Verdict::ExitedEarly { code } => {
             Cause::Ended(format!("exited with code {code}"))
@@ -232,6 +233,7 @@ fn ask(
                 weakened: sandboxes.policy.weakened.clone(),
             },
             pass_through: true,
+            retries: Retries::default(),
         }
     });
     let plans: Vec<Job> = plans.collect();
@@ -290,7 +292,7 @@ fn gather(heard: mpsc::Receiver<Event>, limit: u64) -> Result<BTreeMap<usize, An
                     answer.verdict = outcome.verdict;
                 }
             }
-            Event::Slow(..) => {}
+            Event::Slow(..) | Event::Retried(..) => {}
             Event::Interrupted(signal) => return Err(Error::Interrupted(signal)),
         }
     }

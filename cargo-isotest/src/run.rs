@@ -63,7 +63,7 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let reporter = Reporter::new(suites, settings.report, stdout, stderr);
     let mut reporter = execute(&settings, &mut stages, &selected, &signals, reporter)?;
     reporter.end().map_err(Error::Report)?;
-    let goes_on = reporter.interrupted().is_none() && !settings.is_over(reporter.failed().len());
+    let goes_on = reporter.interrupted().is_none() && !settings.is_over(reporter.failures());
     let documented = match documented && goes_on {
         true => doctests::run(command, &settings, in_all, machine, &signals)?,
         false => Documented::default(),
@@ -218,6 +218,7 @@ fn plan(
                     index,
                     plan: plan_of(sandboxes, &setup, selected, listed),
                     pass_through: settings.pass_through || !selected.harness,
+                    retries: settings.retries,
                 }),
                 Ignore::Yes | Ignore::Because(_) => ignored.push(index),
             }

@@ -15,6 +15,7 @@ use isotest_core::case::CaseIndex;
 use isotest_core::outcome::Verdict;
 use isotest_core::plan;
 use isotest_core::policy::{Directory, Init, Namespace, Net, Policy, Scratch, User, Workspace};
+use isotest_core::retry::Retries;
 use isotest_core::schedule::{self, Event, Job};
 use isotest_core::signals::Signals;
 
@@ -116,7 +117,7 @@ fn passing(
             let setup = run::setup(sandboxes, selected, false);
             let case = &selected.selection.cases[index.case];
             let plan = run::plan_of(sandboxes, &setup, selected, case);
-            Job { index: *index, plan, pass_through: false }
+            Job { index: *index, plan, pass_through: false, retries: Retries::default() }
         })
         .collect();
     let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);

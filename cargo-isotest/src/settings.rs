@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use isotest_core::policy::{Directory, Policy, Root, Uts};
+use isotest_core::retry::Retries;
 
 use crate::cli::{
     CargoOptions, Color, FailFast, Format, LayerOptions, LibtestOptions, PackageScope, RunCommand,
@@ -132,6 +133,8 @@ pub struct Settings {
     pub single_threaded: bool,
     /// After how many failures no more are started.
     pub max_fail: Option<usize>,
+    /// What follows where a case fails.
+    pub retries: Retries,
     /// Whether output is passed through.
     pub pass_through: bool,
     /// How it is reported.
@@ -163,6 +166,7 @@ impl Settings {
                 Some(FailFast::After(limit)) => Some(limit.get()),
                 Some(FailFast::Never) | None => None,
             },
+            retries: command.run.retries(),
             pass_through,
             report: report(command, machine, pass_through),
         }

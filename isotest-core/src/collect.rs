@@ -139,6 +139,8 @@ pub fn outcome(
         usage: Usage { memory_peak: end.group.and_then(|group| group.memory_peak), ..end.usage },
         findings: limits.into_iter().chain(left).chain(network).chain(discarded).collect(),
         weakened,
+        earlier: Vec::new(),
+        attempts: 1,
     }
 }
 

@@ -171,9 +171,9 @@ fn ended(plan: &Plan, end: &End) -> Ended {
         Verdict::Signalled { signal } => Ended::Signalled(signal),
         Verdict::NotRun(NotRun::Sandbox(error)) => Ended::NotRun(error),
         Verdict::TimedOut { .. } => Ended::TimedOut,
-        Verdict::Ignored | Verdict::NotRun(NotRun::Cancelled | NotRun::WardenDied) => {
-            Ended::WardenDied
-        }
+        Verdict::Ignored
+        | Verdict::Flaky
+        | Verdict::NotRun(NotRun::Cancelled | NotRun::WardenDied) => Ended::WardenDied,
     }
 }
 

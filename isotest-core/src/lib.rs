@@ -42,6 +42,7 @@ pub mod case;
 pub mod finding;
 pub mod outcome;
 pub mod policy;
+pub mod retry;
 
 pub mod host;
 pub mod plan;

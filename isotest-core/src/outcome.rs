@@ -34,6 +34,9 @@ pub enum Verdict {
         /// The exit code.
         code: i32,
     },
+    /// Passed after it had failed, where that counts as a failure
+    /// ([`FlakyResult::Fail`](crate::retry::FlakyResult)).
+    Flaky,
     /// Marked `#[ignore]` and not asked for; nothing was run.
     Ignored,
     /// The case could not be run. Never a test failure.
@@ -58,7 +61,8 @@ impl Verdict {
             Verdict::Failed { .. }
             | Verdict::Signalled { .. }
             | Verdict::TimedOut { .. }
-            | Verdict::ExitedEarly { .. } => true,
+            | Verdict::ExitedEarly { .. }
+            | Verdict::Flaky => true,
             Verdict::Passed | Verdict::Ignored | Verdict::NotRun(_) => false,
         }
     }
@@ -131,6 +135,10 @@ pub struct Outcome {
     pub findings: Vec<Finding>,
     /// The layers that it shared with the host since this machine refuses others.
     pub weakened: Vec<Weakened>,
+    /// The attempts before this one, all of which failed; none where it was not retried.
+    pub earlier: Vec<Outcome>,
+    /// How many attempts it had at the most.
+    pub attempts: u32,
 }
 
 impl Outcome {
@@ -144,7 +152,20 @@ impl Outcome {
             usage: Usage::default(),
             findings: Vec::new(),
             weakened: Vec::new(),
+            earlier: Vec::new(),
+            attempts: 1,
         }
+    }
+
+    /// The number of this attempt: 1 for the first.
+    pub fn attempt(&self) -> usize {
+        self.earlier.len() + 1
+    }
+
+    /// Whether it passed, but not at the first attempt.
+    pub fn is_flaky(&self) -> bool {
+        let passed = matches!(self.verdict, Verdict::Passed | Verdict::Flaky);
+        passed && !self.earlier.is_empty()
     }
 }
 

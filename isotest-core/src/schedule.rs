@@ -4,6 +4,8 @@
 //! signals, the next deadline. No thread per case, no polling. It knows nothing of reports; they
 //! hear of a run by [`Event`]s.
 
+mod attempts;
+
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,11 +16,13 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
+use self::attempts::Attempts;
 use crate::case::CaseIndex;
 use crate::collect::{self, Capture, Killed};
 use crate::harness::Passage;
 use crate::outcome::{NotRun, Outcome, Verdict};
 use crate::plan::{Plan, Protocol, Setup};
+use crate::retry::Retries;
 use crate::sandbox::error::STAGE_CLONE;
 use crate::sandbox::{End, Notice, SandboxError, Warden};
 use crate::signals::Signals;
@@ -41,7 +45,10 @@ pub enum Event {
     Output(CaseIndex, Stream, Vec<u8>),
     /// A case has run for longer than a minute.
     Slow(CaseIndex, Duration),
-    /// A case has ended, was ignored or could not be run.
+    /// A case has failed and is going to be started again; the number of that attempt, 2 for the
+    /// first retry, and how many there are at the most.
+    Retried(CaseIndex, u32, u32),
+    /// A case has ended for good, was ignored or could not be run.
     Finished(CaseIndex, Box<Outcome>),
     /// A signal asked the run to end; what is in flight is being killed.
     Interrupted(i32),
@@ -56,6 +63,8 @@ pub struct Job {
     pub plan: Plan,
     /// Whether its output is passed on as it comes instead of being kept.
     pub pass_through: bool,
+    /// What follows where it fails.
+    pub retries: Retries,
 }
 
 /// How a run goes.
@@ -137,6 +146,7 @@ pub fn run_all(
             epoll,
             options,
             queue: jobs.into(),
+            attempts: Attempts::default(),
             flights: HashMap::new(),
             next: 0,
             wardens_lost: 0,
@@ -161,6 +171,7 @@ struct Run<'a> {
     epoll: Epoll,
     options: Options,
     queue: VecDeque<Job>,
+    attempts: Attempts,
     flights: HashMap<u64, Flight>,
     next: u64,
     /// How many wardens have died in a row without any case having ended.
@@ -173,16 +184,17 @@ struct Run<'a> {
 impl Run<'_> {
     fn serve(mut self, signals: &Signals) -> io::Result<Course> {
         let mut ready = vec![EpollEvent::empty(); 64];
-        if self.course.cancelled || self.has_failed_enough() {
+        if self.is_over() {
             self.empty_queue();
         }
         loop {
+            self.attempts.due().into_iter().for_each(|job| self.queue.push_front(job));
             while self.flights.len() < self.options.jobs
                 && let Some(job) = self.queue.pop_front()
             {
                 self.launch(job);
             }
-            if self.flights.is_empty() {
+            if self.flights.is_empty() && self.attempts.is_idle() {
                 return Ok(self.course);
             }
             let count = match self.epoll.wait(&mut ready, self.next_deadline()) {
@@ -211,7 +223,9 @@ impl Run<'_> {
     fn launch(&mut self, job: Job) {
         let (number, index) = (self.next, job.index);
         self.next += 1;
-        self.tell(Event::Started(index));
+        if self.attempts.failed(index) == 0 {
+            self.tell(Event::Started(index));
+        }
         if let Err(errno) = self.try_launch(number, job) {
             let error = SandboxError::without_steps(STAGE_CLONE, errno);
             self.finish(index, Outcome::without_run(Verdict::NotRun(NotRun::Sandbox(error))));
@@ -278,8 +292,23 @@ impl Run<'_> {
             flight.read(stream, &mut self.buffer, self.events);
         }
         let written = flight.job.plan.write_back.as_ref().map(|plan| plan.copy(scratch, end.case));
-        let (index, mut outcome) = flight.outcome(end, self.events);
+        let (job, mut outcome) = flight.outcome(end, self.events);
         outcome.findings.extend(written.into_iter().flatten());
+        self.settle(job, outcome);
+    }
+
+    /// Starts a case that has failed again, where it has another attempt; else this was its end.
+    fn settle(&mut self, job: Job, mut outcome: Outcome) {
+        let (index, failed) = (job.index, self.attempts.failed(job.index));
+        outcome.attempts = job.retries.attempts();
+        if outcome.verdict.is_failure() && failed < job.retries.count && !self.is_over() {
+            let retried = Event::Retried(index, failed + 2, outcome.attempts);
+            self.attempts.retry(job, outcome);
+            return self.tell(retried);
+        }
+        if outcome.verdict == Verdict::Passed {
+            outcome.verdict = attempts::passed(&job, failed);
+        }
         self.finish(index, outcome);
     }
 
@@ -293,7 +322,7 @@ impl Run<'_> {
         let replaced = self.wardens_lost <= WARDENS && self.warden.restart().is_ok();
         let event = EpollEvent::new(EpollFlags::EPOLLIN, TOKEN_WARDEN);
         if !replaced || self.epoll.add(&*self.warden, event).is_err() {
-            lost.extend(self.queue.drain(..).map(|job| job.index));
+            lost.extend(self.left_over().into_iter().map(|job| job.index));
         }
         for index in lost {
             self.finish(index, Outcome::without_run(Verdict::NotRun(NotRun::WardenDied)));
@@ -301,11 +330,22 @@ impl Run<'_> {
     }
 
     fn finish(&mut self, index: CaseIndex, outcome: Outcome) {
-        self.course.failures += usize::from(outcome.verdict.is_failure());
-        self.tell(Event::Finished(index, Box::new(outcome)));
+        self.conclude(index, outcome);
         if self.has_failed_enough() {
             self.empty_queue();
         }
+    }
+
+    /// Counts and tells the end of a case.
+    fn conclude(&mut self, index: CaseIndex, outcome: Outcome) {
+        let outcome = self.attempts.conclude(index, outcome);
+        self.course.failures += usize::from(outcome.verdict.is_failure());
+        self.tell(Event::Finished(index, Box::new(outcome)));
+    }
+
+    /// Whether nothing more is started.
+    fn is_over(&self) -> bool {
+        self.course.cancelled || self.has_failed_enough()
     }
 
     fn has_failed_enough(&self) -> bool {
@@ -313,10 +353,15 @@ impl Run<'_> {
     }
 
     fn empty_queue(&mut self) {
-        for job in std::mem::take(&mut self.queue) {
+        for job in self.left_over() {
             let cancelled = Outcome::without_run(Verdict::NotRun(NotRun::Cancelled));
-            self.tell(Event::Finished(job.index, Box::new(cancelled)));
+            self.conclude(job.index, cancelled);
         }
+    }
+
+    /// Takes out what is not in flight.
+    fn left_over(&mut self) -> Vec<Job> {
+        self.queue.drain(..).chain(self.attempts.left_over()).collect()
     }
 
     fn hear_signals(&mut self, signals: &Signals) {
@@ -356,7 +401,8 @@ impl Run<'_> {
 
     fn next_deadline(&self) -> EpollTimeout {
         let now = Instant::now();
-        let next = self.flights.values().flat_map(Flight::next_look).min();
+        let next =
+            self.flights.values().flat_map(Flight::next_look).chain(self.attempts.next_due()).min();
         match next {
             None => EpollTimeout::NONE,
             Some(next) => {
@@ -429,7 +475,7 @@ impl Flight {
         }
     }
 
-    fn outcome(mut self, end: End, events: &SyncSender<Event>) -> (CaseIndex, Outcome) {
+    fn outcome(mut self, end: End, events: &SyncSender<Event>) -> (Job, Outcome) {
         self.capture.push(&self.passage.take().map_or(Vec::new(), Passage::finish));
         let index = self.job.index;
         let output = self.capture.finish();
@@ -440,6 +486,6 @@ impl Flight {
                 let _ = events.send(Event::Output(index, Stream::Stdout, rest));
             }
         }
-        (index, outcome)
+        (self.job, outcome)
     }
 }

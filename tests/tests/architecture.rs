@@ -11,10 +11,10 @@ use isotest_tests::program::workspace;
 type Row = (&'static str, &'static [&'static str]);
 
 /// Plain data at the top; each row may name only what its stage is given.
-const CORE: [Row; 14] = [
+const CORE: [Row; 15] = [
     ("case", &[]),
     ("finding", &["outcome"]),
-    ("outcome", &["finding", "policy", "sandbox"]),
+    ("outcome", &["finding", "policy", "retry", "sandbox"]),
     ("policy", &[]),
     ("host", &[]),
     ("plan", &["host", "policy", "sandbox", "write_back"]),
@@ -22,7 +22,8 @@ const CORE: [Row; 14] = [
     ("write_back", &["finding"]),
     ("harness", &["outcome"]),
     ("collect", &["finding", "harness", "outcome", "plan", "sandbox"]),
-    ("schedule", &["case", "collect", "harness", "outcome", "plan", "sandbox", "signals"]),
+    ("retry", &[]),
+    ("schedule", &["case", "collect", "harness", "outcome", "plan", "retry", "sandbox", "signals"]),
     ("foreground", &["collect", "outcome", "plan", "sandbox", "signals"]),
     ("signals", &[]),
     ("lib", &[]),
@@ -42,7 +43,7 @@ const PROGRAM: [Row; 7] = [
 
 /// What of the core each stage of the program may name: data, and for `settings` the policy.
 const DATA: [Row; 5] = [
-    ("cli", &["policy"]),
+    ("cli", &["policy", "retry"]),
     ("discover", &["case"]),
     ("environment", &["policy"]),
     ("root", &[]),

@@ -18,6 +18,7 @@ use isotest_core::host::Host;
 use isotest_core::outcome::{Outcome, Verdict};
 use isotest_core::plan::{self, Access, Exposure, Plan, Project};
 use isotest_core::policy::{Init, Limits, Namespace, Policy, User};
+use isotest_core::retry::Retries;
 use isotest_core::sandbox::{SandboxError, Warden};
 use isotest_core::schedule::{self, BACKLOG, Event, Job, Options};
 use isotest_core::signals::Signals;
@@ -212,7 +213,12 @@ fn run(policy: &Policy, what: &str) -> Result<Outcome, SandboxError> {
     };
     let setup = Arc::new(plan::setup(&host, &project, policy, command));
     let index = CaseIndex { binary: 0, case: 0 };
-    let jobs = vec![Job { index, plan: Plan::of(setup), pass_through: false }];
+    let jobs = vec![Job {
+        index,
+        plan: Plan::of(setup),
+        pass_through: false,
+        retries: Retries::default(),
+    }];
     let (events, heard) = sync_channel(BACKLOG);
     let signals = Signals::listen().expect("signals can be taken over");
     let options = Options { jobs: 1, max_fail: None };

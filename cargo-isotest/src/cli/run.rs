@@ -2,7 +2,8 @@
 
 use std::num::NonZeroUsize;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use isotest_core::retry::{self, Retries};
 
 /// What a failing case means for those after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,9 +30,34 @@ pub struct RunOptions {
     /// Start no further test after N failures
     #[arg(long, value_name = "N", conflicts_with_all = ["fail_fast", "no_fail_fast"])]
     pub max_fail: Option<NonZeroUsize>,
+    /// Start a test that fails again, up to N times
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub retries: u32,
+    /// What a test counts as that passes only at a retry
+    #[arg(long, value_name = "RESULT", default_value = "pass")]
+    pub flaky_result: FlakyResult,
+}
+
+/// `--flaky-result`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum FlakyResult {
+    /// As passed.
+    #[default]
+    Pass,
+    /// As failed.
+    Fail,
 }
 
 impl RunOptions {
+    /// What follows where a test fails.
+    pub fn retries(&self) -> Retries {
+        let flaky = match self.flaky_result {
+            FlakyResult::Pass => retry::FlakyResult::Pass,
+            FlakyResult::Fail => retry::FlakyResult::Fail,
+        };
+        Retries { count: self.retries, flaky, ..Retries::default() }
+    }
+
     /// What was asked for; `None` where the command line says nothing.
     pub fn fail_fast(&self) -> Option<FailFast> {
         if let Some(limit) = self.max_fail {

@@ -38,6 +38,7 @@ pub fn cause(verdict: &Verdict, err: &mut dyn Write) -> io::Result<()> {
         | Verdict::Signalled { .. }
         | Verdict::TimedOut { .. }
         | Verdict::ExitedEarly { .. }
+        | Verdict::Flaky
         | Verdict::NotRun(_) => words::explain(verdict),
     };
     match cause {

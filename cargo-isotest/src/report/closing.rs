@@ -3,7 +3,7 @@
 //! The counts, the findings, the sandboxes that could not be set up, and the commands that run
 //! again what failed. It gathers what it needs from the events; lists have a limit, counts none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use super::paint::{self, ERROR, GOOD, HINT, STRONG, WARNING};
 use super::rerun;
 use super::suite::{self, Suite};
 use super::tally::Tally;
-use super::words::counted;
+use super::words::{self, counted};
 
 /// How many cases of one kind of finding are listed.
 const FINDINGS: usize = 10;
@@ -45,6 +45,10 @@ pub struct Closing {
     failed: BTreeMap<usize, Vec<usize>>,
     hints: Vec<Hint>,
     doctests: Documented,
+    /// The cases that passed, but not at the first attempt.
+    flaky: Group,
+    /// Those of them that count as failed.
+    flaky_failed: BTreeSet<CaseIndex>,
     findings: BTreeMap<Kind, Group>,
     /// How many cases shared a layer with the host because the machine refuses another.
     weakened: BTreeMap<Weakened, usize>,
@@ -71,6 +75,24 @@ enum Kind {
 struct Group {
     count: usize,
     lines: Vec<String>,
+}
+
+impl Group {
+    fn add(&mut self, line: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.lines.len() < FINDINGS {
+            self.lines.push(line());
+        }
+    }
+
+    fn write(&self, title: &str, colour: bool, err: &mut dyn Write) -> io::Result<()> {
+        let warning = paint::styled(colour, WARNING, "warning");
+        writeln!(err, "\n{warning}: {title}")?;
+        for line in &self.lines {
+            writeln!(err, "    {line}")?;
+        }
+        write_more(self.count - self.lines.len(), err)
+    }
 }
 
 impl Kind {
@@ -110,6 +132,12 @@ impl Closing {
         if outcome.verdict.is_failure() {
             self.failed.entry(index.binary).or_default().push(index.case);
         }
+        if outcome.verdict == Verdict::Flaky {
+            self.flaky_failed.insert(index);
+        }
+        if let Some(flaky) = words::flaky(outcome) {
+            self.flaky.add(|| format!("{flaky} {}", suite::label(suites, index)));
+        }
         if let Verdict::NotRun(reason) = &outcome.verdict {
             self.observe_not_run(reason);
         }
@@ -118,10 +146,7 @@ impl Closing {
         }
         for finding in &outcome.findings {
             let group = self.findings.entry(Kind::of(finding)).or_default();
-            group.count += 1;
-            if group.lines.len() < FINDINGS {
-                group.lines.push(format!("{}: {finding}", suite::label(suites, index)));
-            }
+            group.add(|| format!("{}: {finding}", suite::label(suites, index)));
         }
     }
 
@@ -143,11 +168,12 @@ impl Closing {
         self.interrupted = Some(signal);
     }
 
-    /// The cases that have failed.
+    /// The cases that have failed at every attempt.
     pub fn failed(&self) -> Vec<CaseIndex> {
         let failed = self.failed.iter();
         failed
             .flat_map(|(&binary, cases)| cases.iter().map(move |&case| CaseIndex { binary, case }))
+            .filter(|index| !self.flaky_failed.contains(index))
             .collect()
     }
 
@@ -170,6 +196,7 @@ impl Closing {
     pub fn is_noteworthy(&self, tally: &Tally) -> bool {
         !tally.is_clean()
             || !self.findings.is_empty()
+            || self.flaky.count > 0
             || !self.weakened.is_empty()
             || self.interrupted.is_some()
     }
@@ -211,13 +238,12 @@ impl Closing {
     }
 
     fn write_findings(&self, colour: bool, err: &mut dyn Write) -> io::Result<()> {
-        let warning = paint::styled(colour, WARNING, "warning");
+        if self.flaky.count > 0 {
+            let tests = counted(self.flaky.count, "test");
+            self.flaky.write(&format!("{tests} failed and then passed"), colour, err)?;
+        }
         for (kind, group) in &self.findings {
-            writeln!(err, "\n{warning}: {}", kind.title(group.count))?;
-            for line in &group.lines {
-                writeln!(err, "    {line}")?;
-            }
-            write_more(group.count - group.lines.len(), err)?;
+            group.write(&kind.title(group.count), colour, err)?;
         }
         Ok(())
     }
@@ -329,7 +355,9 @@ fn counts(tally: &Tally, colour: bool) -> Vec<String> {
         count(tally.ignored, "ignored", WARNING),
         count(tally.cancelled, "cancelled", WARNING),
     ];
-    std::iter::once(paint::styled(colour, passed_style, passed))
+    let flaky_passed = count(tally.flaky - tally.flaky_failed, "flaky", WARNING);
+    let flaky = flaky_passed.map_or(String::new(), |flaky| format!(" ({flaky})"));
+    std::iter::once(paint::styled(colour, passed_style, passed) + &flaky)
         .chain(failed.map(|failed| failed + &ways_to_fail(tally)))
         .chain(later.into_iter().flatten())
         .collect()
@@ -341,6 +369,7 @@ fn ways_to_fail(tally: &Tally) -> String {
         (tally.timed_out, "timed out"),
         (tally.exited_early, "exited early"),
         (tally.signalled, "killed by a signal"),
+        (tally.flaky_failed, "flaky"),
     ]
     .iter()
     .filter(|(count, _)| *count > 0)

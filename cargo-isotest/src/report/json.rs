@@ -5,7 +5,8 @@
 //! words itself. A case that was not run is `ignored` with a `message`, in a suite that `failed`
 //! and has one more key, `not_run`: readers know no other event for a test that did not run. Where a
 //! run has several root filesystems each event of a suite has one more key, `root`; the result of a
-//! test that shared layers with the host, because the machine refuses others, has `weakened`.
+//! test that shared layers with the host, because the machine refuses others, has `weakened`; that of a
+//! test that was retried has `attempt`, `attempts` and `failed_attempts`.
 
 use std::collections::HashSet;
 use std::fmt::{self, Display, Write as _};
@@ -55,20 +56,49 @@ impl Json {
             let seconds = outcome.duration.as_secs_f64();
             add(&mut line, format_args!(r#", "exec_time": {seconds}"#));
         }
-        let (stdout, message) = texts(case, outcome);
         let shown = self.show_output || outcome.verdict != Verdict::Passed;
-        if shown && !stdout.is_empty() {
-            add(&mut line, format_args!(r#", "stdout": "{}""#, Escaped(&stdout)));
-        }
-        if let Some(message) = message {
-            add(&mut line, format_args!(r#", "message": "{}""#, Escaped(&message)));
-        }
+        add_texts(&mut line, case, outcome, shown);
+        self.add_attempts(&mut line, case, outcome);
         if !outcome.weakened.is_empty() {
             let names: Vec<&str> = outcome.weakened.iter().map(|layer| layer.name()).collect();
             add(&mut line, format_args!(r#", "weakened": {names:?}"#));
         }
         line.push_str(" }\n");
         line
+    }
+
+    /// Where a case was retried: how many attempts it took of how many, and those that failed.
+    fn add_attempts(&self, line: &mut String, case: &Case, outcome: &Outcome) {
+        if outcome.earlier.is_empty() {
+            return;
+        }
+        let (attempt, most) = (outcome.attempt(), outcome.attempts);
+        add(
+            line,
+            format_args!(r#", "attempt": {attempt}, "attempts": {most}, "failed_attempts": ["#),
+        );
+        for (earlier, number) in outcome.earlier.iter().zip(1_usize..) {
+            let comma = if number == 1 { "" } else { "," };
+            add(line, format_args!(r#"{comma} {{ "attempt": {number}"#));
+            if self.report_time {
+                let seconds = earlier.duration.as_secs_f64();
+                add(line, format_args!(r#", "exec_time": {seconds}"#));
+            }
+            add_texts(line, case, earlier, true);
+            line.push_str(" }");
+        }
+        line.push_str(" ]");
+    }
+}
+
+/// What an attempt wrote, where it is shown, and what is said of it.
+fn add_texts(line: &mut String, case: &Case, outcome: &Outcome, shown: bool) {
+    let (stdout, message) = texts(case, outcome);
+    if shown && !stdout.is_empty() {
+        add(line, format_args!(r#", "stdout": "{}""#, Escaped(&stdout)));
+    }
+    if let Some(message) = message {
+        add(line, format_args!(r#", "message": "{}""#, Escaped(&message)));
     }
 }
 
@@ -89,7 +119,8 @@ fn event(verdict: &Verdict) -> Option<&'static str> {
         Verdict::Failed { .. }
         | Verdict::Signalled { .. }
         | Verdict::TimedOut { .. }
-        | Verdict::ExitedEarly { .. } => Some("failed"),
+        | Verdict::ExitedEarly { .. }
+        | Verdict::Flaky => Some("failed"),
         Verdict::Ignored | Verdict::NotRun(NotRun::Sandbox(_) | NotRun::WardenDied) => {
             Some("ignored")
         }
@@ -108,6 +139,7 @@ fn texts(case: &Case, outcome: &Outcome) -> (String, Option<String>) {
         Verdict::Signalled { .. }
         | Verdict::TimedOut { .. }
         | Verdict::ExitedEarly { .. }
+        | Verdict::Flaky
         | Verdict::NotRun(_) => {
             let message = words::explain(&outcome.verdict).map(|text| format!("isotest: {text}"));
             (output, message)

@@ -36,13 +36,16 @@ impl Pretty {
     }
 
     /// What stands behind `...`; `None` where libtest prints no line at all.
-    fn result(&self, case: &Case, verdict: &Verdict) -> Option<String> {
-        let (word, text) = match verdict {
+    fn result(&self, case: &Case, outcome: &Outcome) -> Option<String> {
+        let flaky = words::flaky(outcome).map_or(String::new(), |flaky| format!(", {flaky}"));
+        let (word, text) = match &outcome.verdict {
+            Verdict::Passed if outcome.is_flaky() => (Word::Yellow, format!("ok{flaky}")),
             Verdict::Passed => (Word::Green, "ok".to_owned()),
             Verdict::Failed { .. }
             | Verdict::Signalled { .. }
             | Verdict::TimedOut { .. }
-            | Verdict::ExitedEarly { .. } => (Word::Red, "FAILED".to_owned()),
+            | Verdict::ExitedEarly { .. }
+            | Verdict::Flaky => (Word::Red, format!("FAILED{flaky}")),
             Verdict::Ignored => (Word::Yellow, ignored(&case.ignore)),
             Verdict::NotRun(NotRun::Sandbox(_) | NotRun::WardenDied) => {
                 (Word::Red, "NOT RUN".to_owned())
@@ -80,7 +83,7 @@ impl Format for Pretty {
     }
 
     fn finished(&mut self, case: &Case, outcome: Outcome, out: &mut dyn Write) -> io::Result<()> {
-        if let Some(result) = self.result(case, &outcome.verdict) {
+        if let Some(result) = self.result(case, &outcome) {
             let time = self.time(&outcome);
             writeln!(out, "test {}{} ... {result}{time}", case.name, outcome.mode)?;
         }

@@ -99,10 +99,11 @@ impl Reporter {
         self.progress.observe(&event, now);
         match &event {
             Event::Finished(index, outcome) => {
-                self.total.count(&outcome.verdict);
+                self.total.count(outcome);
                 self.closing.observe(&self.suites, *index, outcome);
             }
             Event::Slow(index, age) => self.slow(*index, *age)?,
+            Event::Retried(index, attempt, most) => self.retried(*index, *attempt, *most)?,
             Event::Interrupted(signal) => self.closing.interrupt(*signal),
             Event::Started(_) | Event::Output(..) => {}
         }
@@ -135,7 +136,12 @@ impl Reporter {
         self.closing.interrupted()
     }
 
-    /// The cases that have failed; none where the run was interrupted.
+    /// How many cases have failed.
+    pub fn failures(&self) -> usize {
+        self.total.failed
+    }
+
+    /// The cases that have failed at every attempt; none where the run was interrupted.
     pub fn failed(&self) -> Vec<CaseIndex> {
         match self.closing.interrupted() {
             Some(_) => Vec::new(),
@@ -200,7 +206,7 @@ impl Reporter {
             }
             News::Started | News::Slow => Ok(()),
             News::Finished(outcome) => {
-                self.block.count(&outcome.verdict);
+                self.block.count(&outcome);
                 if !suite.harness {
                     return self.program(index.binary, &outcome);
                 }
@@ -235,6 +241,18 @@ impl Reporter {
         let suite = &self.suites[binary];
         let colour = self.options.look.stderr_colour;
         self.screen.print(Stream::Stderr, |err| cargo::failed(suite, &self.block, colour, err))
+    }
+
+    /// Tells at once of a case that has failed and is started again.
+    fn retried(&mut self, index: CaseIndex, attempt: u32, most: u32) -> io::Result<()> {
+        if self.options.quiet {
+            return Ok(());
+        }
+        let verb = paint::verb(self.options.look.stderr_colour, WARNING, "Retry");
+        let label = suite::label(&self.suites, index);
+        self.screen.print(Stream::Stderr, |err| {
+            writeln!(err, "{verb} {label} has failed; attempt {attempt} of {most}")
+        })
     }
 
     /// Tells at once of a case that takes long, whichever block has its turn.

@@ -2,7 +2,8 @@
 //! names, the result line.
 //!
 //! Bytes as libtest's `formatters/pretty.rs` and `formatters/terse.rs` (Rust 1.95) make them. The
-//! only addition is a section `not run:`, shaped like libtest's `failures (time limit exceeded):`.
+//! only additions are the sections `flaky:`, of tests that passed at a retry, and `not run:`, shaped
+//! like libtest's `failures (time limit exceeded):`.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -22,6 +23,7 @@ pub struct Sections {
     colour: bool,
     show_output: bool,
     successes: Vec<(String, Vec<u8>)>,
+    flaky: Vec<(String, Vec<u8>)>,
     failures: Vec<(String, Vec<u8>)>,
     not_run: Vec<(String, Vec<u8>)>,
 }
@@ -33,6 +35,7 @@ impl Sections {
             colour: options.look.stdout_colour,
             show_output: options.show_output,
             successes: Vec::new(),
+            flaky: Vec::new(),
             failures: Vec::new(),
             not_run: Vec::new(),
         }
@@ -41,16 +44,17 @@ impl Sections {
     /// Keeps of a case what the end of the block shows.
     pub fn keep(&mut self, case: &Case, outcome: Outcome) {
         let section = match &outcome.verdict {
+            Verdict::Passed if outcome.is_flaky() => &mut self.flaky,
             Verdict::Passed if self.show_output => &mut self.successes,
             Verdict::Passed | Verdict::Ignored | Verdict::NotRun(NotRun::Cancelled) => return,
             Verdict::NotRun(NotRun::Sandbox(_) | NotRun::WardenDied) => &mut self.not_run,
             Verdict::Failed { .. }
             | Verdict::Signalled { .. }
             | Verdict::TimedOut { .. }
-            | Verdict::ExitedEarly { .. } => &mut self.failures,
+            | Verdict::ExitedEarly { .. }
+            | Verdict::Flaky => &mut self.failures,
         };
-        let output = words::with_explanation(outcome.output.to_bytes(), &outcome.verdict);
-        section.push((case.name.clone(), output));
+        section.push((case.name.clone(), words::told(&outcome)));
     }
 
     /// Writes the sections and the result line, and forgets the block.
@@ -63,6 +67,9 @@ impl Sections {
     ) -> io::Result<()> {
         if self.show_output {
             section("successes", &mut self.successes, out)?;
+        }
+        if !self.flaky.is_empty() {
+            section("flaky", &mut self.flaky, out)?;
         }
         if !self.failures.is_empty() {
             section("failures", &mut self.failures, out)?;

@@ -3,14 +3,16 @@
 //! What each verdict counts as is written here and nowhere else: the formats, the closing block
 //! and the exit code all read a [`Tally`].
 
-use isotest_core::outcome::{NotRun, Verdict};
+use isotest_core::outcome::{NotRun, Outcome, Verdict};
 
 /// How many cases ended in which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
     /// Passed.
     pub passed: usize,
-    /// Failed in whatever way; the next three are among them.
+    /// Passed, but not at the first attempt; those that count as failed are among them.
+    pub flaky: usize,
+    /// Failed in whatever way; the next four are among them.
     pub failed: usize,
     /// Failed by a signal.
     pub signalled: usize,
@@ -18,6 +20,8 @@ pub struct Tally {
     pub timed_out: usize,
     /// Failed by exiting before the harness reported.
     pub exited_early: usize,
+    /// Failed since they passed at a retry only.
+    pub flaky_failed: usize,
     /// Marked `#[ignore]` and left alone.
     pub ignored: usize,
     /// Not run because of the sandbox.
@@ -28,14 +32,16 @@ pub struct Tally {
 
 impl Tally {
     /// Counts one case.
-    pub fn count(&mut self, verdict: &Verdict) {
-        self.failed += usize::from(verdict.is_failure());
-        let counter = match verdict {
+    pub fn count(&mut self, outcome: &Outcome) {
+        self.failed += usize::from(outcome.verdict.is_failure());
+        self.flaky += usize::from(outcome.is_flaky());
+        let counter = match &outcome.verdict {
             Verdict::Passed => &mut self.passed,
             Verdict::Failed { .. } => return,
             Verdict::Signalled { .. } => &mut self.signalled,
             Verdict::TimedOut { .. } => &mut self.timed_out,
             Verdict::ExitedEarly { .. } => &mut self.exited_early,
+            Verdict::Flaky => &mut self.flaky_failed,
             Verdict::Ignored => &mut self.ignored,
             Verdict::NotRun(NotRun::Sandbox(_) | NotRun::WardenDied) => &mut self.not_run,
             Verdict::NotRun(NotRun::Cancelled) => &mut self.cancelled,
@@ -61,10 +67,11 @@ mod tests {
     #[test]
     fn a_signal_is_a_failure_and_a_cancelled_case_is_none() {
         let mut tally = Tally::default();
-        tally.count(&Verdict::Passed);
-        tally.count(&Verdict::Failed { code: 101 });
-        tally.count(&Verdict::Signalled { signal: 6 });
-        tally.count(&Verdict::NotRun(NotRun::Cancelled));
+        let mut count = |verdict| tally.count(&Outcome::without_run(verdict));
+        count(Verdict::Passed);
+        count(Verdict::Failed { code: 101 });
+        count(Verdict::Signalled { signal: 6 });
+        count(Verdict::NotRun(NotRun::Cancelled));
         assert_eq!((tally.failed, tally.signalled, tally.cancelled), (2, 1, 1));
         assert_eq!(tally.total(), 4);
         assert!(!tally.is_clean());

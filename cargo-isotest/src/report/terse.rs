@@ -16,6 +16,7 @@ use super::reporter::Options;
 use super::sections::Sections;
 use super::suite::Suite;
 use super::tally::Tally;
+use super::words;
 
 /// How many characters a line holds; behind them there is room for ` 11704/12853`.
 const LINE: usize = 87;
@@ -76,12 +77,16 @@ impl Format for Terse {
 
     fn finished(&mut self, case: &Case, outcome: Outcome, out: &mut dyn Write) -> io::Result<()> {
         match &outcome.verdict {
+            Verdict::Passed | Verdict::Flaky if outcome.is_flaky() => {
+                self.own_line(case, &words::flaky(&outcome).unwrap_or_default(), out)?;
+            }
             Verdict::Passed => self.character(Word::Green, ".", out)?,
             Verdict::Ignored => self.character(Word::Yellow, "i", out)?,
             Verdict::Failed { .. }
             | Verdict::Signalled { .. }
             | Verdict::TimedOut { .. }
-            | Verdict::ExitedEarly { .. } => self.own_line(case, "FAILED", out)?,
+            | Verdict::ExitedEarly { .. }
+            | Verdict::Flaky => self.own_line(case, "FAILED", out)?,
             Verdict::NotRun(NotRun::Sandbox(_) | NotRun::WardenDied) => {
                 self.own_line(case, "NOT RUN", out)?;
             }

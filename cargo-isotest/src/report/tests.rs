@@ -81,7 +81,7 @@ fn block(options: Options, suite: &Suite, outcomes: Vec<Outcome>, elapsed: Durat
     let mut tally = Tally::default();
     format.open(suite, &mut out).expect("a Vec takes all");
     for (case, outcome) in suite.cases.iter().zip(outcomes) {
-        tally.count(&outcome.verdict);
+        tally.count(&outcome);
         format.finished(case, outcome, &mut out).expect("a Vec takes all");
     }
     format.close(suite, &tally, elapsed, &mut out).expect("a Vec takes all");

@@ -3,9 +3,10 @@
 //! One line, without the `isotest: ` that stands before it on stdout. What went wrong inside the
 //! test is never worded here: the test's own output says it.
 
+use std::fmt;
 use std::io::{self, Write};
 
-use isotest_core::outcome::{NotRun, Verdict, signal_name};
+use isotest_core::outcome::{NotRun, Outcome, Verdict, signal_name};
 
 /// What became of the case, where libtest's own words do not say it.
 pub fn explain(verdict: &Verdict) -> Option<String> {
@@ -18,6 +19,9 @@ pub fn explain(verdict: &Verdict) -> Option<String> {
         Verdict::ExitedEarly { code } => {
             Some(format!("exited with code {code} before the harness reported a result"))
         }
+        Verdict::Flaky => Some(
+            "passed at a retry only, which counts as a failure (`--flaky-result fail`)".to_owned(),
+        ),
         Verdict::NotRun(reason) => Some(format!("not run: {}", not_run(reason))),
     }
 }
@@ -34,15 +38,41 @@ pub fn not_run(reason: &NotRun) -> String {
     }
 }
 
-/// The output of a case, and behind it the line that explains its verdict.
-pub fn with_explanation(mut output: Vec<u8>, verdict: &Verdict) -> Vec<u8> {
-    if let Some(text) = explain(verdict) {
-        if !output.is_empty() && !output.ends_with(b"\n") {
-            output.push(b'\n');
-        }
-        output.extend_from_slice(format!("isotest: {text}\n").as_bytes());
+/// What a case wrote, and behind it the line that explains its verdict; before both, where it was
+/// retried, the same of each failed attempt.
+pub fn told(outcome: &Outcome) -> Vec<u8> {
+    let mut text = Vec::new();
+    for (earlier, number) in outcome.earlier.iter().zip(1_usize..) {
+        own_line(&mut text, format_args!("attempt {number} of {} failed", outcome.attempts));
+        tell(&mut text, earlier);
     }
-    output
+    if !outcome.earlier.is_empty() {
+        let (number, most) = (outcome.attempt(), outcome.attempts);
+        let end = if outcome.is_flaky() { "passed" } else { "failed" };
+        own_line(&mut text, format_args!("attempt {number} of {most} {end}"));
+    }
+    tell(&mut text, outcome);
+    text
+}
+
+fn tell(text: &mut Vec<u8>, outcome: &Outcome) {
+    text.extend_from_slice(&outcome.output.to_bytes());
+    if let Some(explanation) = explain(&outcome.verdict) {
+        own_line(text, format_args!("{explanation}"));
+    }
+}
+
+/// Adds a line of isotest's own.
+fn own_line(text: &mut Vec<u8>, line: fmt::Arguments<'_>) {
+    if !text.is_empty() && !text.ends_with(b"\n") {
+        text.push(b'\n');
+    }
+    text.extend_from_slice(format!("isotest: {line}\n").as_bytes());
+}
+
+/// `FLAKY 2/3`: passed at the second attempt of three at the most.
+pub fn flaky(outcome: &Outcome) -> Option<String> {
+    outcome.is_flaky().then(|| format!("FLAKY {}/{}", outcome.attempt(), outcome.attempts))
 }
 
 /// Whether a process of the case ran to an end, so that its duration means something.
@@ -69,12 +99,27 @@ mod tests {
 
     #[test]
     fn the_explanation_is_a_line_of_its_own() {
-        let killed = Verdict::Signalled { signal: 6 };
-        let text = with_explanation(b"half a line".to_vec(), &killed);
-        assert_eq!(text, b"half a line\nisotest: killed by SIGABRT\n");
+        let mut killed = Outcome::without_run(Verdict::Signalled { signal: 6 });
+        killed.output.head = b"half a line".to_vec();
+        assert_eq!(told(&killed), b"half a line\nisotest: killed by SIGABRT\n");
         let limit = Duration::from_secs(60);
-        let text = with_explanation(Vec::new(), &Verdict::TimedOut { limit });
+        let text = told(&Outcome::without_run(Verdict::TimedOut { limit }));
         let expected = "isotest: timed out after 60s; every process of the test was killed\n";
         assert_eq!(text, expected.as_bytes());
+    }
+    #[test]
+    fn every_attempt_of_a_retried_case_is_told() {
+        let failed = |text: &str| {
+            let mut outcome = Outcome::without_run(Verdict::Failed { code: 101 });
+            outcome.output.head = text.as_bytes().to_vec();
+            outcome
+        };
+        let mut outcome = Outcome::without_run(Verdict::Passed);
+        (outcome.earlier, outcome.attempts) = (vec![failed("one\n"), failed("two")], 4);
+        let expected = "isotest: attempt 1 of 4 failed\none\nisotest: attempt 2 of 4 failed\ntwo\n\
+                        isotest: attempt 3 of 4 passed\n";
+        assert_eq!(String::from_utf8_lossy(&told(&outcome)), expected);
+        assert_eq!(flaky(&outcome).as_deref(), Some("FLAKY 3/4"));
+        assert_eq!(flaky(&failed("")), None);
     }
 }
