@@ -13,6 +13,7 @@ use isotest_core::sandbox::SandboxError;
 use crate::discover::DiscoverError;
 use crate::exit_code::ExitCode;
 use crate::listing::ListingError;
+use crate::report::JunitError;
 use crate::root::RootError;
 
 /// Why a run cannot go on.
@@ -42,6 +43,8 @@ pub enum Error {
     Glob(globset::Error),
     /// The report could not be written.
     Report(io::Error),
+    /// The JUnit report could not be written.
+    Junit(JunitError),
     /// A name on the command line fits no test, or more than one.
     Case(String),
     /// A signal ended the run before there was anything to report.
@@ -64,7 +67,7 @@ impl Error {
             Error::Command(_) | Error::Shell(_) => ExitCode::Of(127),
             Error::Listing(error) if error.is_sandbox() => ExitCode::SandboxFailed,
             Error::Listing(_) => ExitCode::ListFailed,
-            Error::Report(_) => ExitCode::ReportFailed,
+            Error::Report(_) | Error::Junit(_) => ExitCode::ReportFailed,
             Error::Case(_) => ExitCode::NothingToRun,
             Error::Interrupted(signal) => ExitCode::Signal(*signal),
         }
@@ -95,6 +98,7 @@ impl Error {
             | Error::Root(_)
             | Error::Command(_)
             | Error::Shell(_)
+            | Error::Junit(_)
             | Error::Case(_) => false,
         }
     }
@@ -135,6 +139,7 @@ impl fmt::Display for Error {
             }
             Error::Glob(error) => write!(f, "cannot read a glob of `--write-back`: {error}"),
             Error::Report(error) => write!(f, "cannot write the report: {error}"),
+            Error::Junit(error) => write!(f, "{error}"),
             Error::Case(message) => write!(f, "{message}"),
             Error::Interrupted(signal) => write!(f, "interrupted by signal {signal}"),
         }
@@ -164,5 +169,11 @@ impl From<RootError> for Error {
 impl From<Box<ListingError>> for Error {
     fn from(error: Box<ListingError>) -> Self {
         Error::Listing(error)
+    }
+}
+
+impl From<JunitError> for Error {
+    fn from(error: JunitError) -> Self {
+        Error::Junit(error)
     }
 }

@@ -14,7 +14,7 @@ use isotest_core::plan::{Plan, Protocol, Setup};
 use isotest_core::schedule::{self, Event, Job};
 use isotest_core::signals::Signals;
 
-use crate::cli::RunCommand;
+use crate::cli::{LayerOptions, RunCommand};
 use crate::discover::Project;
 use crate::doctests::{self, Documented};
 use crate::error::Error;
@@ -24,7 +24,7 @@ use crate::prepare::{self, InRoot, Prepared, Selected};
 use crate::report::{self, Hint, Reporter, Suite};
 use crate::sandboxes::{Sandboxes, Unbuilt, c_string};
 use crate::second_look::second_look;
-use crate::settings::{Machine, Settings, shown};
+use crate::settings::{Machine, Settings, layers, shown};
 use crate::trial;
 
 /// Builds the project's tests and runs each in a sandbox of its own.
@@ -49,7 +49,7 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     if let (Some(refused), []) = (&refused, stages.as_slice()) {
         return Ok(refused.code);
     }
-    let suites = suites(&stages, &selected, machine);
+    let suites = suites(&stages, &selected, &command.layers, machine);
     let in_all: Vec<&InRoot> = stages.iter().map(|stage| stage.root).collect();
     let documented = project.has_doctests && command.cargo.selects_doctests();
     if command.libtest.list {
@@ -60,7 +60,10 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         return Ok(ExitCode::Passed.or_refused(refused.map(|refused| refused.code)));
     }
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
-    let reporter = Reporter::new(suites, settings.report, stdout, stderr);
+    let mut reporter = Reporter::new(suites, settings.report, stdout, stderr);
+    if let Some(path) = &settings.junit {
+        reporter = reporter.with_junit(path)?;
+    }
     let mut reporter = execute(&settings, &mut stages, &selected, &signals, reporter)?;
     reporter.end().map_err(Error::Report)?;
     let goes_on = reporter.interrupted().is_none() && !settings.is_over(reporter.failures());
@@ -70,6 +73,7 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     };
     let hints = look_again(stages, machine, &selected, &reporter.failed(), &signals)?;
     let summary = reporter.finish(hints, documented).map_err(Error::Report)?;
+    reporter.write_junit()?;
     let code = ExitCode::of_run(&summary).with(documented);
     if code == ExitCode::NothingToRun {
         report::error(&nothing_selected(&selected));
@@ -174,16 +178,21 @@ fn nothing_selected(selected: &[Selected]) -> String {
     }
 }
 
-fn suites(stages: &[Stage<'_>], selected: &[Selected], machine: &Machine) -> Vec<Suite> {
+fn suites(
+    stages: &[Stage<'_>],
+    selected: &[Selected],
+    given: &LayerOptions,
+    machine: &Machine,
+) -> Vec<Suite> {
     let in_stage = |stage: &Stage<'_>| {
         let binaries = selected[stage.binaries.clone()].iter();
-        binaries.map(|selected| suite(selected, stage.root, machine)).collect::<Vec<_>>()
+        binaries.map(|selected| suite(selected, stage.root, given, machine)).collect::<Vec<_>>()
     };
     stages.iter().flat_map(in_stage).collect()
 }
 
 /// The command that runs a suite again names its root filesystem, also where it is the only one.
-fn suite(selected: &Selected, root: &InRoot, machine: &Machine) -> Suite {
+fn suite(selected: &Selected, root: &InRoot, given: &LayerOptions, machine: &Machine) -> Suite {
     let binary = &selected.binary;
     let executable = shown(binary.executable.as_std_path(), machine);
     let behind = root.label.as_ref().map_or(String::new(), |label| format!(" in {label}"));
@@ -194,6 +203,7 @@ fn suite(selected: &Selected, root: &InRoot, machine: &Machine) -> Suite {
         id: binary.id.clone(),
         rerun: format!("{flag}{}", binary.rerun_flag),
         root: root.label.clone(),
+        layers: layers(&root.policy, given).into_iter().map(|it| (it.name, it.value)).collect(),
         harness: selected.harness,
         cases: selected.selection.cases.clone(),
         filtered_out: selected.selection.filtered_out,

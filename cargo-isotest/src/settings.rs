@@ -137,6 +137,8 @@ pub struct Settings {
     pub retries: Retries,
     /// Whether output is passed through.
     pub pass_through: bool,
+    /// Where a JUnit report is written.
+    pub junit: Option<PathBuf>,
     /// How it is reported.
     pub report: Options,
 }
@@ -168,6 +170,7 @@ impl Settings {
             },
             retries: command.run.retries(),
             pass_through,
+            junit: command.run.junit.as_ref().map(|path| machine.directory.join(path)),
             report: report(command, machine, pass_through),
         }
     }

@@ -2,7 +2,11 @@
 
 use std::fs;
 
+use isotest_tests::project::PASSING;
 use isotest_tests::{Project, Run, refused};
+use quick_junit::{
+    FlakyOrRerun, NonSuccessKind, NonSuccessReruns, Report, TestCase, TestCaseStatus, XmlString,
+};
 use serde_json::Value;
 
 /// Fails until it has run as often as the number behind its name says, counted by files in the
@@ -152,4 +156,165 @@ fn after_enough_failures_nothing_is_started_again() {
     let (project, run) = flaky("--retries 2 --fail-fast --test-threads 1");
     run.check(100, &["0 passed, 1 failed, 2 cancelled\n"]);
     assert_eq!((runs(&project, "fails"), runs(&project, "passes_at_3")), (3, 0));
+}
+
+/// Tests that end in different ways, below a name that XML has to escape.
+const WAYS: &str = r#"
+#[test]
+fn passes() {
+    println!("not shown");
+}
+
+#[test]
+fn fails() {
+    println!("before \u{1b}[31m<red>\u{1b}[0m \u{1} & after");
+    panic!("one < two");
+}
+
+#[test]
+fn returns_an_error() -> Result<(), String> {
+    Err("bad".into())
+}
+
+#[test]
+fn aborts() {
+    std::process::abort();
+}
+
+#[test]
+fn hangs() {
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+#[ignore = "needs a \"database\""]
+fn is_ignored() {}
+
+#[test]
+fn leaves_a_process() {
+    std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+}
+"#;
+
+/// The report that a run has written to `junit.xml`.
+fn report(project: &Project) -> Report {
+    let text = fs::read_to_string(project.directory().join("out/junit.xml")).expect("a report");
+    Report::deserialize_from_str(&text).unwrap_or_else(|error| panic!("{error}:\n{text}"))
+}
+
+/// A case of a report.
+fn case<'a>(report: &'a Report, name: &str) -> &'a TestCase {
+    let mut cases = report.test_suites.iter().flat_map(|suite| &suite.test_cases);
+    cases.find(|case| case.name.as_str() == name).unwrap_or_else(|| panic!("no case {name}"))
+}
+
+/// Type, message and text of a failed case, and its reruns.
+fn failure(case: &TestCase) -> (&str, &str, &str, &NonSuccessReruns) {
+    let TestCaseStatus::NonSuccess { kind, message, ty, description, reruns } = &case.status else {
+        panic!("{case:?}");
+    };
+    assert_eq!(*kind, NonSuccessKind::Failure);
+    let [ty, message, description] =
+        [ty, message, description].map(|it| it.as_ref().map_or("", XmlString::as_str));
+    (ty, message, description, reruns)
+}
+
+#[test]
+fn a_junit_report_has_every_way_to_end() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[("src/lib.rs", WAYS), ("tests/it.rs", "#[test]\nfn it() {}\n")]);
+    let line = "--lib --test it --timeout 5s --junit out/junit.xml";
+    project.isotest(line).run().check(100, &["3 passed, 4 failed"]);
+    let report = report(&project);
+    assert_eq!((report.tests, report.failures, report.skipped, report.errors), (8, 4, 1, 0));
+    assert!(report.time.is_some() && report.timestamp.is_some());
+    let [lib, it] = &report.test_suites[..] else { panic!("{:?}", report.test_suites) };
+    assert_eq!((lib.name.as_str(), it.name.as_str()), ("demo", "demo::it"));
+    let has = |name, value| {
+        let mut properties = lib.properties.iter();
+        properties.any(|it| it.name.as_str() == name && it.value.as_str() == value)
+    };
+    assert!(has("isotest.net", "loopback") && has("isotest.timeout", "5s"), "{:?}", lib.properties);
+
+    let passed = case(&report, "passes");
+    assert_eq!(passed.status, TestCaseStatus::success());
+    assert_eq!(passed.classname.as_ref().map(XmlString::as_str), Some("demo"));
+    assert_eq!(passed.system_out, None);
+    assert!(passed.time.is_some() && passed.timestamp.is_some());
+
+    let failed = case(&report, "fails");
+    let (kind, message, text, _) = failure(failed);
+    assert_eq!(kind, "test failure with exit code 101");
+    assert!(message.starts_with("thread 'fails' ") && message.contains("panicked at src/lib.rs"));
+    assert!(text.ends_with("\none < two"), "{text}");
+    let output = failed.system_out.as_ref().expect("its output").as_str();
+    assert!(output.starts_with("before <red>  & after\n"), "{output}");
+    assert_eq!(failure(case(&report, "returns_an_error")).1, "Error: \"bad\"");
+    assert_eq!(failure(case(&report, "aborts")).0, "test abort with SIGABRT");
+    let (kind, message, ..) = failure(case(&report, "hangs"));
+    assert_eq!(kind, "test timeout");
+    assert!(message.starts_with("timed out after 5s"), "{message}");
+
+    let TestCaseStatus::Skipped { message: Some(reason), .. } = &case(&report, "is_ignored").status
+    else {
+        panic!("{:?}", case(&report, "is_ignored"))
+    };
+    assert_eq!(reason.as_str(), "needs a \"database\"");
+    let [finding] = &case(&report, "leaves_a_process").properties[..] else { panic!("no finding") };
+    assert_eq!(finding.name.as_str(), "isotest.finding");
+    assert!(finding.value.as_str().starts_with("left 1 process behind: sleep"), "{finding:?}");
+}
+
+#[test]
+fn a_junit_report_has_the_attempts_of_what_was_retried() {
+    if refused() {
+        return;
+    }
+    let (project, _) = flaky("--retries 2 --junit out/junit.xml");
+    let flaky_pass = report(&project);
+    let TestCaseStatus::Success { flaky_runs } = &case(&flaky_pass, "passes_at_3").status else {
+        panic!("{flaky_pass:?}")
+    };
+    let outputs: Vec<&str> = flaky_runs
+        .iter()
+        .filter_map(|run| run.system_out.as_ref())
+        .map(XmlString::as_str)
+        .collect();
+    assert_eq!(outputs.len(), 2);
+    assert!(outputs[1].starts_with("this is run 2 of passes_at_3\n"), "{outputs:?}");
+    let failed = case(&flaky_pass, "fails");
+    let (_, _, text, reruns) = failure(failed);
+    assert!(text.ends_with("\nrun 1"), "{text}");
+    assert_eq!((reruns.kind, reruns.runs.len()), (FlakyOrRerun::Rerun, 2));
+    let last = reruns.runs[1].description.as_ref().expect("a panic");
+    assert!(last.as_str().ends_with("\nrun 3"), "{last:?}");
+
+    let (project, _) = flaky("--retries 2 --flaky-result fail --junit out/junit.xml passes_at_3");
+    let flaky_fail = report(&project);
+    let (_, _, _, reruns) = failure(case(&flaky_fail, "passes_at_3"));
+    assert_eq!((reruns.kind, reruns.runs.len()), (FlakyOrRerun::Flaky, 2));
+}
+
+#[test]
+fn a_junit_report_that_cannot_be_written_is_told_of() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[PASSING]);
+    // Nothing is run for a report that could not be written then.
+    let early = project.isotest("--lib --junit Cargo.toml/junit.xml").run();
+    early.check(110, &["error: cannot write the JUnit report `", "/Cargo.toml/junit.xml`: "]);
+    assert!(!early.stdout.contains("running"));
+    let late = project.isotest("--lib --junit /dev/full").run();
+    late.check(
+        110,
+        &[
+            "test passes ... ok",
+            "error: cannot write the JUnit report `/dev/full`: No space left on device",
+        ],
+    );
 }

@@ -1,6 +1,7 @@
 //! When a run stops early, and whether it starts at all.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use isotest_core::retry::{self, Retries};
@@ -36,6 +37,9 @@ pub struct RunOptions {
     /// What a test counts as that passes only at a retry
     #[arg(long, value_name = "RESULT", default_value = "pass")]
     pub flaky_result: FlakyResult,
+    /// Write a JUnit XML report
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub junit: Option<PathBuf>,
 }
 
 /// `--flaky-result`.

@@ -12,6 +12,7 @@ mod blocks;
 mod format;
 
 mod json;
+mod junit;
 mod libtest;
 mod sections;
 mod terse;
@@ -40,6 +41,7 @@ pub use inspect::{
     Explanation, completions, explain, list_for_people, list_for_programs, lists_as_libtest,
     manual_page, pass_on, root_of_doctests, test_command,
 };
+pub use junit::JunitError;
 pub use reporter::{Options, Reporter, Summary};
 pub use rerun::quoted;
 pub use suite::{Look, Suite};

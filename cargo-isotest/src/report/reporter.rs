@@ -5,6 +5,7 @@
 //! much has gathered: call it whenever no event is waiting, and about ten times a second.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use isotest_core::case::CaseIndex;
@@ -17,6 +18,7 @@ use super::blocks::{Blocks, News, Turn};
 use super::cargo;
 use super::closing::{Closing, Hint};
 use super::format::{self, Format, FormatName};
+use super::junit::{Junit, JunitError};
 use super::paint::{self, WARNING};
 use super::progress::Progress;
 use super::screen::Screen;
@@ -65,6 +67,7 @@ pub struct Reporter {
     troubled: Vec<usize>,
     total: Tally,
     closing: Closing,
+    junit: Option<Junit>,
 }
 
 impl Reporter {
@@ -88,9 +91,16 @@ impl Reporter {
             troubled: Vec::new(),
             total: Tally::default(),
             closing: Closing::default(),
+            junit: None,
             suites,
             options,
         }
+    }
+
+    /// Writes a JUnit report too.
+    pub fn with_junit(mut self, path: &Path) -> Result<Self, JunitError> {
+        self.junit = Some(Junit::create(path, &self.suites, self.options.show_output)?);
+        Ok(self)
     }
 
     /// Takes an event.
@@ -101,6 +111,9 @@ impl Reporter {
             Event::Finished(index, outcome) => {
                 self.total.count(outcome);
                 self.closing.observe(&self.suites, *index, outcome);
+                if let Some(junit) = &mut self.junit {
+                    junit.observe(&self.suites, *index, outcome);
+                }
             }
             Event::Slow(index, age) => self.slow(*index, *age)?,
             Event::Retried(index, attempt, most) => self.retried(*index, *attempt, *most)?,
@@ -150,7 +163,7 @@ impl Reporter {
     }
 
     /// Prints the closing block.
-    pub fn finish(mut self, hints: Vec<Hint>, documented: Documented) -> io::Result<Summary> {
+    pub fn finish(&mut self, hints: Vec<Hint>, documented: Documented) -> io::Result<Summary> {
         let colour = self.options.look.stderr_colour;
         self.closing.take_hints(hints);
         self.closing.take_doctests(documented);
@@ -162,6 +175,14 @@ impl Reporter {
         }
         self.screen.flush(&self.progress)?;
         Ok(Summary { tally: self.total, interrupted: self.closing.interrupted() })
+    }
+
+    /// Writes the JUnit report, where there is one.
+    pub fn write_junit(&mut self) -> Result<(), JunitError> {
+        match &mut self.junit {
+            Some(junit) => junit.write(self.wall, &[]),
+            None => Ok(()),
+        }
     }
 
     fn print_turns(&mut self) -> io::Result<()> {

@@ -16,6 +16,8 @@ pub struct Suite {
     pub rerun: String,
     /// The root filesystem that it runs in, where the run has several.
     pub root: Option<String>,
+    /// Every layer and limit that its cases have: name and value.
+    pub layers: Vec<(&'static str, String)>,
     /// Whether it is a libtest harness, and not a program of the project's own.
     pub harness: bool,
     /// The selected cases; [`CaseIndex::case`] points into them.
@@ -64,6 +66,7 @@ pub(super) fn example(names: &[&str]) -> Suite {
         id: "demo::it".to_owned(),
         rerun: "--test it".to_owned(),
         root: None,
+        layers: Vec::new(),
         harness: true,
         cases: names.iter().map(case).collect(),
         filtered_out: 0,

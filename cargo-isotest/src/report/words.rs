@@ -75,6 +75,19 @@ pub fn flaky(outcome: &Outcome) -> Option<String> {
     outcome.is_flaky().then(|| format!("FLAKY {}/{}", outcome.attempt(), outcome.attempts))
 }
 
+/// What a test says of its own failure: its first panic, or the error that it returned. `None` where
+/// it says nothing that is known.
+pub fn failure(output: &str) -> Option<String> {
+    let is_panic = |line: &str| line.starts_with("thread '") && line.contains(" panicked at ");
+    let is_start = |line: &&str| is_panic(line) || line.starts_with("Error: ");
+    let is_end = |line: &&str| {
+        line.starts_with("note: run with `RUST_BACKTRACE=") || *line == "stack backtrace:"
+    };
+    let lines = output.lines().skip_while(|line| !is_start(line)).take_while(|line| !is_end(line));
+    let text = lines.collect::<Vec<_>>().join("\n");
+    Some(text).filter(|text| !text.is_empty())
+}
+
 /// Whether a process of the case ran to an end, so that its duration means something.
 pub fn was_run(verdict: &Verdict) -> bool {
     verdict.is_failure() || *verdict == Verdict::Passed
@@ -121,5 +134,14 @@ mod tests {
         assert_eq!(String::from_utf8_lossy(&told(&outcome)), expected);
         assert_eq!(flaky(&outcome).as_deref(), Some("FLAKY 3/4"));
         assert_eq!(flaky(&failed("")), None);
+    }
+    #[test]
+    fn a_failure_is_what_the_panic_or_the_error_says() {
+        let panicked = "before\nthread 't::a' (7) panicked at src/lib.rs:3:5:\none\ntwo\n\
+                        note: run with `RUST_BACKTRACE=1` environment variable to display\n";
+        let said = "thread 't::a' (7) panicked at src/lib.rs:3:5:\none\ntwo";
+        assert_eq!(failure(panicked).as_deref(), Some(said));
+        assert_eq!(failure("x\nError: \"bad\"\n").as_deref(), Some("Error: \"bad\""));
+        assert_eq!(failure("nothing\n"), None);
     }
 }

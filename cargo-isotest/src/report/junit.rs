@@ -1,0 +1,234 @@
+//! The JUnit XML report, `--junit FILE`.
+//!
+//! Elements and attributes as nextest writes them (its `aggregator/junit.rs`), so that what reads
+//! its reports reads these: a test suite for each binary, the first failed attempt as the failure,
+//! the others as `rerunFailure`, `flakyFailure` where a later one passed. Properties hold what only
+//! isotest knows.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use chrono::{DateTime, FixedOffset, Utc};
+use isotest_core::case::{Case, CaseIndex, Ignore};
+use isotest_core::outcome::{NotRun, Outcome, Verdict, signal_name};
+use quick_junit::{
+    FlakyOrRerun, NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite,
+};
+
+use super::suite::Suite;
+use super::words;
+
+/// What the report is called.
+const NAME: &str = "isotest-run";
+
+/// Why there is no report.
+#[derive(Debug)]
+pub struct JunitError {
+    path: PathBuf,
+    cause: io::Error,
+}
+
+impl std::fmt::Display for JunitError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let JunitError { path, cause } = self;
+        write!(f, "cannot write the JUnit report `{}`: {cause}", path.display())
+    }
+}
+
+/// A report that is being gathered.
+pub struct Junit {
+    path: PathBuf,
+    file: File,
+    show_output: bool,
+    start: SystemTime,
+    suites: Vec<TestSuite>,
+}
+
+impl Junit {
+    /// Opens the file before anything is run: one that cannot be written is told of at once, and
+    /// what an earlier run wrote is not taken for this one's. `show_output` keeps what passed tests
+    /// wrote.
+    pub fn create(path: &Path, suites: &[Suite], show_output: bool) -> Result<Junit, JunitError> {
+        let open = || {
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            File::create(path)
+        };
+        Ok(Junit {
+            file: open().map_err(|cause| JunitError { path: path.to_owned(), cause })?,
+            path: path.to_owned(),
+            show_output,
+            start: SystemTime::now(),
+            suites: suites.iter().map(test_suite).collect(),
+        })
+    }
+
+    /// Takes a case that has ended now.
+    pub fn observe(&mut self, suites: &[Suite], index: CaseIndex, outcome: &Outcome) {
+        let suite = &suites[index.binary];
+        let case = self.test_case(suite, &suite.cases[index.case], outcome);
+        let test_suite = &mut self.suites[index.binary];
+        test_suite.time = Some(test_suite.time.unwrap_or_default() + whole_duration(outcome));
+        test_suite.add_test_case(case);
+    }
+
+    /// Writes the report of a run that took `wall`.
+    pub fn write(
+        &mut self,
+        wall: Duration,
+        properties: &[(&str, String)],
+    ) -> Result<(), JunitError> {
+        let mut report = Report::new(NAME);
+        report.set_timestamp(timestamp(self.start)).set_time(wall);
+        for suite in &mut self.suites {
+            suite.test_cases.sort_by(|one, other| one.name.as_str().cmp(other.name.as_str()));
+            suite.add_properties(properties.iter().map(|(name, value)| property(name, value)));
+        }
+        let suites = self.suites.drain(..).filter(|suite| !suite.test_cases.is_empty());
+        report.add_test_suites(suites);
+        // In memory first: its error does not tell why a file cannot be written.
+        let text = report.to_string().map_err(io::Error::other);
+        let written = text.and_then(|text| self.file.write_all(text.as_bytes()));
+        written.map_err(|cause| JunitError { path: self.path.clone(), cause })
+    }
+
+    fn test_case(&self, suite: &Suite, case: &Case, outcome: &Outcome) -> TestCase {
+        let first = outcome.earlier.first().unwrap_or(outcome);
+        let mut test_case = TestCase::new(&*case.name, status(case, outcome));
+        test_case.set_classname(&*suite.id);
+        if words::was_run(&outcome.verdict) {
+            let started = SystemTime::now() - whole_duration(outcome);
+            test_case.set_timestamp(timestamp(started)).set_time(outcome.duration);
+        }
+        // A failed case is told of by its first attempt, a flaky one by its last.
+        let told = if outcome.verdict.is_failure() { first } else { outcome };
+        if (told.verdict.is_failure() || self.show_output) && !told.output.is_empty() {
+            test_case.set_system_out_lossy(told.output.to_bytes());
+        }
+        let findings = outcome.findings.iter();
+        test_case.add_properties(findings.map(|it| property("isotest.finding", &it.to_string())));
+        let weakened = outcome.weakened.iter();
+        test_case.add_properties(weakened.map(|it| property("isotest.weakened", it.name())));
+        test_case
+    }
+}
+
+fn test_suite(suite: &Suite) -> TestSuite {
+    let behind = suite.root.as_ref().map_or(String::new(), |root| format!(" in {root}"));
+    let mut test_suite = TestSuite::new(format!("{}{behind}", suite.id));
+    let layers = suite.layers.iter();
+    test_suite
+        .add_properties(layers.map(|(name, value)| property(&format!("isotest.{name}"), value)));
+    test_suite
+}
+
+fn property(name: &str, value: &str) -> Property {
+    Property::new(name, value)
+}
+
+/// The element inside `testcase`, with those of the other attempts.
+fn status(case: &Case, outcome: &Outcome) -> TestCaseStatus {
+    let mut status = match &outcome.verdict {
+        Verdict::Passed => TestCaseStatus::success(),
+        Verdict::Ignored => skipped(match &case.ignore {
+            Ignore::No | Ignore::Yes => None,
+            Ignore::Because(reason) => Some(reason.clone()),
+        }),
+        Verdict::NotRun(NotRun::Cancelled) => skipped(words::explain(&outcome.verdict)),
+        Verdict::NotRun(NotRun::Sandbox(_) | NotRun::WardenDied) => {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+            status.set_type("not run");
+            if let Some(reason) = words::explain(&outcome.verdict) {
+                status.set_message(reason);
+            }
+            status
+        }
+        Verdict::Failed { .. }
+        | Verdict::Signalled { .. }
+        | Verdict::TimedOut { .. }
+        | Verdict::ExitedEarly { .. }
+        | Verdict::Flaky => return failure(outcome),
+    };
+    status.add_reruns(outcome.earlier.iter().map(rerun));
+    status
+}
+
+fn skipped(reason: Option<String>) -> TestCaseStatus {
+    let mut status = TestCaseStatus::skipped();
+    if let Some(reason) = reason {
+        status.set_message(reason);
+    }
+    status
+}
+
+/// A failed case: its first attempt, and the others behind it.
+fn failure(outcome: &Outcome) -> TestCaseStatus {
+    let mut attempts = outcome.earlier.iter().chain([outcome]);
+    let first = attempts.next().unwrap_or(outcome);
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+    status.set_type(kind(&first.verdict));
+    if let Some(message) = message(first) {
+        status.set_message(message);
+    }
+    if let Some(text) = description(first) {
+        status.set_description(text);
+    }
+    if outcome.verdict == Verdict::Flaky {
+        // That it passed in the end is no failed attempt.
+        status.set_rerun_kind(FlakyOrRerun::Flaky);
+        status.add_reruns(outcome.earlier.iter().map(rerun));
+    } else {
+        status.add_reruns(attempts.map(rerun));
+    }
+    status
+}
+
+fn rerun(attempt: &Outcome) -> TestRerun {
+    let mut rerun = TestRerun::new(NonSuccessKind::Failure);
+    rerun.set_type(kind(&attempt.verdict)).set_time(attempt.duration);
+    if let Some(message) = message(attempt) {
+        rerun.set_message(message);
+    }
+    if let Some(text) = description(attempt) {
+        rerun.set_description(text);
+    }
+    if !attempt.output.is_empty() {
+        rerun.set_system_out_lossy(attempt.output.to_bytes());
+    }
+    rerun
+}
+
+/// The `type` of a failure, in nextest's words where it has them.
+fn kind(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Failed { code } => format!("test failure with exit code {code}"),
+        Verdict::ExitedEarly { code } => format!("exited early with exit code {code}"),
+        Verdict::Signalled { signal } => format!("test abort with {}", signal_name(*signal)),
+        Verdict::TimedOut { .. } => "test timeout".to_owned(),
+        Verdict::Flaky => "flaky".to_owned(),
+        Verdict::Passed | Verdict::Ignored | Verdict::NotRun(_) => "test failure".to_owned(),
+    }
+}
+
+/// One line: isotest's own, or the panic's.
+fn message(outcome: &Outcome) -> Option<String> {
+    words::explain(&outcome.verdict).or_else(|| {
+        let text = description(outcome)?;
+        text.lines().next().map(str::to_owned)
+    })
+}
+
+/// What the test said of its failure.
+fn description(outcome: &Outcome) -> Option<String> {
+    words::failure(&String::from_utf8_lossy(&outcome.output.to_bytes()))
+}
+
+/// Of all attempts together.
+fn whole_duration(outcome: &Outcome) -> Duration {
+    outcome.earlier.iter().chain([outcome]).map(|attempt| attempt.duration).sum()
+}
+
+fn timestamp(time: SystemTime) -> DateTime<FixedOffset> {
+    DateTime::<Utc>::from(time).into()
+}
