@@ -49,6 +49,8 @@ pub struct Host {
     pub settings: Vec<PathBuf>,
     /// Files in `/proc` that only the superuser may read.
     pub statistics: Vec<PathBuf>,
+    /// Files in `/proc` that list the user's keys, the whole machine's.
+    pub keys: Vec<PathBuf>,
     /// Device nodes in `/dev` that tests get.
     pub devices: Vec<String>,
     /// Directories in `/dev` for inter-process communication, those that are there.
@@ -86,6 +88,7 @@ impl Host {
         Ok(Host {
             settings: of_superuser(settings()),
             statistics: of_superuser(in_proc(&STATISTICS)),
+            keys: in_proc(&["keys"]),
             uid,
             gid,
             uid_map: map("/proc/self/uid_map", uid)?,

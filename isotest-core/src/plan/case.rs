@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::builder::{Steps, c_path};
 use super::layout::{self, DISK, EMPTY, Fresh, Layout, NEW_TMP, Placed, SCRATCH, STAGE, Shown};
-use super::{id_maps, inner_ids, keeps_scratch};
+use super::{id_maps, inner_ids, keeps_covers, keeps_scratch};
 use crate::host::Host;
 use crate::policy::{Guard, Namespace, Net, Policy, User, Uts};
 use crate::sandbox::{Op, Step, inodes};
@@ -217,21 +217,14 @@ fn forbid_nesting(steps: &mut Steps, policy: &Policy) {
         Guard::Strict => {
             let limit = "/proc/sys/user/max_user_namespaces";
             steps.write(limit, "0", "no namespaces within, and none of their capabilities");
-            steps.bind(Path::new(EMPTY), Path::new("/proc/keys"), false, "keys of the user");
         }
     }
 }
 
-/// Whether what is mounted over parts of `/proc` stays. A case with capabilities could take it
-/// away, while a nested sandbox could mount no proc any more (mount_namespaces(7), "locked").
-fn keeps_covers(policy: &Policy) -> bool {
-    match policy.user {
-        User::Same | User::Nobody => true,
-        User::Root => false,
-    }
-}
-
 fn mask_statistics(steps: &mut Steps, host: &Host, policy: &Policy) {
+    for path in host.keys.iter().filter(|_| keeps_covers(policy)) {
+        steps.bind(Path::new(EMPTY), path, false, "keys of the user");
+    }
     for path in host.statistics.iter().filter(|_| keeps_covers(policy)) {
         steps.bind(Path::new(EMPTY), path, false, "for the superuser alone");
     }

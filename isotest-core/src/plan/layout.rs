@@ -67,6 +67,8 @@ pub const SCRATCH: &str = "/tmp/s";
 pub const DISK: &str = "/tmp/d";
 /// An empty file, for masking others.
 pub const EMPTY: &str = "/tmp/empty";
+/// A whole proc, by which the kernel lets nested sandboxes mount their own.
+pub const PROC: &str = "/tmp/proc";
 /// Where the case's `/tmp` is put together.
 pub const NEW_TMP: &str = "/tmp/s/tmp";
 

@@ -220,6 +220,15 @@ fn id_maps(host: &Host, policy: &Policy) -> Option<(Vec<u8>, Vec<u8>)> {
     whole.then(|| (host.uid_map.clone().into_bytes(), host.gid_map.clone().into_bytes()))
 }
 
+/// Whether what is mounted over parts of `/proc` stays. A case with capabilities could take it
+/// away, while a nested sandbox could mount no proc any more (mount_namespaces(7), "locked").
+fn keeps_covers(policy: &Policy) -> bool {
+    match policy.user {
+        User::Same | User::Nobody => true,
+        User::Root => false,
+    }
+}
+
 /// The uid and gid that a case has inside its user namespace.
 fn inner_ids(host: &Host, policy: &Policy) -> (u32, u32) {
     const NOBODY: u32 = 65534;

@@ -12,7 +12,8 @@
 use std::path::{Path, PathBuf};
 
 use super::builder::{Steps, c_path};
-use super::layout::{self, DISK, EMPTY, Fresh, Layout, Placed, SCRATCH, STAGE, Shown};
+use super::keeps_covers;
+use super::layout::{self, DISK, EMPTY, Fresh, Layout, PROC, Placed, SCRATCH, STAGE, Shown};
 use crate::host::{Host, TopLevel};
 use crate::policy::{Init, Namespace, Net, Policy, Root, User, Uts};
 use crate::sandbox::{Op, Step};
@@ -53,7 +54,7 @@ pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
 fn fill(steps: &mut Steps, host: &Host, layout: &Layout, policy: &Policy) {
     make_standard_directories(steps);
     make_devices(steps, host, policy);
-    show_proc(steps, policy);
+    show_proc(steps, host, policy);
     make_mount_points(steps, host, layout);
     make_links(steps, host, layout);
     show_project(steps, layout);
@@ -271,7 +272,7 @@ fn hides_processes(policy: &Policy) -> bool {
 
 /// The kernel lets a case mount a fresh proc only where a whole one is visible already, so the
 /// template has the warden's.
-fn show_proc(steps: &mut Steps, policy: &Policy) {
+fn show_proc(steps: &mut Steps, host: &Host, policy: &Policy) {
     let proc = new("proc");
     steps.directory(&proc, 0o555, "mount point");
     match policy.pid {
@@ -285,6 +286,18 @@ fn show_proc(steps: &mut Steps, policy: &Policy) {
             steps.bind(&Path::new(OLD).join("proc"), &proc, true, "the host's processes");
         }
     }
+    if shows_whole_proc(host, policy) {
+        let whole = new(PROC);
+        steps.directory(&whole, 0o555, "mount point");
+        steps.bind(&proc, &whole, false, "nested sandboxes need a whole one to be visible");
+    }
+}
+
+/// Whether a nested sandbox may mount a proc of its own, though parts of the case's are covered:
+/// the kernel wants one that is not (fs/namespace.c, `mnt_already_visible`). One of the machine's
+/// superuser would have the machine's settings writable.
+fn shows_whole_proc(host: &Host, policy: &Policy) -> bool {
+    keeps_covers(policy) && host.settings.is_empty()
 }
 
 fn make_mount_points(steps: &mut Steps, host: &Host, layout: &Layout) {

@@ -750,6 +750,26 @@ fn root_inside_keeps_its_capabilities() {
     assert_eq!(position(&scene.setup().steps, |op| *op == Op::DropCapabilities), None);
 }
 
+/// Whether the list of keys is covered, and whether a whole proc is there for nested sandboxes.
+fn keys(scene: &Scene) -> (bool, bool) {
+    let covers = |op: &Op| matches!(op, Op::Bind { target, .. } if **target == *c"/proc/keys");
+    let shows = |op: &Op| matches!(op, Op::Bind { target, .. } if **target == *c"/new/tmp/proc");
+    let template = template(&scene.host, &scene.project, &scene.policy);
+    let covered = position(&scene.setup().steps, covers).is_some();
+    (covered, position(&template, shows).is_some())
+}
+
+#[test]
+fn keys_are_covered_and_nested_sandboxes_mount_proc_all_the_same() {
+    let mut scene = usual();
+    scene.host.keys = vec!["/proc/keys".into()];
+    assert_eq!(keys(&scene), (true, true));
+    scene.host.settings = vec!["/proc/irq".into()];
+    assert_eq!(keys(&scene), (true, false), "the superuser's would be writable");
+    scene.policy.user = User::Root;
+    assert_eq!(keys(&scene), (false, false), "with capabilities it could take the cover away");
+}
+
 #[test]
 fn namespaces_are_those_of_the_policy() {
     let flags = |change: fn(&mut Policy)| usual().policy(change).setup().namespaces;

@@ -7,8 +7,6 @@ const WORKS: Without = Without::Holds("no attempt: it must work, with and withou
 
 /// CAP_SYS_RESOURCE of capability.h.
 const SYS_RESOURCE: u8 = 24;
-const KEYS: &str =
-    "keys are the whole machine's; what one's permissions give to a user, a case of that user has";
 const ROOT: &str = "started by root, uid 0 inside is uid 0 outside, and the kernel's settings belong to it; with its capabilities it mounts a proc of its own";
 
 pub const FILES: &[Probe] = &[
@@ -163,10 +161,7 @@ pub const FILES: &[Probe] = &[
         "F_SETLEASE on a read-only file",
         "refused",
         "fcntl(2): stalls writers",
-    )
-    .claim(Claim::Open(
-        "a file that is shown read-only is the host's own; its owner may have a lease on it",
-    )),
+    ),
     probe("lease_strict", "the same under strict", "EPERM", "fcntl(2): stalls writers")
         .payload("lease_in_a_read_only_tree")
         .setting(Setting::Strict),
@@ -437,8 +432,7 @@ pub const KERNEL: &[Probe] = &[
     .as_root(),
     probe("kernel_statistics", "read timer_list, slabinfo, …", "refused", "docker masked paths")
         .as_root(),
-    probe("keys_in_proc", "read /proc/keys", "no key of the host", "docker masked paths")
-        .claim(Claim::Open(KEYS)),
+    probe("keys_in_proc", "read /proc/keys", "no key of the host", "docker masked paths"),
     probe("keys_in_proc_strict", "the same under strict", "empty", "docker masked paths")
         .payload("keys_in_proc")
         .setting(Setting::Strict),
@@ -736,8 +730,7 @@ pub const IPC: &[Probe] = &[
         "read keys by their numbers",
         "EACCES or ENOKEY",
         "moby default.json: keyctl",
-    )
-    .claim(Claim::Open(KEYS)),
+    ),
     probe("key_by_number_strict", "the same under strict", "EPERM", "moby default.json: keyctl")
         .payload("key_by_number")
         .setting(Setting::Strict),
@@ -746,8 +739,7 @@ pub const IPC: &[Probe] = &[
         "describe a key by its number",
         "EACCES or ENOKEY",
         "moby default.json: keyctl",
-    )
-    .claim(Claim::Open(KEYS)),
+    ),
     probe("key_description_strict", "the same under strict", "EPERM", "moby default.json: keyctl")
         .payload("key_description")
         .setting(Setting::Strict),
