@@ -38,6 +38,8 @@ pub struct Host {
     pub has_pid_max_per_namespace: bool,
     /// Where filesystems are mounted (proc_pid_mountinfo(5)).
     pub mount_points: Vec<PathBuf>,
+    /// Those of filesystems that are not known to serve as the lower layer of an overlay.
+    pub no_layers: Vec<PathBuf>,
     /// The host's root filesystem: its entries that tests see. Of another one they see all.
     pub top_level: Vec<TopLevel>,
     /// Files below `/etc` that not everybody may read, relative to `/etc`.
@@ -84,6 +86,7 @@ impl Host {
         let mut hidden_etc = Vec::new();
         find_private(&etc, Path::new(""), &mut hidden_etc);
         let superuser = uid == 0 && maps_superuser(&fs::read_to_string("/proc/self/uid_map")?);
+        let mountinfo = fs::read_to_string("/proc/self/mountinfo")?;
         let of_superuser = |paths: Vec<PathBuf>| if superuser { paths } else { Vec::new() };
         Ok(Host {
             settings: of_superuser(settings()),
@@ -95,7 +98,8 @@ impl Host {
             gid_map: map("/proc/self/gid_map", gid)?,
             maps_ranges: privileged,
             has_pid_max_per_namespace: kernel_version() >= (6, 14),
-            mount_points: mount_points(&fs::read_to_string("/proc/self/mountinfo")?),
+            mount_points: mount_points(&mountinfo, |_| true),
+            no_layers: mount_points(&mountinfo, |kind| !LAYERS.contains(&kind)),
             top_level: system.iter().filter_map(|name| top_level(root, name)).collect(),
             hidden_etc,
             hidden_dev: if system.is_empty() { names_in(&root.join("dev")) } else { Vec::new() },
@@ -122,7 +126,22 @@ impl Host {
         let below = |point: &&PathBuf| point.starts_with(path) && point.as_path() != path;
         self.mount_points.iter().filter(below).map(PathBuf::as_path).collect()
     }
+
+    /// Whether a directory can be the lower layer of an overlay that shows all of it.
+    pub fn can_be_layer(&self, directory: &Path) -> bool {
+        let around = self.mount_points.iter().filter(|point| directory.starts_with(point));
+        let nearest = around.max_by_key(|point| point.components().count());
+        self.mounts_below(directory).is_empty()
+            && nearest.is_none_or(|point| !self.no_layers.contains(point))
+    }
 }
+
+/// Filesystems of which every directory can be the lower layer of an overlay. Others, such as vfat,
+/// compare names in their own way, and the kernel refuses them (fs/overlayfs, `ovl_dentry_weird`).
+const LAYERS: [&str; 16] = [
+    "9p", "bcachefs", "btrfs", "ceph", "erofs", "ext2", "ext3", "ext4", "f2fs", "nfs", "nfs4",
+    "overlay", "squashfs", "tmpfs", "virtiofs", "xfs",
+];
 
 /// The names in a directory; none where it cannot be listed.
 fn names_in(directory: &Path) -> Vec<PathBuf> {
@@ -222,9 +241,15 @@ fn identity_of_ranges(map: &str) -> io::Result<String> {
         .collect()
 }
 
-/// The mount points of a mountinfo file, with its octal escapes undone.
-fn mount_points(mountinfo: &str) -> Vec<PathBuf> {
-    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
+/// The mount points in a mountinfo file of the filesystems that are wanted, with octal escapes
+/// undone.
+fn mount_points(mountinfo: &str, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let kind = |line: &str| {
+        let (_, rest) = line.split_once(" - ")?;
+        rest.split(' ').next().map(str::to_owned)
+    };
+    let lines = mountinfo.lines().filter(|line| kind(line).is_none_or(|kind| wanted(&kind)));
+    let points = lines.filter_map(|line| line.split(' ').nth(4));
     points.map(|text| PathBuf::from(unescape(text))).collect()
 }
 
@@ -292,6 +317,19 @@ mod tests {
     #[test]
     fn mount_points_are_read_with_their_escapes() {
         let line = "36 35 98:0 / /mnt/a\\040b rw,noatime - ext3 /dev/root rw\n";
-        assert_eq!(mount_points(line), [PathBuf::from("/mnt/a b")]);
+        assert_eq!(mount_points(line, |_| true), [PathBuf::from("/mnt/a b")]);
+        assert!(mount_points(line, |kind| kind != "ext3").is_empty());
+    }
+
+    #[test]
+    fn a_directory_is_no_layer_where_something_else_is_mounted_in_it_or_around_it() {
+        let host = Host {
+            mount_points: ["/", "/mnt/usb", "/srv/data/disk"].map(PathBuf::from).to_vec(),
+            no_layers: vec!["/mnt/usb".into()],
+            ..Host::default()
+        };
+        let can = |path: &str| host.can_be_layer(Path::new(path));
+        assert!(can("/usr") && can("/srv/data/disk"));
+        assert!(!can("/mnt/usb/directory") && !can("/srv/data"));
     }
 }

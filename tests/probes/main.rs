@@ -91,7 +91,6 @@ fn check(programs: &Programs, sandbox: Sandbox, topic: &str, probe: &Probe) -> R
         Sandbox::Bwrap => Wanted::Held,
         Sandbox::Isotest => match probe.claim {
             Claim::Holds => Wanted::Held,
-            Claim::Open(_) => Wanted::Escaped,
             Claim::OpenAsRoot(_) if root => Wanted::Escaped,
             Claim::OpenAsRoot(_) => Wanted::Held,
         },
@@ -144,7 +143,7 @@ fn record(sandbox: Sandbox, topic: &str, probe: &Probe, verdict: &Verdict) -> st
         Verdict::NoAttempt(why) => ("no attempt", why.clone()),
     };
     let note = match (sandbox, probe.claim, probe.without) {
-        (Sandbox::Isotest, Claim::Open(why) | Claim::OpenAsRoot(why), _) => why,
+        (Sandbox::Isotest, Claim::OpenAsRoot(why), _) => why,
         (Sandbox::None, _, Without::Holds(why)) => why,
         (Sandbox::None, _, Without::EscapesAsRoot | Without::EscapesWith(_)) => {
             "an ordinary user is refused"

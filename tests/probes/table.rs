@@ -71,8 +71,6 @@ pub enum Without {
 pub enum Claim {
     /// It holds.
     Holds,
-    /// It does not, for this reason, and the documentation says so.
-    Open(&'static str),
     /// It holds where isotest was not started by root.
     OpenAsRoot(&'static str),
 }

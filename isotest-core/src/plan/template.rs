@@ -9,6 +9,7 @@
 //! is shown as a whole, below a layer with all that is made here: one mount, and every mount point
 //! is there, whether or not the other filesystem has it.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use super::builder::{Steps, c_path};
@@ -23,6 +24,10 @@ const OLD: &str = "/old";
 const NEW: &str = "/new";
 /// Where another root filesystem waits for its place below a layer.
 const OTHER: &str = "/other";
+/// Where a directory of the host waits for its place below a layer.
+const WAITING: &str = "/waiting";
+/// An empty layer: an overlay that nobody writes to has two at least.
+const NOTHING: &str = "/nothing";
 
 pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
     let mut steps = Steps::default();
@@ -57,7 +62,7 @@ fn fill(steps: &mut Steps, host: &Host, layout: &Layout, policy: &Policy) {
     show_proc(steps, host, policy);
     make_mount_points(steps, host, layout);
     make_links(steps, host, layout);
-    show_project(steps, layout);
+    show_project(steps, host, layout);
 }
 
 fn old(path: &Path) -> PathBuf {
@@ -86,6 +91,8 @@ fn make_roots(steps: &mut Steps) {
         "the working directory is the host's",
         Op::ChangeDirectory { path: c_path(Path::new("/")) },
     );
+    steps.directory(Path::new(WAITING), 0o755, "what becomes a layer waits here");
+    steps.directory(Path::new(NOTHING), 0o755, "an empty layer");
     let options = "mode=0755,size=64m,nr_inodes=64k";
     steps.mount("tmpfs", Path::new(NEW), flags, options, "the new root");
     steps.directory(&new(STAGE), 0o755, "the stage, and where a case's /tmp will be");
@@ -114,7 +121,7 @@ fn show_system(steps: &mut Steps, host: &Host) {
             TopLevel::Directory(name) => {
                 let target = new(Path::new(name));
                 steps.directory(&target, 0o755, "mount point");
-                steps.bind_read_only(&root.join(name), &target, "programs and libraries");
+                show_read_only(steps, host, &root.join(name), &target, "programs and libraries");
             }
             TopLevel::Link(name, target) => {
                 steps.link(target, &new(Path::new(name)), "as on the host");
@@ -157,7 +164,7 @@ fn fixed_etc(policy: &Policy) -> Vec<(&'static str, String)> {
 fn show_etc(steps: &mut Steps, host: &Host, policy: &Policy) {
     let etc = Path::new(OLD).join("etc");
     steps.directory(&new("etc"), 0o755, "mount point");
-    if host.mounts_below(Path::new("/etc")).is_empty() {
+    if host.can_be_layer(Path::new("/etc")) {
         show_etc_as_layers(steps, host, policy, &etc);
     } else {
         show_etc_as_binds(steps, host, policy, &etc);
@@ -167,14 +174,52 @@ fn show_etc(steps: &mut Steps, host: &Host, policy: &Policy) {
 fn show_etc_as_layers(steps: &mut Steps, host: &Host, policy: &Policy, etc: &Path) {
     let layer = new(STAGE).join("etc");
     make_etc(steps, host, policy, &layer);
+    lay(steps, &layer, etc, &new("etc"), "/etc without secrets");
+}
+
+/// Shows a directory of the host below a layer, read-only. What a case locks, watches or takes a
+/// lease on is then the overlay's inode, and not the host's.
+fn lay(
+    steps: &mut Steps,
+    layer: &Path,
+    source: &Path,
+    target: &Path,
+    what: impl Into<Cow<'static, str>>,
+) {
     // No path of the host stands in the options: a comma or a colon in it would need escapes.
-    let source = new(STAGE).join("e");
-    steps.directory(&source, 0o755, "the host's /etc waits here");
-    steps.bind(etc, &source, false, "the host's /etc as a layer");
-    let options = format!("lowerdir={}:{},userxattr", layer.display(), source.display());
+    let waiting = Path::new(WAITING);
+    steps.bind_exact(source, waiting, false, "waits to become a layer");
+    let options = format!("lowerdir={}:{WAITING},userxattr", layer.display());
     let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV;
-    steps.mount("overlay", &new("etc"), flags, &options, "/etc without secrets");
-    steps.add("only the overlay needs it", Op::Detach { path: c_path(&source) });
+    steps.mount("overlay", target, flags, &options, what);
+    steps.add("only the overlay needs it", Op::Detach { path: c_path(waiting) });
+}
+
+/// Shows a directory of the host, at `/old/...`, as it is.
+fn show_read_only(
+    steps: &mut Steps,
+    host: &Host,
+    source: &Path,
+    target: &Path,
+    what: impl Into<Cow<'static, str>>,
+) {
+    let path = Path::new("/").join(source.strip_prefix(OLD).unwrap_or(source));
+    match host.can_be_layer(&path) {
+        true => lay(steps, Path::new(NOTHING), source, target, what),
+        false => bind_read_only(steps, source, target, what),
+    }
+}
+
+/// The host's own inodes: a file, or a directory that cannot be a layer.
+fn bind_read_only(
+    steps: &mut Steps,
+    source: &Path,
+    target: &Path,
+    what: impl Into<Cow<'static, str>>,
+) {
+    steps.bind_exact(source, target, true, what);
+    let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+    steps.attributes(target, set, "no case can write to it");
 }
 
 /// The layer over an `/etc`.
@@ -346,7 +391,7 @@ fn make_mount_point(steps: &mut Steps, placed: &Placed, target: &Path) {
     }
 }
 
-fn show_project(steps: &mut Steps, layout: &Layout) {
+fn show_project(steps: &mut Steps, host: &Host, layout: &Layout) {
     for placed in &layout.placed {
         let target = new(placed.staged.as_ref().unwrap_or(&placed.path));
         if placed.staged.is_some() {
@@ -354,12 +399,10 @@ fn show_project(steps: &mut Steps, layout: &Layout) {
         }
         let (source, what) = (old(&placed.path), placed.what.clone());
         match placed.shown {
-            Shown::ReadOnly => {
-                steps.bind_exact(&source, &target, true, what);
-                let set =
-                    libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
-                steps.attributes(&target, set, "no case can write to it");
+            Shown::ReadOnly if placed.directory => {
+                show_read_only(steps, host, &source, &target, what);
             }
+            Shown::ReadOnly => bind_read_only(steps, &source, &target, what),
             Shown::ReadWrite => {
                 steps.bind_exact(&source, &target, true, what);
                 steps.attributes(

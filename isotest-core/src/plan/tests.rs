@@ -750,6 +750,23 @@ fn root_inside_keeps_its_capabilities() {
     assert_eq!(position(&scene.setup().steps, |op| *op == Op::DropCapabilities), None);
 }
 
+/// Whether the inodes that a case sees at a path are an overlay's.
+fn is_overlay(scene: &Scene, path: &str) -> bool {
+    let paper = scene.walk();
+    let place = paper.place(&Path::new("/new").join(&path[1..])).expect("it is there");
+    matches!(paper.filesystems[place.0], Filesystem::Overlay(_))
+}
+
+#[test]
+fn what_is_read_only_is_an_overlay_where_there_can_be_one() {
+    let mut scene = usual().expose("/srv/data", Access::ReadOnly);
+    assert!(is_overlay(&scene, "/usr/bin") && is_overlay(&scene, "/srv/data"));
+    scene.host.mount_points = vec!["/".into(), "/srv".into(), "/usr/local".into()];
+    scene.host.no_layers = vec!["/srv".into()];
+    assert!(!is_overlay(&scene, "/usr/bin"), "an overlay would not show what is mounted below");
+    assert!(!is_overlay(&scene, "/srv/data"), "the kernel would refuse it");
+}
+
 /// Whether the list of keys is covered, and whether a whole proc is there for nested sandboxes.
 fn keys(scene: &Scene) -> (bool, bool) {
     let covers = |op: &Op| matches!(op, Op::Bind { target, .. } if **target == *c"/proc/keys");

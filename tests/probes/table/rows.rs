@@ -137,8 +137,7 @@ pub const FILES: &[Probe] = &[
         "flock a read-only file that the host has locked",
         "locked: another file",
         "tests that lock each other out",
-    )
-    .claim(Claim::Open("a file that is shown read-only is the host's own; its locks are, too")),
+    ),
     probe(
         "watch_the_project",
         "inotify on the project",
@@ -152,10 +151,7 @@ pub const FILES: &[Probe] = &[
         "no event of the host",
         "leak between runs",
     )
-    .scene(Scene::Touch)
-    .claim(Claim::Open(
-        "a directory that is shown read-only is the host's own; who opens what in it can be seen",
-    )),
+    .scene(Scene::Touch),
     probe(
         "lease_in_a_read_only_tree",
         "F_SETLEASE on a read-only file",
