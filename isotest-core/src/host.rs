@@ -108,19 +108,6 @@ impl Host {
         })
     }
 
-    /// Whether every group id that ping(8) may be allowed for is mapped.
-    pub fn maps_every_group(&self) -> bool {
-        let all = |line: &str| {
-            let mut words = line.split_whitespace();
-            words.next() == Some("0")
-                && words
-                    .nth(1)
-                    .and_then(|count| count.parse().ok())
-                    .is_some_and(|n: u64| n > 1 << 31)
-        };
-        self.gid_map.lines().any(all)
-    }
-
     /// The mount points strictly below `path`.
     pub fn mounts_below(&self, path: &Path) -> Vec<&Path> {
         let below = |point: &&PathBuf| point.starts_with(path) && point.as_path() != path;

@@ -331,6 +331,13 @@ fn show_proc(steps: &mut Steps, host: &Host, policy: &Policy) {
             steps.bind(&Path::new(OLD).join("proc"), &proc, true, "the host's processes");
         }
     }
+    if !host.settings.is_empty() {
+        // By a namespace of its own a nested sandbox could mount the control group that isotest was
+        // started in, which belongs to uid 0. The limit counts what is in namespaces below, too.
+        let limit = new("proc/sys/user/max_cgroup_namespaces");
+        let reason = "uid 0 would have the caller's control group writable";
+        steps.write(&limit.to_string_lossy(), "0", reason);
+    }
     if shows_whole_proc(host, policy) {
         let whole = new(PROC);
         steps.directory(&whole, 0o555, "mount point");
@@ -342,7 +349,7 @@ fn show_proc(steps: &mut Steps, host: &Host, policy: &Policy) {
 /// the kernel wants one that is not (fs/namespace.c, `mnt_already_visible`). One of the machine's
 /// superuser would have the machine's settings writable.
 fn shows_whole_proc(host: &Host, policy: &Policy) -> bool {
-    keeps_covers(policy) && host.settings.is_empty()
+    keeps_covers(host, policy) && host.settings.is_empty()
 }
 
 fn make_mount_points(steps: &mut Steps, host: &Host, layout: &Layout) {

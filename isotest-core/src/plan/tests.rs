@@ -783,8 +783,23 @@ fn keys_are_covered_and_nested_sandboxes_mount_proc_all_the_same() {
     assert_eq!(keys(&scene), (true, true));
     scene.host.settings = vec!["/proc/irq".into()];
     assert_eq!(keys(&scene), (true, false), "the superuser's would be writable");
+    scene.host.settings.clear();
     scene.policy.user = User::Root;
     assert_eq!(keys(&scene), (false, false), "with capabilities it could take the cover away");
+}
+
+#[test]
+fn a_case_with_the_superusers_id_and_capabilities_is_sealed_after_the_covers() {
+    let mut scene = usual().policy(|policy| policy.user = User::Root);
+    let enters = |op: &Op| matches!(op, Op::EnterUserNamespace { .. });
+    assert!(!scene.setup().sealed && position(&scene.setup().steps, enters).is_none());
+    (scene.host.uid, scene.host.gid) = (0, 0);
+    scene.host.settings = vec!["/proc/irq".into()];
+    let setup = scene.setup();
+    let covers = |op: &Op| matches!(op, Op::Bind { target, .. } if **target == *c"/proc/irq");
+    assert!(setup.sealed && setup.id_maps.is_some());
+    assert!(position(&setup.steps, covers) < position(&setup.steps, enters));
+    assert_eq!(position(&setup.steps, |op| *op == Op::AwaitIdMaps), None);
 }
 
 #[test]

@@ -57,6 +57,8 @@ pub struct Launch<'a> {
     pub reaper: bool,
     /// The scratch filesystem for [`Op::AttachScratch`].
     pub scratch: Option<BorrowedFd<'a>>,
+    /// The user namespace for [`Op::EnterUserNamespace`].
+    pub user: Option<BorrowedFd<'a>>,
     /// The number of the case, for [`Op::BindNumbered`].
     pub number: u64,
     /// Where progress is told.
@@ -103,6 +105,9 @@ impl Launch<'_> {
             }
             Op::AttachScratch { target } => {
                 sys::attach_mount(self.scratch.ok_or(Errno::EBADF)?, target)
+            }
+            Op::EnterUserNamespace { namespaces } => {
+                sys::enter_user_namespace(self.user.ok_or(Errno::EBADF)?, *namespaces)
             }
             Op::BindNumbered { source, target } => bind_numbered(source, self.number, target),
             _ => perform(op),
@@ -177,7 +182,10 @@ extern "C" fn pass_on(signal: i32) {
 /// Performs one operation on the calling process.
 pub fn perform(op: &Op) -> Result<(), Errno> {
     match op {
-        Op::AwaitIdMaps | Op::AttachScratch { .. } | Op::BindNumbered { .. } => Err(Errno::EINVAL),
+        Op::AwaitIdMaps
+        | Op::AttachScratch { .. }
+        | Op::EnterUserNamespace { .. }
+        | Op::BindNumbered { .. } => Err(Errno::EINVAL),
         Op::Write { path, data } => sys::write_file(path, data, None),
         Op::CreateFile { path, data, mode } => sys::write_file(path, data, Some(*mode)),
         Op::MakeDirectory { path, mode } => match sys::make_directory(path, *mode) {

@@ -105,10 +105,11 @@ const HINT_REFUSED: &str = "a container's seccomp profile refuses it: start the 
      `cargo isotest doctor` says which of them is there";
 /// Linux 5.12, kernel/user_namespace.c `verify_root_map`.
 pub(super) const HINT_ROOT_WITHOUT_CAPABILITIES: &str = "uid 0 without CAP_SETFCAP cannot be \
-     mapped into a user namespace; inside isotest, `--user root` for the outer one gives it";
+     mapped into a user namespace; inside isotest: start the outer one as an ordinary user";
 const HINT_PROC: &str = "parts of the caller's /proc are masked or read-only, as in a \
-     container or bubblewrap, so the kernel refuses a fresh one; start the container with `--security-opt \
-     systempaths=unconfined` (Podman: `unmask=ALL`)";
+     container, in bubblewrap, or inside isotest as root, so the kernel refuses a fresh one; start \
+     the container with `--security-opt systempaths=unconfined` (Podman: `unmask=ALL`), the outer \
+     isotest as an ordinary user";
 const HINT_PIVOT: &str = "a container's seccomp profile refuses pivot_root(2), or the root is \
      an initramfs; start the container with `--security-opt seccomp=unconfined`";
 const HINT_OVERLAY: &str = "the kernel is older than 5.11, or a filesystem cannot be a layer: \

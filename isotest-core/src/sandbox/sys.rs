@@ -183,6 +183,22 @@ pub fn new_session() -> Result<(), Errno> {
     check(unsafe { libc::setsid() }).map(drop)
 }
 
+/// pause(2) until a signal ends the process.
+pub fn wait_for_end() -> ! {
+    loop {
+        // SAFETY: takes nothing.
+        unsafe { libc::pause() };
+    }
+}
+
+/// setns(2) into a user namespace, then unshare(2): the new namespaces belong to it.
+pub fn enter_user_namespace(user: BorrowedFd<'_>, namespaces: u64) -> Result<(), Errno> {
+    // SAFETY: both calls take numbers; the descriptor is open.
+    check(unsafe { libc::setns(user.as_raw_fd(), libc::CLONE_NEWUSER) })?;
+    // SAFETY: as above.
+    check(unsafe { libc::unshare(namespaces as c_int) }).map(drop)
+}
+
 /// keyctl(2), KEYCTL_JOIN_SESSION_KEYRING: a new, anonymous session keyring.
 pub fn new_session_keyring() -> Result<(), Errno> {
     const KEYCTL_JOIN_SESSION_KEYRING: c_long = 1;

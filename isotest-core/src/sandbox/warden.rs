@@ -281,6 +281,10 @@ impl State {
         let envp = pointers(setup.environment.iter().chain(&start.environment));
         let slot = self.slots.get(slot).ok_or(Errno::EINVAL)?;
         slot.reset();
+        let user = match &setup.id_maps {
+            Some(maps) if setup.sealed => Some(make_user_namespace(maps)?),
+            Some(_) | None => None,
+        };
         let launch = Launch {
             ops,
             program: &setup.program,
@@ -295,18 +299,21 @@ impl State {
             terminal: start.terminal,
             reaper: setup.reaper,
             scratch: scratch.map(AsFd::as_fd),
+            user: user.as_ref().map(AsFd::as_fd),
             number: start.case,
             slot,
         };
-        let flags = setup.namespaces | libc::CLONE_PIDFD as u64;
+        // Of a sealed case the child's steps make the others.
+        let early = (libc::CLONE_NEWPID | libc::CLONE_NEWNS) as u64;
+        let namespaces = setup.namespaces & if setup.sealed { early } else { u64::MAX };
+        let flags = namespaces | libc::CLONE_PIDFD as u64;
         // SAFETY: the warden has one thread, and the child does nothing but `Launch::run`.
         let Some(cloned) = (unsafe { sys::clone(flags, libc::SIGCHLD as u64) })? else {
             launch.run()
         };
-        if let Some((uids, gids)) = &setup.id_maps {
+        if let Some(maps) = setup.id_maps.as_ref().filter(|_| !setup.sealed) {
             // Where this fails the child's next step does, with the errno of an unmapped id.
-            let _ = fs::write(format!("/proc/{}/uid_map", cloned.pid), uids);
-            let _ = fs::write(format!("/proc/{}/gid_map", cloned.pid), gids);
+            let _ = write_id_maps(cloned.pid, maps);
             sys::store_and_wake(&slot.mapped, 1);
         }
         Ok(cloned)
@@ -426,6 +433,29 @@ fn owns_pid_namespace() -> bool {
 fn signal_group(leader: i32, signal: Signal) {
     // ESRCH: it is gone.
     let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(leader), signal);
+}
+
+fn write_id_maps(process: i32, (uids, gids): &(Vec<u8>, Vec<u8>)) -> std::io::Result<()> {
+    fs::write(format!("/proc/{process}/uid_map"), uids)?;
+    fs::write(format!("/proc/{process}/gid_map"), gids)
+}
+
+/// Makes a user namespace with these id maps and nobody in it. It takes a process: none other than
+/// a member can make one, and only its parent's may write the maps.
+fn make_user_namespace(maps: &(Vec<u8>, Vec<u8>)) -> Result<OwnedFd, Errno> {
+    // SAFETY: the warden has one thread, and the child only waits for its end.
+    let Some(member) = (unsafe { sys::clone(libc::CLONE_NEWUSER as u64, libc::SIGCHLD as u64) })?
+    else {
+        let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+        sys::wait_for_end()
+    };
+    let made = write_id_maps(member.pid, maps)
+        .and_then(|()| fs::File::open(format!("/proc/{}/ns/user", member.pid)));
+    let member = nix::unistd::Pid::from_raw(member.pid);
+    nix::sys::signal::kill(member, Signal::SIGKILL)?;
+    nix::sys::wait::waitpid(member, None)?;
+    made.map(OwnedFd::from)
+        .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
 }
 
 /// A null-terminated array of pointers to C strings.
