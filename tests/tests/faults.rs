@@ -42,6 +42,12 @@ impl Fault {
     fn process_named(&self, name: &str) -> Option<Process> {
         marked(&self.mark).into_iter().find(|process| process.name.starts_with(name))
     }
+
+    /// The warden of the run that `isotest` is. A case before exec bears its name, but is its child.
+    fn warden(&self, isotest: Pid) -> Option<i32> {
+        let mut pids = marked(&self.mark).into_iter().map(|process| process.pid);
+        pids.find(|pid| status(*pid, "PPid") == u64::try_from(isotest.as_raw()).ok())
+    }
 }
 
 /// Runs tests of the fixture by their full names.
@@ -261,8 +267,8 @@ fn a_warden_that_is_killed_is_replaced() {
     let running = fault.call("--test-threads 1", HANGS).start();
     running.wait_for("running 3 tests");
     until("the test", || fault.process_named("faults-"));
-    let warden = fault.process_named("isotest-warden").expect("it has started the test");
-    kill(Pid::from_raw(warden.pid), SIGKILL).expect("it is alive");
+    let warden = fault.warden(running.pid()).expect("it has started the test");
+    kill(Pid::from_raw(warden), SIGKILL).expect("it is alive");
     let texts = ["... NOT RUN", "the warden died", "test unharmed::writes ... ok"];
     running.end().check(96, &texts);
     fault.check_nothing_is_left();
@@ -279,7 +285,7 @@ fn a_case_that_is_killed_while_it_is_set_up_is_not_run() {
     let call = fault.project.isotest("--test many -- number_00").env(MARK, &fault.mark);
     let running = call.start();
     running.wait_for("test number_00010 ... ok");
-    let warden = fault.process_named("isotest-warden").expect("it runs tests").pid;
+    let warden = fault.warden(running.pid()).expect("it runs tests");
     let case = until("a case in the making", || {
         let processes = marked(&fault.mark).into_iter();
         processes.filter(|process| process.pid > warden).find(|it| it.name == "isotest-warden")
@@ -322,17 +328,17 @@ struct Holding {
 
 impl Holding {
     /// Of isotest and its warden, while cases run.
-    fn of(fault: &Fault, isotest: i32, jobs: usize) -> Option<Holding> {
-        let warden = fault.process_named("isotest-warden")?.pid;
+    fn of(fault: &Fault, isotest: Pid, jobs: usize) -> Option<Holding> {
+        let warden = fault.warden(isotest)?;
         let descriptors = |pid| fs::read_dir(format!("/proc/{pid}/fd")).ok().map(Iterator::count);
         let mounts = fs::read_to_string(format!("/proc/{warden}/mountinfo")).ok()?;
         let processes = marked(&fault.mark).len();
         // A case before exec is a copy of the warden.
         assert!(processes <= 2 + jobs, "{processes} processes at once");
         Some(Holding {
-            descriptors: [descriptors(isotest)?, descriptors(warden)?],
+            descriptors: [descriptors(isotest.as_raw())?, descriptors(warden)?],
             mounts: mounts.lines().count(),
-            memory: [status(isotest, "VmRSS")?, status(warden, "VmRSS")?],
+            memory: [status(isotest.as_raw(), "VmRSS")?, status(warden, "VmRSS")?],
         })
     }
 }
@@ -348,7 +354,7 @@ fn ten_thousand_cases_leave_nothing_in_the_runner() {
     let running = fault.project.isotest(&line).env(MARK, &fault.mark).start();
     let holding_at = |text: &str| {
         running.wait_for(text);
-        until("isotest and its warden", || Holding::of(&fault, running.pid().as_raw(), JOBS))
+        until("isotest and its warden", || Holding::of(&fault, running.pid(), JOBS))
     };
     let early = holding_at("test number_01000 ... ok");
     let late = holding_at("test number_09900 ... ok");
