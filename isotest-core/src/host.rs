@@ -73,6 +73,7 @@ pub fn is_root() -> bool {
 impl Host {
     /// Reads the facts; `root` is the root filesystem that tests will see: `/`, or another.
     pub fn read(root: &Path) -> io::Result<Host> {
+        check_genuine()?;
         let system: &[&str] = if root.parent().is_none() { &SYSTEM_DIRECTORIES } else { &[] };
         let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
         let privileged = has_set_id_capabilities()?;
@@ -129,6 +130,24 @@ const LAYERS: [&str; 16] = [
     "9p", "bcachefs", "btrfs", "ceph", "erofs", "ext2", "ext3", "ext4", "f2fs", "nfs", "nfs4",
     "overlay", "squashfs", "tmpfs", "virtiofs", "xfs",
 ];
+
+/// Whether `/proc` and `/dev/null` are what they are named: id maps are written in the one, and the
+/// other is the input of every case. Elsewhere both could lead to a file of somebody else's
+/// (CVE-2019-19921, CVE-2025-31133).
+fn check_genuine() -> io::Result<()> {
+    use nix::sys::{stat, statfs};
+    if statfs::statfs("/proc")?.filesystem_type() != statfs::PROC_SUPER_MAGIC {
+        return Err(io::Error::other("`/proc` is no proc filesystem; mount one there"));
+    }
+    let null = stat::lstat("/dev/null")?;
+    let is_device = null.st_mode & libc::S_IFMT == libc::S_IFCHR;
+    if !is_device || null.st_rdev != stat::makedev(1, 3) {
+        return Err(io::Error::other(
+            "`/dev/null` is not the null device; make it: `mknod -m 666 /dev/null c 1 3`",
+        ));
+    }
+    Ok(())
+}
 
 /// The names in a directory; none where it cannot be listed.
 fn names_in(directory: &Path) -> Vec<PathBuf> {

@@ -154,6 +154,33 @@ fn a_part_of_proc_is_read_only() {
     check_refusal(&["namespaces", "read-only:/proc/sys"], &texts);
 }
 
+/// Ends before anything is made, with the reason.
+fn check_forgery(acts: &[&str], text: &str) {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[PASSING]);
+    let run = call(&project, acts, "exec -- true").run();
+    run.check(96, &["cannot look at this machine: ", text]);
+}
+
+#[test]
+fn a_proc_of_plain_files_is_not_believed() {
+    check_forgery(&["namespaces", "false-proc"], "`/proc` is no proc filesystem");
+}
+
+#[test]
+fn a_null_device_that_is_a_link_is_not_followed() {
+    let acts = ["namespaces", "devices:zero,full,random,urandom", "link:/dev/null=/dev/zero"];
+    check_forgery(&acts, "`/dev/null` is not the null device");
+}
+
+#[test]
+fn another_device_that_is_a_link_is_not_followed() {
+    let acts = ["namespaces", "devices:null,full,random,urandom", "link:/dev/zero=/dev/null"];
+    check_refusal(&acts, &["cannot bind `/old/dev/zero`", "(ELOOP)"]);
+}
+
 #[test]
 fn in_a_chroot_there_are_no_user_namespaces() {
     let directory = TempDir::with_prefix("isotest-tests-").expect("a directory can be made");

@@ -287,12 +287,8 @@ fn make_devices(steps: &mut Steps, host: &Host, policy: &Policy) {
     for name in &host.devices {
         let target = new("dev").join(name);
         steps.file(&target, b"", 0o666, "mount point");
-        steps.bind(
-            &Path::new(OLD).join("dev").join(name),
-            &target,
-            false,
-            "a device that every program expects",
-        );
+        let source = Path::new(OLD).join("dev").join(name);
+        steps.bind_exact(&source, &target, false, "a device that every program expects");
     }
     for (name, target) in DEV_LINKS {
         steps.link(Path::new(target), &new("dev").join(name), "as everywhere");

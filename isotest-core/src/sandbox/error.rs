@@ -114,6 +114,8 @@ const HINT_PIVOT: &str = "a container's seccomp profile refuses pivot_root(2), o
      an initramfs; start the container with `--security-opt seccomp=unconfined`";
 const HINT_OVERLAY: &str = "the kernel is older than 5.11, or a filesystem cannot be a layer: \
      one that is an overlay itself cannot hold `--scratch disk`; otherwise use `--workspace shared` or `--workspace readonly`";
+const HINT_LINK: &str = "a part of that path is a symbolic link, or has become one meanwhile; none \
+     is followed there: replace it by what it leads to";
 const HINT_KERNEL: &str = "the kernel is too old (5.12 or later is needed) or built without \
      user namespaces, or a container's seccomp profile is older than the call";
 const HINT_EXEC: &str = "the file or its ELF interpreter is not visible in the sandbox; was it \
@@ -139,6 +141,7 @@ fn hint_for_step(op: &Op, errno: Errno) -> Option<&'static str> {
     match op {
         Op::Mount { fstype, .. } if fstype.as_bytes() == b"proc" && refused => Some(HINT_PROC),
         Op::Mount { fstype, .. } if fstype.as_bytes() == b"overlay" => Some(HINT_OVERLAY),
+        Op::BindExact { .. } if errno == Errno::ELOOP => Some(HINT_LINK),
         Op::PivotRoot { .. } => Some(HINT_PIVOT),
         Op::Attributes { .. } if errno == Errno::ENOSYS => Some(HINT_KERNEL),
         _ if refused => Some(HINT_REFUSED),
