@@ -128,6 +128,7 @@ fn attempt(policy: &Policy, machine: &Machine) -> Result<(), SandboxError> {
         program: c_string(program.as_os_str()),
         arguments: vec![c_string(program.as_os_str()), c"--version".to_owned()],
         environment: Vec::new(),
+        executed: None,
         directory: c"/".to_owned(),
     };
     let plan = Plan::of(plan::setup(&host, &project, policy, command).into());

@@ -88,7 +88,13 @@ pub fn exec(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Error>
     // rust-lang/rust#141064
     let merged = ("RUSTDOC_DOCTEST_BIN_PATH".into(), program.clone().into_os_string());
     let variables = if command.doctest { vec![merged] } else { Vec::new() };
-    let setup = sandboxes.setup(program.as_os_str(), &rest, &machine.directory, &variables);
+    let setup = sandboxes.setup(
+        program.as_os_str(),
+        &rest,
+        &machine.directory,
+        &variables,
+        Some("it is one command"),
+    );
     attend(&mut sandboxes, setup, &command.layers, &signals)
 }
 

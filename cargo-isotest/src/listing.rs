@@ -187,7 +187,13 @@ fn ask(
         Job {
             index: CaseIndex { binary: index, case: 0 },
             plan: Plan {
-                setup: sandboxes.setup(binary.executable.as_os_str(), &[], directory, &variables),
+                setup: sandboxes.setup(
+                    binary.executable.as_os_str(),
+                    &[],
+                    directory,
+                    &variables,
+                    Some("it is asked for its list"),
+                ),
                 arguments: arguments.iter().map(|text| c_string(OsStr::new(text))).collect(),
                 environment: sandboxes.own_environment(),
                 protocol: Protocol::ExitCode,

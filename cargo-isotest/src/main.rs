@@ -13,6 +13,7 @@ mod environment;
 mod error;
 mod exit_code;
 mod exposures;
+mod fork_server;
 mod inspect;
 mod listing;
 mod prepare;

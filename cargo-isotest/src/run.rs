@@ -17,6 +17,7 @@ use crate::cli::RunCommand;
 use crate::doctests::{self, Documented};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
+use crate::fork_server;
 use crate::prepare::{self, Prepared, Selected};
 use crate::report::{self, Reporter, Suite};
 use crate::sandboxes::{Sandboxes, c_string};
@@ -131,7 +132,12 @@ pub fn setup(sandboxes: &Sandboxes, selected: &Selected, single_threaded: bool) 
         }
     }
     let directory = binary.working_directory.as_std_path();
-    sandboxes.setup(binary.executable.as_os_str(), &arguments, directory, &binary.environment)
+    let executed = match selected.harness {
+        true => fork_server::unsuitable(binary.executable.as_std_path()),
+        false => Some("it is no test harness"),
+    };
+    let program = binary.executable.as_os_str();
+    sandboxes.setup(program, &arguments, directory, &binary.environment, executed)
 }
 
 /// The plan of one case.

@@ -117,13 +117,14 @@ impl Sandboxes {
     }
 
     /// The set-up for a program, shared by all cases that run it. `variables` are added to those
-    /// of every test.
+    /// of every test; `executed` says why no fork server may start it.
     pub fn setup(
         &self,
         program: &OsStr,
         arguments: &[&OsStr],
         directory: &Path,
         variables: &[Variable],
+        executed: Option<&'static str>,
     ) -> Arc<Setup> {
         let mut all = self.variables.clone();
         for (name, value) in variables {
@@ -135,6 +136,7 @@ impl Sandboxes {
             arguments: arguments.map(c_string).collect(),
             environment: environment::block(&all),
             directory: c_string(directory.as_os_str()),
+            executed,
         };
         Arc::new(plan::setup(&self.host, &self.project, &self.policy, command))
     }

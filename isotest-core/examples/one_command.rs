@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         arguments,
         environment: vec![c"PATH=/usr/bin:/bin".to_owned()],
         directory: c"/".to_owned(),
+        executed: Some("it is one command"),
     };
     let setup = Arc::new(plan::setup(&host, &project, &policy, command));
     let ended = foreground::run(&mut warden, &Plan::of(setup), &Signals::listen()?)?;

@@ -29,6 +29,7 @@
 //!     arguments: vec![c"ls".to_owned(), c"/".to_owned()],
 //!     environment: vec![c"PATH=/usr/bin:/bin".to_owned()],
 //!     directory: c"/".to_owned(),
+//!     executed: Some("it is one command"),
 //! };
 //! let setup = Arc::new(plan::setup(&host, &project, &policy, command));
 //! let ended = foreground::run(&mut warden, &Plan::of(setup), &Signals::listen()?)?;

@@ -164,7 +164,7 @@ impl Default for Limits {
 }
 
 /// The value of every layer and limit for one case. The default is full isolation.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// Who the test is.
     pub user: User,
@@ -202,6 +202,35 @@ pub struct Policy {
     pub read_write: Vec<PathBuf>,
     /// Limits.
     pub limits: Limits,
+    /// Whether a fork server may start cases of a binary: faster, and all of them share one layout
+    /// of addresses (ASLR).
+    pub fork_server: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            user: User::default(),
+            pid: Namespace::default(),
+            init: Init::default(),
+            net: Net::default(),
+            ipc: Namespace::default(),
+            uts: Uts::default(),
+            workspace: Workspace::default(),
+            write_back: Vec::new(),
+            scratch: Scratch::default(),
+            root: Root::default(),
+            tmp: Directory::default(),
+            home: Directory::default(),
+            env: Env::default(),
+            pass_env: Vec::new(),
+            guard: Guard::default(),
+            read_only: Vec::new(),
+            read_write: Vec::new(),
+            limits: Limits::default(),
+            fork_server: true,
+        }
+    }
 }
 
 impl Policy {

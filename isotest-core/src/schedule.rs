@@ -7,6 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use crate::case::CaseIndex;
 use crate::collect::{self, Capture, Killed};
 use crate::harness;
 use crate::outcome::{NotRun, Outcome, Verdict};
-use crate::plan::{Plan, Protocol};
+use crate::plan::{Plan, Protocol, Setup};
 use crate::sandbox::error::STAGE_CLONE;
 use crate::sandbox::{End, Notice, SandboxError, Warden};
 use crate::signals::Signals;
@@ -112,6 +113,13 @@ pub fn run(
     let input = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
     epoll.add(&*warden, input(TOKEN_WARDEN))?;
     epoll.add(signals, input(TOKEN_SIGNALS))?;
+    let mut cases: HashMap<usize, (&Arc<Setup>, u32)> = HashMap::new();
+    for setup in jobs.iter().map(|job| &job.plan.setup) {
+        cases.entry(Arc::as_ptr(setup).addr()).or_insert((setup, 0)).1 += 1;
+    }
+    for (setup, cases) in cases.into_values() {
+        warden.prepare(setup, cases)?;
+    }
     let run = Run {
         warden,
         epoll,

@@ -1,4 +1,4 @@
-//! Between clone and exec nothing is allocated and nothing freed: `sandbox/child.rs` says so.
+//! Between clone and exec nothing is allocated and nothing freed: `sandbox/inside` says so.
 //!
 //! A program of its own, since its allocator kills every process that does it all the same.
 
@@ -84,6 +84,7 @@ fn run(policy: &Policy, directory: &std::ffi::CStr) -> End {
         arguments: vec![program.clone()],
         program,
         environment: Vec::new(),
+        executed: None,
         directory: directory.to_owned(),
     };
     let setup = Arc::new(setup(&host, &project, policy, command));

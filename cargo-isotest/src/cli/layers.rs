@@ -160,6 +160,9 @@ pub struct LayerOptions {
     /// Show this host path, writable
     #[arg(long = "rw", value_name = "PATH")]
     pub read_write: Vec<PathBuf>,
+    /// Execute the binary for every test, instead of forking a copy that is linked already
+    #[arg(long)]
+    pub no_fork_server: bool,
     /// Kill a test after this long (`90s`, `2m`, `none`)
     #[arg(long, value_name = "DURATION", value_parser = quantity::deadline, help_heading = "Limits")]
     pub timeout: Option<Deadline>,
@@ -247,6 +250,7 @@ impl LayerOptions {
         set(&mut policy.env, self.env);
         set(&mut policy.guard, self.guard);
         policy.pass_env.extend_from_slice(&self.pass_env);
+        policy.fork_server &= !self.no_fork_server;
         policy
     }
 

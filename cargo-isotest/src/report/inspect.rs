@@ -133,13 +133,17 @@ pub struct Explanation<'a> {
 pub fn explain(explanation: &Explanation<'_>) -> io::Result<()> {
     let mut out = BufWriter::new(anstream::stdout());
     let setup = &explanation.plan.setup;
+    let start = match setup.executed {
+        None => "the fork server of its binary, where three tests of that or more run".to_owned(),
+        Some(reason) => format!("clone3 and execve, from the template ({reason})"),
+    };
     let rows = [
         ("case", format!("{} {}", explanation.id, explanation.case)),
         ("program", setup.program.to_string_lossy().into_owned()),
         ("arguments", arguments(explanation.plan)),
         ("directory", setup.directory.to_string_lossy().into_owned()),
         ("namespaces", namespaces(setup.namespaces)),
-        ("started by", "clone3 and execve, from the template".to_owned()),
+        ("started by", start),
     ];
     for (name, value) in rows {
         writeln!(out, "{BOLD}{name:<12}{BOLD:#}{value}")?;
@@ -150,7 +154,7 @@ pub fn explain(explanation: &Explanation<'_>) -> io::Result<()> {
         writeln!(out, "    {name:<14} {value:<24} {DIM}{source}{DIM:#}")?;
     }
     write_steps(&mut out, "template, built once a run by the warden", explanation.template)?;
-    write_steps(&mut out, "case, between clone and exec", &setup.steps)?;
+    write_steps(&mut out, "case, between clone and the program", &setup.steps)?;
     writeln!(out, "\n{BOLD}mounts{BOLD:#}")?;
     for (target, what) in mounts(explanation) {
         writeln!(out, "    {target:<40} {what}")?;

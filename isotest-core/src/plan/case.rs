@@ -1,4 +1,4 @@
-//! One case's own part of the sandbox: what is done between clone and exec, in this order.
+//! One case's own part of the sandbox: what is done between clone and the program, in this order.
 
 use std::path::Path;
 

@@ -5,6 +5,7 @@
 //! exists, because a fresh directory of the case will cover that place or an overlay needs it as
 //! its lower layer, waits there, and is covered in turn by the case's `/tmp`, the last mount.
 
+use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 
 use super::{Access, Project};
@@ -69,6 +70,8 @@ pub const DISK: &str = "/tmp/d";
 pub const EMPTY: &str = "/tmp/empty";
 /// A whole proc, by which the kernel lets nested sandboxes mount their own.
 pub const PROC: &str = "/tmp/proc";
+/// Where the library is that makes fork servers. No case sees it.
+pub const LIBRARY_PATH: &CStr = c"/tmp/fork-server.so";
 /// Where the case's `/tmp` is put together.
 pub const NEW_TMP: &str = "/tmp/s/tmp";
 

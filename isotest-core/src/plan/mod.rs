@@ -10,12 +10,12 @@ mod ids;
 mod layout;
 mod template;
 
+pub use layout::LIBRARY_PATH;
+
 use std::ffi::CString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
 use crate::policy::{Init, Namespace, Net, Policy, Scratch, User, Uts};
@@ -68,8 +68,8 @@ pub struct Project {
     pub scratch: Option<PathBuf>,
 }
 
-/// What the warden keeps for all cases that share it: those of one binary under one policy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What all cases have that share it: those of one binary under one policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setup {
     /// The program.
     pub program: CString,
@@ -79,7 +79,7 @@ pub struct Setup {
     pub environment: Vec<CString>,
     /// Its working directory.
     pub directory: CString,
-    /// What is done between clone and exec.
+    /// What is done between clone and the program.
     pub steps: Vec<Step>,
     /// CLONE_NEW* flags.
     pub namespaces: u64,
@@ -93,6 +93,8 @@ pub struct Setup {
     /// The size of the scratch in bytes, where the warden makes it and holds on to it, for
     /// write-back.
     pub kept_scratch: Option<u64>,
+    /// Why its cases are executed; `None` where a fork server starts them.
+    pub executed: Option<&'static str>,
 }
 
 /// What is run in a sandbox.
@@ -106,6 +108,8 @@ pub struct Command {
     pub environment: Vec<CString>,
     /// Its working directory.
     pub directory: CString,
+    /// Why it must be executed; `None` where a fork server can be made of it.
+    pub executed: Option<&'static str>,
 }
 
 /// How the verdict is read from what the program printed.
@@ -186,6 +190,10 @@ pub fn setup(host: &Host, project: &Project, policy: &Policy, command: Command) 
         reaper: policy.init == Init::Reaper,
         id_maps: ids::maps(host, project, policy),
         kept_scratch: keeps_scratch(policy).then_some(policy.limits.tmp_size),
+        executed: command
+            .executed
+            .or((!policy.fork_server).then_some("as asked for"))
+            .or(is_sealed(host, policy).then_some("root starts it with capabilities")),
     }
 }
 

@@ -10,14 +10,18 @@
 //! is there, whether or not the other filesystem has it.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::builder::{Steps, c_path};
 use super::keeps_covers;
-use super::layout::{self, DISK, EMPTY, Fresh, Layout, PROC, Placed, SCRATCH, STAGE, Shown};
+use super::layout::{
+    self, DISK, EMPTY, Fresh, LIBRARY_PATH, Layout, PROC, Placed, SCRATCH, STAGE, Shown,
+};
 use crate::host::{Host, TopLevel};
 use crate::policy::{Init, Namespace, Net, Policy, Root, User, Uts};
-use crate::sandbox::{Op, Step};
+use crate::sandbox::{LIBRARY, Op, Step};
 
 /// Where the host's root is while the template is built, and where the new one grows.
 const OLD: &str = "/old";
@@ -98,6 +102,8 @@ fn make_roots(steps: &mut Steps) {
     steps.directory(&new(STAGE), 0o755, "the stage, and where a case's /tmp will be");
     steps.directory(&new(SCRATCH), 0o755, "where a case mounts its scratch");
     steps.file(&new(EMPTY), b"", 0o444, "covers files with secrets");
+    let library = Path::new(OsStr::from_bytes(LIBRARY_PATH.to_bytes()));
+    steps.file(&new(library), LIBRARY, 0o444, "makes a fork server of a test binary");
 }
 
 /// The other root filesystem, below the layer that has been made at its place. No path of the host

@@ -333,6 +333,7 @@ impl Scene {
             program: c"/bin/true".to_owned(),
             arguments: Vec::new(),
             environment: Vec::new(),
+            executed: None,
             directory: c"/".to_owned(),
         };
         setup(&self.host, &self.project, &self.policy, command)

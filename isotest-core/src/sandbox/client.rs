@@ -12,9 +12,10 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
 
 use super::error::{Fault, HINT_ROOT_WITHOUT_CAPABILITIES, STAGE_CLONE, STAGE_MAPS, SandboxError};
-use super::protocol::{Channel, End, Request, Response, Start};
+use super::inside::kernel::{self, Cloning};
+use super::protocol::{self, Channel, End, Request, Response, Start};
 use super::steps::Step;
-use super::{sys, warden};
+use super::{lower, sys, warden};
 use crate::host::Host;
 use crate::plan::Setup;
 use crate::policy::{Namespace, Policy};
@@ -27,6 +28,8 @@ pub struct Warden {
     listening: bool,
     /// By the address of the set-up, which the `Arc` beside it keeps from being used again.
     setups: HashMap<usize, (u32, Arc<Setup>)>,
+    /// How many were made known.
+    prepared: u32,
     host: Host,
     policy: Policy,
     /// The template's steps, once it is built.
@@ -67,6 +70,7 @@ impl Warden {
                     process,
                     listening: false,
                     setups: HashMap::new(),
+                    prepared: 0,
                     host: host.clone(),
                     policy: policy.clone(),
                     template: Vec::new(),
@@ -98,9 +102,8 @@ impl Warden {
     /// Builds the template by these steps. Once, before the first case.
     pub fn build(&mut self, steps: &[Step]) -> Result<(), SandboxError> {
         self.template = steps.to_vec();
-        let ops = steps.iter().map(|step| step.op.clone()).collect();
-        let answer =
-            self.channel.send(&Request::Template(ops), &[]).and_then(|()| self.response(true));
+        let request = Request::Template(lower::steps(steps));
+        let answer = self.channel.send(&request, &[]).and_then(|()| self.response(true));
         match answer {
             Ok(Response::Built(None)) => Ok(()),
             Ok(Response::Built(Some(fault))) => Err(SandboxError::new(fault, steps, "", "")),
@@ -118,21 +121,37 @@ impl Warden {
         Ok(())
     }
 
+    /// Makes a set-up known, and how many cases of it are to come: a fork server is worth its
+    /// start where they are several. A set-up that was not made known is, for one case.
+    pub fn prepare(&mut self, setup: &Arc<Setup>, cases: u32) -> Result<(), Errno> {
+        let number = self.prepared;
+        let server = setup.executed.is_none().then(|| (lower::without_capabilities(), cases));
+        let message = protocol::Setup {
+            program: setup.program.clone(),
+            lowered: lower::setup(setup),
+            id_maps: setup.id_maps.clone(),
+            kept_scratch: setup.kept_scratch,
+            server,
+        };
+        self.channel.send(&Request::Setup(number, message), &[])?;
+        self.prepared += 1;
+        self.setups.insert(Arc::as_ptr(setup).addr(), (number, Arc::clone(setup)));
+        Ok(())
+    }
+
     /// Starts one case. `stdio` become its descriptors: stdout and stderr with `/dev/null` as
-    /// stdin, or all three. The set-up itself is sent the first time it is used.
+    /// stdin, or all three.
     pub fn spawn(
         &mut self,
         setup: &Arc<Setup>,
         mut start: Start,
         stdio: &[BorrowedFd<'_>],
     ) -> Result<(), Errno> {
-        let next = self.setups.len() as u32;
         let key = Arc::as_ptr(setup).addr();
         if !self.setups.contains_key(&key) {
-            self.channel.send(&Request::Setup(next, Setup::clone(setup)), &[])?;
-            self.setups.insert(key, (next, Arc::clone(setup)));
+            self.prepare(setup, 1)?;
         }
-        start.setup = self.setups.get(&key).map_or(next, |(number, _)| *number);
+        start.setup = self.setups.get(&key).map_or(0, |(number, _)| *number);
         self.channel.send(&Request::Start(start), stdio)
     }
 
@@ -223,7 +242,7 @@ fn begin(host: &Host, policy: &Policy, channel: Channel, report: &OwnedFd) -> ! 
         slot.copy_from_slice(&number.to_le_bytes());
     }
     let _ = nix::unistd::write(report, &begun);
-    sys::exit_group(0)
+    kernel::exit_group(0)
 }
 
 fn clone_warden(host: &Host, policy: &Policy, channel: Channel) -> Result<i32, (u32, Errno)> {
@@ -234,22 +253,23 @@ fn clone_warden(host: &Host, policy: &Policy, channel: Channel) -> Result<i32, (
         Namespace::New => libc::CLONE_NEWPID,
         Namespace::Host => 0,
     };
+    let cloning = Cloning { flags: (namespaces | pid_namespace) as u64, ..Cloning::default() };
     // SAFETY: this process was just forked and has one thread.
-    match unsafe { sys::clone((namespaces | pid_namespace) as u64, 0) } {
-        Err(errno) => Err((STAGE_CLONE, errno)),
+    match unsafe { cloning.perform() } {
+        Err(errno) => Err((STAGE_CLONE, sys::errno(errno))),
         Ok(None) => {
             drop(go);
             warden::run(channel, wait, policy.guard)
         }
-        Ok(Some(cloned)) => {
-            write_maps(host, cloned.pid).map_err(|errno| {
-                let process = Pid::from_raw(cloned.pid);
+        Ok(Some(pid)) => {
+            write_maps(host, pid).map_err(|errno| {
+                let process = Pid::from_raw(pid);
                 // Nothing is lost where it has ended by itself.
                 let _ = nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGKILL);
                 (STAGE_MAPS, errno)
             })?;
             drop(go);
-            Ok(cloned.pid)
+            Ok(pid)
         }
     }
 }

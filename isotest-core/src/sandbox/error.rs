@@ -8,24 +8,17 @@ use std::fmt;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+pub use super::inside::launch::{
+    STAGE_CLONE, STAGE_DESCRIPTORS, STAGE_DIRECTORY, STAGE_EXEC, STAGE_FORK,
+};
 use super::steps::{Op, Step};
 
 /// [`Fault::stage`] of making the scratch that is kept for write-back.
 pub const STAGE_SCRATCH: u32 = u32::MAX - 7;
-/// [`Fault::stage`] of clone3(2) itself.
-pub const STAGE_CLONE: u32 = u32::MAX - 6;
 /// [`Fault::stage`] of writing the warden's id maps.
 pub const STAGE_MAPS: u32 = u32::MAX - 5;
 /// [`Fault::stage`] of installing the guard.
 pub const STAGE_GUARD: u32 = u32::MAX - 4;
-/// [`Fault::stage`] of placing descriptors 0, 1 and 2.
-pub const STAGE_DESCRIPTORS: u32 = u32::MAX - 3;
-/// [`Fault::stage`] of entering the working directory.
-pub const STAGE_DIRECTORY: u32 = u32::MAX - 2;
-/// [`Fault::stage`] of the reaping init's fork.
-pub const STAGE_FORK: u32 = u32::MAX - 1;
-/// [`Fault::stage`] of exec.
-pub const STAGE_EXEC: u32 = u32::MAX;
 
 /// Where setting up stopped, and the kernel's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

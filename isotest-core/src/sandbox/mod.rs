@@ -1,23 +1,26 @@
 //! From a plan to a running case.
 //!
-//! In reading order: [`steps`], what can be done; `child`, what runs between clone and exec;
-//! `guard`, the seccomp filter; `warden`, the process that starts cases; [`client`], the
-//! caller's end of it.
+//! In reading order: [`steps`], what can be done; `lower`, which makes system calls of it;
+//! `inside`, what runs between clone and the program; `guard`, the seccomp filter; `servers`, fork
+//! servers; `warden`, the process that starts cases; [`client`], the caller's end of it.
 
 pub mod client;
 pub mod error;
 pub mod protocol;
 pub mod steps;
 
-mod child;
 mod guard;
+mod inside;
 mod look;
+mod lower;
+mod servers;
 mod sys;
 mod warden;
 
-pub use child::AFTER_CLONE;
 pub use client::{Notice, Warden};
 pub use error::{Fault, SandboxError};
+pub use inside::launch::AFTER_CLONE;
 pub use protocol::{End, Start};
+pub use servers::LIBRARY;
 pub use steps::{Op, Step, inodes};
 pub use warden::SLOTS;

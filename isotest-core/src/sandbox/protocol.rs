@@ -17,16 +17,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::Fault;
-use super::steps::Op;
 use crate::finding::Leftover;
 use crate::outcome::Usage;
-use crate::plan::Setup;
 
 /// From isotest to the warden.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// Build the template by these operations.
-    Template(Vec<Op>),
+    /// Build the template by these operations, [lowered](super::lower).
+    Template(Vec<u8>),
     /// Keep this set-up under a number.
     Setup(u32, Setup),
     /// Start a case. The descriptors beside it become 0, 1 and 2; with two, 0 is `/dev/null`.
@@ -39,6 +37,23 @@ pub enum Request {
     Stop,
     /// Let every process of every case go on (SIGCONT).
     Continue,
+}
+
+/// What the warden keeps for all cases that share it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Setup {
+    /// The program.
+    pub program: CString,
+    /// What is done between clone and the program, its arguments and its environment,
+    /// [lowered](super::lower).
+    pub lowered: Vec<u8>,
+    /// The uid map and the gid map that the warden writes, where the child may not.
+    pub id_maps: Option<(Vec<u8>, Vec<u8>)>,
+    /// The size of the scratch in bytes, where the warden makes it and holds on to it.
+    pub kept_scratch: Option<u64>,
+    /// Where a fork server is wanted: what is done before it is executed, lowered, and how many
+    /// cases are to come.
+    pub server: Option<(Vec<u8>, u32)>,
 }
 
 /// One case to start.

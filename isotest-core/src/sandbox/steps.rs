@@ -1,8 +1,8 @@
 //! Set-up as data: an [`Op`] is one set-up operation with its C strings ready, a [`Step`] an
 //! operation with the reason it is there.
 //!
-//! Lists of steps are made by [`plan`](crate::plan) before any process exists and are walked,
-//! without a decision, by `child`. A failure is an index into the list, so the
+//! Lists of steps are made by [`plan`](crate::plan) before any process exists. `lower` makes system
+//! calls of them, which are walked without a decision. A failure is an index into the list, so the
 //! words of an error come from here too.
 
 #![allow(missing_docs, reason = "the fields of an operation are the arguments of its system call")]
@@ -11,10 +11,8 @@ use std::borrow::Cow;
 use std::ffi::CString;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 /// One set-up operation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
     /// Waits until the warden has written the id maps, which only it may.
     AwaitIdMaps,
@@ -70,12 +68,11 @@ pub fn inodes(size: u64) -> u64 {
 }
 
 /// One set-up operation and why it is there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// What is done.
     pub op: Op,
     /// Why. It stays with the caller; the warden has no use for it.
-    #[serde(skip)]
     pub reason: Cow<'static, str>,
 }
 

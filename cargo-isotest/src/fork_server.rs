@@ -1,0 +1,55 @@
+//! Whether a fork server can be made of a test binary.
+//!
+//! It must let itself be preloaded into (ld.so(8)): be linked dynamically, by glibc's loader, for
+//! this machine's architecture.
+
+use std::fs::File;
+use std::path::Path;
+
+use object::elf::{self, FileHeader64};
+use object::read::elf::{Dyn, FileHeader, ProgramHeader};
+use object::read::{ReadCache, ReadRef};
+
+/// Libraries that refuse to be loaded behind another one.
+const FIRST: [&[u8]; 4] = [b"libasan.so", b"liblsan.so", b"libtsan.so", b"libclang_rt."];
+
+#[cfg(target_arch = "x86_64")]
+const MACHINE: u16 = elf::EM_X86_64;
+#[cfg(target_arch = "aarch64")]
+const MACHINE: u16 = elf::EM_AARCH64;
+
+/// Why no fork server can be made of a program; `None` where one can.
+pub fn unsuitable(program: &Path) -> Option<&'static str> {
+    let Ok(file) = File::open(program) else { return Some("it cannot be read") };
+    examine(&ReadCache::new(file)).unwrap_or(Some("it is no ELF file of this machine's"))
+}
+
+fn examine<'a>(data: impl ReadRef<'a>) -> object::read::Result<Option<&'static str>> {
+    let header = FileHeader64::<object::Endianness>::parse(data)?;
+    let endian = header.endian()?;
+    if header.e_machine(endian) != MACHINE {
+        return Ok(Some("it is for another machine"));
+    }
+    let segments = header.program_headers(endian, data)?;
+    let mut interpreter = None;
+    for segment in segments {
+        interpreter = interpreter.or(segment.interpreter(endian, data)?);
+    }
+    let Some(interpreter) = interpreter else { return Ok(Some("it is linked statically")) };
+    let name = interpreter.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    if !name.starts_with(b"ld-linux") {
+        return Ok(Some("its dynamic loader is not glibc's"));
+    }
+    let sections = header.sections(endian, data)?;
+    if let Some((entries, strings)) = sections.dynamic(endian, data)? {
+        let strings = sections.strings(endian, data, strings)?;
+        for entry in entries.iter().filter(|entry| entry.tag32(endian) == Some(elf::DT_NEEDED)) {
+            let needed = entry.val32(endian).and_then(|name| strings.get(name).ok());
+            let needed = needed.unwrap_or_default();
+            if FIRST.iter().any(|first| needed.starts_with(first)) {
+                return Ok(Some("its sanitizer must be loaded first"));
+            }
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,179 @@
+//! From a cloned process to the program: the set-up, descriptors 0 to 2, the reaping init.
+//!
+//! Where a step fails, its number and errno go to a [`Slot`] of memory shared with the warden,
+//! which reads it after it has reaped the process. The mapping is gone before the program runs.
+
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+
+use super::kernel::{self, Cloning, Errno};
+use super::program::{Program, Values, header};
+
+/// Set in the memory of a child, and nowhere else: a test's allocator dies where this is set.
+#[doc(hidden)]
+pub static AFTER_CLONE: AtomicBool = AtomicBool::new(false);
+
+/// [`Fault::stage`](super::super::Fault::stage) of clone3(2) itself.
+pub const STAGE_CLONE: u32 = u32::MAX - 6;
+/// [`Fault::stage`](super::super::Fault::stage) of placing descriptors 0, 1 and 2.
+pub const STAGE_DESCRIPTORS: u32 = u32::MAX - 3;
+/// [`Fault::stage`](super::super::Fault::stage) of entering the working directory.
+pub const STAGE_DIRECTORY: u32 = u32::MAX - 2;
+/// [`Fault::stage`](super::super::Fault::stage) of the reaping init's fork.
+pub const STAGE_FORK: u32 = u32::MAX - 1;
+/// [`Fault::stage`](super::super::Fault::stage) of becoming the program.
+pub const STAGE_EXEC: u32 = u32::MAX;
+
+/// What a case and the warden tell each other, in memory that both share until the program runs.
+#[derive(Default)]
+#[repr(C, align(64))]
+pub struct Slot {
+    /// The case's id in the warden's pid namespace, from the kernel, before the case runs.
+    pub pid: AtomicI32,
+    /// 0 until the warden has written the id maps.
+    pub mapped: AtomicU32,
+    /// The number of the step in progress, or one of the `STAGE_` numbers.
+    pub stage: AtomicU32,
+    /// The errno of what failed; 0 where nothing did.
+    pub errno: AtomicI32,
+    /// With a reaping init: the wait status of the test, plus one; 0 while it runs.
+    pub status: AtomicI32,
+}
+
+impl Slot {
+    /// Makes the slot ready for the next case.
+    pub fn reset(&self) {
+        self.pid.store(0, Ordering::Relaxed);
+        self.mapped.store(0, Ordering::Relaxed);
+        self.stage.store(STAGE_CLONE, Ordering::Relaxed);
+        self.errno.store(0, Ordering::Relaxed);
+        self.status.store(0, Ordering::Release);
+    }
+
+    /// Tells the warden what failed.
+    pub fn refuse(&self, stage: u32, errno: Errno) {
+        self.stage.store(stage, Ordering::Relaxed);
+        self.errno.store(errno.0, Ordering::Release);
+    }
+}
+
+/// All that a child needs, ready to use.
+pub struct Launch<'a> {
+    /// The set-up.
+    pub program: Program<'a>,
+    /// What become descriptors 0, 1 and 2.
+    pub stdio: [i32; 3],
+    /// Whether descriptor 0 becomes the controlling terminal.
+    pub terminal: bool,
+    /// The scratch filesystem, or -1.
+    pub scratch: i32,
+    /// The user namespace that it enters by a step, or -1.
+    pub user: i32,
+    /// The number of the case.
+    pub number: u64,
+    /// Whether this process will exec, which closes what is left open.
+    pub execs: bool,
+    /// Where the kernel keeps the thread id of a child that a reaping init forks; 0 for nowhere.
+    pub thread_id: usize,
+    /// Where progress is told.
+    pub slot: &'a Slot,
+}
+
+impl Launch<'_> {
+    /// Sets the sandbox up around this process. With a reaping init it returns in the test, not in
+    /// PID 1.
+    ///
+    /// # Safety
+    /// This process was just cloned for the case, and has one thread.
+    pub unsafe fn enter(&self) {
+        AFTER_CLONE.store(true, Ordering::Relaxed);
+        kernel::block_signals(0);
+        let values = Values {
+            stage: &self.slot.stage,
+            mapped: &self.slot.mapped,
+            scratch: self.scratch,
+            user: self.user,
+            number: self.number,
+        };
+        // SAFETY: by this function's contract.
+        if let Err(errno) = unsafe { self.program.run(&values) } {
+            self.fail(self.slot.stage.load(Ordering::Relaxed), errno);
+        }
+        self.check(STAGE_DESCRIPTORS, self.place_descriptors());
+        if self.program.header(header::REAPER) == Some(1) {
+            self.fork_and_reap();
+        }
+        self.slot.stage.store(STAGE_EXEC, Ordering::Relaxed);
+    }
+
+    fn check<T>(&self, stage: u32, result: Result<T, Errno>) -> T {
+        match result {
+            Ok(value) => value,
+            Err(errno) => self.fail(stage, errno),
+        }
+    }
+
+    /// Ends this process, which could not become the program.
+    pub fn fail(&self, stage: u32, errno: Errno) -> ! {
+        self.slot.refuse(stage, errno);
+        kernel::exit(125)
+    }
+
+    fn place_descriptors(&self) -> Result<(), Errno> {
+        for (number, from) in self.stdio.iter().enumerate() {
+            kernel::place_descriptor(*from, number as i32)?;
+        }
+        if self.terminal {
+            kernel::take_terminal()?;
+        }
+        kernel::set_umask(0o022);
+        kernel::close_from(3, self.execs)
+    }
+
+    /// Forks; the parent stays PID 1 and reaps, the child goes on as PID 2.
+    fn fork_and_reap(&self) {
+        // The test may have the same uid: PID 1 must not be traced or read by it.
+        self.check(STAGE_FORK, kernel::forbid_tracing());
+        kernel::block_signals(REAPED);
+        let fork =
+            Cloning { exit_signal: SIGCHLD, child_tid: self.thread_id, ..Cloning::default() };
+        // SAFETY: this process has one thread, and the child goes on alone.
+        if let Some(test) = self.check(STAGE_FORK, unsafe { fork.perform() }) {
+            self.reap(test)
+        }
+        kernel::block_signals(0);
+        // A terminal belongs to the session that PID 1 has started.
+        if !self.terminal {
+            self.check(STAGE_FORK, kernel::new_session());
+        }
+    }
+
+    /// Waits for every process that is orphaned, until the test itself has ended. SIGTERM comes
+    /// from the warden, for the test.
+    fn reap(&self, test: i32) -> ! {
+        // The test's output must end when the test and its children do.
+        let _ = kernel::close_from(0, false);
+        loop {
+            if kernel::wait_for_signal(REAPED) == Ok(SIGTERM as usize) {
+                kernel::kill(test, SIGTERM as i32);
+            }
+            while let Ok((pid @ 1.., status)) = kernel::wait_for_child() {
+                if status & 0xFF == STOPPED {
+                    // PTRACE_TRACEME has made this process the tracer of the test or of a thread
+                    // of it: it goes on with the signal that stopped it.
+                    kernel::detach_tracee(pid, status >> 8 & 0xFF);
+                } else if pid == test {
+                    self.slot.status.store(status + 1, Ordering::Release);
+                    kernel::exit_group(0);
+                }
+            }
+        }
+    }
+}
+
+/// asm-generic/signal.h.
+const SIGTERM: u64 = 15;
+const SIGCHLD: u64 = 17;
+/// What the reaping init waits for, as a signal set.
+const REAPED: u64 = 1 << (SIGTERM - 1) | 1 << (SIGCHLD - 1);
+/// The low byte of a wait status that tells of a stop (wait(2)).
+const STOPPED: i32 = 0x7F;

@@ -1,0 +1,92 @@
+//! What the warden asks a fork server for, and what it answers: packets on their socket.
+//!
+//! Beside an order travel the descriptors that become 1 and 2, and the scratch where there is one.
+
+/// The descriptors that the warden gives a server: its socket, the slots, the set-up.
+pub const SOCKET: usize = 3;
+pub const SLOTS: usize = 4;
+pub const SETUP: usize = 5;
+
+/// The largest order. A case whose own arguments need more is executed.
+pub const LARGEST: usize = 4096;
+
+/// What is answered by [`Answer::Ready`] once all orders before it have been carried out.
+pub const PING: [u8; 1] = [0];
+
+/// One case to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Order<'a> {
+    /// Its slot.
+    pub slot: u32,
+    /// Its number in this run.
+    pub number: u64,
+    /// How many of the strings are arguments; the others are its environment's.
+    pub arguments: u32,
+    /// NUL-terminated strings, one behind the other.
+    pub strings: &'a [u8],
+}
+
+/// Bytes before the strings.
+pub const HEADER: usize = 16;
+
+impl<'a> Order<'a> {
+    /// The header, as it goes before the strings.
+    pub fn header(&self) -> [u8; HEADER] {
+        let mut bytes = [0; HEADER];
+        let (slot, rest) = bytes.split_at_mut(4);
+        let (arguments, number) = rest.split_at_mut(4);
+        slot.copy_from_slice(&self.slot.to_le_bytes());
+        arguments.copy_from_slice(&self.arguments.to_le_bytes());
+        number.copy_from_slice(&self.number.to_le_bytes());
+        bytes
+    }
+
+    /// Reads an order; `None` where it is none.
+    pub fn read(bytes: &'a [u8]) -> Option<Self> {
+        let (header, strings) = bytes.split_at_checked(HEADER)?;
+        let word = |at| Some(u32::from_le_bytes(header.get(at..at + 4)?.try_into().ok()?));
+        let number = u64::from_le_bytes(header.get(8..)?.try_into().ok()?);
+        let ends = strings.is_empty() || strings.last() == Some(&0);
+        let order = Order { slot: word(0)?, number, arguments: word(4)?, strings };
+        (ends && order.arguments as usize <= order.count()).then_some(order)
+    }
+
+    /// How many strings there are.
+    pub fn count(&self) -> usize {
+        self.strings.iter().filter(|byte| **byte == 0).count()
+    }
+}
+
+/// What a fork server answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It waits for orders.
+    Ready,
+    /// The case in this slot waits for its id maps.
+    Cloned(u32),
+    /// The case in this slot could not be cloned; the slot says why.
+    Refused(u32),
+}
+
+impl Answer {
+    /// As a packet.
+    pub fn bytes(self) -> [u8; 8] {
+        let (kind, slot) = match self {
+            Answer::Ready => (0_u32, 0),
+            Answer::Cloned(slot) => (1, slot),
+            Answer::Refused(slot) => (2, slot),
+        };
+        (u64::from(kind) << 32 | u64::from(slot)).to_le_bytes()
+    }
+
+    /// Reads a packet; `None` where it is no answer.
+    pub fn read(bytes: &[u8]) -> Option<Answer> {
+        let word = u64::from_le_bytes(bytes.try_into().ok()?);
+        match (word >> 32, word as u32) {
+            (0, 0) => Some(Answer::Ready),
+            (1, slot) => Some(Answer::Cloned(slot)),
+            (2, slot) => Some(Answer::Refused(slot)),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! A set-up as bytes: a list of system calls with their arguments, which two processes can read.
+//!
+//! [`lower`](super::super::lower) writes it, once per binary; it is walked once per case.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use super::kernel::{self, EINVAL, EIO, Errno};
+
+/// What an argument of a call stands for.
+pub mod kind {
+    /// The value itself.
+    pub const VALUE: u64 = 0;
+    /// The address of that offset in the data.
+    pub const DATA: u64 = 1;
+    /// What an earlier call returned and was kept under that number.
+    pub const KEPT: u64 = 2;
+    /// The descriptor of the case's scratch.
+    pub const SCRATCH: u64 = 3;
+    /// The address of the number of the case, as text.
+    pub const NUMBER: u64 = 4;
+    /// The address of the word that says that the id maps are written.
+    pub const MAPPED: u64 = 5;
+    /// The address of a copy of a structure that holds a pointer. At that offset in the data stand
+    /// the place of the pointer in the structure and the offset that it is to, a word each, then
+    /// the structure.
+    pub const LINKED: u64 = 6;
+    /// The descriptor of the user namespace that the warden has made for the case.
+    pub const USER: u64 = 7;
+}
+
+/// The size of a structure of [`kind::LINKED`].
+pub const LINKED_SIZE: usize = 120;
+
+/// Words of the header, and what they hold.
+pub mod header {
+    /// How many calls there are.
+    pub const CALLS: usize = 0;
+    /// CLONE_NEW* flags.
+    pub const NAMESPACES: usize = 1;
+    /// 1 where a reaping init is PID 1.
+    pub const REAPER: usize = 2;
+    /// 1 where the warden writes the id maps.
+    pub const MAPS: usize = 3;
+    /// How many arguments the program has before the case's own, and where in the data they are.
+    pub const ARGUMENTS: usize = 4;
+    pub const ARGUMENTS_AT: usize = 5;
+    /// The same of its environment.
+    pub const ENVIRONMENT: usize = 6;
+    pub const ENVIRONMENT_AT: usize = 7;
+    /// Those of the CLONE_NEW* flags that are left to a step.
+    pub const LATE: usize = 8;
+    /// How many words the header has.
+    pub const WORDS: usize = 9;
+}
+
+/// Words of a call: its stage, its number, an errno that is no failure, the number under which its
+/// result is kept, the result that it must have, and six arguments of two words each.
+pub const CALL_WORDS: usize = 17;
+/// Nothing is kept; any result will do.
+pub const NONE: u64 = u64::MAX;
+/// How many results can be kept.
+pub const KEPT: usize = 2;
+
+/// What of a call is the case's own.
+pub struct Values<'a> {
+    /// Where progress is told.
+    pub stage: &'a AtomicU32,
+    /// The word that says that the id maps are written.
+    pub mapped: &'a AtomicU32,
+    /// The scratch filesystem, or -1.
+    pub scratch: i32,
+    /// The user namespace that the case is to enter, or -1.
+    pub user: i32,
+    /// The number of the case.
+    pub number: u64,
+}
+
+/// A set-up as bytes.
+#[derive(Clone, Copy)]
+pub struct Program<'a>(pub &'a [u8]);
+
+impl<'a> Program<'a> {
+    /// The CLONE_NEW* flags that a case is cloned with.
+    pub fn early_namespaces(&self) -> Option<u64> {
+        Some(self.header(header::NAMESPACES)? & !self.header(header::LATE)?)
+    }
+
+    /// A word of the header.
+    pub fn header(&self, index: usize) -> Option<u64> {
+        self.word(index)
+    }
+
+    fn word(&self, index: usize) -> Option<u64> {
+        let at = index.checked_mul(8)?;
+        let bytes = self.0.get(at..at.checked_add(8)?)?;
+        Some(u64::from_le_bytes(bytes.try_into().ok()?))
+    }
+
+    /// The data behind the calls, from an offset on.
+    pub fn data(&self, offset: u64) -> Option<&'a [u8]> {
+        let calls = usize::try_from(self.header(header::CALLS)?).ok()?;
+        let start = calls.checked_mul(CALL_WORDS)?.checked_add(header::WORDS)?.checked_mul(8)?;
+        self.0.get(start.checked_add(usize::try_from(offset).ok()?)?..)
+    }
+
+    fn linked(&self, offset: u64) -> Option<Linked> {
+        let data = self.data(offset)?;
+        let word = |at| Some(u64::from_le_bytes(data.get(at..at + 8)?.try_into().ok()?));
+        let (place, target) = (usize::try_from(word(0)?).ok()?, self.data(word(8)?)?);
+        let mut linked = Linked([0; LINKED_SIZE]);
+        for (to, from) in linked.0.iter_mut().zip(data.get(16..16 + LINKED_SIZE)?) {
+            *to = *from;
+        }
+        let pointer = linked.0.get_mut(place..place.checked_add(size_of::<usize>())?)?;
+        for (to, from) in pointer.iter_mut().zip((target.as_ptr() as usize).to_ne_bytes()) {
+            *to = from;
+        }
+        Some(linked)
+    }
+
+    /// Makes every call in order. The stage of the one that fails stands in `values.stage`.
+    ///
+    /// # Safety
+    /// The calls are those of a set-up, and this process is one that it may be done to.
+    pub unsafe fn run(&self, values: &Values<'_>) -> Result<(), Errno> {
+        let number = decimal(values.number);
+        let mut kept = [0; KEPT];
+        let mut linked;
+        let calls = self.header(header::CALLS).ok_or(EINVAL)?;
+        for call in 0..calls as usize {
+            let first = header::WORDS + call * CALL_WORDS;
+            let word = |index| self.word(first + index).ok_or(EINVAL);
+            values.stage.store(word(0)? as u32, Ordering::Relaxed);
+            let mut arguments = [0; 6];
+            for (index, argument) in arguments.iter_mut().enumerate() {
+                let value = word(6 + 2 * index)?;
+                *argument = match word(5 + 2 * index)? {
+                    kind::VALUE => value as usize,
+                    kind::DATA => self.data(value).ok_or(EINVAL)?.as_ptr() as usize,
+                    kind::KEPT => *kept.get(value as usize).ok_or(EINVAL)?,
+                    kind::SCRATCH => values.scratch as usize,
+                    kind::USER => values.user as usize,
+                    kind::NUMBER => number.as_ptr() as usize,
+                    kind::MAPPED => values.mapped.as_ptr() as usize,
+                    kind::LINKED => {
+                        linked = self.linked(value).ok_or(EINVAL)?;
+                        linked.0.as_ptr() as usize
+                    }
+                    _ => return Err(EINVAL),
+                };
+            }
+            // SAFETY: by this function's contract; every pointer is into data that outlives the
+            // call.
+            let result = match unsafe { kernel::call(word(1)? as usize, arguments) } {
+                Err(errno) if errno.0 as u64 == word(2)? => continue,
+                other => other?,
+            };
+            if let Some(slot) = kept.get_mut(word(3)? as usize) {
+                *slot = result;
+            }
+            // A write that was cut short, on a full disk.
+            if word(4)? != NONE && word(4)? != result as u64 {
+                return Err(EIO);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A structure that holds a pointer.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Linked([u8; LINKED_SIZE]);
+
+/// A number as a C string.
+fn decimal(number: u64) -> [u8; 21] {
+    let mut digits = [0; 21];
+    let mut length = 1;
+    let mut rest = number / 10;
+    while rest > 0 {
+        (length, rest) = (length + 1, rest / 10);
+    }
+    rest = number;
+    for digit in digits.iter_mut().take(length).rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    digits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_written_in_full() {
+        let text = |number| {
+            let digits = decimal(number);
+            let text = core::ffi::CStr::from_bytes_until_nul(&digits).expect("it ends");
+            text.to_str().expect("digits").to_owned()
+        };
+        assert_eq!([text(0), text(9), text(10)], ["0", "9", "10"]);
+        assert_eq!(text(u64::MAX), u64::MAX.to_string());
+    }
+
+    #[test]
+    fn bytes_that_are_no_set_up_are_refused() {
+        let stage = AtomicU32::new(0);
+        let mapped = &AtomicU32::new(0);
+        let values = Values { stage: &stage, mapped, scratch: -1, user: -1, number: 0 };
+        let mut one_call = vec![0; 8 * (header::WORDS + CALL_WORDS)];
+        one_call[0] = 1;
+        let mut huge = one_call.clone();
+        huge[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+        let mut strange = one_call.clone();
+        strange[8 * (header::WORDS + 5)] = 99;
+        let mut outside = one_call.clone();
+        outside[8 * (header::WORDS + 5)] = kind::DATA as u8;
+        outside[8 * (header::WORDS + 6)] = 1;
+        let short = one_call[..one_call.len() - 1].to_vec();
+        for bytes in [vec![], short, strange, outside, huge] {
+            // SAFETY: no call comes out of these bytes.
+            let result = unsafe { Program(&bytes).run(&values) };
+            assert_eq!(result, Err(EINVAL), "{bytes:?}");
+        }
+    }
+}

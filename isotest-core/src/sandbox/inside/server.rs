@@ -1,0 +1,202 @@
+//! The fork server: waits for orders, and clones a case for each.
+//!
+//! It is a test binary that was executed and linked, and whose initialisers have not run. It holds
+//! no capability and has nothing open but its socket.
+
+use core::ffi::c_char;
+
+use super::image::Image;
+use super::kernel::{self, Cloning, EINTR, EINVAL, Errno, number};
+use super::launch::{Launch, STAGE_CLONE, STAGE_EXEC, Slot};
+use super::order::{Answer, LARGEST, Order, PING, SETUP, SLOTS, SOCKET};
+use super::program::{Program, header};
+
+const CLONE_PARENT: u64 = 0x8000;
+
+/// A mapping of a whole file.
+struct Mapping {
+    address: usize,
+    length: usize,
+}
+
+impl Mapping {
+    /// Maps a descriptor and closes it: shared and writable, or to be read.
+    fn of(file: usize, shared: bool) -> Result<Mapping, Errno> {
+        const SEEK_END: usize = 2;
+        const PROT_READ: usize = 1;
+        const PROT_WRITE: usize = 2;
+        const MAP_SHARED: usize = 1;
+        let protection = PROT_READ | if shared { PROT_WRITE } else { 0 };
+        let length = kernel::plain(number::LSEEK, [file, 0, SEEK_END, 0, 0])?;
+        // SAFETY: a new mapping, at an address of the kernel's choice.
+        let address =
+            unsafe { kernel::call(number::MMAP, [0, length, protection, MAP_SHARED, file, 0]) }?;
+        kernel::plain(number::CLOSE, [file, 0, 0, 0, 0])?;
+        Ok(Mapping { address, length })
+    }
+
+    /// Its bytes, as long as it stands.
+    ///
+    /// # Safety
+    /// It stands as long as they are used, and nobody writes to it.
+    unsafe fn bytes<'a>(&self) -> &'a [u8] {
+        // SAFETY: by this function's contract; a mapping is readable over its whole length.
+        unsafe { core::slice::from_raw_parts(self.address as *const u8, self.length) }
+    }
+
+    /// # Safety
+    /// Nothing in it is used afterwards.
+    unsafe fn unmap(self) {
+        // SAFETY: by this function's contract.
+        let _ = unsafe { kernel::call(number::MUNMAP, [self.address, self.length, 0, 0, 0, 0]) };
+    }
+}
+
+/// A packet and the descriptors beside it.
+struct Received {
+    length: usize,
+    descriptors: [i32; 3],
+}
+
+/// Serves until the warden closes the socket, which ends this process. Returns in each case, once
+/// its sandbox stands, with what the program's own start needs in place.
+///
+/// # Safety
+/// The arguments are those that the dynamic loader gives to initialisers, and none has run.
+pub unsafe fn serve(argc: usize, argv: *mut *const c_char, envp: *mut *const c_char) {
+    // SAFETY: by this function's contract.
+    let begun = unsafe { Image::read(argc, argv, envp) }
+        .and_then(|image| Ok((image, Mapping::of(SLOTS, true)?, Mapping::of(SETUP, false)?)));
+    let Ok((image, slots, setup)) = begun else { kernel::exit(1) };
+    // SAFETY: the warden does not write to a set-up that it has handed over.
+    let program = Program(unsafe { setup.bytes() });
+    // SAFETY: slots are made of atomics, of which any bytes are valid.
+    let shared = unsafe {
+        let count = slots.length / size_of::<Slot>();
+        core::slice::from_raw_parts(slots.address as *const Slot, count)
+    };
+    answer(Answer::Ready);
+    let mut buffer = [0_u8; LARGEST];
+    loop {
+        let Ok(received) = receive(&mut buffer) else { kernel::exit(1) };
+        if received.length == 0 {
+            kernel::exit(0);
+        }
+        let packet = buffer.get(..received.length);
+        if packet == Some(&PING) {
+            answer(Answer::Ready);
+            continue;
+        }
+        let order = packet.and_then(Order::read);
+        let found = order.and_then(|order| Some((order, shared.get(order.slot as usize)?)));
+        let Some((order, slot)) = found else { kernel::exit(1) };
+        let namespaces = program.header(header::NAMESPACES).map_or(0, |flags| flags);
+        let cloning = Cloning {
+            flags: namespaces | CLONE_PARENT,
+            parent_tid: slot.pid.as_ptr() as usize,
+            child_tid: image.thread_id,
+            ..Cloning::default()
+        };
+        // SAFETY: this process has one thread.
+        let cloned = unsafe { cloning.perform() };
+        if let Ok(None) = cloned {
+            let [output, error, scratch] = received.descriptors;
+            let launch = Launch {
+                program,
+                stdio: [0, output, error],
+                terminal: false,
+                scratch,
+                user: -1,
+                number: order.number,
+                execs: false,
+                thread_id: image.thread_id,
+                slot,
+            };
+            // SAFETY: this process is the case, and what the loader remembers of the strings is in
+            // the arrays that are changed.
+            unsafe {
+                launch.enter();
+                if let Err(errno) = image.assume(&program, &order) {
+                    launch.fail(STAGE_EXEC, errno);
+                }
+                slots.unmap();
+                setup.unmap();
+            }
+            return;
+        }
+        for descriptor in received.descriptors {
+            if descriptor >= 0 {
+                let _ = kernel::plain(number::CLOSE, [descriptor as usize, 0, 0, 0, 0]);
+            }
+        }
+        if let Err(errno) = cloned {
+            slot.refuse(STAGE_CLONE, errno);
+            answer(Answer::Refused(order.slot));
+        } else if program.header(header::MAPS) == Some(1) {
+            answer(Answer::Cloned(order.slot));
+        }
+    }
+}
+
+/// Sends an answer. Where the warden is gone the next order never comes.
+fn answer(answer: Answer) {
+    const MSG_NOSIGNAL: usize = 0x4000;
+    let bytes = answer.bytes();
+    let address = (&raw const bytes) as usize;
+    // SAFETY: the address and the length are those of `bytes`; a null address means the peer.
+    let _ =
+        unsafe { kernel::call(number::SENDTO, [SOCKET, address, bytes.len(), MSG_NOSIGNAL, 0, 0]) };
+}
+
+/// recvmsg(2) of one packet with up to three descriptors beside it; those that are not there are
+/// -1.
+fn receive(buffer: &mut [u8]) -> Result<Received, Errno> {
+    /// `struct msghdr` of linux/socket.h, on 64-bit machines.
+    #[repr(C)]
+    struct Message {
+        name: usize,
+        name_length: usize,
+        parts: usize,
+        part_count: usize,
+        control: usize,
+        control_length: usize,
+        flags: usize,
+    }
+    /// A `struct cmsghdr` with its data: SCM_RIGHTS of unix(7).
+    #[repr(C)]
+    struct Rights {
+        length: usize,
+        level: i32,
+        kind: i32,
+        descriptors: [i32; 4],
+    }
+    const HEADER: usize = 16;
+    let mut rights = Rights { length: 0, level: 0, kind: 0, descriptors: [-1; 4] };
+    let part = [buffer.as_mut_ptr() as usize, buffer.len()];
+    let mut message = Message {
+        name: 0,
+        name_length: 0,
+        parts: (&raw const part) as usize,
+        part_count: 1,
+        control: (&raw mut rights) as usize,
+        control_length: size_of::<Rights>(),
+        flags: 0,
+    };
+    let length = loop {
+        let address = (&raw mut message) as usize;
+        // SAFETY: every pointer in `message` is to what its length says.
+        match unsafe { kernel::call(number::RECVMSG, [SOCKET, address, 0, 0, 0, 0]) } {
+            Err(EINTR) => {}
+            other => break other?,
+        }
+    };
+    let given = match rights.length {
+        0 => 0,
+        length => (length.checked_sub(HEADER).ok_or(EINVAL)? / size_of::<i32>()).min(3),
+    };
+    let mut descriptors = [-1; 3];
+    for (to, from) in descriptors.iter_mut().zip(rights.descriptors).take(given) {
+        *to = from;
+    }
+    Ok(Received { length, descriptors })
+}

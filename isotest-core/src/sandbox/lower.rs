@@ -1,0 +1,417 @@
+//! From operations to system calls: a list of [`Op`]s becomes the bytes that are walked between
+//! clone and the program. Done once per set-up, by isotest.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString, c_char, c_long};
+
+use super::inside::launch::STAGE_DIRECTORY;
+use super::inside::program::{CALL_WORDS, LINKED_SIZE, NONE, header, kind};
+use super::steps::{Op, Step};
+use crate::plan::Setup;
+
+const AT_FDCWD: Argument = Argument(kind::VALUE, libc::AT_FDCWD as u64);
+/// An argument that is 0, or not there.
+const ZERO: Argument = Argument(kind::VALUE, 0);
+const FIRST: Argument = Argument(kind::KEPT, 0);
+const SECOND: Argument = Argument(kind::KEPT, 1);
+
+/// An argument of a call: its kind and its value.
+#[derive(Clone, Copy)]
+struct Argument(u64, u64);
+
+fn value(value: impl Into<i64>) -> Argument {
+    Argument(kind::VALUE, value.into() as u64)
+}
+
+/// The set-up of a case and what is executed in it.
+pub fn setup(setup: &Setup) -> Vec<u8> {
+    let mut list = List::of(setup.steps.iter().map(|step| &step.op));
+    list.stage = STAGE_DIRECTORY;
+    list.path_call(libc::SYS_chdir, &setup.directory);
+    let arguments_at = list.strings(&setup.arguments);
+    let environment_at = list.strings(&setup.environment);
+    // Of a sealed case: all but the mount namespace, of which it gets two, and the pid namespace.
+    let early = (libc::CLONE_NEWPID | libc::CLONE_NEWNS) as u64;
+    let late = if setup.sealed { setup.namespaces & !early } else { 0 };
+    let words = [
+        (header::NAMESPACES, setup.namespaces),
+        (header::REAPER, u64::from(setup.reaper)),
+        (header::LATE, late),
+        (header::MAPS, u64::from(setup.id_maps.is_some() && !setup.sealed)),
+        (header::ARGUMENTS, setup.arguments.len() as u64),
+        (header::ARGUMENTS_AT, arguments_at),
+        (header::ENVIRONMENT, setup.environment.len() as u64),
+        (header::ENVIRONMENT_AT, environment_at),
+    ];
+    list.bytes(&words)
+}
+
+/// Operations that are done to the warden itself, or to a fork server.
+pub fn steps(steps: &[Step]) -> Vec<u8> {
+    List::of(steps.iter().map(|step| &step.op)).bytes(&[])
+}
+
+/// The one operation that a fork server needs before it is executed.
+pub fn without_capabilities() -> Vec<u8> {
+    List::of([Op::NewSession, Op::NewKeyring, Op::DropCapabilities].iter()).bytes(&[])
+}
+
+/// A list of calls in the making.
+#[derive(Default)]
+struct List {
+    stage: u32,
+    calls: Vec<Call>,
+    data: Vec<u8>,
+}
+
+impl List {
+    fn of<'a>(ops: impl Iterator<Item = &'a Op>) -> List {
+        let mut list = List::default();
+        for (index, op) in ops.enumerate() {
+            list.stage = index as u32;
+            list.add(op);
+        }
+        list
+    }
+
+    /// All of it as bytes, with these words in the header.
+    fn bytes(self, words: &[(usize, u64)]) -> Vec<u8> {
+        let mut head = [0; header::WORDS];
+        for (index, word) in [(header::CALLS, self.calls.len() as u64)].iter().chain(words) {
+            if let Some(slot) = head.get_mut(*index) {
+                *slot = *word;
+            }
+        }
+        let words = head.into_iter().chain(self.calls.iter().flat_map(Call::words));
+        words.flat_map(u64::to_le_bytes).chain(self.data).collect()
+    }
+
+    fn call<const N: usize>(&mut self, number: c_long, given: [Argument; N]) -> &mut Call {
+        let mut arguments = [ZERO; 6];
+        for (slot, argument) in arguments.iter_mut().zip(given) {
+            *slot = argument;
+        }
+        let stage = self.stage;
+        let call = Call { stage, number, tolerated: 0, kept: NONE, expected: NONE, arguments };
+        self.calls.push(call);
+        self.calls.last_mut().expect("it was just pushed")
+    }
+
+    /// A call whose only argument is a path.
+    fn path_call(&mut self, number: c_long, path: &CStr) {
+        let path = self.text(path);
+        self.call(number, [path]);
+    }
+
+    fn close(&mut self, descriptor: Argument) {
+        self.call(libc::SYS_close, [descriptor]);
+    }
+
+    /// Puts bytes among the data, where any structure may lie.
+    fn data(&mut self, bytes: &[u8]) -> Argument {
+        while !self.data.len().is_multiple_of(8) {
+            self.data.push(0);
+        }
+        let offset = self.data.len() as u64;
+        self.data.extend_from_slice(bytes);
+        Argument(kind::DATA, offset)
+    }
+
+    fn text(&mut self, text: &CStr) -> Argument {
+        self.data(text.to_bytes_with_nul())
+    }
+
+    /// Puts strings among the data, one behind the other, and returns where.
+    fn strings(&mut self, strings: &[CString]) -> u64 {
+        let all: Vec<u8> =
+            strings.iter().flat_map(|text| text.as_bytes_with_nul()).copied().collect();
+        self.data(&all).1
+    }
+
+    /// Puts a structure of the kernel's among the data.
+    fn structure<T: Plain>(&mut self, structure: &T) -> Argument {
+        self.data(bytes_of(structure))
+    }
+
+    fn add(&mut self, op: &Op) {
+        match op {
+            Op::AwaitIdMaps => {
+                let word = Argument(kind::MAPPED, 0);
+                let wait = [word, value(libc::FUTEX_WAIT), ZERO, ZERO];
+                // EAGAIN: they were written before anybody waited.
+                self.call(libc::SYS_futex, wait).tolerate(libc::EAGAIN);
+            }
+            Op::Write { path, data } => self.write(path, data, None),
+            Op::CreateFile { path, data, mode } => self.write(path, data, Some(*mode)),
+            Op::MakeDirectory { path, mode } => {
+                let path = self.text(path);
+                self.call(libc::SYS_mkdirat, [AT_FDCWD, path, value(*mode)]).tolerate(libc::EEXIST);
+            }
+            Op::MakeSymlink { target, path } => {
+                let (target, path) = (self.text(target), self.text(path));
+                self.call(libc::SYS_symlinkat, [target, AT_FDCWD, path]);
+            }
+            Op::Whiteout { path } => {
+                // The character device 0:0, which overlayfs takes for a deleted file.
+                let path = self.text(path);
+                self.call(libc::SYS_mknodat, [AT_FDCWD, path, value(libc::S_IFCHR), ZERO]);
+            }
+            Op::Mount { fstype, target, flags, options } => {
+                let (fstype, target) = (self.text(fstype), self.text(target));
+                let options = options.as_ref().map_or(ZERO, |options| self.text(options));
+                let flags = Argument(kind::VALUE, *flags);
+                self.call(libc::SYS_mount, [fstype, target, fstype, flags, options]);
+            }
+            Op::Bind { source, target, recursive } => {
+                let (source, target) = (self.text(source), self.text(target));
+                self.bind(source, target, *recursive);
+            }
+            Op::BindExact { source, target, recursive } => {
+                self.bind_exact(source, target, *recursive);
+            }
+            Op::BindNumbered { source, target } => {
+                let (number, target) = (Argument(kind::NUMBER, 0), self.text(target));
+                self.path_call(libc::SYS_chdir, source);
+                let make = [AT_FDCWD, number, value(0o755)];
+                self.call(libc::SYS_mkdirat, make).tolerate(libc::EEXIST);
+                self.bind(number, target, false);
+            }
+            Op::AttachScratch { target } => self.attach(Argument(kind::SCRATCH, 0), target),
+            Op::Attributes { path, recursive, set, propagation } => {
+                let path = self.text(path);
+                let attributes = libc::mount_attr {
+                    attr_set: *set,
+                    attr_clr: 0,
+                    propagation: *propagation,
+                    userns_fd: 0,
+                };
+                let attributes = self.structure(&attributes);
+                let flags = if *recursive { libc::AT_RECURSIVE } else { 0 };
+                let size = value(size_of::<libc::mount_attr>() as i64);
+                let arguments = [AT_FDCWD, path, value(flags), attributes, size];
+                self.call(libc::SYS_mount_setattr, arguments);
+            }
+            Op::PivotRoot { new_root, put_old } => {
+                let (new_root, put_old) = (self.text(new_root), self.text(put_old));
+                self.call(libc::SYS_pivot_root, [new_root, put_old]);
+            }
+            Op::Detach { path } => {
+                let path = self.text(path);
+                self.call(libc::SYS_umount2, [path, value(libc::MNT_DETACH)]);
+            }
+            Op::ChangeDirectory { path } => self.path_call(libc::SYS_chdir, path),
+            Op::NewSession => {
+                self.call(libc::SYS_setsid, []);
+            }
+            Op::NewKeyring => {
+                const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1;
+                self.call(libc::SYS_keyctl, [value(KEYCTL_JOIN_SESSION_KEYRING), ZERO]);
+            }
+            Op::EnterUserNamespace { namespaces } => {
+                let user = Argument(kind::USER, 0);
+                self.call(libc::SYS_setns, [user, value(libc::CLONE_NEWUSER)]);
+                self.call(libc::SYS_unshare, [Argument(kind::VALUE, *namespaces)]);
+            }
+            Op::HostName { name } => {
+                let (text, length) = (self.data(name), value(name.len() as i64));
+                self.call(libc::SYS_sethostname, [text, length]);
+            }
+            Op::LoopbackUp => self.loopback_up(),
+            Op::Limit { resource, soft, hard } => self.limit(*resource, *soft, *hard),
+            Op::DropCapabilities => self.drop_capabilities(),
+        }
+    }
+
+    /// openat(2), write(2) in one go, close(2). `create` is the mode of a new file; without it the
+    /// file must exist.
+    fn write(&mut self, path: &CStr, data: &[u8], create: Option<u32>) {
+        let flags = libc::O_WRONLY | libc::O_CLOEXEC;
+        let new = if create.is_some() { libc::O_CREAT | libc::O_EXCL } else { 0 };
+        let path = self.text(path);
+        let open = [AT_FDCWD, path, value(flags | new), value(create.unwrap_or(0))];
+        self.call(libc::SYS_openat, open).keep(FIRST);
+        if !data.is_empty() {
+            let (bytes, length) = (self.data(data), value(data.len() as i64));
+            self.call(libc::SYS_write, [FIRST, bytes, length]).expect(data.len());
+        }
+        self.close(FIRST);
+    }
+
+    /// mount(2) with MS_BIND, and MS_REC where `recursive`.
+    fn bind(&mut self, source: Argument, target: Argument, recursive: bool) {
+        let flags = libc::MS_BIND | if recursive { libc::MS_REC } else { 0 };
+        let flags = Argument(kind::VALUE, flags);
+        self.call(libc::SYS_mount, [source, target, ZERO, flags, ZERO]);
+    }
+
+    /// open_tree(2) of what openat2(2) finds without following any symbolic link, then
+    /// move_mount(2): whoever can write to a directory on the way cannot make it lead elsewhere
+    /// meanwhile.
+    fn bind_exact(&mut self, source: &CStr, target: &CStr, recursive: bool) {
+        const OPEN_TREE_CLONE: i32 = 1;
+        // SAFETY: an all-zero open_how is valid.
+        let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+        how.flags = (libc::O_PATH | libc::O_CLOEXEC) as u64;
+        how.resolve = libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_MAGICLINKS;
+        let (path, how) = (self.text(source), self.structure(&how));
+        let size = value(size_of::<libc::open_how>() as i64);
+        self.call(libc::SYS_openat2, [AT_FDCWD, path, how, size]).keep(FIRST);
+        let below = if recursive { libc::AT_RECURSIVE } else { 0 };
+        let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC | libc::AT_EMPTY_PATH | below;
+        let nothing = self.text(c"");
+        self.call(libc::SYS_open_tree, [FIRST, nothing, value(flags)]).keep(SECOND);
+        self.attach(SECOND, target);
+        self.close(FIRST);
+        self.close(SECOND);
+    }
+
+    /// move_mount(2): attaches the detached mount `tree` at `target`.
+    fn attach(&mut self, tree: Argument, target: &CStr) {
+        const MOVE_MOUNT_F_EMPTY_PATH: i32 = 0x4;
+        let (nothing, target) = (self.text(c""), self.text(target));
+        let arguments = [tree, nothing, AT_FDCWD, target, value(MOVE_MOUNT_F_EMPTY_PATH)];
+        self.call(libc::SYS_move_mount, arguments);
+    }
+
+    /// Brings the loopback interface of the present network namespace up, and gives it a route for
+    /// IPv4 multicast: netdevice(7) SIOCSIFFLAGS, rtnetlink's older form SIOCADDRT of route(8).
+    fn loopback_up(&mut self) {
+        let kind_of_socket = value(libc::SOCK_DGRAM | libc::SOCK_CLOEXEC);
+        self.call(libc::SYS_socket, [value(libc::AF_INET), kind_of_socket, ZERO]).keep(FIRST);
+        // SAFETY: an all-zero ifreq is valid.
+        let mut interface: libc::ifreq = unsafe { std::mem::zeroed() };
+        interface.ifr_name[..2].copy_from_slice(&[b'l' as c_char, b'o' as c_char]);
+        interface.ifr_ifru.ifru_flags =
+            (libc::IFF_UP | libc::IFF_LOOPBACK | libc::IFF_MULTICAST) as i16;
+        let interface = self.structure(&interface);
+        self.call(libc::SYS_ioctl, [FIRST, value(libc::SIOCSIFFLAGS as i64), interface]);
+        let route = self.multicast_route();
+        self.call(libc::SYS_ioctl, [FIRST, value(libc::SIOCADDRT as i64), route]);
+        self.close(FIRST);
+    }
+
+    /// The route 224.0.0.0/4 on `lo`.
+    fn multicast_route(&mut self) -> Argument {
+        const { assert!(size_of::<libc::rtentry>() == LINKED_SIZE, "it has the room for one") };
+        // SAFETY: an all-zero rtentry is valid.
+        let mut route: libc::rtentry = unsafe { std::mem::zeroed() };
+        route.rt_dst = inet([224, 0, 0, 0]);
+        route.rt_genmask = inet([240, 0, 0, 0]);
+        route.rt_flags = libc::RTF_UP;
+        let place = std::mem::offset_of!(libc::rtentry, rt_dev) as u64;
+        let Argument(_, device) = self.text(c"lo");
+        let Argument(_, route_at) =
+            self.data(&[&place.to_le_bytes(), &device.to_le_bytes(), bytes_of(&route)].concat());
+        Argument(kind::LINKED, route_at)
+    }
+
+    /// prlimit(2), soft and hard limit; a hard limit above the present one is brought down to it,
+    /// since only a privileged process may raise it. isotest's own are inherited by every process
+    /// on the way to a case.
+    fn limit(&mut self, resource: u32, soft: u64, hard: u64) {
+        let mut present = libc::rlimit { rlim_cur: 0, rlim_max: libc::RLIM_INFINITY };
+        // SAFETY: `present` is a valid rlimit to write to. Where it stays as it is the case fails.
+        unsafe { libc::getrlimit(resource, &raw mut present) };
+        let hard = hard.min(present.rlim_max);
+        let limit = self.structure(&libc::rlimit { rlim_cur: soft.min(hard), rlim_max: hard });
+        self.call(libc::SYS_prlimit64, [ZERO, value(resource), limit, ZERO]);
+    }
+
+    /// Gives up every capability for good: the bounding set by prctl(2) PR_CAPBSET_DROP, the other
+    /// sets by capset(2). With `no_new_privs` set, execve(2) as uid 0 gains none either.
+    fn drop_capabilities(&mut self) {
+        #[repr(C)]
+        struct Header {
+            version: u32,
+            pid: i32,
+        }
+        impl Plain for Header {}
+        const VERSION_3: u32 = 0x2008_0522;
+        // Where it cannot be read: EINVAL past the last one that this kernel knows.
+        let last = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap");
+        let last = last.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(63);
+        for capability in 0..=last {
+            let drop = [value(libc::PR_CAPBSET_DROP), value(capability), ZERO, ZERO, ZERO];
+            self.call(libc::SYS_prctl, drop).tolerate(libc::EINVAL);
+        }
+        // Effective, permitted and inheritable, for version 3 twice.
+        let (head, none) =
+            (self.structure(&Header { version: VERSION_3, pid: 0 }), self.data(&[0; 24]));
+        self.call(libc::SYS_capset, [head, none]);
+    }
+}
+
+/// A call with its arguments; see [`CALL_WORDS`].
+struct Call {
+    stage: u32,
+    number: c_long,
+    tolerated: i32,
+    kept: u64,
+    expected: u64,
+    arguments: [Argument; 6],
+}
+
+impl Call {
+    /// This errno is no failure.
+    fn tolerate(&mut self, errno: i32) {
+        self.tolerated = errno;
+    }
+
+    /// Its result is used by later calls.
+    fn keep(&mut self, Argument(_, number): Argument) {
+        self.kept = number;
+    }
+
+    /// Its result must be this.
+    fn expect(&mut self, result: usize) {
+        self.expected = result as u64;
+    }
+
+    fn words(&self) -> [u64; CALL_WORDS] {
+        let [a, b, c, d, e, f] = self.arguments;
+        let (stage, number, tolerated) =
+            (u64::from(self.stage), self.number as u64, self.tolerated as u64);
+        [
+            stage,
+            number,
+            tolerated,
+            self.kept,
+            self.expected,
+            a.0,
+            a.1,
+            b.0,
+            b.1,
+            c.0,
+            c.1,
+            d.0,
+            d.1,
+            e.0,
+            e.1,
+            f.0,
+            f.1,
+        ]
+    }
+}
+
+/// A structure of the kernel's without padding that matters.
+trait Plain {}
+impl Plain for libc::ifreq {}
+impl Plain for libc::mount_attr {}
+impl Plain for libc::open_how {}
+impl Plain for libc::rlimit {}
+impl Plain for libc::rtentry {}
+
+fn bytes_of<T: Plain>(structure: &T) -> &[u8] {
+    // SAFETY: the structures were zeroed or have no padding, and live as long as the slice.
+    unsafe { std::slice::from_raw_parts((&raw const *structure).cast(), size_of::<T>()) }
+}
+
+/// An IPv4 address without a port as a `sockaddr`.
+fn inet(address: [u8; 4]) -> libc::sockaddr {
+    let mut data = [0; 14];
+    for (slot, byte) in data[2..6].iter_mut().zip(address) {
+        *slot = byte as c_char;
+    }
+    libc::sockaddr { sa_family: libc::AF_INET as u16, sa_data: data }
+}

@@ -1,0 +1,356 @@
+//! The warden: the small single-threaded process that owns the template and starts cases in it.
+//!
+//! It runs in user and mount namespaces of its own, as PID 1 of a pid namespace of its own, so
+//! that its death, however it comes about, takes every process of every case with it. It builds
+//! the template once, then serves requests until the socket to isotest closes. It decides
+//! nothing about cases: verdicts are made in [`collect`](crate::collect).
+
+#![allow(unsafe_code)]
+
+mod notifications;
+mod start;
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use super::error::{Fault, STAGE_EXEC, STAGE_GUARD};
+use super::guard::{self, Listener};
+use super::inside::kernel;
+use super::inside::launch::Slot;
+use super::inside::program::{Program, Values};
+use super::protocol::{Channel, End, Request, Response, Seen, Setup, Start};
+use super::servers::Server;
+use super::sys;
+use crate::outcome::Usage;
+use crate::policy::Guard;
+
+/// How many cases may be in flight at once.
+pub const SLOTS: usize = 1024;
+
+/// Below so many cases a fork server costs more than it saves.
+const WORTH_A_SERVER: u32 = 3;
+
+/// A set-up and its fork server.
+struct Prepared {
+    setup: Setup,
+    /// How many cases are to come, where a server may start them.
+    expected: u32,
+    server: Option<Server>,
+    /// Cases that wait for the server, with their slots and descriptors.
+    waiting: Vec<(Start, usize, Vec<OwnedFd>)>,
+}
+
+/// A case in flight.
+struct Running {
+    case: u64,
+    setup: u32,
+    scratch: Option<OwnedFd>,
+    reaper: bool,
+    own_network: bool,
+    /// A signal for it that came before it was cloned.
+    doomed: Option<i32>,
+    seen: Seen,
+}
+
+/// The state of the warden.
+struct State {
+    channel: Channel,
+    listener: Option<Listener>,
+    null: OwnedFd,
+    slots: &'static [Slot],
+    /// The memory of `slots`.
+    slots_file: OwnedFd,
+    free: Vec<usize>,
+    setups: HashMap<u32, Prepared>,
+    /// By slot.
+    running: HashMap<usize, Running>,
+}
+
+/// What the warden does from its first instruction to its end. `mapped` reaches its end when the
+/// id maps of its user namespace are written.
+pub fn run(channel: Channel, mapped: OwnedFd, guard: Guard) -> ! {
+    // Set before anything can go wrong; it is void where isotest has died already, hence the
+    // socket.
+    let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+    let _ = nix::unistd::read(&mapped, &mut [0]);
+    drop(mapped);
+    report_panics(&channel);
+    match enter(&channel, guard) {
+        Ok((listener, null, signals)) => {
+            let _ = channel.send(&Response::Ready { listening: listener.is_some() }, &[]);
+            let (slots, slots_file) = shared_slots();
+            let warden = State {
+                channel,
+                listener,
+                null,
+                slots,
+                slots_file,
+                free: (0..SLOTS).rev().collect(),
+                setups: HashMap::new(),
+                running: HashMap::new(),
+            };
+            warden.serve(&signals)
+        }
+        Err(errno) => {
+            let fault = Fault { stage: STAGE_GUARD, errno: errno as i32 };
+            let _ = channel.send(&Response::Built(Some(fault)), &[]);
+            kernel::exit(1)
+        }
+    }
+}
+
+/// Leaves the caller's session, terminal, descriptors and signal dispositions, and puts the
+/// guard up.
+fn enter(channel: &Channel, guard: Guard) -> Result<(Option<Listener>, OwnedFd, SignalFd), Errno> {
+    let _ = nix::unistd::setsid();
+    let _ = nix::sys::prctl::set_name(c"isotest-warden");
+    kernel::set_umask(0);
+    sys::reset_signals();
+    let null = nix::fcntl::open(
+        c"/dev/null",
+        nix::fcntl::OFlag::O_RDWR | nix::fcntl::OFlag::O_CLOEXEC,
+        nix::sys::stat::Mode::empty(),
+    )?;
+    for number in 0..3 {
+        kernel::place_descriptor(null.as_raw_fd(), number).map_err(sys::errno)?;
+    }
+    sys::close_all_but(&[channel.as_fd(), null.as_fd()])?;
+    let mut children = SigSet::empty();
+    children.add(Signal::SIGCHLD);
+    children.thread_set_mask()?;
+    let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+    let signals = SignalFd::with_flags(&children, flags)?;
+    Ok((guard::install(guard)?, null, signals))
+}
+
+/// A panic here must reach isotest, and must not end in abort(3): the guard would tell the
+/// warden of its own signal, and it would wait for itself.
+fn report_panics(channel: &Channel) {
+    use std::os::fd::AsRawFd;
+    let socket = channel.as_fd().as_raw_fd();
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = postcard::to_allocvec(&Response::Panicked(panic.to_string()));
+        let mut bytes = vec![0];
+        bytes.extend(message.unwrap_or_default());
+        // SAFETY: the pointer and the length are those of `bytes`.
+        unsafe { libc::send(socket, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
+        kernel::exit(70)
+    }));
+}
+
+/// The memory that the warden shares with cases until their programs run.
+fn shared_slots() -> (&'static [Slot], OwnedFd) {
+    let length = SLOTS * size_of::<Slot>();
+    let file = memfd_create(c"isotest-slots", MFdFlags::MFD_CLOEXEC).expect("memory for slots");
+    nix::unistd::ftruncate(&file, length as i64).expect("memory for slots");
+    // SAFETY: a new mapping of a file of that length; zeroed memory is a valid array of slots, and
+    // it is never unmapped.
+    let slots = unsafe {
+        let memory = libc::mmap(
+            ptr::null_mut(),
+            length,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED,
+            file.as_raw_fd(),
+            0,
+        );
+        assert!(memory != libc::MAP_FAILED, "no memory for slots: {}", Errno::last());
+        std::slice::from_raw_parts(memory.cast(), SLOTS)
+    };
+    (slots, file)
+}
+
+impl State {
+    fn serve(mut self, signals: &SignalFd) -> ! {
+        loop {
+            let listener = self.listener.as_ref().map(Listener::descriptor);
+            let fixed = [Some(self.channel.as_fd()), Some(signals.as_fd()), listener];
+            let servers: Vec<u32> = self.servers().map(|(number, _)| number).collect();
+            let polled = fixed.into_iter().flatten();
+            let polled = polled.chain(self.servers().map(|(_, server)| server.as_fd()));
+            let mut polled: Vec<PollFd<'_>> =
+                polled.map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN)).collect();
+            if poll(&mut polled, PollTimeout::NONE).is_err() {
+                continue;
+            }
+            let ready: Vec<bool> = polled.iter().map(|fd| fd.any().unwrap_or(false)).collect();
+            let (fixed, answers) = ready.split_at(ready.len() - servers.len());
+            if fixed.get(2) == Some(&true) {
+                self.answer_notification();
+            }
+            if fixed.get(1) == Some(&true) {
+                while let Ok(Some(_)) = signals.read_signal() {}
+                self.reap();
+            }
+            for (number, _) in servers.iter().zip(answers).filter(|(_, ready)| **ready) {
+                self.hear_server(*number);
+            }
+            if fixed.first() == Some(&true) {
+                self.handle_request();
+            }
+        }
+    }
+
+    fn servers(&self) -> impl Iterator<Item = (u32, &Server)> {
+        self.setups.iter().filter_map(|(number, set_up)| Some((*number, set_up.server.as_ref()?)))
+    }
+
+    fn send(&self, response: &Response) {
+        if self.channel.send(response, &[]).is_err() {
+            // isotest is gone. The kernel kills all that is left in this pid namespace.
+            kernel::exit(0);
+        }
+    }
+
+    fn handle_request(&mut self) {
+        match self.channel.receive(false) {
+            Ok((Request::Template(lowered), _)) => self.build(&lowered),
+            Ok((Request::Setup(number, setup), _)) => {
+                let expected = setup.server.as_ref().map_or(0, |(_, cases)| *cases);
+                let expected = if expected < WORTH_A_SERVER { 0 } else { expected };
+                let waiting = Vec::new();
+                self.setups.insert(number, Prepared { setup, expected, server: None, waiting });
+            }
+            Ok((Request::Start(start), descriptors)) => self.start(start, descriptors),
+            Ok((Request::Terminate(case), _)) => self.signal(case, libc::SIGTERM),
+            Ok((Request::Kill(case), _)) => self.signal(case, libc::SIGKILL),
+            Ok((Request::Stop, _)) => self.signal_all(Signal::SIGSTOP),
+            Ok((Request::Continue, _)) => self.signal_all(Signal::SIGCONT),
+            Err(Errno::EAGAIN) => {}
+            Err(_) => kernel::exit(0),
+        }
+    }
+
+    /// The id of the case in a slot; `None` where it is not cloned yet. Nobody else can have the
+    /// id before the case is waited for.
+    fn pid(&self, slot: usize) -> Option<i32> {
+        let pid = self.slots.get(slot)?.pid.load(Ordering::Acquire);
+        (pid != 0).then_some(pid)
+    }
+
+    /// Signals PID 1 of a case; SIGKILL with all its processes.
+    fn signal(&mut self, case: u64, signal: i32) {
+        let Some((slot, running)) =
+            self.running.iter_mut().find(|(_, running)| running.case == case)
+        else {
+            return;
+        };
+        let slot = *slot;
+        let setup = running.setup;
+        if let Some(leader) = self.pid(slot) {
+            return signal_case(leader, signal);
+        }
+        if let Some(running) = self.running.get_mut(&slot) {
+            running.doomed = Some(signal);
+        }
+        // It is cloned when the answer comes.
+        if let Some(server) = self.setups.get(&setup).and_then(|set_up| set_up.server.as_ref()) {
+            server.ping();
+        }
+    }
+
+    /// Signals every process of every case.
+    fn signal_all(&self, signal: Signal) {
+        if owns_pid_namespace() {
+            // kill(2) with -1: all of the warden's pid namespace but the warden. ESRCH: no case.
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(-1), signal);
+        } else {
+            let leaders = self.running.keys().filter_map(|slot| self.pid(*slot));
+            leaders.for_each(|leader| signal_group(leader, signal));
+        }
+    }
+
+    fn build(&self, lowered: &[u8]) {
+        let (stage, unused) = (AtomicU32::new(0), AtomicU32::new(0));
+        let values = Values { stage: &stage, mapped: &unused, scratch: -1, user: -1, number: 0 };
+        // SAFETY: the template is built in the warden's own mount namespace.
+        let refused = unsafe { Program(lowered).run(&values) }.err();
+        let stage = stage.load(Ordering::Relaxed);
+        self.send(&Response::Built(refused.map(|errno| Fault { stage, errno: errno.0 })));
+    }
+
+    fn reap(&mut self) {
+        while let Some(waited) = sys::wait_any(-1) {
+            if libc::WIFSTOPPED(waited.status) {
+                // A test that called PTRACE_TRACEME has made the warden its tracer. Nobody here
+                // wants to trace it: it goes on with the signal that stopped it.
+                kernel::detach_tracee(waited.pid, libc::WSTOPSIG(waited.status));
+                continue;
+            }
+            // The others are servers.
+            if let Some(slot) = self.slot_of(waited.pid) {
+                self.report_end(slot, waited.status, usage(&waited.usage));
+            }
+        }
+    }
+
+    /// The slot of the case whose PID 1 this is.
+    fn slot_of(&self, pid: i32) -> Option<usize> {
+        self.running.keys().copied().find(|slot| self.pid(*slot) == Some(pid))
+    }
+
+    /// Reports a case that never was, with what its slot says.
+    fn report_not_started(&mut self, slot: usize) {
+        self.report_end(slot, 0, Usage::default());
+    }
+
+    fn report_end(&mut self, slot: usize, status: i32, usage: Usage) {
+        let Some(running) = self.running.remove(&slot) else { return };
+        self.free.push(slot);
+        let cell = self.slots.get(slot);
+        let stage = cell.map_or(STAGE_EXEC, |cell| cell.stage.load(Ordering::Acquire));
+        let errno = cell.map_or(0, |cell| cell.errno.load(Ordering::Acquire));
+        let test = cell.map_or(0, |cell| cell.status.load(Ordering::Acquire));
+        let fault = (stage != STAGE_EXEC || errno != 0).then_some(Fault { stage, errno });
+        let status = if running.reaper && test != 0 { test - 1 } else { status };
+        let (case, seen) = (running.case, running.seen);
+        let end = Response::Ended(End { case, status, usage, fault, seen });
+        let scratch = running.scratch.as_ref().map(AsFd::as_fd);
+        if self.channel.send(&end, scratch.as_slice()).is_err() {
+            kernel::exit(0);
+        }
+    }
+}
+
+/// Whether the warden is PID 1. With `pid = host` it is not, and -1 would mean every process of
+/// the user.
+fn owns_pid_namespace() -> bool {
+    std::process::id() == 1
+}
+
+/// Signals the process group of a case, which it leads since it has started a session.
+fn signal_group(leader: i32, signal: Signal) {
+    // ESRCH: it is gone.
+    let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(leader), signal);
+}
+
+/// Signals PID 1 of a case. With `pid = host` SIGKILL does not take the others along.
+fn signal_case(leader: i32, signal: i32) {
+    kernel::kill(leader, signal);
+    if signal == libc::SIGKILL && !owns_pid_namespace() {
+        signal_group(leader, Signal::SIGKILL);
+    }
+}
+
+/// The figures of getrusage(2) that an outcome has.
+fn usage(raw: &libc::rusage) -> Usage {
+    let time = |value: libc::timeval| {
+        Duration::from_secs(value.tv_sec as u64) + Duration::from_micros(value.tv_usec as u64)
+    };
+    Usage {
+        user: time(raw.ru_utime),
+        system: time(raw.ru_stime),
+        max_rss: raw.ru_maxrss as u64 * 1024,
+        voluntary_switches: raw.ru_nvcsw as u64,
+        involuntary_switches: raw.ru_nivcsw as u64,
+    }
+}

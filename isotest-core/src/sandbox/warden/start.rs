@@ -1,0 +1,317 @@
+//! How the warden starts a case: by the fork server of its set-up, or by cloning itself and
+//! executing the program.
+
+use std::ffi::{CStr, CString, c_char};
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr;
+use std::sync::atomic::Ordering;
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+
+use super::{Prepared, Running, State, signal_case};
+use crate::outcome::Usage;
+use crate::plan::LIBRARY_PATH;
+use crate::sandbox::error::{Fault, STAGE_CLONE, STAGE_EXEC, STAGE_SCRATCH};
+use crate::sandbox::inside::kernel::{self, Cloning};
+use crate::sandbox::inside::launch::Launch;
+use crate::sandbox::inside::order::Answer;
+use crate::sandbox::inside::program::{Program, header};
+use crate::sandbox::protocol::{End, Response, Seen, Start};
+use crate::sandbox::servers::{Server, Source};
+use crate::sandbox::sys;
+
+impl State {
+    pub fn start(&mut self, start: Start, descriptors: Vec<OwnedFd>) {
+        let case = start.case;
+        if let Err((stage, errno)) = self.try_start(start, descriptors) {
+            let fault = Some(Fault { stage, errno: errno as i32 });
+            let (usage, seen) = (Usage::default(), Seen::default());
+            self.send(&Response::Ended(End { case, status: 0, usage, fault, seen }));
+        }
+    }
+
+    fn try_start(
+        &mut self,
+        start: Start,
+        mut descriptors: Vec<OwnedFd>,
+    ) -> Result<(), (u32, Errno)> {
+        let refused = |errno| (STAGE_CLONE, errno);
+        let slot = *self.free.last().ok_or(refused(Errno::EAGAIN))?;
+        let set_up = self.setups.get_mut(&start.setup).ok_or(refused(Errno::EINVAL))?;
+        let word = |index| Program(&set_up.setup.lowered).header(index).unwrap_or(0);
+        let scratch = set_up.setup.kept_scratch.map(sys::make_tmpfs).transpose();
+        let scratch = scratch.map_err(|errno| (STAGE_SCRATCH, errno))?;
+        let running = Running {
+            case: start.case,
+            setup: start.setup,
+            scratch,
+            reaper: word(header::REAPER) == 1,
+            own_network: word(header::NAMESPACES) & libc::CLONE_NEWNET as u64 != 0,
+            doomed: None,
+            seen: Seen::default(),
+        };
+        if let Some(cell) = self.slots.get(slot) {
+            cell.reset();
+        }
+        let served = set_up.expected > 0 && descriptors.len() == 2 && !start.terminal;
+        self.free.pop();
+        self.running.insert(slot, running);
+        if served && self.serves(&start) {
+            self.order(start, slot, descriptors);
+            return Ok(());
+        }
+        if descriptors.len() == 2 {
+            let null = self.null.try_clone().map_err(|_| refused(Errno::EMFILE))?;
+            descriptors.insert(0, null);
+        }
+        self.clone_case(&start, slot, &descriptors).map_err(|errno| {
+            self.running.remove(&slot);
+            self.free.push(slot);
+            refused(errno)
+        })
+    }
+
+    /// Whether the set-up of a case has a server that can start it; one is started for the first.
+    fn serves(&mut self, start: &Start) -> bool {
+        let Some(set_up) = self.setups.get(&start.setup) else { return false };
+        if let Some(server) = &set_up.server {
+            return server.suits(&start.arguments, &start.environment);
+        }
+        let server = self.start_server(set_up, start);
+        let Some(set_up) = self.setups.get_mut(&start.setup) else { return false };
+        match server {
+            Ok(server) if server.suits(&start.arguments, &start.environment) => {
+                set_up.server = Some(server);
+                true
+            }
+            Ok(_) | Err(_) => {
+                set_up.expected = 0;
+                false
+            }
+        }
+    }
+
+    fn start_server(&self, set_up: &Prepared, start: &Start) -> Result<Server, Errno> {
+        let (restriction, _) = set_up.setup.server.as_ref().ok_or(Errno::EINVAL)?;
+        let program = Program(&set_up.setup.lowered);
+        let mut arguments = strings(&program, header::ARGUMENTS, header::ARGUMENTS_AT)?;
+        let mut environment = strings(&program, header::ENVIRONMENT, header::ENVIRONMENT_AT)?;
+        arguments.extend(start.arguments.iter().map(CString::as_c_str));
+        environment.extend(start.environment.iter().map(CString::as_c_str));
+        let own_kinds = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+        let namespaces = program.header(header::NAMESPACES).unwrap_or(0) & own_kinds as u64;
+        Server::start(&Source {
+            program: &set_up.setup.program,
+            library: LIBRARY_PATH,
+            arguments: &arguments,
+            environment: &environment,
+            strings: [start.arguments.len(), start.environment.len()],
+            setup: &set_up.setup.lowered,
+            restriction,
+            slots: self.slots_file.as_fd(),
+            namespaces,
+        })
+    }
+
+    /// Hands a case to the server of its set-up, at once or when that is ready.
+    fn order(&mut self, start: Start, slot: usize, descriptors: Vec<OwnedFd>) {
+        let Some(set_up) = self.setups.get_mut(&start.setup) else { return };
+        let Some(server) = set_up.server.as_ref() else { return };
+        if !server.is_ready() {
+            return set_up.waiting.push((start, slot, descriptors));
+        }
+        let scratch = self.running.get(&slot).and_then(|running| running.scratch.as_ref());
+        let given: Vec<BorrowedFd<'_>> =
+            descriptors.iter().chain(scratch).map(AsFd::as_fd).collect();
+        let own = [start.arguments.as_slice(), start.environment.as_slice()];
+        // Where it has ended, `hear_server` finds the case not cloned.
+        let _ = server.order(slot, start.case, own, &given);
+        set_up.expected -= 1;
+        if set_up.expected == 0 {
+            server.dismiss();
+        }
+    }
+
+    pub fn hear_server(&mut self, number: u32) {
+        loop {
+            let set_up = self.setups.get_mut(&number);
+            let Some(server) = set_up.and_then(|set_up| set_up.server.as_mut()) else { return };
+            match server.answer() {
+                Ok(None) => return,
+                Ok(Some(Answer::Ready)) => self.go_on_with_server(number),
+                Ok(Some(Answer::Cloned(slot))) => self.write_maps(slot as usize),
+                Ok(Some(Answer::Refused(slot))) => self.report_not_started(slot as usize),
+                Err(_) => return self.lose_server(number),
+            }
+        }
+    }
+
+    /// The server of a set-up has done all that it was asked for.
+    fn go_on_with_server(&mut self, number: u32) {
+        let Some(set_up) = self.setups.get_mut(&number) else { return };
+        for (start, slot, descriptors) in std::mem::take(&mut set_up.waiting) {
+            self.order(start, slot, descriptors);
+        }
+        if self.signal_doomed(number)
+            && let Some(server) = self.setups.get(&number).and_then(|set_up| set_up.server.as_ref())
+        {
+            server.ping();
+        }
+    }
+
+    /// Signals the cases of a set-up for which a signal came before they were cloned. Returns
+    /// whether one still is not.
+    fn signal_doomed(&mut self, setup: u32) -> bool {
+        let mut left = false;
+        for (slot, running) in &mut self.running {
+            let pid = self.slots.get(*slot).map_or(0, |cell| cell.pid.load(Ordering::Acquire));
+            match running.doomed.filter(|_| running.setup == setup) {
+                Some(_) if pid == 0 => left = true,
+                Some(signal) => {
+                    signal_case(pid, signal);
+                    running.doomed = None;
+                }
+                None => {}
+            }
+        }
+        left
+    }
+
+    /// Without its server the cases of a set-up are executed. What it had been asked for and had
+    /// not cloned is lost.
+    fn lose_server(&mut self, number: u32) {
+        let Some(set_up) = self.setups.get_mut(&number) else { return };
+        set_up.server = None;
+        set_up.expected = 0;
+        for (start, slot, descriptors) in std::mem::take(&mut set_up.waiting) {
+            self.running.remove(&slot);
+            self.free.push(slot);
+            self.start(start, descriptors);
+        }
+        let lost = |(slot, running): (&usize, &Running)| {
+            (running.setup == number && self.pid(*slot).is_none()).then_some(*slot)
+        };
+        let lost: Vec<usize> = self.running.iter().filter_map(lost).collect();
+        for slot in lost {
+            self.report_not_started(slot);
+        }
+        self.signal_doomed(number);
+    }
+
+    /// Clones a case from this process, which is its template, and executes its program.
+    fn clone_case(
+        &mut self,
+        start: &Start,
+        slot: usize,
+        descriptors: &[OwnedFd],
+    ) -> Result<(), Errno> {
+        let set_up = self.setups.get(&start.setup).ok_or(Errno::EINVAL)?;
+        let cell = self.slots.get(slot).ok_or(Errno::EINVAL)?;
+        let program = Program(&set_up.setup.lowered);
+        let arguments = strings(&program, header::ARGUMENTS, header::ARGUMENTS_AT)?;
+        let environment = strings(&program, header::ENVIRONMENT, header::ENVIRONMENT_AT)?;
+        let arguments = pointers(&arguments, &start.arguments);
+        let environment = pointers(&environment, &start.environment);
+        let scratch = self.running.get(&slot).and_then(|running| running.scratch.as_ref());
+        let late = program.header(header::LATE).ok_or(Errno::EINVAL)?;
+        let user = match &set_up.setup.id_maps {
+            Some(maps) if late != 0 => Some(make_user_namespace(maps)?),
+            Some(_) | None => None,
+        };
+        let [input, output, error] = descriptors else { return Err(Errno::EINVAL) };
+        let launch = Launch {
+            program,
+            stdio: [input.as_raw_fd(), output.as_raw_fd(), error.as_raw_fd()],
+            terminal: start.terminal,
+            scratch: scratch.map_or(-1, AsRawFd::as_raw_fd),
+            user: user.as_ref().map_or(-1, AsRawFd::as_raw_fd),
+            number: start.case,
+            execs: true,
+            thread_id: 0,
+            slot: cell,
+        };
+        let cloning = Cloning {
+            flags: program.early_namespaces().ok_or(Errno::EINVAL)?,
+            parent_tid: cell.pid.as_ptr() as usize,
+            exit_signal: libc::SIGCHLD as u64,
+            ..Cloning::default()
+        };
+        // SAFETY: the warden has one thread, and the child does nothing but what follows. Both
+        // arrays were made null-terminated, of C strings that live in this process.
+        unsafe {
+            if cloning.perform().map_err(sys::errno)?.is_none() {
+                launch.enter();
+                let errno = kernel::execute(
+                    &set_up.setup.program,
+                    arguments.as_ptr(),
+                    environment.as_ptr(),
+                );
+                launch.fail(STAGE_EXEC, errno)
+            }
+        }
+        self.write_maps(slot);
+        Ok(())
+    }
+
+    /// Writes the id maps of a case, where that is for the warden to do.
+    fn write_maps(&self, slot: usize) {
+        let set_up = self.running.get(&slot).and_then(|case| self.setups.get(&case.setup));
+        let waits =
+            |set_up: &&Prepared| Program(&set_up.setup.lowered).header(header::MAPS) == Some(1);
+        let maps = set_up.filter(waits).and_then(|set_up| set_up.setup.id_maps.as_ref());
+        if let (Some(maps), Some(pid), Some(cell)) = (maps, self.pid(slot), self.slots.get(slot)) {
+            // Where this fails the child's next step does, with the errno of an unmapped id.
+            let _ = write_id_maps(pid, maps);
+            sys::store_and_wake(&cell.mapped, 1);
+        }
+    }
+}
+
+fn write_id_maps(process: i32, (uids, gids): &(Vec<u8>, Vec<u8>)) -> std::io::Result<()> {
+    fs::write(format!("/proc/{process}/uid_map"), uids)?;
+    fs::write(format!("/proc/{process}/gid_map"), gids)
+}
+
+/// Makes a user namespace with these id maps and nobody in it. It takes a process: none other than
+/// a member can make one, and only its parent's may write the maps.
+fn make_user_namespace(maps: &(Vec<u8>, Vec<u8>)) -> Result<OwnedFd, Errno> {
+    let cloning = Cloning {
+        flags: libc::CLONE_NEWUSER as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        ..Cloning::default()
+    };
+    // SAFETY: the warden has one thread, and the child only waits for its end.
+    let Some(member) = unsafe { cloning.perform() }.map_err(sys::errno)? else {
+        let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+        loop {
+            nix::unistd::pause();
+        }
+    };
+    let made = write_id_maps(member, maps)
+        .and_then(|()| fs::File::open(format!("/proc/{member}/ns/user")));
+    let member = nix::unistd::Pid::from_raw(member);
+    nix::sys::signal::kill(member, Signal::SIGKILL)?;
+    nix::sys::wait::waitpid(member, None)?;
+    made.map(OwnedFd::from)
+        .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+}
+
+/// The strings of a set-up: those of its arguments or of its environment.
+fn strings<'a>(program: &Program<'a>, count: usize, at: usize) -> Result<Vec<&'a CStr>, Errno> {
+    let count = program.header(count).ok_or(Errno::EINVAL)?;
+    let mut bytes = program.header(at).and_then(|at| program.data(at)).ok_or(Errno::EINVAL)?;
+    let mut next = || {
+        let text = CStr::from_bytes_until_nul(bytes).map_err(|_| Errno::EINVAL)?;
+        bytes = bytes.get(text.to_bytes_with_nul().len()..).unwrap_or_default();
+        Ok(text)
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// A null-terminated array of pointers to C strings.
+fn pointers(shared: &[&CStr], own: &[CString]) -> Vec<*const c_char> {
+    let shared = shared.iter().map(|text| text.as_ptr());
+    shared.chain(own.iter().map(|text| text.as_ptr())).chain([ptr::null()]).collect()
+}
