@@ -9,11 +9,12 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, BufReader};
 use std::process::{Command, Stdio};
 
-use isotest_core::policy::Root;
+use isotest_core::policy::{Policy, Root};
 use isotest_core::signals::Signals;
 
 use crate::cli::{Format, LibtestOptions, RunCommand, RunIgnored};
 use crate::error::Error;
+use crate::prepare::InRoot;
 use crate::report;
 use crate::settings::{Machine, Settings};
 
@@ -28,15 +29,38 @@ pub struct Documented {
     pub passed: usize,
 }
 
-/// Runs the documentation tests of what is selected.
-pub fn run(
+/// Runs the documentation tests of what is selected, in each root filesystem.
+pub fn run<'a>(
     command: &RunCommand,
     settings: &Settings,
+    roots: impl IntoIterator<Item = &'a InRoot>,
+    machine: &Machine,
+    signals: &Signals,
+) -> Result<Documented, Error> {
+    let mut all = Documented::default();
+    for root in roots {
+        report::root_of_doctests(root.label.as_deref(), settings.report.format)
+            .map_err(Error::Report)?;
+        let counts = run_in(command, settings, &root.policy, machine, signals)?;
+        all.failed |= counts.failed;
+        all.selected += counts.selected;
+        all.passed += counts.passed;
+        if counts.failed && settings.max_fail.is_some() {
+            break;
+        }
+    }
+    Ok(all)
+}
+
+fn run_in(
+    command: &RunCommand,
+    settings: &Settings,
+    policy: &Policy,
     machine: &Machine,
     signals: &Signals,
 ) -> Result<Documented, Error> {
     let cargo = machine.variable("CARGO").unwrap_or(OsStr::new("cargo"));
-    let runner = runner(command, settings).map_err(Error::Host)?;
+    let runner = runner(command, policy).map_err(Error::Host)?;
     let mut child = Command::new(cargo)
         .args(["test", "--doc"])
         .args(command.cargo.to_doctest_arguments())
@@ -79,17 +103,17 @@ fn leading_number(text: &str) -> usize {
 }
 
 /// `target."cfg(all())".runner`: a value of cargo's configuration, as TOML.
-fn runner(command: &RunCommand, settings: &Settings) -> io::Result<String> {
+fn runner(command: &RunCommand, policy: &Policy) -> io::Result<String> {
     let program = env::current_exe()?;
     let mut words: Vec<OsString> = vec![program.into(), "exec".into(), "--doctest".into()];
     words.extend(command.layers.to_arguments());
     // Found already, and not relative to where cargo starts it.
-    if let Root::Directory(root) = &settings.policy.root {
+    if let Root::Directory(root) = &policy.root {
         let mut word = OsString::from("--root=");
         word.push(root);
         words.push(word);
     }
-    if let Some(timeout) = settings.policy.limits.timeout {
+    if let Some(timeout) = policy.limits.timeout {
         words.push(
             format!("--timeout={}", humantime::format_duration(timeout)).replace(' ', "").into(),
         );

@@ -1,37 +1,40 @@
 //! `cargo isotest doctor`: tries each kernel feature for real.
 //!
-//! A check is a case like any other, under a policy that isolates one layer and shares the rest;
-//! what it runs is this very program. So a check that works is no promise but an observation, and
-//! a refusal has the step and the errno of the real sequence.
+//! A check is a [trial](crate::trial) of a policy that isolates one layer and shares the rest.
 
-use std::env;
 use std::fs;
 use std::path::Path;
 
-use isotest_core::collect;
 use isotest_core::host::Host;
-use isotest_core::outcome::{NotRun, Verdict, signal_name};
-use isotest_core::plan::{self, Access, Exposure, Plan, Project};
-use isotest_core::policy::{Directory, Guard, Init, Namespace, Net, Policy, User, Uts, Workspace};
-use isotest_core::sandbox::{Notice, SandboxError, Warden};
+use isotest_core::policy::{
+    Directory, Init, Namespace, Net, Policy, User, Uts, Weakened, Workspace,
+};
+use isotest_core::sandbox::{SandboxError, Warden};
 
 use crate::cli::{DoctorCommand, ReportFormat};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report::{self, Check};
-use crate::sandboxes::c_string;
 use crate::settings::Machine;
+use crate::trial::{attempt, open};
 
 /// A layer to try: its name, what it is good for, and the policy that isolates it alone.
 struct Trial {
     feature: &'static str,
     purpose: &'static str,
     policy: Policy,
+    /// The layer that it isolates, where `--allow-weaker` knows it.
+    layer: Option<Weakened>,
 }
 
 /// Tries everything and prints it.
 pub fn doctor(command: &DoctorCommand, machine: &Machine) -> Result<ExitCode, Error> {
-    let mut checks: Vec<Check> = trials().iter().map(|trial| check(trial, machine)).collect();
+    let mut checks: Vec<Check> = Vec::new();
+    for trial in trials() {
+        // Nothing is the matter with one layer alone where not even the others work.
+        let others_work = checks.first().is_some_and(|check| check.works);
+        checks.push(check(&trial, others_work, machine));
+    }
     checks.push(check_listener());
     let facts = facts();
     let printed = match command.format {
@@ -43,41 +46,43 @@ pub fn doctor(command: &DoctorCommand, machine: &Machine) -> Result<ExitCode, Er
     Ok(if isolated { ExitCode::Passed } else { ExitCode::SandboxFailed })
 }
 
-/// Shares what can be shared.
-fn open() -> Policy {
-    Policy {
-        pid: Namespace::Host,
-        net: Net::Host,
-        ipc: Namespace::Host,
-        uts: Uts::Host,
-        workspace: Workspace::Shared,
-        tmp: Directory::Host,
-        home: Directory::Host,
-        guard: Guard::Basic,
-        ..Policy::default()
-    }
-}
-
 fn trials() -> Vec<Trial> {
-    let trial = |feature, purpose, policy| Trial { feature, purpose, policy };
+    let trial = |feature, purpose, policy| Trial { feature, purpose, policy, layer: None };
+    let of = |layer, trial| Trial { layer: Some(layer), ..trial };
     vec![
         trial("user + mnt namespaces, root", "a root filesystem of its own", open()),
-        trial(
-            "pid namespace, proc",
-            "the test is PID 1, nothing outlives it",
-            Policy { pid: Namespace::New, ..open() },
+        of(
+            Weakened::Pid,
+            trial(
+                "pid namespace, proc",
+                "the test is PID 1, nothing outlives it",
+                Policy { pid: Namespace::New, ..open() },
+            ),
         ),
-        trial(
-            "net namespace, loopback",
-            "every port is free, no way out",
-            Policy { net: Net::Loopback, ..open() },
+        of(
+            Weakened::Net,
+            trial(
+                "net namespace, loopback",
+                "every port is free, no way out",
+                Policy { net: Net::Loopback, ..open() },
+            ),
         ),
-        trial(
-            "ipc namespace, mqueue",
-            "no shared memory, queues or semaphores",
-            Policy { ipc: Namespace::New, ..open() },
+        of(
+            Weakened::Ipc,
+            trial(
+                "ipc namespace, mqueue",
+                "no shared memory, queues or semaphores",
+                Policy { ipc: Namespace::New, ..open() },
+            ),
         ),
-        trial("uts namespace", "a host name of its own", Policy { uts: Uts::default(), ..open() }),
+        of(
+            Weakened::Uts,
+            trial(
+                "uts namespace",
+                "a host name of its own",
+                Policy { uts: Uts::default(), ..open() },
+            ),
+        ),
         trial(
             "overlay with userxattr",
             "writes to the project are thrown away",
@@ -98,8 +103,10 @@ fn trials() -> Vec<Trial> {
     ]
 }
 
-fn check(trial: &Trial, machine: &Machine) -> Check {
+fn check(trial: &Trial, others_work: bool, machine: &Machine) -> Check {
     let error = attempt(&trial.policy, machine).err();
+    let weaker =
+        trial.layer.filter(|_| others_work && error.as_ref().is_some_and(SandboxError::is_refusal));
     Check {
         feature: trial.feature,
         required: true,
@@ -108,69 +115,18 @@ fn check(trial: &Trial, machine: &Machine) -> Check {
             None => trial.purpose.to_owned(),
             Some(error) => error.to_string().lines().next().unwrap_or_default().to_owned(),
         },
-        hint: error.and_then(|error| error.hint),
+        hint: joined(error.and_then(|error| error.hint), weaker),
     }
 }
 
-/// Runs this program, asking for its version, under a policy.
-fn attempt(policy: &Policy, machine: &Machine) -> Result<(), SandboxError> {
-    let refused = |act: &str| SandboxError { act: act.to_owned(), errno: None, hint: None };
-    let program = env::current_exe().map_err(|_| refused("find this program"))?;
-    let host = Host::read(Path::new("/")).map_err(|_| refused("read /proc/self"))?;
-    let project = Project {
-        exposures: exposures(&program, machine),
-        home: machine.home(),
-        ..Project::default()
-    };
-    let mut warden = Warden::start(&host, policy)?;
-    warden.build(&plan::template(&host, &project, policy))?;
-    let command = plan::Command {
-        program: c_string(program.as_os_str()),
-        arguments: vec![c_string(program.as_os_str()), c"--version".to_owned()],
-        environment: Vec::new(),
-        executed: None,
-        directory: c"/".to_owned(),
-    };
-    let plan = Plan::of(plan::setup(&host, &project, policy, command).into());
-    run(&mut warden, &plan)
-}
-
-fn run(warden: &mut Warden, plan: &Plan) -> Result<(), SandboxError> {
-    use std::os::fd::AsFd;
-    let refused = |act: String| SandboxError { act, errno: None, hint: None };
-    let null = fs::File::options().write(true).open("/dev/null");
-    let null = null.map_err(|_| refused("open `/dev/null`".to_owned()))?;
-    let spawned = warden.spawn(&plan.setup, plan.start(0), &[null.as_fd(), null.as_fd()]);
-    spawned
-        .map_err(|errno| SandboxError { errno: Some(errno), ..refused("ask the warden".into()) })?;
-    let Some(Notice::Ended(end, _)) = warden.notice(true) else {
-        return Err(refused("keep the warden alive".to_owned()));
-    };
-    match collect::verdict_of_program(plan, &end) {
-        Verdict::Passed => Ok(()),
-        Verdict::NotRun(NotRun::Sandbox(error)) => Err(error),
-        Verdict::Signalled { signal } => {
-            Err(refused(format!("run a program: it died by {}", signal_name(signal))))
-        }
-        other => Err(refused(format!("run a program: {other:?}"))),
-    }
-}
-
-/// This program's directory, and the working directory, as a project would be shown.
-fn exposures(program: &Path, machine: &Machine) -> Vec<Exposure> {
-    let program = program.parent().unwrap_or(Path::new("/"));
-    let expose = |path: &Path, access, what: &str| Exposure {
-        path: path.to_owned(),
-        directory: true,
-        access,
-        what: what.to_owned(),
-    };
-    let directory = machine.directory.as_path();
-    let mut all = vec![expose(program, Access::ReadOnly, "the program")];
-    if directory.parent().is_some() {
-        all.push(expose(directory, Access::Workspace, "the working directory"));
-    }
-    all
+/// A remedy, and the way to go on without it.
+fn joined(remedy: Option<String>, weaker: Option<Weakened>) -> Option<String> {
+    let weaker = weaker.map(|layer| {
+        let name = layer.name();
+        format!("`--allow-weaker {name}` runs tests without the layer `{name}`, and marks them")
+    });
+    let texts: Vec<String> = remedy.into_iter().chain(weaker).collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
 }
 
 /// Whether the guard can tell the true signal of a PID 1's death.

@@ -34,6 +34,8 @@ pub enum Error {
     Root(RootError),
     /// `exec` or `shell` names a command that is not on `PATH`.
     Command(OsString),
+    /// There is no shell: neither `$SHELL`, which is this, nor `/bin/sh`.
+    Shell(Option<OsString>),
     /// The directory for scratch on disk could not be made.
     Scratch(io::Error),
     /// A glob of `--write-back` cannot be read.
@@ -59,7 +61,7 @@ impl Error {
             }
             Error::Glob(_) | Error::Path(..) | Error::Root(_) => ExitCode::Usage,
             // As a shell says it.
-            Error::Command(_) => ExitCode::Of(127),
+            Error::Command(_) | Error::Shell(_) => ExitCode::Of(127),
             Error::Listing(error) if error.is_sandbox() => ExitCode::SandboxFailed,
             Error::Listing(_) => ExitCode::ListFailed,
             Error::Report(_) => ExitCode::ReportFailed,
@@ -83,6 +85,7 @@ impl Error {
             | Error::Path(..)
             | Error::Root(_)
             | Error::Command(_)
+            | Error::Shell(_)
             | Error::Case(_) => false,
         }
     }
@@ -107,6 +110,13 @@ impl fmt::Display for Error {
             Error::Root(error) => write!(f, "{error}"),
             Error::Command(name) => {
                 write!(f, "cannot find the command `{}` on PATH", name.display())
+            }
+            Error::Shell(usual) => {
+                write!(f, "cannot find a shell in the root filesystem: there is no ")?;
+                if let Some(shell) = usual {
+                    write!(f, "`{}` ($SHELL) and no ", shell.display())?;
+                }
+                write!(f, "`/bin/sh`\nhint: `cargo isotest shell CASE -- CMD` runs a program of it")
             }
             Error::Scratch(error) => {
                 write!(

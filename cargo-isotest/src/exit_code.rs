@@ -59,6 +59,15 @@ impl ExitCode {
         }
     }
 
+    /// The same where, for this code, nothing was run in one of several root filesystems: what has
+    /// run is incomplete. Of two such codes 96 comes first, and a signal before all.
+    pub fn or_refused(self, refused: Option<ExitCode>) -> Self {
+        match (self, refused) {
+            (ExitCode::Signal(_) | ExitCode::SandboxFailed, _) | (_, None) => self,
+            (_, Some(code)) => code,
+        }
+    }
+
     /// Its number.
     pub fn number(self) -> u8 {
         match self {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use isotest_core::host::Host;
 use isotest_core::plan::{Access, Exposure, Project};
-use isotest_core::policy::{Policy, Root};
+use isotest_core::policy::{Policy, Propagation, Root};
 
 use crate::discover;
 use crate::error::Error;
@@ -109,7 +109,13 @@ impl<'a> Exposures<'a> {
         {
             self.project.owners.push((metadata.uid(), metadata.gid()));
         }
-        self.project.exposures.push(Exposure { path: real, directory, access, what: what.into() });
+        self.project.exposures.push(Exposure {
+            path: real,
+            directory,
+            access,
+            what: what.into(),
+            propagation: Propagation::Private,
+        });
     }
 
     /// Names the first symbolic link on the way to a path; what is behind it has no other name.
@@ -180,6 +186,10 @@ impl<'a> Exposures<'a> {
                 let known = path.canonicalize().ok();
                 self.project.exposures.retain(|exposure| Some(&exposure.path) != known.as_ref());
                 self.show(&path, access, "asked for");
+                let shown = self.project.exposures.iter_mut();
+                for exposure in shown.filter(|exposure| Some(&exposure.path) == known.as_ref()) {
+                    exposure.propagation = self.policy.propagation;
+                }
             }
         }
         self.project.masked = machine.credentials();

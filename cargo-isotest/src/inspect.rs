@@ -17,6 +17,7 @@ use crate::cli::{
     CargoOptions, ExecCommand, ExplainCommand, LayerOptions, ListCommand, ReportFormat,
     ShellCommand,
 };
+use crate::discover::Project;
 use crate::discover::filter::{Filter, RunIgnored};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
@@ -27,14 +28,16 @@ use crate::root::{Links, follow};
 use crate::run;
 use crate::sandboxes::{Sandboxes, Unbuilt, c_string};
 use crate::settings::{self, Machine};
+use crate::trial;
 
 /// Lists the selected cases.
 pub fn list(command: &ListCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let filter = settings::selection(&command.libtest);
-    let (prepared, _signals) = prepare_with(&command.layers, &command.cargo, filter, machine)?;
+    let (prepared, project, _signals) =
+        prepare_with(&command.layers, &command.cargo, filter, machine)?;
     let printed = match command.format {
         ReportFormat::Human => report::list_for_people(&prepared.selected),
-        ReportFormat::Json => report::list_for_programs(&prepared.project, &prepared.selected),
+        ReportFormat::Json => report::list_for_programs(&project, &prepared.selected),
     };
     printed.map_err(Error::Report)?;
     let empty = prepared.selected.iter().all(|selected| selected.selection.cases.is_empty());
@@ -43,7 +46,7 @@ pub fn list(command: &ListCommand, machine: &Machine) -> Result<ExitCode, Error>
 
 /// Prints the plan of one case.
 pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, Error> {
-    let (prepared, _signals) =
+    let (prepared, _, _signals) =
         prepare_with(&command.layers, &command.cargo, every_case(), machine)?;
     let (selected, case) = choose(&prepared.selected, &command.case)?;
     let sandboxes = &prepared.sandboxes;
@@ -61,25 +64,25 @@ pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, 
 
 /// Runs a shell, or a command, in the sandbox of one case.
 pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Error> {
-    let (mut prepared, signals) =
+    let (mut prepared, _, signals) =
         prepare_with(&command.layers, &command.cargo, every_case(), machine)?;
     let (selected, case) = choose(&prepared.selected, &command.case)?;
     let test = run::setup(&prepared.sandboxes, selected, false);
     let plan = run::plan_of(&prepared.sandboxes, &test, selected, case);
     report::test_command(&plan).map_err(Error::Report)?;
+    let policy = &prepared.sandboxes.policy;
     let words = match command.command.as_slice() {
-        [] => vec![machine.variable("SHELL").unwrap_or(OsStr::new("/bin/sh")).to_owned()],
+        [] => vec![find_shell(policy, machine)?],
         words => words.to_vec(),
     };
-    let setup = with_program(&test, &words, &prepared.sandboxes.policy, machine)?;
+    let setup = with_program(&test, &words, policy, machine)?;
     attend(&mut prepared.sandboxes, Arc::new(setup), &command.layers, &signals)
 }
 
 /// Runs any command in a sandbox.
 pub fn exec(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let signals = Signals::listen().map_err(Error::Host)?;
-    let mut policy = settings::policy(&command.layers);
-    prepare::find_root(&mut policy, machine)?;
+    let policy = policy(&command.layers, machine, false)?;
     let program = find_program(&command.command, &policy, machine)?;
     let unbuilt = Unbuilt::start(policy)?;
     let shown = exposures::of_command(machine, unbuilt.host(), unbuilt.policy(), &program)?;
@@ -103,13 +106,19 @@ fn prepare_with(
     cargo: &CargoOptions,
     filter: Filter,
     machine: &Machine,
-) -> Result<(Prepared, Signals), Error> {
-    let mut policy = settings::policy(layers);
-    prepare::find_root(&mut policy, machine)?;
-    let built = prepare::build(&policy, &settings::request(cargo))?;
+) -> Result<(Prepared, Project, Signals), Error> {
+    let policy = policy(layers, machine, cargo.quiet)?;
+    let (mut wardens, project) = prepare::build([policy], &settings::request(cargo))?;
+    let unbuilt = wardens.pop().expect("there is one for each policy");
     let signals = Signals::listen().map_err(Error::Host)?;
-    let prepared = prepare::select(built, machine, &filter, machine.cores, &signals)?;
-    Ok((prepared, signals))
+    let prepared = prepare::select(unbuilt, &project, machine, &filter, machine.cores, &signals)?;
+    Ok((prepared, project, signals))
+}
+
+/// The policy for one root filesystem, which these layers ask for.
+fn policy(layers: &LayerOptions, machine: &Machine, quiet: bool) -> Result<Policy, Error> {
+    let policy = trial::weaken(settings::policy(layers), &layers.allow_weaker, machine);
+    prepare::in_root(policy, &layers.root, machine, quiet)
 }
 
 fn every_case() -> Filter {
@@ -137,22 +146,34 @@ fn find_program(words: &[OsString], policy: &Policy, machine: &Machine) -> Resul
     if Path::new(name).components().count() > 1 {
         return Ok(machine.directory.join(name));
     }
-    let executable = |path: &PathBuf| {
+    let path = machine.variable("PATH").unwrap_or(OsStr::new("/usr/bin:/bin"));
+    let mut paths = env::split_paths(path).map(|directory| directory.join(name));
+    let found = paths.find(|path| is_program(path, policy, machine));
+    found.ok_or_else(|| Error::Command(name.to_owned()))
+}
+
+/// Whether a program is at this path of the root filesystem.
+fn is_program(path: &Path, policy: &Policy, machine: &Machine) -> bool {
+    let executable = |path: &Path| {
         path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
     };
-    // Cargo's home is shown in every root filesystem, nothing else of the host's is.
-    let tools = machine.cargo_home();
-    let visible = |path: &PathBuf| match &policy.root {
+    match &policy.root {
         Root::Host => executable(path),
         Root::Directory(root) => {
+            // Cargo's home is shown in every root filesystem, nothing else of the host's is.
+            let is_tool = machine.cargo_home().is_some_and(|home| path.starts_with(home));
             let inside = follow(root, path, Links::Inside).is_ok_and(|path| executable(&path));
-            inside
-                || (tools.as_ref().is_some_and(|home| path.starts_with(home)) && executable(path))
+            inside || (is_tool && executable(path))
         }
-    };
-    let path = machine.variable("PATH").unwrap_or(OsStr::new("/usr/bin:/bin"));
-    let found = env::split_paths(path).map(|directory| directory.join(name)).find(visible);
-    found.ok_or_else(|| Error::Command(name.to_owned()))
+    }
+}
+
+/// `$SHELL`, which another root filesystem may not have, or `/bin/sh`.
+fn find_shell(policy: &Policy, machine: &Machine) -> Result<OsString, Error> {
+    let usual = machine.variable("SHELL").filter(|shell| Path::new(shell).is_absolute());
+    let mut shells = usual.into_iter().chain([OsStr::new("/bin/sh")]);
+    let found = shells.find(|shell| is_program(Path::new(shell), policy, machine));
+    found.map(OsStr::to_owned).ok_or_else(|| Error::Shell(usual.map(OsStr::to_owned)))
 }
 
 /// Runs a set-up in the foreground. Without `--timeout` it has all the time it wants.
@@ -171,6 +192,7 @@ fn attend(
         timeout: layers.timeout.and(limits.timeout),
         output_limit: limits.output,
         write_back: sandboxes.write_back.clone(),
+        weakened: sandboxes.policy.weakened.clone(),
     };
     let ended = foreground::run(&mut sandboxes.warden, &plan, signals).map_err(Error::Host)?;
     match ended {

@@ -200,6 +200,7 @@ fn ask(
                 timeout: sandboxes.policy.limits.timeout,
                 output_limit: sandboxes.policy.limits.output,
                 write_back: sandboxes.write_back.clone(),
+                weakened: sandboxes.policy.weakened.clone(),
             },
             pass_through: true,
         }

@@ -17,12 +17,14 @@ mod fork_server;
 mod inspect;
 mod listing;
 mod prepare;
+mod prune;
 mod report;
 mod root;
 mod run;
 mod sandboxes;
 mod second_look;
 mod settings;
+mod trial;
 
 use std::env;
 use std::process;
@@ -58,6 +60,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         Command::Explain(command) => inspect::explain(command, &machine),
         Command::Shell(command) => inspect::shell(command, &machine),
         Command::Exec(command) => inspect::exec(command, &machine),
+        Command::Prune => prune::prune(&machine),
         Command::Completions(command) => {
             report::completions(command.shell, cli::command()).map_err(Error::Report)
         }

@@ -1,5 +1,7 @@
 //! What every command that looks at a project's tests does first: build, list, select.
 
+use std::path::{Path, PathBuf};
+
 use isotest_core::policy::{Policy, Root};
 use isotest_core::signals::Signals;
 
@@ -7,16 +9,25 @@ use crate::discover::{self, Binary, Request, Selection, filter::Filter};
 use crate::error::Error;
 use crate::exposures;
 use crate::listing::{self, Listed};
+use crate::report;
 use crate::root;
 use crate::sandboxes::{Sandboxes, Unbuilt};
 use crate::settings::Machine;
 
-/// A built project, its tests selected, and the sandboxes to run them in.
+/// One of the root filesystems that a run is asked for.
+pub struct InRoot {
+    /// As `--root` names it; `None` where nothing does.
+    pub name: Option<PathBuf>,
+    /// What a report calls it; `None` where it is the only one.
+    pub label: Option<String>,
+    /// The policy there.
+    pub policy: Policy,
+}
+
+/// The selected tests of a built project, and the sandboxes to run them in.
 pub struct Prepared {
     /// The warden and what is planned with.
     pub sandboxes: Sandboxes,
-    /// The project, without its binaries.
-    pub project: discover::Project,
     /// The binaries with their selected cases, in cargo's order.
     pub selected: Vec<Selected>,
 }
@@ -33,48 +44,92 @@ pub struct Selected {
     pub selection: Selection,
 }
 
-/// Makes a directory of what `--root` names.
-pub fn find_root(policy: &mut Policy, machine: &Machine) -> Result<(), Error> {
-    if let Root::Directory(named) = &policy.root {
-        let found =
-            root::find(&machine.directory.join(named), machine.cache_directory().as_deref())?;
-        let is_host = found.parent().is_none();
-        policy.root = if is_host { Root::Host } else { Root::Directory(found) };
+/// The policy in each root filesystem that `named` names, or in the host's where nothing does.
+/// One that is named twice counts once.
+pub fn in_roots(
+    policy: &Policy,
+    named: &[PathBuf],
+    machine: &Machine,
+    quiet: bool,
+) -> Result<Vec<InRoot>, Error> {
+    if named.is_empty() {
+        return Ok(vec![InRoot { name: None, label: None, policy: policy.clone() }]);
     }
-    Ok(())
+    let mut roots: Vec<InRoot> = Vec::new();
+    for name in named {
+        let policy = Policy { root: find_root(name, machine, quiet)?, ..policy.clone() };
+        if roots.iter().all(|known| known.policy.root != policy.root) {
+            roots.push(InRoot { name: Some(name.clone()), label: None, policy });
+        }
+    }
+    if let [_, _, ..] = roots.as_slice() {
+        for root in &mut roots {
+            root.label = root.name.as_ref().map(|name| name.display().to_string());
+        }
+    }
+    Ok(roots)
 }
 
-/// Builds the project. The warden starts before, while this process is small. Signals are not
-/// taken over yet: one that ends this process ends a build.
-pub fn build(policy: &Policy, request: &Request) -> Result<(Unbuilt, discover::Project), Error> {
-    let unbuilt = Unbuilt::start(policy.clone())?;
-    Ok((unbuilt, discover::discover(request)?))
+/// The policy in the one root filesystem that `named` names, or in the host's.
+pub fn in_root(
+    policy: Policy,
+    named: &[PathBuf],
+    machine: &Machine,
+    quiet: bool,
+) -> Result<Policy, Error> {
+    match named {
+        [] => Ok(policy),
+        [name, ..] => Ok(Policy { root: find_root(name, machine, quiet)?, ..policy }),
+    }
+}
+
+/// The directory that a value of `--root` names or is unpacked to.
+fn find_root(named: &Path, machine: &Machine, quiet: bool) -> Result<Root, Error> {
+    let tell = || {
+        if !quiet {
+            report::unpacking(named);
+        }
+    };
+    let cache = machine.cache_directory();
+    let found = root::find(&machine.directory.join(named), cache.as_deref(), &tell)?;
+    let is_host = found.parent().is_none();
+    Ok(if is_host { Root::Host } else { Root::Directory(found) })
+}
+
+/// Builds the project. A warden starts before for each policy, while this process is small.
+/// Signals are not taken over yet: one that ends this process ends a build.
+pub fn build(
+    policies: impl IntoIterator<Item = Policy>,
+    request: &Request,
+) -> Result<(Vec<Unbuilt>, discover::Project), Error> {
+    let wardens = policies.into_iter().map(Unbuilt::start).collect::<Result<_, _>>()?;
+    Ok((wardens, discover::discover(request)?))
 }
 
 /// Builds the template, asks the binaries for their lists, and selects.
 pub fn select(
-    (unbuilt, mut project): (Unbuilt, discover::Project),
+    unbuilt: Unbuilt,
+    project: &discover::Project,
     machine: &Machine,
     filter: &Filter,
     jobs: usize,
     signals: &Signals,
 ) -> Result<Prepared, Error> {
-    let shown = exposures::of_project(machine, unbuilt.host(), unbuilt.policy(), &project)?;
+    let shown = exposures::of_project(machine, unbuilt.host(), unbuilt.policy(), project)?;
     let mut sandboxes = unbuilt.build(machine, shown)?;
-    let binaries = std::mem::take(&mut project.binaries);
-    let lists = listing::list(&mut sandboxes, &binaries, jobs, signals)?;
-    let selected = select_cases(filter, binaries, lists);
-    Ok(Prepared { sandboxes, project, selected })
+    let lists = listing::list(&mut sandboxes, &project.binaries, jobs, signals)?;
+    let selected = select_cases(filter, &project.binaries, lists);
+    Ok(Prepared { sandboxes, selected })
 }
 
 /// Selects among the cases of all binaries. A program that is no harness takes part where its
 /// own name is selected.
-fn select_cases(filter: &Filter, binaries: Vec<Binary>, lists: Vec<Listed>) -> Vec<Selected> {
-    let selected = binaries.into_iter().zip(lists).map(|(binary, list)| Selected {
+fn select_cases(filter: &Filter, binaries: &[Binary], lists: Vec<Listed>) -> Vec<Selected> {
+    let selected = binaries.iter().zip(lists).map(|(binary, list)| Selected {
         harness: list.harness,
         listed: list.cases.len(),
         selection: filter.select(list.cases),
-        binary,
+        binary: binary.clone(),
     });
     selected.filter(|selected| selected.harness || !selected.selection.cases.is_empty()).collect()
 }

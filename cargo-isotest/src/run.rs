@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -14,61 +15,151 @@ use isotest_core::schedule::{self, Event, Job};
 use isotest_core::signals::Signals;
 
 use crate::cli::RunCommand;
+use crate::discover::Project;
 use crate::doctests::{self, Documented};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::fork_server;
-use crate::prepare::{self, Prepared, Selected};
-use crate::report::{self, Reporter, Suite};
-use crate::sandboxes::{Sandboxes, c_string};
+use crate::prepare::{self, InRoot, Prepared, Selected};
+use crate::report::{self, Hint, Reporter, Suite};
+use crate::sandboxes::{Sandboxes, Unbuilt, c_string};
 use crate::second_look::second_look;
 use crate::settings::{Machine, Settings, shown};
+use crate::trial;
 
 /// Builds the project's tests and runs each in a sandbox of its own.
 pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let mut settings = Settings::of_run(command, machine);
-    prepare::find_root(&mut settings.policy, machine)?;
+    settings.policy = trial::weaken(settings.policy, &command.layers.allow_weaker, machine);
+    let named = &command.layers.root;
+    let roots = prepare::in_roots(&settings.policy, named, machine, command.cargo.quiet)?;
     if command.cargo.doc {
         let signals = Signals::listen().map_err(Error::Host)?;
-        let documented = doctests::run(command, &settings, machine, &signals)?;
+        let documented = doctests::run(command, &settings, roots.iter(), machine, &signals)?;
         return Ok(ExitCode::NothingToRun.with(documented));
     }
-    let built = prepare::build(&settings.policy, &settings.request)?;
+    let policies = roots.iter().map(|root| root.policy.clone());
+    let (wardens, project) = prepare::build(policies, &settings.request)?;
     if command.run.no_run {
         return Ok(ExitCode::Passed);
     }
     let signals = Signals::listen().map_err(Error::Host)?;
-    let Prepared { mut sandboxes, selected, project } =
-        prepare::select(built, machine, &settings.filter, settings.jobs, &signals)?;
-    let suites: Vec<Suite> = selected.iter().map(|selected| suite(selected, machine)).collect();
+    let Stages { mut stages, selected, refused } =
+        prepare_all(wardens, &roots, &project, &settings, machine, &signals)?;
+    if let (Some(refused), []) = (&refused, stages.as_slice()) {
+        return Ok(refused.code);
+    }
+    let suites = suites(&stages, &selected, machine);
+    let in_all: Vec<&InRoot> = stages.iter().map(|stage| stage.root).collect();
     let documented = project.has_doctests && command.cargo.selects_doctests();
     if command.libtest.list {
         report::lists_as_libtest(&suites).map_err(Error::Report)?;
         if documented {
-            doctests::run(command, &settings, machine, &signals)?;
+            doctests::run(command, &settings, in_all, machine, &signals)?;
         }
-        return Ok(ExitCode::Passed);
+        return Ok(ExitCode::Passed.or_refused(refused.map(|refused| refused.code)));
     }
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
     let reporter = Reporter::new(suites, settings.report, stdout, stderr);
-    let (ignored, jobs) = plan(&settings, &sandboxes, &selected);
-    let mut reporter = execute(&settings, &mut sandboxes, jobs, ignored, &signals, reporter)?;
+    let mut reporter = execute(&settings, &mut stages, &selected, &signals, reporter)?;
     reporter.end().map_err(Error::Report)?;
     let goes_on = reporter.interrupted().is_none() && !settings.is_over(reporter.failed().len());
     let documented = match documented && goes_on {
-        true => doctests::run(command, &settings, machine, &signals)?,
+        true => doctests::run(command, &settings, in_all, machine, &signals)?,
         false => Documented::default(),
     };
-    let shown = sandboxes.project();
-    drop(sandboxes);
-    let hints =
-        second_look(&settings.policy, machine, &shown, &selected, &reporter.failed(), &signals)?;
+    let hints = look_again(stages, machine, &selected, &reporter.failed(), &signals)?;
     let summary = reporter.finish(hints, documented).map_err(Error::Report)?;
     let code = ExitCode::of_run(&summary).with(documented);
     if code == ExitCode::NothingToRun {
         report::error(&nothing_selected(&selected));
     }
-    Ok(code)
+    // The reasons stand far above.
+    if let Some(Refused { roots, .. }) = &refused {
+        report::error(&format_args!("no test was run in {}", roots.join(", ")));
+    }
+    Ok(code.or_refused(refused.map(|refused| refused.code)))
+}
+
+/// What runs in one root filesystem.
+struct Stage<'a> {
+    root: &'a InRoot,
+    sandboxes: Sandboxes,
+    /// Its binaries among all that were selected.
+    binaries: Range<usize>,
+}
+
+/// What runs in all of them.
+struct Stages<'a> {
+    stages: Vec<Stage<'a>>,
+    selected: Vec<Selected>,
+    refused: Option<Refused>,
+}
+
+/// Those of several root filesystems in which the tests cannot be listed.
+struct Refused {
+    /// Their names, in backticks.
+    roots: Vec<String>,
+    /// The exit code that says so.
+    code: ExitCode,
+}
+
+/// Lists and selects in each root filesystem. One of several in which the tests cannot be listed
+/// is told of, and has no stage: they may need what only the others have.
+fn prepare_all<'a>(
+    wardens: Vec<Unbuilt>,
+    roots: &'a [InRoot],
+    project: &Project,
+    settings: &Settings,
+    machine: &Machine,
+    signals: &Signals,
+) -> Result<Stages<'a>, Error> {
+    let mut all = Stages { stages: Vec::new(), selected: Vec::new(), refused: None };
+    for (unbuilt, root) in wardens.into_iter().zip(roots) {
+        let (filter, jobs) = (&settings.filter, settings.jobs);
+        let prepared = prepare::select(unbuilt, project, machine, filter, jobs, signals);
+        let Prepared { sandboxes, selected } = match (prepared, &root.label) {
+            (Ok(prepared), _) => prepared,
+            (Err(error @ (Error::Listing(_) | Error::Sandbox(_))), Some(label)) => {
+                let name = format!("`{label}`");
+                report::error(&format_args!("no test is run in {name}: {error}"));
+                let code = error.exit_code();
+                let known = all.refused.get_or_insert(Refused { roots: Vec::new(), code });
+                known.code = known.code.or_refused(Some(code));
+                known.roots.push(name);
+                continue;
+            }
+            (Err(error), _) => return Err(error),
+        };
+        let first = all.selected.len();
+        all.selected.extend(selected);
+        all.stages.push(Stage { root, sandboxes, binaries: first..all.selected.len() });
+    }
+    Ok(all)
+}
+
+/// The second look in each root filesystem.
+fn look_again(
+    stages: Vec<Stage<'_>>,
+    machine: &Machine,
+    selected: &[Selected],
+    failed: &[CaseIndex],
+    signals: &Signals,
+) -> Result<Vec<Hint>, Error> {
+    let mut hints: Vec<Hint> = Vec::new();
+    for Stage { sandboxes, binaries, .. } in stages {
+        let failed: Vec<CaseIndex> =
+            failed.iter().filter(|index| binaries.contains(&index.binary)).copied().collect();
+        let (policy, shown) = (sandboxes.policy.clone(), sandboxes.project());
+        drop(sandboxes);
+        for hint in second_look(&policy, machine, &shown, selected, &failed, signals)? {
+            match hints.iter_mut().find(|known| known.flag == hint.flag) {
+                Some(known) => known.cases.extend(hint.cases),
+                None => hints.push(hint),
+            }
+        }
+    }
+    Ok(hints)
 }
 
 /// Why exit code 4.
@@ -83,13 +174,26 @@ fn nothing_selected(selected: &[Selected]) -> String {
     }
 }
 
-fn suite(selected: &Selected, machine: &Machine) -> Suite {
+fn suites(stages: &[Stage<'_>], selected: &[Selected], machine: &Machine) -> Vec<Suite> {
+    let in_stage = |stage: &Stage<'_>| {
+        let binaries = selected[stage.binaries.clone()].iter();
+        binaries.map(|selected| suite(selected, stage.root, machine)).collect::<Vec<_>>()
+    };
+    stages.iter().flat_map(in_stage).collect()
+}
+
+/// The command that runs a suite again names its root filesystem, also where it is the only one.
+fn suite(selected: &Selected, root: &InRoot, machine: &Machine) -> Suite {
     let binary = &selected.binary;
     let executable = shown(binary.executable.as_std_path(), machine);
+    let behind = root.label.as_ref().map_or(String::new(), |label| format!(" in {label}"));
+    let name = root.name.as_ref().map(|name| report::quoted(&name.to_string_lossy()));
+    let flag = name.map_or(String::new(), |name| format!("--root {name} "));
     Suite {
-        heading: format!("{} ({})", binary.description(), executable.display()),
+        heading: format!("{} ({}){behind}", binary.description(), executable.display()),
         id: binary.id.clone(),
-        rerun: binary.rerun_flag.clone(),
+        rerun: format!("{flag}{}", binary.rerun_flag),
+        root: root.label.clone(),
         harness: selected.harness,
         cases: selected.selection.cases.clone(),
         filtered_out: selected.selection.filtered_out,
@@ -99,11 +203,13 @@ fn suite(selected: &Selected, machine: &Machine) -> Suite {
 /// What is not run at all, and the plans of the rest.
 fn plan(
     settings: &Settings,
-    sandboxes: &Sandboxes,
+    stage: &Stage<'_>,
     selected: &[Selected],
 ) -> (Vec<CaseIndex>, Vec<Job>) {
     let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
-    for (binary, selected) in selected.iter().enumerate() {
+    let sandboxes = &stage.sandboxes;
+    for binary in stage.binaries.clone() {
+        let selected = &selected[binary];
         let setup = setup(sandboxes, selected, settings.single_threaded);
         for (case, listed) in selected.selection.cases.iter().enumerate() {
             let index = CaseIndex { binary, case };
@@ -163,22 +269,26 @@ pub fn plan_of(
         timeout: policy.limits.timeout,
         output_limit: policy.limits.output,
         write_back: sandboxes.write_back.clone(),
+        weakened: sandboxes.policy.weakened.clone(),
     }
 }
 
-/// Runs the jobs on a thread of their own and reports on this one, which the warden's life hangs
-/// on.
+/// Runs all on a thread of its own and reports on this one, which the wardens' lives hang on.
 fn execute(
     settings: &Settings,
-    sandboxes: &mut Sandboxes,
-    jobs: Vec<Job>,
-    ignored: Vec<CaseIndex>,
+    stages: &mut [Stage<'_>],
+    selected: &[Selected],
     signals: &Signals,
     reporter: Reporter,
 ) -> Result<Reporter, Error> {
+    let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
+    for stage in stages {
+        let (left_out, planned) = plan(settings, stage, selected);
+        ignored.extend(left_out);
+        jobs.push((&mut stage.sandboxes.warden, planned));
+    }
     let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
     let options = schedule::Options { jobs: settings.jobs, max_fail: settings.max_fail };
-    let warden = &mut sandboxes.warden;
     thread::scope(|scope| {
         let engine = scope.spawn(move || {
             for index in ignored {
@@ -186,7 +296,7 @@ fn execute(
                 // Where nobody hears it, the run hears of that as well.
                 let _ = events.send(Event::Finished(index, Box::new(outcome)));
             }
-            schedule::run(warden, jobs, options, signals, &events)
+            schedule::run_all(jobs, options, signals, &events)
         });
         let reported = report(reporter, heard).map_err(Error::Report);
         if reported.is_err() {

@@ -15,7 +15,7 @@ use isotest_core::policy::{Directory, Policy, Root, Uts};
 
 use crate::cli::{
     CargoOptions, Color, FailFast, Format, LayerOptions, LibtestOptions, PackageScope, RunCommand,
-    RunIgnored,
+    RunIgnored, propagation_name,
 };
 use crate::discover::{Request, Scope, filter};
 use crate::environment::Variable;
@@ -277,7 +277,12 @@ pub fn layers(policy: &Policy, given: &LayerOptions) -> Vec<Layer> {
         ("workspace", word(&policy.workspace), given.workspace.is_some()),
         ("write-back", list(&policy.write_back), !given.write_back.is_empty()),
         ("scratch", word(&policy.scratch), given.scratch.is_some()),
-        ("root", root, given.root.is_some()),
+        ("root", root, !given.root.is_empty()),
+        (
+            "propagation",
+            propagation_name(policy.propagation).to_owned(),
+            given.propagation.is_some(),
+        ),
         ("tmp", word(&policy.tmp), given.tmp.is_some()),
         ("home", home.to_owned(), given.home.is_some()),
         ("env", word(&policy.env), given.env.is_some()),
@@ -292,8 +297,14 @@ pub fn layers(policy: &Policy, given: &LayerOptions) -> Vec<Layer> {
         ("cpu-time", bytes(limits.cpu_time), given.cpu_time.is_some()),
         ("address-space", bytes(limits.address_space), given.address_space.is_some()),
     ];
-    let source = |given| if given { "flag" } else { "default" };
+    let source = |name, given| match given {
+        _ if policy.weakened.iter().any(|layer| layer.name() == name) => {
+            "--allow-weaker: this machine refuses another"
+        }
+        true => "flag",
+        false => "default",
+    };
     rows.into_iter()
-        .map(|(name, value, given)| Layer { name, value, source: source(given) })
+        .map(|(name, value, given)| Layer { name, value, source: source(name, given) })
         .collect()
 }

@@ -13,7 +13,7 @@ use crate::finding::Finding;
 use crate::harness;
 use crate::outcome::{Captured, NotRun, Outcome, Verdict};
 use crate::plan::{Plan, Protocol};
-use crate::sandbox::{End, Op, SandboxError};
+use crate::sandbox::{End, Fault, Op, SandboxError};
 
 /// Keeps the first and the last part of a stream.
 #[derive(Debug, Default)]
@@ -120,6 +120,8 @@ pub fn outcome(
         Protocol::ExitCode => Some(libc::WEXITSTATUS(end.status) == 0),
     };
     let verdict = judge(plan, &end, killed, passed);
+    let was_run = !matches!(verdict, Verdict::NotRun(_));
+    let weakened = if was_run { plan.weakened.clone() } else { Vec::new() };
     let limits = limits_reached(plan, &end);
     let discarded = end.seen.discarded.into_iter().map(Finding::SignalDiscarded);
     let network = (end.seen.unrouted > 0).then_some(Finding::NetworkTried(end.seen.unrouted));
@@ -132,6 +134,7 @@ pub fn outcome(
         duration: started.elapsed(),
         usage: end.usage,
         findings: limits.into_iter().chain(left).chain(network).chain(discarded).collect(),
+        weakened,
     }
 }
 
@@ -159,6 +162,10 @@ pub fn verdict_of_program(plan: &Plan, end: &End) -> Verdict {
 fn judge(plan: &Plan, end: &End, killed: Option<Killed>, passed: Option<bool>) -> Verdict {
     let exited = libc::WIFEXITED(end.status).then(|| libc::WEXITSTATUS(end.status));
     match (end.fault, killed, exited, passed) {
+        // Nothing has refused its set-up.
+        (Some(Fault { errno: 0, .. }), Some(Killed::Cancelled), ..) => {
+            Verdict::NotRun(NotRun::Cancelled)
+        }
         (Some(fault), ..) => {
             let program = plan.setup.program.to_string_lossy();
             let directory = plan.setup.directory.to_string_lossy();
@@ -180,6 +187,42 @@ fn judge(plan: &Plan, end: &End, killed: Option<Killed>, passed: Option<bool>) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::Usage;
+    use crate::plan::Setup;
+    use crate::sandbox::Seen;
+
+    /// The end of a case that was killed at the first step of its set-up.
+    fn killed_in_set_up(errno: i32) -> End {
+        End {
+            case: 0,
+            status: libc::SIGKILL,
+            usage: Usage::default(),
+            fault: Some(Fault { stage: 0, errno }),
+            seen: Seen::default(),
+        }
+    }
+
+    #[test]
+    fn a_case_that_is_cancelled_while_it_is_set_up_was_refused_nothing() {
+        let setup = Setup {
+            program: c"/bin/true".to_owned(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            directory: c"/".to_owned(),
+            steps: Vec::new(),
+            namespaces: 0,
+            reaper: false,
+            id_maps: None,
+            kept_scratch: None,
+            executed: None,
+        };
+        let plan = Plan::of(setup.into());
+        let verdict = |errno, killed| judge(&plan, &killed_in_set_up(errno), killed, None);
+        let cancelled = Verdict::NotRun(NotRun::Cancelled);
+        assert_eq!(verdict(0, Some(Killed::Cancelled)), cancelled);
+        assert_ne!(verdict(0, None), cancelled);
+        assert_ne!(verdict(libc::EPERM, Some(Killed::Cancelled)), cancelled);
+    }
 
     #[test]
     fn a_flood_keeps_its_first_and_its_last_part() {

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::finding::Finding;
+use crate::policy::Weakened;
 use crate::sandbox::SandboxError;
 
 /// What became of a case.
@@ -124,6 +125,8 @@ pub struct Outcome {
     pub usage: Usage,
     /// What it did that is not hermetic.
     pub findings: Vec<Finding>,
+    /// The layers that it shared with the host since this machine refuses others.
+    pub weakened: Vec<Weakened>,
 }
 
 impl Outcome {
@@ -136,6 +139,7 @@ impl Outcome {
             duration: Duration::ZERO,
             usage: Usage::default(),
             findings: Vec::new(),
+            weakened: Vec::new(),
         }
     }
 }

@@ -127,6 +127,44 @@ pub enum Guard {
     Strict,
 }
 
+/// Which mounts travel between the host and a path that a policy adds, mount_namespaces(7). There
+/// is no `shared`: the kernel makes it `slave` in every less privileged mount namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Propagation {
+    /// None, in neither direction.
+    #[default]
+    Private,
+    /// What the host mounts or unmounts below appears and disappears inside, with the host's flags.
+    Slave,
+    /// None, and it cannot be bound to another place.
+    Unbindable,
+}
+
+/// A layer that a test may share with the host where this machine refuses it one of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weakened {
+    /// The pid namespace with its `/proc`.
+    Pid,
+    /// The IPC namespace.
+    Ipc,
+    /// The UTS namespace.
+    Uts,
+    /// The network namespace.
+    Net,
+}
+
+impl Weakened {
+    /// The name of the layer.
+    pub fn name(self) -> &'static str {
+        match self {
+            Weakened::Pid => "pid",
+            Weakened::Ipc => "ipc",
+            Weakened::Uts => "uts",
+            Weakened::Net => "net",
+        }
+    }
+}
+
 /// Limits of one case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -200,6 +238,10 @@ pub struct Policy {
     pub read_only: Vec<PathBuf>,
     /// Further host paths, visible and writable.
     pub read_write: Vec<PathBuf>,
+    /// Which mounts travel between the host and these paths.
+    pub propagation: Propagation,
+    /// Layers that are the host's only since this machine refuses others, as somebody has allowed.
+    pub weakened: Vec<Weakened>,
     /// Limits.
     pub limits: Limits,
     /// Whether a fork server may start cases of a binary: faster, and all of them share one layout
@@ -227,6 +269,8 @@ impl Default for Policy {
             guard: Guard::default(),
             read_only: Vec::new(),
             read_write: Vec::new(),
+            propagation: Propagation::default(),
+            weakened: Vec::new(),
             limits: Limits::default(),
             fork_server: true,
         }

@@ -108,32 +108,53 @@ pub fn run(
     signals: &Signals,
     events: &SyncSender<Event>,
 ) -> io::Result<()> {
+    run_all(vec![(warden, jobs)], options, signals, events)
+}
+
+/// The same for several wardens, each with its jobs, one after the other. What ends a run ends it
+/// for all of them.
+pub fn run_all(
+    stages: Vec<(&mut Warden, Vec<Job>)>,
+    options: Options,
+    signals: &Signals,
+    events: &SyncSender<Event>,
+) -> io::Result<()> {
     let _attendance = signals.attend();
-    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    let input = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
-    epoll.add(&*warden, input(TOKEN_WARDEN))?;
-    epoll.add(signals, input(TOKEN_SIGNALS))?;
-    let mut cases: HashMap<usize, (&Arc<Setup>, u32)> = HashMap::new();
-    for setup in jobs.iter().map(|job| &job.plan.setup) {
-        cases.entry(Arc::as_ptr(setup).addr()).or_insert((setup, 0)).1 += 1;
+    let mut course = Course::default();
+    for (warden, jobs) in stages {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let input = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
+        epoll.add(&*warden, input(TOKEN_WARDEN))?;
+        epoll.add(signals, input(TOKEN_SIGNALS))?;
+        let mut cases: HashMap<usize, (&Arc<Setup>, u32)> = HashMap::new();
+        for setup in jobs.iter().map(|job| &job.plan.setup) {
+            cases.entry(Arc::as_ptr(setup).addr()).or_insert((setup, 0)).1 += 1;
+        }
+        for (setup, cases) in cases.into_values() {
+            warden.prepare(setup, cases)?;
+        }
+        let run = Run {
+            warden,
+            epoll,
+            options,
+            queue: jobs.into(),
+            flights: HashMap::new(),
+            next: 0,
+            wardens_lost: 0,
+            course,
+            events,
+            buffer: vec![0; 1 << 16],
+        };
+        course = run.serve(signals)?;
     }
-    for (setup, cases) in cases.into_values() {
-        warden.prepare(setup, cases)?;
-    }
-    let run = Run {
-        warden,
-        epoll,
-        options,
-        queue: jobs.into(),
-        flights: HashMap::new(),
-        next: 0,
-        failures: 0,
-        wardens_lost: 0,
-        cancelled: false,
-        events,
-        buffer: vec![0; 1 << 16],
-    };
-    run.serve(signals)
+    Ok(())
+}
+
+/// What has happened that decides whether more is started.
+#[derive(Debug, Clone, Copy, Default)]
+struct Course {
+    failures: usize,
+    cancelled: bool,
 }
 
 struct Run<'a> {
@@ -143,17 +164,19 @@ struct Run<'a> {
     queue: VecDeque<Job>,
     flights: HashMap<u64, Flight>,
     next: u64,
-    failures: usize,
     /// How many wardens have died in a row without any case having ended.
     wardens_lost: u32,
-    cancelled: bool,
+    course: Course,
     events: &'a SyncSender<Event>,
     buffer: Vec<u8>,
 }
 
 impl Run<'_> {
-    fn serve(mut self, signals: &Signals) -> io::Result<()> {
+    fn serve(mut self, signals: &Signals) -> io::Result<Course> {
         let mut ready = vec![EpollEvent::empty(); 64];
+        if self.course.cancelled || self.has_failed_enough() {
+            self.empty_queue();
+        }
         loop {
             while self.flights.len() < self.options.jobs
                 && let Some(job) = self.queue.pop_front()
@@ -161,7 +184,7 @@ impl Run<'_> {
                 self.launch(job);
             }
             if self.flights.is_empty() {
-                return Ok(());
+                return Ok(self.course);
             }
             let count = match self.epoll.wait(&mut ready, self.next_deadline()) {
                 Ok(count) => count,
@@ -181,7 +204,7 @@ impl Run<'_> {
 
     /// Sends an event. Where nobody hears it any more, since stdout was closed, the run ends.
     fn tell(&mut self, event: Event) {
-        if self.events.send(event).is_err() && !self.cancelled {
+        if self.events.send(event).is_err() && !self.course.cancelled {
             self.cancel();
         }
     }
@@ -276,11 +299,15 @@ impl Run<'_> {
     }
 
     fn finish(&mut self, index: CaseIndex, outcome: Outcome) {
-        self.failures += usize::from(outcome.verdict.is_failure());
+        self.course.failures += usize::from(outcome.verdict.is_failure());
         self.tell(Event::Finished(index, Box::new(outcome)));
-        if self.options.max_fail.is_some_and(|most| self.failures >= most) {
+        if self.has_failed_enough() {
             self.empty_queue();
         }
+    }
+
+    fn has_failed_enough(&self) -> bool {
+        self.options.max_fail.is_some_and(|most| self.course.failures >= most)
     }
 
     fn empty_queue(&mut self) {
@@ -317,7 +344,7 @@ impl Run<'_> {
     }
 
     fn cancel(&mut self) {
-        self.cancelled = true;
+        self.course.cancelled = true;
         self.empty_queue();
         for (number, flight) in &mut self.flights {
             flight.killed = flight.killed.or(Some(Killed::Cancelled));

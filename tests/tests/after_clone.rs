@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 
 use isotest_core::host::Host;
 use isotest_core::plan::{Access, Command, Exposure, Project, setup, template};
-use isotest_core::policy::{Init, Policy, User};
+use isotest_core::policy::{Init, Policy, Propagation, User};
 use isotest_core::sandbox::{AFTER_CLONE, End, Notice, Start, Warden};
 use isotest_tests::refused;
 
@@ -69,6 +69,7 @@ fn run(policy: &Policy, directory: &std::ffi::CStr) -> End {
         directory: true,
         access,
         what: "for the test".to_owned(),
+        propagation: Propagation::Private,
     };
     let project = Project {
         exposures: vec![

@@ -14,7 +14,7 @@ type Row = (&'static str, &'static [&'static str]);
 const CORE: [Row; 14] = [
     ("case", &[]),
     ("finding", &["outcome"]),
-    ("outcome", &["finding", "sandbox"]),
+    ("outcome", &["finding", "policy", "sandbox"]),
     ("policy", &[]),
     ("host", &[]),
     ("plan", &["host", "policy", "sandbox", "write_back"]),
@@ -46,7 +46,7 @@ const DATA: [Row; 5] = [
     ("discover", &["case"]),
     ("environment", &["policy"]),
     ("root", &[]),
-    ("report", &["case", "finding", "outcome", "plan", "sandbox", "schedule"]),
+    ("report", &["case", "finding", "outcome", "plan", "policy", "sandbox", "schedule"]),
 ];
 
 /// Files that may be unsafe: the leaf that wraps system calls, what runs around clone, and the

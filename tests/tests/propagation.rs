@@ -1,6 +1,5 @@
-//! No mount travels between host and sandbox, in a mount namespace where every mount would.
+//! Which mounts travel between host and sandbox, in a mount namespace where every mount would.
 
-use std::fs;
 use std::path::Path;
 
 use isotest_tests::program::isotest;
@@ -8,18 +7,21 @@ use isotest_tests::project::PASSING;
 use isotest_tests::{Call, Project, refused};
 
 /// Runs a script in a user and a mount namespace of its own, where all mounts are shared; `$1` is
-/// isotest, `$2` a directory with an empty directory `m`, `$3` the flag that shows it.
+/// isotest, `$2` a directory with an empty directory `m`, `$3` the flag that shows it, `$4` the
+/// propagation. The directory lies in the project's parent, and below `/tmp`, where a sandbox puts
+/// it together in another way.
 #[track_caller]
-fn check(script: &str, expected: &str) {
+fn check(propagation: &str, script: &str, expected: &str) {
     if refused() {
         return;
     }
-    for flag in ["--ro", "--rw"] {
+    let places = ["", "mount -t tmpfs tmpfs /tmp; set -- \"$1\" /tmp/shown \"$3\" \"$4\"\n"];
+    for (flag, place) in ["--ro", "--rw"].into_iter().flat_map(|flag| places.map(|at| (flag, at))) {
         let project = Project::new(&[PASSING]);
         let shown = project.directory().with_file_name("shown");
-        fs::create_dir_all(shown.join("m")).expect("it is writable");
-        let run = outer(project.directory(), script, &shown, flag).run();
-        assert_eq!(run.stdout.trim_end(), expected, "what the script printed with {flag}");
+        let script = format!("{place}mkdir -p \"$2/m\" \"$2/s\"\n{script}");
+        let run = outer(project.directory(), &script, &shown, flag).arg(propagation).run();
+        assert_eq!(run.stdout.trim_end(), expected, "what the script printed with {flag} {place}");
         run.check(0, &[]);
     }
 }
@@ -32,38 +34,132 @@ fn outer(directory: &Path, script: &str, shown: &Path, flag: &str) -> Call {
     call.arg(script).arg("sh").arg(isotest()).arg(shown).arg(flag)
 }
 
-/// The script proves itself first: a mount does travel to a namespace that receives.
+/// The host mounts, and unmounts, while a command runs inside. The script proves itself first: a
+/// mount does travel to a namespace that receives.
+const HOST_MOUNTS: &str = r#"
+    mkdir "$2/m/n"
+    wait_for() { until [ -e "$1" ]; do :; done; }
+    look='
+        look() { : > "$1/s/$2$3"; until [ -e "$1/s/go$3" ]; do :; done; ls "$1/m/n"; }
+        look "$1" "$2" 1; echo then; look "$1" "$2" 2'
+    unshare --mount --propagation unchanged sh -c "$look" sh "$2" control > "$2/control" &
+    "$1" isotest exec "$3" "$2/m" --rw "$2/s" --propagation "$4" -- sh -c "$look" sh "$2" inside > "$2/seen" &
+    wait_for "$2/s/control1"
+    wait_for "$2/s/inside1"
+    mount -t tmpfs tmpfs "$2/m/n"
+    mkdir "$2/m/n/mounted"
+    : > "$2/s/go1"
+    wait_for "$2/s/control2"
+    wait_for "$2/s/inside2"
+    umount "$2/m/n"
+    : > "$2/s/go2"
+    wait
+    echo "elsewhere:" $(cat "$2/control")
+    echo "inside:" $(cat "$2/seen")
+"#;
+
 #[test]
 fn a_mount_that_the_host_makes_is_not_seen_inside() {
+    for propagation in ["private", "unbindable"] {
+        check(propagation, HOST_MOUNTS, "elsewhere: mounted then\ninside: then");
+    }
+}
+
+#[test]
+fn a_mount_that_the_host_makes_is_seen_by_a_slave() {
+    check("slave", HOST_MOUNTS, "elsewhere: mounted then\ninside: mounted then");
+}
+
+/// Below a read-only path too: the kernel copies a mount as it is.
+#[test]
+fn what_a_slave_receives_has_the_hosts_flags() {
     check(
+        "slave",
         r#"
-        mkdir "$2/s" "$2/m/n"
+        mkdir "$2/m/n"
         wait_for() { until [ -e "$1" ]; do :; done; }
-        unshare --mount --propagation unchanged sh -c '
-            : > "$1/s/ready"; until [ -e "$1/s/go" ]; do :; done; ls "$1/m/n"' sh "$2" > "$2/control" &
-        "$1" isotest exec "$3" "$2/m" --rw "$2/s" -- sh -c '
-            : > "$1/s/inside"; until [ -e "$1/s/go" ]; do :; done; ls "$1/m/n"' sh "$2" > "$2/seen" &
-        wait_for "$2/s/ready"
-        wait_for "$2/s/inside"
+        "$1" isotest exec "$3" "$2/m" --rw "$2/s" --propagation "$4" -- sh -c '
+            : > "$1/s/started"; until [ -e "$1/s/go" ]; do :; done; echo text > "$1/m/n/file"' sh "$2" &
+        wait_for "$2/s/started"
         mount -t tmpfs tmpfs "$2/m/n"
-        mkdir "$2/m/n/mounted"
         : > "$2/s/go"
         wait
-        echo "elsewhere: $(cat "$2/control")"
-        echo "inside: $(cat "$2/seen")"
+        cat "$2/m/n/file"
         "#,
-        "elsewhere: mounted\ninside:",
+        "text",
+    );
+}
+
+/// Every mount that has a master shows the same directory: what was asked for, and its copies that
+/// the sandbox is put together from.
+#[test]
+fn nothing_else_receives_the_hosts_mounts() {
+    check(
+        "slave",
+        r#"
+        mkdir "$2/m/n" "$2/e"
+        "$1" isotest exec "$3" "$2/m" --propagation slave -- sh -c '
+            grep master: /proc/self/mountinfo | cut -d " " -f 4 | sort -u | grep -o "[^/]*/m$"'
+        "#,
+        "shown/m",
     );
 }
 
 #[test]
 fn a_mount_that_a_test_makes_is_not_seen_by_the_host() {
-    check(
-        r#"
-        "$1" isotest exec --user root "$3" "$2" -- sh -euc '
-            mount -t tmpfs tmpfs "$1/m"; : > "$1/m/mounted"; ls "$1/m"' sh "$2"
-        echo "outside: $(ls "$2/m")"
-        "#,
-        "mounted\noutside:",
-    );
+    for propagation in ["private", "slave", "unbindable"] {
+        check(
+            propagation,
+            r#"
+            "$1" isotest exec --user root "$3" "$2" --propagation "$4" -- sh -euc '
+                mount -t tmpfs tmpfs "$1/m"; : > "$1/m/mounted"; ls "$1/m"' sh "$2"
+            echo "outside: $(ls "$2/m")"
+            "#,
+            "mounted\noutside:",
+        );
+    }
+}
+
+/// Binds what is shown to another place, as root inside.
+const BIND: &str = r#"
+    "$1" isotest exec --user root "$3" "$2" --propagation "$4" -- sh -c '
+        mkdir /tmp/other; mount --bind "$1" /tmp/other 2>/dev/null; ls /tmp/other; ls "$1"' sh "$2"
+"#;
+
+#[test]
+fn what_is_shown_can_be_bound_to_another_place() {
+    for propagation in ["private", "slave"] {
+        check(propagation, BIND, "m\ns\nm\ns");
+    }
+}
+
+#[test]
+fn what_is_unbindable_cannot_be_bound_to_another_place() {
+    check("unbindable", BIND, "m\ns");
+}
+
+#[test]
+fn shared_mounts_are_refused_with_the_reason() {
+    let project = Project::new(&[PASSING]);
+    let run = project.isotest("--rw src --propagation shared").run();
+    run.check(2, &["what a test mounts must not leave its sandbox", "mount_namespaces(7)"]);
+    let run = project.isotest("--rw src --propagation both").run();
+    run.check(2, &["it is one of `private`, `slave` and `unbindable`"]);
+}
+
+#[test]
+fn a_propagation_without_a_path_is_an_error_of_usage() {
+    let project = Project::new(&[PASSING]);
+    let run = project.isotest("--propagation slave").run();
+    run.check(2, &["`--propagation` is of paths that `--ro` and `--rw` add"]);
+}
+
+#[test]
+fn a_propagation_is_explained() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[PASSING]);
+    let run = project.isotest("explain passes --ro /usr/share --propagation slave").run();
+    run.check(0, &["propagation    slave", "make `/` slave", "nosuid, nodev, slave"]);
 }

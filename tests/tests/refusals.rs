@@ -47,6 +47,107 @@ fn check_refusal(acts: &[&str], texts: &[&str]) {
     }
 }
 
+/// What `--allow-weaker` makes of a refusal that the acts bring about: a run passes and every
+/// outcome is marked, and `explain` and `doctor` name the flag. `inside` is what a script of sh
+/// prints in such a sandbox.
+fn check_weaker(acts: &[&str], layer: &str, texts: &[&str], (script, inside): (&str, &str)) {
+    check_refusal(acts, texts);
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[PASSING]);
+    let flag = format!("--allow-weaker {layer}");
+    let shared = format!("1 test shared the layer `{layer}` with the host, as `{flag}` allows");
+    let warning = format!("warning: the layer `{layer}` is the host's, as `{flag}` allows: cannot");
+    let run = call(&project, acts, &format!("--lib {flag}")).run();
+    run.check(0, &[OK, &shared, &warning]);
+    run.check(0, texts);
+    let line = format!("--lib {flag} -- --format json -Z unstable-options");
+    let marked = format!(r#""event": "ok", "weakened": ["{layer}"]"#);
+    call(&project, acts, &line).run().check(0, &[&marked]);
+    let run = call(&project, acts, &format!("explain {flag} passes")).run();
+    let row = run.stdout.lines().find(|line| line.trim_start().starts_with(&format!("{layer} ")));
+    let row = row.unwrap_or_default();
+    assert!(row.contains("host") && row.ends_with("--allow-weaker: this machine refuses another"));
+    call(&project, acts, "doctor").run().check(96, &[&format!("`{flag}` runs tests without")]);
+    let run = call(&project, acts, &format!("exec {flag} -- sh -c")).arg(script).run();
+    assert_eq!(run.stdout.trim_end(), inside);
+    // Another layer does not help, and this one does not help against another refusal.
+    let other = if layer == "uts" { "ipc" } else { "uts" };
+    let line = format!("exec --allow-weaker {other} -- true");
+    call(&project, acts, &line).run().check(96, texts);
+    let more: Vec<&str> = acts.iter().copied().chain(["refuse:pivot_root=EPERM"]).collect();
+    let run = call(&project, &more, &format!("exec {flag} -- true")).run();
+    run.check(96, &["error: cannot "]);
+    assert!(!run.stderr.contains("is the host's"), "nothing is weakened for nothing");
+}
+
+#[test]
+fn without_network_namespaces_the_hosts_may_be_allowed() {
+    let acts = ["namespaces", "write:/proc/sys/user/max_net_namespaces=0"];
+    let names = fs::read_to_string("/proc/net/dev").expect("there is a network");
+    let count = names.lines().count().to_string();
+    check_weaker(&acts, "net", &["(ENOSPC)"], ("wc -l < /proc/net/dev", &count));
+}
+
+/// As in a container. The network is the test's own all the same, though `/proc/sys` is not there.
+#[test]
+fn without_a_fresh_proc_the_hosts_processes_may_be_allowed() {
+    let acts = ["namespaces", "tmpfs:/proc/sys"];
+    let script = "test $$ -gt 1 && tail -n +3 /proc/net/dev | cut -d: -f1";
+    check_weaker(&acts, "pid", &["cannot mount proc on `", "(EPERM)"], (script, "    lo"));
+}
+
+#[test]
+fn without_pid_namespaces_the_hosts_processes_may_be_allowed() {
+    let acts = ["namespaces", "write:/proc/sys/user/max_pid_namespaces=0"];
+    check_weaker(&acts, "pid", &["(ENOSPC)"], ("test $$ -gt 1 && echo host", "host"));
+}
+
+#[test]
+fn without_ipc_namespaces_the_hosts_may_be_allowed() {
+    let acts = ["namespaces", "write:/proc/sys/user/max_ipc_namespaces=0"];
+    let own = fs::read_link("/proc/self/ns/ipc").expect("there is one").display().to_string();
+    check_weaker(&acts, "ipc", &["(ENOSPC)"], ("readlink /proc/self/ns/ipc", &own));
+}
+
+#[test]
+fn without_a_host_name_of_its_own_the_hosts_may_be_allowed() {
+    let acts = ["refuse:sethostname=EPERM"];
+    let own = nix::unistd::gethostname().expect("it has one").display().to_string();
+    check_weaker(&acts, "uts", &["cannot set the host name"], ("uname -n", &own));
+}
+
+/// A layer that can be had is had.
+#[test]
+fn nothing_is_weakened_where_nothing_is_refused() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[PASSING]);
+    let flags = "--allow-weaker net --allow-weaker pid --allow-weaker ipc --allow-weaker uts";
+    let run = project.isotest(&format!("--lib {flags}")).run();
+    run.check(0, &[OK]);
+    assert!(!run.stderr.contains("allow-weaker"), "no outcome is marked");
+    let script = "echo $$ $(uname -n) $(tail -n +3 /proc/net/dev | cut -d: -f1)";
+    let run = project.isotest(&format!("exec {flags} -- sh -c")).arg(script).run();
+    assert_eq!(run.stdout, "1 isotest lo\n");
+}
+
+#[test]
+fn a_layer_that_cannot_be_weaker_is_refused_with_the_reason() {
+    let project = Project::new(&[PASSING]);
+    let check = |layer: &str, reason: &str| {
+        project.isotest(&format!("--allow-weaker {layer}")).run().check(2, &[reason]);
+    };
+    check("user", "every other layer is built in the user and mount namespaces");
+    check("guard", "a program could gain the privileges that a test has given up");
+    check("workspace", "`--workspace readonly` isolates as well");
+    check("tmp", "where a tmpfs is refused there is no place to build a sandbox in");
+    check("init", "no machine refuses it");
+    check("network", "it is one of `pid`, `ipc`, `uts` and `net`");
+}
+
 #[test]
 fn no_user_namespaces_are_left() {
     let acts = ["namespaces", "write:/proc/sys/user/max_user_namespaces=0"];

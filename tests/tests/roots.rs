@@ -9,7 +9,8 @@ use std::process::Command;
 
 use isotest_tests::program::stage;
 use isotest_tests::project::PASSING;
-use isotest_tests::{Project, Run, refused, unavailable};
+use isotest_tests::{Call, Project, Run, refused, unavailable};
+use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 use tempfile::TempDir;
 
@@ -231,13 +232,219 @@ fn a_static_test_needs_nothing() {
     run.check(0, &["test passes ... ok"]);
 }
 
+const STATIC: &str = "-C target-feature=+crt-static";
+
 fn static_test(root: &Path) -> Run {
     let project = Project::new(&[(
         "src/lib.rs",
         "#[test]\nfn passes() { assert!(std::fs::read(\"/etc/hostname\").is_ok()); }\n",
     )]);
-    let call = project.isotest("--lib --root").arg(root);
-    call.env("RUSTFLAGS", "-C target-feature=+crt-static").run()
+    project.isotest("--lib --root").arg(root).env("RUSTFLAGS", STATIC).run()
+}
+
+/// A project between two root filesystems, `one` and `two`; only `two` has a file `/mark`.
+struct Both {
+    project: Project,
+    _busybox: TempDir,
+}
+
+const MARKED: &str = "\
+#[test]
+fn is_marked() { assert!(std::path::Path::new(\"/mark\").exists()); }
+#[test]
+fn passes() {}
+";
+
+impl Both {
+    /// `None` where there is no busybox or no sandbox.
+    fn new(tests: &str) -> Option<Both> {
+        let busybox = if refused() { None } else { busybox() }?;
+        let project = Project::new(&[("src/lib.rs", tests)]);
+        for name in ["one", "two"] {
+            let root = project.directory().with_file_name(name);
+            fs::create_dir_all(root.join("bin")).expect("it is writable");
+            fs::copy(busybox.path().join("bin/busybox"), root.join("bin/sh")).expect("it is there");
+        }
+        let both = Both { project, _busybox: busybox };
+        fs::write(both.root("two").join("mark"), "").expect("it is writable");
+        Some(both)
+    }
+
+    fn root(&self, name: &str) -> PathBuf {
+        self.project.directory().with_file_name(name)
+    }
+
+    fn call(&self, line: &str) -> Call {
+        let call = self.project.isotest("--lib --root ../one --root ../two").words(line);
+        call.env("RUSTFLAGS", STATIC)
+    }
+}
+
+#[test]
+fn every_test_runs_once_in_each_root() {
+    let Some(both) = Both::new(MARKED) else { return };
+    let run = both.call("--test-threads 1").run();
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    let is_told = |line: &&&str| line.starts_with("root: ") || line.starts_with("test ");
+    let told: Vec<&str> = lines.iter().filter(is_told).copied().map(without_counts).collect();
+    let expected = [
+        "root: ../one",
+        "test is_marked ... FAILED",
+        "test passes ... ok",
+        "test result: FAILED",
+        "root: ../two",
+        "test is_marked ... ok",
+        "test passes ... ok",
+        "test result: ok",
+    ];
+    assert_eq!(told, expected);
+    let headings = run.stderr.lines().filter(|line| line.trim_start().starts_with("Running"));
+    let ends: Vec<&str> =
+        headings.filter_map(|line| line.rsplit_once(") ")).map(|it| it.1).collect();
+    assert_eq!(ends, ["in ../one", "in ../two"]);
+    run.check(
+        100,
+        &[
+            "to rerun pass `--root ../one --lib`",
+            "Summary 4 tests in ",
+            "3 passed, 1 failed",
+            "cargo isotest --root ../one --lib -- --exact is_marked\n",
+        ],
+    );
+    assert!(!run.stderr.contains("--root ../two"), "all has passed there");
+}
+
+/// `test result: ok. 1 passed; …` without what follows the word; other lines as they are.
+fn without_counts(line: &str) -> &str {
+    let result = line.starts_with("test result: ").then(|| line.split_once(". ")).flatten();
+    result.map_or(line, |(word, _)| word)
+}
+
+#[test]
+fn json_tells_the_root_of_every_suite() {
+    let Some(both) = Both::new(MARKED) else { return };
+    let run = both.call("-- --format json -Z unstable-options").run();
+    let roots: Vec<(String, String)> = run
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("it is JSON"))
+        .filter(|event| event["type"] == "suite")
+        .map(|event| (event["event"].to_string(), event["root"].to_string()))
+        .collect();
+    let expected = [("started", "one"), ("failed", "one"), ("started", "two"), ("ok", "two")];
+    let expected = expected.map(|(event, root)| (format!("\"{event}\""), format!("\"../{root}\"")));
+    assert_eq!(roots, expected);
+}
+
+#[test]
+fn a_failure_in_one_root_counts_in_the_next() {
+    let Some(both) = Both::new(MARKED) else { return };
+    let run = both.call("--fail-fast --test-threads 1").run();
+    run.check(100, &["0 passed, 1 failed, 3 cancelled"]);
+    assert!(!run.stdout.contains("root: ../two"), "nothing is run there");
+    both.call("--max-fail 2 --test-threads 1").run().check(100, &["3 passed, 1 failed"]);
+}
+
+#[test]
+fn an_interrupt_ends_the_run_in_all_roots() {
+    let Some(both) = Both::new("#[test]\nfn hangs() { loop { std::thread::park(); } }\n") else {
+        return;
+    };
+    let running = both.call("").start();
+    running.wait_for("root: ../one");
+    running.signal(Signal::SIGINT);
+    let run = running.end();
+    run.check(130, &["interrupted by SIGINT; 2 tests did not run to the end"]);
+    assert!(!run.stdout.contains("root: ../two"), "nothing is run there");
+}
+
+#[test]
+fn the_second_look_is_taken_in_each_root() {
+    let is_first = "#[test]\nfn is_not_first() { assert_ne!(std::process::id(), 1); }\n";
+    let Some(both) = Both::new(is_first) else { return };
+    let names = ["demo::is_not_first in ../one", "demo::is_not_first in ../two"];
+    let run = both.call("").run();
+    run.check(100, &["2 failed tests pass with `--init reaper`", names[0], names[1]]);
+}
+
+#[test]
+fn a_list_has_the_tests_of_each_root() {
+    let Some(both) = Both::new(MARKED) else { return };
+    let run = both.call("-- --list").run();
+    let tests = "is_marked: test\npasses: test\n\n2 tests, 0 benchmarks\n\n";
+    assert_eq!(run.stdout, format!("\nroot: ../one\n{tests}\nroot: ../two\n{tests}"));
+    run.check(0, &[]);
+}
+
+/// A dynamic test starts where the host's interpreter is.
+#[test]
+fn tests_that_cannot_start_in_one_root_run_in_the_others() {
+    let Some(both) = Both::new("#[test]\nfn passes() {}\n") else { return };
+    let call = both.call("--root /").without("RUSTFLAGS");
+    let run = call.run();
+    run.check(
+        96,
+        &[
+            "error: no test is run in `../one`: cannot list the tests of `demo`: cannot execute `",
+            "error: no test is run in `../two`: ",
+            "root: /\n",
+            "Summary 1 test in ",
+            "error: no test was run in `../one`, `../two`\n",
+        ],
+    );
+    let run = both.call("").without("RUSTFLAGS").run();
+    run.check(96, &["no test is run in `../two`"]);
+    assert!(!run.stderr.contains("Summary"), "there is nothing to sum up");
+}
+
+/// They are dynamic too: where the tests cannot start they are not tried.
+#[test]
+fn documentation_tests_run_in_the_roots_where_tests_do() {
+    let tests = "/// ```\n/// ```\npub fn documented() {}\n#[test]\nfn passes() {}\n";
+    let Some(both) = Both::new(tests) else { return };
+    let run = both.project.isotest("--root ../one --root /").run();
+    run.check(96, &["Summary 1 test in ", "1 passed; 1 documentation test passed"]);
+    assert_eq!(run.stdout.matches("\nroot: /\n").count(), 2, "a block, and what rustdoc reports");
+    assert!(!run.stdout.contains("root: ../one"), "nothing is run there");
+}
+
+#[test]
+fn a_root_that_is_named_twice_counts_once() {
+    let Some(both) = Both::new("#[test]\nfn passes() {}\n") else { return };
+    let call = both.project.isotest("--lib --root ../one --root ../two/../one");
+    let run = call.env("RUSTFLAGS", STATIC).run();
+    run.check(0, &["Summary 1 test in "]);
+}
+
+#[test]
+fn only_a_run_takes_several_roots() {
+    let project = Project::new(&[PASSING]);
+    for line in ["list", "explain passes", "shell passes", "exec"] {
+        let (command, _) = line.split_once(' ').unwrap_or((line, ""));
+        let run = project.isotest(line).words("--root one --root two").words(match command {
+            "exec" => "-- true",
+            _ => "",
+        });
+        run.run().check(2, &[&format!("`{command}` works in one root filesystem")]);
+    }
+}
+
+/// `$SHELL` is the host's, and the root has another or none.
+#[test]
+fn a_shell_is_one_that_the_root_has() {
+    let Some(both) = Both::new("#[test]\nfn passes() {}\n") else { return };
+    let call = |shell: &str| {
+        let call = both.project.isotest("shell passes --root ../one").env("SHELL", shell);
+        call.env("RUSTFLAGS", STATIC).run()
+    };
+    call("/usr/bin/fish").check(0, &["the test's own command:"]);
+    call("/bin/sh").check(0, &[]);
+    fs::remove_file(both.root("one").join("bin/sh")).expect("it is ours");
+    call("/usr/bin/fish").check(
+        127,
+        &["cannot find a shell in the root filesystem: there is no `/usr/bin/fish` ($SHELL) and no `/bin/sh`",
+          "hint: `cargo isotest shell CASE -- CMD`"],
+    );
 }
 
 #[test]
@@ -281,15 +488,38 @@ fn a_tarball_is_unpacked_once_and_used() {
     let mut tar = Command::new("tar");
     tar.arg("-C").arg(root.path()).arg("-czf").arg(&file).arg(".");
     assert!(tar.status().expect("tar is there").success());
-    for _ in 0..2 {
+    let message = "   Unpacking root.tar.gz\n";
+    for told in [message, ""] {
         let call = project.isotest("exec --root root.tar.gz -- sh -c").arg("echo $$ /bin/c*");
         let run = call.env("XDG_CACHE_HOME", &cache).run();
-        assert_eq!(run.stdout, "1 /bin/cat\n");
+        assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("1 /bin/cat\n", told));
         run.check(0, &[]);
     }
-    let roots = fs::read_dir(cache.join("isotest/roots")).expect("it was made");
+    let roots = || fs::read_dir(cache.join("isotest/roots")).expect("it was made").count();
     // With the directories for sums and for what is being unpacked.
-    assert_eq!(roots.count(), 3);
+    assert_eq!(roots(), 3);
+    let prune = || project.isotest("prune").env("XDG_CACHE_HOME", &cache).run();
+    let call = project.isotest("exec --root root.tar.gz -- sh -c");
+    let call = call.arg("echo started; while :; do cat /dev/zero | :; done");
+    let running = call.env("XDG_CACHE_HOME", &cache).start();
+    running.wait_for("started");
+    prune().check(0, &["     Removed 0 root filesystems, 0.0 MiB; 1 in use\n"]);
+    assert_eq!(roots(), 3);
+    running.signal(Signal::SIGTERM);
+    running.end().check(143, &[]);
+    prune().check(0, &["     Removed 1 root filesystem, "]);
+    assert_eq!(roots(), 2);
+    prune().check(0, &["     Removed 0 root filesystems, 0.0 MiB\n"]);
+    let call = project.isotest("exec --root root.tar.gz -- true").env("XDG_CACHE_HOME", &cache);
+    call.run().check(127, &[message, "cannot find the command `true`"]);
+}
+
+#[test]
+fn where_nothing_was_unpacked_there_is_nothing_to_prune() {
+    let project = Project::new(&[PASSING]);
+    let run = project.isotest("prune").env("XDG_CACHE_HOME", project.directory().join("cache"));
+    run.run().check(0, &["Removed 0 root filesystems"]);
+    assert!(!project.directory().join("cache").exists(), "nothing is made");
 }
 
 #[test]

@@ -62,6 +62,8 @@ pub enum Command {
     /// Run any command in a sandbox
     #[command(override_usage = "cargo isotest exec [OPTIONS] [--] CMD [ARGS]...")]
     Exec(Box<ExecCommand>),
+    /// Remove what was unpacked for `--root` and no run uses
+    Prune,
     /// Print completions for a shell
     Completions(CompletionsCommand),
     /// Print the manual page
@@ -287,9 +289,38 @@ fn complete(
         Command::Explain(explain) => settle_workspace(&mut explain.cargo, &mut explain.layers),
         Command::Shell(shell) => settle_workspace(&mut shell.cargo, &mut shell.layers),
         Command::Exec(exec) => exec.layers.workspace = exec.workspace,
-        Command::Doctor(_) | Command::Completions(_) | Command::Man => {}
+        Command::Doctor(_) | Command::Prune | Command::Completions(_) | Command::Man => {}
     }
+    check_layers(&cli.command)
+        .map_err(|message| command.error(ErrorKind::ArgumentConflict, message))?;
     Ok(cli)
+}
+
+/// What must not stand together, or not alone.
+fn check_layers(command: &Command) -> Result<(), String> {
+    let (layers, name) = match command {
+        Command::Run(run) => (&run.layers, None),
+        Command::List(list) => (&list.layers, Some("list")),
+        Command::Explain(explain) => (&explain.layers, Some("explain")),
+        Command::Shell(shell) => (&shell.layers, Some("shell")),
+        Command::Exec(exec) => (&exec.layers, Some("exec")),
+        Command::Doctor(_) | Command::Prune | Command::Completions(_) | Command::Man => {
+            return Ok(());
+        }
+    };
+    if let (Some(name), count @ 2..) = (name, layers.root.len()) {
+        return Err(format!(
+            "`{name}` works in one root filesystem, and there are {count} `--root`: a run alone \
+             takes more than one"
+        ));
+    }
+    let adds = !layers.read_only.is_empty() || !layers.read_write.is_empty();
+    if layers.propagation.is_some() && !adds {
+        return Err(
+            "`--propagation` is of paths that `--ro` and `--rw` add, and there are none".into()
+        );
+    }
+    Ok(())
 }
 
 impl Shared {

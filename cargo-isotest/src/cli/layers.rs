@@ -136,9 +136,9 @@ pub struct LayerOptions {
     /// Where throwaway layers lie
     #[arg(long, value_name = "WHERE")]
     pub scratch: Option<Scratch>,
-    /// Run in another root filesystem: a directory, a tarball or a container's image
+    /// Run in another root filesystem, each of several: a directory, a tarball or a container's image
     #[arg(long, value_name = "PATH")]
-    pub root: Option<PathBuf>,
+    pub root: Vec<PathBuf>,
     /// Its /tmp, /var/tmp and /run
     #[arg(long, value_name = "DIR")]
     pub tmp: Option<Tmp>,
@@ -160,6 +160,14 @@ pub struct LayerOptions {
     /// Show this host path, writable
     #[arg(long = "rw", value_name = "PATH")]
     pub read_write: Vec<PathBuf>,
+    /// Which mounts below these paths travel: `private` (none), `slave` (the host's to the test) or
+    /// `unbindable` (none, and no bind elsewhere)
+    #[arg(long, value_name = "VALUE", value_parser = propagation)]
+    pub propagation: Option<policy::Propagation>,
+    /// Share this layer (`pid`, `ipc`, `uts` or `net`) with the host where this machine refuses
+    /// another
+    #[arg(long, value_name = "LAYER", value_parser = weakened)]
+    pub allow_weaker: Vec<policy::Weakened>,
     /// Execute the binary for every test, instead of forking a copy that is linked already
     #[arg(long)]
     pub no_fork_server: bool,
@@ -207,6 +215,7 @@ impl LayerOptions {
             ("home", name(self.home)),
             ("env", name(self.env)),
             ("guard", name(self.guard)),
+            ("propagation", self.propagation.map(|value| propagation_name(value).into())),
             ("tmp-size", number(self.tmp_size)),
             ("output-limit", number(self.output_limit)),
             ("processes", number(self.processes)),
@@ -222,7 +231,9 @@ impl LayerOptions {
         let paths = |flag, values: &[PathBuf]| -> Vec<(&str, OsString)> {
             values.iter().map(|value| (flag, value.into())).collect()
         };
+        let weakened = self.allow_weaker.iter().map(|layer| ("allow-weaker", layer.name().into()));
         single
+            .chain(weakened)
             .chain(texts("write-back", &self.write_back))
             .chain(texts("pass-env", &self.pass_env))
             .chain(paths("ro", &self.read_only))
@@ -235,7 +246,8 @@ impl LayerOptions {
             .collect()
     }
 
-    /// Lays what was typed over `base`. Lists are added to, everything else is replaced.
+    /// Lays what was typed over `base`, but for `--root`, which is a file to be looked for. Lists are
+    /// added to, everything else is replaced.
     pub fn apply(&self, base: Policy) -> Policy {
         self.apply_limits(self.apply_files(self.apply_namespaces(base)))
     }
@@ -257,9 +269,9 @@ impl LayerOptions {
     fn apply_files(&self, mut policy: Policy) -> Policy {
         set(&mut policy.workspace, self.workspace);
         set(&mut policy.scratch, self.scratch);
-        set(&mut policy.root, self.root.clone().map(policy::Root::Directory));
         set(&mut policy.tmp, self.tmp);
         set(&mut policy.home, self.home);
+        set(&mut policy.propagation, self.propagation);
         policy.write_back.extend_from_slice(&self.write_back);
         policy.read_only.extend_from_slice(&self.read_only);
         policy.read_write.extend_from_slice(&self.read_write);
@@ -305,6 +317,51 @@ fn uts(name: &str) -> Result<policy::Uts, String> {
         _ if name.is_empty() || name.len() > 64 => Err("a host name has 1 to 64 bytes".to_owned()),
         _ => Ok(policy::Uts::Name(name.to_owned())),
     }
+}
+
+fn propagation(value: &str) -> Result<policy::Propagation, String> {
+    match value {
+        "private" => Ok(policy::Propagation::Private),
+        "slave" => Ok(policy::Propagation::Slave),
+        "unbindable" => Ok(policy::Propagation::Unbindable),
+        "shared" => Err("what a test mounts must not leave its sandbox, and the kernel makes \
+             `slave` of it in a less privileged mount namespace (mount_namespaces(7)); `slave` \
+             receives what the host mounts"
+            .to_owned()),
+        _ => Err("it is one of `private`, `slave` and `unbindable`".to_owned()),
+    }
+}
+
+/// The word for a value of `--propagation`.
+pub fn propagation_name(value: policy::Propagation) -> &'static str {
+    match value {
+        policy::Propagation::Private => "private",
+        policy::Propagation::Slave => "slave",
+        policy::Propagation::Unbindable => "unbindable",
+    }
+}
+
+/// The layers that have a value without isolation which works where the isolating one is refused.
+fn weakened(layer: &str) -> Result<policy::Weakened, String> {
+    use policy::Weakened;
+    let known = [Weakened::Pid, Weakened::Ipc, Weakened::Uts, Weakened::Net];
+    if let Some(layer) = known.into_iter().find(|known| known.name() == layer) {
+        return Ok(layer);
+    }
+    Err(match layer {
+        "user" | "mnt" | "root" => "every other layer is built in the user and mount namespaces",
+        "guard" => "without it a program could gain the privileges that a test has given up",
+        "workspace" => {
+            "where an overlay is refused `--workspace readonly` isolates as well, and \
+             `--workspace shared` lets tests write to the project"
+        }
+        "scratch" | "tmp" | "home" | "shm" => {
+            "where a tmpfs is refused there is no place to build a sandbox in"
+        }
+        "init" | "env" => "no machine refuses it",
+        _ => "it is one of `pid`, `ipc`, `uts` and `net`",
+    }
+    .to_owned())
 }
 
 fn variable(name: &str) -> Result<String, String> {

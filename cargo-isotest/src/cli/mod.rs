@@ -17,6 +17,6 @@ pub use command::{
     Cli, Command, DoctorCommand, ExecCommand, ExplainCommand, ListCommand, ReportFormat,
     RunCommand, ShellCommand, command, parse,
 };
-pub use layers::LayerOptions;
+pub use layers::{LayerOptions, propagation_name};
 pub use libtest::{Color, Format, LibtestOptions, RunIgnored};
 pub use run::FailFast;

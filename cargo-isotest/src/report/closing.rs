@@ -11,6 +11,7 @@ use anstyle::Style;
 use isotest_core::case::CaseIndex;
 use isotest_core::finding::Finding;
 use isotest_core::outcome::{NotRun, Outcome, Verdict, signal_name};
+use isotest_core::policy::Weakened;
 use isotest_core::sandbox::SandboxError;
 
 use crate::doctests::Documented;
@@ -45,6 +46,8 @@ pub struct Closing {
     hints: Vec<Hint>,
     doctests: Documented,
     findings: BTreeMap<Kind, Group>,
+    /// How many cases shared a layer with the host because the machine refuses another.
+    weakened: BTreeMap<Weakened, usize>,
     refusals: Vec<(SandboxError, usize)>,
     wardens_died: usize,
     interrupted: Option<i32>,
@@ -104,6 +107,9 @@ impl Closing {
         if let Verdict::NotRun(reason) = &outcome.verdict {
             self.observe_not_run(reason);
         }
+        for layer in &outcome.weakened {
+            *self.weakened.entry(*layer).or_default() += 1;
+        }
         for finding in &outcome.findings {
             let group = self.findings.entry(Kind::of(finding)).or_default();
             group.count += 1;
@@ -156,7 +162,10 @@ impl Closing {
 
     /// Whether there is more to say than how many tests passed.
     pub fn is_noteworthy(&self, tally: &Tally) -> bool {
-        !tally.is_clean() || !self.findings.is_empty() || self.interrupted.is_some()
+        !tally.is_clean()
+            || !self.findings.is_empty()
+            || !self.weakened.is_empty()
+            || self.interrupted.is_some()
     }
 
     /// Writes the block.
@@ -169,6 +178,7 @@ impl Closing {
         err: &mut dyn Write,
     ) -> io::Result<()> {
         writeln!(err, "\n{}{}", summary(tally, wall, colour), doctests(self.doctests, colour))?;
+        self.write_weakened(colour, err)?;
         self.write_findings(colour, err)?;
         self.write_not_run(colour, err)?;
         self.write_hints(suites, colour, err)?;
@@ -179,6 +189,19 @@ impl Closing {
             writeln!(err, "\n{error}: interrupted by {signal}; {cut} did not run to the end")?;
         }
         self.write_commands(suites, colour, err)
+    }
+
+    fn write_weakened(&self, colour: bool, err: &mut dyn Write) -> io::Result<()> {
+        let warning = paint::styled(colour, WARNING, "warning");
+        for (layer, count) in &self.weakened {
+            let (tests, layer) = (counted(*count, "test"), layer.name());
+            writeln!(
+                err,
+                "\n{warning}: {tests} shared the layer `{layer}` with the host, as \
+                 `--allow-weaker {layer}` allows"
+            )?;
+        }
+        Ok(())
     }
 
     fn write_findings(&self, colour: bool, err: &mut dyn Write) -> io::Result<()> {

@@ -1,11 +1,49 @@
-//! The last words of a command that cannot go on.
+//! Single lines on stderr: the last words of a command that cannot go on, and what is told before
+//! a run.
 
 use std::fmt::Display;
+use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
+use isotest_core::policy::Weakened;
+use isotest_core::sandbox::SandboxError;
+
+use super::paint::{GOOD, WARNING};
+use super::words::counted;
 
 /// Prints `error: …` on stderr, as cargo does. `anstream` decides about colour.
 pub fn error(error: &impl Display) {
     let bold = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
     anstream::eprintln!("{bold}error{bold:#}: {error}");
+}
+
+/// Tells, before it is done, that an archive or an image is unpacked: it may take a while.
+pub fn unpacking(named: &Path) {
+    anstream::eprintln!("{GOOD}{:>12}{GOOD:#} {}", "Unpacking", named.display());
+}
+
+/// Tells how many root filesystems of how many bytes were removed from the cache, as `cargo clean`
+/// tells it, and how many were not.
+pub fn pruned(removed: usize, bytes: u64, in_use: usize) {
+    let roots = counted(removed, "root filesystem");
+    let size = mebibytes(bytes);
+    let left = match in_use {
+        0 => String::new(),
+        count => format!("; {count} in use"),
+    };
+    anstream::eprintln!("{GOOD}{:>12}{GOOD:#} {roots}, {size}{left}", "Removed");
+}
+
+/// Warns of a layer that is the host's, since the machine refuses another and that was allowed.
+pub fn weakened(layer: Weakened, refusal: &SandboxError) {
+    let name = layer.name();
+    anstream::eprintln!(
+        "{WARNING}warning{WARNING:#}: the layer `{name}` is the host's, as `--allow-weaker {name}` \
+         allows: {refusal}"
+    );
+}
+
+/// `12.3 MiB`.
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }

@@ -10,7 +10,9 @@ use isotest_core::plan::Plan;
 use isotest_core::sandbox::{Op, Step};
 use nextest_metadata as nextest;
 
+use super::format::FormatName;
 use super::suite::Suite;
+use super::words;
 use crate::discover::Project;
 use crate::exit_code::ExitCode;
 use crate::prepare::Selected;
@@ -41,6 +43,7 @@ pub fn lists_as_libtest(suites: &[Suite]) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout());
     for suite in suites {
         eprintln!("     Running {}", suite.heading);
+        words::root_line(suite.root.as_deref(), &mut out)?;
         let count = |kind| suite.cases.iter().filter(|case: &&Case| case.kind == kind).count();
         for case in &suite.cases {
             let kind = match case.kind {
@@ -264,6 +267,17 @@ pub fn pass_on(mut lines: impl BufRead, mut look: impl FnMut(&str)) -> io::Resul
         line.clear();
     }
     Ok(())
+}
+
+/// Tells which of several root filesystems documentation tests run in, before rustdoc reports them.
+/// Its JSON has no word for that.
+pub fn root_of_doctests(root: Option<&str>, format: FormatName) -> io::Result<()> {
+    match root {
+        Some(root) if format == FormatName::Json => {
+            writeln!(io::stderr(), "     Running documentation tests in {root}")
+        }
+        root => words::root_line(root, &mut io::stdout()),
+    }
 }
 
 /// Completions for a shell.

@@ -3,7 +3,9 @@
 //! Keys, their order and the spaces as `formatters/json.rs` (Rust 1.95) has them. A verdict that
 //! libtest does not know is `failed` with a `message`, the field libtest uses for the failures it
 //! words itself. A case that was not run is `ignored` with a `message`, in a suite that `failed`
-//! and has one more key, `not_run`: readers know no other event for a test that did not run.
+//! and has one more key, `not_run`: readers know no other event for a test that did not run. Where a
+//! run has several root filesystems each event of a suite has one more key, `root`; the result of a
+//! test that shared layers with the host, because the machine refuses others, has `weakened`.
 
 use std::collections::HashSet;
 use std::fmt::{self, Display, Write as _};
@@ -61,9 +63,19 @@ impl Json {
         if let Some(message) = message {
             add(&mut line, format_args!(r#", "message": "{}""#, Escaped(&message)));
         }
+        if !outcome.weakened.is_empty() {
+            let names: Vec<&str> = outcome.weakened.iter().map(|layer| layer.name()).collect();
+            add(&mut line, format_args!(r#", "weakened": {names:?}"#));
+        }
         line.push_str(" }\n");
         line
     }
+}
+
+/// The key that tells of the root filesystem, where a run has several.
+fn root(suite: &Suite) -> String {
+    let root = suite.root.as_deref();
+    root.map_or(String::new(), |root| format!(r#", "root": "{}""#, Escaped(root)))
 }
 
 fn add(line: &mut String, text: fmt::Arguments<'_>) {
@@ -122,8 +134,8 @@ fn without_note(mut output: String) -> (String, Option<String>) {
 impl Format for Json {
     fn open(&mut self, suite: &Suite, out: &mut dyn Write) -> io::Result<()> {
         self.running.clear();
-        let count = suite.cases.len();
-        writeln!(out, r#"{{ "type": "suite", "event": "started", "test_count": {count} }}"#)
+        let (count, root) = (suite.cases.len(), root(suite));
+        writeln!(out, r#"{{ "type": "suite", "event": "started", "test_count": {count}{root} }}"#)
     }
 
     fn started(&mut self, case: &Case, out: &mut dyn Write) -> io::Result<()> {
@@ -163,10 +175,10 @@ impl Format for Json {
             0 => String::new(),
             count => format!(r#", "not_run": {count}"#),
         };
-        let seconds = elapsed.as_secs_f64();
+        let (seconds, root) = (elapsed.as_secs_f64(), root(suite));
         writeln!(
             out,
-            r#"{{ "type": "suite", "event": "{event}", "passed": {passed}, "failed": {failed}, "ignored": {ignored}, "measured": 0, "filtered_out": {filtered_out}{not_run}, "exec_time": {seconds} }}"#
+            r#"{{ "type": "suite", "event": "{event}", "passed": {passed}, "failed": {failed}, "ignored": {ignored}, "measured": 0, "filtered_out": {filtered_out}{not_run}, "exec_time": {seconds}{root} }}"#
         )
     }
 }

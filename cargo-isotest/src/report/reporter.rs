@@ -176,6 +176,10 @@ impl Reporter {
         if !self.options.quiet {
             self.screen.print(Stream::Stderr, |err| cargo::running(suite, colour, err))?;
         }
+        if self.options.format != FormatName::Json {
+            self.screen
+                .print(Stream::Stdout, |out| words::root_line(suite.root.as_deref(), out))?;
+        }
         if suite.harness {
             self.screen.print(Stream::Stdout, |out| self.format.open(suite, out))?;
         }

@@ -14,6 +14,8 @@ pub struct Suite {
     pub id: String,
     /// The cargo arguments that select this binary again: `-p demo --test it`.
     pub rerun: String,
+    /// The root filesystem that it runs in, where the run has several.
+    pub root: Option<String>,
     /// Whether it is a libtest harness, and not a program of the project's own.
     pub harness: bool,
     /// The selected cases; [`CaseIndex::case`] points into them.
@@ -23,9 +25,13 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// The name of a case in the whole run: `demo::it::module::test`.
+    /// The name of a case in the whole run: `demo::it::module::test`, and behind it ` in ROOT` where
+    /// the run has several root filesystems.
     pub fn label(&self, case: &Case) -> String {
-        format!("{}::{}", self.id, case.name)
+        match &self.root {
+            None => format!("{}::{}", self.id, case.name),
+            Some(root) => format!("{}::{} in {root}", self.id, case.name),
+        }
     }
 }
 
@@ -57,6 +63,7 @@ pub(super) fn example(names: &[&str]) -> Suite {
         heading: "tests/it.rs (target/debug/deps/it-2c77)".to_owned(),
         id: "demo::it".to_owned(),
         rerun: "--test it".to_owned(),
+        root: None,
         harness: true,
         cases: names.iter().map(case).collect(),
         filtered_out: 0,

@@ -3,6 +3,8 @@
 //! One line, without the `isotest: ` that stands before it on stdout. What went wrong inside the
 //! test is never worded here: the test's own output says it.
 
+use std::io::{self, Write};
+
 use isotest_core::outcome::{NotRun, Verdict, signal_name};
 
 /// What became of the case, where libtest's own words do not say it.
@@ -46,6 +48,12 @@ pub fn with_explanation(mut output: Vec<u8>, verdict: &Verdict) -> Vec<u8> {
 /// Whether a process of the case ran to an end, so that its duration means something.
 pub fn was_run(verdict: &Verdict) -> bool {
     verdict.is_failure() || *verdict == Verdict::Passed
+}
+
+/// The line on stdout before what runs in one of several root filesystems; nothing where there is
+/// but one.
+pub fn root_line(root: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
+    root.map_or(Ok(()), |root| writeln!(out, "\nroot: {root}"))
 }
 
 /// `1 test`, `2 tests`.

@@ -10,8 +10,9 @@ use super::image::{self, Image, SumOf};
 use super::stream::{Summed, decompressed};
 use super::unpack::{LIMITS, UnpackError, Unpacker, Whiteouts};
 
-/// The root filesystem that `named` is, or holds; `cache` is the user's cache directory.
-pub fn find(named: &Path, cache: Option<&Path>) -> Result<PathBuf, RootError> {
+/// The root filesystem that `named` is, or holds; `cache` is the user's cache directory. `tell`
+/// is called where it has to be unpacked, before it is.
+pub fn find(named: &Path, cache: Option<&Path>, tell: &dyn Fn()) -> Result<PathBuf, RootError> {
     let read = |error| RootError::Read(named.to_owned(), error);
     let path = named.canonicalize().map_err(read)?;
     let kind = fs::metadata(&path).map_err(read)?.file_type();
@@ -22,23 +23,38 @@ pub fn find(named: &Path, cache: Option<&Path>) -> Result<PathBuf, RootError> {
     }
     let cache = Cache::below(cache.ok_or_else(|| RootError::NoCache(path.clone()))?);
     if kind.is_dir() {
-        return find_image(&path, &path, None, &cache);
+        let image = read_image(&path, &path)?;
+        let found = cache.get(&image.digest).map_err(|error| cache_error(&cache, error))?;
+        return match found {
+            Some(root) => Ok(root),
+            None => {
+                tell();
+                unpack_image(&path, &image, &image.digest, &cache)
+            }
+        };
     }
     if !kind.is_file() {
         return Err(read(io::Error::other("neither a directory nor an archive")));
     }
     File::open(&path).map_err(read)?;
-    let cached = |error| RootError::Cache(cache.directory().to_owned(), error);
+    let cached = |error| cache_error(&cache, error);
     let digest = cache.sum(&path).map_err(cached)?;
-    match cache.get(&digest) {
+    match cache.get(&digest).map_err(cached)? {
         Some(root) => Ok(root),
-        None => unpack_archive(&path, &digest, &cache),
+        None => {
+            tell();
+            unpack_archive(&path, &digest, &cache)
+        }
     }
+}
+
+fn cache_error(cache: &Cache, error: io::Error) -> RootError {
+    RootError::Cache(cache.directory().to_owned(), error)
 }
 
 /// Unpacks a file: a root filesystem, or an image.
 fn unpack_archive(path: &Path, digest: &str, cache: &Cache) -> Result<PathBuf, RootError> {
-    let cached = |error| RootError::Cache(cache.directory().to_owned(), error);
+    let cached = |error| cache_error(cache, error);
     let unpack = |error: UnpackError| RootError::Unpack(path.to_owned(), error);
     let directory = cache.unpacking().map_err(cached)?;
     let unpacked = directory.path().join("archive");
@@ -49,37 +65,37 @@ fn unpack_archive(path: &Path, digest: &str, cache: &Cache) -> Result<PathBuf, R
         return Err(RootError::Read(path.to_owned(), io::Error::other("the archive is empty")));
     }
     if image::is_image(&unpacked) {
-        return find_image(path, &unpacked, Some(digest), cache);
+        return unpack_image(path, &read_image(path, &unpacked)?, digest, cache);
     }
     cache.put(digest, &unpacked).map_err(cached)
 }
 
-/// The root filesystem of an image, by the image's digest or by that of the file it came in.
-fn find_image(
+/// The image in a directory, which came with what `--root` names.
+fn read_image(named: &Path, directory: &Path) -> Result<Image, RootError> {
+    image::read(directory).map_err(|error| RootError::Image(named.to_owned(), error))
+}
+
+/// Unpacks the layers of an image, by the image's digest or by that of the file it came in.
+fn unpack_image(
     named: &Path,
-    directory: &Path,
-    digest: Option<&str>,
+    image: &Image,
+    digest: &str,
     cache: &Cache,
 ) -> Result<PathBuf, RootError> {
-    let image = |error| RootError::Image(named.to_owned(), error);
-    let Image { digest: own, layers } = image::read(directory).map_err(image)?;
-    let digest = digest.unwrap_or(&own);
-    if let Some(root) = cache.get(digest) {
-        return Ok(root);
-    }
-    let cached = |error| RootError::Cache(cache.directory().to_owned(), error);
+    let wrong = |error| RootError::Image(named.to_owned(), error);
+    let cached = |error| cache_error(cache, error);
     let unpack = |error: UnpackError| RootError::Unpack(named.to_owned(), error);
     let place = cache.unpacking().map_err(cached)?;
     let root = place.path().join("root");
     fs::create_dir(&root).map_err(cached)?;
     let mut unpacker = Unpacker::new(&root, LIMITS);
-    for layer in layers {
-        layer.check_file().map_err(image)?;
+    for layer in &image.layers {
+        layer.check_file().map_err(wrong)?;
         let stream = File::open(&layer.path).and_then(decompressed);
         let (stream, sum) = Summed::new(stream.map_err(|error| unpack(error.into()))?);
         unpacker.unpack(stream, Whiteouts::Applied).map_err(unpack)?;
         let found = sum.take().expect("it has been read to its end");
-        layer.check(SumOf::Archive, &found).map_err(image)?;
+        layer.check(SumOf::Archive, &found).map_err(wrong)?;
     }
     cache.put(digest, &root).map_err(cached)
 }

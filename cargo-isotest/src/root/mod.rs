@@ -11,6 +11,7 @@ mod image;
 mod stream;
 mod unpack;
 
+pub use cache::{Cache, Pruned};
 pub use error::RootError;
 pub use find::{find, find_conflict};
 pub use follow::{Links, follow};

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use tar::{Builder, Header};
 use tempfile::TempDir;
 
-use super::find;
 use super::stream::sum_of_text;
+use super::{Cache, find};
 
 /// A tar archive of files.
 fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
@@ -94,7 +94,7 @@ impl Scene {
     }
 
     fn find(&self, named: &Path) -> Result<PathBuf, String> {
-        find(named, Some(&self.path("cache"))).map_err(|error| error.to_string())
+        find(named, Some(&self.path("cache")), &|| ()).map_err(|error| error.to_string())
     }
 
     /// It is unpacked, and found again.
@@ -281,10 +281,31 @@ fn what_is_no_image_is_refused() {
     scene.check_refused(Path::new("/dev/null"), "neither a directory nor an archive");
 }
 
+/// This process holds what it has found itself: nobody else's is removed by one that does not.
+#[test]
+fn what_is_in_use_is_not_pruned() {
+    let scene = Scene::new();
+    fs::write(scene.path("root.tar"), archive(&[("etc/release", b"1")])).unwrap();
+    let root = scene.find(&scene.path("root.tar")).unwrap();
+    let cache = Cache::below(&scene.path("cache"));
+    let other = cache.directory().join("0".repeat(64));
+    fs::create_dir_all(other.join("etc")).unwrap();
+    fs::write(other.join("etc/release"), "12345").unwrap();
+    fs::create_dir(cache.directory().join("else")).unwrap();
+    let pruned = cache.prune().unwrap();
+    assert_eq!((pruned.removed, pruned.in_use), (1, 1));
+    assert!(pruned.bytes >= 5, "{pruned:?}");
+    assert!(root.join("etc/release").exists() && !other.exists());
+    assert!(cache.directory().join("else").exists(), "it is none of the cache's");
+    assert_eq!(fs::read_dir(cache.directory().join("sums")).unwrap().count(), 0);
+    scene.check_nothing_left();
+    assert_eq!(scene.find(&scene.path("root.tar")).unwrap(), root);
+}
+
 #[test]
 fn without_a_cache_directory_nothing_is_unpacked() {
     let scene = Scene::new();
     fs::write(scene.path("root.tar"), archive(&[("a", b"1")])).unwrap();
-    let error = find(&scene.path("root.tar"), None).unwrap_err().to_string();
+    let error = find(&scene.path("root.tar"), None, &|| ()).unwrap_err().to_string();
     assert!(error.contains("XDG_CACHE_HOME"), "{error}");
 }

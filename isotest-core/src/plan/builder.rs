@@ -79,11 +79,19 @@ impl Steps {
 
     /// Sets attributes on the mount at `path` and all below it, and makes them private.
     pub fn attributes(&mut self, path: &Path, set: u64, reason: impl Into<Cow<'static, str>>) {
+        self.propagation(path, set, libc::MS_PRIVATE, reason);
+    }
+
+    /// Sets attributes and propagation, MS_*, on the mount at `path` and all below it.
+    pub fn propagation(
+        &mut self,
+        path: &Path,
+        set: u64,
+        propagation: u64,
+        reason: impl Into<Cow<'static, str>>,
+    ) {
         let path = c_path(path);
-        self.add(
-            reason,
-            Op::Attributes { path, recursive: true, set, propagation: libc::MS_PRIVATE },
-        );
+        self.add(reason, Op::Attributes { path, recursive: true, set, propagation });
     }
 
     /// A bind that tests cannot write to; nor can set-user-ID bits or device nodes below it do

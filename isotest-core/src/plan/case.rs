@@ -6,7 +6,7 @@ use super::builder::{Steps, c_path};
 use super::layout::{self, DISK, EMPTY, Fresh, Layout, NEW_TMP, Placed, SCRATCH, STAGE, Shown};
 use super::{Project, ids, is_sealed, keeps_covers, keeps_scratch, namespaces};
 use crate::host::Host;
-use crate::policy::{Guard, Namespace, Net, Policy, User, Uts};
+use crate::policy::{Guard, Namespace, Net, Policy, Propagation, User, Uts, Weakened};
 use crate::sandbox::{Op, Step, inodes};
 
 pub fn steps(host: &Host, project: &Project, layout: &Layout, policy: &Policy) -> Vec<Step> {
@@ -31,6 +31,7 @@ pub fn steps(host: &Host, project: &Project, layout: &Layout, policy: &Policy) -
     name_host(&mut steps, policy);
     forbid_nesting(&mut steps, policy);
     cover_stage(&mut steps, layout);
+    forbid_binds(&mut steps, layout);
     limit(&mut steps, policy);
     give_up_capabilities(&mut steps, policy);
     steps.0
@@ -211,6 +212,10 @@ fn bring_network_up(steps: &mut Steps, host: &Host, project: &Project, policy: &
         Net::Host => {}
         Net::Loopback => {
             steps.add("a new network namespace has it down", Op::LoopbackUp);
+            // The host's /proc/sys may be read-only or covered, and there is no other.
+            if policy.weakened.contains(&Weakened::Pid) {
+                return;
+            }
             let (ports, ping) = (
                 "/proc/sys/net/ipv4/ip_unprivileged_port_start",
                 "/proc/sys/net/ipv4/ping_group_range",
@@ -270,6 +275,15 @@ fn cover_stage(steps: &mut Steps, layout: &Layout) {
         || layout.fresh.iter().any(|fresh| below(&fresh.path));
     let reason = "the last mount: covers the stage";
     steps.bind(Path::new(NEW_TMP), Path::new(STAGE), recursive, reason);
+}
+
+/// After the last bind: one that copies a tree leaves out what is unbindable in it.
+fn forbid_binds(steps: &mut Steps, layout: &Layout) {
+    let is_unbindable = |placed: &&Placed| placed.propagation == Propagation::Unbindable;
+    for placed in layout.placed.iter().filter(is_unbindable) {
+        let reason = "it cannot be bound to another place";
+        steps.propagation(&placed.path, 0, libc::MS_UNBINDABLE, reason);
+    }
 }
 
 /// RLIMIT_NPROC does not bind uid 0 of the machine (kernel/fork.c, copy_process).

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Access, Project};
 use crate::host::{Host, TopLevel};
-use crate::policy::{Directory, Guard, Namespace, Policy, Scratch, Workspace};
+use crate::policy::{Directory, Guard, Namespace, Policy, Propagation, Scratch, Workspace};
 
 /// How a host path appears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct Placed {
     pub staged: Option<PathBuf>,
     /// Whether other filesystems are mounted below it.
     pub has_mounts_below: bool,
+    /// Which mounts travel between the host and it.
+    pub propagation: Propagation,
 }
 
 /// A directory that is fresh for every case.
@@ -113,6 +115,11 @@ impl Layout {
         self.placed.iter().rev().find(is_above)
     }
 
+    /// Whether what the host mounts later is to be seen anywhere.
+    pub fn receives_mounts(&self) -> bool {
+        self.placed.iter().any(|placed| placed.propagation == Propagation::Slave)
+    }
+
     /// Where a path of the finished root stands while a case is being set up: the same, but for
     /// what is below `/tmp`, which is put together in the scratch first.
     pub fn during_setup(path: &Path) -> PathBuf {
@@ -167,6 +174,7 @@ fn shown(host: &Host, project: &Project, policy: &Policy) -> Vec<Placed> {
         what: what.to_owned(),
         staged: None,
         has_mounts_below: !host.mounts_below(path).is_empty(),
+        propagation: Propagation::Private,
     };
     let mut all: Vec<Placed> = project
         .exposures
@@ -177,7 +185,8 @@ fn shown(host: &Host, project: &Project, policy: &Policy) -> Vec<Placed> {
                 Access::ReadOnly => Shown::ReadOnly,
                 Access::ReadWrite => Shown::ReadWrite,
             };
-            place(&exposure.path, exposure.directory, shown, &exposure.what)
+            let placed = place(&exposure.path, exposure.directory, shown, &exposure.what);
+            Placed { propagation: exposure.propagation, ..placed }
         })
         .collect();
     if policy.home == Directory::Host {
@@ -201,6 +210,7 @@ fn is_covered(host: &Host, placed: &[Placed], candidate: &Placed) -> bool {
     let above = placed.iter().rev().find(|above| candidate.path.starts_with(&above.path));
     match above {
         Some(above) if above.path == candidate.path => true,
+        Some(_) | None if candidate.propagation != Propagation::Private => false,
         Some(above) if above.shown == candidate.shown => match above.shown {
             Shown::Overlay => !crosses_mount(&above.path),
             Shown::ReadOnly | Shown::ReadWrite => true,

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::host::Host;
-use crate::policy::{Init, Namespace, Net, Policy, Scratch, User, Uts};
+use crate::policy::{Init, Namespace, Net, Policy, Propagation, Scratch, User, Uts, Weakened};
 use crate::sandbox::{Start, Step};
 use crate::write_back::WriteBack;
 
@@ -44,6 +44,8 @@ pub struct Exposure {
     pub access: Access,
     /// What it is, for `explain`: "the project", "cargo's home".
     pub what: String,
+    /// Which mounts travel between the host and it.
+    pub propagation: Propagation,
 }
 
 /// What of the host belongs to the project and its tools.
@@ -143,6 +145,8 @@ pub struct Plan {
     pub output_limit: u64,
     /// What is copied out of its throwaway layers afterwards.
     pub write_back: Option<Arc<WriteBack>>,
+    /// The layers that it shares with the host since this machine refuses others.
+    pub weakened: Vec<Weakened>,
 }
 
 impl Plan {
@@ -156,6 +160,7 @@ impl Plan {
             timeout: None,
             output_limit: u64::MAX,
             write_back: None,
+            weakened: Vec::new(),
         }
     }
 

@@ -20,7 +20,7 @@ use super::layout::{
     self, DISK, EMPTY, Fresh, LIBRARY_PATH, Layout, PROC, Placed, SCRATCH, STAGE, Shown,
 };
 use crate::host::{Host, TopLevel};
-use crate::policy::{Init, Namespace, Net, Policy, Root, User, Uts};
+use crate::policy::{Init, Namespace, Net, Policy, Propagation, Root, User, Uts};
 use crate::sandbox::{LIBRARY, Op, Step};
 
 /// Where the host's root is while the template is built, and where the new one grows.
@@ -35,7 +35,7 @@ const NOTHING: &str = "/nothing";
 
 pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
     let mut steps = Steps::default();
-    make_private(&mut steps);
+    leave_propagation(&mut steps, layout);
     make_roots(&mut steps);
     match &policy.root {
         Root::Host => {
@@ -78,8 +78,15 @@ fn new(path: impl AsRef<Path>) -> PathBuf {
     Path::new(NEW).join(path.strip_prefix("/").unwrap_or(path))
 }
 
-fn make_private(steps: &mut Steps) {
-    steps.attributes(Path::new("/"), 0, "no mount travels between host and sandbox");
+/// A private mount has no master any more and cannot become a slave of it again. So where a path is
+/// to receive mounts all of them stay slaves, which they are already in this mount namespace, until
+/// the new root is made private.
+fn leave_propagation(steps: &mut Steps, layout: &Layout) {
+    let (propagation, reason) = match layout.receives_mounts() {
+        false => (libc::MS_PRIVATE, "no mount travels between host and sandbox"),
+        true => (libc::MS_SLAVE, "no mount travels to the host"),
+    };
+    steps.propagation(Path::new("/"), 0, propagation, reason);
 }
 
 /// A tmpfs becomes the root, with the host's at `/old`, so that no mount of ours hides a source.
@@ -401,6 +408,9 @@ fn make_mount_point(steps: &mut Steps, placed: &Placed, target: &Path) {
 }
 
 fn show_project(steps: &mut Steps, host: &Host, layout: &Layout) {
+    if layout.receives_mounts() {
+        steps.attributes(Path::new(NEW), 0, "only what was asked for receives the host's mounts");
+    }
     for placed in &layout.placed {
         let target = new(placed.staged.as_ref().unwrap_or(&placed.path));
         if placed.staged.is_some() {
@@ -408,17 +418,24 @@ fn show_project(steps: &mut Steps, host: &Host, layout: &Layout) {
         }
         let (source, what) = (old(&placed.path), placed.what.clone());
         match placed.shown {
-            Shown::ReadOnly if placed.directory => {
+            Shown::ReadOnly if placed.directory && placed.propagation != Propagation::Slave => {
                 show_read_only(steps, host, &source, &target, what);
             }
-            Shown::ReadOnly => bind_read_only(steps, &source, &target, what),
+            Shown::ReadOnly => {
+                steps.bind_exact(&source, &target, true, what);
+                let set =
+                    libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+                let reason = match placed.propagation {
+                    Propagation::Private | Propagation::Unbindable => "no case can write to it",
+                    Propagation::Slave => "as it is now; what comes later has the host's flags",
+                };
+                steps.propagation(&target, set, propagation(placed), reason);
+            }
             Shown::ReadWrite => {
                 steps.bind_exact(&source, &target, true, what);
-                steps.attributes(
-                    &target,
-                    libc::MOUNT_ATTR_NODEV,
-                    "as on the host, without devices",
-                );
+                let reason = "as on the host, without devices";
+                let set = libc::MOUNT_ATTR_NODEV;
+                steps.propagation(&target, set, propagation(placed), reason);
             }
             // A lower layer must have no mount below it that the host made.
             Shown::Overlay => {
@@ -442,6 +459,18 @@ fn show_project(steps: &mut Steps, host: &Host, layout: &Layout) {
     if let Some(disk) = &layout.disk {
         steps.directory(&new(DISK), 0o755, "mount point");
         steps.bind(&old(disk), &new(DISK), false, "scratch on disk");
+        if layout.receives_mounts() {
+            steps.attributes(&new(DISK), 0, "it receives no mounts");
+        }
+    }
+}
+
+/// The propagation that a host path has in the template, MS_*. An unbindable mount could not be
+/// moved out of the stage: a case makes its own so.
+fn propagation(placed: &Placed) -> u64 {
+    match placed.propagation {
+        Propagation::Private | Propagation::Unbindable => libc::MS_PRIVATE,
+        Propagation::Slave => libc::MS_SLAVE,
     }
 }
 

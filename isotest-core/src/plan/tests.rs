@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use super::{Access, Command, Exposure, Project, Setup, setup, template};
 use crate::host::{Host, TopLevel};
-use crate::policy::{Directory, Guard, Namespace, Net, Policy, Root, Scratch, User, Workspace};
+use crate::policy::{
+    Directory, Guard, Namespace, Net, Policy, Propagation, Root, Scratch, User, Weakened, Workspace,
+};
 use crate::sandbox::{Op, Step};
 
 /// How a path looks from inside.
@@ -271,6 +273,7 @@ impl Scene {
             directory: true,
             access,
             what: what.to_owned(),
+            propagation: Propagation::Private,
         };
         let host = Host {
             uid: 1000,
@@ -312,8 +315,13 @@ impl Scene {
     }
 
     fn expose(mut self, path: &'static str, access: Access) -> Scene {
-        let what = "asked for".to_owned();
-        self.project.exposures.push(Exposure { path: path.into(), directory: true, access, what });
+        self.project.exposures.push(Exposure {
+            path: path.into(),
+            directory: true,
+            access,
+            what: "asked for".to_owned(),
+            propagation: self.policy.propagation,
+        });
         self
     }
 
@@ -669,6 +677,86 @@ fn mounts_are_private_before_anything_else() {
         };
         assert_eq!((path.as_c_str(), *propagation), (c"/", libc::MS_PRIVATE));
     }
+}
+
+/// What is asked for, with this propagation: one path that stays where it is, one that waits in the
+/// stage, and one of a system directory.
+fn added(propagation: Propagation) -> Scene {
+    let scene = usual().policy(|policy| policy.propagation = propagation);
+    let scene = scene.expose("/srv/other", Access::ReadOnly).expose("/tmp/a", Access::ReadWrite);
+    scene.expose("/usr/share", Access::ReadOnly)
+}
+
+/// The propagation that steps give to a path, the last one.
+fn propagation_of(steps: &[Step], wanted: &CStr) -> Option<u64> {
+    let mut given = steps.iter().filter_map(|step| match &step.op {
+        Op::Attributes { path, propagation, .. } if path.as_c_str() == wanted => Some(*propagation),
+        _ => None,
+    });
+    given.next_back()
+}
+
+#[test]
+fn a_path_that_receives_mounts_keeps_its_master() {
+    let scene = added(Propagation::Slave);
+    let template = template(&scene.host, &scene.project, &scene.policy);
+    let Op::Attributes { path, propagation, .. } = &template[0].op else { panic!("{template:?}") };
+    assert_eq!((path.as_c_str(), *propagation), (c"/", libc::MS_SLAVE));
+    for path in [c"/new/srv/other", c"/new/usr/share"] {
+        assert_eq!(propagation_of(&template, path), Some(libc::MS_SLAVE), "{path:?}");
+    }
+    assert_eq!(propagation_of(&template, c"/new"), Some(libc::MS_PRIVATE));
+    let private = position(
+        &template,
+        |op| matches!(op, Op::Attributes { path, .. } if path.as_c_str() == c"/new"),
+    );
+    let exact = position(&template, |op| matches!(op, Op::BindExact { .. }));
+    assert!(private < exact, "what is bound later is left alone");
+}
+
+#[test]
+fn an_unbindable_path_is_made_so_behind_the_last_bind() {
+    let scene = added(Propagation::Unbindable);
+    let steps = scene.setup().steps;
+    let last = steps.iter().rposition(|step| matches!(step.op, Op::Bind { .. }));
+    let rest = &steps[last.expect("there are binds")..];
+    for path in [c"/srv/other", c"/tmp/a", c"/usr/share"] {
+        assert_eq!(propagation_of(rest, path), Some(libc::MS_UNBINDABLE), "{path:?}");
+    }
+    let template = template(&scene.host, &scene.project, &scene.policy);
+    assert_eq!(propagation_of(&template, c"/new/srv/other"), Some(libc::MS_PRIVATE));
+    let free = position(&steps, |op| matches!(op, Op::DropCapabilities));
+    assert_eq!(free, Some(steps.len() - 1));
+}
+
+#[test]
+fn what_is_asked_for_is_seen_with_every_propagation() {
+    for propagation in [Propagation::Private, Propagation::Slave, Propagation::Unbindable] {
+        added(propagation).check(&[
+            ("/srv/other", Seen::ReadOnly),
+            ("/tmp/a", Seen::Writable),
+            ("/usr/share", Seen::ReadOnly),
+            ("/usr/bin", Seen::ReadOnly),
+        ]);
+    }
+}
+
+/// Where `/proc` is the host's, sysctls may be read-only, and a test may not miss more than it has
+/// to: it has a network of its own all the same.
+#[test]
+fn without_a_proc_of_its_own_a_case_writes_no_sysctl() {
+    let shared = |policy: &mut Policy| {
+        policy.pid = Namespace::Host;
+        policy.weakened.push(Weakened::Pid);
+    };
+    let steps = usual().policy(shared).setup().steps;
+    assert!(position(&steps, |op| matches!(op, Op::LoopbackUp)).is_some());
+    let sysctl = |op: &Op| match op {
+        Op::Write { path, .. } => path.to_bytes().starts_with(b"/proc/sys/"),
+        _ => false,
+    };
+    assert!(position(&steps, sysctl).is_none(), "{steps:#?}");
+    assert!(position(&usual().setup().steps, sysctl).is_some());
 }
 
 #[test]

@@ -65,6 +65,14 @@ impl SandboxError {
         SandboxError { hint: Some(hint.to_owned()), ..self }
     }
 
+    /// Whether the machine has said no, and is not merely short of something. ENOSPC is the limit of
+    /// namespaces, which is 0 where they are forbidden.
+    pub fn is_refusal(&self) -> bool {
+        use Errno::{EACCES, EINVAL, ENODEV, ENOSPC, ENOSYS, EPERM};
+        let refusals = [EPERM, EACCES, ENOSYS, EINVAL, ENODEV, ENOSPC];
+        self.errno.is_some_and(|errno| refusals.contains(&errno))
+    }
+
     /// A fault that has nothing to do with a list of steps.
     pub fn without_steps(stage: u32, errno: Errno) -> Self {
         SandboxError::new(Fault { stage, errno: errno as i32 }, &[], "", "")

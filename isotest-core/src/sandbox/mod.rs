@@ -20,7 +20,7 @@ mod warden;
 pub use client::{Notice, Warden};
 pub use error::{Fault, SandboxError};
 pub use inside::launch::AFTER_CLONE;
-pub use protocol::{End, Start};
+pub use protocol::{End, Seen, Start};
 pub use servers::LIBRARY;
 pub use steps::{Op, Step, inodes};
 pub use warden::SLOTS;

@@ -23,7 +23,7 @@ use crate::outcome::Usage;
 /// From isotest to the warden.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// Build the template by these operations, [lowered](super::lower).
+    /// Build the template by these operations, lowered (`sandbox::lower`).
     Template(Vec<u8>),
     /// Keep this set-up under a number.
     Setup(u32, Setup),
@@ -45,7 +45,7 @@ pub struct Setup {
     /// The program.
     pub program: CString,
     /// What is done between clone and the program, its arguments and its environment,
-    /// [lowered](super::lower).
+    /// lowered (`sandbox::lower`).
     pub lowered: Vec<u8>,
     /// The uid map and the gid map that the warden writes, where the child may not.
     pub id_maps: Option<(Vec<u8>, Vec<u8>)>,
