@@ -20,7 +20,7 @@ use super::layout::{
     self, DISK, EMPTY, Fresh, LIBRARY_PATH, Layout, PROC, Placed, SCRATCH, STAGE, Shown,
 };
 use crate::host::{Host, TopLevel};
-use crate::policy::{Init, Namespace, Net, Policy, Propagation, Root, User, Uts, Weakened};
+use crate::policy::{Init, Namespace, Net, Policy, Propagation, Root, User, Uts};
 use crate::sandbox::{LIBRARY, Op, Step};
 
 /// Where the host's root is while the template is built, and where the new one grows.
@@ -340,8 +340,8 @@ fn show_proc(steps: &mut Steps, host: &Host, policy: &Policy) {
             steps.bind(&Path::new(OLD).join("proc"), &proc, true, "the host's processes");
         }
     }
-    // Of the host's own /proc parts may be missing, which is why it is allowed.
-    if !host.settings.is_empty() && !policy.weakened.contains(&Weakened::Pid) {
+    // Of the host's /proc parts may be missing or read-only.
+    if !host.settings.is_empty() && policy.pid == Namespace::New {
         // By a namespace of its own a nested sandbox could mount the control group that isotest was
         // started in, which belongs to uid 0. The limit counts what is in namespaces below, too.
         let limit = new("proc/sys/user/max_cgroup_namespaces");
