@@ -351,7 +351,7 @@ fn show_proc(steps: &mut Steps, host: &Host, policy: &Policy) {
     if shows_whole_proc(host, policy) {
         let whole = new(PROC);
         steps.directory(&whole, 0o555, "mount point");
-        steps.bind(&proc, &whole, false, "nested sandboxes need a whole one to be visible");
+        steps.bind(&proc, &whole, true, "nested sandboxes need a whole one to be visible");
     }
 }
 
