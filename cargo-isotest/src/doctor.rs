@@ -7,7 +7,7 @@ use std::path::Path;
 
 use isotest_core::host::Host;
 use isotest_core::policy::{
-    Directory, Init, Namespace, Net, Policy, User, Uts, Weakened, Workspace,
+    Directory, Init, Limits, Namespace, Net, Policy, User, Uts, Weakened, Workspace,
 };
 use isotest_core::sandbox::{SandboxError, Warden};
 
@@ -23,6 +23,8 @@ struct Trial {
     feature: &'static str,
     purpose: &'static str,
     policy: Policy,
+    /// Whether full isolation needs it.
+    required: bool,
     /// The layer that it isolates, where `--allow-weaker` knows it.
     layer: Option<Weakened>,
 }
@@ -47,7 +49,11 @@ pub fn doctor(command: &DoctorCommand, machine: &Machine) -> Result<ExitCode, Er
 }
 
 fn trials() -> Vec<Trial> {
-    let trial = |feature, purpose, policy| Trial { feature, purpose, policy, layer: None };
+    let trial = |feature, purpose, policy| {
+        let (required, layer) = (true, None);
+        Trial { feature, purpose, policy, required, layer }
+    };
+    let memory = Limits { memory: Some(1 << 30), ..Limits::default() };
     let of = |layer, trial| Trial { layer: Some(layer), ..trial };
     vec![
         trial("user + mnt namespaces, root", "a root filesystem of its own", open()),
@@ -100,6 +106,14 @@ fn trials() -> Vec<Trial> {
             Policy { pid: Namespace::New, init: Init::Reaper, ..open() },
         ),
         trial("all layers together", "the default", Policy::default()),
+        Trial {
+            required: false,
+            ..trial(
+                "cgroup v2, delegated",
+                "`--memory`, peak memory, `--processes` for root too",
+                Policy { limits: memory, ..Policy::default() },
+            )
+        },
     ]
 }
 
@@ -109,7 +123,7 @@ fn check(trial: &Trial, others_work: bool, machine: &Machine) -> Check {
         trial.layer.filter(|_| others_work && error.as_ref().is_some_and(SandboxError::is_refusal));
     Check {
         feature: trial.feature,
-        required: true,
+        required: trial.required,
         works: error.is_none(),
         detail: match &error {
             None => trial.purpose.to_owned(),

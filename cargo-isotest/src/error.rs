@@ -70,6 +70,15 @@ impl Error {
         }
     }
 
+    /// A report that cannot be written any more ends a run that a signal has ended already, as a
+    /// terminal that is closed does both.
+    pub fn or_interrupted(self, signal: Option<i32>) -> Error {
+        match (self, signal) {
+            (Error::Report(_), Some(signal)) => Error::Interrupted(signal),
+            (error, _) => error,
+        }
+    }
+
     /// Whether somebody else has said what is to be said: cargo, or whoever closed the pipe.
     pub fn is_silent(&self) -> bool {
         match self {

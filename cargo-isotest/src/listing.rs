@@ -8,8 +8,10 @@ use std::sync::mpsc;
 use std::thread;
 
 use isotest_core::case::{Case, CaseIndex, Ignore, Kind};
-use isotest_core::outcome::{NotRun, Verdict, signal_name};
+use isotest_core::collect::Capture;
+use isotest_core::outcome::{Captured, NotRun, Verdict, signal_name};
 use isotest_core::plan::{Plan, Protocol};
+use isotest_core::policy::{Limits, Policy};
 use isotest_core::sandbox::SandboxError;
 use isotest_core::schedule::{self, Event, Job, Stream};
 use isotest_core::signals::Signals;
@@ -41,10 +43,17 @@ pub struct ListingError {
 enum Cause {
     NotRun(SandboxError),
     Ended(String),
+    /// It wrote more than may be kept.
+    TooLong(u64),
     List(ListError),
 }
 
 impl ListingError {
+    /// Whether there is a list, but not all of it could be kept.
+    fn is_too_long(&self) -> bool {
+        matches!(self.cause, Cause::TooLong(_))
+    }
+
     /// Whether its sandbox could not be set up.
     pub fn is_sandbox(&self) -> bool {
         matches!(self.cause, Cause::NotRun(_))
@@ -57,6 +66,14 @@ impl fmt::Display for ListingError {
         match &self.cause {
             Cause::NotRun(error) => return write!(f, "{error}"),
             Cause::Ended(how) => write!(f, "with `{}` it {how}", self.arguments)?,
+            Cause::TooLong(limit) => {
+                return write!(
+                    f,
+                    "with `{}` it wrote more than {limit} bytes; raise the limit with \
+                     `--output-limit`",
+                    self.arguments
+                );
+            }
             Cause::List(error) => write!(f, "{error}")?,
         }
         if !self.stderr.is_empty() {
@@ -72,11 +89,17 @@ impl fmt::Display for ListingError {
 
 impl std::error::Error for ListingError {}
 
+/// How many bytes of a list are kept. Who wants less of the output of tests still wants all of
+/// their names.
+fn longest(policy: &Policy) -> u64 {
+    policy.limits.output.max(Limits::default().output)
+}
+
 /// What one run of a binary for its list came to.
 struct Answer {
     verdict: Verdict,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
+    stdout: Captured,
+    stderr: Captured,
 }
 
 /// The lists of all binaries, in their order.
@@ -89,13 +112,14 @@ pub fn list(
     let (harnesses, programs): (Vec<usize>, Vec<usize>) =
         (0..binaries.len()).partition(|index| binaries[*index].harness);
     let mut listed = BTreeMap::new();
+    let limit = longest(&sandboxes.policy);
     let mut ask = |which: &[usize], arguments: &[&str], json| {
         ask(sandboxes, binaries, which, arguments, json, jobs, signals)
     };
     let mut unknown = programs;
     for (index, answer) in ask(&harnesses, list::JSON_ARGUMENTS, true)? {
         match answer.verdict {
-            Verdict::Passed if let Ok(cases) = list::parse_json(&answer.stdout) => {
+            Verdict::Passed if let Ok(cases) = list::parse_json(&answer.stdout.to_bytes()) => {
                 listed.insert(index, Listed { cases, harness: true });
             }
             // An old libtest, or one without unstable options: it knows the terse list.
@@ -106,7 +130,7 @@ pub fn list(
     let ignored = ask(&unknown, list::TERSE_IGNORED_ARGUMENTS, false)?;
     for (index, answer) in all {
         let binary = &binaries[index];
-        let parsed = parse_terse(binary, &answer, ignored.get(&index));
+        let parsed = parse_terse(binary, &answer, ignored.get(&index), limit);
         listed.insert(index, accept(binary, parsed)?);
     }
     Ok(listed.into_values().collect())
@@ -116,7 +140,7 @@ pub fn list(
 fn accept(binary: &Binary, parsed: Result<Vec<Case>, Box<ListingError>>) -> Result<Listed, Error> {
     match parsed {
         Ok(cases) if binary.harness || !cases.is_empty() => Ok(Listed { cases, harness: true }),
-        Err(error) if binary.harness => Err(error.into()),
+        Err(error) if binary.harness || error.is_too_long() => Err(error.into()),
         Ok(_) | Err(_) => {
             let name = binary.target_name.clone();
             let case = Case { name, kind: Kind::Test, ignore: Ignore::No };
@@ -129,22 +153,27 @@ fn parse_terse(
     binary: &Binary,
     all: &Answer,
     ignored: Option<&Answer>,
+    limit: u64,
 ) -> Result<Vec<Case>, Box<ListingError>> {
     let error = |answer: &Answer, cause| {
         Box::new(ListingError {
             binary: binary.id.clone(),
             arguments: list::TERSE_ARGUMENTS.join(" "),
             cause,
-            stderr: String::from_utf8_lossy(&answer.stderr).into_owned(),
+            stderr: String::from_utf8_lossy(&answer.stderr.to_bytes()).into_owned(),
         })
     };
     for answer in [Some(all), ignored].into_iter().flatten() {
+        // What a program without a harness floods is no list; it need not be kept.
+        if answer.stdout.cut > 0 && (binary.harness || list::begins(&answer.stdout.head)) {
+            return Err(error(answer, Cause::TooLong(limit)));
+        }
         if let Some(cause) = trouble(&answer.verdict) {
             return Err(error(answer, cause));
         }
     }
-    let ignored = ignored.map_or(&[][..], |answer| &answer.stdout);
-    list::parse_terse(&all.stdout, ignored).map_err(|cause| error(all, Cause::List(cause)))
+    let ignored = ignored.map_or(&[][..], |answer| &answer.stdout.head);
+    list::parse_terse(&all.stdout.head, ignored).map_err(|cause| error(all, Cause::List(cause)))
 }
 
 fn trouble(verdict: &Verdict) -> Option<Cause> {
@@ -208,9 +237,10 @@ fn ask(
     let plans: Vec<Job> = plans.collect();
     let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
     let options = schedule::Options { jobs, max_fail: None };
+    let limit = longest(&sandboxes.policy);
     let warden = &mut sandboxes.warden;
     thread::scope(|scope| {
-        let reader = scope.spawn(|| gather(heard));
+        let reader = scope.spawn(move || gather(heard, limit));
         let run = schedule::run(warden, plans, options, signals, &events);
         // The reader ends where there are no more events.
         drop(events);
@@ -220,20 +250,38 @@ fn ask(
     })
 }
 
-fn gather(heard: mpsc::Receiver<Event>) -> Result<BTreeMap<usize, Answer>, Error> {
-    let mut answers: BTreeMap<usize, Answer> = BTreeMap::new();
+/// The answer of a binary while it comes in.
+struct Gathering {
+    verdict: Verdict,
+    stdout: Capture,
+    stderr: Capture,
+}
+
+impl Gathering {
+    fn new(limit: u64) -> Gathering {
+        let capture = || Capture::new(limit);
+        let verdict = Verdict::NotRun(NotRun::Cancelled);
+        Gathering { verdict, stdout: capture(), stderr: capture() }
+    }
+
+    fn finish(self) -> Answer {
+        let Gathering { verdict, stdout, stderr } = self;
+        Answer { verdict, stdout: stdout.finish(), stderr: stderr.finish() }
+    }
+}
+
+fn gather(heard: mpsc::Receiver<Event>, limit: u64) -> Result<BTreeMap<usize, Answer>, Error> {
+    let mut answers: BTreeMap<usize, Gathering> = BTreeMap::new();
     for event in heard {
         match event {
             Event::Started(index) => {
-                let cancelled = Verdict::NotRun(NotRun::Cancelled);
-                let answer = Answer { verdict: cancelled, stdout: Vec::new(), stderr: Vec::new() };
-                answers.insert(index.binary, answer);
+                answers.insert(index.binary, Gathering::new(limit));
             }
             Event::Output(index, stream, bytes) => {
                 if let Some(answer) = answers.get_mut(&index.binary) {
                     match stream {
-                        Stream::Stdout => answer.stdout.extend(bytes),
-                        Stream::Stderr => answer.stderr.extend(bytes),
+                        Stream::Stdout => answer.stdout.push(&bytes),
+                        Stream::Stderr => answer.stderr.push(&bytes),
                     }
                 }
             }
@@ -246,5 +294,5 @@ fn gather(heard: mpsc::Receiver<Event>) -> Result<BTreeMap<usize, Answer>, Error
             Event::Interrupted(signal) => return Err(Error::Interrupted(signal)),
         }
     }
-    Ok(answers)
+    Ok(answers.into_iter().map(|(index, answer)| (index, answer.finish())).collect())
 }

@@ -29,6 +29,8 @@ mod trial;
 use std::env;
 use std::process;
 
+use isotest_core::signals::Signals;
+
 use cli::{Cli, Command};
 use error::Error;
 use exit_code::ExitCode;
@@ -42,6 +44,7 @@ fn main() -> process::ExitCode {
     match run(&cli) {
         Ok(code) => code.into(),
         Err(error) => {
+            let error = error.or_interrupted(Signals::asked());
             if !error.is_silent() {
                 report::error(&error);
             }

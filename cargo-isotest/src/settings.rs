@@ -291,6 +291,7 @@ pub fn layers(policy: &Policy, given: &LayerOptions) -> Vec<Layer> {
         ("timeout", timeout, given.timeout.is_some()),
         ("output-limit", limits.output.to_string(), given.output_limit.is_some()),
         ("tmp-size", limits.tmp_size.to_string(), given.tmp_size.is_some()),
+        ("memory", bytes(limits.memory), given.memory.is_some()),
         ("processes", limits.processes.to_string(), given.processes.is_some()),
         ("open-files", limits.open_files.to_string(), given.open_files.is_some()),
         ("file-size", bytes(limits.file_size), given.file_size.is_some()),

@@ -7,11 +7,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use memchr::memmem;
 use nix::errno::Errno;
 
 use crate::finding::Finding;
 use crate::harness;
-use crate::outcome::{Captured, NotRun, Outcome, Verdict};
+use crate::outcome::{Captured, NotRun, Outcome, Usage, Verdict};
 use crate::plan::{Plan, Protocol};
 use crate::sandbox::{End, Fault, Op, SandboxError};
 
@@ -122,7 +123,10 @@ pub fn outcome(
     let verdict = judge(plan, &end, killed, passed);
     let was_run = !matches!(verdict, Verdict::NotRun(_));
     let weakened = if was_run { plan.weakened.clone() } else { Vec::new() };
-    let limits = limits_reached(plan, &end);
+    let mut limits = limits_reached(plan, &end);
+    if verdict.is_failure() {
+        limits.extend(limits_suspected(plan, &end, &output));
+    }
     let discarded = end.seen.discarded.into_iter().map(Finding::SignalDiscarded);
     let network = (end.seen.unrouted > 0).then_some(Finding::NetworkTried(end.seen.unrouted));
     let left =
@@ -132,7 +136,7 @@ pub fn outcome(
         mode: report.map(|report| report.mode).unwrap_or_default(),
         output,
         duration: started.elapsed(),
-        usage: end.usage,
+        usage: Usage { memory_peak: end.group.and_then(|group| group.memory_peak), ..end.usage },
         findings: limits.into_iter().chain(left).chain(network).chain(discarded).collect(),
         weakened,
     }
@@ -140,17 +144,64 @@ pub fn outcome(
 
 /// The limits of the policy that the case ran into, as far as its end shows.
 fn limits_reached(plan: &Plan, end: &End) -> Vec<Finding> {
-    let cpu_time = plan.setup.steps.iter().find_map(|step| match step.op {
-        Op::Limit { resource: libc::RLIMIT_CPU, soft, .. } => Some(Duration::from_secs(soft)),
-        _ => None,
-    });
     let killed = libc::WIFSIGNALED(end.status) && !end.seen.aborted;
     let used = end.usage.user + end.usage.system;
     // The kernel counts in ticks and is ahead of what wait4(2) tells.
-    let cpu_time = cpu_time.filter(|limit| killed && used + *limit / 10 >= *limit);
-    let cpu_time = cpu_time.map(|_| Finding::LimitReached("processor time", "--cpu-time"));
-    let full = Finding::LimitReached("what a test may write", "--tmp-size");
-    cpu_time.into_iter().chain(end.seen.scratch_full.then_some(full)).collect()
+    let is_spent = |limit: Duration| killed && used + limit / 10 >= limit;
+    let group = end.group.unwrap_or_default();
+    // The thread of a test that has failed has ended when its process does.
+    let crowded = |limit| end.seen.held.is_some_and(|held| held.processes + 1 >= limit);
+    let is_crowded = || limit_of(plan, libc::RLIMIT_NPROC).is_some_and(crowded);
+    let cpu_time = limit_of(plan, libc::RLIMIT_CPU).map(Duration::from_secs);
+    let limits = [
+        (cpu_time.is_some_and(is_spent), "processor time", "--cpu-time"),
+        (end.seen.scratch_full, "what a test may write", "--tmp-size"),
+        (group.memory_refused > 0, "memory", "--memory"),
+        (group.forks_refused > 0 || is_crowded(), "processes and threads", "--processes"),
+    ];
+    let reached = limits.into_iter().filter(|(reached, ..)| *reached);
+    let mut findings: Vec<Finding> =
+        reached.map(|(_, what, flag)| Finding::LimitReached(what, flag)).collect();
+    if group.memory_kills > 0 && group.memory_refused == 0 {
+        findings.push(Finding::OutOfMemory(group.memory_kills));
+    }
+    findings
+}
+
+/// Limits whose end is seen by no trace of its own: descriptors are closed and memory is given
+/// back before a failed test ends. Only where the kernel's figures allow it, its words are told.
+fn limits_suspected(plan: &Plan, end: &End, output: &Captured) -> Vec<Finding> {
+    const FILES: &str = "Too many open files";
+    // The standard library's, and strerror(3)'s.
+    const MEMORY: [&str; 2] = ["memory allocation of", "Cannot allocate memory"];
+    let wrote = |words: &&str| {
+        let is_in = |part: &[u8]| memmem::find(part, words.as_bytes()).is_some();
+        is_in(&output.head) || is_in(&output.tail)
+    };
+    let fits = |room: u64, limit: u64| room == 0 || room >= limit;
+    let held = end.seen.held.unwrap_or_default();
+    let files = limit_of(plan, libc::RLIMIT_NOFILE)
+        .filter(|limit| fits(held.descriptor_room, *limit) && wrote(&FILES))
+        .map(|limit| (FILES, format!("{limit} open files"), "--open-files"));
+    let memory = limit_of(plan, libc::RLIMIT_AS)
+        .and_then(|limit| Some((limit, MEMORY.into_iter().find(|words| wrote(words))?)))
+        .map(|(limit, words)| {
+            let used = match held.address_space {
+                0 => String::new(),
+                used => format!(", of which it had used {used}"),
+            };
+            (words, format!("{limit} bytes of address space{used}"), "--address-space")
+        });
+    let suspected = files.into_iter().chain(memory);
+    suspected.map(|(words, limit, flag)| Finding::LimitSuspected(words, limit, flag)).collect()
+}
+
+/// The limit that the plan sets for a resource, setrlimit(2).
+fn limit_of(plan: &Plan, wanted: u32) -> Option<u64> {
+    plan.setup.steps.iter().find_map(|step| match step.op {
+        Op::Limit { resource, soft, .. } if resource == wanted => Some(soft),
+        _ => None,
+    })
 }
 
 /// The verdict of a program that nobody has killed, by its wait status alone.
@@ -198,7 +249,8 @@ mod tests {
             status: libc::SIGKILL,
             usage: Usage::default(),
             fault: Some(Fault { stage: 0, errno }),
-            seen: Seen::default(),
+            seen: Box::new(Seen::default()),
+            group: None,
         }
     }
 
@@ -215,6 +267,7 @@ mod tests {
             reaper: false,
             id_maps: None,
             kept_scratch: None,
+            group: Default::default(),
             executed: None,
         };
         let plan = Plan::of(setup.into());

@@ -25,6 +25,11 @@ pub enum Finding {
     WriteBackFailed(PathBuf, String),
     /// A limit of the policy was reached: what it limits, and the flag that raises it.
     LimitReached(&'static str, &'static str),
+    /// Words that a test writes where a limit is reached, but may write for another reason; how
+    /// much the limit allows of what, and the flag that raises it.
+    LimitSuspected(&'static str, String, &'static str),
+    /// So many of its processes were killed since memory ran out, not by a limit of its own.
+    OutOfMemory(u64),
     /// Packets that found no route: the case tried to leave its own network.
     NetworkTried(u64),
     /// PID 1 sent itself a signal whose default action would have ended it; the kernel discards
@@ -63,6 +68,17 @@ impl fmt::Display for Finding {
             }
             Finding::LimitReached(what, flag) => {
                 write!(f, "reached the limit of {what}; raise it with `{flag}`")
+            }
+            Finding::LimitSuspected(words, limit, flag) => write!(
+                f,
+                "wrote \"{words}\": it may have reached the limit of {limit}; raise it with `{flag}`"
+            ),
+            Finding::OutOfMemory(processes) => {
+                let many = if *processes == 1 { "process was" } else { "processes were" };
+                write!(
+                    f,
+                    "{processes} {many} killed since the machine, or a cgroup above, had no memory left"
+                )
             }
             Finding::NetworkTried(packets) => {
                 let many = if *packets == 1 { "packet" } else { "packets" };

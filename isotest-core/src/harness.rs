@@ -5,6 +5,8 @@
 //! counts and the number of tests left out are right, so that a test that merely prints
 //! "test result: ok" has not passed.
 
+use memchr::memmem;
+
 use crate::outcome::Captured;
 
 /// What the harness reported.
@@ -18,6 +20,7 @@ pub struct Report {
 
 const HEADER: &[u8] = b"\nrunning 1 test\n";
 const SUMMARY: &[u8] = b"test result: ";
+const DOTS: &[u8] = b" ... ";
 
 /// Takes the harness's lines out of `output`. `None` where there is no result of its own for the
 /// test `name`; the header is taken out all the same.
@@ -29,7 +32,7 @@ pub fn strip(output: &mut Captured, name: &str, filtered_out: usize) -> Option<R
 
 /// Takes the first header out.
 pub fn strip_header(bytes: &mut Vec<u8>) {
-    if let Some(at) = find(bytes, HEADER) {
+    if let Some(at) = memmem::find(bytes, HEADER) {
         bytes.drain(at..at + HEADER.len());
     }
 }
@@ -37,8 +40,8 @@ pub fn strip_header(bytes: &mut Vec<u8>) {
 /// Takes the result out, wherever it stands: a process that outlives the test may write behind
 /// it.
 pub fn strip_result(bytes: &mut Vec<u8>, name: &str, filtered_out: usize) -> Option<Report> {
-    let summary = find_last(bytes, SUMMARY)?;
-    let line_end = summary + find(bytes.get(summary..)?, b"\n")?;
+    let summary = memmem::rfind(bytes, SUMMARY)?;
+    let line_end = summary + memmem::find(bytes.get(summary..)?, b"\n")?;
     let passed = read_summary(bytes.get(summary..line_end)?, filtered_out)?;
     // The summary is followed by an empty line.
     let end = (line_end + 2).min(bytes.len());
@@ -51,7 +54,7 @@ pub fn strip_result(bytes: &mut Vec<u8>, name: &str, filtered_out: usize) -> Opt
         line.end
     } else {
         let block = [word, if passed { b"\n\n" } else { b"\n\nfailures:\n" }].concat();
-        line.end + find_last(after_name, &block)?
+        line.end + memmem::rfind(after_name, &block)?
     };
     let note = failure_note(bytes.get(word_at..summary)?, name);
     let between = bytes.get(line.end..word_at)?.to_vec();
@@ -70,11 +73,12 @@ pub fn strip_result(bytes: &mut Vec<u8>, name: &str, filtered_out: usize) -> Opt
 /// has it before the message, where it was printed; so it goes there. Which of the two came first
 /// is not known for certain, but who panics seldom prints afterwards.
 fn place_unfinished_line(bytes: &mut [u8], name: &str) {
-    let line = find_last(bytes, b"\n").map_or(0, |at| at + 1);
+    let line = memmem::rfind(bytes, b"\n").map_or(0, |at| at + 1);
     // With one thread the harness runs the test on its own.
     let headers = [format!("\nthread '{name}' "), "\nthread 'main' ".to_owned()];
     let complete = bytes.get(..line).unwrap_or_default();
-    let message = headers.iter().filter_map(|header| find_last(complete, header.as_bytes())).max();
+    let message =
+        headers.iter().filter_map(|header| memmem::rfind(complete, header.as_bytes())).max();
     let length = bytes.len() - line;
     if let Some(behind) = message.and_then(|message| bytes.get_mut(message..)) {
         behind.rotate_right(length);
@@ -91,19 +95,21 @@ struct NameLine {
 fn name_line(bytes: &[u8], name: &str) -> Option<NameLine> {
     let lead = format!("test {name}");
     let mut upto = bytes.len();
-    while let Some(start) = find_last(bytes.get(..upto)?, lead.as_bytes()) {
-        let after = bytes.get(start + lead.len()..)?;
-        let dots = find(after, b" ... ");
-        let mode = dots.and_then(|dots| std::str::from_utf8(after.get(..dots)?).ok());
-        if let (Some(dots), Some(mode)) = (dots, mode)
-            && (mode.is_empty() || (mode.starts_with(" - ") && !mode.contains('\n')))
-        {
-            let end = start + lead.len() + dots + b" ... ".len();
+    while let Some(start) = memmem::rfind(bytes.get(..upto)?, lead.as_bytes()) {
+        if let Some(mode) = mode(bytes.get(start + lead.len()..)?) {
+            let end = start + lead.len() + mode.len() + DOTS.len();
             return Some(NameLine { start, end, mode: mode.to_owned() });
         }
         upto = start;
     }
     None
+}
+
+/// What stands between a name and the dots, where the harness could have put it there.
+fn mode(after_name: &[u8]) -> Option<&str> {
+    let mode = after_name.get(..memmem::find(after_name, DOTS)?)?;
+    let mode = std::str::from_utf8(mode).ok()?;
+    (mode.is_empty() || (mode.starts_with(" - ") && !mode.contains('\n'))).then_some(mode)
 }
 
 /// Reads `test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; N filtered out; …`.
@@ -125,30 +131,86 @@ fn read_summary(line: &[u8], filtered_out: usize) -> Option<bool> {
 fn failure_note(result: &[u8], name: &str) -> Vec<u8> {
     let header = format!("---- {name} stdout ----\n");
     let list = format!("\n\nfailures:\n    {name}\n");
-    let note = find(result, header.as_bytes()).and_then(|at| {
+    let note = memmem::find(result, header.as_bytes()).and_then(|at| {
         let section = result.get(at + header.len()..)?;
-        section.get(..find_last(section, list.as_bytes())?)
+        section.get(..memmem::rfind(section, list.as_bytes())?)
     });
     note.unwrap_or_default().to_vec()
+}
+
+/// What of a stream can be passed on while the harness may still speak in it: all but the header,
+/// and what may turn out to be the harness's last words.
+#[derive(Debug, Default)]
+pub struct Passage {
+    /// What the harness's last words begin with: `test NAME`.
+    lead: Vec<u8>,
+    header_seen: bool,
+    held: Vec<u8>,
+}
+
+/// How much is held back at the most, twice. The harness's last words fit in it, unless the
+/// message of a `#[should_panic]` test is longer.
+const HELD: usize = 64 << 10;
+
+/// How the harness goes on behind the name.
+const WORDS: [&[u8]; 2] = [b"ok\n\ntest result: ", b"FAILED\n\nfailures:\n"];
+
+impl Passage {
+    /// For the output of the test `name`.
+    pub fn new(name: &str) -> Passage {
+        Passage { lead: format!("test {name}").into_bytes(), ..Passage::default() }
+    }
+
+    /// Takes more of the stream; returns what can be passed on now.
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.held.extend_from_slice(bytes);
+        let mut ready = Vec::new();
+        if !self.header_seen {
+            let header = first_possible(&self.held, HEADER);
+            ready.extend(self.held.drain(..header));
+            if !self.held.starts_with(HEADER) {
+                return ready;
+            }
+            self.held.drain(..HEADER.len());
+            self.header_seen = true;
+        }
+        let end = first_possible(&self.held, &self.lead);
+        ready.extend(self.held.drain(..end));
+        // With one thread the harness prints the name before the test runs, and its word behind
+        // what the test prints.
+        let line = name_line_at_start(&self.held, &self.lead).unwrap_or(0);
+        if line > 0 {
+            let output = self.held.get(line..).unwrap_or_default();
+            let end = WORDS.map(|word| first_possible(output, word)).into_iter().min().unwrap_or(0);
+            ready.extend(self.held.drain(line..line + end));
+        }
+        if self.held.len() > 2 * HELD {
+            ready.extend(self.held.drain(line..self.held.len() - HELD));
+        }
+        ready
+    }
+
+    /// What has not been passed on: the harness's last words are in it.
+    pub fn finish(self) -> Vec<u8> {
+        self.held
+    }
+}
+
+/// The length of the line `LEAD - MODE ... ` that `bytes` begin with.
+fn name_line_at_start(bytes: &[u8], lead: &[u8]) -> Option<usize> {
+    let after = bytes.strip_prefix(lead)?;
+    mode(after).map(|mode| lead.len() + mode.len() + DOTS.len())
 }
 
 /// Where `wanted` begins in `bytes`, or might begin with what follows; their length where it
 /// cannot.
 pub fn first_possible(bytes: &[u8], wanted: &[u8]) -> usize {
-    (0..bytes.len())
-        .find(|&at| {
-            let rest = bytes.get(at..).unwrap_or_default();
-            rest.starts_with(wanted) || wanted.starts_with(rest)
-        })
-        .unwrap_or(bytes.len())
-}
-
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|window| window == wanted)
-}
-
-fn find_last(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).rposition(|window| window == wanted)
+    memmem::find(bytes, wanted).unwrap_or_else(|| {
+        // Only the last bytes can be the beginning of one that is not whole.
+        let first = bytes.len().saturating_sub(wanted.len());
+        let begins = |at: &usize| bytes.get(*at..).is_some_and(|rest| wanted.starts_with(rest));
+        (first..bytes.len()).find(begins).unwrap_or(bytes.len())
+    })
 }
 
 #[cfg(test)]
@@ -226,5 +288,42 @@ mod tests {
         let text = format!("\nrunning 1 test\ntest a ... ok\n\n{OK}late\n");
         let (output, report) = stripped(&text, "a");
         assert_eq!((output.as_str(), report.is_some()), ("late\n", true));
+    }
+
+    /// What is passed on of a stream that arrives byte by byte, and what is held to its end.
+    fn passed(stream: &str, name: &str) -> (String, Option<Report>) {
+        let mut passage = Passage::new(name);
+        let mut passed = Vec::new();
+        for byte in stream.as_bytes() {
+            passed.extend(passage.push(&[*byte]));
+        }
+        let (rest, report) = stripped(&String::from_utf8(passage.finish()).unwrap(), name);
+        (String::from_utf8(passed).unwrap() + "|" + &rest, report)
+    }
+
+    #[test]
+    fn output_is_passed_on_as_it_comes_and_the_harness_is_not() {
+        let text = format!("\nrunning 1 test\none\ntest\ntest a ... ok\n\n{OK}");
+        let (output, report) = passed(&text, "a");
+        assert_eq!((output.as_str(), report.is_some()), ("one\ntest\n|", true));
+        let text = format!("\nrunning 1 test\ntest a ... one\nok\n\ntwo\nok\n\n{OK}");
+        let (output, report) = passed(&text, "a");
+        assert_eq!((output.as_str(), report.is_some()), ("one\nok\n\ntwo\n|", true));
+        assert_eq!(passed("no harness\nat all\n", "a").0, "no harness\nat all|\n");
+    }
+
+    #[test]
+    fn a_stream_that_looks_like_the_harness_is_not_kept_for_ever() {
+        for start in ["", "test a", "test a ... ", "test a ... ok\n\ntest result: "] {
+            let mut passage = Passage::new("a");
+            let header = [HEADER, start.as_bytes()].concat();
+            let mut passed = passage.push(&header).len();
+            for _ in 0..64 {
+                passed += passage.push(&[b'x'; HELD]).len();
+            }
+            let held = passage.finish().len();
+            assert!(held <= 2 * HELD, "{start:?}: {held}");
+            assert_eq!(passed + held, start.len() + 64 * HELD);
+        }
     }
 }

@@ -247,6 +247,21 @@ fn identity_of_ranges(map: &str) -> io::Result<String> {
         .collect()
 }
 
+/// What is mounted of a type of filesystem, and where: the root of each mount within its
+/// filesystem, and its mount point.
+pub fn mounts_of<'a>(
+    mountinfo: &'a str,
+    fstype: &'a str,
+) -> impl Iterator<Item = (PathBuf, PathBuf)> + 'a {
+    let lines = mountinfo.lines().filter(move |line| {
+        line.split_once(" - ").is_some_and(|(_, rest)| rest.split(' ').next() == Some(fstype))
+    });
+    lines.filter_map(|line| {
+        let mut fields = line.split(' ').skip(3).map(|text| PathBuf::from(unescape(text)));
+        Some((fields.next()?, fields.next()?))
+    })
+}
+
 /// The mount points in a mountinfo file of the filesystems that are wanted, with octal escapes
 /// undone.
 fn mount_points(mountinfo: &str, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {

@@ -94,7 +94,8 @@ impl Captured {
     }
 }
 
-/// What the case used, by `wait4(2)`: PID 1 and all the descendants that it waited for.
+/// What the case used, by wait4(2): PID 1 and all the descendants that it waited for; and by its
+/// control group, where it had one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Usage {
     /// Processor time in user mode.
@@ -103,6 +104,9 @@ pub struct Usage {
     pub system: Duration,
     /// Largest resident set of one process, in bytes.
     pub max_rss: u64,
+    /// The most memory that all its processes used together, what they wrote to a tmpfs and read
+    /// into the page cache included, in bytes. Known where it had a control group.
+    pub memory_peak: Option<u64>,
     /// Voluntary context switches.
     pub voluntary_switches: u64,
     /// Involuntary context switches.

@@ -174,7 +174,10 @@ pub struct Limits {
     pub output: u64,
     /// Bytes in the scratch tmpfs: `/tmp` and all that a case writes elsewhere.
     pub tmp_size: u64,
-    /// Processes and threads, RLIMIT_NPROC.
+    /// Bytes of memory of all its processes, what they write to a tmpfs included; needs a
+    /// control group.
+    pub memory: Option<u64>,
+    /// Processes and threads, RLIMIT_NPROC; `pids.max` where there is a control group.
     pub processes: u64,
     /// Open files, RLIMIT_NOFILE; never more than the caller's hard limit.
     pub open_files: u64,
@@ -192,6 +195,7 @@ impl Default for Limits {
             timeout: Some(Duration::from_secs(60)),
             output: 16 << 20,
             tmp_size: 1 << 30,
+            memory: None,
             processes: 4096,
             open_files: 16384,
             file_size: None,

@@ -16,7 +16,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use crate::case::CaseIndex;
 use crate::collect::{self, Capture, Killed};
-use crate::harness;
+use crate::harness::Passage;
 use crate::outcome::{NotRun, Outcome, Verdict};
 use crate::plan::{Plan, Protocol, Setup};
 use crate::sandbox::error::STAGE_CLONE;
@@ -90,9 +90,8 @@ struct Flight {
     killed: Option<Killed>,
     pipes: [Option<OwnedFd>; 2],
     capture: Capture,
-    /// What of a passed-through stdout waits for more: it may be the harness's.
-    held: Vec<u8>,
-    passed_header: bool,
+    /// Where the harness may speak in a stdout that is passed through.
+    passage: Option<Passage>,
 }
 
 /// How many events wait for a slow reader before the run waits for it too. One holds 64 KiB of
@@ -237,15 +236,18 @@ impl Run<'_> {
             // One pipe for both: the order of writing is kept, as in libtest's own capture.
             self.warden.spawn(&job.plan.setup, start, &[write.as_fd(), write.as_fd()])?;
         }
+        let (passage, kept) = match (&job.plan.protocol, job.pass_through) {
+            (Protocol::Libtest { name, .. }, true) => (Some(Passage::new(name)), u64::MAX),
+            (Protocol::Libtest { .. } | Protocol::ExitCode, _) => (None, job.plan.output_limit),
+        };
         let flight = Flight {
             started,
             deadline: job.plan.timeout.map(|timeout| started + timeout),
             told_slow: false,
             killed: None,
             pipes,
-            capture: Capture::new(job.plan.output_limit),
-            held: Vec::new(),
-            passed_header: false,
+            capture: Capture::new(kept),
+            passage,
             job,
         };
         self.flights.insert(number, flight);
@@ -407,7 +409,7 @@ impl Flight {
     fn read(&mut self, stream: usize, buffer: &mut [u8], events: &SyncSender<Event>) {
         let Some(Some(pipe)) = self.pipes.get_mut(stream).map(Option::take) else { return };
         let ended = collect::drain(&pipe, buffer, |bytes| match self.job.pass_through {
-            true => self.pass_on(stream, bytes.to_vec(), events),
+            true => self.pass_on(stream, bytes, events),
             false => self.capture.push(bytes),
         });
         if !ended && let Some(slot) = self.pipes.get_mut(stream) {
@@ -416,35 +418,19 @@ impl Flight {
     }
 
     /// Passes output on, but for the harness's own lines.
-    fn pass_on(&mut self, stream: usize, bytes: Vec<u8>, events: &SyncSender<Event>) {
-        let index = self.job.index;
-        let name = match (&self.job.plan.protocol, stream) {
-            (Protocol::Libtest { name, .. }, 0) => name,
-            (Protocol::Libtest { .. } | Protocol::ExitCode, _) => {
-                let kind = if stream == 0 { Stream::Stdout } else { Stream::Stderr };
-                let _ = events.send(Event::Output(index, kind, bytes));
-                return;
-            }
+    fn pass_on(&mut self, stream: usize, bytes: &[u8], events: &SyncSender<Event>) {
+        let (kind, ready) = match (&mut self.passage, stream) {
+            (Some(passage), 0) => (Stream::Stdout, passage.push(bytes)),
+            (None, 0) => (Stream::Stdout, bytes.to_vec()),
+            (Some(_) | None, _) => (Stream::Stderr, bytes.to_vec()),
         };
-        self.held.extend(bytes);
-        if !self.passed_header {
-            let before = self.held.len();
-            harness::strip_header(&mut self.held);
-            self.passed_header = self.held.len() < before;
-        }
-        if self.passed_header {
-            // The harness's last words begin with the name of the test.
-            let line = format!("test {name}");
-            let end = harness::first_possible(&self.held, line.as_bytes());
-            let ready: Vec<u8> = self.held.drain(..end).collect();
-            if !ready.is_empty() {
-                let _ = events.send(Event::Output(index, Stream::Stdout, ready));
-            }
+        if !ready.is_empty() {
+            let _ = events.send(Event::Output(self.job.index, kind, ready));
         }
     }
 
     fn outcome(mut self, end: End, events: &SyncSender<Event>) -> (CaseIndex, Outcome) {
-        self.capture.push(&self.held);
+        self.capture.push(&self.passage.take().map_or(Vec::new(), Passage::finish));
         let index = self.job.index;
         let output = self.capture.finish();
         let mut outcome = collect::outcome(&self.job.plan, end, output, self.killed, self.started);

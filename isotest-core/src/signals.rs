@@ -5,15 +5,24 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use nix::fcntl::OFlag;
 use nix::unistd::{pipe2, read};
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
+use signal_hook::consts::{
+    SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH,
+};
 use signal_hook::{flag, low_level};
 
 /// Signals that end a run.
 const ENDING: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
+
+/// How long a run may take to end after the first of them, in seconds: whoever reads its output
+/// may stand still.
+const PATIENCE: libc::c_uint = 10;
+
+/// The signal that asked the run to end; until one has, the one that ends it when time is up.
+static ASKED: AtomicI32 = AtomicI32::new(SIGALRM);
 
 /// Whether somebody reads the signals.
 static ATTENDED: AtomicBool = AtomicBool::new(false);
@@ -35,10 +44,18 @@ pub struct Signals {
     handlers: Arc<OwnedFd>,
 }
 
+/// Ends the process as its second signal would: what the first one asked for takes too long.
+fn give_up() {
+    low_level::exit(128 + ASKED.load(Ordering::SeqCst))
+}
+
 impl Signals {
     /// Takes these signals over for the rest of the process's life. The second one of those that
-    /// end a run ends the process at once, with code 128+n.
+    /// end a run ends the process at once, with code 128+n; so does the first one where the
+    /// process has not ended ten seconds later.
     pub fn listen() -> io::Result<Signals> {
+        // SAFETY: the handler does nothing but leave.
+        unsafe { low_level::register(SIGALRM, give_up) }?;
         let (ours, handlers) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         let second = Arc::new(AtomicBool::new(false));
         for signal in ENDING {
@@ -52,12 +69,17 @@ impl Signals {
                 if signal == SIGTSTP && !ATTENDED.load(Ordering::SeqCst) {
                     return Signals::stop_self();
                 }
+                if ENDING.contains(&signal) {
+                    ASKED.store(signal, Ordering::SeqCst);
+                    // SAFETY: alarm(2) takes a number and is async-signal-safe.
+                    unsafe { libc::alarm(PATIENCE) };
+                }
                 let byte = [signal as u8];
                 // SAFETY: write(2) is async-signal-safe; the pointer and the length fit.
                 unsafe { libc::write(pipe.as_raw_fd(), byte.as_ptr().cast(), 1) };
             };
-            // SAFETY: the handler does nothing but write(2) and what is safe in a handler by
-            // signal-hook's word.
+            // SAFETY: the handler does nothing but alarm(2), write(2) and what is safe in a handler
+            // by signal-hook's word.
             unsafe { low_level::register(signal, tell) }?;
         }
         Ok(Signals { arrived: ours, handlers })
@@ -77,6 +99,11 @@ impl Signals {
     pub fn tell_broken_pipe(&self) {
         // A full pipe holds signals enough.
         let _ = nix::unistd::write(&self.handlers, &[SIGPIPE as u8]);
+    }
+
+    /// The signal that has asked the run to end, whoever has taken it.
+    pub fn asked() -> Option<i32> {
+        Some(ASKED.load(Ordering::SeqCst)).filter(|signal| ENDING.contains(signal))
     }
 
     /// Whether a signal that ends a run has arrived; all that have arrived are taken.

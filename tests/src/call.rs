@@ -2,11 +2,13 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::io::pipe;
+use std::io::{PipeReader, pipe};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::run::{Reading, Run, Running, Stream};
+use crate::terminal;
 
 /// Variables of the caller that a command gets: what it takes to find and run a toolchain. What
 /// cargo has set for this test itself must not reach it.
@@ -29,11 +31,19 @@ const KEPT: [&str; 16] = [
     "RUSTFLAGS",
 ];
 
+/// Where a command writes.
+#[derive(Debug, Clone, Copy)]
+enum Output {
+    Pipes,
+    OnePipe,
+    Terminal,
+}
+
 /// A command line, its directory and its environment.
 #[derive(Debug)]
 pub struct Call {
     command: Command,
-    merged: bool,
+    output: Output,
     reading: Reading,
 }
 
@@ -49,7 +59,7 @@ impl Call {
             ("CARGO_NET_OFFLINE", "true"),
             ("RUST_BACKTRACE", "0"),
         ]);
-        Call { command, merged: false, reading: Reading::All }
+        Call { command, output: Output::Pipes, reading: Reading::All }
     }
 
     /// Adds the words of a line.
@@ -78,7 +88,20 @@ impl Call {
 
     /// Both streams arrive as one, in the order of writing, in [`Run::stdout`].
     pub fn merged(mut self) -> Call {
-        self.merged = true;
+        self.output = Output::OnePipe;
+        self
+    }
+
+    /// All three streams are a terminal, and the command is the leader of its session. What is
+    /// written arrives in [`Run::stdout`]; once it is no longer read the terminal is closed.
+    pub fn on_terminal(mut self) -> Call {
+        self.output = Output::Terminal;
+        self
+    }
+
+    /// Stdout is read slowly, and only the end of it is kept.
+    pub fn read_slowly(mut self) -> Call {
+        self.reading = Reading::Slowly;
         self
     }
 
@@ -102,11 +125,19 @@ impl Call {
 
     /// Starts it.
     pub fn start(mut self) -> Running {
-        let (out, out_write) = pipe().expect("a pipe can be made");
+        let (out, out_write): (PipeReader, OwnedFd) = match self.output {
+            Output::Pipes | Output::OnePipe => {
+                let (out, write) = pipe().expect("a pipe can be made");
+                (out, write.into())
+            }
+            Output::Terminal => terminal::open(&mut self.command),
+        };
         let (err, err_write) = pipe().expect("a pipe can be made");
-        let err_write = match self.merged {
-            true => out_write.try_clone().expect("a descriptor is free"),
-            false => err_write,
+        let err_write = match self.output {
+            Output::Pipes => err_write.into(),
+            Output::OnePipe | Output::Terminal => {
+                out_write.try_clone().expect("a descriptor is free")
+            }
         };
         self.command.stdout(out_write).stderr(err_write);
         let line = self.line();

@@ -11,6 +11,7 @@ pub mod program;
 pub mod project;
 pub mod run;
 pub mod skip;
+mod terminal;
 pub mod wait;
 
 pub use call::Call;

@@ -24,6 +24,8 @@ pub enum Reading {
     CloseAfter(&'static str),
     /// It stays open, and nothing more is read once this has been.
     StallAfter(&'static str),
+    /// To its end, a little at a time; only the last part of it is kept.
+    Slowly,
 }
 
 /// A stream that is read beside the test.
@@ -39,7 +41,10 @@ impl Stream {
         let text = Arc::new(Mutex::new(Vec::new()));
         let shared = Arc::clone(&text);
         let reader = thread::spawn(move || {
-            let mut buffer = [0; 1 << 16];
+            let mut buffer = match reading {
+                Reading::Slowly => vec![0; 1 << 12],
+                Reading::All | Reading::CloseAfter(_) | Reading::StallAfter(_) => vec![0; 1 << 16],
+            };
             while let Ok(length @ 1..) = pipe.read(&mut buffer) {
                 let mut text = shared.lock().expect("no reader panics");
                 text.extend_from_slice(&buffer[..length]);
@@ -52,7 +57,11 @@ impl Stream {
                             thread::park();
                         }
                     }
-                    Reading::All | Reading::CloseAfter(_) | Reading::StallAfter(_) => {}
+                    Reading::Slowly if text.len() > 1 << 20 => drop(text.drain(..1 << 19)),
+                    Reading::All
+                    | Reading::CloseAfter(_)
+                    | Reading::StallAfter(_)
+                    | Reading::Slowly => {}
                 }
             }
         });

@@ -5,8 +5,9 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use isotest_tests::processes::{MARK, Process, marked, status};
-use isotest_tests::{Call, Project, Run, refused, until};
-use nix::sys::signal::Signal::{SIGHUP, SIGKILL};
+use isotest_tests::program::workspace;
+use isotest_tests::{Call, Project, Run, Running, refused, until};
+use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGKILL, SIGTERM};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
@@ -115,7 +116,12 @@ fn a_daemon_that_holds_stdout_holds_nobody() {
 
 #[test]
 fn a_memory_hog_ends_at_its_limit() {
-    let texts = ["memory allocation of 16777216 bytes failed", "isotest: killed by SIGABRT"];
+    let texts = [
+        "memory allocation of 16777216 bytes failed",
+        "isotest: killed by SIGABRT",
+        "wrote \"memory allocation of\": it may have reached the limit of 536870912 bytes",
+        "raise it with `--address-space`",
+    ];
     check("memory::is_used_without_end", "--address-space 512M", 100, &texts);
 }
 
@@ -135,6 +141,31 @@ fn a_disk_without_inodes_is_named() {
 }
 
 #[test]
+fn a_limit_of_processes_that_was_reached_is_named() {
+    if is_unbounded() {
+        return;
+    }
+    let texts = ["1 test reached a limit", "processes and threads; raise it with `--processes`"];
+    check("processes::are_threads_without_end", "--processes 400", 100, &texts);
+    check("processes::are_threads_without_end", "--processes 400 --init reaper", 100, &texts);
+}
+
+/// Its files are closed before a test that has failed ends: only its words are left, and they are
+/// not believed where the kernel knows better.
+#[test]
+fn a_limit_of_open_files_that_may_have_been_reached_is_named() {
+    let hint = "wrote \"Too many open files\": it may have reached the limit of 1000 open files; \
+                raise it with `--open-files`";
+    let texts = ["1 test may have reached a limit", hint];
+    check("disk::has_more_open_files_than_it_may", "--open-files 1000", 100, &texts);
+    if refused() {
+        return;
+    }
+    let run = run("disk::says_that_too_many_files_are_open", "--open-files 1000", 100, &[]);
+    assert!(!run.stderr.contains("a limit"), "it had a few files only");
+}
+
+#[test]
 fn ten_thousand_files_may_be_open() {
     check("disk::has_10_000_open_files", "", 0, &[]);
 }
@@ -147,7 +178,11 @@ fn a_program_that_is_deleted_is_deleted_for_its_test_alone() {
 
 /// The most memory that isotest has used, read until it ends.
 fn peak(fault: &Fault, options: &str, test: &str, code: i32, texts: &[&str]) {
-    let mut running = fault.call(options, test).start();
+    peak_of(fault, fault.call(options, test), code, texts);
+}
+
+fn peak_of(fault: &Fault, call: Call, code: i32, texts: &[&str]) {
+    let mut running = call.start();
     let mut peak = 0;
     until("the end of the run", || {
         peak = status(running.pid().as_raw(), "VmHWM").unwrap_or(peak);
@@ -177,13 +212,33 @@ fn output_without_end_times_out_and_takes_no_memory() {
     peak(&Fault::new("endless"), options, "output::never_ends", 100, &texts);
 }
 
-/// As on a terminal that is stopped: the test waits, not its output in memory.
+/// With one thread the harness itself speaks before and behind the flood.
 #[test]
-fn a_reader_that_stands_still_takes_no_memory() {
+fn a_gibibyte_on_a_slow_terminal_takes_no_memory() {
     if refused() {
         return;
     }
-    let fault = Fault::new("stalled");
+    let fault = Fault::new("slow");
+    let test = "output::is_a_gibibyte_on_both_streams";
+    let call = fault.call("--nocapture --test-threads 1", test).on_terminal().read_slowly();
+    peak_of(&fault, call, 0, &["test unharmed::forks ... ok", "3 passed; 0 failed"]);
+}
+
+#[test]
+fn what_a_program_floods_when_it_is_asked_for_its_list_takes_no_memory() {
+    if refused() {
+        return;
+    }
+    let fault = Fault::new("flooded list");
+    let call = |test: &str| fault.project.isotest(&format!("--test {test}")).env(MARK, &fault.mark);
+    peak_of(&fault, call("floods"), 0, &["Summary 1 test", "1 passed"]);
+    let texts =
+        ["cannot list the tests of `faults::long_list`: ", "wrote more than 16777216 bytes"];
+    peak_of(&fault, call("long_list"), 104, &texts);
+}
+
+/// As on a terminal that is stopped.
+fn start_stalled(fault: &Fault) -> Running {
     let call = fault.call("--nocapture", "output::is_a_gibibyte").stalled_after("xxx");
     let running = call.start();
     until("the test", || fault.process_named("faults-"));
@@ -193,6 +248,35 @@ fn a_reader_that_stands_still_takes_no_memory() {
         looks = if waits { looks + 1 } else { 0 };
         (looks == 50).then_some(())
     });
+    running
+}
+
+#[test]
+fn one_signal_ends_a_run_whose_reader_stands_still() {
+    if refused() {
+        return;
+    }
+    let signals = [(SIGINT, 130), (SIGTERM, 143), (SIGHUP, 129)];
+    let runs = signals.map(|(signal, code)| {
+        let fault = Fault::new(signal.as_str());
+        let running = start_stalled(&fault);
+        running.signal(signal);
+        (fault, running, code)
+    });
+    for (fault, mut running, code) in runs {
+        assert_eq!(running.exit_code(), code);
+        fault.check_nothing_is_left();
+    }
+}
+
+/// The test waits, not its output in memory.
+#[test]
+fn a_reader_that_stands_still_takes_no_memory() {
+    if refused() {
+        return;
+    }
+    let fault = Fault::new("stalled");
+    let running = start_stalled(&fault);
     let peak = status(running.pid().as_raw(), "VmHWM").expect("it waits for the reader");
     drop(running);
     assert!(peak < MEMORY, "isotest has used {peak} kB");
@@ -303,8 +387,22 @@ fn a_case_that_is_killed_while_it_is_set_up_is_not_run() {
     fault.check_nothing_is_left();
 }
 
+/// SIGHUP comes from the kernel, and every write fails from then on.
 #[test]
 fn a_terminal_that_is_closed_ends_the_run() {
+    if refused() {
+        return;
+    }
+    for options in ["--test-threads 1", "--nocapture --test-threads 1"] {
+        let fault = Fault::new("closed terminal");
+        let call = fault.call(options, HANGS).on_terminal().closed_after("running 3 tests");
+        call.run().check(129, &[]);
+        fault.check_nothing_is_left();
+    }
+}
+
+#[test]
+fn a_hangup_ends_the_run() {
     if refused() {
         return;
     }
@@ -369,4 +467,28 @@ fn ten_thousand_cases_leave_nothing_in_the_runner() {
         // isotest itself remembers how each case ended.
         assert!(late.memory[who] < early.memory[who] + 2048, "memory: {early:?}, then {late:?}");
     }
+}
+
+/// The clock of a test is not that of the day: neither does a step of it end a test that has time,
+/// nor does it keep one that has none.
+#[test]
+fn a_clock_that_is_stepped_changes_no_time_out() {
+    if refused() {
+        return;
+    }
+    let fault = Fault::new("clock");
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let (library, asked) = (directory.path().join("clock.so"), directory.path().join("asked"));
+    let source = workspace().join("fixtures/faults/clock.rs");
+    let rustc = Call::new("rustc", directory.path()).words("--edition 2024 --crate-type cdylib -o");
+    rustc.arg(&library).arg(source).run().check(0, &[]);
+    let call = |options: &str, test: &str| {
+        let call = fault.call(options, test).env("LD_PRELOAD", &library);
+        call.env("CLOCKS_ASKED", &asked)
+    };
+    let options = "--timeout 50s --processes 6000";
+    call(options, "processes::are_5000_threads").run().check(0, &[]);
+    call("--timeout 1s", HANGS).run().check(100, &["timed out after 1s"]);
+    let asked = fs::read_to_string(asked).expect("the library is loaded");
+    assert!(asked.lines().any(|clock| clock == "1"), "CLOCK_MONOTONIC has gone by: {asked}");
 }

@@ -180,6 +180,9 @@ pub struct LayerOptions {
     /// Bytes of output kept
     #[arg(long, value_name = "BYTES", value_parser = quantity::bytes, help_heading = "Limits")]
     pub output_limit: Option<u64>,
+    /// Memory of all its processes together (needs a delegated cgroup v2)
+    #[arg(long, value_name = "BYTES", value_parser = quantity::bytes, help_heading = "Limits")]
+    pub memory: Option<u64>,
     /// Processes and threads
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub processes: Option<u64>,
@@ -218,6 +221,7 @@ impl LayerOptions {
             ("propagation", self.propagation.map(|value| propagation_name(value).into())),
             ("tmp-size", number(self.tmp_size)),
             ("output-limit", number(self.output_limit)),
+            ("memory", number(self.memory)),
             ("processes", number(self.processes)),
             ("open-files", number(self.open_files)),
             ("file-size", number(self.file_size)),
@@ -283,6 +287,7 @@ impl LayerOptions {
         set(&mut limits.timeout, self.timeout);
         set(&mut limits.tmp_size, self.tmp_size);
         set(&mut limits.output, self.output_limit);
+        set(&mut limits.memory, self.memory.map(Some));
         set(&mut limits.processes, self.processes);
         set(&mut limits.open_files, self.open_files);
         set(&mut limits.file_size, self.file_size.map(Some));

@@ -173,6 +173,12 @@ pub fn parse_terse(all: &[u8], ignored: &[u8]) -> Result<Vec<Case>, ListError> {
     }
 }
 
+/// Whether what could be the first part of a terse list is one.
+pub fn begins(output: &[u8]) -> bool {
+    let whole = output.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+    parse_terse_lines(&output[..whole]).is_ok_and(|cases| !cases.is_empty())
+}
+
 fn parse_terse_lines(output: &[u8]) -> Result<Vec<Case>, ListError> {
     let text = std::str::from_utf8(output).map_err(ListError::NotUtf8)?;
     text.lines().map(parse_terse_line).collect()

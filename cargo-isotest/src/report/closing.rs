@@ -57,6 +57,8 @@ pub struct Closing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     LimitReached,
+    LimitSuspected,
+    OutOfMemory,
     ProcessesLeft,
     NetworkTried,
     SignalDiscarded,
@@ -77,6 +79,8 @@ impl Kind {
             Finding::ProcessesLeft(_) => Kind::ProcessesLeft,
             Finding::SignalDiscarded(_) => Kind::SignalDiscarded,
             Finding::LimitReached(..) => Kind::LimitReached,
+            Finding::LimitSuspected(..) => Kind::LimitSuspected,
+            Finding::OutOfMemory(_) => Kind::OutOfMemory,
             Finding::NetworkTried(_) => Kind::NetworkTried,
             Finding::WrittenBack(_) => Kind::WrittenBack,
             Finding::WriteBackFailed(..) => Kind::WriteBackFailed,
@@ -89,6 +93,8 @@ impl Kind {
             Kind::ProcessesLeft => format!("{tests} left processes behind"),
             Kind::SignalDiscarded => format!("{tests} sent a signal that the kernel discarded"),
             Kind::LimitReached => format!("{tests} reached a limit"),
+            Kind::LimitSuspected => format!("{tests} may have reached a limit"),
+            Kind::OutOfMemory => format!("{tests} lost processes for want of memory"),
             Kind::NetworkTried => {
                 format!("{tests} tried to reach the network and failed; `--net host` lets them")
             }

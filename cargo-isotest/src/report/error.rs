@@ -2,6 +2,7 @@
 //! a run.
 
 use std::fmt::Display;
+use std::io::Write;
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
@@ -14,7 +15,8 @@ use super::words::counted;
 /// Prints `error: …` on stderr, as cargo does. `anstream` decides about colour.
 pub fn error(error: &impl Display) {
     let bold = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-    anstream::eprintln!("{bold}error{bold:#}: {error}");
+    // Where stderr is closed, as a terminal can be, nobody can be told.
+    let _ = writeln!(anstream::stderr(), "{bold}error{bold:#}: {error}");
 }
 
 /// Tells, before it is done, that an archive or an image is unpacked: it may take a while.

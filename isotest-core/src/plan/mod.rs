@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::host::Host;
 use crate::policy::{Init, Namespace, Net, Policy, Propagation, Scratch, User, Uts, Weakened};
-use crate::sandbox::{Start, Step};
+use crate::sandbox::{GroupLimits, Start, Step};
 use crate::write_back::WriteBack;
 
 /// How a host path is made visible.
@@ -95,6 +95,8 @@ pub struct Setup {
     /// The size of the scratch in bytes, where the warden makes it and holds on to it, for
     /// write-back.
     pub kept_scratch: Option<u64>,
+    /// What all its processes together may use, where it gets a control group.
+    pub group: GroupLimits,
     /// Why its cases are executed; `None` where a fork server starts them.
     pub executed: Option<&'static str>,
 }
@@ -195,6 +197,7 @@ pub fn setup(host: &Host, project: &Project, policy: &Policy, command: Command) 
         reaper: policy.init == Init::Reaper,
         id_maps: ids::maps(host, project, policy),
         kept_scratch: keeps_scratch(policy).then_some(policy.limits.tmp_size),
+        group: GroupLimits { memory: policy.limits.memory, processes: policy.limits.processes },
         executed: command
             .executed
             .or((!policy.fork_server).then_some("as asked for"))

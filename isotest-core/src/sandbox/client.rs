@@ -11,7 +11,10 @@ use nix::errno::Errno;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
 
-use super::error::{Fault, HINT_ROOT_WITHOUT_CAPABILITIES, STAGE_CLONE, STAGE_MAPS, SandboxError};
+use super::cgroup::{Base, Claim};
+use super::error::{
+    Fault, HINT_ROOT_WITHOUT_CAPABILITIES, STAGE_CGROUP, STAGE_CLONE, STAGE_MAPS, SandboxError,
+};
 use super::inside::kernel::{self, Cloning};
 use super::protocol::{self, Channel, End, Request, Response, Start};
 use super::steps::Step;
@@ -34,6 +37,8 @@ pub struct Warden {
     policy: Policy,
     /// The template's steps, once it is built.
     template: Vec<Step>,
+    /// Given back when the warden has ended, and with it all that is in the groups of cases.
+    claim: Option<Claim>,
 }
 
 /// Something the warden said while cases run.
@@ -50,16 +55,35 @@ impl Warden {
     /// therefore must live as long as the warden is used. Of the policy it takes what
     /// holds for all its cases: whose pid namespace, and the guard.
     pub fn start(host: &Host, policy: &Policy) -> Result<Warden, SandboxError> {
+        let claim = match Claim::new() {
+            Ok(claim) if policy.limits.memory.is_some() && !claim.limits_memory() => {
+                return Err(claim.without_memory());
+            }
+            Ok(claim) => Some(claim),
+            Err(error) if policy.limits.memory.is_some() => return Err(error),
+            // What is limited otherwise does not depend on a group.
+            Err(_) => None,
+        };
+        Warden::start_in(claim, host, policy)
+    }
+
+    fn start_in(
+        claim: Option<Claim>,
+        host: &Host,
+        policy: &Policy,
+    ) -> Result<Warden, SandboxError> {
         let clone_error = |errno| SandboxError::without_steps(STAGE_CLONE, errno);
         let (ours, theirs) = Channel::pair().map_err(clone_error)?;
         let (read, write) =
             nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(clone_error)?;
+        let base = claim.as_ref().map(Claim::base).transpose();
+        let base = base.map_err(|errno| SandboxError::without_steps(STAGE_CGROUP, errno))?;
         // SAFETY: fork(3) of glibc and musl leaves the allocator usable in the child; the child
         // takes no other lock and ends in `begin`.
         match unsafe { fork() }.map_err(clone_error)? {
-            ForkResult::Child => begin(host, policy, theirs, &write),
+            ForkResult::Child => begin(host, policy, theirs, base, &write),
             ForkResult::Parent { child } => {
-                drop((theirs, write));
+                drop((theirs, write, base));
                 let mut begun = [0; 12];
                 let length = nix::unistd::read(&read, &mut begun).map_err(clone_error)?;
                 let _ = waitpid(child, None);
@@ -74,6 +98,7 @@ impl Warden {
                     host: host.clone(),
                     policy: policy.clone(),
                     template: Vec::new(),
+                    claim,
                 };
                 warden.await_ready()?;
                 Ok(warden)
@@ -115,7 +140,10 @@ impl Warden {
     /// Puts another warden, with the same template, in the place of one that has died. It dies
     /// with the thread that calls this.
     pub fn restart(&mut self) -> Result<(), SandboxError> {
-        let mut next = Warden::start(&self.host, &self.policy)?;
+        if let Some(claim) = &self.claim {
+            claim.clear();
+        }
+        let mut next = Warden::start_in(self.claim.take(), &self.host, &self.policy)?;
         next.build(&self.template)?;
         *self = next;
         Ok(())
@@ -125,13 +153,16 @@ impl Warden {
     /// start where they are several. A set-up that was not made known is, for one case.
     pub fn prepare(&mut self, setup: &Arc<Setup>, cases: u32) -> Result<(), Errno> {
         let number = self.prepared;
-        let server = setup.executed.is_none().then(|| (lower::without_capabilities(), cases));
+        // A server's cases would share its control group.
+        let served = setup.executed.is_none() && self.claim.is_none();
+        let server = served.then(|| (lower::without_capabilities(), cases));
         let message = protocol::Setup {
             program: setup.program.clone(),
             lowered: lower::setup(setup),
             id_maps: setup.id_maps.clone(),
             kept_scratch: setup.kept_scratch,
             server,
+            group: setup.group,
         };
         self.channel.send(&Request::Setup(number, message), &[])?;
         self.prepared += 1;
@@ -232,8 +263,14 @@ fn read_begun(bytes: &[u8]) -> Result<Pid, Fault> {
 /// The helper between isotest and the warden: it clones the warden as isotest's own child
 /// (CLONE_PARENT) and writes its id maps, which only a process outside the new user namespace
 /// may do for more than one id. Then it ends.
-fn begin(host: &Host, policy: &Policy, channel: Channel, report: &OwnedFd) -> ! {
-    let (process, stage, errno) = match clone_warden(host, policy, channel) {
+fn begin(
+    host: &Host,
+    policy: &Policy,
+    channel: Channel,
+    base: Option<Base>,
+    report: &OwnedFd,
+) -> ! {
+    let (process, stage, errno) = match clone_warden(host, policy, channel, base) {
         Ok(process) => (process, 0, 0),
         Err((stage, errno)) => (0, stage, errno as i32),
     };
@@ -245,7 +282,12 @@ fn begin(host: &Host, policy: &Policy, channel: Channel, report: &OwnedFd) -> ! 
     kernel::exit_group(0)
 }
 
-fn clone_warden(host: &Host, policy: &Policy, channel: Channel) -> Result<i32, (u32, Errno)> {
+fn clone_warden(
+    host: &Host,
+    policy: &Policy,
+    channel: Channel,
+    base: Option<Base>,
+) -> Result<i32, (u32, Errno)> {
     let (wait, go) =
         nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| (STAGE_CLONE, e))?;
     let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_PARENT;
@@ -259,7 +301,7 @@ fn clone_warden(host: &Host, policy: &Policy, channel: Channel) -> Result<i32, (
         Err(errno) => Err((STAGE_CLONE, sys::errno(errno))),
         Ok(None) => {
             drop(go);
-            warden::run(channel, wait, policy.guard)
+            warden::run(channel, wait, policy.guard, base)
         }
         Ok(Some(pid)) => {
             write_maps(host, pid).map_err(|errno| {

@@ -7,6 +7,7 @@ use std::fs;
 use std::os::fd::AsFd;
 
 use super::guard::Notification;
+use super::protocol::Held;
 use crate::finding::Leftover;
 
 /// Whether the signal, were it not for PID 1, would end the process: it is not caught, not
@@ -34,15 +35,37 @@ pub fn status_field(thread: i32, field: &str) -> Option<String> {
 /// The living children of a process, `/proc/PID/task/TID/children` of proc(5). Orphans of its
 /// pid namespace are among them where it is PID 1 there.
 pub fn children_of(pid: i32) -> Vec<Leftover> {
+    child_ids(pid).into_iter().filter_map(leftover).collect()
+}
+
+fn child_ids(pid: i32) -> Vec<i32> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     let lists =
         tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    let children: Vec<i32> = lists
+    lists
         .flat_map(|list| {
             list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>()
         })
-        .collect();
-    children.into_iter().filter_map(leftover).collect()
+        .collect()
+}
+
+/// What the test `pid` holds when it fails, as far as limits go; `leader` is PID 1 of its case.
+pub fn held(pid: i32, leader: i32) -> Held {
+    let number = |field| {
+        let text = status_field(pid, field);
+        text.and_then(|text| text.split(' ').next()?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    Held {
+        processes: tasks(leader),
+        descriptor_room: number("FDSize:"),
+        address_space: number("VmPeak:") << 10,
+    }
+}
+
+/// The threads of a process and of all its descendants.
+fn tasks(pid: i32) -> u64 {
+    let own = status_field(pid, "Threads:").and_then(|text| text.parse().ok()).unwrap_or(0);
+    own + child_ids(pid).into_iter().map(tasks).sum::<u64>()
 }
 
 /// A process as a leftover; `None` where it has ended already.

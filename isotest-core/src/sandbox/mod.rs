@@ -1,22 +1,26 @@
 //! From a plan to a running case.
 //!
 //! In reading order: [`steps`], what can be done; `lower`, which makes system calls of it;
-//! `inside`, what runs between clone and the program; `guard`, the seccomp filter; `servers`, fork
-//! servers; `warden`, the process that starts cases; [`client`], the caller's end of it.
+//! `inside`, what runs between clone and the program; `guard`, the seccomp filter; `cgroup`, limits
+//! for all processes of a case together; `keeper`, what removes them whatever happens; `servers`,
+//! fork servers; `warden`, the process that starts cases; [`client`], the caller's end of it.
 
 pub mod client;
 pub mod error;
 pub mod protocol;
 pub mod steps;
 
+mod cgroup;
 mod guard;
 mod inside;
+mod keeper;
 mod look;
 mod lower;
 mod servers;
 mod sys;
 mod warden;
 
+pub use cgroup::Limits as GroupLimits;
 pub use client::{Notice, Warden};
 pub use error::{Fault, SandboxError};
 pub use inside::launch::AFTER_CLONE;

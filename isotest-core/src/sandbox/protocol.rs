@@ -16,6 +16,7 @@ use nix::sys::socket::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::cgroup::{Figures, Limits as GroupLimits};
 use super::error::Fault;
 use crate::finding::Leftover;
 use crate::outcome::Usage;
@@ -54,6 +55,8 @@ pub struct Setup {
     /// Where a fork server is wanted: what is done before it is executed, lowered, and how many
     /// cases are to come.
     pub server: Option<(Vec<u8>, u32)>,
+    /// What all processes of a case together may use, where it gets a control group.
+    pub group: GroupLimits,
 }
 
 /// One case to start.
@@ -99,7 +102,9 @@ pub struct End {
     /// Set where the test was never started.
     pub fault: Option<Fault>,
     /// What the guard saw of it.
-    pub seen: Seen,
+    pub seen: Box<Seen>,
+    /// What its control group tells, where it had one.
+    pub group: Option<Figures>,
 }
 
 /// What the guard saw of a case that its wait status does not tell.
@@ -115,6 +120,20 @@ pub struct Seen {
     pub scratch_full: bool,
     /// Packets that found no route, where PID 1 exited with another code than 0.
     pub unrouted: u64,
+    /// What the test still held, where it ended otherwise than with 0.
+    pub held: Option<Held>,
+}
+
+/// What a test holds when it fails, as far as limits go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Held {
+    /// Processes and threads of the case.
+    pub processes: u64,
+    /// Descriptors for which its table has room: it never shrinks, and has a power of two of
+    /// them (fs/file.c, alloc_fdtable). 0 where it is not known.
+    pub descriptor_room: u64,
+    /// The most address space it has had, in bytes. 0 where it is not known.
+    pub address_space: u64,
 }
 
 /// The largest message that goes through the socket itself; a longer one goes in a memfd.

@@ -133,6 +133,7 @@ pub struct Cloning {
     pub tls: u64,
     pub set_tid: u64,
     pub set_tid_size: u64,
+    /// The group that the child begins in, cgroups(7); 0: the parent's.
     pub cgroup: u64,
 }
 
@@ -141,6 +142,7 @@ const CLONE_PARENT_SETTID: u64 = 0x0010_0000;
 const CLONE_CHILD_CLEARTID: u64 = 0x0020_0000;
 const CLONE_CHILD_SETTID: u64 = 0x0100_0000;
 const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 const ENOSYS: Errno = Errno(38);
 
 impl Cloning {
@@ -160,11 +162,15 @@ impl Cloning {
         }
         let plain = self.flags | self.exit_signal;
         self.flags |= CLONE_CLEAR_SIGHAND;
+        if self.cgroup != 0 {
+            self.flags |= CLONE_INTO_CGROUP;
+        }
         let request = (&raw const self) as usize;
         // SAFETY: by this function's contract; `request` has the size that is told.
         let pid = match unsafe { call(number::CLONE3, [request, size_of::<Cloning>(), 0, 0, 0, 0]) }
         {
-            Err(ENOSYS) => {
+            // clone(2) knows no groups.
+            Err(ENOSYS) if self.cgroup == 0 => {
                 #[cfg(target_arch = "x86_64")]
                 let arguments = [plain as usize, 0, self.parent_tid, self.child_tid, 0, 0];
                 #[cfg(target_arch = "aarch64")]

@@ -22,6 +22,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use super::cgroup::{Base, Group};
 use super::error::{Fault, STAGE_EXEC, STAGE_GUARD};
 use super::guard::{self, Listener};
 use super::inside::kernel;
@@ -54,6 +55,7 @@ struct Running {
     case: u64,
     setup: u32,
     scratch: Option<OwnedFd>,
+    group: Option<Group>,
     reaper: bool,
     own_network: bool,
     /// A signal for it that came before it was cloned.
@@ -66,6 +68,7 @@ struct State {
     channel: Channel,
     listener: Option<Listener>,
     null: OwnedFd,
+    base: Option<Base>,
     slots: &'static [Slot],
     /// The memory of `slots`.
     slots_file: OwnedFd,
@@ -76,15 +79,15 @@ struct State {
 }
 
 /// What the warden does from its first instruction to its end. `mapped` reaches its end when the
-/// id maps of its user namespace are written.
-pub fn run(channel: Channel, mapped: OwnedFd, guard: Guard) -> ! {
+/// id maps of its user namespace are written. Below `base` each case gets a control group.
+pub fn run(channel: Channel, mapped: OwnedFd, guard: Guard, base: Option<Base>) -> ! {
     // Set before anything can go wrong; it is void where isotest has died already, hence the
     // socket.
     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
     let _ = nix::unistd::read(&mapped, &mut [0]);
     drop(mapped);
     report_panics(&channel);
-    match enter(&channel, guard) {
+    match enter(&channel, base.as_ref(), guard) {
         Ok((listener, null, signals)) => {
             let _ = channel.send(&Response::Ready { listening: listener.is_some() }, &[]);
             let (slots, slots_file) = shared_slots();
@@ -92,6 +95,7 @@ pub fn run(channel: Channel, mapped: OwnedFd, guard: Guard) -> ! {
                 channel,
                 listener,
                 null,
+                base,
                 slots,
                 slots_file,
                 free: (0..SLOTS).rev().collect(),
@@ -110,7 +114,11 @@ pub fn run(channel: Channel, mapped: OwnedFd, guard: Guard) -> ! {
 
 /// Leaves the caller's session, terminal, descriptors and signal dispositions, and puts the
 /// guard up.
-fn enter(channel: &Channel, guard: Guard) -> Result<(Option<Listener>, OwnedFd, SignalFd), Errno> {
+fn enter(
+    channel: &Channel,
+    base: Option<&Base>,
+    guard: Guard,
+) -> Result<(Option<Listener>, OwnedFd, SignalFd), Errno> {
     let _ = nix::unistd::setsid();
     let _ = nix::sys::prctl::set_name(c"isotest-warden");
     kernel::set_umask(0);
@@ -123,7 +131,9 @@ fn enter(channel: &Channel, guard: Guard) -> Result<(Option<Listener>, OwnedFd, 
     for number in 0..3 {
         kernel::place_descriptor(null.as_raw_fd(), number).map_err(sys::errno)?;
     }
-    sys::close_all_but(&[channel.as_fd(), null.as_fd()])?;
+    let mut kept = vec![channel.as_fd(), null.as_fd()];
+    kept.extend(base.map(Base::descriptor));
+    sys::close_all_but(&kept)?;
     let mut children = SigSet::empty();
     children.add(Signal::SIGCHLD);
     children.thread_set_mask()?;
@@ -312,11 +322,16 @@ impl State {
         let test = cell.map_or(0, |cell| cell.status.load(Ordering::Acquire));
         let fault = (stage != STAGE_EXEC || errno != 0).then_some(Fault { stage, errno });
         let status = if running.reaper && test != 0 { test - 1 } else { status };
-        let (case, seen) = (running.case, running.seen);
-        let end = Response::Ended(End { case, status, usage, fault, seen });
+        let (case, seen) = (running.case, Box::new(running.seen));
+        let group = running.group.as_ref().map(Group::figures);
+        let end = Response::Ended(End { case, status, usage, fault, seen, group });
         let scratch = running.scratch.as_ref().map(AsFd::as_fd);
         if self.channel.send(&end, scratch.as_slice()).is_err() {
             kernel::exit(0);
+        }
+        // Whoever waits for the end need not wait for this.
+        if let (Some(base), Some(group)) = (&self.base, running.group) {
+            base.remove(group);
         }
     }
 }
@@ -349,6 +364,7 @@ fn usage(raw: &libc::rusage) -> Usage {
     Usage {
         user: time(raw.ru_utime),
         system: time(raw.ru_stime),
+        memory_peak: None,
         max_rss: raw.ru_maxrss as u64 * 1024,
         voluntary_switches: raw.ru_nvcsw as u64,
         involuntary_switches: raw.ru_nivcsw as u64,

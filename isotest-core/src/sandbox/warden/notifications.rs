@@ -4,7 +4,7 @@ use super::State;
 use crate::sandbox::guard::{Act, Notification};
 use crate::sandbox::inside::kernel;
 use crate::sandbox::look::{
-    children_of, is_deadly, is_scratch_full, status_field, unrouted_packets,
+    children_of, held, is_deadly, is_scratch_full, status_field, unrouted_packets,
 };
 
 impl State {
@@ -20,7 +20,9 @@ impl State {
                 }
                 // Only a failure is worth the look. An init does not fail, its test does.
                 let failed = (code != 0).then(|| test.or_else(|| self.init_of(process))).flatten();
+                let leader = failed.and_then(|slot| self.pid(slot)).unwrap_or(process);
                 if let Some(running) = failed.and_then(|slot| self.running.get_mut(&slot)) {
+                    running.seen.held = Some(held(process, leader));
                     running.seen.scratch_full = is_scratch_full(process);
                     if running.own_network {
                         running.seen.unrouted = unrouted_packets(process);
@@ -74,6 +76,7 @@ impl State {
         }
         running.seen.aborted = true;
         running.seen.leftovers = children_of(leader);
+        running.seen.held = Some(held(leader, leader));
         kernel::kill(leader, libc::SIGKILL);
         true
     }

@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use super::{Prepared, Running, State, signal_case};
 use crate::outcome::Usage;
 use crate::plan::LIBRARY_PATH;
-use crate::sandbox::error::{Fault, STAGE_CLONE, STAGE_EXEC, STAGE_SCRATCH};
+use crate::sandbox::error::{Fault, STAGE_CGROUP, STAGE_CLONE, STAGE_EXEC, STAGE_SCRATCH};
 use crate::sandbox::inside::kernel::{self, Cloning};
 use crate::sandbox::inside::launch::Launch;
 use crate::sandbox::inside::order::Answer;
@@ -27,8 +27,8 @@ impl State {
         let case = start.case;
         if let Err((stage, errno)) = self.try_start(start, descriptors) {
             let fault = Some(Fault { stage, errno: errno as i32 });
-            let (usage, seen) = (Usage::default(), Seen::default());
-            self.send(&Response::Ended(End { case, status: 0, usage, fault, seen }));
+            let (usage, seen) = (Usage::default(), Box::new(Seen::default()));
+            self.send(&Response::Ended(End { case, status: 0, usage, fault, seen, group: None }));
         }
     }
 
@@ -43,10 +43,13 @@ impl State {
         let word = |index| Program(&set_up.setup.lowered).header(index).unwrap_or(0);
         let scratch = set_up.setup.kept_scratch.map(sys::make_tmpfs).transpose();
         let scratch = scratch.map_err(|errno| (STAGE_SCRATCH, errno))?;
+        let group = self.base.as_mut().map(|base| base.make(&set_up.setup.group)).transpose();
+        let group = group.map_err(|errno| (STAGE_CGROUP, errno))?;
         let running = Running {
             case: start.case,
             setup: start.setup,
             scratch,
+            group,
             reaper: word(header::REAPER) == 1,
             own_network: word(header::NAMESPACES) & libc::CLONE_NEWNET as u64 != 0,
             doomed: None,
@@ -67,7 +70,10 @@ impl State {
             descriptors.insert(0, null);
         }
         self.clone_case(&start, slot, &descriptors).map_err(|errno| {
-            self.running.remove(&slot);
+            let group = self.running.remove(&slot).and_then(|running| running.group);
+            if let (Some(base), Some(group)) = (&self.base, group) {
+                base.remove(group);
+            }
             self.free.push(slot);
             refused(errno)
         })
@@ -220,6 +226,7 @@ impl State {
             Some(maps) if late != 0 => Some(make_user_namespace(maps)?),
             Some(_) | None => None,
         };
+        let group = self.running.get(&slot).and_then(|running| running.group.as_ref());
         let [input, output, error] = descriptors else { return Err(Errno::EINVAL) };
         let launch = Launch {
             program,
@@ -236,6 +243,7 @@ impl State {
             flags: program.early_namespaces().ok_or(Errno::EINVAL)?,
             parent_tid: cell.pid.as_ptr() as usize,
             exit_signal: libc::SIGCHLD as u64,
+            cgroup: group.map_or(0, |group| group.case().as_raw_fd() as u64),
             ..Cloning::default()
         };
         // SAFETY: the warden has one thread, and the child does nothing but what follows. Both
