@@ -43,6 +43,10 @@ pub enum Error {
     Glob(globset::Error),
     /// The report could not be written.
     Report(io::Error),
+    /// It cannot be told which part of the tests this run has.
+    Partition(String),
+    /// `--rerun-failed`, and nothing has failed; where that is kept.
+    NothingFailed(PathBuf),
     /// The JUnit report could not be written.
     Junit(JunitError),
     /// A name on the command line fits no test, or more than one.
@@ -62,13 +66,15 @@ impl Error {
             Error::Sandbox(_) | Error::Host(_) | Error::Scratch(_) | Error::WardenDied => {
                 ExitCode::SandboxFailed
             }
-            Error::Glob(_) | Error::Path(..) | Error::Root(_) => ExitCode::Usage,
+            Error::Glob(_) | Error::Path(..) | Error::Root(_) | Error::Partition(_) => {
+                ExitCode::Usage
+            }
             // As a shell says it.
             Error::Command(_) | Error::Shell(_) => ExitCode::Of(127),
             Error::Listing(error) if error.is_sandbox() => ExitCode::SandboxFailed,
             Error::Listing(_) => ExitCode::ListFailed,
             Error::Report(_) | Error::Junit(_) => ExitCode::ReportFailed,
-            Error::Case(_) => ExitCode::NothingToRun,
+            Error::Case(_) | Error::NothingFailed(_) => ExitCode::NothingToRun,
             Error::Interrupted(signal) => ExitCode::Signal(*signal),
         }
     }
@@ -99,6 +105,8 @@ impl Error {
             | Error::Command(_)
             | Error::Shell(_)
             | Error::Junit(_)
+            | Error::Partition(_)
+            | Error::NothingFailed(_)
             | Error::Case(_) => false,
         }
     }
@@ -139,6 +147,15 @@ impl fmt::Display for Error {
             }
             Error::Glob(error) => write!(f, "cannot read a glob of `--write-back`: {error}"),
             Error::Report(error) => write!(f, "cannot write the report: {error}"),
+            Error::Partition(cause) => {
+                write!(f, "cannot tell which part of the tests `--partition auto` means: {cause}")
+            }
+            Error::NothingFailed(path) => write!(
+                f,
+                "there is no test to run again: none has failed that has not passed since\n\
+                 hint: runs keep what has failed in `{}`",
+                path.display()
+            ),
             Error::Junit(error) => write!(f, "{error}"),
             Error::Case(message) => write!(f, "{message}"),
             Error::Interrupted(signal) => write!(f, "interrupted by signal {signal}"),

@@ -22,6 +22,7 @@ use crate::discover::filter::{Filter, RunIgnored};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::exposures;
+use crate::partition;
 use crate::prepare::{self, Prepared};
 use crate::report::{self, Explanation};
 use crate::root::{Links, follow};
@@ -33,8 +34,12 @@ use crate::trial;
 /// Lists the selected cases.
 pub fn list(command: &ListCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let filter = settings::selection(&command.libtest);
-    let (prepared, project, _signals) =
+    let part = partition::resolve(command.libtest.partition, machine)?;
+    let (mut prepared, project, _signals) =
         prepare_with(&command.layers, &command.cargo, filter, machine)?;
+    if let Some(part) = &part {
+        prepared.selected = partition::narrow(prepared.selected, part);
+    }
     let printed = match command.format {
         ReportFormat::Human => report::list_for_people(&prepared.selected),
         ReportFormat::Json => report::list_for_programs(&project, &prepared.selected),

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use isotest_core::case::Case;
 use isotest_core::policy::{Policy, Root};
 use isotest_core::signals::Signals;
 
@@ -42,6 +43,16 @@ pub struct Selected {
     pub listed: usize,
     /// Its selected cases.
     pub selection: Selection,
+}
+
+/// Takes cases out of a selection, as a filter would. `None` where nothing is left of it.
+pub fn narrow(mut selected: Selected, keep: impl FnMut(&Case) -> bool) -> Option<Selected> {
+    let selection = &mut selected.selection;
+    let before = selection.cases.len();
+    selection.cases.retain(keep);
+    selection.filtered_out += before - selection.cases.len();
+    // A harness of which nothing is selected says so, as with a filter.
+    (selected.harness || !selected.selection.cases.is_empty()).then_some(selected)
 }
 
 /// The policy in each root filesystem that `named` names, or in the host's where nothing does.

@@ -14,12 +14,16 @@ use isotest_core::plan::{Plan, Protocol, Setup};
 use isotest_core::schedule::{self, Event, Job};
 use isotest_core::signals::Signals;
 
-use crate::cli::{LayerOptions, RunCommand};
+use twox_hash::XxHash64;
+
+use crate::cli::{LayerOptions, Part, RunCommand};
 use crate::discover::Project;
 use crate::doctests::{self, Documented};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::fork_server;
+use crate::last_run::LastRun;
+use crate::partition;
 use crate::prepare::{self, InRoot, Prepared, Selected};
 use crate::report::{self, Hint, Reporter, Suite};
 use crate::sandboxes::{Sandboxes, Unbuilt, c_string};
@@ -30,6 +34,7 @@ use crate::trial;
 /// Builds the project's tests and runs each in a sandbox of its own.
 pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let mut settings = Settings::of_run(command, machine);
+    let part = partition::resolve(command.libtest.partition, machine)?;
     settings.policy = trial::weaken(settings.policy, &command.layers.allow_weaker, machine);
     let named = &command.layers.root;
     let roots = prepare::in_roots(&settings.policy, named, machine, command.cargo.quiet)?;
@@ -44,14 +49,20 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         return Ok(ExitCode::Passed);
     }
     let signals = Signals::listen().map_err(Error::Host)?;
+    let mut last_run = LastRun::read(project.target_directory.as_std_path());
+    if command.run.rerun_failed {
+        last_run.check()?;
+    }
+    let narrowing = Narrowing { part, failed: command.run.rerun_failed.then_some(&last_run) };
     let Stages { mut stages, selected, refused } =
-        prepare_all(wardens, &roots, &project, &settings, machine, &signals)?;
+        prepare_all(wardens, &roots, &project, &settings, narrowing, machine, &signals)?;
     if let (Some(refused), []) = (&refused, stages.as_slice()) {
         return Ok(refused.code);
     }
     let suites = suites(&stages, &selected, &command.layers, machine);
     let in_all: Vec<&InRoot> = stages.iter().map(|stage| stage.root).collect();
-    let documented = project.has_doctests && command.cargo.selects_doctests();
+    let documented =
+        project.has_doctests && command.cargo.selects_doctests() && narrowing.has_doctests();
     if command.libtest.list {
         report::lists_as_libtest(&suites).map_err(Error::Report)?;
         if documented {
@@ -62,7 +73,7 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
     let mut reporter = Reporter::new(suites, settings.report, stdout, stderr);
     if let Some(path) = &settings.junit {
-        reporter = reporter.with_junit(path)?;
+        reporter = reporter.with_junit(path, &properties(&settings, part))?;
     }
     let mut reporter = execute(&settings, &mut stages, &selected, &signals, reporter)?;
     reporter.end().map_err(Error::Report)?;
@@ -73,16 +84,45 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     };
     let hints = look_again(stages, machine, &selected, &reporter.failed(), &signals)?;
     let summary = reporter.finish(hints, documented).map_err(Error::Report)?;
+    last_run.update(&reporter);
+    if let Err(error) = last_run.write() {
+        report::not_kept(&error);
+    }
     reporter.write_junit()?;
     let code = ExitCode::of_run(&summary).with(documented);
     if code == ExitCode::NothingToRun {
-        report::error(&nothing_selected(&selected));
+        report::error(&nothing_selected(&selected, part.as_ref()));
     }
     // The reasons stand far above.
     if let Some(Refused { roots, .. }) = &refused {
         report::error(&format_args!("no test was run in {}", roots.join(", ")));
     }
     Ok(code.or_refused(refused.map(|refused| refused.code)))
+}
+
+/// What leaves out some of the selected tests.
+#[derive(Clone, Copy)]
+struct Narrowing<'a> {
+    part: Option<Part>,
+    failed: Option<&'a LastRun>,
+}
+
+impl Narrowing<'_> {
+    /// Leaves out what is not this run's in one root filesystem.
+    fn narrow(&self, mut selected: Vec<Selected>, root: Option<&str>) -> Vec<Selected> {
+        if let Some(last_run) = self.failed {
+            selected = last_run.narrow(selected, root);
+        }
+        match &self.part {
+            Some(part) => partition::narrow(selected, part),
+            None => selected,
+        }
+    }
+
+    /// Whether documentation tests, which are selected as a whole, are this run's.
+    fn has_doctests(&self) -> bool {
+        self.failed.is_none() && self.part.is_none_or(|part| part.number.get() == 1)
+    }
 }
 
 /// What runs in one root filesystem.
@@ -115,6 +155,7 @@ fn prepare_all<'a>(
     roots: &'a [InRoot],
     project: &Project,
     settings: &Settings,
+    narrowing: Narrowing<'_>,
     machine: &Machine,
     signals: &Signals,
 ) -> Result<Stages<'a>, Error> {
@@ -136,7 +177,7 @@ fn prepare_all<'a>(
             (Err(error), _) => return Err(error),
         };
         let first = all.selected.len();
-        all.selected.extend(selected);
+        all.selected.extend(narrowing.narrow(selected, root.label.as_deref()));
         all.stages.push(Stage { root, sandboxes, binaries: first..all.selected.len() });
     }
     Ok(all)
@@ -166,13 +207,22 @@ fn look_again(
     Ok(hints)
 }
 
+/// What a JUnit report tells of the whole run.
+fn properties(settings: &Settings, part: Option<Part>) -> Vec<(&'static str, String)> {
+    let seed = settings.shuffle.map(|seed| ("isotest.shuffle-seed", seed.to_string()));
+    let part = part.map(|part| ("isotest.partition", part.to_string()));
+    seed.into_iter().chain(part).collect()
+}
+
 /// Why exit code 4.
-fn nothing_selected(selected: &[Selected]) -> String {
+fn nothing_selected(selected: &[Selected], part: Option<&Part>) -> String {
     let listed: usize = selected.iter().map(|selected| selected.listed).sum();
+    let part = part.map(|Part { number, total, .. }| format!(" in part {number} of {total}"));
+    let part = part.unwrap_or_default();
     match listed {
         0 => "cannot find any test in what was built".to_owned(),
         _ => format!(
-            "cannot find a test that the filters select, among {listed}\n\
+            "cannot find a test that the filters select{part}, among {listed}\n\
              hint: `cargo isotest list` prints all names"
         ),
     }
@@ -288,6 +338,17 @@ pub fn plan_of(
     }
 }
 
+/// Puts jobs into an order that depends on the seed and on nothing else: what is left out does not
+/// change the order of the rest.
+fn shuffle(jobs: &mut [Job], selected: &[Selected], seed: u64) {
+    jobs.sort_by_cached_key(|Job { index, .. }| {
+        let selected = &selected[index.binary];
+        let case = &selected.selection.cases[index.case];
+        let name = format!("{} {}", selected.binary.id, case.name);
+        (XxHash64::oneshot(seed, name.as_bytes()), *index)
+    });
+}
+
 /// Runs all on a thread of its own and reports on this one, which the wardens' lives hang on.
 fn execute(
     settings: &Settings,
@@ -298,7 +359,10 @@ fn execute(
 ) -> Result<Reporter, Error> {
     let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
     for stage in stages {
-        let (left_out, planned) = plan(settings, stage, selected);
+        let (left_out, mut planned) = plan(settings, stage, selected);
+        if let Some(seed) = settings.shuffle {
+            shuffle(&mut planned, selected, seed);
+        }
         ignored.extend(left_out);
         jobs.push((&mut stage.sandboxes.warden, planned));
     }

@@ -6,6 +6,7 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IsTerminal};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -143,6 +144,8 @@ pub struct Settings {
     pub retries: Retries,
     /// Whether output is passed through.
     pub pass_through: bool,
+    /// The seed of the order in which cases start; `None` where they start in the order of the list.
+    pub shuffle: Option<u64>,
     /// Where a JUnit report is written.
     pub junit: Option<PathBuf>,
     /// How it is reported.
@@ -162,6 +165,7 @@ impl Settings {
             machine.variable("RUST_TEST_THREADS")?.to_str()?.parse().ok().filter(|n| *n > 0)
         });
         let jobs = asked.unwrap_or(machine.cores);
+        let shuffle = command.run.shuffle.map(|seed| seed.unwrap_or_else(random));
         let pass_through = libtest.no_capture
             || machine.variable("RUST_TEST_NOCAPTURE").is_some_and(|value| value != "0");
         Settings {
@@ -177,10 +181,17 @@ impl Settings {
             },
             retries: command.run.retries(),
             pass_through,
+            shuffle,
             junit: command.run.junit.as_ref().map(|path| machine.directory.join(path)),
-            report: report(command, machine, pass_through),
+            report: report(command, machine, pass_through, shuffle),
         }
     }
+}
+
+/// A random number.
+fn random() -> u64 {
+    // The keys of a `RandomState` are random, and so is the hash of anything.
+    RandomState::new().hash_one(0_u8)
 }
 
 /// The policy that the layer flags ask for.
@@ -222,7 +233,12 @@ pub fn selection(libtest: &LibtestOptions) -> filter::Filter {
     }
 }
 
-fn report(command: &RunCommand, machine: &Machine, pass_through: bool) -> Options {
+fn report(
+    command: &RunCommand,
+    machine: &Machine,
+    pass_through: bool,
+    shuffle_seed: Option<u64>,
+) -> Options {
     let libtest = &command.libtest;
     let (cargo_colour, colour) = (command.cargo.color, libtest.color.or(command.cargo.color));
     Options {
@@ -233,6 +249,7 @@ fn report(command: &RunCommand, machine: &Machine, pass_through: bool) -> Option
         },
         show_output: libtest.show_output,
         report_time: libtest.report_time,
+        shuffle_seed,
         quiet: command.cargo.quiet,
         look: Look {
             // libtest colours nothing where output is passed through.

@@ -2,8 +2,9 @@
 
 use std::fs;
 
+use isotest_tests::program::cargo;
 use isotest_tests::project::PASSING;
-use isotest_tests::{Project, Run, refused};
+use isotest_tests::{Call, Project, Run, refused};
 use quick_junit::{
     FlakyOrRerun, NonSuccessKind, NonSuccessReruns, Report, TestCase, TestCaseStatus, XmlString,
 };
@@ -317,4 +318,220 @@ fn a_junit_report_that_cannot_be_written_is_told_of() {
             "error: cannot write the JUnit report `/dev/full`: No space left on device",
         ],
     );
+}
+
+/// Two binaries of twelve tests that pass, one that is ignored, and one that fails where a file
+/// says so.
+fn many() -> Project {
+    let test = |number| format!("#[test]\nfn t{number:02}() {{}}\n");
+    let tests: String = (0..12).map(test).collect();
+    let ignored = "#[test]\n#[ignore]\nfn is_ignored() {}\n";
+    let unit = format!("#[cfg(test)]\nmod tests {{\n{tests}{ignored}}}\n");
+    Project::new(&[("src/lib.rs", &unit), ("tests/it.rs", &tests)])
+}
+
+/// The names of the tests that have run, with their binaries, in the order in which they ended.
+fn order(run: &Run) -> Vec<String> {
+    let mut binary = 0;
+    let name = |line: &str| {
+        binary += usize::from(line.starts_with("running "));
+        let name = line.strip_prefix("test ")?.strip_suffix(" ... ok")?;
+        Some(format!("{binary} {name}"))
+    };
+    run.stdout.lines().filter_map(name).collect()
+}
+
+#[test]
+fn a_seed_gives_an_order_and_gives_it_again() {
+    if refused() {
+        return;
+    }
+    let project = many();
+    let shuffled = |words: &str| {
+        let run = project.isotest(&format!("--lib --test it --test-threads 1 {words}")).run();
+        run.check(0, &["24 passed, 1 ignored"]);
+        (order(&run), run)
+    };
+    let (usual, run) = shuffled("");
+    assert!(usual.is_sorted() && !run.stdout.contains("seed"), "{usual:?}");
+    let (seven, run) = shuffled("--shuffle=7");
+    run.check(0, &["running 13 tests (shuffle seed: 7)\n", " (shuffle seed: 7): 24 passed"]);
+    assert!(!seven.is_sorted(), "{seven:?}");
+    assert_eq!(shuffled("--shuffle=7").0, seven);
+    assert_ne!(shuffled("--shuffle=8").0, seven);
+    // A seed of its own, which is told.
+    let (random, run) = shuffled("--shuffle");
+    let seed = run.stderr.split("(shuffle seed: ").nth(1).and_then(|rest| rest.split(')').next());
+    let seed: u64 = seed.and_then(|seed| seed.parse().ok()).expect("a seed");
+    assert_eq!(shuffled(&format!("--shuffle={seed}")).0, random);
+    // What is left out does not change the order of the rest.
+    let run = project.isotest("--lib --test it --test-threads 1 --shuffle=7 t0").run();
+    let rest: Vec<String> = seven.into_iter().filter(|name| name.contains("t0")).collect();
+    assert_eq!(order(&run), rest);
+}
+
+#[test]
+fn json_and_junit_have_the_seed() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[PASSING]);
+    let line = "--lib --shuffle=7 --junit out/junit.xml -- -Z unstable-options --format json";
+    let run = project.isotest(line).run();
+    run.check(0, &[r#""event": "started", "test_count": 1, "shuffle_seed": 7 }"#]);
+    let report = report(&project);
+    let mut properties = report.test_suites[0].properties.iter();
+    assert!(
+        properties.any(|it| it.name.as_str() == "isotest.shuffle-seed" && it.value.as_str() == "7")
+    );
+}
+
+#[test]
+fn what_has_failed_is_run_again_until_it_passes() {
+    if refused() {
+        return;
+    }
+    let failing = |name: &str| {
+        format!("#[test]\nfn {name}() {{\n    assert!(std::fs::exists(\"{name}\").unwrap());\n}}\n")
+    };
+    let text = failing("one") + &failing("two") + "#[test]\nfn passes() {}\n";
+    let project = Project::new(&[("src/lib.rs", &text)]);
+    let again = || project.isotest("--lib --rerun-failed").run();
+    let nothing = "error: there is no test to run again: none has failed that has not passed since";
+    again().check(4, &[nothing, "/target/isotest/failed.json`"]);
+    project.isotest("--lib").run().check(100, &["1 passed, 2 failed"]);
+    let run = again();
+    run.check(100, &["running 2 tests\n", "0 passed, 2 failed"]);
+    assert!(!run.stdout.contains("test passes"));
+    fs::write(project.directory().join("one"), "").expect("it is writable");
+    again().check(100, &["1 passed, 1 failed"]);
+    // What a run leaves alone stays.
+    project.isotest("--lib passes").run().check(0, &["1 passed"]);
+    again().check(100, &["running 1 test\ntest two ... FAILED\n"]);
+    fs::write(project.directory().join("two"), "").expect("it is writable");
+    again().check(0, &["1 passed"]);
+    again().check(4, &[nothing]);
+}
+
+#[test]
+fn a_test_that_is_gone_is_not_run_again() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[("src/lib.rs", "#[test]\nfn fails() {\n    panic!();\n}\n")]);
+    project.isotest("--lib").run().check(100, &["1 failed"]);
+    fs::write(project.directory().join(PASSING.0), PASSING.1).expect("it is writable");
+    project.isotest("--lib --rerun-failed").run().check(4, &["cannot find a test"]);
+    project.isotest("--lib").run().check(0, &["1 passed"]);
+    project.isotest("--lib --rerun-failed").run().check(4, &["there is no test to run again"]);
+}
+
+/// The tests that `list` names in one part.
+fn listed(project: &Project, part: &str) -> Vec<String> {
+    let line = format!("list --lib --test it --partition {part}");
+    let run = project.isotest(&line).run();
+    run.check(0, &[]);
+    run.stdout
+        .lines()
+        .filter(|line| line.contains("t0") || line.contains("t1"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn parts_are_disjoint_and_together_are_all() {
+    if refused() {
+        return;
+    }
+    let project = many();
+    let mut all = listed(&project, "slice:1/1");
+    assert_eq!(all.len(), 24);
+    all.sort();
+    for scheme in ["slice", "hash", "count"] {
+        let part = |number| listed(&project, &format!("{scheme}:{number}/3"));
+        let parts: Vec<Vec<String>> = (1..=3).map(part).collect();
+        assert!(parts.iter().all(|part| !part.is_empty()), "{scheme}: {parts:?}");
+        let mut together = parts.concat();
+        together.sort();
+        assert_eq!(together, all, "{scheme}");
+    }
+}
+
+#[test]
+fn a_part_runs_what_it_lists() {
+    if refused() {
+        return;
+    }
+    let project = many();
+    let line = "--lib --test it --partition slice:2/5 --junit out/junit.xml";
+    let run = project.isotest(line).run();
+    run.check(0, &["     Summary 5 tests in", "5 passed", "10 filtered out"]);
+    assert_eq!(order(&run).len(), listed(&project, "slice:2/5").len());
+    // A test that no part runs is told of once.
+    project.isotest("--lib --partition slice:1/5").run().check(0, &["1 ignored"]);
+    let report = report(&project);
+    let mut properties = report.test_suites[0].properties.iter();
+    let is_part = |value: &str| value == "slice:2/5";
+    assert!(
+        properties.any(|it| it.name.as_str() == "isotest.partition" && is_part(it.value.as_str()))
+    );
+}
+
+#[test]
+fn the_ci_system_tells_the_part() {
+    if refused() {
+        return;
+    }
+    let project = many();
+    let call = |variables: &[(&str, &str)]| {
+        let call = project.isotest("list --lib --test it --partition auto");
+        variables.iter().fold(call, |call, (name, value)| call.env(name, value)).run()
+    };
+    let second = project.isotest("list --lib --test it --partition slice:2/3").run();
+    let run = call(&[("CIRCLE_NODE_INDEX", "1"), ("CIRCLE_NODE_TOTAL", "3")]);
+    run.check(0, &[]);
+    assert_eq!(run.stdout, second.stdout);
+    let said = "error: cannot tell which part of the tests `--partition auto` means: none of these";
+    call(&[]).check(2, &[said]);
+    call(&[("GITHUB_ACTIONS", "true")])
+        .check(2, &["STRATEGY_JOB_INDEX: ${{ strategy.job-index }}"]);
+    let line = "--partition slice:9/3";
+    project.isotest(line).run().check(2, &["there is no part 9 of 3: they are numbered from 1"]);
+    let empty = project.isotest("--lib t03 --partition slice:2/3").run();
+    empty.check(4, &["cannot find a test that the filters select in part 2 of 3, among 13"]);
+}
+
+#[test]
+fn parts_are_those_of_nextest() {
+    if refused() {
+        return;
+    }
+    let project = many();
+    let nextest =
+        |words: &str| Call::new(cargo(), project.directory()).words("nextest").words(words).run();
+    if nextest("--version").code != 0 {
+        println!("skipped: cargo nextest is not installed");
+        return;
+    }
+    // Both print the same JSON.
+    let selected = |run: Run| {
+        let list: Value = serde_json::from_str(&run.stdout).expect("JSON");
+        let suites = list["rust-suites"].as_object().expect("suites").clone();
+        let mut names = Vec::new();
+        for (id, suite) in suites {
+            for (name, case) in suite["testcases"].as_object().expect("cases") {
+                let is_run =
+                    case["filter-match"]["status"] == "matches" && case["ignored"] == false;
+                names.extend(is_run.then(|| format!("{id} {name}")));
+            }
+        }
+        names.sort();
+        assert!(!names.is_empty());
+        names
+    };
+    for part in ["slice:1/3", "slice:3/3", "hash:1/3", "hash:2/3", "count:2/5"] {
+        let words = format!("list --lib --test it --message-format json --partition {part}");
+        let theirs = selected(nextest(&words));
+        assert_eq!(selected(project.isotest(&words).run()), theirs, "{part}");
+    }
 }

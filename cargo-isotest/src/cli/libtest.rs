@@ -10,6 +10,7 @@ use std::num::NonZeroUsize;
 use clap::{Args, ValueEnum};
 
 use super::getopts::{Typed, read};
+use super::partition::{Partition, partition};
 
 /// Which cases run with respect to `#[ignore]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -85,6 +86,8 @@ pub struct LibtestOptions {
     pub format: Format,
     /// The duration of each case is printed.
     pub report_time: bool,
+    /// Which part of the selected cases runs.
+    pub partition: Option<Partition>,
     /// When output is coloured.
     pub color: Option<Color>,
 }
@@ -108,6 +111,9 @@ pub(super) struct SelectionFlags {
     /// Run also tests marked `#[ignore]`
     #[arg(long)]
     include_ignored: bool,
+    /// Run only this part of them: `slice:M/N`, `hash:M/N` or `auto`, the CI system's
+    #[arg(long, value_name = "PART", value_parser = partition)]
+    partition: Option<Partition>,
 }
 
 /// The output options as they may be typed before `--`.
@@ -167,6 +173,7 @@ pub(super) fn merge(
         show_output: output.show_output || typed.has("show-output"),
         format: format(&typed, output.format, shared.quiet, unstable)?,
         report_time: report_time(&typed, unstable)?,
+        partition: selection.partition,
         color: color(&typed)?.or(shared.color),
     })
 }

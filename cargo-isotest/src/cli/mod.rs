@@ -9,6 +9,7 @@ mod command;
 mod getopts;
 mod layers;
 mod libtest;
+mod partition;
 mod quantity;
 mod run;
 
@@ -19,4 +20,5 @@ pub use command::{
 };
 pub use layers::{LayerOptions, propagation_name};
 pub use libtest::{Color, Format, LibtestOptions, RunIgnored};
+pub use partition::{Part, Partition, Scheme};
 pub use run::FailFast;

@@ -37,6 +37,12 @@ pub struct RunOptions {
     /// What a test counts as that passes only at a retry
     #[arg(long, value_name = "RESULT", default_value = "pass")]
     pub flaky_result: FlakyResult,
+    /// Start the tests in a random order, that of SEED
+    #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true)]
+    pub shuffle: Option<Option<u64>>,
+    /// Run only what has failed and not passed since
+    #[arg(long, help_heading = "Test selection")]
+    pub rerun_failed: bool,
     /// Write a JUnit XML report
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub junit: Option<PathBuf>,

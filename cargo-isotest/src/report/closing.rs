@@ -17,6 +17,7 @@ use isotest_core::sandbox::SandboxError;
 use crate::doctests::Documented;
 
 use super::paint::{self, ERROR, GOOD, HINT, STRONG, WARNING};
+use super::reporter::State;
 use super::rerun;
 use super::suite::{self, Suite};
 use super::tally::Tally;
@@ -54,6 +55,8 @@ pub struct Closing {
     weakened: BTreeMap<Weakened, usize>,
     refusals: Vec<(SandboxError, usize)>,
     wardens_died: usize,
+    /// The cases of which it is not known how they end.
+    not_ended: BTreeSet<CaseIndex>,
     interrupted: Option<i32>,
 }
 
@@ -139,6 +142,7 @@ impl Closing {
             self.flaky.add(|| format!("{flaky} {}", suite::label(suites, index)));
         }
         if let Verdict::NotRun(reason) = &outcome.verdict {
+            self.not_ended.insert(index);
             self.observe_not_run(reason);
         }
         for layer in &outcome.weakened {
@@ -177,6 +181,15 @@ impl Closing {
             .collect()
     }
 
+    /// What is known of a case once all have ended.
+    pub fn state(&self, index: CaseIndex) -> State {
+        match self.failed.get(&index.binary) {
+            Some(failed) if failed.contains(&index.case) => State::Failed,
+            Some(_) | None if self.not_ended.contains(&index) => State::NotEnded,
+            Some(_) | None => State::Passed,
+        }
+    }
+
     /// Takes note of documentation tests, which rustdoc reports itself.
     pub fn take_doctests(&mut self, doctests: Documented) {
         self.doctests = doctests;
@@ -206,11 +219,16 @@ impl Closing {
         &mut self,
         suites: &[Suite],
         tally: &Tally,
-        wall: Duration,
+        (wall, shuffle_seed): (Duration, Option<u64>),
         colour: bool,
         err: &mut dyn Write,
     ) -> io::Result<()> {
-        writeln!(err, "\n{}{}", summary(tally, wall, colour), doctests(self.doctests, colour))?;
+        writeln!(
+            err,
+            "\n{}{}",
+            summary(tally, wall, shuffle_seed, colour),
+            doctests(self.doctests, colour)
+        )?;
         self.write_weakened(colour, err)?;
         self.write_findings(colour, err)?;
         self.write_not_run(colour, err)?;
@@ -321,13 +339,14 @@ fn coloured_hint(line: &str, colour: bool) -> String {
 }
 
 /// `     Summary 22 tests in 1.24s: 17 passed, 3 failed (1 timed out), 1 ignored`
-fn summary(tally: &Tally, wall: Duration, colour: bool) -> String {
+fn summary(tally: &Tally, wall: Duration, shuffle_seed: Option<u64>, colour: bool) -> String {
     let style = if tally.is_clean() { GOOD } else { ERROR };
     let verb = paint::verb(colour, style, "Summary");
     let tests = counted(tally.total(), "test");
     let seconds = wall.as_secs_f64();
     let counts = counts(tally, colour).join(", ");
-    format!("{verb} {tests} in {seconds:.2}s: {counts}")
+    let seed = words::shuffle_seed(shuffle_seed);
+    format!("{verb} {tests} in {seconds:.2}s{seed}: {counts}")
 }
 
 /// `; 3 documentation tests passed`, where there were any.

@@ -2,7 +2,7 @@
 //! a run.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
@@ -42,6 +42,13 @@ pub fn weakened(layer: Weakened, refusal: &SandboxError) {
     anstream::eprintln!(
         "{WARNING}warning{WARNING:#}: the layer `{name}` is the host's, as `--allow-weaker {name}` \
          allows: {refusal}"
+    );
+}
+
+/// Warns that what has failed could not be kept for `--rerun-failed`.
+pub fn not_kept(error: &io::Error) {
+    anstream::eprintln!(
+        "{WARNING}warning{WARNING:#}: cannot keep what has failed for `--rerun-failed`: {error}"
     );
 }
 

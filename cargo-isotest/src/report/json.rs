@@ -34,6 +34,7 @@ const NOTES: [&str; 3] = [
 pub struct Json {
     show_output: bool,
     report_time: bool,
+    shuffle_seed: Option<u64>,
     /// The names of the cases that are running.
     running: HashSet<String>,
 }
@@ -44,6 +45,7 @@ impl Json {
         Json {
             show_output: options.show_output,
             report_time: options.report_time,
+            shuffle_seed: options.shuffle_seed,
             running: HashSet::new(),
         }
     }
@@ -167,7 +169,12 @@ impl Format for Json {
     fn open(&mut self, suite: &Suite, out: &mut dyn Write) -> io::Result<()> {
         self.running.clear();
         let (count, root) = (suite.cases.len(), root(suite));
-        writeln!(out, r#"{{ "type": "suite", "event": "started", "test_count": {count}{root} }}"#)
+        let seed =
+            self.shuffle_seed.map_or(String::new(), |seed| format!(r#", "shuffle_seed": {seed}"#));
+        writeln!(
+            out,
+            r#"{{ "type": "suite", "event": "started", "test_count": {count}{seed}{root} }}"#
+        )
     }
 
     fn started(&mut self, case: &Case, out: &mut dyn Write) -> io::Result<()> {

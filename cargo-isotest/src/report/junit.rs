@@ -50,7 +50,12 @@ impl Junit {
     /// Opens the file before anything is run: one that cannot be written is told of at once, and
     /// what an earlier run wrote is not taken for this one's. `show_output` keeps what passed tests
     /// wrote.
-    pub fn create(path: &Path, suites: &[Suite], show_output: bool) -> Result<Junit, JunitError> {
+    pub fn create(
+        path: &Path,
+        suites: &[Suite],
+        properties: &[(&str, String)],
+        show_output: bool,
+    ) -> Result<Junit, JunitError> {
         let open = || {
             path.parent().map_or(Ok(()), fs::create_dir_all)?;
             File::create(path)
@@ -60,7 +65,7 @@ impl Junit {
             path: path.to_owned(),
             show_output,
             start: SystemTime::now(),
-            suites: suites.iter().map(test_suite).collect(),
+            suites: suites.iter().map(|suite| test_suite(suite, properties)).collect(),
         })
     }
 
@@ -74,16 +79,11 @@ impl Junit {
     }
 
     /// Writes the report of a run that took `wall`.
-    pub fn write(
-        &mut self,
-        wall: Duration,
-        properties: &[(&str, String)],
-    ) -> Result<(), JunitError> {
+    pub fn write(&mut self, wall: Duration) -> Result<(), JunitError> {
         let mut report = Report::new(NAME);
         report.set_timestamp(timestamp(self.start)).set_time(wall);
         for suite in &mut self.suites {
             suite.test_cases.sort_by(|one, other| one.name.as_str().cmp(other.name.as_str()));
-            suite.add_properties(properties.iter().map(|(name, value)| property(name, value)));
         }
         let suites = self.suites.drain(..).filter(|suite| !suite.test_cases.is_empty());
         report.add_test_suites(suites);
@@ -114,12 +114,13 @@ impl Junit {
     }
 }
 
-fn test_suite(suite: &Suite) -> TestSuite {
+fn test_suite(suite: &Suite, properties: &[(&str, String)]) -> TestSuite {
     let behind = suite.root.as_ref().map_or(String::new(), |root| format!(" in {root}"));
     let mut test_suite = TestSuite::new(format!("{}{behind}", suite.id));
     let layers = suite.layers.iter();
     test_suite
         .add_properties(layers.map(|(name, value)| property(&format!("isotest.{name}"), value)));
+    test_suite.add_properties(properties.iter().map(|(name, value)| property(name, value)));
     test_suite
 }
 

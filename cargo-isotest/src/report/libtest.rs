@@ -22,6 +22,7 @@ use super::words;
 pub struct Pretty {
     colour: bool,
     report_time: bool,
+    shuffle_seed: Option<u64>,
     sections: Sections,
 }
 
@@ -31,6 +32,7 @@ impl Pretty {
         Pretty {
             colour: options.look.stdout_colour,
             report_time: options.report_time,
+            shuffle_seed: options.shuffle_seed,
             sections: Sections::new(options),
         }
     }
@@ -73,13 +75,14 @@ fn ignored(ignore: &Ignore) -> String {
 }
 
 /// `running 3 tests`, as pretty and terse start a block.
-pub fn running(suite: &Suite, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "\nrunning {}", words::counted(suite.cases.len(), "test"))
+pub fn running(suite: &Suite, shuffle_seed: Option<u64>, out: &mut dyn Write) -> io::Result<()> {
+    let tests = words::counted(suite.cases.len(), "test");
+    writeln!(out, "\nrunning {tests}{}", words::shuffle_seed(shuffle_seed))
 }
 
 impl Format for Pretty {
     fn open(&mut self, suite: &Suite, out: &mut dyn Write) -> io::Result<()> {
-        running(suite, out)
+        running(suite, self.shuffle_seed, out)
     }
 
     fn finished(&mut self, case: &Case, outcome: Outcome, out: &mut dyn Write) -> io::Result<()> {

@@ -35,14 +35,14 @@ mod tests;
 
 pub use closing::Hint;
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
-pub use error::{error, pruned, unpacking, weakened};
+pub use error::{error, not_kept, pruned, unpacking, weakened};
 pub use format::FormatName;
 pub use inspect::{
     Explanation, completions, explain, list_for_people, list_for_programs, lists_as_libtest,
     manual_page, pass_on, root_of_doctests, test_command,
 };
 pub use junit::JunitError;
-pub use reporter::{Options, Reporter, Summary};
+pub use reporter::{Ended, Options, Reporter, State, Summary};
 pub use rerun::quoted;
 pub use suite::{Look, Suite};
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use isotest_core::case::CaseIndex;
+use isotest_core::case::{Case, CaseIndex};
 use isotest_core::outcome::Outcome;
 use isotest_core::schedule::{Event, Stream};
 
@@ -35,6 +35,8 @@ pub struct Options {
     pub show_output: bool,
     /// libtest's `--report-time`.
     pub report_time: bool,
+    /// The seed of the order in which cases start, where it is random.
+    pub shuffle_seed: Option<u64>,
     /// cargo's `--quiet`: no `Running` lines, no summary of a run without trouble.
     pub quiet: bool,
     /// What it is printed on.
@@ -48,6 +50,28 @@ pub struct Summary {
     pub tally: Tally,
     /// The signal that ended it.
     pub interrupted: Option<i32>,
+}
+
+/// What is known of a case once the run has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It failed.
+    Failed,
+    /// It passed, or is ignored.
+    Passed,
+    /// It was not run, or not to its end.
+    NotEnded,
+}
+
+/// A case once the run has ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended<'a> {
+    /// Its binary.
+    pub suite: &'a Suite,
+    /// The case.
+    pub case: &'a Case,
+    /// What is known of it.
+    pub state: State,
 }
 
 /// Prints a run.
@@ -97,9 +121,14 @@ impl Reporter {
         }
     }
 
-    /// Writes a JUnit report too.
-    pub fn with_junit(mut self, path: &Path) -> Result<Self, JunitError> {
-        self.junit = Some(Junit::create(path, &self.suites, self.options.show_output)?);
+    /// Writes a JUnit report too; the properties are those of each of its suites.
+    pub fn with_junit(
+        mut self,
+        path: &Path,
+        properties: &[(&str, String)],
+    ) -> Result<Self, JunitError> {
+        let show_output = self.options.show_output;
+        self.junit = Some(Junit::create(path, &self.suites, properties, show_output)?);
         Ok(self)
     }
 
@@ -162,13 +191,29 @@ impl Reporter {
         }
     }
 
+    /// The binaries of the run.
+    pub fn suites(&self) -> &[Suite] {
+        &self.suites
+    }
+
+    /// Every case, and what is known of it.
+    pub fn ended(&self) -> impl Iterator<Item = Ended<'_>> {
+        self.suites.iter().enumerate().flat_map(move |(binary, suite)| {
+            suite.cases.iter().enumerate().map(move |(case, listed)| Ended {
+                suite,
+                case: listed,
+                state: self.closing.state(CaseIndex { binary, case }),
+            })
+        })
+    }
+
     /// Prints the closing block.
     pub fn finish(&mut self, hints: Vec<Hint>, documented: Documented) -> io::Result<Summary> {
         let colour = self.options.look.stderr_colour;
         self.closing.take_hints(hints);
         self.closing.take_doctests(documented);
         if !self.options.quiet || self.closing.is_noteworthy(&self.total) {
-            let wall = self.wall;
+            let wall = (self.wall, self.options.shuffle_seed);
             self.screen.print(Stream::Stderr, |err| {
                 self.closing.write(&self.suites, &self.total, wall, colour, err)
             })?;
@@ -180,7 +225,7 @@ impl Reporter {
     /// Writes the JUnit report, where there is one.
     pub fn write_junit(&mut self) -> Result<(), JunitError> {
         match &mut self.junit {
-            Some(junit) => junit.write(self.wall, &[]),
+            Some(junit) => junit.write(self.wall),
             None => Ok(()),
         }
     }

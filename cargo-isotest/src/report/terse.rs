@@ -24,6 +24,7 @@ const LINE: usize = 87;
 /// The terse format.
 pub struct Terse {
     colour: bool,
+    shuffle_seed: Option<u64>,
     sections: Sections,
     total: usize,
     done: usize,
@@ -35,6 +36,7 @@ impl Terse {
     pub fn new(options: &Options) -> Self {
         Terse {
             colour: options.look.stdout_colour,
+            shuffle_seed: options.shuffle_seed,
             sections: Sections::new(options),
             total: 0,
             done: 0,
@@ -72,7 +74,7 @@ impl Format for Terse {
         self.total = suite.cases.len();
         self.done = 0;
         self.column = 0;
-        running(suite, out)
+        running(suite, self.shuffle_seed, out)
     }
 
     fn finished(&mut self, case: &Case, outcome: Outcome, out: &mut dyn Write) -> io::Result<()> {

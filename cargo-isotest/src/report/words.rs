@@ -99,6 +99,11 @@ pub fn root_line(root: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
     root.map_or(Ok(()), |root| writeln!(out, "\nroot: {root}"))
 }
 
+/// ` (shuffle seed: 5)`, as libtest tells it; nothing where there is none.
+pub fn shuffle_seed(seed: Option<u64>) -> String {
+    seed.map_or(String::new(), |seed| format!(" (shuffle seed: {seed})"))
+}
+
 /// `1 test`, `2 tests`.
 pub fn counted(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
