@@ -165,7 +165,9 @@ fn is_turn(part: &Part, number: u64) -> bool {
 mod tests {
     use super::*;
 
-    fn found(variables: &[(&str, &str)]) -> Result<(u64, u64), String> {
+    type Variables<'a> = &'a [(&'a str, &'a str)];
+
+    fn found(variables: Variables<'_>) -> Result<(u64, u64), String> {
         let variables = variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
         let machine = Machine { variables, ..Machine::read().expect("there is one") };
         automatic(&machine).map(|part| (part.number.get(), part.total.get()))
@@ -173,7 +175,7 @@ mod tests {
 
     #[test]
     fn each_system_counts_in_its_own_way() {
-        let table: &[(&[(&str, &str)], (u64, u64))] = &[
+        let table: &[(Variables<'_>, (u64, u64))] = &[
             (&[("STRATEGY_JOB_INDEX", "0"), ("STRATEGY_JOB_TOTAL", "4")], (1, 4)),
             (&[("CI_NODE_INDEX", "4"), ("CI_NODE_TOTAL", "4")], (4, 4)),
             (&[("BUILDKITE_PARALLEL_JOB", "3"), ("BUILDKITE_PARALLEL_JOB_COUNT", "4")], (4, 4)),
@@ -196,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let table: &[(&[(&str, &str)], &str)] = &[
+        let table: &[(Variables<'_>, &str)] = &[
             (&[], "none of these variables is set: `STRATEGY_JOB_INDEX` (GitHub Actions), "),
             (&[("GITHUB_ACTIONS", "true")], "GitHub Actions tells a job of a matrix nothing"),
             (

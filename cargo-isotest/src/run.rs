@@ -72,6 +72,10 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     }
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
     let mut reporter = Reporter::new(suites, settings.report, stdout, stderr);
+    if let Some(workflow) = &settings.workflow {
+        let workspace = project.workspace_root.as_std_path();
+        reporter = reporter.with_github(workflow.clone(), workspace);
+    }
     if let Some(path) = &settings.junit {
         reporter = reporter.with_junit(path, &properties(&settings, part))?;
     }
@@ -87,6 +91,9 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     last_run.update(&reporter);
     if let Err(error) = last_run.write() {
         report::not_kept(&error);
+    }
+    if let Err(error) = reporter.summarize() {
+        report::not_summarized(&error);
     }
     reporter.write_junit()?;
     let code = ExitCode::of_run(&summary).with(documented);

@@ -21,7 +21,7 @@ use crate::cli::{
 };
 use crate::discover::{Request, Scope, filter};
 use crate::environment::Variable;
-use crate::report::{FormatName, Look, Options};
+use crate::report::{FormatName, Look, Options, Workflow};
 
 /// The surroundings of this process.
 #[derive(Debug, Clone)]
@@ -91,6 +91,16 @@ impl Machine {
         paths.filter(|path| path.is_file()).collect()
     }
 
+    /// The workflow of GitHub Actions that this process is started by.
+    fn workflow(&self) -> Option<Workflow> {
+        let path = |name| self.variable(name).map(PathBuf::from);
+        self.variable("GITHUB_ACTIONS").filter(|value| *value == "true")?;
+        Some(Workflow {
+            repository: path("GITHUB_WORKSPACE"),
+            summary: path("GITHUB_STEP_SUMMARY"),
+        })
+    }
+
     /// Whether a stream is coloured: by flag, then `NO_COLOR`, then `CARGO_TERM_COLOR`.
     fn colours(&self, flag: Option<Color>, terminal: bool) -> bool {
         let cargo = self.variable("CARGO_TERM_COLOR").and_then(OsStr::to_str);
@@ -146,6 +156,8 @@ pub struct Settings {
     pub pass_through: bool,
     /// The seed of the order in which cases start; `None` where they start in the order of the list.
     pub shuffle: Option<u64>,
+    /// The workflow of GitHub Actions that this runs in.
+    pub workflow: Option<Workflow>,
     /// Where a JUnit report is written.
     pub junit: Option<PathBuf>,
     /// How it is reported.
@@ -182,6 +194,7 @@ impl Settings {
             retries: command.run.retries(),
             pass_through,
             shuffle,
+            workflow: machine.workflow(),
             junit: command.run.junit.as_ref().map(|path| machine.directory.join(path)),
             report: report(command, machine, pass_through, shuffle),
         }
@@ -250,6 +263,7 @@ fn report(
         show_output: libtest.show_output,
         report_time: libtest.report_time,
         shuffle_seed,
+        slowest: command.run.slowest,
         quiet: command.cargo.quiet,
         look: Look {
             // libtest colours nothing where output is passed through.

@@ -1,6 +1,7 @@
 //! The course of a run: retries, order, shards, stress, and what is written of it.
 
 use std::fs;
+use std::path::Path;
 
 use isotest_tests::program::cargo;
 use isotest_tests::project::PASSING;
@@ -534,4 +535,55 @@ fn parts_are_those_of_nextest() {
         let theirs = selected(nextest(&words));
         assert_eq!(selected(project.isotest(&words).run()), theirs, "{part}");
     }
+}
+
+#[test]
+fn the_slowest_tests_are_named_in_their_order() {
+    if refused() {
+        return;
+    }
+    let project = many();
+    let run = project.isotest("--lib --test it --slowest 5").run();
+    run.check(0, &["\nslowest:\n    "]);
+    let list = run.stderr.split("\nslowest:\n").nth(1).unwrap_or_default();
+    let rows = list.lines().filter_map(|line| line.trim_start().split_once("s demo::"));
+    let seconds: Vec<f64> = rows.filter_map(|(seconds, _)| seconds.parse().ok()).collect();
+    assert_eq!(seconds.len(), 5, "{list}");
+    assert!(seconds.is_sorted_by(|one, next| one >= next), "{list}");
+    assert!(!project.isotest("--lib t03").run().stderr.contains("slowest"));
+}
+
+#[test]
+fn a_workflow_gets_annotations_and_a_summary() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[("src/lib.rs", FLAKY)]);
+    let summary = project.directory().join("summary.md");
+    fs::write(&summary, "# Before\n").expect("it is writable");
+    let call = || project.isotest("--lib --workspace=shared --retries 2");
+    let call_in_workflow = |summary: &Path| {
+        call()
+            .env("GITHUB_ACTIONS", "true")
+            .env("GITHUB_WORKSPACE", project.directory().parent().expect("it has one"))
+            .env("GITHUB_STEP_SUMMARY", summary)
+    };
+    let run = call_in_workflow(&summary).run();
+    let name = project.directory().file_name().expect("it has one").display().to_string();
+    run.check(
+        100,
+        &[
+            &format!("\n::error file={name}/src/lib.rs,line="),
+            ",title=demo%3A%3Afails::thread 'fails' ",
+            "::warning title=Flaky test::FLAKY 3/3 demo::passes_at_3\n",
+        ],
+    );
+    let text = fs::read_to_string(&summary).expect("it was there");
+    assert!(text.starts_with("# Before\n## Tests\n"), "{text}");
+    assert!(text.contains("| 2 | 1 | 1 | 0 | 0 | "), "{text}");
+    assert!(text.contains("❌ <code>demo::fails</code>"), "{text}");
+    let warning = "warning: cannot add to the summary that GITHUB_STEP_SUMMARY names: ";
+    call_in_workflow(project.directory()).run().check(100, &[warning]);
+    // Elsewhere nothing of it is printed.
+    assert!(!call().run().stderr.contains("::error"));
 }

@@ -43,6 +43,10 @@ pub struct RunOptions {
     /// Run only what has failed and not passed since
     #[arg(long, help_heading = "Test selection")]
     pub rerun_failed: bool,
+    /// Name the N tests that took longest
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    #[arg(help_heading = "Output")]
+    pub slowest: usize,
     /// Write a JUnit XML report
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub junit: Option<PathBuf>,

@@ -46,6 +46,8 @@ pub struct Closing {
     failed: BTreeMap<usize, Vec<usize>>,
     hints: Vec<Hint>,
     doctests: Documented,
+    /// The slowest cases, slowest first, and how many are kept.
+    slowest: (Vec<(Duration, CaseIndex)>, usize),
     /// The cases that passed, but not at the first attempt.
     flaky: Group,
     /// Those of them that count as failed.
@@ -130,10 +132,27 @@ impl Kind {
 }
 
 impl Closing {
+    /// A block that names so many of the slowest cases.
+    pub fn new(slowest: usize) -> Self {
+        Closing { slowest: (Vec::new(), slowest), ..Closing::default() }
+    }
+
+    fn observe_duration(&mut self, index: CaseIndex, duration: Duration) {
+        let (slowest, kept) = &mut self.slowest;
+        let at = slowest.partition_point(|(slower, _)| *slower >= duration);
+        if at < *kept {
+            slowest.insert(at, (duration, index));
+            slowest.truncate(*kept);
+        }
+    }
+
     /// Takes note of a case that has ended.
     pub fn observe(&mut self, suites: &[Suite], index: CaseIndex, outcome: &Outcome) {
         if outcome.verdict.is_failure() {
             self.failed.entry(index.binary).or_default().push(index.case);
+        }
+        if words::was_run(&outcome.verdict) {
+            self.observe_duration(index, outcome.duration);
         }
         if outcome.verdict == Verdict::Flaky {
             self.flaky_failed.insert(index);
@@ -210,6 +229,7 @@ impl Closing {
         !tally.is_clean()
             || !self.findings.is_empty()
             || self.flaky.count > 0
+            || self.slowest.1 > 0
             || !self.weakened.is_empty()
             || self.interrupted.is_some()
     }
@@ -229,6 +249,7 @@ impl Closing {
             summary(tally, wall, shuffle_seed, colour),
             doctests(self.doctests, colour)
         )?;
+        self.write_slowest(suites, err)?;
         self.write_weakened(colour, err)?;
         self.write_findings(colour, err)?;
         self.write_not_run(colour, err)?;
@@ -240,6 +261,19 @@ impl Closing {
             writeln!(err, "\n{error}: interrupted by {signal}; {cut} did not run to the end")?;
         }
         self.write_commands(suites, colour, err)
+    }
+
+    fn write_slowest(&self, suites: &[Suite], err: &mut dyn Write) -> io::Result<()> {
+        let (slowest, _) = &self.slowest;
+        if slowest.is_empty() {
+            return Ok(());
+        }
+        writeln!(err, "\nslowest:")?;
+        for (duration, index) in slowest {
+            let (seconds, label) = (duration.as_secs_f64(), suite::label(suites, *index));
+            writeln!(err, "    {seconds:>7.3}s {label}")?;
+        }
+        Ok(())
     }
 
     fn write_weakened(&self, colour: bool, err: &mut dyn Write) -> io::Result<()> {

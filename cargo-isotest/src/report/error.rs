@@ -52,6 +52,13 @@ pub fn not_kept(error: &io::Error) {
     );
 }
 
+/// Warns that the summary of a workflow could not be written.
+pub fn not_summarized(error: &io::Error) {
+    anstream::eprintln!(
+        "{WARNING}warning{WARNING:#}: cannot add to the summary that GITHUB_STEP_SUMMARY names: {error}"
+    );
+}
+
 /// `12.3 MiB`.
 fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))

@@ -11,6 +11,7 @@ mod tally;
 mod blocks;
 mod format;
 
+mod github;
 mod json;
 mod junit;
 mod libtest;
@@ -35,8 +36,9 @@ mod tests;
 
 pub use closing::Hint;
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
-pub use error::{error, not_kept, pruned, unpacking, weakened};
+pub use error::{error, not_kept, not_summarized, pruned, unpacking, weakened};
 pub use format::FormatName;
+pub use github::Workflow;
 pub use inspect::{
     Explanation, completions, explain, list_for_people, list_for_programs, lists_as_libtest,
     manual_page, pass_on, root_of_doctests, test_command,

@@ -18,6 +18,7 @@ use super::blocks::{Blocks, News, Turn};
 use super::cargo;
 use super::closing::{Closing, Hint};
 use super::format::{self, Format, FormatName};
+use super::github::{Github, Workflow};
 use super::junit::{Junit, JunitError};
 use super::paint::{self, WARNING};
 use super::progress::Progress;
@@ -35,6 +36,8 @@ pub struct Options {
     pub show_output: bool,
     /// libtest's `--report-time`.
     pub report_time: bool,
+    /// How many of the slowest cases the closing block names.
+    pub slowest: usize,
     /// The seed of the order in which cases start, where it is random.
     pub shuffle_seed: Option<u64>,
     /// cargo's `--quiet`: no `Running` lines, no summary of a run without trouble.
@@ -92,6 +95,7 @@ pub struct Reporter {
     total: Tally,
     closing: Closing,
     junit: Option<Junit>,
+    github: Option<Github>,
 }
 
 impl Reporter {
@@ -114,8 +118,9 @@ impl Reporter {
             block: Tally::default(),
             troubled: Vec::new(),
             total: Tally::default(),
-            closing: Closing::default(),
+            closing: Closing::new(options.slowest),
             junit: None,
+            github: None,
             suites,
             options,
         }
@@ -132,6 +137,12 @@ impl Reporter {
         Ok(self)
     }
 
+    /// Tells a workflow of GitHub Actions too; the paths of panics are relative to `workspace`.
+    pub fn with_github(mut self, workflow: Workflow, workspace: &Path) -> Self {
+        self.github = Some(Github::new(workflow, workspace));
+        self
+    }
+
     /// Takes an event.
     pub fn event(&mut self, event: Event) -> io::Result<()> {
         let now = Instant::now();
@@ -142,6 +153,9 @@ impl Reporter {
                 self.closing.observe(&self.suites, *index, outcome);
                 if let Some(junit) = &mut self.junit {
                     junit.observe(&self.suites, *index, outcome);
+                }
+                if let Some(github) = &mut self.github {
+                    github.observe(&self.suites, *index, outcome);
                 }
             }
             Event::Slow(index, age) => self.slow(*index, *age)?,
@@ -218,8 +232,16 @@ impl Reporter {
                 self.closing.write(&self.suites, &self.total, wall, colour, err)
             })?;
         }
+        if let Some(github) = &self.github {
+            self.screen.print(Stream::Stderr, |err| github.annotate(err))?;
+        }
         self.screen.flush(&self.progress)?;
         Ok(Summary { tally: self.total, interrupted: self.closing.interrupted() })
+    }
+
+    /// Adds to the summary of a workflow, where there is one.
+    pub fn summarize(&self) -> io::Result<()> {
+        self.github.as_ref().map_or(Ok(()), |github| github.summarize(&self.total, self.wall))
     }
 
     /// Writes the JUnit report, where there is one.
