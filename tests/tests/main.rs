@@ -8,6 +8,7 @@ mod lifecycle;
 mod pid1;
 mod propagation;
 mod refusals;
+mod remembered;
 mod roots;
 mod same_as_cargo_test;
 mod zoo;
