@@ -11,4 +11,5 @@ mod refusals;
 mod remembered;
 mod roots;
 mod same_as_cargo_test;
+mod system_calls;
 mod zoo;
