@@ -20,6 +20,7 @@ mod listing;
 mod partition;
 mod prepare;
 mod prune;
+mod remembered;
 mod report;
 mod root;
 mod run;
