@@ -14,7 +14,7 @@ use isotest_core::plan::{Plan, Protocol};
 use isotest_core::policy::{Limits, Policy, Root};
 use isotest_core::retry::Retries;
 use isotest_core::sandbox::SandboxError;
-use isotest_core::schedule::{self, Event, Job, Stream};
+use isotest_core::schedule::{self, Event, Job, Repeat, Stream};
 use isotest_core::signals::Signals;
 
 use crate::discover::list::{self, ListError};
@@ -258,7 +258,7 @@ fn ask(
     });
     let plans: Vec<Job> = plans.collect();
     let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
-    let options = schedule::Options { jobs, spare: 0, max_fail: None };
+    let options = schedule::Options { jobs, spare: 0, max_fail: None, repeat: Repeat::Once };
     let limit = longest(&sandboxes.policy);
     let warden = &mut sandboxes.warden;
     thread::scope(|scope| {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use isotest_core::case::{Case, CaseIndex, Ignore};
 use isotest_core::outcome::{Outcome, Verdict};
 use isotest_core::plan::{Plan, Protocol, Setup};
-use isotest_core::schedule::{self, Event, Job};
+use isotest_core::schedule::{self, Event, Job, Repeat};
 use isotest_core::signals::Signals;
 
 use twox_hash::XxHash64;
@@ -27,7 +27,7 @@ use crate::last_run::LastRun;
 use crate::partition;
 use crate::prepare::{self, InRoot, Prepared, Selected};
 use crate::remembered::Durations;
-use crate::report::{self, Hint, Reporter, Suite};
+use crate::report::{self, Hint, Report, Reporter, Stress, Suite};
 use crate::sandboxes::{Sandboxes, Unbuilt, c_string};
 use crate::second_look::second_look;
 use crate::settings::{Machine, Settings, layers, shown};
@@ -73,6 +73,13 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         return Ok(ExitCode::Passed.or_refused(refused.map(|refused| refused.code)));
     }
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
+    let mut durations = Durations::read(&project);
+    if settings.repeat != Repeat::Once {
+        let stress = Stress::new(suites, settings.report, stdout, stderr);
+        let stress = execute(&settings, &mut stages, &selected, &mut durations, &signals, stress)?;
+        let summary = stress.finish().map_err(Error::Report)?;
+        return Ok(ExitCode::of_run(&summary));
+    }
     let mut reporter = Reporter::new(suites, settings.report, stdout, stderr);
     if let Some(workflow) = &settings.workflow {
         let workspace = project.workspace_root.as_std_path();
@@ -81,7 +88,6 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     if let Some(path) = &settings.junit {
         reporter = reporter.with_junit(path, &properties(&settings, part))?;
     }
-    let mut durations = Durations::read(&project);
     let mut reporter =
         execute(&settings, &mut stages, &selected, &mut durations, &signals, reporter)?;
     durations.write();
@@ -354,22 +360,20 @@ pub fn plan_of(
 /// change the order of the rest.
 fn shuffle(jobs: &mut [Job], selected: &[Selected], seed: u64) {
     jobs.sort_by_cached_key(|Job { index, .. }| {
-        let selected = &selected[index.binary];
-        let case = &selected.selection.cases[index.case];
-        let name = format!("{} {}", selected.binary.id, case.name);
-        (XxHash64::oneshot(seed, name.as_bytes()), *index)
+        let (binary, case) = name(selected, *index);
+        (XxHash64::oneshot(seed, format!("{binary} {case}").as_bytes()), *index)
     });
 }
 
 /// Runs all on a thread of its own and reports on this one, which the wardens' lives hang on.
-fn execute(
+fn execute<R: Report>(
     settings: &Settings,
     stages: &mut [Stage<'_>],
     selected: &[Selected],
     durations: &mut Durations,
     signals: &Signals,
-    reporter: Reporter,
-) -> Result<Reporter, Error> {
+    reporter: R,
+) -> Result<R, Error> {
     let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
     for stage in stages {
         let (left_out, mut planned) = plan(settings, stage, selected);
@@ -390,6 +394,7 @@ fn execute(
         jobs: settings.jobs,
         spare: settings.spare,
         max_fail: settings.max_fail,
+        repeat: settings.repeat,
     };
     thread::scope(|scope| {
         let engine = scope.spawn(move || {
@@ -421,11 +426,11 @@ fn name(selected: &[Selected], index: CaseIndex) -> (&str, &str) {
 
 /// Reports events until there are no more; `note` hears how long each case took. The receiver is
 /// dropped where stdout is closed, which ends the run.
-fn report(
-    mut reporter: Reporter,
+fn report<R: Report>(
+    mut reporter: R,
     heard: Receiver<Event>,
     note: &mut dyn FnMut(CaseIndex, Duration),
-) -> io::Result<Reporter> {
+) -> io::Result<R> {
     const TICK: Duration = Duration::from_millis(100);
     loop {
         match heard.recv_timeout(TICK) {

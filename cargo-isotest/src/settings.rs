@@ -14,6 +14,7 @@ use std::thread;
 
 use isotest_core::policy::{Directory, Policy, Root, Uts};
 use isotest_core::retry::Retries;
+use isotest_core::schedule::Repeat;
 
 use crate::cli::{
     CargoOptions, Color, FailFast, Format, LayerOptions, LibtestOptions, PackageScope, RunCommand,
@@ -150,6 +151,8 @@ pub struct Settings {
     pub single_threaded: bool,
     /// After how many failures no more are started.
     pub max_fail: Option<usize>,
+    /// How often each case is run.
+    pub repeat: Repeat,
     /// What follows where a case fails.
     pub retries: Retries,
     /// Whether output is passed through.
@@ -191,6 +194,7 @@ impl Settings {
                 Some(FailFast::After(limit)) => Some(limit.get()),
                 Some(FailFast::Never) | None => None,
             },
+            repeat: command.run.repeat(),
             retries: command.run.retries(),
             pass_through,
             shuffle,

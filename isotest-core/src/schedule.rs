@@ -5,6 +5,7 @@
 //! hear of a run by [`Event`]s.
 
 mod attempts;
+mod rounds;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -17,6 +18,8 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use self::attempts::Attempts;
+pub use self::rounds::Repeat;
+use self::rounds::Rounds;
 use crate::case::CaseIndex;
 use crate::collect::{self, Capture, Killed};
 use crate::harness::Passage;
@@ -76,6 +79,8 @@ pub struct Options {
     pub spare: usize,
     /// After this many failures no further case is started.
     pub max_fail: Option<usize>,
+    /// How often each case is run. [`Event::Finished`] comes for each time.
+    pub repeat: Repeat,
 }
 
 /// After this long a case is told of as slow, as by libtest.
@@ -118,7 +123,7 @@ struct Flight {
 /// passed-through output at the most, or what was kept of a case.
 pub const BACKLOG: usize = 64;
 
-/// Runs all jobs to their ends. Exactly one [`Event::Finished`] is sent for each. Somebody must
+/// Runs all jobs to their ends. Exactly one [`Event::Finished`] is sent for each time that one is run. Somebody must
 /// read the events meanwhile: while [`BACKLOG`] of them wait, the run does.
 pub fn run(
     warden: &mut Warden,
@@ -150,12 +155,13 @@ pub fn run_all(
             cases.entry(Arc::as_ptr(setup).addr()).or_insert((setup, 0)).1 += 1;
         }
         for (setup, cases) in cases.into_values() {
-            warden.prepare(setup, cases)?;
+            warden.prepare(setup, cases.saturating_mul(options.repeat.rounds()))?;
         }
         let run = Run {
             warden,
             epoll,
             options,
+            rounds: Rounds::after_first(&jobs, options.repeat),
             queue: jobs.into(),
             attempts: Attempts::default(),
             flights: HashMap::new(),
@@ -184,6 +190,7 @@ struct Run<'a> {
     options: Options,
     queue: VecDeque<Job>,
     attempts: Attempts,
+    rounds: Rounds,
     flights: HashMap<u64, Flight>,
     next: u64,
     /// How long the latest cases took, each weighing three quarters of the one after it.
@@ -204,7 +211,7 @@ impl Run<'_> {
         loop {
             self.attempts.due().into_iter().for_each(|job| self.queue.push_front(job));
             while self.flights.len() < self.room()
-                && let Some(job) = self.queue.pop_front()
+                && let Some(job) = self.next_job()
             {
                 self.launch(job);
             }
@@ -359,6 +366,10 @@ impl Run<'_> {
     /// Counts and tells the end of a case.
     fn conclude(&mut self, index: CaseIndex, outcome: Outcome) {
         let outcome = self.attempts.conclude(index, outcome);
+        if matches!(outcome.verdict, Verdict::NotRun(_)) {
+            // What could not be run cannot be run again.
+            self.rounds.end();
+        }
         self.course.failures += usize::from(outcome.verdict.is_failure());
         self.tell(Event::Finished(index, Box::new(outcome)));
     }
@@ -379,8 +390,17 @@ impl Run<'_> {
         }
     }
 
-    /// Takes out what is not in flight.
+    /// The next case to start: of the next round, where this one is used up.
+    fn next_job(&mut self) -> Option<Job> {
+        if self.queue.is_empty() {
+            self.queue = self.rounds.next().into();
+        }
+        self.queue.pop_front()
+    }
+
+    /// Takes out what is not in flight; there are no more rounds.
     fn left_over(&mut self) -> Vec<Job> {
+        self.rounds.end();
         self.queue.drain(..).chain(self.attempts.left_over()).collect()
     }
 

@@ -43,7 +43,7 @@ const PROGRAM: [Row; 7] = [
 
 /// What of the core each stage of the program may name: data, and for `settings` the policy.
 const DATA: [Row; 5] = [
-    ("cli", &["policy", "retry"]),
+    ("cli", &["policy", "retry", "schedule"]),
     ("discover", &["case"]),
     ("environment", &["policy"]),
     ("root", &[]),

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use isotest_tests::program::cargo;
 use isotest_tests::project::PASSING;
-use isotest_tests::{Call, Project, Run, refused};
+use isotest_tests::{Call, Project, Run, refused, until};
+use nix::sys::signal::Signal;
 use quick_junit::{
     FlakyOrRerun, NonSuccessKind, NonSuccessReruns, Report, TestCase, TestCaseStatus, XmlString,
 };
@@ -586,4 +587,86 @@ fn a_workflow_gets_annotations_and_a_summary() {
     call_in_workflow(project.directory()).run().check(100, &[warning]);
     // Elsewhere nothing of it is printed.
     assert!(!call().run().stderr.contains("::error"));
+}
+
+/// Passes once there are two of it at the same time.
+const TOGETHER: &str = r#"
+#[test]
+fn meets_its_like() {
+    let name = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap();
+    std::fs::create_dir_all("here").unwrap();
+    std::fs::write(format!("here/{}", name.trim()), "").unwrap();
+    while std::fs::read_dir("here").unwrap().count() < 2 {
+        std::thread::yield_now();
+    }
+}
+"#;
+
+#[test]
+fn copies_of_a_test_run_beside_each_other() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[("src/lib.rs", TOGETHER)]);
+    let line = "--lib --workspace=shared --stress-count 2 --test-threads 2";
+    let run = project.isotest(line).run();
+    run.check(
+        0,
+        &["test demo::meets_its_like ... ok, 2 runs · 0 failures (0.0 %, 95 %: 0.0–65.8 %)"],
+    );
+}
+
+#[test]
+fn a_stress_run_counts_failures_and_shows_the_first() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[("src/lib.rs", FLAKY)]);
+    let line = "--lib --workspace=shared --stress-count 20 --test-threads 1 --shuffle=1";
+    let run = project.isotest(line).run();
+    run.check(
+        100,
+        &[
+            "test demo::passes ... ok, 20 runs · 0 failures (0.0 %, 95 %: 0.0–16.1 %) · ",
+            "test demo::fails ... FAILED, 20 runs · 20 failures (100.0 %, 95 %: 83.9–100.0 %) · ",
+            "test demo::passes_at_3 ... FAILED, 20 runs · 2 failures (10.0 %, 95 %: 2.8–30.1 %) · ",
+            "\n---- demo::passes_at_3, run 1 ----\nthis is run 1 of passes_at_3\n",
+            "     Summary 60 runs · 22 failures (36.7 %, 95 %: 25.6–49.3 %) · ",
+        ],
+    );
+    assert_eq!(run.stdout.matches("\n---- ").count(), 2);
+    for name in ["passes", "fails", "passes_at_3"] {
+        assert_eq!(runs(&project, name), 20, "{name}");
+    }
+}
+
+#[test]
+fn a_stress_run_ends_in_time_at_a_failure_or_by_a_signal() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[("src/lib.rs", FLAKY)]);
+    let call = |words: &str| project.isotest(&format!("--lib --workspace=shared {words}"));
+    call("--stress-duration 1s --exact passes").run().check(0, &["test demo::passes ... ok, "]);
+    assert!(runs(&project, "passes") > 1);
+    call("--stress-duration 1h --fail-fast fails").run().check(100, &["... FAILED, "]);
+    let before = runs(&project, "passes");
+    let running = call("--stress-duration 1h --exact passes").start();
+    until("some runs", || (runs(&project, "passes") > before + 3).then_some(()));
+    running.signal(Signal::SIGINT);
+    running.end().check(130, &["test demo::passes ... ok, ", "error: interrupted by SIGINT"]);
+}
+
+#[test]
+fn what_does_not_go_with_stress_is_refused() {
+    let project = Project::new(&[PASSING]);
+    let refused = |line: &str, said: &str| project.isotest(line).run().check(2, &[said]);
+    refused("--stress-count 2 --retries 1", "cannot be used with");
+    refused("--stress-count 2 --junit x.xml", "cannot be used with");
+    refused("--stress-count 0", "number would be zero");
+    refused("--stress-duration soon", "try `90s` or `2m`");
+    refused(
+        "--stress-count 2 -- --format json -Z unstable-options",
+        "error: a stress run has no results in JSON",
+    );
 }

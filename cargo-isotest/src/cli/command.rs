@@ -9,10 +9,11 @@ use std::ffi::{OsStr, OsString};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use isotest_core::schedule::Repeat;
 
 use super::cargo::{CargoOptions, WorkspaceFlag};
 use super::layers::{LayerOptions, Workspace};
-use super::libtest::{self, LibtestOptions, OutputFlags, SelectionFlags, Shared};
+use super::libtest::{self, Format, LibtestOptions, OutputFlags, SelectionFlags, Shared};
 use super::run::RunOptions;
 
 const EXIT_CODES: &str = "\
@@ -278,6 +279,10 @@ fn complete(
             let shared = Shared::of(&run.cargo);
             run.libtest = libtest::merge(&run.selection, &run.output, shared, after)
                 .map_err(|message| command.error(ErrorKind::UnknownArgument, message))?;
+            if run.run.repeat() != Repeat::Once && run.libtest.format == Format::Json {
+                let message = "a stress run has no results in JSON";
+                return Err(command.error(ErrorKind::ArgumentConflict, message));
+            }
         }
         Command::List(list) => {
             settle_workspace(&mut list.cargo, &mut list.layers);

@@ -27,12 +27,17 @@ pub(super) fn deadline(text: &str) -> Result<Deadline, String> {
     if text == "none" {
         return Ok(Deadline::Never);
     }
-    let limit = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => humantime::parse_duration(text)
-            .map_err(|cause| format!("{cause}; try `90s`, `2m` or `none`"))?,
-    };
+    let limit = read(text).map_err(|cause| format!("{cause}; try `90s`, `2m` or `none`"))?;
     Ok(if limit.is_zero() { Deadline::Never } else { Deadline::After(limit) })
+}
+
+/// Reads `90s`, `1m 30s`, `90` (seconds).
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    read(text).map_err(|cause| format!("{cause}; try `90s` or `2m`"))
+}
+
+fn read(text: &str) -> Result<Duration, humantime::DurationError> {
+    text.parse().map(Duration::from_secs).or_else(|_| humantime::parse_duration(text))
 }
 
 /// Reads `4096`, `64K`, `256M`, `1GiB`: powers of 1024, except `kB`, `MB`, `GB`, `TB`, which are

@@ -1,10 +1,14 @@
 //! When a run stops early, and whether it starts at all.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use isotest_core::retry::{self, Retries};
+use isotest_core::schedule::Repeat;
+
+use super::quantity::duration;
 
 /// What a failing case means for those after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +41,13 @@ pub struct RunOptions {
     /// What a test counts as that passes only at a retry
     #[arg(long, value_name = "RESULT", default_value = "pass")]
     pub flaky_result: FlakyResult,
+    /// Run each test N times, copies of it beside each other
+    #[arg(long, value_name = "N", conflicts_with_all = ["retries", "junit"])]
+    pub stress_count: Option<NonZeroU32>,
+    /// Run each test as often as it can be started in this time (`30s`, `10m`)
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(conflicts_with_all = ["stress_count", "retries", "junit"])]
+    pub stress_duration: Option<Duration>,
     /// Start the tests in a random order, that of SEED
     #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true)]
     pub shuffle: Option<Option<u64>>,
@@ -63,6 +74,15 @@ pub enum FlakyResult {
 }
 
 impl RunOptions {
+    /// How often each test is run.
+    pub fn repeat(&self) -> Repeat {
+        match (self.stress_count, self.stress_duration) {
+            (Some(times), _) => Repeat::Times(times),
+            (None, Some(time)) => Repeat::For(time),
+            (None, None) => Repeat::Once,
+        }
+    }
+
     /// What follows where a test fails.
     pub fn retries(&self) -> Retries {
         let flaky = match self.flaky_result {

@@ -30,6 +30,7 @@ mod diagnosis;
 mod error;
 mod inspect;
 mod reporter;
+mod stress;
 
 #[cfg(test)]
 mod tests;
@@ -44,8 +45,9 @@ pub use inspect::{
     manual_page, pass_on, root_of_doctests, test_command,
 };
 pub use junit::JunitError;
-pub use reporter::{Ended, Options, Reporter, State, Summary};
+pub use reporter::{Ended, Options, Report, Reporter, State, Summary};
 pub use rerun::quoted;
+pub use stress::Stress;
 pub use suite::{Look, Suite};
 #[cfg(test)]
 pub use tally::Tally;

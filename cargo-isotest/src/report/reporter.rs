@@ -1,7 +1,7 @@
 //! The report of a run: takes its events, prints both streams.
 //!
 //! Each event is noted by the counts, the progress bar and the closing block when it comes, and
-//! is printed when its binary has its turn. Nothing is written before [`Reporter::idle`] or until
+//! is printed when its binary has its turn. Nothing is written before [`Report::idle`] or until
 //! much has gathered: call it whenever no event is waiting, and about ten times a second.
 
 use std::io::{self, Write};
@@ -77,6 +77,15 @@ pub struct Ended<'a> {
     pub state: State,
 }
 
+/// Takes the events of a run.
+pub trait Report {
+    /// Takes an event.
+    fn event(&mut self, event: Event) -> io::Result<()>;
+
+    /// Writes what has gathered and draws what is live anew: no event is waiting.
+    fn idle(&mut self) -> io::Result<()>;
+}
+
 /// Prints a run.
 pub struct Reporter {
     suites: Vec<Suite>,
@@ -141,38 +150,6 @@ impl Reporter {
     pub fn with_github(mut self, workflow: Workflow, workspace: &Path) -> Self {
         self.github = Some(Github::new(workflow, workspace));
         self
-    }
-
-    /// Takes an event.
-    pub fn event(&mut self, event: Event) -> io::Result<()> {
-        let now = Instant::now();
-        self.progress.observe(&event, now);
-        match &event {
-            Event::Finished(index, outcome) => {
-                self.total.count(outcome);
-                self.closing.observe(&self.suites, *index, outcome);
-                if let Some(junit) = &mut self.junit {
-                    junit.observe(&self.suites, *index, outcome);
-                }
-                if let Some(github) = &mut self.github {
-                    github.observe(&self.suites, *index, outcome);
-                }
-            }
-            Event::Slow(index, age) => self.slow(*index, *age)?,
-            Event::Retried(index, attempt, most) => self.retried(*index, *attempt, *most)?,
-            Event::Interrupted(signal) => self.closing.interrupt(*signal),
-            Event::Started(_) | Event::Output(..) => {}
-        }
-        self.blocks.push(event, now);
-        self.print_turns()?;
-        if self.screen.is_full() { self.idle() } else { Ok(()) }
-    }
-
-    /// Writes what has gathered and draws the progress bar anew.
-    pub fn idle(&mut self) -> io::Result<()> {
-        self.screen.flush(&self.progress)?;
-        self.progress.draw(&self.suites, &self.total, Instant::now());
-        Ok(())
     }
 
     /// All cases have ended: prints what is left of the blocks, and cargo's last lines. A block
@@ -351,6 +328,38 @@ impl Reporter {
         self.screen.print(Stream::Stderr, |err| {
             writeln!(err, "{verb} {label} has been running for over {age}")
         })
+    }
+}
+
+impl Report for Reporter {
+    fn event(&mut self, event: Event) -> io::Result<()> {
+        let now = Instant::now();
+        self.progress.observe(&event, now);
+        match &event {
+            Event::Finished(index, outcome) => {
+                self.total.count(outcome);
+                self.closing.observe(&self.suites, *index, outcome);
+                if let Some(junit) = &mut self.junit {
+                    junit.observe(&self.suites, *index, outcome);
+                }
+                if let Some(github) = &mut self.github {
+                    github.observe(&self.suites, *index, outcome);
+                }
+            }
+            Event::Slow(index, age) => self.slow(*index, *age)?,
+            Event::Retried(index, attempt, most) => self.retried(*index, *attempt, *most)?,
+            Event::Interrupted(signal) => self.closing.interrupt(*signal),
+            Event::Started(_) | Event::Output(..) => {}
+        }
+        self.blocks.push(event, now);
+        self.print_turns()?;
+        if self.screen.is_full() { self.idle() } else { Ok(()) }
+    }
+
+    fn idle(&mut self) -> io::Result<()> {
+        self.screen.flush(&self.progress)?;
+        self.progress.draw(&self.suites, &self.total, Instant::now());
+        Ok(())
     }
 }
 
