@@ -144,8 +144,8 @@ fn harness_arguments(libtest: &LibtestOptions, settings: &Settings) -> Vec<OsStr
         ("--list", libtest.list),
     ];
     arguments.extend(flags.iter().filter(|(_, given)| *given).map(|(flag, _)| flag.into()));
-    if let Some(threads) = libtest.test_threads {
-        arguments.push(format!("--test-threads={threads}").into());
+    if libtest.test_threads.is_some() {
+        arguments.push(format!("--test-threads={}", settings.jobs).into());
     }
     // Its stdout is a pipe: what is coloured was decided for ours.
     let colour = if settings.report.look.stdout_colour { "always" } else { "never" };

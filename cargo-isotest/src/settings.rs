@@ -176,9 +176,10 @@ impl Settings {
     /// What `cargo isotest run` is told.
     pub fn of_run(command: &RunCommand, machine: &Machine) -> Settings {
         let libtest = &command.libtest;
-        let asked = libtest.test_threads.map(NonZeroUsize::get).or_else(|| {
-            machine.variable("RUST_TEST_THREADS")?.to_str()?.parse().ok().filter(|n| *n > 0)
-        });
+        let asked =
+            libtest.test_threads.map(|threads| threads.count(machine.cores)).or_else(|| {
+                machine.variable("RUST_TEST_THREADS")?.to_str()?.parse().ok().filter(|n| *n > 0)
+            });
         let jobs = asked.unwrap_or(machine.cores);
         let shuffle = command.run.shuffle.map(|seed| seed.unwrap_or_else(random));
         let pass_through = libtest.no_capture
@@ -199,7 +200,7 @@ impl Settings {
             pass_through,
             shuffle,
             workflow: machine.workflow(),
-            junit: command.run.junit.as_ref().map(|path| machine.directory.join(path)),
+            junit: command.junit.as_ref().map(|path| machine.directory.join(path)),
             report: report(command, machine, pass_through, shuffle),
         }
     }
@@ -267,7 +268,7 @@ fn report(
         show_output: libtest.show_output,
         report_time: libtest.report_time,
         shuffle_seed,
-        slowest: command.run.slowest,
+        slowest: command.slowest,
         quiet: command.cargo.quiet,
         look: Look {
             // libtest colours nothing where output is passed through.

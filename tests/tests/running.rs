@@ -670,3 +670,19 @@ fn what_does_not_go_with_stress_is_refused() {
         "error: a stress run has no results in JSON",
     );
 }
+
+#[test]
+fn threads_are_counted_from_the_processors() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[PASSING]);
+    for count in ["-1", "-1000", "num-cpus", "2"] {
+        project.isotest(&format!("--lib --test-threads {count}")).run().check(0, &["1 passed"]);
+    }
+    let none = project.isotest("--lib --test-threads 0").run();
+    none.check(
+        2,
+        &["no test could run then; try `4`, `-1` (all processors but one) or `num-cpus`"],
+    );
+}

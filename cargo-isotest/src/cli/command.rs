@@ -5,6 +5,7 @@
 //! and read by [`libtest`].
 
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -84,6 +85,13 @@ pub struct RunCommand {
     pub layers: LayerOptions,
     #[command(flatten)]
     output: OutputFlags,
+    /// Name the N tests that took longest
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    #[arg(help_heading = "Output")]
+    pub slowest: usize,
+    /// Write a JUnit XML report
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub junit: Option<PathBuf>,
     /// What is built.
     #[command(flatten)]
     pub cargo: CargoOptions,

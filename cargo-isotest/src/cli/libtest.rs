@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 
 use super::getopts::{Typed, read};
 use super::partition::{Partition, partition};
+use super::quantity::{Threads, threads};
 
 /// Which cases run with respect to `#[ignore]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,7 +78,7 @@ pub struct LibtestOptions {
     /// `--list`: print the cases, run nothing.
     pub list: bool,
     /// How many cases run at a time.
-    pub test_threads: Option<NonZeroUsize>,
+    pub test_threads: Option<Threads>,
     /// Output is passed through.
     pub no_capture: bool,
     /// The output of passed cases is printed too.
@@ -120,9 +121,10 @@ pub(super) struct SelectionFlags {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Output")]
 pub(super) struct OutputFlags {
-    /// Run this many tests at a time
+    /// Run this many tests at a time; `-N` is all processors but N, `num-cpus` all
     #[arg(long, value_name = "N", help_heading = "Running")]
-    test_threads: Option<NonZeroUsize>,
+    #[arg(value_parser = threads, allow_negative_numbers = true)]
+    test_threads: Option<Threads>,
     /// Pass the output of tests through
     #[arg(long, visible_alias = "nocapture")]
     no_capture: bool,
@@ -168,7 +170,7 @@ pub(super) fn merge(
         bench: typed.has("bench"),
         test: typed.has("test"),
         list: typed.has("list"),
-        test_threads: test_threads(&typed)?.or(output.test_threads),
+        test_threads: test_threads(&typed)?.map(Threads::Count).or(output.test_threads),
         no_capture: output.no_capture || typed.has("no-capture") || typed.has("nocapture"),
         show_output: output.show_output || typed.has("show-output"),
         format: format(&typed, output.format, shared.quiet, unstable)?,
@@ -282,7 +284,7 @@ mod tests {
                 .expect("a valid command line");
         assert_eq!(options.filters, ["a", "b", "--c"]);
         assert_eq!(options.skip, ["-x", "y"]);
-        assert_eq!(options.test_threads, NonZeroUsize::new(3));
+        assert_eq!(options.test_threads, NonZeroUsize::new(3).map(Threads::Count));
         assert_eq!(options.format, Format::Terse);
     }
 

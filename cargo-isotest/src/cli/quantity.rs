@@ -2,6 +2,7 @@
 //!
 //! Text in, number out; the wording of the errors is clap's, which puts flag and value before it.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 /// How long a case may run.
@@ -38,6 +39,39 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 
 fn read(text: &str) -> Result<Duration, humantime::DurationError> {
     text.parse().map(Duration::from_secs).or_else(|_| humantime::parse_duration(text))
+}
+
+/// How many tests run at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threads {
+    /// So many.
+    Count(NonZeroUsize),
+    /// So many less than there are processors; 0 for as many.
+    LessThanProcessors(usize),
+}
+
+impl Threads {
+    /// The number, where there are so many processors: one at the least.
+    pub fn count(self, processors: usize) -> usize {
+        match self {
+            Threads::Count(count) => count.get(),
+            Threads::LessThanProcessors(less) => processors.saturating_sub(less).max(1),
+        }
+    }
+}
+
+/// Reads `4`, `-1` (all processors but one) and `num-cpus`, as nextest does.
+pub(super) fn threads(text: &str) -> Result<Threads, String> {
+    const FORMS: &str = "try `4`, `-1` (all processors but one) or `num-cpus`";
+    if text == "num-cpus" {
+        return Ok(Threads::LessThanProcessors(0));
+    }
+    let number: isize = text.parse().map_err(|_| format!("not a number of tests; {FORMS}"))?;
+    match (NonZeroUsize::new(number.unsigned_abs()), number > 0) {
+        (Some(count), true) => Ok(Threads::Count(count)),
+        (Some(less), false) => Ok(Threads::LessThanProcessors(less.get())),
+        (None, _) => Err(format!("no test could run then; {FORMS}")),
+    }
 }
 
 /// Reads `4096`, `64K`, `256M`, `1GiB`: powers of 1024, except `kB`, `MB`, `GB`, `TB`, which are
@@ -94,5 +128,16 @@ mod tests {
         assert_eq!(deadline("0"), Ok(Deadline::Never));
         assert_eq!(deadline("none"), Ok(Deadline::Never));
         assert!(deadline("soon").is_err());
+    }
+    #[test]
+    fn threads_are_counted_up_or_down_from_the_processors() {
+        let counted = |text| threads(text).map(|threads| threads.count(8));
+        assert_eq!(counted("3"), Ok(3));
+        assert_eq!(counted("num-cpus"), Ok(8));
+        assert_eq!(counted("-1"), Ok(7));
+        assert_eq!(counted("-9"), Ok(1));
+        for text in ["0", "-0", "many", "1.5", ""] {
+            assert!(counted(text).expect_err(text).ends_with("or `num-cpus`"), "{text}");
+        }
     }
 }

@@ -1,7 +1,6 @@
 //! When a run stops early, and whether it starts at all.
 
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -54,13 +53,6 @@ pub struct RunOptions {
     /// Run only what has failed and not passed since
     #[arg(long, help_heading = "Test selection")]
     pub rerun_failed: bool,
-    /// Name the N tests that took longest
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    #[arg(help_heading = "Output")]
-    pub slowest: usize,
-    /// Write a JUnit XML report
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
-    pub junit: Option<PathBuf>,
 }
 
 /// `--flaky-result`.
