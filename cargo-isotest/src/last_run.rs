@@ -40,6 +40,8 @@ struct Content {
 #[derive(Debug)]
 pub struct LastRun {
     path: PathBuf,
+    /// What the file says.
+    kept: BTreeSet<Failed>,
     failed: BTreeSet<Failed>,
 }
 
@@ -50,8 +52,9 @@ impl LastRun {
         let path = target_directory.join("isotest/failed.json");
         let content = fs::read(&path).ok();
         let content = content.and_then(|bytes| serde_json::from_slice::<Content>(&bytes).ok());
-        let failed = content.filter(|content| content.version == VERSION);
-        LastRun { path, failed: failed.map(|content| content.failed).unwrap_or_default() }
+        let known = content.filter(|content| content.version == VERSION);
+        let kept = known.map(|content| content.failed).unwrap_or_default();
+        LastRun { path, failed: kept.clone(), kept }
     }
 
     /// Leaves out what has not failed, in the root filesystem of that name.
@@ -96,8 +99,11 @@ impl LastRun {
         }
     }
 
-    /// Writes the file anew, whole or not at all.
+    /// Writes the file anew, whole or not at all; where nothing has changed it is left alone.
     pub fn write(&self) -> io::Result<()> {
+        if self.failed == self.kept {
+            return Ok(());
+        }
         let directory = self.path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(directory)?;
         let content = Content { version: VERSION, failed: self.failed.clone() };
