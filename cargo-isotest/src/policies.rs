@@ -2,12 +2,13 @@
 //!
 //! A warden has one policy, so there is one for each that differs in more than what a plan holds.
 
-use isotest_core::case::{Case, CaseIndex};
+use isotest_core::case::{Case, CaseIndex, Ignore};
 use isotest_core::policy::{Limits, Policy};
 
 use crate::config::{Config, Source, merged};
 use crate::discover::filterset::Subject;
 use crate::prepare::Selected;
+use crate::report::Grant;
 use crate::settings::{self, Machine};
 use crate::trial;
 
@@ -77,6 +78,27 @@ pub fn of_case(
         true => base.clone(),
         false => policy(base, &sources, machine),
     }
+}
+
+/// How many of the cases that run the configuration lets have more of the host, by what, and why.
+pub fn grants(config: &Config, selected: &[Selected]) -> Vec<Grant> {
+    let mut grants: Vec<Grant> = Vec::new();
+    for selected in selected {
+        let subject = Subject::of(&selected.binary);
+        for case in selected.selection.cases.iter().filter(|case| case.ignore == Ignore::No) {
+            for source in config.sources_of(&subject, case) {
+                if !source.grants() {
+                    continue;
+                }
+                let (layers, origin) = (source.layers.grants(), source.origin.to_string());
+                match grants.iter_mut().find(|grant| grant.origin == origin) {
+                    Some(grant) => grant.cases += 1,
+                    None => grants.push(Grant { layers, origin, cases: 1 }),
+                }
+            }
+        }
+    }
+    grants
 }
 
 fn policy(base: &Policy, sources: &[&Source], machine: &Machine) -> Policy {

@@ -53,7 +53,8 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     if let (Some(refused), []) = (&refused, stages.as_slice()) {
         return Ok(refused.code);
     }
-    let documented = project.has_doctests && command.cargo.selects_doctests();
+    let documented =
+        project.has_doctests && command.cargo.selects_doctests() && !config.selects_by_expression();
     if command.libtest.list {
         report::lists_as_libtest(&suites).map_err(Error::Report)?;
         if documented {
@@ -62,7 +63,8 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         return Ok(ExitCode::Passed.or_refused(refused.map(|refused| refused.code)));
     }
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
-    let reporter = Reporter::new(suites, settings.report, stdout, stderr);
+    let mut reporter = Reporter::new(suites, settings.report, stdout, stderr);
+    reporter.take_grants(policies::grants(&config, &selected));
     let mut reporter = execute(&settings, &mut stages, &selected, &signals, reporter)?;
     reporter.end().map_err(Error::Report)?;
     let goes_on = reporter.interrupted().is_none() && !settings.is_over(reporter.failed().len());
@@ -225,12 +227,12 @@ fn suite(selected: &Selected, root: &InRoot, config: &Config, machine: &Machine)
     let behind = root.label.as_ref().map_or(String::new(), |label| format!(" in {label}"));
     let name = root.name.as_ref().map(|name| report::quoted(&name.to_string_lossy()));
     let flag = name.map_or(String::new(), |name| format!("--root {name} "));
-    let profile = config.named_profile().map(report::quoted);
-    let profile = profile.map_or(String::new(), |name| format!("-P {name} "));
+    let flags: String =
+        config.flags().iter().map(|flag| format!("{flag} ")).chain([flag]).collect();
     Suite {
         heading: format!("{} ({}){behind}", binary.description(), executable.display()),
         id: binary.id.clone(),
-        rerun: format!("{profile}{flag}{}", binary.rerun_flag),
+        rerun: format!("{flags}{}", binary.rerun_flag),
         root: root.label.clone(),
         harness: selected.harness,
         cases: selected.selection.cases.clone(),

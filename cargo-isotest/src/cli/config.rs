@@ -10,7 +10,7 @@ use super::layers::LayerOptions;
 #[command(next_help_heading = "Configuration")]
 pub struct ConfigOptions {
     /// Take the profile NAME of .config/isotest.toml (`--profile` is cargo's)
-    #[arg(short = 'P', long = "isotest-profile", value_name = "NAME")]
+    #[arg(id = "isotest_profile", short = 'P', long = "isotest-profile", value_name = "NAME")]
     pub profile: Option<String>,
 }
 
@@ -19,7 +19,7 @@ pub struct ConfigOptions {
 #[command(next_help_heading = "Test selection")]
 pub struct FiltersetOptions {
     /// Run only tests that this expression selects, in nextest's language: `package(api) & test(/^net::/)`
-    #[arg(short = 'E', long = "filterset", value_name = "EXPR")]
+    #[arg(short = 'E', long = "filterset", value_name = "EXPR", conflicts_with = "doc")]
     pub filterset: Vec<String>,
     /// Run also tests that the `default-filter` of the profile leaves out
     #[arg(long)]

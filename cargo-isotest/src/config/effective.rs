@@ -14,6 +14,7 @@ use crate::discover::Binary;
 use crate::discover::filterset::{Expression, Fault, Place, ReadError, Subject, Workspace};
 use crate::environment::Variable;
 use crate::error::Error;
+use crate::report;
 use crate::settings::{self, Machine};
 
 /// The profile that is taken where none is asked for, and that the others inherit from.
@@ -215,9 +216,17 @@ impl Config {
         Config { ignores_default: true, ..self }
     }
 
-    /// The profile, where it is not the usual one.
-    pub fn named_profile(&self) -> Option<&str> {
-        Some(self.profile.as_str()).filter(|name| *name != DEFAULT)
+    /// The flags by which another run has the same configuration.
+    pub fn flags(&self) -> Vec<String> {
+        let profile = Some(&self.profile).filter(|name| *name != DEFAULT);
+        let ignores = self.ignores_default && self.default_filter.is_some();
+        let profile = profile.map(|name| format!("-P {}", report::quoted(name)));
+        profile.into_iter().chain(ignores.then(|| "--ignore-default-filter".to_owned())).collect()
+    }
+
+    /// Whether filter expressions of the command line select, which know cases alone.
+    pub fn selects_by_expression(&self) -> bool {
+        !self.selecting.is_empty()
     }
 
     /// What all overrides ask for, in their order.
@@ -252,6 +261,16 @@ impl Config {
                 |expression: &Expression| expression.selects(&subject, case, &self.default);
             (self.selecting.is_empty() || self.selecting.iter().any(selects))
                 && (self.ignores_default || selects(&self.default))
+        }
+    }
+}
+
+impl Source {
+    /// Whether the configuration lets tests have more of the host here, and has said why.
+    pub fn grants(&self) -> bool {
+        match self.origin {
+            Origin::Flag | Origin::Environment => false,
+            Origin::Override { .. } | Origin::Profile { .. } => !self.layers.grants().is_empty(),
         }
     }
 }

@@ -117,7 +117,8 @@ fn fault(errors: &FiltersetParseErrors) -> Fault {
     });
     let what = label.and_then(|label| label.label().map(str::to_owned));
     let message = match what {
-        Some(what) if what != error.to_string() => format!("{error}: {what}"),
+        // "no packages matched this" says what the error says.
+        Some(what) if !what.starts_with("no ") => format!("{error}: {what}"),
         Some(_) | None => error.to_string(),
     };
     let known = match error {
