@@ -23,13 +23,19 @@ pub fn show(command: &ShowConfigCommand, machine: &Machine) -> Result<ExitCode, 
     let profile = command.config.profile.as_deref();
     let given = Given { layers: &command.layers, profile, filterset: None };
     let config = Config::load(given, &command.cargo, machine)?;
-    let policy = settings::policy(&config.layers());
+    let layers = config.layers();
+    let mut rows = config::rows(&settings::policy(&layers), &config.sources());
+    // It is not looked for, nor unpacked, to be shown.
+    for row in rows.iter_mut().filter(|row| row.name == "root" && !layers.root.is_empty()) {
+        let names = layers.root.iter().map(|root| root.to_string_lossy());
+        row.value = names.collect::<Vec<_>>().join(" ");
+    }
     let file = config.path.as_deref().map(|path| settings::shown(path, machine));
     let shown = report::Configuration {
         file: file.map(|path| path.to_string_lossy().into_owned()),
         profile: &config.profile,
         default_filter: config.default_filter.as_ref(),
-        layers: &config::rows(&policy, &config.sources()),
+        layers: &rows,
         overrides: &config.overrides().map(config::given).collect::<Vec<_>>(),
     };
     report::configuration(&shown).map_err(Error::Report)?;

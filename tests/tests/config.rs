@@ -135,7 +135,8 @@ fn a_shell_gets_what_its_case_gets() {
     if refused() {
         return;
     }
-    let call = project(CONFIG).isotest("shell named_by_an_override -P named -- cat");
+    let project = project(CONFIG);
+    let call = project.isotest("shell named_by_an_override -P named -- cat");
     let run = call.arg("/proc/sys/kernel/hostname").run();
     run.check(0, &[]);
     assert_eq!(run.stdout, "override\n");
@@ -224,7 +225,7 @@ fn a_wrong_expression_is_an_error_of_its_own_and_is_pointed_at() {
     check_refused(
         "[[profile.default.override]]\nfilter = 'test(/[/)'\ntimeout = 1\n",
         94,
-        &["invalid regex: unclosed character class", "--> .config/isotest.toml:2:16\n"],
+        &["invalid regex: unclosed character class", "--> .config/isotest.toml:2:17\n"],
     );
 }
 
@@ -301,7 +302,8 @@ fn show_config_tells_where_each_value_comes_from() {
     if refused() {
         return;
     }
-    let call = project(CONFIG).isotest("show-config -P named --home host");
+    let project = project(CONFIG);
+    let call = project.isotest("show-config -P named --home host");
     call.env("ISOTEST_TMP_SIZE", "1M").run().check(
         0,
         &[
