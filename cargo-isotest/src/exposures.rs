@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use isotest_core::host::Host;
@@ -103,6 +104,11 @@ impl<'a> Exposures<'a> {
             return self.hollow_out(&real, what);
         }
         let directory = real.is_dir();
+        if access != Access::ReadOnly
+            && let Ok(metadata) = real.metadata()
+        {
+            self.project.owners.push((metadata.uid(), metadata.gid()));
+        }
         self.project.exposures.push(Exposure {
             path: real,
             directory,

@@ -118,12 +118,14 @@ pub fn list(
     };
     let mut unknown = programs;
     for (index, answer) in ask(&harnesses, list::JSON_ARGUMENTS, true)? {
-        match answer.verdict {
-            Verdict::Passed if let Ok(cases) = list::parse_json(&answer.stdout.to_bytes()) => {
+        let passed = answer.verdict == Verdict::Passed;
+        let cases = passed.then(|| list::parse_json(&answer.stdout.to_bytes()).ok()).flatten();
+        match cases {
+            Some(cases) => {
                 listed.insert(index, Listed { cases, harness: true });
             }
             // An old libtest, or one without unstable options: it knows the terse list.
-            _ => unknown.push(index),
+            None => unknown.push(index),
         }
     }
     let all = ask(&unknown, list::TERSE_ARGUMENTS, false)?;
@@ -236,7 +238,7 @@ fn ask(
     });
     let plans: Vec<Job> = plans.collect();
     let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
-    let options = schedule::Options { jobs, max_fail: None };
+    let options = schedule::Options { jobs, spare: 0, max_fail: None };
     let limit = longest(&sandboxes.policy);
     let warden = &mut sandboxes.warden;
     thread::scope(|scope| {

@@ -271,6 +271,10 @@ pub fn setup(sandboxes: &Sandboxes, selected: &Selected, single_threaded: bool) 
         arguments.extend(["--exact", "--nocapture", "--include-ignored"].map(OsStr::new));
         if single_threaded {
             arguments.push(OsStr::new("--test-threads=1"));
+        } else if binary.harness {
+            // For the one test that will run. It saves libtest asking how many processors there
+            // are, which is a tenth of a short case.
+            arguments.push(OsStr::new("--test-threads=2"));
         }
     }
     let directory = binary.working_directory.as_std_path();
@@ -324,7 +328,11 @@ fn execute(
         jobs.push((&mut stage.sandboxes.warden, planned));
     }
     let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
-    let options = schedule::Options { jobs: settings.jobs, max_fail: settings.max_fail };
+    let options = schedule::Options {
+        jobs: settings.jobs,
+        spare: settings.spare,
+        max_fail: settings.max_fail,
+    };
     thread::scope(|scope| {
         let engine = scope.spawn(move || {
             for index in ignored {
