@@ -260,7 +260,7 @@ impl Config {
             let selects =
                 |expression: &Expression| expression.selects(&subject, case, &self.default);
             (self.selecting.is_empty() || self.selecting.iter().any(selects))
-                && (self.ignores_default || selects(&self.default))
+                && (self.ignores_default || self.default_filter.is_none() || selects(&self.default))
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Configuration: `.config/isotest.toml`, `ISOTEST_*` and the flags become one thing.
 //!
-//! [`file`] reads the file, [`error`] words what is wrong with it, [`Config`] lays what is asked for
+//! [`mod@file`] reads the file, [`error`] words what is wrong with it, [`Config`] lays what is asked for
 //! in order: flag, environment, override, profile, default. What a value does is the policy's
-//! business; [`rows`] says where each comes from. [`import`] reads nextest's configuration.
+//! business; [`rows()`] says where each comes from. [`import()`] reads nextest's configuration.
 
 mod effective;
 mod error;
