@@ -20,6 +20,7 @@ mod listing;
 mod policies;
 mod prepare;
 mod prune;
+mod remembered;
 mod report;
 mod root;
 mod run;

@@ -130,7 +130,7 @@ pub fn select(
     signals: &Signals,
 ) -> Result<Prepared, Error> {
     let mut sandboxes = sandboxes(unbuilt, project, machine)?;
-    let lists = listing::list(&mut sandboxes, &project.binaries, jobs, signals)?;
+    let lists = listing::list(&mut sandboxes, project, jobs, signals)?;
     let selected = select_cases(selecting, &project.binaries, lists);
     Ok(Prepared { sandboxes, selected })
 }
