@@ -13,6 +13,7 @@ use clap_complete::Shell;
 use isotest_core::schedule::Repeat;
 
 use super::cargo::{CargoOptions, WorkspaceFlag};
+use super::config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
 use super::layers::{LayerOptions, Workspace};
 use super::libtest::{self, Format, LibtestOptions, OutputFlags, SelectionFlags, Shared};
 use super::run::RunOptions;
@@ -64,6 +65,10 @@ pub enum Command {
     /// Run any command in a sandbox
     #[command(override_usage = "cargo isotest exec [OPTIONS] [--] CMD [ARGS]...")]
     Exec(Box<ExecCommand>),
+    /// Print the effective configuration, each value with its source
+    ShowConfig(Box<ShowConfigCommand>),
+    /// Write .config/isotest.toml with what .config/nextest.toml means
+    ImportNextest(Box<ImportNextestCommand>),
     /// Remove what was unpacked for `--root` and no run uses
     Prune,
     /// Print completions for a shell
@@ -77,6 +82,12 @@ pub enum Command {
 pub struct RunCommand {
     #[command(flatten)]
     selection: SelectionFlags,
+    /// Filter expressions.
+    #[command(flatten)]
+    pub filterset: FiltersetOptions,
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigOptions,
     /// When the run stops.
     #[command(flatten)]
     pub run: RunOptions,
@@ -105,6 +116,12 @@ pub struct RunCommand {
 pub struct ListCommand {
     #[command(flatten)]
     selection: SelectionFlags,
+    /// Filter expressions.
+    #[command(flatten)]
+    pub filterset: FiltersetOptions,
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigOptions,
     /// Print the list in this format
     #[arg(long, visible_alias = "message-format", value_name = "FORMAT", default_value = "human")]
     #[arg(help_heading = "Output")]
@@ -134,6 +151,9 @@ pub struct ExplainCommand {
     /// The test: its name, or as much of it as is unique
     #[arg(value_name = "CASE")]
     pub case: String,
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigOptions,
     /// What is built.
     #[command(flatten)]
     pub cargo: CargoOptions,
@@ -148,6 +168,9 @@ pub struct ShellCommand {
     /// The test: its name, or as much of it as is unique
     #[arg(value_name = "CASE")]
     pub case: String,
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigOptions,
     /// What to run there; without it, a shell
     #[arg(value_name = "CMD", last = true)]
     pub command: Vec<OsString>,
@@ -301,8 +324,13 @@ fn complete(
         }
         Command::Explain(explain) => settle_workspace(&mut explain.cargo, &mut explain.layers),
         Command::Shell(shell) => settle_workspace(&mut shell.cargo, &mut shell.layers),
+        Command::ShowConfig(show) => settle_workspace(&mut show.cargo, &mut show.layers),
         Command::Exec(exec) => exec.layers.workspace = exec.workspace,
-        Command::Doctor(_) | Command::Prune | Command::Completions(_) | Command::Man => {}
+        Command::Doctor(_)
+        | Command::ImportNextest(_)
+        | Command::Prune
+        | Command::Completions(_)
+        | Command::Man => {}
     }
     check_layers(&cli.command)
         .map_err(|message| command.error(ErrorKind::ArgumentConflict, message))?;
@@ -317,9 +345,12 @@ fn check_layers(command: &Command) -> Result<(), String> {
         Command::Explain(explain) => (&explain.layers, Some("explain")),
         Command::Shell(shell) => (&shell.layers, Some("shell")),
         Command::Exec(exec) => (&exec.layers, Some("exec")),
-        Command::Doctor(_) | Command::Prune | Command::Completions(_) | Command::Man => {
-            return Ok(());
-        }
+        Command::Doctor(_)
+        | Command::ShowConfig(_)
+        | Command::ImportNextest(_)
+        | Command::Prune
+        | Command::Completions(_)
+        | Command::Man => return Ok(()),
     };
     if let (Some(name), count @ 2..) = (name, layers.root.len()) {
         return Err(format!(

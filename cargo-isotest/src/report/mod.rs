@@ -26,6 +26,7 @@ mod progress;
 mod rerun;
 mod screen;
 
+mod config;
 mod diagnosis;
 mod error;
 mod inspect;
@@ -35,7 +36,8 @@ mod stress;
 #[cfg(test)]
 mod tests;
 
-pub use closing::Hint;
+pub use closing::{Grant, Hint};
+pub use config::{Configuration, Overriding, configuration, imported, schema, text};
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
 pub use error::{error, not_kept, not_summarized, pruned, unpacking, weakened};
 pub use format::FormatName;

@@ -16,7 +16,7 @@ use crate::doctests::Documented;
 
 use super::blocks::{Blocks, News, Turn};
 use super::cargo;
-use super::closing::{Closing, Hint};
+use super::closing::{Closing, Grant, Hint};
 use super::format::{self, Format, FormatName};
 use super::github::{Github, Workflow};
 use super::junit::{Junit, JunitError};
@@ -144,6 +144,11 @@ impl Reporter {
         let show_output = self.options.show_output;
         self.junit = Some(Junit::create(path, &self.suites, properties, show_output)?);
         Ok(self)
+    }
+
+    /// Takes note of what the configuration grants.
+    pub fn take_grants(&mut self, grants: Vec<Grant>) {
+        self.closing.take_grants(grants);
     }
 
     /// Tells a workflow of GitHub Actions too; the paths of panics are relative to `workspace`.
