@@ -136,7 +136,16 @@ impl State {
         // Where it has ended, `hear_server` finds the case not cloned.
         let _ = server.order(slot, start.case, own, &given);
         set_up.expected -= 1;
-        if set_up.expected == 0 {
+    }
+
+    /// Lets the server of a set-up go with the last case. Not before: its mounts go with it, and
+    /// the kernel finds the path of a case's program (`/proc/self/exe`) by them.
+    pub fn dismiss_server(&self, number: u32) {
+        let Some(set_up) = self.setups.get(&number).filter(|set_up| set_up.expected == 0) else {
+            return;
+        };
+        let in_flight = self.running.values().any(|running| running.setup == number);
+        if let Some(server) = set_up.server.as_ref().filter(|_| !in_flight) {
             server.dismiss();
         }
     }
