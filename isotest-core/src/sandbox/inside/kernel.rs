@@ -234,10 +234,16 @@ pub fn new_session() -> Result<usize, Errno> {
     plain(number::SETSID, [0; 5])
 }
 
-/// prctl(2) PR_SET_DUMPABLE 0: ptrace(2) of this process is refused to its own user.
-pub fn forbid_tracing() -> Result<usize, Errno> {
+/// prctl(2) PR_GET_DUMPABLE.
+pub fn dumpable() -> Result<usize, Errno> {
+    const PR_GET_DUMPABLE: usize = 3;
+    plain(number::PRCTL, [PR_GET_DUMPABLE, 0, 0, 0, 0])
+}
+
+/// prctl(2) PR_SET_DUMPABLE; with 0, ptrace(2) of this process is refused to its own user.
+pub fn set_dumpable(dumpable: usize) -> Result<usize, Errno> {
     const PR_SET_DUMPABLE: usize = 4;
-    plain(number::PRCTL, [PR_SET_DUMPABLE, 0, 0, 0, 0])
+    plain(number::PRCTL, [PR_SET_DUMPABLE, dumpable, 0, 0, 0])
 }
 
 /// ioctl_tty(2) TIOCSCTTY: makes descriptor 0 the controlling terminal of this session.
