@@ -217,3 +217,53 @@ fn read_map() -> Result<MemoryMap, Errno> {
         exe_fd: u32::MAX,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// prctl(2): the kernel tells what size it takes.
+    #[test]
+    fn a_memory_map_has_the_size_that_the_kernel_takes() {
+        const PR_SET_MM_MAP_SIZE: usize = 15;
+        let mut size = 0_u32;
+        let address = (&raw mut size) as usize;
+        // SAFETY: `size` is valid to write to.
+        let told = unsafe {
+            kernel::call(number::PRCTL, [PR_SET_MM, PR_SET_MM_MAP_SIZE, address, 0, 0, 0])
+        };
+        // EINVAL: a kernel without CONFIG_CHECKPOINT_RESTORE, where no server is made.
+        assert!(told.is_ok() || told == Err(EINVAL), "{told:?}");
+        if told.is_ok() {
+            assert_eq!(size_of::<MemoryMap>(), size as usize);
+        }
+        assert_eq!(size_of::<MemoryMap>(), 12 * 8 + 8);
+    }
+
+    #[test]
+    fn the_map_of_this_process_is_read() {
+        let map = read_map().expect("it can be read");
+        let words = std::fs::read("/proc/self/cmdline").expect("it can be read");
+        assert_eq!((map.arg_end - map.arg_start) as usize, words.len());
+        assert!(map.start_stack > map.start_brk && map.env_end >= map.env_start);
+        let code = map.start_code..map.end_code;
+        assert!(code.contains(&(read_map as *const () as u64)), "{code:?}");
+    }
+
+    /// What is taken from any bytes is a part of them, in order; of strings it is all of them.
+    #[test]
+    fn texts_are_the_strings_that_were_joined() {
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..20_000 {
+            let bytes: Vec<u8> = (0..random.usize(..40)).map(|_| random.u8(..4)).collect();
+            let claimed = random.usize(..12);
+            let all = Texts { left: claimed, bytes: &bytes };
+            let taken: Vec<&[u8]> = all.collect();
+            assert!(taken.len() <= claimed && bytes.starts_with(&taken.concat()), "{bytes:?}");
+            let ends = bytes.iter().filter(|byte| **byte == 0).count();
+            assert_eq!(taken.len(), claimed.min(ends), "{bytes:?}");
+            let (first, rest) = all.split(random.usize(..12));
+            assert_eq!(first.chain(rest).collect::<Vec<_>>(), taken, "{bytes:?}");
+        }
+    }
+}
