@@ -3,6 +3,7 @@
 mod architecture;
 mod bad_input;
 mod faults;
+mod fork_server;
 mod isolation;
 mod lifecycle;
 mod pid1;
