@@ -18,6 +18,7 @@ mod inspect;
 mod listing;
 mod prepare;
 mod prune;
+mod remembered;
 mod report;
 mod root;
 mod run;

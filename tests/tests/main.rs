@@ -9,6 +9,8 @@ mod lifecycle;
 mod pid1;
 mod propagation;
 mod refusals;
+mod remembered;
 mod roots;
 mod same_as_cargo_test;
+mod system_calls;
 mod zoo;
