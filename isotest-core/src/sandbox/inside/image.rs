@@ -147,6 +147,92 @@ impl Image {
     }
 }
 
+/// Whether this library is the only one that is to be initialised first: of several the dynamic
+/// loader takes one, and the initialisers of all others would have to wait for the program.
+///
+/// # Safety
+/// `envp` is that of the kernel, with the auxiliary vector behind it, and the dynamic loader has
+/// linked the program.
+pub unsafe fn is_first(envp: *mut *const c_char) -> bool {
+    const AT_PHDR: usize = 3;
+    const AT_PHNUM: usize = 5;
+    const PT_DYNAMIC: u32 = 2;
+    const PT_PHDR: u32 = 6;
+    const DT_DEBUG: usize = 21;
+    const DT_FLAGS_1: usize = 0x6FFF_FFFB;
+    const DF_1_INITFIRST: usize = 0x20;
+    /// `Elf64_Phdr` of elf(5), as far as it is read.
+    #[repr(C)]
+    struct Segment {
+        kind: u32,
+        flags: u32,
+        offset: usize,
+        address: usize,
+        rest: [usize; 4],
+    }
+    /// `struct link_map` of link.h.
+    #[repr(C)]
+    struct Linked {
+        base: usize,
+        name: usize,
+        dynamic: *const [usize; 2],
+        next: *const Linked,
+    }
+    // SAFETY: by this function's contract all of it is there: null and zero end the lists.
+    unsafe {
+        let mut word = envp;
+        while !(*word).is_null() {
+            word = word.add(1);
+        }
+        let (mut pair, mut segments, mut count) = (word.add(1).cast::<[usize; 2]>(), 0, 0);
+        while (*pair)[0] != 0 {
+            match *pair {
+                [AT_PHDR, value] => segments = value,
+                [AT_PHNUM, value] => count = value,
+                _ => {}
+            }
+            pair = pair.add(1);
+        }
+        if segments == 0 {
+            return false;
+        }
+        let all = core::slice::from_raw_parts(segments as *const Segment, count);
+        let find = |kind| all.iter().find(|segment| segment.kind == kind);
+        let (Some(own), Some(dynamic)) = (find(PT_PHDR), find(PT_DYNAMIC)) else { return false };
+        let base = segments.wrapping_sub(own.address);
+        let dynamic = base.wrapping_add(dynamic.address) as *const [usize; 2];
+        // `struct r_debug` of link.h: a version, then the list of what is linked.
+        let Some(debug) = entry(dynamic, DT_DEBUG).filter(|debug| *debug != 0) else {
+            return false;
+        };
+        let mut library = *(debug as *const *const Linked).add(1);
+        let mut first = 0;
+        while let Some(linked) = library.as_ref() {
+            let flags = entry(linked.dynamic, DT_FLAGS_1);
+            first += usize::from(flags.is_some_and(|flags| flags & DF_1_INITFIRST != 0));
+            library = linked.next;
+        }
+        first == 1
+    }
+}
+
+/// An entry of a dynamic section.
+///
+/// # Safety
+/// The section ends with a zero tag.
+unsafe fn entry(mut section: *const [usize; 2], tag: usize) -> Option<usize> {
+    // SAFETY: by this function's contract.
+    unsafe {
+        while (*section)[0] != 0 {
+            if (*section)[0] == tag {
+                return Some((*section)[1]);
+            }
+            section = section.add(1);
+        }
+    }
+    None
+}
+
 /// NUL-terminated strings, one behind the other, with their NULs.
 #[derive(Clone, Copy)]
 struct Texts<'a> {

@@ -5,7 +5,7 @@
 
 use core::ffi::c_char;
 
-use super::image::Image;
+use super::image::{Image, is_first};
 use super::kernel::{self, Cloning, EINTR, EINVAL, Errno, number};
 use super::launch::{Launch, STAGE_CLONE, STAGE_EXEC, Slot};
 use super::order::{Answer, LARGEST, Order, PING, SETUP, SLOTS, SOCKET};
@@ -65,6 +65,10 @@ struct Received {
 /// The arguments are those that the dynamic loader gives to initialisers, and none has run.
 pub unsafe fn serve(argc: usize, argv: *mut *const c_char, envp: *mut *const c_char) {
     // SAFETY: by this function's contract.
+    if !unsafe { is_first(envp) } {
+        kernel::exit(1)
+    }
+    // SAFETY: as above.
     let begun = unsafe { Image::read(argc, argv, envp) }
         .and_then(|image| Ok((image, Mapping::of(SLOTS, true)?, Mapping::of(SETUP, false)?)));
     let Ok((image, slots, setup)) = begun else { kernel::exit(1) };
