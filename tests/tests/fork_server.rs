@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use isotest_tests::normalise::normalise;
+use isotest_tests::project::EXECUTED;
 use isotest_tests::{Call, Project, Run, refused, unavailable};
 use tempfile::TempDir;
-
-const EXECUTED: &str = "--no-fork-server";
 
 /// What cannot be equal, and why.
 const DIFFERENT: [(&str, &str); 9] = [
@@ -327,10 +326,11 @@ fn a_coverage_build_writes_a_profile_for_each_case() {
         fs::remove_dir_all(&directory).expect("it is ours");
         sizes
     };
-    // One more of the listing.
+    // The first run asks for the list of tests, which is remembered.
+    sizes("");
     let (served, executed) = (sizes(""), sizes(EXECUTED));
     assert_eq!(served, executed);
-    assert!(served.len() == 4 && served.iter().all(|size| *size > 0), "{served:?}");
+    assert!(served.len() == 3 && served.iter().all(|size| *size > 0), "{served:?}");
 }
 
 /// rustc links the sanitizer statically; a runtime that is a library of its own must come first.
@@ -351,6 +351,22 @@ fn a_static_program_is_executed() {
     Build::new("static", "-C target-feature=+crt-static").check_executed("it is linked statically");
 }
 
+/// As libpthread was before glibc 2.34. The dynamic loader begins with one such library, and the
+/// server must be that.
+#[test]
+fn a_program_with_a_library_that_must_be_first_is_executed() {
+    if refused() {
+        return;
+    }
+    let build = Build::new("first", "");
+    let line = "-p linked --test native --features linked/first --target-dir";
+    let run = call(&format!("{line} {}", build.directory.display())).run();
+    run.check(0, &["3 passed"]);
+    let facts = facts(&run);
+    assert!(!is_served(&facts), "a fork server was used");
+    check_told(&facts, &[("shared.constructed", "1"), ("shared.constructed_by", "1")]);
+}
+
 /// As on a musl system, whose dynamic loader has another name. The one that is named is glibc's.
 #[test]
 fn a_program_with_another_dynamic_loader_is_executed() {
@@ -368,4 +384,61 @@ fn a_program_with_another_dynamic_loader_is_executed() {
 
 fn is_loader(path: &&str) -> bool {
     path.rsplit('/').next().is_some_and(|name| name.starts_with("ld-"))
+}
+
+/// What code of the project can do that runs in the server itself, before any case: the resolver
+/// of an indirect function, which the dynamic loader calls.
+#[test]
+fn code_that_runs_in_a_server_has_no_way_out() {
+    if refused() || is_in_tmp() {
+        return;
+    }
+    let run = call("-p hostile --test attack").run();
+    run.check(0, &["3 passed"]);
+    let lines = run.stdout.lines().filter_map(|line| line.strip_prefix("attack one "));
+    let told: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(" = ")).collect();
+    let by = told.iter().find(|(name, _)| *name == "resolved by").map(|(_, process)| *process);
+    assert!(by.is_some_and(|process| process != "1"), "it did not run in a server: {by:?}");
+    let results = [
+        ("capabilities", "0 0"),
+        ("ptrace 1", "EPERM"),
+        ("process_vm_readv 1", "EPERM"),
+        ("pidfd_getfd 1", "EPERM"),
+        ("setns 1", "EPERM"),
+        ("connect", "ENETUNREACH"),
+        ("TIOCSTI", "ENXIO"),
+        ("mount", "EPERM"),
+        ("umount", "EPERM"),
+        ("chroot", "EPERM"),
+        ("unlock", "EPERM"),
+    ];
+    for result in results {
+        assert!(told.contains(&result), "{result:?} is not among {told:?}");
+    }
+    // Settings that root may write to: docs/security.md.
+    let harmless = |path: &str| {
+        let device = ["null", "zero", "full", "random", "urandom", "tty", "ptmx"];
+        let device = path.strip_prefix("/dev/").is_some_and(|name| device.contains(&name));
+        device || path.starts_with("/proc/")
+    };
+    let mut written = told.iter().filter(|(name, _)| *name == "writable").map(|(_, path)| *path);
+    assert_eq!(written.find(|path| !harmless(path)), None);
+}
+
+/// It may spoil its own cases, and only these.
+#[test]
+fn a_server_that_answers_for_the_cases_of_others_is_not_believed() {
+    if refused() || is_in_tmp() {
+        return;
+    }
+    let build = Build::new("forges", "");
+    let line = "-p hostile -p plain --features hostile/forges --test attack --test facts";
+    let line = format!("{line} --no-fail-fast --target-dir {} -j 4", build.directory.display());
+    let run = call(&line).run();
+    let facts = run.stdout.lines().filter(|line| line.starts_with("fact ")).count();
+    assert!(facts > 600, "all three tests of `plain` have told theirs: {facts} lines");
+    let results = run.stdout.lines().filter(|line| line.starts_with("test result: "));
+    let passed = results.filter(|line| line.contains("3 passed; 0 failed")).count();
+    assert!(passed >= 1, "the tests of `plain` passed");
+    assert!(run.code == 0 || run.code == 96, "nothing failed: {}", run.code);
 }
