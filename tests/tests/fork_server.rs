@@ -10,19 +10,24 @@ use std::process::Command;
 use isotest_tests::normalise::normalise;
 use isotest_tests::project::EXECUTED;
 use isotest_tests::{Call, Project, Run, refused, unavailable};
+use nix::unistd::{Gid, Uid};
 use tempfile::TempDir;
 
 /// What cannot be equal, and why.
-const DIFFERENT: [(&str, &str); 9] = [
+const DIFFERENT: [(&str, &str); 13] = [
     ("layout", "addresses, the canary: one exec, one layout"),
     ("maps.library", "the library that waits for orders stays"),
     ("exe.same_file", "the server's view of the program: the file itself, not the case's overlay"),
+    ("auxv.11", "AT_UID: the server's, which is outside of the user namespace"),
+    ("auxv.12", "AT_EUID"),
+    ("auxv.13", "AT_GID"),
+    ("auxv.14", "AT_EGID"),
     ("status.Vm", "memory in use, of that library too"),
     ("status.Rss", "memory in use"),
     ("status.voluntary_ctxt_switches", "chance"),
     ("status.nonvoluntary_ctxt_switches", "chance"),
     ("status.SigQ", "signals that are queued for the user, on the whole machine"),
-    ("status.Cpus", "none: may be changed from outside meanwhile"),
+    ("status.Cpus", "may be changed from outside meanwhile"),
 ];
 
 /// The same of fields of `/proc/self/stat`, proc_pid_stat(5).
@@ -144,6 +149,9 @@ fn a_plain_process_is_the_same() {
             ("main.robust_afterwards", "Some(false)"),
             ("main.raised", "(0, 10)"),
             ("descriptors", "3"),
+            // Who started it is who it is.
+            ("auxv.11", &Uid::current().to_string()),
+            ("auxv.14", &Gid::effective().to_string()),
             ("prctl.no_new_privs", "1"),
         ],
     );
@@ -174,7 +182,7 @@ fn under_an_init_the_process_is_the_same() {
 #[test]
 fn as_root_inside_the_process_is_the_same() {
     // Started by root such a case is executed: its set-up takes capabilities.
-    if !nix::unistd::Uid::effective().is_root() {
+    if !Uid::effective().is_root() {
         check("-p plain --test facts --user root");
     }
 }
