@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use isotest_core::policy::{Policy, Root};
 use isotest_core::signals::Signals;
 
-use crate::cli::{Format, LibtestOptions, RunCommand, RunIgnored};
+use crate::cli::{Format, LayerOptions, LibtestOptions, RunCommand, RunIgnored};
 use crate::error::Error;
 use crate::prepare::InRoot;
 use crate::report;
@@ -60,7 +60,7 @@ fn run_in(
     signals: &Signals,
 ) -> Result<Documented, Error> {
     let cargo = machine.variable("CARGO").unwrap_or(OsStr::new("cargo"));
-    let runner = runner(command, policy).map_err(Error::Host)?;
+    let runner = runner(&settings.layers, policy).map_err(Error::Host)?;
     let mut child = Command::new(cargo)
         .args(["test", "--doc"])
         .args(command.cargo.to_doctest_arguments())
@@ -103,10 +103,10 @@ fn leading_number(text: &str) -> usize {
 }
 
 /// `target."cfg(all())".runner`: a value of cargo's configuration, as TOML.
-fn runner(command: &RunCommand, policy: &Policy) -> io::Result<String> {
+fn runner(layers: &LayerOptions, policy: &Policy) -> io::Result<String> {
     let program = env::current_exe()?;
     let mut words: Vec<OsString> = vec![program.into(), "exec".into(), "--doctest".into()];
-    words.extend(command.layers.to_arguments());
+    words.extend(layers.to_arguments());
     // Found already, and not relative to where cargo starts it.
     if let Root::Directory(root) = &policy.root {
         let mut word = OsString::from("--root=");

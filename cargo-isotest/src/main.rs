@@ -1,11 +1,12 @@
 //! `cargo isotest`: runs every test of a project alone, as PID 1 of fresh namespaces on a
 //! throwaway root filesystem, and prints what `cargo test` prints.
 //!
-//! The stages run in one direction: [`cli`] → [`settings`] → [`discover`] → [`listing`] → plans
+//! The stages run in one direction: [`cli`] → [`config`] → [`settings`] → [`discover`] → [`listing`] → plans
 //! ([`mod@run`]) → `isotest_core::schedule` → [`report`].
 
 mod choose;
 mod cli;
+mod config;
 mod discover;
 mod doctests;
 mod doctor;
@@ -16,6 +17,7 @@ mod exposures;
 mod fork_server;
 mod inspect;
 mod listing;
+mod policies;
 mod prepare;
 mod prune;
 mod remembered;
@@ -25,6 +27,7 @@ mod run;
 mod sandboxes;
 mod second_look;
 mod settings;
+mod show_config;
 mod trial;
 
 use std::env;
@@ -64,6 +67,8 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         Command::Explain(command) => inspect::explain(command, &machine),
         Command::Shell(command) => inspect::shell(command, &machine),
         Command::Exec(command) => inspect::exec(command, &machine),
+        Command::ShowConfig(command) => show_config::show(command, &machine),
+        Command::ImportNextest(command) => show_config::import(command, &machine),
         Command::Prune => prune::prune(&machine),
         Command::Completions(command) => {
             report::completions(command.shell, cli::command()).map_err(Error::Report)

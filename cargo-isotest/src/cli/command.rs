@@ -11,6 +11,7 @@ use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcomm
 use clap_complete::Shell;
 
 use super::cargo::{CargoOptions, WorkspaceFlag};
+use super::config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
 use super::layers::{LayerOptions, Workspace};
 use super::libtest::{self, LibtestOptions, OutputFlags, SelectionFlags, Shared};
 use super::run::RunOptions;
@@ -62,6 +63,10 @@ pub enum Command {
     /// Run any command in a sandbox
     #[command(override_usage = "cargo isotest exec [OPTIONS] [--] CMD [ARGS]...")]
     Exec(Box<ExecCommand>),
+    /// Print the effective configuration, each value with its source
+    ShowConfig(Box<ShowConfigCommand>),
+    /// Write .config/isotest.toml with what .config/nextest.toml means
+    ImportNextest(Box<ImportNextestCommand>),
     /// Remove what was unpacked for `--root` and no run uses
     Prune,
     /// Print completions for a shell
@@ -75,6 +80,12 @@ pub enum Command {
 pub struct RunCommand {
     #[command(flatten)]
     selection: SelectionFlags,
+    /// Filter expressions.
+    #[command(flatten)]
+    pub filterset: FiltersetOptions,
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigOptions,
     /// When the run stops.
     #[command(flatten)]
     pub run: RunOptions,
@@ -96,6 +107,12 @@ pub struct RunCommand {
 pub struct ListCommand {
     #[command(flatten)]
     selection: SelectionFlags,
+    /// Filter expressions.
+    #[command(flatten)]
+    pub filterset: FiltersetOptions,
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigOptions,
     /// Print the list in this format
     #[arg(long, visible_alias = "message-format", value_name = "FORMAT", default_value = "human")]
     #[arg(help_heading = "Output")]
@@ -125,6 +142,9 @@ pub struct ExplainCommand {
     /// The test: its name, or as much of it as is unique
     #[arg(value_name = "CASE")]
     pub case: String,
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigOptions,
     /// What is built.
     #[command(flatten)]
     pub cargo: CargoOptions,
@@ -139,6 +159,9 @@ pub struct ShellCommand {
     /// The test: its name, or as much of it as is unique
     #[arg(value_name = "CASE")]
     pub case: String,
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigOptions,
     /// What to run there; without it, a shell
     #[arg(value_name = "CMD", last = true)]
     pub command: Vec<OsString>,
@@ -288,8 +311,13 @@ fn complete(
         }
         Command::Explain(explain) => settle_workspace(&mut explain.cargo, &mut explain.layers),
         Command::Shell(shell) => settle_workspace(&mut shell.cargo, &mut shell.layers),
+        Command::ShowConfig(show) => settle_workspace(&mut show.cargo, &mut show.layers),
         Command::Exec(exec) => exec.layers.workspace = exec.workspace,
-        Command::Doctor(_) | Command::Prune | Command::Completions(_) | Command::Man => {}
+        Command::Doctor(_)
+        | Command::ImportNextest(_)
+        | Command::Prune
+        | Command::Completions(_)
+        | Command::Man => {}
     }
     check_layers(&cli.command)
         .map_err(|message| command.error(ErrorKind::ArgumentConflict, message))?;
@@ -304,9 +332,12 @@ fn check_layers(command: &Command) -> Result<(), String> {
         Command::Explain(explain) => (&explain.layers, Some("explain")),
         Command::Shell(shell) => (&shell.layers, Some("shell")),
         Command::Exec(exec) => (&exec.layers, Some("exec")),
-        Command::Doctor(_) | Command::Prune | Command::Completions(_) | Command::Man => {
-            return Ok(());
-        }
+        Command::Doctor(_)
+        | Command::ShowConfig(_)
+        | Command::ImportNextest(_)
+        | Command::Prune
+        | Command::Completions(_)
+        | Command::Man => return Ok(()),
     };
     if let (Some(name), count @ 2..) = (name, layers.root.len()) {
         return Err(format!(

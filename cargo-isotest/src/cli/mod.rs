@@ -6,7 +6,9 @@
 
 mod cargo;
 mod command;
+mod config;
 mod getopts;
+mod keys;
 mod layers;
 mod libtest;
 mod quantity;
@@ -17,6 +19,8 @@ pub use command::{
     Cli, Command, DoctorCommand, ExecCommand, ExplainCommand, ListCommand, ReportFormat,
     RunCommand, ShellCommand, command, parse,
 };
+pub use config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
+pub use keys::{Key, Shape, keys, read as read_key};
 pub use layers::{LayerOptions, propagation_name};
 pub use libtest::{Color, Format, LibtestOptions, RunIgnored};
 pub use run::FailFast;
