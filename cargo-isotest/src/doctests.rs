@@ -1,7 +1,7 @@
 //! Documentation tests: cargo and rustdoc build and report them, each runs in a sandbox.
 //!
 //! Rustdoc starts every documentation test through cargo's `target.runner`; that is this program
-//! again, as `cargo isotest exec`. Of edition 2024 rustdoc merges them into one program, which
+//! again, as `cargo isotest runner`. Of edition 2024 rustdoc merges them into one program, which
 //! then shares one sandbox.
 
 use std::env;
@@ -105,7 +105,7 @@ fn leading_number(text: &str) -> usize {
 /// `target."cfg(all())".runner`: a value of cargo's configuration, as TOML.
 fn runner(command: &RunCommand, policy: &Policy) -> io::Result<String> {
     let program = env::current_exe()?;
-    let mut words: Vec<OsString> = vec![program.into(), "exec".into(), "--doctest".into()];
+    let mut words: Vec<OsString> = vec![program.into(), "runner".into()];
     words.extend(command.layers.to_arguments());
     // Found already, and not relative to where cargo starts it.
     if let Root::Directory(root) = &policy.root {

@@ -58,13 +58,16 @@ fn passes(name: &OsStr, policy: &Policy) -> bool {
         let upper = name.to_string_lossy().to_ascii_uppercase();
         SECRET.iter().any(|part| upper.contains(part))
     };
-    // Not even with `--env host`: a test that runs cargo must not come back here.
-    let runner =
-        name.as_bytes().starts_with(b"CARGO_TARGET_") && name.as_bytes().ends_with(b"_RUNNER");
     match policy.env {
-        Env::Host => !runner,
+        // Not even then: a test that runs cargo must not come back here.
+        Env::Host => !is_runner(name),
         Env::Clean => named(name, &policy.pass_env) || (named(name, &ALLOWED) && !secret()),
     }
+}
+
+/// Whether cargo reads from it what starts a program.
+pub fn is_runner(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b"CARGO_TARGET_") && name.as_bytes().ends_with(b"_RUNNER")
 }
 
 /// Whether a list names it, where a name may end in `*`.

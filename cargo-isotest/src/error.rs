@@ -34,6 +34,8 @@ pub enum Error {
     Root(RootError),
     /// `exec` or `shell` names a command that is not on `PATH`.
     Command(OsString),
+    /// A program could not be executed.
+    Execute(PathBuf, io::Error),
     /// There is no shell: neither `$SHELL`, which is this, nor `/bin/sh`.
     Shell(Option<OsString>),
     /// The directory for scratch on disk could not be made.
@@ -61,7 +63,7 @@ impl Error {
             }
             Error::Glob(_) | Error::Path(..) | Error::Root(_) => ExitCode::Usage,
             // As a shell says it.
-            Error::Command(_) | Error::Shell(_) => ExitCode::Of(127),
+            Error::Command(_) | Error::Shell(_) | Error::Execute(..) => ExitCode::Of(127),
             Error::Listing(error) if error.is_sandbox() => ExitCode::SandboxFailed,
             Error::Listing(_) => ExitCode::ListFailed,
             Error::Report(_) => ExitCode::ReportFailed,
@@ -94,6 +96,7 @@ impl Error {
             | Error::Path(..)
             | Error::Root(_)
             | Error::Command(_)
+            | Error::Execute(..)
             | Error::Shell(_)
             | Error::Case(_) => false,
         }
@@ -119,6 +122,9 @@ impl fmt::Display for Error {
             Error::Root(error) => write!(f, "{error}"),
             Error::Command(name) => {
                 write!(f, "cannot find the command `{}` on PATH", name.display())
+            }
+            Error::Execute(program, error) => {
+                write!(f, "cannot execute `{}`: {error}", program.display())
             }
             Error::Shell(usual) => {
                 write!(f, "cannot find a shell in the root filesystem: there is no ")?;

@@ -4,6 +4,7 @@
 //! The stages run in one direction: [`cli`] → [`settings`] → [`discover`] → [`listing`] → plans
 //! ([`mod@run`]) → `isotest_core::schedule` → [`report`].
 
+mod caller;
 mod choose;
 mod cli;
 mod discover;
@@ -21,6 +22,7 @@ mod prune;
 mod report;
 mod root;
 mod run;
+mod runner;
 mod sandboxes;
 mod second_look;
 mod settings;
@@ -63,6 +65,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         Command::Explain(command) => inspect::explain(command, &machine),
         Command::Shell(command) => inspect::shell(command, &machine),
         Command::Exec(command) => inspect::exec(command, &machine),
+        Command::Runner(command) => runner::runner(command, &machine),
         Command::Prune => prune::prune(&machine),
         Command::Completions(command) => {
             report::completions(command.shell, cli::command()).map_err(Error::Report)

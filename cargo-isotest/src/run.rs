@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::fork_server;
 use crate::prepare::{self, InRoot, Prepared, Selected};
-use crate::report::{self, Hint, Reporter, Suite};
+use crate::report::{self, Hint, Reporter, Suite, Summary};
 use crate::sandboxes::{Sandboxes, Unbuilt, c_string};
 use crate::second_look::second_look;
 use crate::settings::{Machine, Settings, shown};
@@ -79,6 +79,26 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         report::error(&format_args!("no test was run in {}", roots.join(", ")));
     }
     Ok(code.or_refused(refused.map(|refused| refused.code)))
+}
+
+/// Runs what was selected of binaries that are built, in one root filesystem, and reports it as
+/// the settings say.
+pub fn run_selected(
+    prepared: Prepared,
+    root: &InRoot,
+    settings: &Settings,
+    machine: &Machine,
+    signals: &Signals,
+) -> Result<Summary, Error> {
+    let Prepared { sandboxes, selected } = prepared;
+    let mut stages = vec![Stage { root, sandboxes, binaries: 0..selected.len() }];
+    let suites = suites(&stages, &selected, machine);
+    let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
+    let reporter = Reporter::new(suites, settings.report, stdout, stderr);
+    let mut reporter = execute(settings, &mut stages, &selected, signals, reporter)?;
+    reporter.end().map_err(Error::Report)?;
+    let hints = look_again(stages, machine, &selected, &reporter.failed(), signals)?;
+    reporter.finish(hints, Documented::default()).map_err(Error::Report)
 }
 
 /// What runs in one root filesystem.

@@ -19,7 +19,7 @@ use crate::cli::{
 };
 use crate::discover::{Request, Scope, filter};
 use crate::environment::Variable;
-use crate::report::{FormatName, Look, Options};
+use crate::report::{FormatName, Frame, Look, Options};
 
 /// The surroundings of this process.
 #[derive(Debug, Clone)]
@@ -220,6 +220,7 @@ fn report(command: &RunCommand, machine: &Machine, pass_through: bool) -> Option
         show_output: libtest.show_output,
         report_time: libtest.report_time,
         quiet: command.cargo.quiet,
+        frame: Frame::Ours,
         look: Look {
             // libtest colours nothing where output is passed through.
             stdout_colour: machine.colours(colour, machine.stdout_terminal && !pass_through),

@@ -62,6 +62,9 @@ pub enum Command {
     /// Run any command in a sandbox
     #[command(override_usage = "cargo isotest exec [OPTIONS] [--] CMD [ARGS]...")]
     Exec(Box<ExecCommand>),
+    /// Run a program that cargo starts through `target.<triple>.runner`, its tests isolated
+    #[command(override_usage = "cargo-isotest runner [OPTIONS] BIN [ARGS]...")]
+    Runner(Box<ExecCommand>),
     /// Remove what was unpacked for `--root` and no run uses
     Prune,
     /// Print completions for a shell
@@ -150,7 +153,7 @@ pub struct ShellCommand {
     pub layers: LayerOptions,
 }
 
-/// `cargo isotest exec`.
+/// `cargo isotest exec`, `cargo isotest runner`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct ExecCommand {
     /// Layers and limits.
@@ -159,10 +162,6 @@ pub struct ExecCommand {
     /// What writing to the current directory's project does
     #[arg(long, value_name = "VALUE", help_heading = "Isolation layers")]
     workspace: Option<Workspace>,
-    /// Set for cargo when it starts documentation tests: rustdoc runs merged ones as threads of
-    /// one process where it finds a runner, unless this program names theirs.
-    #[arg(long, hide = true)]
-    pub doctest: bool,
     /// The command and its arguments
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
     pub command: Vec<OsString>,
@@ -236,8 +235,8 @@ fn split(arguments: impl Iterator<Item = OsString>) -> (Vec<OsString>, Vec<OsStr
             words.push("--help".into());
         }
     }
-    // `exec` has no flag of cargo's, and its words may be another command's.
-    if words[0] != "exec" {
+    // These have no flag of cargo's, and their words may be another command's.
+    if words[0] != "exec" && words[0] != "runner" {
         glue_workspace(&mut words);
     }
     words.insert(0, "cargo-isotest".into());
@@ -288,7 +287,7 @@ fn complete(
         }
         Command::Explain(explain) => settle_workspace(&mut explain.cargo, &mut explain.layers),
         Command::Shell(shell) => settle_workspace(&mut shell.cargo, &mut shell.layers),
-        Command::Exec(exec) => exec.layers.workspace = exec.workspace,
+        Command::Exec(exec) | Command::Runner(exec) => exec.layers.workspace = exec.workspace,
         Command::Doctor(_) | Command::Prune | Command::Completions(_) | Command::Man => {}
     }
     check_layers(&cli.command)
@@ -304,6 +303,7 @@ fn check_layers(command: &Command) -> Result<(), String> {
         Command::Explain(explain) => (&explain.layers, Some("explain")),
         Command::Shell(shell) => (&shell.layers, Some("shell")),
         Command::Exec(exec) => (&exec.layers, Some("exec")),
+        Command::Runner(runner) => (&runner.layers, Some("runner")),
         Command::Doctor(_) | Command::Prune | Command::Completions(_) | Command::Man => {
             return Ok(());
         }

@@ -18,5 +18,5 @@ pub use command::{
     RunCommand, ShellCommand, command, parse,
 };
 pub use layers::{LayerOptions, propagation_name};
-pub use libtest::{Color, Format, LibtestOptions, RunIgnored};
+pub use libtest::{Color, Format, LibtestOptions, RunIgnored, asks_for_help, libtest_options};
 pub use run::FailFast;

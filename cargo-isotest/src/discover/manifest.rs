@@ -10,6 +10,7 @@ use super::project::BinaryKind;
 /// The tables of a Cargo.toml that can say `harness = false`.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Manifest {
+    package: Option<Package>,
     lib: Option<Target>,
     #[serde(default)]
     bin: Vec<Target>,
@@ -19,6 +20,12 @@ pub(super) struct Manifest {
     bench: Vec<Target>,
     #[serde(default)]
     example: Vec<Target>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Package {
+    name: String,
+    workspace: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -49,6 +56,25 @@ impl Manifest {
         };
         said.unwrap_or(true)
     }
+
+    /// Whether the target that this crate was built from is built with libtest, where it is not
+    /// known which kind of target that is: false where any of the name is not.
+    pub(super) fn is_harness(&self, crate_name: &str) -> bool {
+        let is_named = |name: &str| name.replace('-', "_") == crate_name;
+        let library = self.lib.iter().filter(|lib| match (lib.name.as_str(), &self.package) {
+            ("", Some(package)) => is_named(&package.name),
+            (name, _) => is_named(name),
+        });
+        let others = [&self.bin, &self.test, &self.bench, &self.example].into_iter().flatten();
+        let named = library.chain(others.filter(|target| is_named(&target.name)));
+        named.filter_map(|target| target.harness).all(|harness| harness)
+    }
+
+    /// The directory of the workspace's manifest, relative to the package's, where the package
+    /// says it.
+    pub(super) fn workspace(&self) -> Option<&str> {
+        self.package.as_ref()?.workspace.as_deref()
+    }
 }
 
 #[cfg(test)]
@@ -67,5 +93,17 @@ mod tests {
         assert!(manifest.harness(BinaryKind::Test, "plain"));
         assert!(manifest.harness(BinaryKind::Test, "autodiscovered"));
         assert!(manifest.harness(BinaryKind::Bench, "custom"));
+    }
+
+    #[test]
+    fn a_crate_has_no_harness_where_a_target_of_its_name_has_none() {
+        let manifest = Manifest::from_toml(
+            "[package]\nname = 'p-q'\nworkspace = '../root'\n[lib]\nharness = false\n\
+             [[bench]]\nname = 'cust-om'\nharness = false\n[[test]]\nname = 'plain'\n",
+        )
+        .expect("a manifest");
+        assert!(!manifest.is_harness("p_q") && !manifest.is_harness("cust_om"));
+        assert!(manifest.is_harness("plain") && manifest.is_harness("autodiscovered"));
+        assert_eq!(manifest.workspace(), Some("../root"));
     }
 }

@@ -40,7 +40,7 @@ pub use inspect::{
     Explanation, completions, explain, list_for_people, list_for_programs, lists_as_libtest,
     manual_page, pass_on, root_of_doctests, test_command,
 };
-pub use reporter::{Options, Reporter, Summary};
+pub use reporter::{Frame, Options, Reporter, Summary};
 pub use rerun::quoted;
 pub use suite::{Look, Suite};
 #[cfg(test)]

@@ -1,0 +1,186 @@
+//! `cargo isotest runner`: what cargo's `target.<triple>.runner` calls, and nextest and rustdoc too.
+//!
+//! Called for a whole test binary, it is that binary to the caller: it takes libtest's command line
+//! and prints what libtest prints, but runs each test in a sandbox of its own. Called for one test,
+//! for a list or for measuring, it runs the binary as it is in one sandbox. What was not built to be
+//! tested it runs as if it were not there.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use isotest_core::policy::Policy;
+use isotest_core::signals::Signals;
+
+use crate::caller::Caller;
+use crate::cli::{self, ExecCommand, LibtestOptions, RunCommand};
+use crate::discover::{Binary, Call, Called, Purpose, called};
+use crate::error::Error;
+use crate::exit_code::ExitCode;
+use crate::exposures;
+use crate::inspect::{attend, patience, policy};
+use crate::prepare::{self, InRoot};
+use crate::report::{self, Frame};
+use crate::run;
+use crate::sandboxes::{Sandboxes, Unbuilt};
+use crate::settings::{Machine, Settings};
+
+/// libtest's, for a failed test as for a command line that it does not understand.
+const FAILED: ExitCode = ExitCode::Of(101);
+
+/// Runs a program for cargo.
+pub fn runner(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Error> {
+    let (program, arguments) = command.command.split_first().expect("clap requires one word");
+    let program = machine.directory.join(program);
+    let caller = Caller::of(&machine.variables);
+    let mut called = called(&Call {
+        program: &program,
+        directory: &machine.directory,
+        variables: &machine.variables,
+        set: &caller.set,
+        home: machine.home().as_deref(),
+    })?;
+    if caller.is_rustdoc {
+        // It runs merged ones as threads of one process where it finds a runner, unless this
+        // program names theirs (rust-lang/rust#141064).
+        let merged = ("RUSTDOC_DOCTEST_BIN_PATH".into(), program.clone().into_os_string());
+        called.binary.environment.push(merged);
+    }
+    let wanted = match called.purpose {
+        _ if caller.is_rustdoc => Wanted::Program,
+        Purpose::Use => Wanted::Untouched,
+        Purpose::Test => Wanted::of(&called.binary, arguments),
+        Purpose::Unknown => Wanted::Program,
+    };
+    match &wanted {
+        Wanted::Untouched => Err(become_it(&program, arguments)),
+        Wanted::Tests(options) => tests(command, options, &called, arguments, machine),
+        Wanted::Part => {
+            let limit = |_: &Policy| patience(&command.layers);
+            itself(command, &called, arguments, limit, machine)
+        }
+        Wanted::Program => {
+            let limit = |policy: &Policy| policy.limits.timeout;
+            itself(command, &called, arguments, limit, machine)
+        }
+        Wanted::Nothing(message) => {
+            report::error(message);
+            Ok(FAILED)
+        }
+    }
+}
+
+/// What a call is for.
+enum Wanted {
+    /// What the program does without a sandbox.
+    Untouched,
+    /// The tests of a binary, or some of them, each in a sandbox.
+    Tests(Box<LibtestOptions>),
+    /// A part of what a harness does, in one sandbox: one test, its list, its measurements, its help.
+    Part,
+    /// All that a program does, in one sandbox.
+    Program,
+    /// What libtest does not understand, for this reason.
+    Nothing(String),
+}
+
+impl Wanted {
+    /// What is asked of a binary that was built to be tested or measured.
+    fn of(binary: &Binary, arguments: &[OsString]) -> Wanted {
+        // What measures must not be disturbed, and keeps what it has measured.
+        if !binary.harness && arguments.iter().any(|word| word == "--bench") {
+            return Wanted::Untouched;
+        }
+        if cli::asks_for_help(arguments) {
+            return Wanted::Part;
+        }
+        match cli::libtest_options(arguments) {
+            Ok(options) if options.list || options.bench || is_one_test(&options) => Wanted::Part,
+            Ok(options) => Wanted::Tests(Box::new(options)),
+            // A harness of the project's own may understand it.
+            Err(_) if !binary.harness => Wanted::Program,
+            Err(message) => Wanted::Nothing(message),
+        }
+    }
+}
+
+/// `--exact NAME --nocapture`: how nextest calls for each test, and editors for the one that is
+/// looked at.
+fn is_one_test(options: &LibtestOptions) -> bool {
+    options.exact && options.no_capture && options.filters.len() == 1 && options.skip.is_empty()
+}
+
+/// Replaces this process by the program. It returns only where that is refused.
+fn become_it(program: &Path, arguments: &[OsString]) -> Error {
+    let cause = Command::new(program).args(arguments).exec();
+    Error::Execute(program.to_owned(), cause)
+}
+
+/// Runs the selected tests of a harness, or a program that has no list of tests.
+fn tests(
+    command: &ExecCommand,
+    options: &LibtestOptions,
+    called: &Called,
+    arguments: &[OsString],
+    machine: &Machine,
+) -> Result<ExitCode, Error> {
+    let mut run = RunCommand::default();
+    (run.layers, run.libtest) = (command.layers.clone(), options.clone());
+    let mut settings = Settings::of_run(&run, machine);
+    settings.policy = policy(&command.layers, machine, true)?;
+    settings.report.frame = Frame::Cargos;
+    let name = command.layers.root.first().cloned();
+    let root = InRoot { name, label: None, policy: settings.policy.clone() };
+    let unbuilt = Unbuilt::start(settings.policy.clone())?;
+    let signals = Signals::listen().map_err(Error::Host)?;
+    let (filter, jobs) = (&settings.filter, settings.jobs);
+    let mut project = called.project.clone();
+    project.binaries.push(called.binary.clone());
+    let mut prepared = prepare::select(unbuilt, &project, machine, filter, jobs, &signals)?;
+    if !prepared.selected.first().is_some_and(|selected| selected.harness) {
+        let limit = settings.policy.limits.timeout;
+        return run_itself(&mut prepared.sandboxes, &called.binary, arguments, limit, &signals);
+    }
+    let summary = run::run_selected(prepared, &root, &settings, machine, &signals)?;
+    Ok(match ExitCode::of_run(&summary) {
+        ExitCode::NothingToRun => ExitCode::Passed,
+        ExitCode::TestsFailed => FAILED,
+        other => other,
+    })
+}
+
+/// Runs a program as it was called, in one sandbox.
+fn itself(
+    command: &ExecCommand,
+    called: &Called,
+    arguments: &[OsString],
+    limit: impl FnOnce(&Policy) -> Option<Duration>,
+    machine: &Machine,
+) -> Result<ExitCode, Error> {
+    let unbuilt = Unbuilt::start(policy(&command.layers, machine, true)?)?;
+    let signals = Signals::listen().map_err(Error::Host)?;
+    let shown = exposures::of_project(machine, unbuilt.host(), unbuilt.policy(), &called.project)?;
+    let mut sandboxes = unbuilt.build(machine, shown)?;
+    let limit = limit(&sandboxes.policy);
+    run_itself(&mut sandboxes, &called.binary, arguments, limit, &signals)
+}
+
+fn run_itself(
+    sandboxes: &mut Sandboxes,
+    binary: &Binary,
+    arguments: &[OsString],
+    limit: Option<Duration>,
+    signals: &Signals,
+) -> Result<ExitCode, Error> {
+    let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();
+    let setup = sandboxes.setup(
+        binary.executable.as_os_str(),
+        &arguments,
+        binary.working_directory.as_std_path(),
+        &binary.environment,
+        Some("it is one command"),
+    );
+    attend(sandboxes, setup, limit, signals)
+}
