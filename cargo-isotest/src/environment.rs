@@ -12,7 +12,7 @@ use isotest_core::policy::{Env, Policy};
 pub type Variable = (OsString, OsString);
 
 /// Names that pass; `*` at the end stands for anything.
-const ALLOWED: [&str; 25] = [
+const ALLOWED: [&str; 28] = [
     "PATH",
     "LANG",
     "LANGUAGE",
@@ -33,6 +33,9 @@ const ALLOWED: [&str; 25] = [
     "CARGO",
     "CARGO_*",
     "INSTA_*",
+    "UPDATE_EXPECT",
+    "TRYBUILD",
+    "PROPTEST_*",
     "LLVM_PROFILE_FILE",
     "LD_LIBRARY_PATH",
     "OUT_DIR",

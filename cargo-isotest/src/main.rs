@@ -39,7 +39,7 @@ use exit_code::ExitCode;
 use settings::Machine;
 
 fn main() -> process::ExitCode {
-    let cli = match cli::parse(env::args_os()) {
+    let cli = match cli::parse(env::args_os(), &env::vars_os().collect::<Vec<_>>()) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };

@@ -14,6 +14,7 @@ use super::cargo::{CargoOptions, WorkspaceFlag};
 use super::layers::{LayerOptions, Workspace};
 use super::libtest::{self, LibtestOptions, OutputFlags, SelectionFlags, Shared};
 use super::run::RunOptions;
+use super::variables;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -23,6 +24,11 @@ Exit codes:
    94  bad filter expression           104  a list of tests failed
    96  a sandbox could not be set up   110  a report could not be written
   128+n  ended by signal n";
+
+const VARIABLES: &str = "\
+Each option is also a variable of the environment, ISOTEST_NET=host for --net=host; a flag goes
+before it. It is meant to be called by cargo:
+  CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=\"cargo-isotest runner\" cargo test";
 
 const USAGE: &str = "cargo isotest [run] [OPTIONS] [FILTER]... [-- LIBTEST ARGS]\n       \
                      cargo isotest <COMMAND>";
@@ -64,6 +70,7 @@ pub enum Command {
     Exec(Box<ExecCommand>),
     /// Run a program that cargo starts through `target.<triple>.runner`, its tests isolated
     #[command(override_usage = "cargo-isotest runner [OPTIONS] BIN [ARGS]...")]
+    #[command(args_override_self = true, after_help = VARIABLES)]
     Runner(Box<ExecCommand>),
     /// Remove what was unpacked for `--root` and no run uses
     Prune,
@@ -205,12 +212,21 @@ pub fn command() -> clap::Command {
         .after_help(EXIT_CODES)
 }
 
-/// Reads an argument vector, with or without the word `isotest` that cargo puts second.
+/// Reads an argument vector, with or without the word `isotest` that cargo puts second, and for
+/// `runner` what the environment says of layers and limits.
 ///
 /// Help and version are errors too, as clap has it; `clap::Error::exit_code` tells them apart.
-pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let (words, after) = split(arguments);
+pub fn parse(
+    arguments: impl Iterator<Item = OsString>,
+    environment: &[(OsString, OsString)],
+) -> Result<Cli, clap::Error> {
+    let (mut words, after) = split(arguments);
     let mut command = command();
+    if words[1] == "runner" {
+        let more = variables::words(environment)
+            .map_err(|message| clap::Error::raw(ErrorKind::InvalidValue, message + "\n"))?;
+        words.splice(2..2, more);
+    }
     let matches = command.try_get_matches_from_mut(words)?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     complete(cli, &after, &mut command)
@@ -352,7 +368,7 @@ mod tests {
     use crate::cli::PackageScope;
 
     fn cli(line: &str) -> Result<Command, clap::Error> {
-        parse(line.split_whitespace().map(OsString::from)).map(|cli| cli.command)
+        parse(line.split_whitespace().map(OsString::from), &[]).map(|cli| cli.command)
     }
 
     fn run(line: &str) -> RunCommand {
@@ -425,6 +441,21 @@ mod tests {
             panic!("refused")
         };
         assert_eq!(exec.layers.workspace, Some(Workspace::Shared));
+    }
+
+    #[test]
+    fn a_runner_listens_to_the_environment_and_more_to_flags() {
+        let read = |line: &str| {
+            let variables = [("ISOTEST_NET".into(), "host".into())];
+            parse(line.split_whitespace().map(OsString::from), &variables).map(|cli| cli.command)
+        };
+        let net = |line| match read(line) {
+            Ok(Command::Runner(runner)) => runner.layers.net,
+            other => panic!("`{line}` is {other:?}"),
+        };
+        use super::super::layers::Net;
+        assert_eq!(net("x runner /t/debug/deps/a-1 --net=loopback"), Some(Net::Host));
+        assert_eq!(net("x runner --net=loopback /t/debug/deps/a-1"), Some(Net::Loopback));
     }
 
     #[test]

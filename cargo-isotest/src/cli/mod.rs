@@ -11,6 +11,7 @@ mod layers;
 mod libtest;
 mod quantity;
 mod run;
+mod variables;
 
 pub use cargo::{CargoOptions, PackageScope};
 pub use command::{
