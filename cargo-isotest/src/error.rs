@@ -44,6 +44,8 @@ pub enum Error {
     Glob(globset::Error),
     /// The report could not be written.
     Report(io::Error),
+    /// Coverage profiles could not be moved to this directory.
+    Profiles(PathBuf, io::Error),
     /// A name on the command line fits no test, or more than one.
     Case(String),
     /// A signal ended the run before there was anything to report.
@@ -66,7 +68,7 @@ impl Error {
             Error::Command(_) | Error::Shell(_) | Error::Execute(..) => ExitCode::Of(127),
             Error::Listing(error) if error.is_sandbox() => ExitCode::SandboxFailed,
             Error::Listing(_) => ExitCode::ListFailed,
-            Error::Report(_) => ExitCode::ReportFailed,
+            Error::Report(_) | Error::Profiles(..) => ExitCode::ReportFailed,
             Error::Case(_) => ExitCode::NothingToRun,
             Error::Interrupted(signal) => ExitCode::Signal(*signal),
         }
@@ -96,6 +98,7 @@ impl Error {
             | Error::Path(..)
             | Error::Root(_)
             | Error::Command(_)
+            | Error::Profiles(..)
             | Error::Execute(..)
             | Error::Shell(_)
             | Error::Case(_) => false,
@@ -140,6 +143,9 @@ impl fmt::Display for Error {
                 )
             }
             Error::Glob(error) => write!(f, "cannot read a glob of `--write-back`: {error}"),
+            Error::Profiles(directory, error) => {
+                write!(f, "cannot move coverage profiles to `{}`: {error}", directory.display())
+            }
             Error::Report(error) => write!(f, "cannot write the report: {error}"),
             Error::Case(message) => write!(f, "{message}"),
             Error::Interrupted(signal) => write!(f, "interrupted by signal {signal}"),

@@ -18,6 +18,7 @@ mod fork_server;
 mod inspect;
 mod listing;
 mod prepare;
+mod profiles;
 mod prune;
 mod report;
 mod root;
@@ -36,6 +37,7 @@ use isotest_core::signals::Signals;
 use cli::{Cli, Command};
 use error::Error;
 use exit_code::ExitCode;
+use profiles::collected;
 use settings::Machine;
 
 fn main() -> process::ExitCode {
@@ -59,12 +61,14 @@ fn main() -> process::ExitCode {
 fn run(cli: &Cli) -> Result<ExitCode, Error> {
     let machine = Machine::read().map_err(Error::Host)?;
     match &cli.command {
-        Command::Run(command) => run::run(command, &machine),
-        Command::List(command) => inspect::list(command, &machine),
+        Command::Run(command) => collected(&machine, |machine| run::run(command, machine)),
+        Command::List(command) => collected(&machine, |machine| inspect::list(command, machine)),
         Command::Doctor(command) => doctor::doctor(command, &machine),
-        Command::Explain(command) => inspect::explain(command, &machine),
-        Command::Shell(command) => inspect::shell(command, &machine),
-        Command::Exec(command) => inspect::exec(command, &machine),
+        Command::Explain(command) => {
+            collected(&machine, |machine| inspect::explain(command, machine))
+        }
+        Command::Shell(command) => collected(&machine, |machine| inspect::shell(command, machine)),
+        Command::Exec(command) => collected(&machine, |machine| inspect::exec(command, machine)),
         Command::Runner(command) => runner::runner(command, &machine),
         Command::Prune => prune::prune(&machine),
         Command::Completions(command) => {

@@ -7,7 +7,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use crate::exit_code::ExitCode;
 use crate::exposures;
 use crate::inspect::{attend, patience, policy};
 use crate::prepare::{self, InRoot};
+use crate::profiles::collected;
 use crate::report::{self, Frame};
 use crate::run;
 use crate::sandboxes::{Sandboxes, Unbuilt};
@@ -48,15 +48,19 @@ pub fn runner(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Erro
         let merged = ("RUSTDOC_DOCTEST_BIN_PATH".into(), program.clone().into_os_string());
         called.binary.environment.push(merged);
     }
-    let wanted = match called.purpose {
-        _ if caller.is_rustdoc => Wanted::Program,
-        Purpose::Use => Wanted::Untouched,
-        Purpose::Test => Wanted::of(&called.binary, arguments),
-        Purpose::Unknown => Wanted::Program,
+    let untouched = match called.purpose {
+        _ if caller.is_rustdoc => false,
+        Purpose::Use => true,
+        // What measures must not be disturbed, and keeps what it has measured.
+        Purpose::Test => !called.binary.harness && arguments.iter().any(|word| word == "--bench"),
+        Purpose::Unknown => false,
     };
-    match &wanted {
-        Wanted::Untouched => Err(become_it(&program, arguments)),
-        Wanted::Tests(options) => tests(command, options, &called, arguments, machine),
+    if untouched {
+        let cause = Command::new(&program).args(arguments).exec();
+        return Err(Error::Execute(program, cause));
+    }
+    collected(machine, |machine| match Wanted::of(&called, arguments) {
+        Wanted::Tests(options) => tests(command, &options, &called, arguments, machine),
         Wanted::Part => {
             let limit = |_: &Policy| patience(&command.layers);
             itself(command, &called, arguments, limit, machine)
@@ -66,16 +70,14 @@ pub fn runner(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Erro
             itself(command, &called, arguments, limit, machine)
         }
         Wanted::Nothing(message) => {
-            report::error(message);
+            report::error(&message);
             Ok(FAILED)
         }
-    }
+    })
 }
 
-/// What a call is for.
+/// What a call wants to be run in sandboxes.
 enum Wanted {
-    /// What the program does without a sandbox.
-    Untouched,
     /// The tests of a binary, or some of them, each in a sandbox.
     Tests(Box<LibtestOptions>),
     /// A part of what a harness does, in one sandbox: one test, its list, its measurements, its help.
@@ -87,11 +89,10 @@ enum Wanted {
 }
 
 impl Wanted {
-    /// What is asked of a binary that was built to be tested or measured.
-    fn of(binary: &Binary, arguments: &[OsString]) -> Wanted {
-        // What measures must not be disturbed, and keeps what it has measured.
-        if !binary.harness && arguments.iter().any(|word| word == "--bench") {
-            return Wanted::Untouched;
+    fn of(called: &Called, arguments: &[OsString]) -> Wanted {
+        let harness = called.binary.harness;
+        if called.purpose != Purpose::Test {
+            return Wanted::Program;
         }
         if cli::asks_for_help(arguments) {
             return Wanted::Part;
@@ -100,7 +101,7 @@ impl Wanted {
             Ok(options) if options.list || options.bench || is_one_test(&options) => Wanted::Part,
             Ok(options) => Wanted::Tests(Box::new(options)),
             // A harness of the project's own may understand it.
-            Err(_) if !binary.harness => Wanted::Program,
+            Err(_) if !harness => Wanted::Program,
             Err(message) => Wanted::Nothing(message),
         }
     }
@@ -110,12 +111,6 @@ impl Wanted {
 /// looked at.
 fn is_one_test(options: &LibtestOptions) -> bool {
     options.exact && options.no_capture && options.filters.len() == 1 && options.skip.is_empty()
-}
-
-/// Replaces this process by the program. It returns only where that is refused.
-fn become_it(program: &Path, arguments: &[OsString]) -> Error {
-    let cause = Command::new(program).args(arguments).exec();
-    Error::Execute(program.to_owned(), cause)
 }
 
 /// Runs the selected tests of a harness, or a program that has no list of tests.

@@ -36,6 +36,8 @@ pub struct Machine {
     pub cores: usize,
     /// Whether this process is the superuser's.
     pub is_root: bool,
+    /// The directory that tests write coverage profiles to.
+    pub profiles: Option<PathBuf>,
 }
 
 impl Machine {
@@ -47,6 +49,7 @@ impl Machine {
             stdout_terminal: io::stdout().is_terminal(),
             stderr_terminal: io::stderr().is_terminal(),
             is_root: isotest_core::host::is_root(),
+            profiles: None,
             cores: thread::available_parallelism().map_or(1, NonZeroUsize::get),
         })
     }
