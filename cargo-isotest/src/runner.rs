@@ -40,7 +40,6 @@ pub fn runner(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Erro
         directory: &machine.directory,
         variables: &machine.variables,
         set: &caller.set,
-        home: machine.home().as_deref(),
     })?;
     if caller.is_rustdoc {
         // It runs merged ones as threads of one process where it finds a runner, unless this

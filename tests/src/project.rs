@@ -74,9 +74,14 @@ impl Project {
         Call::new(isotest(), &self.directory).arg("isotest").words(line)
     }
 
+    /// `cargo LINE` in it.
+    pub fn cargo(&self, line: &str) -> Call {
+        Call::new(cargo(), &self.directory).words(line)
+    }
+
     /// `cargo test LINE` in it.
     pub fn cargo_test(&self, line: &str) -> Call {
-        Call::new(cargo(), &self.directory).arg("test").words(line)
+        self.cargo("test").words(line)
     }
 }
 

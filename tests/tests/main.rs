@@ -9,5 +9,6 @@ mod pid1;
 mod propagation;
 mod refusals;
 mod roots;
+mod runner;
 mod same_as_cargo_test;
 mod zoo;

@@ -9,6 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::assemble::read_manifest;
 use super::error::DiscoverError;
+use super::manifest::Manifest;
 use super::project::{Binary, BinaryKind, Project};
 
 /// What a runner is told.
@@ -22,8 +23,6 @@ pub struct Call<'a> {
     pub variables: &'a [(OsString, OsString)],
     /// What of the environment was set for this program.
     pub set: &'a [(OsString, OsString)],
-    /// The user's home, which is no project as a whole.
-    pub home: Option<&'a Path>,
 }
 
 /// A program and the project it belongs to.
@@ -56,15 +55,10 @@ pub fn called(call: &Call<'_>) -> Result<Called, DiscoverError> {
         Some(manifest) => utf8(manifest.as_ref())?,
         None => directory.clone(),
     };
-    let manifest_path = package.join("Cargo.toml");
-    let manifest = match manifest_path.is_file() {
-        true => read_manifest(&manifest_path)?,
-        false => Default::default(),
-    };
-    let home = call.home.and_then(Utf8Path::from_path);
-    let workspace_root = match manifest.workspace() {
+    let manifest = manifest_in(&package)?.unwrap_or_default();
+    let workspace_root = match manifest.named_root() {
         Some(root) => package.join(root),
-        None => outermost(&package, home).to_owned(),
+        None => workspace_root(&package)?,
     };
     let beside = program.parent().unwrap_or(&program);
     let build_directory = cache(&program).unwrap_or(beside).to_owned();
@@ -148,15 +142,21 @@ fn target_directory(
     Ok(binary.and_then(|binary| cache(&binary).map(Into::into)))
 }
 
-/// The outermost directory with a manifest, of a package's and those above it; but not `/`, nor one
-/// that holds the home.
-fn outermost<'a>(package: &'a Utf8Path, home: Option<&Utf8Path>) -> &'a Utf8Path {
-    let is_project = |above: &&Utf8Path| {
-        above.parent().is_some()
-            && !home.is_some_and(|home| home.starts_with(above))
-            && above.join("Cargo.toml").is_file()
-    };
-    package.ancestors().filter(is_project).last().unwrap_or(package)
+/// The nearest directory, the package's or above it, with the manifest of a workspace that does not
+/// exclude the package; the package's where there is none.
+fn workspace_root(package: &Utf8Path) -> Result<Utf8PathBuf, DiscoverError> {
+    for above in package.ancestors() {
+        let relative = package.strip_prefix(above).unwrap_or(package);
+        if manifest_in(above)?.is_some_and(|manifest| manifest.is_root_of(relative)) {
+            return Ok(above.to_owned());
+        }
+    }
+    Ok(package.to_owned())
+}
+
+fn manifest_in(directory: &Utf8Path) -> Result<Option<Manifest>, DiscoverError> {
+    let path = directory.join("Cargo.toml");
+    path.is_file().then(|| read_manifest(&path)).transpose()
 }
 
 /// Where the loader looks: what build scripts link, and the standard library.
@@ -191,15 +191,21 @@ mod tests {
     }
 
     #[test]
-    fn the_outermost_manifest_is_that_of_the_workspace() {
+    fn the_root_is_that_of_the_nearest_workspace_that_has_the_package() {
         let place = tempfile::tempdir().expect("a directory");
         let root = Utf8Path::from_path(place.path()).expect("UTF-8");
-        let package = root.join("home/project/member");
-        std::fs::create_dir_all(&package).expect("writable");
-        for above in [root, &root.join("home/project"), &package] {
-            std::fs::write(above.join("Cargo.toml"), "").expect("writable");
-        }
-        assert_eq!(outermost(&package, Some(&root.join("home"))), root.join("home/project"));
-        assert_eq!(outermost(&package, None), root);
+        let write = |directory: &str, text| {
+            std::fs::create_dir_all(root.join(directory)).expect("writable");
+            std::fs::write(root.join(directory).join("Cargo.toml"), text).expect("writable");
+        };
+        write("", "[workspace]\n");
+        write("w", "[workspace]\nexclude = ['out']\n");
+        write("w/in", "[package]\nname = 'in'\n");
+        write("w/out", "[package]\nname = 'out'\n");
+        write("w/own", "[package]\nname = 'own'\n[workspace]\n");
+        let found = |package| workspace_root(&root.join(package)).expect("manifests");
+        assert_eq!(found("w/in"), root.join("w"));
+        assert_eq!(found("w/out"), *root);
+        assert_eq!(found("w/own"), root.join("w/own"));
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Pure. A target that cargo finds by itself has no table in the manifest, and so a harness.
 
+use camino::Utf8Path;
 use serde::Deserialize;
 
 use super::project::BinaryKind;
@@ -11,6 +12,7 @@ use super::project::BinaryKind;
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Manifest {
     package: Option<Package>,
+    workspace: Option<Workspace>,
     lib: Option<Target>,
     #[serde(default)]
     bin: Vec<Target>,
@@ -20,6 +22,12 @@ pub(super) struct Manifest {
     bench: Vec<Target>,
     #[serde(default)]
     example: Vec<Target>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Workspace {
+    #[serde(default)]
+    exclude: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -72,8 +80,16 @@ impl Manifest {
 
     /// The directory of the workspace's manifest, relative to the package's, where the package
     /// says it.
-    pub(super) fn workspace(&self) -> Option<&str> {
+    pub(super) fn named_root(&self) -> Option<&str> {
         self.package.as_ref()?.workspace.as_deref()
+    }
+
+    /// Whether it is the root of a workspace that a package in `relative` below it may belong to.
+    pub(super) fn is_root_of(&self, relative: &Utf8Path) -> bool {
+        let excludes = |workspace: &Workspace| {
+            workspace.exclude.iter().any(|excluded| relative.starts_with(excluded))
+        };
+        self.workspace.as_ref().is_some_and(|workspace| !excludes(workspace))
     }
 }
 
@@ -96,6 +112,15 @@ mod tests {
     }
 
     #[test]
+    fn a_workspace_has_what_it_does_not_exclude() {
+        let manifest = Manifest::from_toml("[workspace]\nexclude = ['fixtures']\n");
+        let manifest = manifest.expect("a manifest");
+        assert!(manifest.is_root_of("".into()) && manifest.is_root_of("member".into()));
+        assert!(!manifest.is_root_of("fixtures/zoo".into()));
+        assert!(!Manifest::default().is_root_of("".into()));
+    }
+
+    #[test]
     fn a_crate_has_no_harness_where_a_target_of_its_name_has_none() {
         let manifest = Manifest::from_toml(
             "[package]\nname = 'p-q'\nworkspace = '../root'\n[lib]\nharness = false\n\
@@ -104,6 +129,6 @@ mod tests {
         .expect("a manifest");
         assert!(!manifest.is_harness("p_q") && !manifest.is_harness("cust_om"));
         assert!(manifest.is_harness("plain") && manifest.is_harness("autodiscovered"));
-        assert_eq!(manifest.workspace(), Some("../root"));
+        assert_eq!(manifest.named_root(), Some("../root"));
     }
 }
