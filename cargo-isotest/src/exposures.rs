@@ -4,6 +4,7 @@
 //! mounted below; what cargo and the user name is brought into that form here.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use isotest_core::host::Host;
@@ -102,6 +103,11 @@ impl<'a> Exposures<'a> {
             return self.hollow_out(&real, what);
         }
         let directory = real.is_dir();
+        if access != Access::ReadOnly
+            && let Ok(metadata) = real.metadata()
+        {
+            self.project.owners.push((metadata.uid(), metadata.gid()));
+        }
         self.project.exposures.push(Exposure {
             path: real,
             directory,

@@ -11,14 +11,15 @@ use isotest_core::case::{Case, CaseIndex, Ignore, Kind};
 use isotest_core::collect::Capture;
 use isotest_core::outcome::{Captured, NotRun, Verdict, signal_name};
 use isotest_core::plan::{Plan, Protocol};
-use isotest_core::policy::{Limits, Policy};
+use isotest_core::policy::{Limits, Policy, Root};
 use isotest_core::sandbox::SandboxError;
 use isotest_core::schedule::{self, Event, Job, Stream};
 use isotest_core::signals::Signals;
 
-use crate::discover::Binary;
 use crate::discover::list::{self, ListError};
+use crate::discover::{Binary, Project};
 use crate::error::Error;
+use crate::remembered::Lists;
 use crate::sandboxes::{Sandboxes, c_string};
 
 /// What a binary holds.
@@ -102,29 +103,48 @@ struct Answer {
     stderr: Captured,
 }
 
-/// The lists of all binaries, in their order.
+/// The lists of all binaries of a project, in their order. What libtest has answered is
+/// remembered; whether a binary runs in another root filesystem is not.
 pub fn list(
     sandboxes: &mut Sandboxes,
-    binaries: &[Binary],
+    project: &Project,
     jobs: usize,
     signals: &Signals,
 ) -> Result<Vec<Listed>, Error> {
-    let (harnesses, programs): (Vec<usize>, Vec<usize>) =
-        (0..binaries.len()).partition(|index| binaries[*index].harness);
+    let binaries = &project.binaries;
+    let mut lists = (sandboxes.policy.root == Root::Host).then(|| Lists::read(project));
     let mut listed = BTreeMap::new();
+    let (mut harnesses, mut programs) = (Vec::new(), Vec::new());
+    for (index, binary) in binaries.iter().enumerate().filter(|(_, binary)| binary.harness) {
+        match lists.as_ref().and_then(|lists| lists.of(binary.executable.as_std_path())) {
+            Some(cases) => {
+                listed.insert(index, Listed { cases, harness: true });
+            }
+            None => harnesses.push(index),
+        }
+    }
+    programs.extend((0..binaries.len()).filter(|index| !binaries[*index].harness));
     let limit = longest(&sandboxes.policy);
     let mut ask = |which: &[usize], arguments: &[&str], json| {
         ask(sandboxes, binaries, which, arguments, json, jobs, signals)
     };
     let mut unknown = programs;
     for (index, answer) in ask(&harnesses, list::JSON_ARGUMENTS, true)? {
-        match answer.verdict {
-            Verdict::Passed if let Ok(cases) = list::parse_json(&answer.stdout.to_bytes()) => {
+        let passed = answer.verdict == Verdict::Passed;
+        let cases = passed.then(|| list::parse_json(&answer.stdout.to_bytes()).ok()).flatten();
+        match cases {
+            Some(cases) => {
+                if let Some(lists) = &mut lists {
+                    lists.note(binaries[index].executable.as_std_path(), &cases);
+                }
                 listed.insert(index, Listed { cases, harness: true });
             }
             // An old libtest, or one without unstable options: it knows the terse list.
-            _ => unknown.push(index),
+            None => unknown.push(index),
         }
+    }
+    if let Some(lists) = lists {
+        lists.write();
     }
     let all = ask(&unknown, list::TERSE_ARGUMENTS, false)?;
     let ignored = ask(&unknown, list::TERSE_IGNORED_ARGUMENTS, false)?;
@@ -236,7 +256,7 @@ fn ask(
     });
     let plans: Vec<Job> = plans.collect();
     let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
-    let options = schedule::Options { jobs, max_fail: None };
+    let options = schedule::Options { jobs, spare: 0, max_fail: None };
     let limit = longest(&sandboxes.policy);
     let warden = &mut sandboxes.warden;
     thread::scope(|scope| {

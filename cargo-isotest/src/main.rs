@@ -20,6 +20,7 @@ mod listing;
 mod prepare;
 mod profiles;
 mod prune;
+mod remembered;
 mod report;
 mod root;
 mod run;

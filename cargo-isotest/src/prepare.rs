@@ -117,7 +117,7 @@ pub fn select(
 ) -> Result<Prepared, Error> {
     let shown = exposures::of_project(machine, unbuilt.host(), unbuilt.policy(), project)?;
     let mut sandboxes = unbuilt.build(machine, shown)?;
-    let lists = listing::list(&mut sandboxes, &project.binaries, jobs, signals)?;
+    let lists = listing::list(&mut sandboxes, project, jobs, signals)?;
     let selected = select_cases(filter, &project.binaries, lists);
     Ok(Prepared { sandboxes, selected })
 }

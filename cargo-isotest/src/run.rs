@@ -1,5 +1,6 @@
 //! `cargo isotest run`: [`prepare`], plan, run, report.
 
+use std::cmp::Reverse;
 use std::ffi::OsStr;
 use std::io;
 use std::ops::Range;
@@ -21,6 +22,7 @@ use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::fork_server;
 use crate::prepare::{self, InRoot, Prepared, Selected};
+use crate::remembered::Durations;
 use crate::report::{self, Hint, Reporter, Suite, Summary};
 use crate::sandboxes::{Sandboxes, Unbuilt, c_string};
 use crate::second_look::second_look;
@@ -61,7 +63,10 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     }
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
     let reporter = Reporter::new(suites, settings.report, stdout, stderr);
-    let mut reporter = execute(&settings, &mut stages, &selected, &signals, reporter)?;
+    let mut durations = Durations::read(&project);
+    let mut reporter =
+        execute(&settings, &mut stages, &selected, &mut durations, &signals, reporter)?;
+    durations.write();
     reporter.end().map_err(Error::Report)?;
     let goes_on = reporter.interrupted().is_none() && !settings.is_over(reporter.failed().len());
     let documented = match documented && goes_on {
@@ -85,6 +90,7 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
 /// the settings say.
 pub fn run_selected(
     prepared: Prepared,
+    project: &Project,
     root: &InRoot,
     settings: &Settings,
     machine: &Machine,
@@ -95,7 +101,10 @@ pub fn run_selected(
     let suites = suites(&stages, &selected, machine);
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
     let reporter = Reporter::new(suites, settings.report, stdout, stderr);
-    let mut reporter = execute(settings, &mut stages, &selected, signals, reporter)?;
+    let mut durations = Durations::read(project);
+    let mut reporter =
+        execute(settings, &mut stages, &selected, &mut durations, signals, reporter)?;
+    durations.write();
     reporter.end().map_err(Error::Report)?;
     let hints = look_again(stages, machine, &selected, &reporter.failed(), signals)?;
     reporter.finish(hints, Documented::default()).map_err(Error::Report)
@@ -255,6 +264,10 @@ pub fn setup(sandboxes: &Sandboxes, selected: &Selected, single_threaded: bool) 
         arguments.extend(["--exact", "--nocapture", "--include-ignored"].map(OsStr::new));
         if single_threaded {
             arguments.push(OsStr::new("--test-threads=1"));
+        } else if binary.harness {
+            // For the one test that will run. It saves libtest asking how many processors there
+            // are, which is a tenth of a short case.
+            arguments.push(OsStr::new("--test-threads=2"));
         }
     }
     let directory = binary.working_directory.as_std_path();
@@ -298,17 +311,29 @@ fn execute(
     settings: &Settings,
     stages: &mut [Stage<'_>],
     selected: &[Selected],
+    durations: &mut Durations,
     signals: &Signals,
     reporter: Reporter,
 ) -> Result<Reporter, Error> {
     let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
     for stage in stages {
-        let (left_out, planned) = plan(settings, stage, selected);
+        let (left_out, mut planned) = plan(settings, stage, selected);
+        if !settings.single_threaded {
+            // A long case that starts last keeps everybody waiting.
+            planned.sort_by_cached_key(|job| {
+                let (binary, case) = name(selected, job.index);
+                Reverse(durations.of(binary, case))
+            });
+        }
         ignored.extend(left_out);
         jobs.push((&mut stage.sandboxes.warden, planned));
     }
     let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
-    let options = schedule::Options { jobs: settings.jobs, max_fail: settings.max_fail };
+    let options = schedule::Options {
+        jobs: settings.jobs,
+        spare: settings.spare,
+        max_fail: settings.max_fail,
+    };
     thread::scope(|scope| {
         let engine = scope.spawn(move || {
             for index in ignored {
@@ -318,7 +343,11 @@ fn execute(
             }
             schedule::run_all(jobs, options, signals, &events)
         });
-        let reported = report(reporter, heard).map_err(Error::Report);
+        let mut note = |index, took| {
+            let (binary, case) = name(selected, index);
+            durations.note(binary, case, took);
+        };
+        let reported = report(reporter, heard, &mut note).map_err(Error::Report);
         if reported.is_err() {
             signals.tell_broken_pipe();
         }
@@ -327,15 +356,29 @@ fn execute(
     })
 }
 
-/// Reports events until there are no more. The receiver is dropped where stdout is closed, which
-/// ends the run.
-fn report(mut reporter: Reporter, heard: Receiver<Event>) -> io::Result<Reporter> {
+/// The id of a case's binary, and its name.
+fn name(selected: &[Selected], index: CaseIndex) -> (&str, &str) {
+    let binary = &selected[index.binary];
+    (&binary.binary.id, &binary.selection.cases[index.case].name)
+}
+
+/// Reports events until there are no more; `note` hears how long each case took. The receiver is
+/// dropped where stdout is closed, which ends the run.
+fn report(
+    mut reporter: Reporter,
+    heard: Receiver<Event>,
+    note: &mut dyn FnMut(CaseIndex, Duration),
+) -> io::Result<Reporter> {
     const TICK: Duration = Duration::from_millis(100);
     loop {
         match heard.recv_timeout(TICK) {
             Ok(event) => {
-                reporter.event(event)?;
-                for event in heard.try_iter() {
+                for event in [event].into_iter().chain(heard.try_iter()) {
+                    if let Event::Finished(index, outcome) = &event
+                        && !outcome.duration.is_zero()
+                    {
+                        note(*index, outcome.duration);
+                    }
                     reporter.event(event)?;
                 }
             }

@@ -137,7 +137,7 @@ fn tests(
         let limit = settings.policy.limits.timeout;
         return run_itself(&mut prepared.sandboxes, &called.binary, arguments, limit, &signals);
     }
-    let summary = run::run_selected(prepared, &root, &settings, machine, &signals)?;
+    let summary = run::run_selected(prepared, &project, &root, &settings, machine, &signals)?;
     Ok(match ExitCode::of_run(&summary) {
         ExitCode::NothingToRun => ExitCode::Passed,
         ExitCode::TestsFailed => FAILED,

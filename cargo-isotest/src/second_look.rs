@@ -125,7 +125,7 @@ fn passing(
         })
         .collect();
     let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
-    let options = schedule::Options { jobs: JOBS, max_fail: None };
+    let options = schedule::Options { jobs: JOBS, spare: 0, max_fail: None };
     let passed = |event| match event {
         Event::Finished(index, outcome) if outcome.verdict == Verdict::Passed => Some(index),
         _ => None,

@@ -120,6 +120,10 @@ impl Machine {
     }
 }
 
+/// How many short cases more than processors are in flight: network namespaces end in a queue of
+/// the kernel's, so that a processor would wait.
+const SPARE: usize = 2;
+
 /// Everything that a run is told.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -131,6 +135,8 @@ pub struct Settings {
     pub filter: filter::Filter,
     /// How many at once.
     pub jobs: usize,
+    /// How many more while they are short: none where a number was asked for.
+    pub spare: usize,
     /// Whether each runs on the main thread of its process, as under libtest with one thread.
     pub single_threaded: bool,
     /// After how many failures no more are started.
@@ -161,6 +167,7 @@ impl Settings {
             request: request(&command.cargo),
             filter: selection(libtest),
             jobs: jobs.min(isotest_core::sandbox::SLOTS),
+            spare: if asked.is_none() && jobs > 1 { SPARE } else { 0 },
             single_threaded: jobs == 1,
             max_fail: match command.run.fail_fast() {
                 Some(FailFast::After(limit)) => Some(limit.get()),

@@ -16,7 +16,7 @@ pub enum Kind {
 }
 
 /// Whether the harness skips the case unless it is asked not to.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Ignore {
     /// Runs by default.
     #[default]
@@ -28,7 +28,7 @@ pub enum Ignore {
 }
 
 /// One test as its binary lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Case {
     /// The name in the binary's list, as `module::test`.
     pub name: String,

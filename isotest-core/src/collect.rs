@@ -263,6 +263,7 @@ mod tests {
             directory: c"/".to_owned(),
             steps: Vec::new(),
             namespaces: 0,
+            sealed: false,
             reaper: false,
             id_maps: None,
             kept_scratch: None,

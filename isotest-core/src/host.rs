@@ -38,6 +38,8 @@ pub struct Host {
     pub has_pid_max_per_namespace: bool,
     /// Where filesystems are mounted (proc_pid_mountinfo(5)).
     pub mount_points: Vec<PathBuf>,
+    /// Those of filesystems that are not known to serve as the lower layer of an overlay.
+    pub no_layers: Vec<PathBuf>,
     /// The host's root filesystem: its entries that tests see. Of another one they see all.
     pub top_level: Vec<TopLevel>,
     /// Files below `/etc` that not everybody may read, relative to `/etc`.
@@ -49,6 +51,8 @@ pub struct Host {
     pub settings: Vec<PathBuf>,
     /// Files in `/proc` that only the superuser may read.
     pub statistics: Vec<PathBuf>,
+    /// Files in `/proc` that list the user's keys, the whole machine's.
+    pub keys: Vec<PathBuf>,
     /// Device nodes in `/dev` that tests get.
     pub devices: Vec<String>,
     /// Directories in `/dev` for inter-process communication, those that are there.
@@ -69,6 +73,7 @@ pub fn is_root() -> bool {
 impl Host {
     /// Reads the facts; `root` is the root filesystem that tests will see: `/`, or another.
     pub fn read(root: &Path) -> io::Result<Host> {
+        check_genuine()?;
         let system: &[&str] = if root.parent().is_none() { &SYSTEM_DIRECTORIES } else { &[] };
         let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
         let privileged = has_set_id_capabilities()?;
@@ -82,17 +87,20 @@ impl Host {
         let mut hidden_etc = Vec::new();
         find_private(&etc, Path::new(""), &mut hidden_etc);
         let superuser = uid == 0 && maps_superuser(&fs::read_to_string("/proc/self/uid_map")?);
+        let mountinfo = fs::read_to_string("/proc/self/mountinfo")?;
         let of_superuser = |paths: Vec<PathBuf>| if superuser { paths } else { Vec::new() };
         Ok(Host {
             settings: of_superuser(settings()),
             statistics: of_superuser(in_proc(&STATISTICS)),
+            keys: in_proc(&["keys"]),
             uid,
             gid,
             uid_map: map("/proc/self/uid_map", uid)?,
             gid_map: map("/proc/self/gid_map", gid)?,
             maps_ranges: privileged,
             has_pid_max_per_namespace: kernel_version() >= (6, 14),
-            mount_points: mount_points(&fs::read_to_string("/proc/self/mountinfo")?),
+            mount_points: mount_points(&mountinfo, |_| true),
+            no_layers: mount_points(&mountinfo, |kind| !LAYERS.contains(&kind)),
             top_level: system.iter().filter_map(|name| top_level(root, name)).collect(),
             hidden_etc,
             hidden_dev: if system.is_empty() { names_in(&root.join("dev")) } else { Vec::new() },
@@ -101,24 +109,44 @@ impl Host {
         })
     }
 
-    /// Whether every group id that ping(8) may be allowed for is mapped.
-    pub fn maps_every_group(&self) -> bool {
-        let all = |line: &str| {
-            let mut words = line.split_whitespace();
-            words.next() == Some("0")
-                && words
-                    .nth(1)
-                    .and_then(|count| count.parse().ok())
-                    .is_some_and(|n: u64| n > 1 << 31)
-        };
-        self.gid_map.lines().any(all)
-    }
-
     /// The mount points strictly below `path`.
     pub fn mounts_below(&self, path: &Path) -> Vec<&Path> {
         let below = |point: &&PathBuf| point.starts_with(path) && point.as_path() != path;
         self.mount_points.iter().filter(below).map(PathBuf::as_path).collect()
     }
+
+    /// Whether a directory can be the lower layer of an overlay that shows all of it.
+    pub fn can_be_layer(&self, directory: &Path) -> bool {
+        let around = self.mount_points.iter().filter(|point| directory.starts_with(point));
+        let nearest = around.max_by_key(|point| point.components().count());
+        self.mounts_below(directory).is_empty()
+            && nearest.is_none_or(|point| !self.no_layers.contains(point))
+    }
+}
+
+/// Filesystems of which every directory can be the lower layer of an overlay. Others, such as vfat,
+/// compare names in their own way, and the kernel refuses them (fs/overlayfs, `ovl_dentry_weird`).
+const LAYERS: [&str; 16] = [
+    "9p", "bcachefs", "btrfs", "ceph", "erofs", "ext2", "ext3", "ext4", "f2fs", "nfs", "nfs4",
+    "overlay", "squashfs", "tmpfs", "virtiofs", "xfs",
+];
+
+/// Whether `/proc` and `/dev/null` are what they are named: id maps are written in the one, and the
+/// other is the input of every case. Elsewhere both could lead to a file of somebody else's
+/// (CVE-2019-19921, CVE-2025-31133).
+fn check_genuine() -> io::Result<()> {
+    use nix::sys::{stat, statfs};
+    if statfs::statfs("/proc")?.filesystem_type() != statfs::PROC_SUPER_MAGIC {
+        return Err(io::Error::other("`/proc` is no proc filesystem; mount one there"));
+    }
+    let null = stat::lstat("/dev/null")?;
+    let is_device = null.st_mode & libc::S_IFMT == libc::S_IFCHR;
+    if !is_device || null.st_rdev != stat::makedev(1, 3) {
+        return Err(io::Error::other(
+            "`/dev/null` is not the null device; make it: `mknod -m 666 /dev/null c 1 3`",
+        ));
+    }
+    Ok(())
 }
 
 /// The names in a directory; none where it cannot be listed.
@@ -234,9 +262,15 @@ pub fn mounts_of<'a>(
     })
 }
 
-/// The mount points of a mountinfo file, with its octal escapes undone.
-fn mount_points(mountinfo: &str) -> Vec<PathBuf> {
-    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
+/// The mount points in a mountinfo file of the filesystems that are wanted, with octal escapes
+/// undone.
+fn mount_points(mountinfo: &str, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let kind = |line: &str| {
+        let (_, rest) = line.split_once(" - ")?;
+        rest.split(' ').next().map(str::to_owned)
+    };
+    let lines = mountinfo.lines().filter(|line| kind(line).is_none_or(|kind| wanted(&kind)));
+    let points = lines.filter_map(|line| line.split(' ').nth(4));
     points.map(|text| PathBuf::from(unescape(text))).collect()
 }
 
@@ -304,6 +338,19 @@ mod tests {
     #[test]
     fn mount_points_are_read_with_their_escapes() {
         let line = "36 35 98:0 / /mnt/a\\040b rw,noatime - ext3 /dev/root rw\n";
-        assert_eq!(mount_points(line), [PathBuf::from("/mnt/a b")]);
+        assert_eq!(mount_points(line, |_| true), [PathBuf::from("/mnt/a b")]);
+        assert!(mount_points(line, |kind| kind != "ext3").is_empty());
+    }
+
+    #[test]
+    fn a_directory_is_no_layer_where_something_else_is_mounted_in_it_or_around_it() {
+        let host = Host {
+            mount_points: ["/", "/mnt/usb", "/srv/data/disk"].map(PathBuf::from).to_vec(),
+            no_layers: vec!["/mnt/usb".into()],
+            ..Host::default()
+        };
+        let can = |path: &str| host.can_be_layer(Path::new(path));
+        assert!(can("/usr") && can("/srv/data/disk"));
+        assert!(!can("/mnt/usb/directory") && !can("/srv/data"));
     }
 }

@@ -118,8 +118,8 @@ pub enum Env {
 /// Which doors of the kernel are shut beside the namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Guard {
-    /// `no_new_privs`, own session and session keyring, no terminal injection, no `AF_VSOCK`, no
-    /// core dumps.
+    /// `no_new_privs`, own session, no terminal injection, no `AF_VSOCK`, no kernel keys, no leases,
+    /// no core dumps.
     #[default]
     Basic,
     /// Also no nested user namespaces, io_uring, userfaultfd, perf events, `AF_ALG`; the project

@@ -63,12 +63,21 @@ pub struct Job {
 pub struct Options {
     /// How many cases are in flight at once, 1 at the least.
     pub jobs: usize,
+    /// How many more while cases are short: much of a short case is the kernel's waiting.
+    pub spare: usize,
     /// After this many failures no further case is started.
     pub max_fail: Option<usize>,
 }
 
 /// After this long a case is told of as slow, as by libtest.
 const SLOW: Duration = Duration::from_secs(60);
+
+/// The pipe of a case is looked at from then on. One that ends before, and writes no more than a
+/// pipe holds, wakes nobody until it has ended.
+const WATCHED_AFTER: Duration = Duration::from_millis(10);
+
+/// Below this average a case is short.
+const SHORT: Duration = Duration::from_millis(20);
 
 /// How many wardens may die in a row without any case having ended.
 const WARDENS: u32 = 3;
@@ -86,6 +95,8 @@ struct Flight {
     job: Job,
     started: Instant,
     deadline: Option<Instant>,
+    /// Whether the loop hears of its output.
+    watched: bool,
     told_slow: bool,
     killed: Option<Killed>,
     pipes: [Option<OwnedFd>; 2],
@@ -139,6 +150,7 @@ pub fn run_all(
             queue: jobs.into(),
             flights: HashMap::new(),
             next: 0,
+            average: Duration::ZERO,
             wardens_lost: 0,
             course,
             events,
@@ -163,6 +175,8 @@ struct Run<'a> {
     queue: VecDeque<Job>,
     flights: HashMap<u64, Flight>,
     next: u64,
+    /// How long the latest cases took, each weighing three quarters of the one after it.
+    average: Duration,
     /// How many wardens have died in a row without any case having ended.
     wardens_lost: u32,
     course: Course,
@@ -177,7 +191,7 @@ impl Run<'_> {
             self.empty_queue();
         }
         loop {
-            while self.flights.len() < self.options.jobs
+            while self.flights.len() < self.room()
                 && let Some(job) = self.queue.pop_front()
             {
                 self.launch(job);
@@ -197,8 +211,13 @@ impl Run<'_> {
                     token => self.read_output(token),
                 }
             }
-            self.check_deadlines();
+            self.check_deadlines()?;
         }
+    }
+
+    /// How many cases may be in flight now.
+    fn room(&self) -> usize {
+        self.options.jobs + if self.average < SHORT { self.options.spare } else { 0 }
     }
 
     /// Sends an event. Where nobody hears it any more, since stdout was closed, the run ends.
@@ -221,15 +240,11 @@ impl Run<'_> {
     fn try_launch(&mut self, number: u64, job: Job) -> Result<(), Errno> {
         let failed = |error: io::Error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
         let (read, write) = collect::pipe().map_err(failed)?;
-        let token = TOKEN_OUTPUT + 2 * number;
-        let input = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
-        self.epoll.add(&read, input(token))?;
         let started = Instant::now();
         let start = job.plan.start(number);
         let mut pipes = [Some(read), None];
         if job.pass_through {
             let (error_read, error_write) = collect::pipe().map_err(failed)?;
-            self.epoll.add(&error_read, input(token + 1))?;
             self.warden.spawn(&job.plan.setup, start, &[write.as_fd(), error_write.as_fd()])?;
             pipes[1] = Some(error_read);
         } else {
@@ -240,8 +255,9 @@ impl Run<'_> {
             (Protocol::Libtest { name, .. }, true) => (Some(Passage::new(name)), u64::MAX),
             (Protocol::Libtest { .. } | Protocol::ExitCode, _) => (None, job.plan.output_limit),
         };
-        let flight = Flight {
+        let mut flight = Flight {
             started,
+            watched: false,
             deadline: job.plan.timeout.map(|timeout| started + timeout),
             told_slow: false,
             killed: None,
@@ -250,6 +266,9 @@ impl Run<'_> {
             passage,
             job,
         };
+        if flight.job.pass_through {
+            flight.watch(number, &self.epoll)?;
+        }
         self.flights.insert(number, flight);
         Ok(())
     }
@@ -272,6 +291,7 @@ impl Run<'_> {
 
     fn land(&mut self, end: End, scratch: Option<OwnedFd>) {
         let Some(mut flight) = self.flights.remove(&end.case) else { return };
+        self.average = (3 * self.average + flight.started.elapsed()) / 4;
         self.wardens_lost = 0;
         // Every writer is dead: what is in the pipes now is all there will be.
         for stream in [0, 1] {
@@ -367,9 +387,12 @@ impl Run<'_> {
         }
     }
 
-    fn check_deadlines(&mut self) {
+    fn check_deadlines(&mut self) -> io::Result<()> {
         let now = Instant::now();
         for (number, flight) in &mut self.flights {
+            if !flight.watched && now >= flight.started + WATCHED_AFTER {
+                flight.watch(*number, &self.epoll)?;
+            }
             if !flight.told_slow && now >= flight.started + SLOW {
                 flight.told_slow = true;
                 let _ = self.events.send(Event::Slow(flight.job.index, flight.started.elapsed()));
@@ -378,6 +401,7 @@ impl Run<'_> {
                 flight.time_out(*number, self.warden, now);
             }
         }
+        Ok(())
     }
 }
 
@@ -397,11 +421,24 @@ impl Flight {
         }
     }
 
+    /// Lets the loop hear of what is written.
+    fn watch(&mut self, number: u64, epoll: &Epoll) -> Result<(), Errno> {
+        self.watched = true;
+        for (pipe, stream) in self.pipes.iter().zip(0..) {
+            if let Some(pipe) = pipe {
+                let token = TOKEN_OUTPUT + 2 * number + stream;
+                epoll.add(pipe, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
+            }
+        }
+        Ok(())
+    }
+
     /// When this case has to be looked at again.
     fn next_look(&self) -> impl Iterator<Item = Instant> {
         let deadline = self.deadline;
         let slow = (!self.told_slow).then(|| self.started + SLOW);
-        deadline.into_iter().chain(slow)
+        let watched = (!self.watched).then(|| self.started + WATCHED_AFTER);
+        deadline.into_iter().chain(slow).chain(watched)
     }
 
     /// Reads what is there now, but no more than a pipe holds: others have their turn while a

@@ -53,6 +53,10 @@ struct Listeners {
     unix: [UnixListener; 2],
 }
 
+/// The session's keyring and the user's, of keyctl(2).
+const SESSION: i64 = -3;
+const USER: i64 = -4;
+
 /// Objects of the kernel that must be removed.
 struct Objects {
     system_v: [i32; 3],
@@ -248,10 +252,36 @@ fn plant_files(arena: &Path, marker: &str) -> io::Result<()> {
             fs::write(arena.join(name), "as planted")?;
         }
     }
+    fs::write(arena.join("read-only/of-root"), marker)?;
+    fs::set_permissions(arena.join("read-only/of-root"), PermissionsExt::from_mode(0o600))?;
+    plant_others(&arena.join("read-only"), marker)?;
     fs::write(arena.join("project/Cargo.toml"), "[workspace]\n")?;
     symlink(arena.join("private/secret"), arena.join("project/absolute-link"))?;
     symlink("../private/secret", arena.join("project/relative-link"))?;
     symlink("../private", arena.join("project/directory-link"))
+}
+
+/// A group that a file is denied to.
+pub const DENIED: u32 = 54321;
+
+/// Files of another user and another group, for them alone, and one for all but a group. Only root
+/// can give them away.
+fn plant_others(directory: &Path, marker: &str) -> io::Result<()> {
+    use std::os::unix::fs::chown;
+    if !nix::unistd::Uid::effective().is_root() {
+        return Ok(());
+    }
+    for (name, owner, mode) in [
+        ("of-another-user", (Some(54321), None), 0o400),
+        ("of-another-group", (None, Some(54321)), 0o040),
+        ("denied-to-a-group", (Some(54322), Some(DENIED)), 0o604),
+    ] {
+        let path = directory.join(name);
+        fs::write(&path, marker)?;
+        chown(&path, owner.0, owner.1)?;
+        fs::set_permissions(&path, PermissionsExt::from_mode(mode))?;
+    }
+    Ok(())
 }
 
 /// Locks `lock` in a directory.
@@ -396,8 +426,6 @@ impl Objects {
         // SAFETY: the descriptor was just opened.
         drop(unsafe { OwnedFd::from_raw_fd(queue) });
         fs::write(format!("/dev/shm/{marker}"), marker)?;
-        const SESSION: i64 = -3;
-        const USER: i64 = -4;
         objects.keys = [add_key(marker, SESSION)?, add_key(&format!("{marker}-user"), SESSION)?];
         // Possessor and owner may do all: what `keyctl setperm` is mostly used for. Only who
         // possesses a key may set that, so it gets to the user's keyring by way of the session's.
@@ -422,7 +450,9 @@ impl Drop for Objects {
             libc::semctl(self.system_v[1], 0, libc::IPC_RMID);
             libc::msgctl(self.system_v[2], libc::IPC_RMID, std::ptr::null_mut());
             libc::mq_unlink(name.as_ptr());
-            for key in self.keys {
+            // First unlinked: what the kernel collects by itself stays on the keyring's account.
+            for (key, ring) in self.keys.into_iter().zip([SESSION, USER]) {
+                libc::syscall(libc::SYS_keyctl, KEYCTL_UNLINK, i64::from(key), ring);
                 libc::syscall(libc::SYS_keyctl, KEYCTL_INVALIDATE, i64::from(key));
             }
         }

@@ -22,7 +22,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, Uid};
 
-use crate::arena::Arena;
+use crate::arena::{Arena, DENIED};
 use crate::programs::{Programs, Sandbox};
 use crate::table::{Probe, Scene};
 
@@ -229,6 +229,9 @@ impl Run {
             | Scene::State
             | Scene::Terminal
             | Scene::TerminalAsInput
+            | Scene::Submount
+            | Scene::Groups
+            | Scene::LinkedHome
             | Scene::Race => {}
         }
         Ok(())
@@ -322,9 +325,13 @@ fn set_scene(command: &mut Command, scene: Scene, arena: &Arena) -> io::Result<(
         Scene::Descriptors => inherited(arena)?,
         _ => Vec::new(),
     };
+    if scene == Scene::LinkedHome {
+        command.env("HOME", arena.facts.project.join("directory-link/home"));
+    }
+    let read_only = arena.facts.read_only.clone();
     // SAFETY: system calls only; what is allocated was allocated before.
     unsafe {
-        command.pre_exec(move || prepare(scene, slave, &descriptors));
+        command.pre_exec(move || prepare(scene, slave, &descriptors, &read_only));
     }
     Ok(())
 }
@@ -341,7 +348,12 @@ fn inherited(arena: &Arena) -> io::Result<Vec<OwnedFd>> {
     Ok(vec![root, handle, arena.inherited.1.try_clone()?.into()])
 }
 
-fn prepare(scene: Scene, slave: RawFd, descriptors: &[OwnedFd]) -> io::Result<()> {
+fn prepare(
+    scene: Scene,
+    slave: RawFd,
+    descriptors: &[OwnedFd],
+    read_only: &Path,
+) -> io::Result<()> {
     for fd in descriptors {
         // SAFETY: numbers. The copy is not close-on-exec.
         unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD, 100) };
@@ -368,6 +380,16 @@ fn prepare(scene: Scene, slave: RawFd, descriptors: &[OwnedFd]) -> io::Result<()
                     nix::fcntl::fcntl(terminal, nix::fcntl::FcntlArg::F_SETFL(flags))?;
                 }
             }
+        }
+        Scene::Groups => nix::unistd::setgroups(&[DENIED.into()])?,
+        Scene::Submount => {
+            use nix::mount::{MsFlags, mount};
+            let none: Option<&str> = None;
+            unshare(CloneFlags::CLONE_NEWNS)?;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+            let below = read_only.join("sub");
+            mount(Some("isotest-probe"), &below, Some("tmpfs"), MsFlags::empty(), none)?;
+            fs::write(below.join("file"), "as planted")?;
         }
         Scene::HostMount | Scene::LookAtMounts if Uid::effective().is_root() => {
             use nix::mount::{MsFlags, mount};

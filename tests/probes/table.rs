@@ -49,6 +49,12 @@ pub enum Scene {
     Kill,
     /// When the payload is ready, a filesystem is mounted below the project. Takes root.
     HostMount,
+    /// A filesystem is mounted below the read-only tree before the sandbox starts. Takes root.
+    Submount,
+    /// The sandbox is started as a member of a group that a file is denied to. Takes root.
+    Groups,
+    /// The home directory's name leads through a link in the project to what is not shown.
+    LinkedHome,
     /// When the payload is ready, the host's mounts are looked at.
     LookAtMounts,
 }
@@ -66,17 +72,6 @@ pub enum Without {
     Holds(&'static str),
 }
 
-/// What isotest says of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claim {
-    /// It holds.
-    Holds,
-    /// It does not, for this reason, and the documentation says so.
-    Open(&'static str),
-    /// It holds where isotest was not started by root.
-    OpenAsRoot(&'static str),
-}
-
 /// One row.
 #[derive(Debug, Clone, Copy)]
 pub struct Probe {
@@ -88,7 +83,6 @@ pub struct Probe {
     pub setting: Setting,
     pub scene: Scene,
     pub without: Without,
-    pub claim: Claim,
 }
 
 /// A row under default settings, in the order of the columns. The payload's name is the row's
@@ -108,7 +102,6 @@ const fn probe(
         setting: Setting::Default,
         scene: Scene::Plain,
         without: Without::Escapes,
-        claim: Claim::Holds,
     }
 }
 
@@ -133,13 +126,9 @@ impl Probe {
         self.without(Without::EscapesAsRoot)
     }
 
-    const fn claim(self, claim: Claim) -> Probe {
-        Probe { claim, ..self }
-    }
-
     /// Whether only root can set the scene.
     pub fn takes_root(&self) -> bool {
-        self.scene == Scene::HostMount
+        matches!(self.scene, Scene::HostMount | Scene::Submount | Scene::Groups)
     }
 }
 

@@ -287,3 +287,29 @@ fn every_module_says_what_it_is_for() {
         (!text.starts_with("//! ")).then(|| "starts otherwise".to_owned())
     });
 }
+
+/// The names in the third column of `docs/probe-list.md`.
+fn listed_probes(list: &str) -> Vec<&str> {
+    let cells = list.lines().filter_map(|line| line.split('|').nth(3));
+    let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    names.filter(|name| !name.starts_with('/')).collect()
+}
+
+#[test]
+fn every_attempt_of_the_list_has_its_probe_or_test() {
+    let read = |path: &str| fs::read_to_string(workspace().join(path)).expect("it is there");
+    let mut sources = vec![read("tests/probes/table/rows.rs"), read("fixtures/zoo/expected.tsv")];
+    let entries = fs::read_dir(workspace().join("tests/tests")).expect("it is there");
+    let paths = entries.map(|entry| entry.expect("it can be listed").path());
+    sources.extend(paths.map(|path| fs::read_to_string(path).expect("it can be read")));
+    let exists = |name: &str| {
+        let forms = [format!("\"{name}\""), format!("fn {name}("), format!("\t{name}\t")];
+        sources.iter().any(|source| forms.iter().any(|form| source.contains(form)))
+    };
+    let list = read("docs/probe-list.md");
+    let numbers =
+        list.lines().filter_map(|line| line.split('|').nth(1)?.trim().parse::<u32>().ok());
+    assert!(numbers.eq(1..=120), "a row for each attempt, in order");
+    let missing: Vec<_> = listed_probes(&list).into_iter().filter(|name| !exists(name)).collect();
+    assert!(missing.is_empty(), "not there: {missing:?}");
+}

@@ -215,7 +215,7 @@ fn run(policy: &Policy, what: &str) -> Result<Outcome, SandboxError> {
     let jobs = vec![Job { index, plan: Plan::of(setup), pass_through: false }];
     let (events, heard) = sync_channel(BACKLOG);
     let signals = Signals::listen().expect("signals can be taken over");
-    let options = Options { jobs: 1, max_fail: None };
+    let options = Options { jobs: 1, spare: 0, max_fail: None };
     schedule::run(&mut warden, jobs, options, &signals, &events).expect("it runs");
     let ended = heard.try_iter().find_map(|event| match event {
         Event::Finished(_, outcome) => Some(*outcome),

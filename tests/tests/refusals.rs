@@ -255,6 +255,33 @@ fn a_part_of_proc_is_read_only() {
     check_refusal(&["namespaces", "read-only:/proc/sys"], &texts);
 }
 
+/// Ends before anything is made, with the reason.
+fn check_forgery(acts: &[&str], text: &str) {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[PASSING]);
+    let run = call(&project, acts, "exec -- true").run();
+    run.check(96, &["cannot look at this machine: ", text]);
+}
+
+#[test]
+fn a_proc_of_plain_files_is_not_believed() {
+    check_forgery(&["namespaces", "false-proc"], "`/proc` is no proc filesystem");
+}
+
+#[test]
+fn a_null_device_that_is_a_link_is_not_followed() {
+    let acts = ["namespaces", "devices:zero,full,random,urandom", "link:/dev/null=/dev/zero"];
+    check_forgery(&acts, "`/dev/null` is not the null device");
+}
+
+#[test]
+fn another_device_that_is_a_link_is_not_followed() {
+    let acts = ["namespaces", "devices:null,full,random,urandom", "link:/dev/zero=/dev/null"];
+    check_refusal(&acts, &["cannot bind `/old/dev/zero`", "(ELOOP)"]);
+}
+
 #[test]
 fn in_a_chroot_there_are_no_user_namespaces() {
     let directory = TempDir::with_prefix("isotest-tests-").expect("a directory can be made");
@@ -306,11 +333,18 @@ fn inside_isotest_it_works_for_whoever_can_map_its_id() {
         let call = project.isotest(&line).arg(isotest()).words("isotest exec -- sh -c");
         call.arg("echo text > file && echo inside $$").run()
     };
-    inner("--user root").check(0, &["inside 1"]);
     match geteuid().is_root() {
-        // Uid 0 without capabilities.
-        true => inner("").check(96, &["cannot write the id maps", "(EPERM)", "`--user root`"]),
-        false => inner("").check(0, &["inside 1"]),
+        // Uid 0 without capabilities, or with a /proc that the machine's settings are covered in.
+        true => {
+            let remedy = "the outer one as an ordinary user";
+            inner("").check(96, &["cannot write the id maps", "(EPERM)", remedy]);
+            let remedy = "the outer isotest as an ordinary user";
+            inner("--user root").check(96, &["cannot mount proc on `", "(EPERM)", remedy]);
+        }
+        false => {
+            inner("").check(0, &["inside 1"]);
+            inner("--user root").check(0, &["inside 1"]);
+        }
     }
     assert!(!project.directory().join("file").exists(), "what a command writes is thrown away");
 }

@@ -43,7 +43,7 @@ pub fn discover(request: &Request) -> Result<Project, DiscoverError> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let (build, metadata, compiler) = thread::scope(|scope| {
         let metadata = scope.spawn(|| metadata(&cargo, request, &request.metadata_arguments));
-        let compiler = scope.spawn(Compiler::ask);
+        let compiler = scope.spawn(Compiler::find);
         let build = build(&cargo, request);
         (build, metadata.join(), compiler.join())
     });

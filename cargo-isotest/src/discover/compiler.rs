@@ -20,18 +20,36 @@ pub(super) struct Compiler {
 }
 
 impl Compiler {
-    /// Beside `$CARGO` where cargo started us: rustup's proxy would cost more than the compiler.
-    pub(super) fn ask() -> Result<Self, DiscoverError> {
+    /// Beside `$CARGO` where cargo started us: rustup's proxy would cost more than the compiler, and
+    /// the compiler more than a look at what stands around it.
+    pub(super) fn find() -> Result<Self, DiscoverError> {
         let beside = env::var_os("CARGO").map(|cargo| Path::new(&cargo).with_file_name("rustc"));
-        let program = env::var_os("RUSTC")
-            .or_else(|| beside.filter(|path| path.is_file()).map(PathBuf::into_os_string))
-            .unwrap_or_else(|| "rustc".into());
+        let beside = beside.filter(|path| path.is_file());
+        let named = env::var_os("RUSTC");
+        if let (None, Some(found)) = (&named, beside.as_deref().and_then(Compiler::around)) {
+            return Ok(found);
+        }
+        let program =
+            named.or_else(|| beside.map(PathBuf::into_os_string)).unwrap_or_else(|| "rustc".into());
         let mut command = Command::new(program);
         let output = output(command.args(["--print", "sysroot", "--print", "target-libdir"]))?;
         Compiler::read(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| {
             let message = message(&output);
             DiscoverError::Compiler { status: output.status, message }
         })
+    }
+
+    /// The sysroot around a compiler: it holds libraries for its host, and for nobody else. `None`
+    /// where that is not so, and where the compiler is a link to another place.
+    fn around(rustc: &Path) -> Option<Self> {
+        let rustc = Utf8Path::from_path(rustc)
+            .filter(|path| path.symlink_metadata().is_ok_and(|file| file.is_file()))?;
+        let sysroot = rustc.parent()?.parent()?;
+        let mut hosts = sysroot.join("lib/rustlib").read_dir_utf8().ok()?.flatten();
+        let is_host = |entry: &camino::Utf8DirEntry| entry.path().join("lib").is_dir();
+        let mut hosts = hosts.by_ref().filter(is_host);
+        let host = hosts.next()?.file_name().to_owned();
+        hosts.next().is_none().then(|| Compiler { sysroot: sysroot.to_owned(), host })
     }
 
     /// Two lines: `SYSROOT` and `SYSROOT/lib/rustlib/HOST/lib`. `--print host-tuple` is too young.
@@ -76,6 +94,21 @@ fn on_path(program: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sysroot_for_one_host_is_seen_from_its_compiler() {
+        let sysroot = tempfile::tempdir().expect("a directory");
+        let make = |path: &str| std::fs::create_dir_all(sysroot.path().join(path));
+        make("bin").expect("it is writable");
+        make("lib/rustlib/etc").expect("it is writable");
+        make("lib/rustlib/a-b-c/lib").expect("it is writable");
+        let rustc = sysroot.path().join("bin/rustc");
+        std::fs::write(&rustc, "").expect("it is writable");
+        let found = Compiler::around(&rustc).expect("one host");
+        assert_eq!((found.host.as_str(), found.sysroot.as_std_path()), ("a-b-c", sysroot.path()));
+        make("lib/rustlib/wasm/lib").expect("it is writable");
+        assert!(Compiler::around(&rustc).is_none(), "two hosts");
+    }
 
     #[test]
     fn the_host_is_read_off_the_library_directory() {

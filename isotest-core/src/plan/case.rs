@@ -4,41 +4,55 @@ use std::path::Path;
 
 use super::builder::{Steps, c_path};
 use super::layout::{self, DISK, EMPTY, Fresh, Layout, NEW_TMP, Placed, SCRATCH, STAGE, Shown};
-use super::{id_maps, inner_ids, keeps_scratch};
+use super::{Project, ids, is_sealed, keeps_covers, keeps_scratch, namespaces};
 use crate::host::Host;
 use crate::policy::{Guard, Namespace, Net, Policy, Propagation, User, Uts, Weakened};
 use crate::sandbox::{Op, Step, inodes};
 
-pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
+pub fn steps(host: &Host, project: &Project, layout: &Layout, policy: &Policy) -> Vec<Step> {
     let mut steps = Steps::default();
-    map_ids(&mut steps, host, policy);
+    if !is_sealed(host, policy) {
+        map_ids(&mut steps, host, project, policy);
+    }
     leave_session(&mut steps);
     mount_scratch(&mut steps, layout, policy);
     make_fresh(&mut steps, layout);
     show_project(&mut steps, layout);
     make_links(&mut steps, layout);
     mount_kernel_filesystems(&mut steps, policy);
-    bring_network_up(&mut steps, host, policy);
+    mask_files(&mut steps, host, policy);
+    bound_processes(&mut steps, host, policy);
+    protect_settings(&mut steps, host, policy);
+    if is_sealed(host, policy) {
+        seal(&mut steps, policy);
+    }
+    mount_queues(&mut steps, policy);
+    bring_network_up(&mut steps, host, project, policy);
     name_host(&mut steps, policy);
     forbid_nesting(&mut steps, policy);
-    mask_statistics(&mut steps, host, policy);
     cover_stage(&mut steps, layout);
     forbid_binds(&mut steps, layout);
-    limit(&mut steps, host, policy);
-    protect_settings(&mut steps, host, policy);
+    limit(&mut steps, policy);
     give_up_capabilities(&mut steps, policy);
     steps.0
 }
 
-fn map_ids(steps: &mut Steps, host: &Host, policy: &Policy) {
-    if id_maps(host, policy).is_some() {
+fn map_ids(steps: &mut Steps, host: &Host, project: &Project, policy: &Policy) {
+    if ids::maps(host, project, policy).is_some() {
         return steps.add("a map of more than one id is the warden's to write", Op::AwaitIdMaps);
     }
-    let (uid, gid) = inner_ids(host, policy);
+    let (uid, gid) = ids::inner(host, policy);
     let reason = "without a map files belong to nobody";
     steps.write("/proc/self/setgroups", "deny", "the kernel wants it before a map of one's own");
     steps.write("/proc/self/uid_map", &format!("{uid} {} 1\n", host.uid), reason);
     steps.write("/proc/self/gid_map", &format!("{gid} {} 1\n", host.gid), reason);
+}
+
+/// Until here everything belongs to the warden's user namespace.
+fn seal(steps: &mut Steps, policy: &Policy) {
+    let later = namespaces(policy) & !((libc::CLONE_NEWUSER | libc::CLONE_NEWPID) as u64);
+    let reason = "its capabilities are worth nothing for what is mounted already";
+    steps.add(reason, Op::EnterUserNamespace { namespaces: later });
 }
 
 fn leave_session(steps: &mut Steps) {
@@ -184,13 +198,16 @@ fn mount_kernel_filesystems(steps: &mut Steps, policy: &Policy) {
     }
     let options = "newinstance,ptmxmode=0666,mode=620";
     steps.mount("devpts", Path::new("/dev/pts"), flags, options, "its own terminals only");
+}
+
+fn mount_queues(steps: &mut Steps, policy: &Policy) {
     if policy.ipc == Namespace::New {
-        let flags = flags | libc::MS_NODEV;
+        let flags = libc::MS_NOSUID | libc::MS_NOEXEC | libc::MS_NODEV;
         steps.mount("mqueue", Path::new("/dev/mqueue"), flags, "", "its own message queues");
     }
 }
 
-fn bring_network_up(steps: &mut Steps, host: &Host, policy: &Policy) {
+fn bring_network_up(steps: &mut Steps, host: &Host, project: &Project, policy: &Policy) {
     match policy.net {
         Net::Host => {}
         Net::Loopback => {
@@ -205,10 +222,10 @@ fn bring_network_up(steps: &mut Steps, host: &Host, policy: &Policy) {
             );
             steps.write(ports, "0", "every port is the case's own");
             // The kernel takes mapped group ids only.
-            let group = inner_ids(host, policy).1;
-            let groups = match id_maps(host, policy) {
-                Some(_) if host.maps_every_group() => "0 2147483647".to_owned(),
-                Some(_) | None => format!("{group} {group}"),
+            let group = ids::inner(host, policy).1;
+            let groups = match ids::last_group(host, project, policy) {
+                Some(last) => format!("0 {last}"),
+                None => format!("{group} {group}"),
             };
             steps.write(ping, &groups, "ping needs no privilege");
         }
@@ -222,22 +239,15 @@ fn forbid_nesting(steps: &mut Steps, policy: &Policy) {
         Guard::Strict => {
             let limit = "/proc/sys/user/max_user_namespaces";
             steps.write(limit, "0", "no namespaces within, and none of their capabilities");
-            steps.bind(Path::new(EMPTY), Path::new("/proc/keys"), false, "keys of the user");
         }
     }
 }
 
-/// Whether what is mounted over parts of `/proc` stays. A case with capabilities could take it
-/// away, while a nested sandbox could mount no proc any more (mount_namespaces(7), "locked").
-fn keeps_covers(policy: &Policy) -> bool {
-    match policy.user {
-        User::Same | User::Nobody => true,
-        User::Root => false,
+fn mask_files(steps: &mut Steps, host: &Host, policy: &Policy) {
+    for path in host.keys.iter().filter(|_| keeps_covers(host, policy)) {
+        steps.bind(Path::new(EMPTY), path, false, "keys of the user");
     }
-}
-
-fn mask_statistics(steps: &mut Steps, host: &Host, policy: &Policy) {
-    for path in host.statistics.iter().filter(|_| keeps_covers(policy)) {
+    for path in host.statistics.iter().filter(|_| keeps_covers(host, policy)) {
         steps.bind(Path::new(EMPTY), path, false, "for the superuser alone");
     }
 }
@@ -245,7 +255,7 @@ fn mask_statistics(steps: &mut Steps, host: &Host, policy: &Policy) {
 /// Uid 0 of the machine may write sysctls and the like without any capability, so what a case of
 /// the superuser's must not change is read-only. The bind makes it a mount, which alone can be.
 fn protect_settings(steps: &mut Steps, host: &Host, policy: &Policy) {
-    for path in host.settings.iter().filter(|_| keeps_covers(policy)) {
+    for path in host.settings.iter().filter(|_| keeps_covers(host, policy)) {
         steps.bind_read_only(path, path, "steers the whole machine");
     }
 }
@@ -276,14 +286,17 @@ fn forbid_binds(steps: &mut Steps, layout: &Layout) {
     }
 }
 
-fn limit(steps: &mut Steps, host: &Host, policy: &Policy) {
-    let limits = &policy.limits;
-    // RLIMIT_NPROC does not bind uid 0 of the machine (kernel/fork.c, copy_process).
+/// RLIMIT_NPROC does not bind uid 0 of the machine (kernel/fork.c, copy_process).
+fn bound_processes(steps: &mut Steps, host: &Host, policy: &Policy) {
     if host.uid == 0 && host.has_pid_max_per_namespace && policy.pid == Namespace::New {
         // Numbers below 300 are not given out twice (kernel/pid.c, RESERVED_PIDS).
-        let most = (limits.processes.saturating_add(300)).min(1 << 22).to_string();
+        let most = (policy.limits.processes.saturating_add(300)).min(1 << 22).to_string();
         steps.write("/proc/sys/kernel/pid_max", &most, "a fork bomb of root stays small too");
     }
+}
+
+fn limit(steps: &mut Steps, policy: &Policy) {
+    let limits = &policy.limits;
     let mut add = |resource: libc::__rlimit_resource_t, value: u64, reason: &'static str| {
         steps.add(reason, Op::Limit { resource, soft: value, hard: value });
     };

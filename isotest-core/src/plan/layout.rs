@@ -70,6 +70,8 @@ pub const SCRATCH: &str = "/tmp/s";
 pub const DISK: &str = "/tmp/d";
 /// An empty file, for masking others.
 pub const EMPTY: &str = "/tmp/empty";
+/// A whole proc, by which the kernel lets nested sandboxes mount their own.
+pub const PROC: &str = "/tmp/proc";
 /// Where the library is that makes fork servers. No case sees it.
 pub const LIBRARY_PATH: &CStr = c"/tmp/fork-server.so";
 /// Where the case's `/tmp` is put together.

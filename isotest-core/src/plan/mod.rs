@@ -6,6 +6,7 @@
 
 mod builder;
 mod case;
+mod ids;
 mod layout;
 mod server;
 mod template;
@@ -63,6 +64,8 @@ pub struct Project {
     pub links: Vec<(PathBuf, PathBuf)>,
     /// Files with secrets below an exposure, which exist: shown empty.
     pub masked: Vec<PathBuf>,
+    /// The uids and gids that own what the project exposes for writing.
+    pub owners: Vec<(u32, u32)>,
     /// `$HOME`.
     pub home: Option<PathBuf>,
     /// Where `scratch = disk` puts its directories.
@@ -84,6 +87,9 @@ pub struct Setup {
     pub steps: Vec<Step>,
     /// CLONE_NEW* flags.
     pub namespaces: u64,
+    /// Whether the child enters the user namespace, and most others, by one of its steps: a user
+    /// namespace that the warden makes with the id maps.
+    pub sealed: bool,
     /// Whether a reaping init is PID 1.
     pub reaper: bool,
     /// The uid map and the gid map that the warden writes, where the child may not.
@@ -186,15 +192,17 @@ pub fn setup(host: &Host, project: &Project, policy: &Policy, command: Command) 
     let layout = layout::Layout::new(host, project, policy);
     let program = Path::new(OsStr::from_bytes(command.program.to_bytes()));
     Setup {
-        steps: case::steps(host, &layout, policy),
+        steps: case::steps(host, project, &layout, policy),
         namespaces: namespaces(policy),
+        sealed: is_sealed(host, policy),
         reaper: policy.init == Init::Reaper,
-        id_maps: id_maps(host, policy),
+        id_maps: ids::maps(host, project, policy),
         kept_scratch: keeps_scratch(policy).then_some(policy.limits.tmp_size),
         group: GroupLimits { memory: policy.limits.memory, processes: policy.limits.processes },
         executed: command
             .executed
             .or((!policy.fork_server).then_some("as asked for"))
+            .or(is_sealed(host, policy).then_some("root starts it with capabilities"))
             .or((!server::is_shown(program)).then_some("it lies in /tmp")),
         server: server::steps(&layout),
         program: command.program,
@@ -230,25 +238,20 @@ fn namespaces(policy: &Policy) -> u64 {
     flags.iter().filter(|(wanted, _)| *wanted).fold(0, |all, (_, flag)| all | *flag as u64)
 }
 
-/// The maps that only the warden may write: those of a whole range. A map of the caller's own id
-/// is written by the child itself.
-fn id_maps(host: &Host, policy: &Policy) -> Option<(Vec<u8>, Vec<u8>)> {
-    let whole = host.maps_ranges
-        && match policy.user {
-            User::Same => true,
-            User::Root => host.uid == 0,
-            User::Nobody => false,
-        };
-    whole.then(|| (host.uid_map.clone().into_bytes(), host.gid_map.clone().into_bytes()))
+/// Whether the mounts of a case are made in the warden's user namespace, so that they are locked
+/// when it enters its own (mount_namespaces(7)). It is where the machine's superuser starts a case
+/// with capabilities: uid 0 may write to the machine's settings without any, and with them could
+/// take away what covers them.
+fn is_sealed(host: &Host, policy: &Policy) -> bool {
+    policy.user == User::Root && !host.settings.is_empty()
 }
 
-/// The uid and gid that a case has inside its user namespace.
-fn inner_ids(host: &Host, policy: &Policy) -> (u32, u32) {
-    const NOBODY: u32 = 65534;
+/// Whether what is mounted over parts of `/proc` stays. A case with capabilities could take it
+/// away, while a nested sandbox could mount no proc any more.
+fn keeps_covers(host: &Host, policy: &Policy) -> bool {
     match policy.user {
-        User::Same => (host.uid, host.gid),
-        User::Root => (0, 0),
-        User::Nobody => (NOBODY, NOBODY),
+        User::Same | User::Nobody => true,
+        User::Root => is_sealed(host, policy),
     }
 }
 

@@ -9,13 +9,15 @@
 //! is shown as a whole, below a layer with all that is made here: one mount, and every mount point
 //! is there, whether or not the other filesystem has it.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::builder::{Steps, c_path};
+use super::keeps_covers;
 use super::layout::{
-    self, DISK, EMPTY, Fresh, LIBRARY_PATH, Layout, Placed, SCRATCH, STAGE, Shown,
+    self, DISK, EMPTY, Fresh, LIBRARY_PATH, Layout, PROC, Placed, SCRATCH, STAGE, Shown,
 };
 use super::server;
 use crate::host::{Host, TopLevel};
@@ -27,6 +29,10 @@ const OLD: &str = "/old";
 const NEW: &str = "/new";
 /// Where another root filesystem waits for its place below a layer.
 const OTHER: &str = "/other";
+/// Where a directory of the host waits for its place below a layer.
+const WAITING: &str = "/waiting";
+/// An empty layer: an overlay that nobody writes to has two at least.
+const NOTHING: &str = "/nothing";
 
 pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
     let mut steps = Steps::default();
@@ -58,10 +64,10 @@ pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
 fn fill(steps: &mut Steps, host: &Host, layout: &Layout, policy: &Policy) {
     make_standard_directories(steps);
     make_devices(steps, host, policy);
-    show_proc(steps, policy);
+    show_proc(steps, host, policy);
     make_mount_points(steps, host, layout);
     make_links(steps, host, layout);
-    show_project(steps, layout);
+    show_project(steps, host, layout);
 }
 
 fn old(path: &Path) -> PathBuf {
@@ -97,6 +103,8 @@ fn make_roots(steps: &mut Steps) {
         "the working directory is the host's",
         Op::ChangeDirectory { path: c_path(Path::new("/")) },
     );
+    steps.directory(Path::new(WAITING), 0o755, "what becomes a layer waits here");
+    steps.directory(Path::new(NOTHING), 0o755, "an empty layer");
     let options = "mode=0755,size=64m,nr_inodes=64k";
     steps.mount("tmpfs", Path::new(NEW), flags, options, "the new root");
     steps.directory(&new(STAGE), 0o755, "the stage, and where a case's /tmp will be");
@@ -127,7 +135,7 @@ fn show_system(steps: &mut Steps, host: &Host) {
             TopLevel::Directory(name) => {
                 let target = new(Path::new(name));
                 steps.directory(&target, 0o755, "mount point");
-                steps.bind_read_only(&root.join(name), &target, "programs and libraries");
+                show_read_only(steps, host, &root.join(name), &target, "programs and libraries");
             }
             TopLevel::Link(name, target) => {
                 steps.link(target, &new(Path::new(name)), "as on the host");
@@ -170,7 +178,7 @@ fn fixed_etc(policy: &Policy) -> Vec<(&'static str, String)> {
 fn show_etc(steps: &mut Steps, host: &Host, policy: &Policy) {
     let etc = Path::new(OLD).join("etc");
     steps.directory(&new("etc"), 0o755, "mount point");
-    if host.mounts_below(Path::new("/etc")).is_empty() {
+    if host.can_be_layer(Path::new("/etc")) {
         show_etc_as_layers(steps, host, policy, &etc);
     } else {
         show_etc_as_binds(steps, host, policy, &etc);
@@ -180,14 +188,52 @@ fn show_etc(steps: &mut Steps, host: &Host, policy: &Policy) {
 fn show_etc_as_layers(steps: &mut Steps, host: &Host, policy: &Policy, etc: &Path) {
     let layer = new(STAGE).join("etc");
     make_etc(steps, host, policy, &layer);
+    lay(steps, &layer, etc, &new("etc"), "/etc without secrets");
+}
+
+/// Shows a directory of the host below a layer, read-only. What a case locks, watches or takes a
+/// lease on is then the overlay's inode, and not the host's.
+fn lay(
+    steps: &mut Steps,
+    layer: &Path,
+    source: &Path,
+    target: &Path,
+    what: impl Into<Cow<'static, str>>,
+) {
     // No path of the host stands in the options: a comma or a colon in it would need escapes.
-    let source = new(STAGE).join("e");
-    steps.directory(&source, 0o755, "the host's /etc waits here");
-    steps.bind(etc, &source, false, "the host's /etc as a layer");
-    let options = format!("lowerdir={}:{},userxattr", layer.display(), source.display());
+    let waiting = Path::new(WAITING);
+    steps.bind_exact(source, waiting, false, "waits to become a layer");
+    let options = format!("lowerdir={}:{WAITING},userxattr", layer.display());
     let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV;
-    steps.mount("overlay", &new("etc"), flags, &options, "/etc without secrets");
-    steps.add("only the overlay needs it", Op::Detach { path: c_path(&source) });
+    steps.mount("overlay", target, flags, &options, what);
+    steps.add("only the overlay needs it", Op::Detach { path: c_path(waiting) });
+}
+
+/// Shows a directory of the host, at `/old/...`, as it is.
+fn show_read_only(
+    steps: &mut Steps,
+    host: &Host,
+    source: &Path,
+    target: &Path,
+    what: impl Into<Cow<'static, str>>,
+) {
+    let path = Path::new("/").join(source.strip_prefix(OLD).unwrap_or(source));
+    match host.can_be_layer(&path) {
+        true => lay(steps, Path::new(NOTHING), source, target, what),
+        false => bind_read_only(steps, source, target, what),
+    }
+}
+
+/// The host's own inodes: a file, or a directory that cannot be a layer.
+fn bind_read_only(
+    steps: &mut Steps,
+    source: &Path,
+    target: &Path,
+    what: impl Into<Cow<'static, str>>,
+) {
+    steps.bind_exact(source, target, true, what);
+    let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+    steps.attributes(target, set, "no case can write to it");
 }
 
 /// The layer over an `/etc`.
@@ -255,12 +301,8 @@ fn make_devices(steps: &mut Steps, host: &Host, policy: &Policy) {
     for name in &host.devices {
         let target = new("dev").join(name);
         steps.file(&target, b"", 0o666, "mount point");
-        steps.bind(
-            &Path::new(OLD).join("dev").join(name),
-            &target,
-            false,
-            "a device that every program expects",
-        );
+        let source = Path::new(OLD).join("dev").join(name);
+        steps.bind_exact(&source, &target, false, "a device that every program expects");
     }
     for (name, target) in DEV_LINKS {
         steps.link(Path::new(target), &new("dev").join(name), "as everywhere");
@@ -285,7 +327,7 @@ fn hides_processes(policy: &Policy) -> bool {
 
 /// The kernel lets a case mount a fresh proc only where a whole one is visible already, so the
 /// template has the warden's.
-fn show_proc(steps: &mut Steps, policy: &Policy) {
+fn show_proc(steps: &mut Steps, host: &Host, policy: &Policy) {
     let proc = new("proc");
     steps.directory(&proc, 0o555, "mount point");
     match policy.pid {
@@ -299,6 +341,26 @@ fn show_proc(steps: &mut Steps, policy: &Policy) {
             steps.bind(&Path::new(OLD).join("proc"), &proc, true, "the host's processes");
         }
     }
+    // Of the host's /proc parts may be missing or read-only.
+    if !host.settings.is_empty() && policy.pid == Namespace::New {
+        // By a namespace of its own a nested sandbox could mount the control group that isotest was
+        // started in, which belongs to uid 0. The limit counts what is in namespaces below, too.
+        let limit = new("proc/sys/user/max_cgroup_namespaces");
+        let reason = "uid 0 would have the caller's control group writable";
+        steps.write(&limit.to_string_lossy(), "0", reason);
+    }
+    if shows_whole_proc(host, policy) {
+        let whole = new(PROC);
+        steps.directory(&whole, 0o555, "mount point");
+        steps.bind(&proc, &whole, true, "nested sandboxes need a whole one to be visible");
+    }
+}
+
+/// Whether a nested sandbox may mount a proc of its own, though parts of the case's are covered:
+/// the kernel wants one that is not (fs/namespace.c, `mnt_already_visible`). One of the machine's
+/// superuser would have the machine's settings writable.
+fn shows_whole_proc(host: &Host, policy: &Policy) -> bool {
+    keeps_covers(host, policy) && host.settings.is_empty()
 }
 
 fn make_mount_points(steps: &mut Steps, host: &Host, layout: &Layout) {
@@ -348,7 +410,7 @@ fn make_mount_point(steps: &mut Steps, placed: &Placed, target: &Path) {
     }
 }
 
-fn show_project(steps: &mut Steps, layout: &Layout) {
+fn show_project(steps: &mut Steps, host: &Host, layout: &Layout) {
     if layout.receives_mounts() {
         steps.attributes(Path::new(NEW), 0, "only what was asked for receives the host's mounts");
     }
@@ -359,6 +421,9 @@ fn show_project(steps: &mut Steps, layout: &Layout) {
         }
         let (source, what) = (old(&placed.path), placed.what.clone());
         match placed.shown {
+            Shown::ReadOnly if placed.directory && placed.propagation != Propagation::Slave => {
+                show_read_only(steps, host, &source, &target, what);
+            }
             Shown::ReadOnly => {
                 steps.bind_exact(&source, &target, true, what);
                 let set =

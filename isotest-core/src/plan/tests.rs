@@ -710,7 +710,9 @@ fn a_path_that_receives_mounts_keeps_its_master() {
         &template,
         |op| matches!(op, Op::Attributes { path, .. } if path.as_c_str() == c"/new"),
     );
-    let exact = position(&template, |op| matches!(op, Op::BindExact { .. }));
+    let asked_for =
+        |op: &Op| matches!(op, Op::BindExact { target, .. } if **target == *c"/new/srv/other");
+    let exact = position(&template, asked_for);
     assert!(private < exact, "what is bound later is left alone");
 }
 
@@ -724,7 +726,7 @@ fn an_unbindable_path_is_made_so_behind_the_last_bind() {
         assert_eq!(propagation_of(rest, path), Some(libc::MS_UNBINDABLE), "{path:?}");
     }
     let template = template(&scene.host, &scene.project, &scene.policy);
-    assert_eq!(propagation_of(&template, c"/new/srv/other"), Some(libc::MS_PRIVATE));
+    assert_ne!(propagation_of(&template, c"/new/srv/other"), Some(libc::MS_UNBINDABLE));
     let free = position(&steps, |op| matches!(op, Op::DropCapabilities));
     assert_eq!(free, Some(steps.len() - 1));
 }
@@ -837,6 +839,58 @@ fn roots_ranges_are_mapped_by_the_warden() {
 fn root_inside_keeps_its_capabilities() {
     let scene = usual().policy(|policy| policy.user = User::Root);
     assert_eq!(position(&scene.setup().steps, |op| *op == Op::DropCapabilities), None);
+}
+
+/// Whether the inodes that a case sees at a path are an overlay's.
+fn is_overlay(scene: &Scene, path: &str) -> bool {
+    let paper = scene.walk();
+    let place = paper.place(&Path::new("/new").join(&path[1..])).expect("it is there");
+    matches!(paper.filesystems[place.0], Filesystem::Overlay(_))
+}
+
+#[test]
+fn what_is_read_only_is_an_overlay_where_there_can_be_one() {
+    let mut scene = usual().expose("/srv/data", Access::ReadOnly);
+    assert!(is_overlay(&scene, "/usr/bin") && is_overlay(&scene, "/srv/data"));
+    scene.host.mount_points = vec!["/".into(), "/srv".into(), "/usr/local".into()];
+    scene.host.no_layers = vec!["/srv".into()];
+    assert!(!is_overlay(&scene, "/usr/bin"), "an overlay would not show what is mounted below");
+    assert!(!is_overlay(&scene, "/srv/data"), "the kernel would refuse it");
+}
+
+/// Whether the list of keys is covered, and whether a whole proc is there for nested sandboxes.
+fn keys(scene: &Scene) -> (bool, bool) {
+    let covers = |op: &Op| matches!(op, Op::Bind { target, .. } if **target == *c"/proc/keys");
+    let shows = |op: &Op| matches!(op, Op::Bind { target, .. } if **target == *c"/new/tmp/proc");
+    let template = template(&scene.host, &scene.project, &scene.policy);
+    let covered = position(&scene.setup().steps, covers).is_some();
+    (covered, position(&template, shows).is_some())
+}
+
+#[test]
+fn keys_are_covered_and_nested_sandboxes_mount_proc_all_the_same() {
+    let mut scene = usual();
+    scene.host.keys = vec!["/proc/keys".into()];
+    assert_eq!(keys(&scene), (true, true));
+    scene.host.settings = vec!["/proc/irq".into()];
+    assert_eq!(keys(&scene), (true, false), "the superuser's would be writable");
+    scene.host.settings.clear();
+    scene.policy.user = User::Root;
+    assert_eq!(keys(&scene), (false, false), "with capabilities it could take the cover away");
+}
+
+#[test]
+fn a_case_with_the_superusers_id_and_capabilities_is_sealed_after_the_covers() {
+    let mut scene = usual().policy(|policy| policy.user = User::Root);
+    let enters = |op: &Op| matches!(op, Op::EnterUserNamespace { .. });
+    assert!(!scene.setup().sealed && position(&scene.setup().steps, enters).is_none());
+    (scene.host.uid, scene.host.gid) = (0, 0);
+    scene.host.settings = vec!["/proc/irq".into()];
+    let setup = scene.setup();
+    let covers = |op: &Op| matches!(op, Op::Bind { target, .. } if **target == *c"/proc/irq");
+    assert!(setup.sealed && setup.id_maps.is_some());
+    assert!(position(&setup.steps, covers) < position(&setup.steps, enters));
+    assert_eq!(position(&setup.steps, |op| *op == Op::AwaitIdMaps), None);
 }
 
 #[test]

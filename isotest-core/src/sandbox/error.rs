@@ -109,14 +109,17 @@ const HINT_REFUSED: &str = "a container's seccomp profile refuses it: start the 
      `cargo isotest doctor` says which of them is there";
 /// Linux 5.12, kernel/user_namespace.c `verify_root_map`.
 pub(super) const HINT_ROOT_WITHOUT_CAPABILITIES: &str = "uid 0 without CAP_SETFCAP cannot be \
-     mapped into a user namespace; inside isotest, `--user root` for the outer one gives it";
+     mapped into a user namespace; inside isotest: start the outer one as an ordinary user";
 const HINT_PROC: &str = "parts of the caller's /proc are masked or read-only, as in a \
-     container or bubblewrap, so the kernel refuses a fresh one; start the container with `--security-opt \
-     systempaths=unconfined` (Podman: `unmask=ALL`)";
+     container, in bubblewrap, or inside isotest as root, so the kernel refuses a fresh one; start \
+     the container with `--security-opt systempaths=unconfined` (Podman: `unmask=ALL`), the outer \
+     isotest as an ordinary user";
 const HINT_PIVOT: &str = "a container's seccomp profile refuses pivot_root(2), or the root is \
      an initramfs; start the container with `--security-opt seccomp=unconfined`";
 const HINT_OVERLAY: &str = "the kernel is older than 5.11, or a filesystem cannot be a layer: \
      one that is an overlay itself cannot hold `--scratch disk`; otherwise use `--workspace shared` or `--workspace readonly`";
+const HINT_LINK: &str = "a part of that path is a symbolic link, or has become one meanwhile; none \
+     is followed there: replace it by what it leads to";
 const HINT_KERNEL: &str = "the kernel is too old (5.12 or later is needed) or built without \
      user namespaces, or a container's seccomp profile is older than the call";
 const HINT_EXEC: &str = "the file or its ELF interpreter is not visible in the sandbox; was it \
@@ -142,6 +145,7 @@ fn hint_for_step(op: &Op, errno: Errno) -> Option<&'static str> {
     match op {
         Op::Mount { fstype, .. } if fstype.as_bytes() == b"proc" && refused => Some(HINT_PROC),
         Op::Mount { fstype, .. } if fstype.as_bytes() == b"overlay" => Some(HINT_OVERLAY),
+        Op::BindExact { .. } if errno == Errno::ELOOP => Some(HINT_LINK),
         Op::PivotRoot { .. } => Some(HINT_PIVOT),
         Op::Attributes { .. } if errno == Errno::ENOSYS => Some(HINT_KERNEL),
         _ if refused => Some(HINT_REFUSED),

@@ -4,7 +4,10 @@
 //! is of that process and of that moment. What cannot be read is taken for not there.
 
 use std::fs;
+use std::io::Read;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use super::guard::Notification;
 use super::protocol::Held;
@@ -39,14 +42,32 @@ pub fn children_of(pid: i32) -> Vec<Leftover> {
 }
 
 fn child_ids(pid: i32) -> Vec<i32> {
-    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    let lists =
-        tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    lists
-        .flat_map(|list| {
-            list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>()
-        })
-        .collect()
+    let tasks = PathBuf::from(format!("/proc/{pid}/task"));
+    // A link each for `.`, `..` and every thread; most have one thread left when they exit.
+    let threads: Vec<PathBuf> = match fs::metadata(&tasks).map(|directory| directory.nlink()) {
+        Ok(3) => vec![tasks.join(pid.to_string())],
+        Ok(_) | Err(_) => match fs::read_dir(&tasks) {
+            Ok(threads) => threads.flatten().map(|thread| thread.path()).collect(),
+            Err(_) => Vec::new(),
+        },
+    };
+    let lists: String =
+        threads.iter().filter_map(|thread| read_proc(&thread.join("children"))).collect();
+    lists.split_whitespace().filter_map(|id| id.parse().ok()).collect()
+}
+
+/// Reads a file of proc, whose size is told as 0 and which is short, as a rule: it ends where a
+/// read does not fill what it was given.
+fn read_proc(path: &Path) -> Option<String> {
+    let mut file = fs::File::open(path).ok()?;
+    let (mut text, mut part) = (Vec::new(), [0; 4096]);
+    loop {
+        let length = file.read(&mut part).ok()?;
+        text.extend_from_slice(part.get(..length)?);
+        if length < part.len() {
+            return String::from_utf8(text).ok();
+        }
+    }
 }
 
 /// What the test `pid` holds when it fails, as far as limits go; `leader` is PID 1 of its case.

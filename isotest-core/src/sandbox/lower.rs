@@ -31,10 +31,14 @@ pub fn setup(setup: &Setup) -> Vec<u8> {
     list.path_call(libc::SYS_chdir, &setup.directory);
     let arguments_at = list.strings(&setup.arguments);
     let environment_at = list.strings(&setup.environment);
+    // Of a sealed case: all but the mount namespace, of which it gets two, and the pid namespace.
+    let early = (libc::CLONE_NEWPID | libc::CLONE_NEWNS) as u64;
+    let late = if setup.sealed { setup.namespaces & !early } else { 0 };
     let words = [
         (header::NAMESPACES, setup.namespaces),
         (header::REAPER, u64::from(setup.reaper)),
-        (header::MAPS, u64::from(setup.id_maps.is_some())),
+        (header::LATE, late),
+        (header::MAPS, u64::from(setup.id_maps.is_some() && !setup.sealed)),
         (header::ARGUMENTS, setup.arguments.len() as u64),
         (header::ARGUMENTS_AT, arguments_at),
         (header::ENVIRONMENT, setup.environment.len() as u64),
@@ -198,6 +202,11 @@ impl List {
             Op::NewKeyring => {
                 const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1;
                 self.call(libc::SYS_keyctl, [value(KEYCTL_JOIN_SESSION_KEYRING), ZERO]);
+            }
+            Op::EnterUserNamespace { namespaces } => {
+                let user = Argument(kind::USER, 0);
+                self.call(libc::SYS_setns, [user, value(libc::CLONE_NEWUSER)]);
+                self.call(libc::SYS_unshare, [Argument(kind::VALUE, *namespaces)]);
             }
             Op::HostName { name } => {
                 let (text, length) = (self.data(name), value(name.len() as i64));

@@ -48,6 +48,9 @@ pub enum Op {
     NewSession,
     /// Starts a session keyring.
     NewKeyring,
+    /// Enters the user namespace that the warden has made, and new namespaces that belong to it,
+    /// CLONE_NEW*.
+    EnterUserNamespace { namespaces: u64 },
     /// Sets the host name.
     HostName { name: Vec<u8> },
     /// Brings the loopback interface up.
@@ -94,6 +97,7 @@ impl Op {
             | Op::ChangeDirectory { .. }
             | Op::NewSession
             | Op::NewKeyring
+            | Op::EnterUserNamespace { .. }
             | Op::HostName { .. }
             | Op::LoopbackUp
             | Op::Limit { .. }
@@ -146,6 +150,7 @@ impl fmt::Display for Op {
             Op::ChangeDirectory { path } => write!(f, "change directory to `{}`", text(path)),
             Op::NewSession => write!(f, "start a session"),
             Op::NewKeyring => write!(f, "start a session keyring"),
+            Op::EnterUserNamespace { .. } => write!(f, "enter the user namespace"),
             Op::HostName { name } => {
                 write!(f, "set the host name to `{}`", String::from_utf8_lossy(name))
             }

@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
-use crate::calls::{at, at_mut, c, call};
+use crate::calls::{at, at_mut, c, call, in_child};
 use crate::{Attempt, Escapes, Facts, escape_if, meet_judge};
 
 pub const ATTEMPTS: &[(&str, Attempt)] = &[
@@ -30,6 +30,9 @@ pub const ATTEMPTS: &[(&str, Attempt)] = &[
     ("swapped_source", swapped_source),
     ("link_in_the_project", link_in_the_project),
     ("hard_link", hard_link),
+    ("home_behind_a_link", home_behind_a_link),
+    ("program_in_tmp", program_in_tmp),
+    ("denied_to_a_group", denied_to_a_group),
     ("lock_in_the_project", lock_in_the_project),
     ("lock_in_a_read_only_tree", lock_in_a_read_only_tree),
     ("watch_a_read_only_tree", watch_a_read_only_tree),
@@ -299,6 +302,46 @@ fn lock_in_the_project(facts: &Facts) -> Escapes {
 
 fn lock_in_a_read_only_tree(facts: &Facts) -> Escapes {
     blocked(&facts.read_only.join("lock"))
+}
+
+/// Its name leads to what is not shown, and so must whatever is made for it.
+fn home_behind_a_link(facts: &Facts) -> Escapes {
+    let home = facts.project.join("directory-link/home");
+    let _ = fs::write(home.join("planted"), "by the payload");
+    let mut escapes = facts.read(facts.project.join("directory-link/secret"));
+    escapes.extend(facts.read(facts.private.join("secret")));
+    escapes
+}
+
+fn program_in_tmp(facts: &Facts) -> Escapes {
+    let program = format!("/tmp/{}-true", facts.marker);
+    let copied = fs::copy("/usr/bin/true", &program);
+    let ran = std::process::Command::new(&program).status();
+    let _ = fs::remove_file(&program);
+    let works = copied.is_ok() && ran.is_ok_and(|status| status.success());
+    escape_if(!works, || "a program in /tmp does not run".to_owned())
+}
+
+/// The judge started the sandbox as a member of the group. Who is out of it may read.
+fn denied_to_a_group(facts: &Facts) -> Escapes {
+    use nix::sched::{CloneFlags, unshare};
+    let path = facts.read_only.join("denied-to-a-group");
+    let reads = || fs::read_to_string(&path).is_ok_and(|text| text.contains(&facts.marker));
+    let escapes = escape_if(reads(), || "read it as it is".to_owned());
+    let left = in_child(|| {
+        let _ = nix::unistd::setgroups(&[]);
+        u8::from(reads())
+    });
+    let nested = in_child(|| {
+        let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
+        let _ = unshare(CloneFlags::CLONE_NEWUSER);
+        let _ = fs::write("/proc/self/uid_map", format!("0 {uid} 1"));
+        let _ = fs::write("/proc/self/gid_map", format!("0 {gid} 1"));
+        let _ = nix::unistd::setgroups(&[]);
+        u8::from(reads())
+    });
+    let more = escape_if(left == 1 || nested == 1, || "left the group, and read it".to_owned());
+    [escapes, more].concat()
 }
 
 /// Whether what the host does in a directory is seen; the judge opens a file in it meanwhile.

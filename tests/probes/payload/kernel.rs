@@ -25,6 +25,7 @@ pub const ATTEMPTS: &[(&str, Attempt)] = &[
     ("host_terminals", host_terminals),
     ("control_groups", control_groups),
     ("own_control_group", own_control_group),
+    ("own_control_group_nested", own_control_group_nested),
     ("sysfs", sysfs),
     ("environment", environment),
     ("environment_in_proc", environment_in_proc),
@@ -292,6 +293,21 @@ fn own_control_group(facts: &Facts) -> Escapes {
     let _ = fs::remove_dir(&place);
     escapes.truncate(2);
     escapes
+}
+
+/// In a user namespace of its own everybody has the capabilities that it takes.
+fn own_control_group_nested(facts: &Facts) -> Escapes {
+    let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
+    let writes = crate::calls::in_child(|| {
+        if nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER).is_err() {
+            return 0;
+        }
+        let _ = fs::write("/proc/self/setgroups", "deny");
+        let _ = fs::write("/proc/self/uid_map", format!("0 {uid} 1"));
+        let _ = fs::write("/proc/self/gid_map", format!("0 {gid} 1"));
+        u8::from(!own_control_group(facts).is_empty())
+    });
+    escape_if(writes == 1, || "opened the caller's cgroup for writing".to_owned())
 }
 
 fn sysfs(_: &Facts) -> Escapes {

@@ -1,6 +1,7 @@
 //! Capabilities, ids, nested namespaces, interfaces of the kernel that only root has.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -18,9 +19,11 @@ pub const ATTEMPTS: &[(&str, Attempt)] = &[
     ("user_namespace_limit", user_namespace_limit),
     ("clone_into_namespaces", clone_into_namespaces),
     ("become_another_user", become_another_user),
+    ("be_another_user", be_another_user),
     ("drop_groups", drop_groups),
     ("give_away_files", give_away_files),
     ("nested_capabilities", nested_capabilities),
+    ("nested_id_map", nested_id_map),
     ("privileged_calls", privileged_calls),
     ("modules", modules),
     ("bpf", bpf),
@@ -118,6 +121,25 @@ fn become_another_user(_: &Facts) -> Escapes {
     escapes
 }
 
+/// To be user 54321 inside matters where it is to be user 54321 of the host.
+fn be_another_user(facts: &Facts) -> Escapes {
+    let read =
+        |path: &Path| fs::read_to_string(path).is_ok_and(|text| text.contains(&facts.marker));
+    let user = in_child(|| {
+        let is = nix::unistd::setuid(Uid::from_raw(54321)).is_ok();
+        u8::from(is && read(&facts.read_only.join("of-another-user")))
+    });
+    let group = in_child(|| {
+        // Without the user's own rights, which would do.
+        let is = nix::unistd::setgid(Gid::from_raw(54321)).is_ok()
+            && nix::unistd::setuid(Uid::from_raw(54322)).is_ok();
+        u8::from(is && read(&facts.read_only.join("of-another-group")))
+    });
+    let mut escapes = escape_if(user == 1, || "became user 54321 of the host".to_owned());
+    escapes.extend(escape_if(group == 1, || "became group 54321 of the host".to_owned()));
+    escapes
+}
+
 /// CVE-2014-8989: who gives up a group reads files that deny it to that group.
 fn drop_groups(_: &Facts) -> Escapes {
     let none: [Gid; 0] = [];
@@ -166,6 +188,48 @@ fn nested_capabilities(facts: &Facts) -> Escapes {
     let mut escapes = escape_if(code & 1 != 0, || "read the secret".to_owned());
     escapes.extend(escape_if(code & 2 != 0, || "wrote to a read-only tree".to_owned()));
     escapes
+}
+
+/// In a map of more than five lines the kernel once looked up the outer ids of the wrong namespace.
+/// The nested namespace has ids 1 to 6 of this one, and so no right to a file of id 0.
+fn nested_id_map(facts: &Facts) -> Escapes {
+    let secret = facts.read_only.join("of-root");
+    let (Ok(mut ready), Ok(mut go)) = (std::io::pipe(), std::io::pipe()) else {
+        return vec!["no pipe: no attempt".to_owned()];
+    };
+    // SAFETY: this process has one thread.
+    match unsafe { nix::unistd::fork() } {
+        Ok(nix::unistd::ForkResult::Child) => {
+            let made = unshare(CloneFlags::CLONE_NEWUSER).is_ok();
+            let _ = ready.1.write_all(&[u8::from(made)]);
+            let _ = go.0.read_exact(&mut [0]);
+            let _ = nix::unistd::setgroups(&[]);
+            let _ = nix::unistd::setgid(Gid::from_raw(0));
+            let is = nix::unistd::setuid(Uid::from_raw(0)).is_ok();
+            let read = fs::read_to_string(&secret).is_ok_and(|text| text.contains(&facts.marker));
+            // SAFETY: ends the child at once.
+            unsafe { libc::_exit(if !is { 2 } else { i32::from(read) }) }
+        }
+        Ok(nix::unistd::ForkResult::Parent { child }) => {
+            let _ = ready.0.read_exact(&mut [0]);
+            let lines: String = (0..6).map(|id| format!("{id} {} 1\n", id + 1)).collect();
+            let map = |file| fs::write(format!("/proc/{child}/{file}"), &lines);
+            let mapped = map("uid_map").and(map("gid_map"));
+            let _ = go.1.write_all(&[0]);
+            use nix::sys::wait::{WaitStatus, waitpid};
+            let read = waitpid(child, None) == Ok(WaitStatus::Exited(child, 1));
+            // Whoever has one id has none to give.
+            let own = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+            let has_one = own.lines().count() == 1 && own.trim_end().ends_with(" 1");
+            if mapped.is_err() && !has_one && Uid::current().is_root() {
+                return vec!["the map was refused: no attempt".to_owned()];
+            }
+            escape_if(mapped.is_ok() && read, || {
+                "read a file of an id that is not mapped".to_owned()
+            })
+        }
+        Err(_) => vec!["no child: no attempt".to_owned()],
+    }
 }
 
 /// Calls that are refused with EPERM to who lacks a capability of the whole machine, with wrong

@@ -9,7 +9,7 @@ use nix::sys::ptrace;
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::{Pid, getppid};
 
-use crate::calls::{at, call, in_child};
+use crate::calls::{at, c, call, in_child};
 use crate::{Attempt, Escapes, Facts, escape_if, meet_judge};
 
 pub const ATTEMPTS: &[(&str, Attempt)] = &[
@@ -28,6 +28,7 @@ pub const ATTEMPTS: &[(&str, Attempt)] = &[
     ("trace_me", trace_me),
     ("stop_self", stop_self),
     ("daemon", daemon),
+    ("stragglers", stragglers),
     ("daemon_of_a_killed_runner", daemon_of_a_killed_runner),
     ("state_at_start", state_at_start),
     ("umask_at_start", umask_at_start),
@@ -277,6 +278,44 @@ fn is_running(facts: &Facts) -> bool {
 fn daemon(facts: &Facts) -> Escapes {
     start_daemon(facts);
     escape_if(!is_running(facts), || "the daemon was not started: no attempt".to_owned())
+}
+
+/// Children that no ordinary parent has. The judge looks for them by their command line, so that
+/// all but the one of vfork(2), which shares its parent's memory, execute a program.
+fn stragglers(facts: &Facts) -> Escapes {
+    let program = c(std::env::current_exe().expect("the payload has a path"));
+    let name = c(format!("{}-daemon", facts.marker));
+    let words = [program.as_ptr(), c"--wait".as_ptr(), name.as_ptr(), std::ptr::null()];
+    let flags = [libc::CLONE_PARENT, libc::CLONE_UNTRACED, libc::CLONE_VM | libc::CLONE_VFORK];
+    for flags in flags {
+        // By way of a child: PID 1 has no siblings, and who calls vfork(2) waits for the child.
+        // SAFETY: this process has one thread; the child allocates nothing before it ends.
+        let Ok(nix::unistd::ForkResult::Child) = (unsafe { nix::unistd::fork() }) else { continue };
+        // The judge waits for the end of the output.
+        for number in 0..3 {
+            // SAFETY: a number.
+            unsafe { libc::close(number) };
+        }
+        let made = call(libc::SYS_clone, &[(flags | libc::SIGCHLD) as u64, 0, 0, 0, 0]);
+        if flags & libc::CLONE_VFORK == 0 && made == Ok(0) {
+            let _ = nix::unistd::setsid();
+            // SAFETY: C strings and a null-terminated array of them, which live until then.
+            unsafe { libc::execv(program.as_ptr(), words.as_ptr()) };
+        }
+        if flags & libc::CLONE_VFORK != 0 && made == Ok(0) {
+            loop {
+                // SAFETY: takes nothing. The parent never runs again, so its stack is free.
+                unsafe { libc::pause() };
+            }
+        }
+        // SAFETY: ends the child without what its parent registered for exit.
+        unsafe { libc::_exit(0) };
+    }
+    let limit = std::time::Instant::now() + Duration::from_secs(5);
+    while !is_running(facts) && std::time::Instant::now() < limit {
+        std::thread::yield_now();
+    }
+    escape_if(!is_running(facts), || "no straggler was left: no attempt".to_owned())
 }
 
 /// The judge kills the sandbox's own process meanwhile.

@@ -1,16 +1,12 @@
 //! The rows, a constant a topic. Numbers in brackets are those of the attempts in the list that
 //! the suite was made from.
 
-use super::{Claim, Probe, Scene, Setting, Without, probe};
+use super::{Probe, Scene, Setting, Without, probe};
 
 const WORKS: Without = Without::Holds("no attempt: it must work, with and without a sandbox");
 
 /// CAP_SYS_RESOURCE of capability.h.
 const SYS_RESOURCE: u8 = 24;
-const KEYS: &str =
-    "keys are the whole machine's; what one's permissions give to a user, a case of that user has";
-const ROOT: &str = "started by root, uid 0 inside is uid 0 outside, and the kernel's settings belong to it; with its capabilities it mounts a proc of its own";
-
 pub const FILES: &[Probe] = &[
     probe(
         "password_file",
@@ -96,6 +92,14 @@ pub const FILES: &[Probe] = &[
         "EROFS",
         "runc mounts_recursive.bats; Bazel hermetic",
     ),
+    probe(
+        "read_only_submount",
+        "the same where another filesystem is mounted below",
+        "EROFS",
+        "runc mounts_recursive.bats",
+    )
+    .payload("read_only_tree")
+    .scene(Scene::Submount),
     probe("system_directories", "may it write to /usr, /etc, …", "EROFS", "bwrap --ro-bind")
         .as_root(),
     probe(
@@ -123,6 +127,13 @@ pub const FILES: &[Probe] = &[
         "minijail resolve_mount_destination",
     ),
     probe(
+        "home_behind_a_link",
+        "the home's name leads through a link in the project",
+        "an empty home, nothing of the host",
+        "minijail resolve_mount_destination; runc: symlinks",
+    )
+    .scene(Scene::LinkedHome),
+    probe(
         "hard_link",
         "link a read-only file into a writable directory",
         "EXDEV or EROFS",
@@ -139,8 +150,7 @@ pub const FILES: &[Probe] = &[
         "flock a read-only file that the host has locked",
         "locked: another file",
         "tests that lock each other out",
-    )
-    .claim(Claim::Open("a file that is shown read-only is the host's own; its locks are, too")),
+    ),
     probe(
         "watch_the_project",
         "inotify on the project",
@@ -154,19 +164,13 @@ pub const FILES: &[Probe] = &[
         "no event of the host",
         "leak between runs",
     )
-    .scene(Scene::Touch)
-    .claim(Claim::Open(
-        "a directory that is shown read-only is the host's own; who opens what in it can be seen",
-    )),
+    .scene(Scene::Touch),
     probe(
         "lease_in_a_read_only_tree",
         "F_SETLEASE on a read-only file",
         "refused",
         "fcntl(2): stalls writers",
-    )
-    .claim(Claim::Open(
-        "a file that is shown read-only is the host's own; its owner may have a lease on it",
-    )),
+    ),
     probe("lease_strict", "the same under strict", "EPERM", "fcntl(2): stalls writers")
         .payload("lease_in_a_read_only_tree")
         .setting(Setting::Strict),
@@ -210,6 +214,15 @@ pub const FILES: &[Probe] = &[
         "empty",
         "Bazel --incompatible_sandbox_hermetic_tmp",
     ),
+    probe("program_in_tmp", "run a program from /tmp", "works", "nsjail: noexec by choice")
+        .without(WORKS),
+    probe(
+        "denied_to_a_group",
+        "a file is denied to a group of the caller's: leave the group, then read it",
+        "EACCES",
+        "CVE-2014-8989",
+    )
+    .scene(Scene::Groups),
     probe(
         "write_back_links",
         "leave links behind where files are copied out",
@@ -293,8 +306,7 @@ pub const MOUNTS: &[Probe] = &[
     )
     .payload("mount_proc")
     .setting(Setting::Root)
-    .as_root()
-    .claim(Claim::OpenAsRoot(ROOT)),
+    .as_root(),
     probe(
         "mount_sysfs_as_root",
         "mount sysfs with capabilities inside",
@@ -377,8 +389,7 @@ pub const KERNEL: &[Probe] = &[
     )
     .payload("core_pattern")
     .setting(Setting::Root)
-    .as_root()
-    .claim(Claim::OpenAsRoot(ROOT)),
+    .as_root(),
     probe(
         "sysctls",
         "open modprobe, drop_caches, … for writing",
@@ -394,8 +405,7 @@ pub const KERNEL: &[Probe] = &[
     )
     .payload("sysctls")
     .setting(Setting::Root)
-    .as_root()
-    .claim(Claim::OpenAsRoot(ROOT)),
+    .as_root(),
     probe(
         "network_sysctls",
         "write net.ipv4.*",
@@ -437,8 +447,7 @@ pub const KERNEL: &[Probe] = &[
     .as_root(),
     probe("kernel_statistics", "read timer_list, slabinfo, …", "refused", "docker masked paths")
         .as_root(),
-    probe("keys_in_proc", "read /proc/keys", "no key of the host", "docker masked paths")
-        .claim(Claim::Open(KEYS)),
+    probe("keys_in_proc", "read /proc/keys", "no key of the host", "docker masked paths"),
     probe("keys_in_proc_strict", "the same under strict", "empty", "docker masked paths")
         .payload("keys_in_proc")
         .setting(Setting::Strict),
@@ -458,8 +467,7 @@ pub const KERNEL: &[Probe] = &[
     )
     .payload("proc_files")
     .setting(Setting::Root)
-    .as_root()
-    .claim(Claim::OpenAsRoot(ROOT)),
+    .as_root(),
     probe(
         "host_devices",
         "look for devices of the machine",
@@ -494,10 +502,14 @@ pub const KERNEL: &[Probe] = &[
     )
     .payload("own_control_group")
     .setting(Setting::Root)
-    .as_root()
-    .claim(Claim::OpenAsRoot(
-        "started by root, uid 0 inside owns the control group that isotest was started in",
-    )),
+    .as_root(),
+    probe(
+        "own_control_group_nested",
+        "the same in a nested user namespace",
+        "nothing writable",
+        "CVE-2022-0492",
+    )
+    .as_root(),
     probe(
         "sysfs",
         "write /sys/power/state, /sys/kernel/*",
@@ -583,6 +595,12 @@ pub const PROCESSES: &[Probe] = &[
         "leave a daemon behind: setsid, double fork",
         "gone with the case",
         "bwrap waits for daemons instead",
+    ),
+    probe(
+        "stragglers",
+        "leave a vfork child, a sibling by CLONE_PARENT, a CLONE_UNTRACED child behind",
+        "gone with the case",
+        "clone(2)",
     ),
     probe(
         "daemon_of_a_killed_runner",
@@ -736,8 +754,7 @@ pub const IPC: &[Probe] = &[
         "read keys by their numbers",
         "EACCES or ENOKEY",
         "moby default.json: keyctl",
-    )
-    .claim(Claim::Open(KEYS)),
+    ),
     probe("key_by_number_strict", "the same under strict", "EPERM", "moby default.json: keyctl")
         .payload("key_by_number")
         .setting(Setting::Strict),
@@ -746,8 +763,7 @@ pub const IPC: &[Probe] = &[
         "describe a key by its number",
         "EACCES or ENOKEY",
         "moby default.json: keyctl",
-    )
-    .claim(Claim::Open(KEYS)),
+    ),
     probe("key_description_strict", "the same under strict", "EPERM", "moby default.json: keyctl")
         .payload("key_description")
         .setting(Setting::Strict),
@@ -788,14 +804,13 @@ pub const PRIVILEGE: &[Probe] = &[
     probe("become_another_user", "setuid, setgid", "EPERM or EINVAL", "CVE-2014-8989").as_root(),
     probe(
         "become_another_user_as_root",
-        "the same with capabilities inside, of ids that are not mapped",
-        "EINVAL",
+        "the same with capabilities inside, then read what that user of the host owns",
+        "EINVAL, or a user that the host has not",
         "user_namespaces(7)",
     )
-    .payload("become_another_user")
+    .payload("be_another_user")
     .setting(Setting::Root)
-    .as_root()
-    .claim(Claim::OpenAsRoot("started by root, isotest maps every id, so that chown works")),
+    .as_root(),
     probe("drop_groups", "setgroups", "EPERM", "CVE-2014-8989").as_root(),
     probe("give_away_files", "chown to another user", "EPERM", "chown(2)").as_root(),
     probe(
@@ -804,6 +819,15 @@ pub const PRIVILEGE: &[Probe] = &[
         "worth nothing outside",
         "CVE-2018-18955",
     ),
+    probe(
+        "nested_id_map_as_root",
+        "a nested id map of more than five lines, then read a file of an id that it leaves out",
+        "EACCES",
+        "CVE-2018-18955",
+    )
+    .payload("nested_id_map")
+    .setting(Setting::Root)
+    .without(Without::Holds("the kernel is mended since 4.20")),
     probe("privileged_calls", "swapon, acct, kexec_load, syslog", "EPERM", "docker profile")
         .as_root(),
     probe(

@@ -7,6 +7,8 @@
 //! - `tmpfs:PATH`: an empty tmpfs there
 //! - `read-only:PATH`: what is there, but read-only
 //! - `devices:NAME,…`: a `/dev` with these devices and nothing else
+//! - `link:PATH=TARGET`: a symbolic link
+//! - `false-proc`: a `/proc` of plain files that say the same of the process itself
 //! - `chroot:DIRECTORY`: the whole root once more, there, as the root
 //! - `no-new-privileges`: as a service manager sets it
 //! - `no-setfcap`: without CAP_SETFCAP, also for root
@@ -54,6 +56,8 @@ fn perform(act: &str) -> Result<(), Failure> {
         ("tmpfs", _) => Ok(mount(Some("tmpfs"), object, Some("tmpfs"), MsFlags::empty(), NO_DATA)?),
         ("read-only", _) => make_read_only(object),
         ("devices", _) => keep_devices(object),
+        ("link", Some((path, target))) => Ok(std::os::unix::fs::symlink(target, path)?),
+        ("false-proc", _) => forge_proc(),
         ("chroot", _) => change_root(Path::new(object)),
         ("no-new-privileges", _) => Ok(nix::sys::prctl::set_no_new_privs()?),
         ("no-setfcap", _) => drop_setfcap(),
@@ -89,6 +93,18 @@ fn keep_devices(names: &str) -> Result<(), Failure> {
             (format!("/proc/self/fd/{}", device.as_raw_fd()), format!("/dev/{name}"));
         fs::write(&target, "")?;
         mount(Some(source.as_str()), target.as_str(), NO_DATA, MsFlags::MS_BIND, NO_DATA)?;
+    }
+    Ok(())
+}
+
+fn forge_proc() -> Result<(), Failure> {
+    let files = ["uid_map", "gid_map", "setgroups", "status", "mountinfo"];
+    let read = |name| fs::read(Path::new("/proc/self").join(name)).map(|text| (name, text));
+    let files: Vec<_> = files.into_iter().map(read).collect::<Result<_, _>>()?;
+    mount(Some("tmpfs"), "/proc", Some("tmpfs"), MsFlags::empty(), NO_DATA)?;
+    fs::create_dir("/proc/self")?;
+    for (name, text) in files {
+        fs::write(Path::new("/proc/self").join(name), text)?;
     }
     Ok(())
 }

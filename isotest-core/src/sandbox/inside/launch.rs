@@ -66,6 +66,8 @@ pub struct Launch<'a> {
     pub terminal: bool,
     /// The scratch filesystem, or -1.
     pub scratch: i32,
+    /// The user namespace that it enters by a step, or -1.
+    pub user: i32,
     /// The number of the case.
     pub number: u64,
     /// Whether this process will exec, which closes what is left open.
@@ -89,6 +91,7 @@ impl Launch<'_> {
             stage: &self.slot.stage,
             mapped: &self.slot.mapped,
             scratch: self.scratch,
+            user: self.user,
             number: self.number,
         };
         // SAFETY: by this function's contract.

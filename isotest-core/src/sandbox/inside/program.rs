@@ -24,6 +24,8 @@ pub mod kind {
     /// the place of the pointer in the structure and the offset that it is to, a word each, then
     /// the structure.
     pub const LINKED: u64 = 6;
+    /// The descriptor of the user namespace that the warden has made for the case.
+    pub const USER: u64 = 7;
 }
 
 /// The size of a structure of [`kind::LINKED`].
@@ -45,8 +47,10 @@ pub mod header {
     /// The same of its environment.
     pub const ENVIRONMENT: usize = 6;
     pub const ENVIRONMENT_AT: usize = 7;
+    /// Those of the CLONE_NEW* flags that are left to a step.
+    pub const LATE: usize = 8;
     /// How many words the header has.
-    pub const WORDS: usize = 8;
+    pub const WORDS: usize = 9;
 }
 
 /// Words of a call: its stage, its number, an errno that is no failure, the number under which its
@@ -65,6 +69,8 @@ pub struct Values<'a> {
     pub mapped: &'a AtomicU32,
     /// The scratch filesystem, or -1.
     pub scratch: i32,
+    /// The user namespace that the case is to enter, or -1.
+    pub user: i32,
     /// The number of the case.
     pub number: u64,
 }
@@ -74,6 +80,11 @@ pub struct Values<'a> {
 pub struct Program<'a>(pub &'a [u8]);
 
 impl<'a> Program<'a> {
+    /// The CLONE_NEW* flags that a case is cloned with.
+    pub fn early_namespaces(&self) -> Option<u64> {
+        Some(self.header(header::NAMESPACES)? & !self.header(header::LATE)?)
+    }
+
     /// A word of the header.
     pub fn header(&self, index: usize) -> Option<u64> {
         self.word(index)
@@ -128,6 +139,7 @@ impl<'a> Program<'a> {
                     kind::DATA => self.data(value).ok_or(EINVAL)?.as_ptr() as usize,
                     kind::KEPT => *kept.get(value as usize).ok_or(EINVAL)?,
                     kind::SCRATCH => values.scratch as usize,
+                    kind::USER => values.user as usize,
                     kind::NUMBER => number.as_ptr() as usize,
                     kind::MAPPED => values.mapped.as_ptr() as usize,
                     kind::LINKED => {
@@ -194,7 +206,8 @@ mod tests {
     #[test]
     fn bytes_that_are_no_set_up_are_refused() {
         let stage = AtomicU32::new(0);
-        let values = Values { stage: &stage, mapped: &AtomicU32::new(0), scratch: -1, number: 0 };
+        let mapped = &AtomicU32::new(0);
+        let values = Values { stage: &stage, mapped, scratch: -1, user: -1, number: 0 };
         let mut one_call = vec![0; 8 * (header::WORDS + CALL_WORDS)];
         one_call[0] = 1;
         let mut huge = one_call.clone();

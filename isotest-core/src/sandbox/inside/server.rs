@@ -106,6 +106,7 @@ pub unsafe fn serve(argc: usize, argv: *mut *const c_char, envp: *mut *const c_c
                 stdio: [0, output, error],
                 terminal: false,
                 scratch,
+                user: -1,
                 number: order.number,
                 execs: false,
                 thread_id: image.thread_id,

@@ -281,7 +281,7 @@ impl State {
 
     fn build(&self, lowered: &[u8]) {
         let (stage, unused) = (AtomicU32::new(0), AtomicU32::new(0));
-        let values = Values { stage: &stage, mapped: &unused, scratch: -1, number: 0 };
+        let values = Values { stage: &stage, mapped: &unused, scratch: -1, user: -1, number: 0 };
         // SAFETY: the template is built in the warden's own mount namespace.
         let refused = unsafe { Program(lowered).run(&values) }.err();
         let stage = stage.load(Ordering::Relaxed);

@@ -8,6 +8,7 @@ use std::ptr;
 use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 
 use super::{Prepared, Running, State, signal_case};
 use crate::outcome::Usage;
@@ -221,6 +222,11 @@ impl State {
         let arguments = pointers(&arguments, &start.arguments);
         let environment = pointers(&environment, &start.environment);
         let scratch = self.running.get(&slot).and_then(|running| running.scratch.as_ref());
+        let late = program.header(header::LATE).ok_or(Errno::EINVAL)?;
+        let user = match &set_up.setup.id_maps {
+            Some(maps) if late != 0 => Some(make_user_namespace(maps)?),
+            Some(_) | None => None,
+        };
         let group = self.running.get(&slot).and_then(|running| running.group.as_ref());
         let [input, output, error] = descriptors else { return Err(Errno::EINVAL) };
         let launch = Launch {
@@ -228,13 +234,14 @@ impl State {
             stdio: [input.as_raw_fd(), output.as_raw_fd(), error.as_raw_fd()],
             terminal: start.terminal,
             scratch: scratch.map_or(-1, AsRawFd::as_raw_fd),
+            user: user.as_ref().map_or(-1, AsRawFd::as_raw_fd),
             number: start.case,
             execs: true,
             thread_id: 0,
             slot: cell,
         };
         let cloning = Cloning {
-            flags: program.header(header::NAMESPACES).ok_or(Errno::EINVAL)?,
+            flags: program.early_namespaces().ok_or(Errno::EINVAL)?,
             parent_tid: cell.pid.as_ptr() as usize,
             exit_signal: libc::SIGCHLD as u64,
             cgroup: group.map_or(0, |group| group.case().as_raw_fd() as u64),
@@ -260,16 +267,44 @@ impl State {
     /// Writes the id maps of a case, where that is for the warden to do.
     fn write_maps(&self, slot: usize) {
         let set_up = self.running.get(&slot).and_then(|case| self.setups.get(&case.setup));
-        let maps = set_up.and_then(|set_up| set_up.setup.id_maps.as_ref());
-        if let (Some((uids, gids)), Some(pid), Some(cell)) =
-            (maps, self.pid(slot), self.slots.get(slot))
-        {
+        let waits =
+            |set_up: &&Prepared| Program(&set_up.setup.lowered).header(header::MAPS) == Some(1);
+        let maps = set_up.filter(waits).and_then(|set_up| set_up.setup.id_maps.as_ref());
+        if let (Some(maps), Some(pid), Some(cell)) = (maps, self.pid(slot), self.slots.get(slot)) {
             // Where this fails the child's next step does, with the errno of an unmapped id.
-            let _ = fs::write(format!("/proc/{pid}/uid_map"), uids);
-            let _ = fs::write(format!("/proc/{pid}/gid_map"), gids);
+            let _ = write_id_maps(pid, maps);
             sys::store_and_wake(&cell.mapped, 1);
         }
     }
+}
+
+fn write_id_maps(process: i32, (uids, gids): &(Vec<u8>, Vec<u8>)) -> std::io::Result<()> {
+    fs::write(format!("/proc/{process}/uid_map"), uids)?;
+    fs::write(format!("/proc/{process}/gid_map"), gids)
+}
+
+/// Makes a user namespace with these id maps and nobody in it. It takes a process: none other than
+/// a member can make one, and only its parent's may write the maps.
+fn make_user_namespace(maps: &(Vec<u8>, Vec<u8>)) -> Result<OwnedFd, Errno> {
+    let cloning = Cloning {
+        flags: libc::CLONE_NEWUSER as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        ..Cloning::default()
+    };
+    // SAFETY: the warden has one thread, and the child only waits for its end.
+    let Some(member) = unsafe { cloning.perform() }.map_err(sys::errno)? else {
+        let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+        loop {
+            nix::unistd::pause();
+        }
+    };
+    let made = write_id_maps(member, maps)
+        .and_then(|()| fs::File::open(format!("/proc/{member}/ns/user")));
+    let member = nix::unistd::Pid::from_raw(member);
+    nix::sys::signal::kill(member, Signal::SIGKILL)?;
+    nix::sys::wait::waitpid(member, None)?;
+    made.map(OwnedFd::from)
+        .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
 }
 
 /// The strings of a set-up: those of its arguments or of its environment.

@@ -1,0 +1,98 @@
+//! Which ids a case has in its user namespace (user_namespaces(7)), and who writes the maps.
+
+use super::{Project, is_sealed};
+use crate::host::Host;
+use crate::policy::{Policy, User};
+
+/// Where the ids begin that a machine gives to nobody: many programs take them for negative, so no
+/// user and no range of subuid(5) is there.
+const UNUSED: u32 = 1 << 31;
+
+/// The uid and gid that a case has inside.
+pub fn inner(host: &Host, policy: &Policy) -> (u32, u32) {
+    const NOBODY: u32 = 65534;
+    match policy.user {
+        User::Same => (host.uid, host.gid),
+        User::Root => (0, 0),
+        User::Nobody => (NOBODY, NOBODY),
+    }
+}
+
+/// The maps that only the warden may write: those of a whole range, and those of a user namespace
+/// that it makes. A map of the caller's own id is written by the child itself.
+pub fn maps(host: &Host, project: &Project, policy: &Policy) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (uids, gids) = (host.uid_map.clone(), host.gid_map.clone());
+    let both = |uids: String, gids: String| Some((uids.into_bytes(), gids.into_bytes()));
+    if is_sealed(host, policy) {
+        let of_users: Vec<u32> = project.owners.iter().map(|(uid, _)| *uid).collect();
+        let of_groups: Vec<u32> = project.owners.iter().map(|(_, gid)| *gid).collect();
+        return match host.maps_ranges {
+            true => both(shift(uids, &of_users), shift(gids, &of_groups)),
+            false => both(format!("0 {} 1\n", host.uid), format!("0 {} 1\n", host.gid)),
+        };
+    }
+    let whole = host.maps_ranges
+        && match policy.user {
+            User::Same => true,
+            User::Root => host.uid == 0,
+            User::Nobody => false,
+        };
+    if whole { both(uids, gids) } else { None }
+}
+
+/// The last id below which every one is mapped, where the maps begin with 0.
+pub fn last_group(host: &Host, project: &Project, policy: &Policy) -> Option<u32> {
+    let (_, gids) = maps(host, project, policy)?;
+    let text = String::from_utf8_lossy(&gids).into_owned();
+    let mut end = 0;
+    for line in text.lines() {
+        let mut words = line.split_whitespace().map(str::parse::<u64>);
+        match (words.next(), words.nth(1)) {
+            (Some(Ok(first)), Some(Ok(count))) if first == end => end += count,
+            _ => break,
+        }
+    }
+    // The kernel takes no range beyond (net/ipv4/ping.c, GID_T_MAX).
+    u32::try_from(end.min(UNUSED.into())).ok()?.checked_sub(1)
+}
+
+/// The map of a whole machine with all ids but 0 and those to keep moved to where nobody is: to
+/// become user 1000 inside is not to become user 1000 of the machine. A smaller range stays as it
+/// is.
+fn shift(map: String, kept: &[u32]) -> String {
+    const WHOLE: &str = "0 0 4294967295\n";
+    if map != WHOLE {
+        return map;
+    }
+    let mut kept: Vec<u32> =
+        kept.iter().copied().chain([0]).filter(|id| *id < UNUSED - 1).collect();
+    kept.sort_unstable();
+    kept.dedup();
+    let ends = kept.iter().skip(1).copied().chain([UNUSED - 1]);
+    let line = |inside: u32, outside: u32, count: u32| format!("{inside} {outside} {count}\n");
+    let lines = kept.iter().zip(ends).map(|(id, end)| {
+        let (first, count) = (id + 1, end - id - 1);
+        let moved = (count > 0).then(|| line(first, UNUSED + first, count));
+        line(*id, *id, 1) + &moved.unwrap_or_default()
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shift;
+
+    #[test]
+    fn all_but_the_owners_are_moved_to_where_nobody_is() {
+        let whole = || "0 0 4294967295\n".to_owned();
+        assert_eq!(shift(whole(), &[0]), "0 0 1\n1 2147483649 2147483646\n");
+        let kept =
+            "0 0 1\n1 2147483649 999\n1000 1000 1\n1001 1001 1\n1002 2147484650 2147482645\n";
+        assert_eq!(shift(whole(), &[1001, 1000, 1000]), kept);
+    }
+
+    #[test]
+    fn a_smaller_range_stays_as_it_is() {
+        assert_eq!(shift("0 0 65536\n".to_owned(), &[]), "0 0 65536\n");
+    }
+}
