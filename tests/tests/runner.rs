@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::env;
+use std::env::consts::ARCH;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -270,6 +271,29 @@ fn documentation_tests_of_both_editions_are_isolated() {
 }
 
 #[test]
+fn isotest_itself_goes_before_a_runner_that_is_configured() {
+    if refused() {
+        return;
+    }
+    let tests = "/// ```\n\
+                 /// let name = std::fs::read_to_string(\"/proc/sys/kernel/hostname\").unwrap();\n\
+                 /// assert_eq!(name.trim(), \"flag\");\n\
+                 /// ```\npub fn isolated() {}\n";
+    let triple = format!("{ARCH}-unknown-linux-gnu");
+    for (target, runner) in [
+        ("'cfg(unix)'", "['echo', 'file']"),
+        (triple.as_str(), "'echo file'"),
+        (triple.as_str(), "['echo', 'file']"),
+    ] {
+        let config = format!("[target.{target}]\nrunner = {runner}\n");
+        let files = [("src/lib.rs", tests), (".cargo/config.toml", config.as_str())];
+        let project = Project::new(&files);
+        let run = project.isotest("--doc --uts flag").runner("--uts other").run();
+        run.check(0, &["test result: ok. 1 passed; 0 failed"]);
+    }
+}
+
+#[test]
 fn nextest_has_it_as_target_runner() {
     if refused() || missing("cargo-nextest") {
         return;
@@ -431,7 +455,7 @@ const LLVM: [&str; 2] = ["LLVM_COV", "LLVM_PROFDATA"];
 fn has_llvm_tools() -> bool {
     let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output().expect("it runs");
     let sysroot = String::from_utf8_lossy(&sysroot.stdout).trim().to_owned();
-    let tool = format!("lib/rustlib/{}-unknown-linux-gnu/bin/llvm-cov", env::consts::ARCH);
+    let tool = format!("lib/rustlib/{}-unknown-linux-gnu/bin/llvm-cov", ARCH);
     let found = env::var_os(LLVM[0]).is_some() || Path::new(&sysroot).join(tool).exists();
     if !found {
         eprintln!("skipped: there is neither the component `llvm-tools` nor `LLVM_COV`");
