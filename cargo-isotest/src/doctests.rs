@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use isotest_core::policy::{Policy, Root};
 use isotest_core::signals::Signals;
 
-use crate::cli::{Format, LibtestOptions, RunCommand, RunIgnored};
+use crate::cli::{Format, LayerOptions, LibtestOptions, RunCommand, RunIgnored};
 use crate::environment;
 use crate::error::Error;
 use crate::prepare::InRoot;
@@ -62,7 +62,7 @@ fn run_in(
     signals: &Signals,
 ) -> Result<Documented, Error> {
     let cargo = machine.variable("CARGO").unwrap_or(OsStr::new("cargo"));
-    let words = runner(command, policy).map_err(Error::Host)?;
+    let words = runner(&settings.layers, policy).map_err(Error::Host)?;
     let mut cargo = Command::new(cargo);
     cargo.args(["test", "--doc"]);
     set_runner(&mut cargo, &words, machine);
@@ -105,10 +105,10 @@ fn leading_number(text: &str) -> usize {
 }
 
 /// The words of cargo's `target.<triple>.runner`.
-fn runner(command: &RunCommand, policy: &Policy) -> io::Result<Vec<String>> {
+fn runner(layers: &LayerOptions, policy: &Policy) -> io::Result<Vec<String>> {
     let program = env::current_exe()?;
     let mut words: Vec<OsString> = vec![program.into(), "runner".into()];
-    words.extend(command.layers.to_arguments());
+    words.extend(layers.to_arguments());
     // Found already, and not relative to where cargo starts it.
     if let Root::Directory(root) = &policy.root {
         let mut word = OsString::from("--root=");

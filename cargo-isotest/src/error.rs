@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use isotest_core::sandbox::SandboxError;
 
+use crate::config::ConfigError;
 use crate::discover::DiscoverError;
 use crate::exit_code::ExitCode;
 use crate::listing::ListingError;
@@ -20,6 +21,8 @@ use crate::root::RootError;
 pub enum Error {
     /// The project could not be built or read.
     Discover(DiscoverError),
+    /// The configuration, or a filter expression, cannot be used.
+    Config(Box<ConfigError>),
     /// The warden or its template could not be set up.
     Sandbox(SandboxError),
     /// The warden died under the command.
@@ -56,10 +59,14 @@ impl Error {
     /// The exit code that says so.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Error::Discover(DiscoverError::Metadata { .. } | DiscoverError::MetadataJson(_)) => {
-                ExitCode::MetadataFailed
-            }
+            Error::Discover(
+                DiscoverError::Metadata { .. }
+                | DiscoverError::MetadataJson(_)
+                | DiscoverError::Graph(_),
+            ) => ExitCode::MetadataFailed,
             Error::Discover(_) => ExitCode::BuildFailed,
+            Error::Config(error) if error.in_filter => ExitCode::BadFilter,
+            Error::Config(_) => ExitCode::Usage,
             Error::Sandbox(_) | Error::Host(_) | Error::Scratch(_) | Error::WardenDied => {
                 ExitCode::SandboxFailed
             }
@@ -89,7 +96,8 @@ impl Error {
             Error::Discover(error) => matches!(error, DiscoverError::Build(_)),
             Error::Report(error) => error.kind() == io::ErrorKind::BrokenPipe,
             Error::Interrupted(_) => true,
-            Error::Sandbox(_)
+            Error::Config(_)
+            | Error::Sandbox(_)
             | Error::Listing(_)
             | Error::Host(_)
             | Error::Scratch(_)
@@ -110,6 +118,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Discover(error) => write!(f, "{error}"),
+            Error::Config(error) => write!(f, "{error}"),
             Error::Sandbox(error) => write!(
                 f,
                 "{error}\nhint: `cargo isotest doctor` tries each part of the sandbox by itself"
@@ -154,6 +163,18 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Self {
+        Error::Config(Box::new(error))
+    }
+}
+
+impl From<Box<ConfigError>> for Error {
+    fn from(error: Box<ConfigError>) -> Self {
+        Error::Config(error)
+    }
+}
 
 impl From<DiscoverError> for Error {
     fn from(error: DiscoverError) -> Self {

@@ -7,23 +7,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use isotest_core::case;
 use isotest_core::foreground::{self, Ended};
 use isotest_core::plan::{self, Plan, Protocol, Setup};
-use isotest_core::policy::{Policy, Root};
+use isotest_core::policy::{Limits, Policy, Root};
 use isotest_core::signals::Signals;
 use signal_hook::consts::SIGKILL;
 
 use crate::choose::choose;
 use crate::cli::{
-    CargoOptions, ExecCommand, ExplainCommand, LayerOptions, ListCommand, ReportFormat,
-    ShellCommand,
+    CargoOptions, ConfigOptions, ExecCommand, ExplainCommand, LayerOptions, ListCommand,
+    ReportFormat, ShellCommand,
 };
+use crate::config::{self, Config, Given, Source};
 use crate::discover::Project;
 use crate::discover::filter::{Filter, RunIgnored};
+use crate::discover::filterset::Subject;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::exposures;
-use crate::prepare::{self, Prepared};
+use crate::policies;
+use crate::prepare::{self, Prepared, Selected, Selecting};
 use crate::report::{self, Explanation};
 use crate::root::{Links, follow};
 use crate::run;
@@ -33,9 +37,14 @@ use crate::trial;
 
 /// Lists the selected cases.
 pub fn list(command: &ListCommand, machine: &Machine) -> Result<ExitCode, Error> {
+    let given = Given {
+        layers: &command.layers,
+        profile: command.config.profile.as_deref(),
+        filterset: Some(&command.filterset),
+    };
+    let config = Config::load(given, &command.cargo, machine)?;
     let filter = settings::selection(&command.libtest);
-    let (prepared, project, _signals) =
-        prepare_with(&command.layers, &command.cargo, filter, machine)?;
+    let (prepared, project, _signals) = prepare_with(&config, &command.cargo, &filter, machine)?;
     let printed = match command.format {
         ReportFormat::Human => report::list_for_people(&prepared.selected),
         ReportFormat::Json => report::list_for_programs(&project, &prepared.selected),
@@ -47,17 +56,19 @@ pub fn list(command: &ListCommand, machine: &Machine) -> Result<ExitCode, Error>
 
 /// Prints the plan of one case.
 pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, Error> {
-    let (prepared, _, _signals) =
-        prepare_with(&command.layers, &command.cargo, every_case(), machine)?;
-    let (selected, case) = choose(&prepared.selected, &command.case)?;
-    let sandboxes = &prepared.sandboxes;
-    let setup = run::setup(sandboxes, selected, false);
+    let given = Named { case: &command.case, layers: &command.layers, config: &command.config };
+    let Case { sandboxes, selected, case, sources, limits, .. } =
+        prepare_case(given, &command.cargo, machine)?;
+    let setup = run::setup(&sandboxes, &selected, false);
     let explanation = Explanation {
         id: &selected.binary.id,
         case: &case.name,
-        plan: &run::plan_of(sandboxes, &setup, selected, case),
+        plan: &run::plan_of(&sandboxes, &setup, &selected, &case, &limits),
         template: &plan::template(&sandboxes.host, &sandboxes.project, &sandboxes.policy),
-        layers: &settings::layers(&sandboxes.policy, &command.layers),
+        layers: &config::rows(
+            &Policy { limits, ..sandboxes.policy.clone() },
+            &sources.iter().collect::<Vec<_>>(),
+        ),
     };
     report::explain(&explanation).map_err(Error::Report)?;
     Ok(ExitCode::Passed)
@@ -65,25 +76,61 @@ pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, 
 
 /// Runs a shell, or a command, in the sandbox of one case.
 pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Error> {
-    let (mut prepared, _, signals) =
-        prepare_with(&command.layers, &command.cargo, every_case(), machine)?;
-    let (selected, case) = choose(&prepared.selected, &command.case)?;
-    let test = run::setup(&prepared.sandboxes, selected, false);
-    let plan = run::plan_of(&prepared.sandboxes, &test, selected, case);
+    let given = Named { case: &command.case, layers: &command.layers, config: &command.config };
+    let Case { mut sandboxes, selected, case, limits, signals, .. } =
+        prepare_case(given, &command.cargo, machine)?;
+    let test = run::setup(&sandboxes, &selected, false);
+    let plan = run::plan_of(&sandboxes, &test, &selected, &case, &limits);
     report::test_command(&plan).map_err(Error::Report)?;
-    let policy = &prepared.sandboxes.policy;
+    let policy = &sandboxes.policy;
     let words = match command.command.as_slice() {
         [] => vec![find_shell(policy, machine)?],
         words => words.to_vec(),
     };
     let setup = with_program(&test, &words, policy, machine)?;
-    attend(&mut prepared.sandboxes, Arc::new(setup), patience(&command.layers), &signals)
+    attend(&mut sandboxes, Arc::new(setup), patience(&command.layers), &signals)
+}
+
+/// A case that the command line names.
+struct Named<'a> {
+    case: &'a str,
+    layers: &'a LayerOptions,
+    config: &'a ConfigOptions,
+}
+
+/// One case, and the sandboxes that it is run in.
+struct Case {
+    sandboxes: Sandboxes,
+    selected: Selected,
+    case: case::Case,
+    /// Who was asked for its policy.
+    sources: Vec<Source>,
+    limits: Limits,
+    signals: Signals,
+}
+
+fn prepare_case(named: Named<'_>, cargo: &CargoOptions, machine: &Machine) -> Result<Case, Error> {
+    let profile = named.config.profile.as_deref();
+    let given = Given { layers: named.layers, profile, filterset: None };
+    let config = Config::load(given, cargo, machine)?.without_default_filter();
+    let (prepared, project, signals) = prepare_with(&config, cargo, &every_case(), machine)?;
+    let Prepared { mut sandboxes, selected } = prepared;
+    let (selected, case) = choose(&selected, named.case)?;
+    let policy = policies::of_case(&config, &sandboxes.policy, selected, case, machine);
+    let limits = policy.limits.clone();
+    if !policies::shares_warden(&policy, &sandboxes.policy) {
+        sandboxes = prepare::sandboxes(Unbuilt::start(policy)?, &project, machine)?;
+    }
+    let sources = config.sources_of(&Subject::of(&selected.binary), case);
+    let sources = sources.into_iter().cloned().collect();
+    Ok(Case { sandboxes, selected: selected.clone(), case: case.clone(), sources, limits, signals })
 }
 
 /// Runs any command in a sandbox.
 pub fn exec(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let signals = Signals::listen().map_err(Error::Host)?;
-    let policy = policy(&command.layers, machine, false)?;
+    let layers = Config::without_file(&command.layers, machine)?.layers();
+    let policy = policy(&layers, machine, false)?;
     let program = find_program(&command.command, &policy, machine)?;
     let unbuilt = Unbuilt::start(policy)?;
     let shown = exposures::of_command(machine, unbuilt.host(), unbuilt.policy(), &program)?;
@@ -91,20 +138,21 @@ pub fn exec(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Error>
     let rest: Vec<&OsStr> = command.command.iter().skip(1).map(OsString::as_os_str).collect();
     let program = program.as_os_str();
     let setup = sandboxes.setup(program, &rest, &machine.directory, &[], Some("it is one command"));
-    attend(&mut sandboxes, setup, patience(&command.layers), &signals)
+    attend(&mut sandboxes, setup, patience(&layers), &signals)
 }
 
 fn prepare_with(
-    layers: &LayerOptions,
+    config: &Config,
     cargo: &CargoOptions,
-    filter: Filter,
+    filter: &Filter,
     machine: &Machine,
 ) -> Result<(Prepared, Project, Signals), Error> {
-    let policy = policy(layers, machine, cargo.quiet)?;
-    let (mut wardens, project) = prepare::build([policy], &settings::request(cargo))?;
+    let policy = policy(&config.layers(), machine, cargo.quiet)?;
+    let (mut wardens, project) = prepare::build([policy], &settings::request(cargo), config)?;
     let unbuilt = wardens.pop().expect("there is one for each policy");
     let signals = Signals::listen().map_err(Error::Host)?;
-    let prepared = prepare::select(unbuilt, &project, machine, &filter, machine.cores, &signals)?;
+    let selecting = Selecting { filter, config };
+    let prepared = prepare::select(unbuilt, &project, machine, selecting, machine.cores, &signals)?;
     Ok((prepared, project, signals))
 }
 

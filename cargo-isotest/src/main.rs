@@ -1,12 +1,13 @@
 //! `cargo isotest`: runs every test of a project alone, as PID 1 of fresh namespaces on a
 //! throwaway root filesystem, and prints what `cargo test` prints.
 //!
-//! The stages run in one direction: [`cli`] → [`settings`] → [`discover`] → [`listing`] → plans
+//! The stages run in one direction: [`cli`] → [`config`] → [`settings`] → [`discover`] → [`listing`] → plans
 //! ([`mod@run`]) → `isotest_core::schedule` → [`report`].
 
 mod caller;
 mod choose;
 mod cli;
+mod config;
 mod discover;
 mod doctests;
 mod doctor;
@@ -17,6 +18,7 @@ mod exposures;
 mod fork_server;
 mod inspect;
 mod listing;
+mod policies;
 mod prepare;
 mod profiles;
 mod prune;
@@ -28,6 +30,7 @@ mod runner;
 mod sandboxes;
 mod second_look;
 mod settings;
+mod show_config;
 mod trial;
 
 use std::env;
@@ -42,7 +45,7 @@ use profiles::collected;
 use settings::Machine;
 
 fn main() -> process::ExitCode {
-    let cli = match cli::parse(env::args_os(), &env::vars_os().collect::<Vec<_>>()) {
+    let cli = match cli::parse(env::args_os()) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
@@ -71,6 +74,8 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         Command::Shell(command) => collected(&machine, |machine| inspect::shell(command, machine)),
         Command::Exec(command) => collected(&machine, |machine| inspect::exec(command, machine)),
         Command::Runner(command) => runner::runner(command, &machine),
+        Command::ShowConfig(command) => show_config::show(command, &machine),
+        Command::ImportNextest(command) => show_config::import(command, &machine),
         Command::Prune => prune::prune(&machine),
         Command::Completions(command) => {
             report::completions(command.shell, cli::command()).map_err(Error::Report)

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use isotest_core::policy::{Policy, Root};
 use isotest_core::signals::Signals;
 
+use crate::config::Config;
 use crate::discover::{self, Binary, Request, Selection, filter::Filter};
 use crate::error::Error;
 use crate::exposures;
@@ -33,6 +34,7 @@ pub struct Prepared {
 }
 
 /// A binary with what was selected of it.
+#[derive(Clone)]
 pub struct Selected {
     /// The binary.
     pub binary: Binary,
@@ -101,9 +103,21 @@ fn find_root(named: &Path, machine: &Machine, quiet: bool) -> Result<Root, Error
 pub fn build(
     policies: impl IntoIterator<Item = Policy>,
     request: &Request,
+    config: &Config,
 ) -> Result<(Vec<Unbuilt>, discover::Project), Error> {
     let wardens = policies.into_iter().map(Unbuilt::start).collect::<Result<_, _>>()?;
-    Ok((wardens, discover::discover(request)?))
+    let project = discover::discover(request)?;
+    config.check(project.workspace_root.as_std_path())?;
+    Ok((wardens, project))
+}
+
+/// What selects cases: by name, and by filter expression.
+#[derive(Clone, Copy)]
+pub struct Selecting<'a> {
+    /// By name.
+    pub filter: &'a Filter,
+    /// By filter expression.
+    pub config: &'a Config,
 }
 
 /// Builds the template, asks the binaries for their lists, and selects.
@@ -111,24 +125,38 @@ pub fn select(
     unbuilt: Unbuilt,
     project: &discover::Project,
     machine: &Machine,
-    filter: &Filter,
+    selecting: Selecting<'_>,
     jobs: usize,
     signals: &Signals,
 ) -> Result<Prepared, Error> {
-    let shown = exposures::of_project(machine, unbuilt.host(), unbuilt.policy(), project)?;
-    let mut sandboxes = unbuilt.build(machine, shown)?;
+    let mut sandboxes = sandboxes(unbuilt, project, machine)?;
     let lists = listing::list(&mut sandboxes, project, jobs, signals)?;
-    let selected = select_cases(filter, &project.binaries, lists);
+    let selected = select_cases(selecting, &project.binaries, lists);
     Ok(Prepared { sandboxes, selected })
+}
+
+/// Builds the template for the tests of a project.
+pub fn sandboxes(
+    unbuilt: Unbuilt,
+    project: &discover::Project,
+    machine: &Machine,
+) -> Result<Sandboxes, Error> {
+    let shown = exposures::of_project(machine, unbuilt.host(), unbuilt.policy(), project)?;
+    unbuilt.build(machine, shown)
 }
 
 /// Selects among the cases of all binaries. A program that is no harness takes part where its
 /// own name is selected.
-fn select_cases(filter: &Filter, binaries: &[Binary], lists: Vec<Listed>) -> Vec<Selected> {
+fn select_cases(
+    selecting: Selecting<'_>,
+    binaries: &[Binary],
+    lists: Vec<Listed>,
+) -> Vec<Selected> {
+    let Selecting { filter, config } = selecting;
     let selected = binaries.iter().zip(lists).map(|(binary, list)| Selected {
         harness: list.harness,
         listed: list.cases.len(),
-        selection: filter.select(list.cases),
+        selection: filter.select(list.cases, config.selection(binary)),
         binary: binary.clone(),
     });
     selected.filter(|selected| selected.harness || !selected.selection.cases.is_empty()).collect()

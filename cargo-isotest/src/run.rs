@@ -1,9 +1,9 @@
 //! `cargo isotest run`: [`prepare`], plan, run, report.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -12,16 +12,19 @@ use std::time::Duration;
 use isotest_core::case::{Case, CaseIndex, Ignore};
 use isotest_core::outcome::{Outcome, Verdict};
 use isotest_core::plan::{Plan, Protocol, Setup};
+use isotest_core::policy::Limits;
 use isotest_core::schedule::{self, Event, Job};
 use isotest_core::signals::Signals;
 
 use crate::cli::RunCommand;
+use crate::config::{Config, Given};
 use crate::discover::Project;
 use crate::doctests::{self, Documented};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::fork_server;
-use crate::prepare::{self, InRoot, Prepared, Selected};
+use crate::policies::{self, Group, Member};
+use crate::prepare::{self, InRoot, Prepared, Selected, Selecting};
 use crate::remembered::Durations;
 use crate::report::{self, Hint, Reporter, Suite, Summary};
 use crate::sandboxes::{Sandboxes, Unbuilt, c_string};
@@ -31,9 +34,10 @@ use crate::trial;
 
 /// Builds the project's tests and runs each in a sandbox of its own.
 pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
-    let mut settings = Settings::of_run(command, machine);
-    settings.policy = trial::weaken(settings.policy, &command.layers.allow_weaker, machine);
-    let named = &command.layers.root;
+    let config = config(command, machine)?;
+    let mut settings = Settings::of_run(command, config.layers(), machine);
+    settings.policy = trial::weaken(settings.policy, &settings.layers.allow_weaker, machine);
+    let named = &settings.layers.root;
     let roots = prepare::in_roots(&settings.policy, named, machine, command.cargo.quiet)?;
     if command.cargo.doc {
         let signals = Signals::listen().map_err(Error::Host)?;
@@ -41,19 +45,18 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         return Ok(ExitCode::NothingToRun.with(documented));
     }
     let policies = roots.iter().map(|root| root.policy.clone());
-    let (wardens, project) = prepare::build(policies, &settings.request)?;
+    let (wardens, project) = prepare::build(policies, &settings.request, &config)?;
     if command.run.no_run {
         return Ok(ExitCode::Passed);
     }
     let signals = Signals::listen().map_err(Error::Host)?;
-    let Stages { mut stages, selected, refused } =
-        prepare_all(wardens, &roots, &project, &settings, machine, &signals)?;
+    let Stages { mut stages, selected, suites, in_roots: in_all, refused } =
+        prepare_all(wardens, &roots, &project, (&settings, &config), machine, &signals)?;
     if let (Some(refused), []) = (&refused, stages.as_slice()) {
         return Ok(refused.code);
     }
-    let suites = suites(&stages, &selected, machine);
-    let in_all: Vec<&InRoot> = stages.iter().map(|stage| stage.root).collect();
-    let documented = project.has_doctests && command.cargo.selects_doctests();
+    let documented =
+        project.has_doctests && command.cargo.selects_doctests() && !config.selects_by_expression();
     if command.libtest.list {
         report::lists_as_libtest(&suites).map_err(Error::Report)?;
         if documented {
@@ -62,7 +65,8 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         return Ok(ExitCode::Passed.or_refused(refused.map(|refused| refused.code)));
     }
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
-    let reporter = Reporter::new(suites, settings.report, stdout, stderr);
+    let mut reporter = Reporter::new(suites, settings.report, stdout, stderr);
+    reporter.take_grants(policies::grants(&config, &selected));
     let mut durations = Durations::read(&project);
     let mut reporter =
         execute(&settings, &mut stages, &selected, &mut durations, &signals, reporter)?;
@@ -86,42 +90,59 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     Ok(code.or_refused(refused.map(|refused| refused.code)))
 }
 
-/// Runs what was selected of binaries that are built, in one root filesystem, and reports it as
-/// the settings say.
-pub fn run_selected(
-    prepared: Prepared,
+/// Runs what is selected of binaries that cargo has built, in one root filesystem, and reports it
+/// as the settings say. `None` where it is no harness: nothing has been run.
+pub fn run_built(
+    unbuilt: Unbuilt,
+    root: InRoot,
     project: &Project,
-    root: &InRoot,
-    settings: &Settings,
+    (settings, config): (&Settings, &Config),
     machine: &Machine,
     signals: &Signals,
-) -> Result<Summary, Error> {
-    let Prepared { sandboxes, selected } = prepared;
-    let mut stages = vec![Stage { root, sandboxes, binaries: 0..selected.len() }];
-    let suites = suites(&stages, &selected, machine);
+) -> Result<Option<Summary>, Error> {
+    let roots = [root];
+    let Stages { mut stages, selected, suites, .. } =
+        prepare_all(vec![unbuilt], &roots, project, (settings, config), machine, signals)?;
+    if !selected.iter().any(|selected| selected.harness) {
+        return Ok(None);
+    }
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
-    let reporter = Reporter::new(suites, settings.report, stdout, stderr);
+    let mut reporter = Reporter::new(suites, settings.report, stdout, stderr);
+    reporter.take_grants(policies::grants(config, &selected));
     let mut durations = Durations::read(project);
     let mut reporter =
         execute(settings, &mut stages, &selected, &mut durations, signals, reporter)?;
     durations.write();
     reporter.end().map_err(Error::Report)?;
     let hints = look_again(stages, machine, &selected, &reporter.failed(), signals)?;
-    reporter.finish(hints, Documented::default()).map_err(Error::Report)
+    reporter.finish(hints, Documented::default()).map(Some).map_err(Error::Report)
 }
 
-/// What runs in one root filesystem.
-struct Stage<'a> {
-    root: &'a InRoot,
+/// What is asked for, by whom.
+fn config(command: &RunCommand, machine: &Machine) -> Result<Config, Error> {
+    let given = Given {
+        layers: &command.layers,
+        profile: command.config.profile.as_deref(),
+        filterset: Some(&command.filterset),
+    };
+    Config::load(given, &command.cargo, machine)
+}
+
+/// What runs in one root filesystem under one policy.
+struct Stage {
     sandboxes: Sandboxes,
-    /// Its binaries among all that were selected.
-    binaries: Range<usize>,
+    /// Its cases, in order.
+    members: Vec<Member>,
 }
 
 /// What runs in all of them.
 struct Stages<'a> {
-    stages: Vec<Stage<'a>>,
+    stages: Vec<Stage>,
     selected: Vec<Selected>,
+    /// What is told of each that was selected.
+    suites: Vec<Suite>,
+    /// The root filesystems in which tests run.
+    in_roots: Vec<&'a InRoot>,
     refused: Option<Refused>,
 }
 
@@ -139,14 +160,21 @@ fn prepare_all<'a>(
     wardens: Vec<Unbuilt>,
     roots: &'a [InRoot],
     project: &Project,
-    settings: &Settings,
+    (settings, config): (&Settings, &Config),
     machine: &Machine,
     signals: &Signals,
 ) -> Result<Stages<'a>, Error> {
-    let mut all = Stages { stages: Vec::new(), selected: Vec::new(), refused: None };
+    let mut all = Stages {
+        stages: Vec::new(),
+        selected: Vec::new(),
+        suites: Vec::new(),
+        in_roots: Vec::new(),
+        refused: None,
+    };
     for (unbuilt, root) in wardens.into_iter().zip(roots) {
-        let (filter, jobs) = (&settings.filter, settings.jobs);
-        let prepared = prepare::select(unbuilt, project, machine, filter, jobs, signals);
+        let selecting = Selecting { filter: &settings.filter, config };
+        let prepared =
+            prepare::select(unbuilt, project, machine, selecting, settings.jobs, signals);
         let Prepared { sandboxes, selected } = match (prepared, &root.label) {
             (Ok(prepared), _) => prepared,
             (Err(error @ (Error::Listing(_) | Error::Sandbox(_))), Some(label)) => {
@@ -161,24 +189,45 @@ fn prepare_all<'a>(
             (Err(error), _) => return Err(error),
         };
         let first = all.selected.len();
+        let groups = policies::groups(config, &sandboxes.policy, &selected, first, machine);
+        all.stages.extend(stages(sandboxes, groups, project, machine)?);
+        all.suites.extend(selected.iter().map(|selected| suite(selected, root, config, machine)));
         all.selected.extend(selected);
-        all.stages.push(Stage { root, sandboxes, binaries: first..all.selected.len() });
+        all.in_roots.push(root);
     }
     Ok(all)
 }
 
-/// The second look in each root filesystem.
+/// A stage for each group; `sandboxes` are those of the first.
+fn stages(
+    sandboxes: Sandboxes,
+    groups: Vec<Group>,
+    project: &Project,
+    machine: &Machine,
+) -> Result<Vec<Stage>, Error> {
+    let mut sandboxes = Some(sandboxes);
+    let stages = groups.into_iter().map(|Group { policy, members }| {
+        let sandboxes = match sandboxes.take() {
+            Some(first) => first,
+            None => prepare::sandboxes(Unbuilt::start(policy)?, project, machine)?,
+        };
+        Ok(Stage { sandboxes, members })
+    });
+    stages.collect()
+}
+
+/// The second look in each stage.
 fn look_again(
-    stages: Vec<Stage<'_>>,
+    stages: Vec<Stage>,
     machine: &Machine,
     selected: &[Selected],
     failed: &[CaseIndex],
     signals: &Signals,
 ) -> Result<Vec<Hint>, Error> {
     let mut hints: Vec<Hint> = Vec::new();
-    for Stage { sandboxes, binaries, .. } in stages {
-        let failed: Vec<CaseIndex> =
-            failed.iter().filter(|index| binaries.contains(&index.binary)).copied().collect();
+    for Stage { sandboxes, members } in stages {
+        let indices = members.into_iter().map(|member| member.index);
+        let failed: Vec<CaseIndex> = indices.filter(|index| failed.contains(index)).collect();
         let (policy, shown) = (sandboxes.policy.clone(), sandboxes.project());
         drop(sandboxes);
         for hint in second_look(&policy, machine, &shown, selected, &failed, signals)? {
@@ -203,25 +252,20 @@ fn nothing_selected(selected: &[Selected]) -> String {
     }
 }
 
-fn suites(stages: &[Stage<'_>], selected: &[Selected], machine: &Machine) -> Vec<Suite> {
-    let in_stage = |stage: &Stage<'_>| {
-        let binaries = selected[stage.binaries.clone()].iter();
-        binaries.map(|selected| suite(selected, stage.root, machine)).collect::<Vec<_>>()
-    };
-    stages.iter().flat_map(in_stage).collect()
-}
-
-/// The command that runs a suite again names its root filesystem, also where it is the only one.
-fn suite(selected: &Selected, root: &InRoot, machine: &Machine) -> Suite {
+/// The command that runs a suite again names its root filesystem, also where it is the only one,
+/// and the profile.
+fn suite(selected: &Selected, root: &InRoot, config: &Config, machine: &Machine) -> Suite {
     let binary = &selected.binary;
     let executable = shown(binary.executable.as_std_path(), machine);
     let behind = root.label.as_ref().map_or(String::new(), |label| format!(" in {label}"));
     let name = root.name.as_ref().map(|name| report::quoted(&name.to_string_lossy()));
     let flag = name.map_or(String::new(), |name| format!("--root {name} "));
+    let flags: String =
+        config.flags().iter().map(|flag| format!("{flag} ")).chain([flag]).collect();
     Suite {
         heading: format!("{} ({}){behind}", binary.description(), executable.display()),
         id: binary.id.clone(),
-        rerun: format!("{flag}{}", binary.rerun_flag),
+        rerun: format!("{flags}{}", binary.rerun_flag),
         root: root.label.clone(),
         harness: selected.harness,
         cases: selected.selection.cases.clone(),
@@ -230,26 +274,22 @@ fn suite(selected: &Selected, root: &InRoot, machine: &Machine) -> Suite {
 }
 
 /// What is not run at all, and the plans of the rest.
-fn plan(
-    settings: &Settings,
-    stage: &Stage<'_>,
-    selected: &[Selected],
-) -> (Vec<CaseIndex>, Vec<Job>) {
+fn plan(settings: &Settings, stage: &Stage, selected: &[Selected]) -> (Vec<CaseIndex>, Vec<Job>) {
     let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
     let sandboxes = &stage.sandboxes;
-    for binary in stage.binaries.clone() {
-        let selected = &selected[binary];
-        let setup = setup(sandboxes, selected, settings.single_threaded);
-        for (case, listed) in selected.selection.cases.iter().enumerate() {
-            let index = CaseIndex { binary, case };
-            match listed.ignore {
-                Ignore::No => jobs.push(Job {
-                    index,
-                    plan: plan_of(sandboxes, &setup, selected, listed),
-                    pass_through: settings.pass_through || !selected.harness,
-                }),
-                Ignore::Yes | Ignore::Because(_) => ignored.push(index),
-            }
+    let mut setups: BTreeMap<usize, Arc<Setup>> = BTreeMap::new();
+    for Member { index, limits } in &stage.members {
+        let selected = &selected[index.binary];
+        let listed = &selected.selection.cases[index.case];
+        let make = || setup(sandboxes, selected, settings.single_threaded);
+        let setup = setups.entry(index.binary).or_insert_with(make);
+        match listed.ignore {
+            Ignore::No => jobs.push(Job {
+                index: *index,
+                plan: plan_of(sandboxes, setup, selected, listed, limits),
+                pass_through: settings.pass_through || !selected.harness,
+            }),
+            Ignore::Yes | Ignore::Because(_) => ignored.push(*index),
         }
     }
     (ignored, jobs)
@@ -279,14 +319,14 @@ pub fn setup(sandboxes: &Sandboxes, selected: &Selected, single_threaded: bool) 
     sandboxes.setup(program, &arguments, directory, &binary.environment, executed)
 }
 
-/// The plan of one case.
+/// The plan of one case, which these limits hold for.
 pub fn plan_of(
     sandboxes: &Sandboxes,
     setup: &Arc<Setup>,
     selected: &Selected,
     case: &Case,
+    limits: &Limits,
 ) -> Plan {
-    let policy = &sandboxes.policy;
     let (arguments, protocol) = if selected.harness {
         let protocol =
             Protocol::Libtest { name: case.name.clone(), filtered_out: selected.listed - 1 };
@@ -299,8 +339,8 @@ pub fn plan_of(
         arguments,
         environment: sandboxes.own_environment(),
         protocol,
-        timeout: policy.limits.timeout,
-        output_limit: policy.limits.output,
+        timeout: limits.timeout,
+        output_limit: limits.output,
         write_back: sandboxes.write_back.clone(),
         weakened: sandboxes.policy.weakened.clone(),
     }
@@ -309,7 +349,7 @@ pub fn plan_of(
 /// Runs all on a thread of its own and reports on this one, which the wardens' lives hang on.
 fn execute(
     settings: &Settings,
-    stages: &mut [Stage<'_>],
+    stages: &mut [Stage],
     selected: &[Selected],
     durations: &mut Durations,
     signals: &Signals,

@@ -14,17 +14,17 @@ use isotest_core::policy::Policy;
 use isotest_core::signals::Signals;
 
 use crate::caller::Caller;
-use crate::cli::{self, ExecCommand, LibtestOptions, RunCommand};
-use crate::discover::{Binary, Call, Called, Purpose, called};
+use crate::cli::{self, CargoOptions, ExecCommand, LibtestOptions, RunCommand};
+use crate::config::{Config, Given};
+use crate::discover::{Call, Called, Purpose, called};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::exposures;
 use crate::inspect::{attend, patience, policy};
 use crate::prepare::{self, InRoot};
 use crate::profiles::collected;
 use crate::report::{self, Frame};
 use crate::run;
-use crate::sandboxes::{Sandboxes, Unbuilt};
+use crate::sandboxes::Unbuilt;
 use crate::settings::{Machine, Settings};
 
 /// libtest's, for a failed test as for a command line that it does not understand.
@@ -58,15 +58,19 @@ pub fn runner(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Erro
         let cause = Command::new(&program).args(arguments).exec();
         return Err(Error::Execute(program, cause));
     }
-    collected(machine, |machine| match Wanted::of(&called, arguments) {
-        Wanted::Tests(options) => tests(command, &options, &called, arguments, machine),
+    let wanted = Wanted::of(&called, arguments);
+    // `cargo test` alone says what is selected.
+    let given = Given { layers: &command.layers, profile: None, filterset: None };
+    let config = Config::load(given, &CargoOptions::default(), machine)?.without_default_filter();
+    collected(machine, |machine| match wanted {
+        Wanted::Tests(options) => tests(&config, &options, &called, arguments, machine),
         Wanted::Part => {
-            let limit = |_: &Policy| patience(&command.layers);
-            itself(command, &called, arguments, limit, machine)
+            let limit = |_: &Policy| patience(&config.layers());
+            itself(&config, &called, arguments, limit, machine)
         }
         Wanted::Program => {
             let limit = |policy: &Policy| policy.limits.timeout;
-            itself(command, &called, arguments, limit, machine)
+            itself(&config, &called, arguments, limit, machine)
         }
         Wanted::Nothing(message) => {
             report::error(&message);
@@ -114,30 +118,31 @@ fn is_one_test(options: &LibtestOptions) -> bool {
 
 /// Runs the selected tests of a harness, or a program that has no list of tests.
 fn tests(
-    command: &ExecCommand,
+    config: &Config,
     options: &LibtestOptions,
     called: &Called,
     arguments: &[OsString],
     machine: &Machine,
 ) -> Result<ExitCode, Error> {
     let mut run = RunCommand::default();
-    (run.layers, run.libtest) = (command.layers.clone(), options.clone());
-    let mut settings = Settings::of_run(&run, machine);
-    settings.policy = policy(&command.layers, machine, true)?;
+    run.libtest = options.clone();
+    let layers = config.layers();
+    let name = layers.root.first().cloned();
+    let policy = policy(&layers, machine, true)?;
+    let root = InRoot { name, label: None, policy: policy.clone() };
+    let mut settings = Settings::of_run(&run, layers, machine);
+    settings.policy = policy.clone();
     settings.report.frame = Frame::Cargos;
-    let name = command.layers.root.first().cloned();
-    let root = InRoot { name, label: None, policy: settings.policy.clone() };
-    let unbuilt = Unbuilt::start(settings.policy.clone())?;
+    let unbuilt = Unbuilt::start(policy)?;
     let signals = Signals::listen().map_err(Error::Host)?;
-    let (filter, jobs) = (&settings.filter, settings.jobs);
     let mut project = called.project.clone();
     project.binaries.push(called.binary.clone());
-    let mut prepared = prepare::select(unbuilt, &project, machine, filter, jobs, &signals)?;
-    if !prepared.selected.first().is_some_and(|selected| selected.harness) {
-        let limit = settings.policy.limits.timeout;
-        return run_itself(&mut prepared.sandboxes, &called.binary, arguments, limit, &signals);
-    }
-    let summary = run::run_selected(prepared, &project, &root, &settings, machine, &signals)?;
+    let asked = (&settings, config);
+    let Some(summary) = run::run_built(unbuilt, root, &project, asked, machine, &signals)? else {
+        drop(signals);
+        let limit = |policy: &Policy| policy.limits.timeout;
+        return itself(config, called, arguments, limit, machine);
+    };
     Ok(match ExitCode::of_run(&summary) {
         ExitCode::NothingToRun => ExitCode::Passed,
         ExitCode::TestsFailed => FAILED,
@@ -147,27 +152,17 @@ fn tests(
 
 /// Runs a program as it was called, in one sandbox.
 fn itself(
-    command: &ExecCommand,
+    config: &Config,
     called: &Called,
     arguments: &[OsString],
     limit: impl FnOnce(&Policy) -> Option<Duration>,
     machine: &Machine,
 ) -> Result<ExitCode, Error> {
-    let unbuilt = Unbuilt::start(policy(&command.layers, machine, true)?)?;
+    let unbuilt = Unbuilt::start(policy(&config.layers(), machine, true)?)?;
     let signals = Signals::listen().map_err(Error::Host)?;
-    let shown = exposures::of_project(machine, unbuilt.host(), unbuilt.policy(), &called.project)?;
-    let mut sandboxes = unbuilt.build(machine, shown)?;
+    let mut sandboxes = prepare::sandboxes(unbuilt, &called.project, machine)?;
     let limit = limit(&sandboxes.policy);
-    run_itself(&mut sandboxes, &called.binary, arguments, limit, &signals)
-}
-
-fn run_itself(
-    sandboxes: &mut Sandboxes,
-    binary: &Binary,
-    arguments: &[OsString],
-    limit: Option<Duration>,
-    signals: &Signals,
-) -> Result<ExitCode, Error> {
+    let binary = &called.binary;
     let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();
     let setup = sandboxes.setup(
         binary.executable.as_os_str(),
@@ -176,5 +171,5 @@ fn run_itself(
         &binary.environment,
         Some("it is one command"),
     );
-    attend(sandboxes, setup, limit, signals)
+    attend(&mut sandboxes, setup, limit, &signals)
 }

@@ -120,7 +120,7 @@ fn passing(
             let selected = &selected[index.binary];
             let setup = run::setup(sandboxes, selected, false);
             let case = &selected.selection.cases[index.case];
-            let plan = run::plan_of(sandboxes, &setup, selected, case);
+            let plan = run::plan_of(sandboxes, &setup, selected, case, &sandboxes.policy.limits);
             Job { index: *index, plan, pass_through: false }
         })
         .collect();

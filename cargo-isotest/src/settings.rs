@@ -11,11 +11,11 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use isotest_core::policy::{Directory, Policy, Root, Uts};
+use isotest_core::policy::Policy;
 
 use crate::cli::{
     CargoOptions, Color, FailFast, Format, LayerOptions, LibtestOptions, PackageScope, RunCommand,
-    RunIgnored, propagation_name,
+    RunIgnored,
 };
 use crate::discover::{Request, Scope, filter};
 use crate::environment::Variable;
@@ -127,6 +127,8 @@ const SPARE: usize = 2;
 /// Everything that a run is told.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Layers and limits that are asked for.
+    pub layers: LayerOptions,
     /// Layers and limits.
     pub policy: Policy,
     /// What is built.
@@ -153,8 +155,8 @@ impl Settings {
         self.max_fail.is_some_and(|most| failures >= most)
     }
 
-    /// What `cargo isotest run` is told.
-    pub fn of_run(command: &RunCommand, machine: &Machine) -> Settings {
+    /// What `cargo isotest run` is told; `layers` is what flags and configuration ask for together.
+    pub fn of_run(command: &RunCommand, layers: LayerOptions, machine: &Machine) -> Settings {
         let libtest = &command.libtest;
         let asked = libtest.test_threads.map(NonZeroUsize::get).or_else(|| {
             machine.variable("RUST_TEST_THREADS")?.to_str()?.parse().ok().filter(|n| *n > 0)
@@ -163,7 +165,8 @@ impl Settings {
         let pass_through = libtest.no_capture
             || machine.variable("RUST_TEST_NOCAPTURE").is_some_and(|value| value != "0");
         Settings {
-            policy: policy(&command.layers),
+            policy: policy(&layers),
+            layers,
             request: request(&command.cargo),
             filter: selection(libtest),
             jobs: jobs.min(isotest_core::sandbox::SLOTS),
@@ -253,70 +256,5 @@ pub struct Layer {
     /// Its value.
     pub value: String,
     /// Where the value comes from.
-    pub source: &'static str,
-}
-
-/// Every layer and limit with where its value comes from.
-pub fn layers(policy: &Policy, given: &LayerOptions) -> Vec<Layer> {
-    let limits = &policy.limits;
-    let word = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
-    let bytes = |value: Option<u64>| value.map_or("none".to_owned(), |value| value.to_string());
-    let uts = match &policy.uts {
-        Uts::Name(name) => format!("new, `{name}`"),
-        Uts::Host => "host".to_owned(),
-    };
-    let root = match &policy.root {
-        Root::Host => "host".to_owned(),
-        Root::Directory(directory) => directory.display().to_string(),
-    };
-    let timeout = limits
-        .timeout
-        .map_or("none".to_owned(), |timeout| humantime::format_duration(timeout).to_string());
-    let list =
-        |values: &[String]| if values.is_empty() { "none".to_owned() } else { values.join(" ") };
-    let home = match policy.home {
-        Directory::Fresh => "empty",
-        Directory::Host => "host",
-    };
-    let rows = [
-        ("user", word(&policy.user), given.user.is_some()),
-        ("pid", word(&policy.pid), given.pid.is_some()),
-        ("init", word(&policy.init), given.init.is_some()),
-        ("net", word(&policy.net), given.net.is_some()),
-        ("ipc", word(&policy.ipc), given.ipc.is_some()),
-        ("uts", uts, given.uts.is_some()),
-        ("workspace", word(&policy.workspace), given.workspace.is_some()),
-        ("write-back", list(&policy.write_back), !given.write_back.is_empty()),
-        ("scratch", word(&policy.scratch), given.scratch.is_some()),
-        ("root", root, !given.root.is_empty()),
-        (
-            "propagation",
-            propagation_name(policy.propagation).to_owned(),
-            given.propagation.is_some(),
-        ),
-        ("tmp", word(&policy.tmp), given.tmp.is_some()),
-        ("home", home.to_owned(), given.home.is_some()),
-        ("env", word(&policy.env), given.env.is_some()),
-        ("pass-env", list(&policy.pass_env), !given.pass_env.is_empty()),
-        ("guard", word(&policy.guard), given.guard.is_some()),
-        ("timeout", timeout, given.timeout.is_some()),
-        ("output-limit", limits.output.to_string(), given.output_limit.is_some()),
-        ("tmp-size", limits.tmp_size.to_string(), given.tmp_size.is_some()),
-        ("memory", bytes(limits.memory), given.memory.is_some()),
-        ("processes", limits.processes.to_string(), given.processes.is_some()),
-        ("open-files", limits.open_files.to_string(), given.open_files.is_some()),
-        ("file-size", bytes(limits.file_size), given.file_size.is_some()),
-        ("cpu-time", bytes(limits.cpu_time), given.cpu_time.is_some()),
-        ("address-space", bytes(limits.address_space), given.address_space.is_some()),
-    ];
-    let source = |name, given| match given {
-        _ if policy.weakened.iter().any(|layer| layer.name() == name) => {
-            "--allow-weaker: this machine refuses another"
-        }
-        true => "flag",
-        false => "default",
-    };
-    rows.into_iter()
-        .map(|(name, value, given)| Layer { name, value, source: source(name, given) })
-        .collect()
+    pub source: String,
 }

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod bad_input;
+mod config;
 mod faults;
 mod isolation;
 mod lifecycle;

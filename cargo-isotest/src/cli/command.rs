@@ -11,10 +11,10 @@ use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcomm
 use clap_complete::Shell;
 
 use super::cargo::{CargoOptions, WorkspaceFlag};
+use super::config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
 use super::layers::{LayerOptions, Workspace};
 use super::libtest::{self, LibtestOptions, OutputFlags, SelectionFlags, Shared};
 use super::run::RunOptions;
-use super::variables;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -25,7 +25,7 @@ Exit codes:
    96  a sandbox could not be set up   110  a report could not be written
   128+n  ended by signal n";
 
-const VARIABLES: &str = "\
+const RUNNER: &str = "\
 Each option is also a variable of the environment, ISOTEST_NET=host for --net=host; a flag goes
 before it. It is meant to be called by cargo:
   CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=\"cargo-isotest runner\" cargo test";
@@ -70,8 +70,12 @@ pub enum Command {
     Exec(Box<ExecCommand>),
     /// Run a program that cargo starts through `target.<triple>.runner`, its tests isolated
     #[command(override_usage = "cargo-isotest runner [OPTIONS] BIN [ARGS]...")]
-    #[command(args_override_self = true, after_help = VARIABLES)]
+    #[command(after_help = RUNNER)]
     Runner(Box<ExecCommand>),
+    /// Print the effective configuration, each value with its source
+    ShowConfig(Box<ShowConfigCommand>),
+    /// Write .config/isotest.toml with what .config/nextest.toml means
+    ImportNextest(Box<ImportNextestCommand>),
     /// Remove what was unpacked for `--root` and no run uses
     Prune,
     /// Print completions for a shell
@@ -85,6 +89,12 @@ pub enum Command {
 pub struct RunCommand {
     #[command(flatten)]
     selection: SelectionFlags,
+    /// Filter expressions.
+    #[command(flatten)]
+    pub filterset: FiltersetOptions,
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigOptions,
     /// When the run stops.
     #[command(flatten)]
     pub run: RunOptions,
@@ -106,6 +116,12 @@ pub struct RunCommand {
 pub struct ListCommand {
     #[command(flatten)]
     selection: SelectionFlags,
+    /// Filter expressions.
+    #[command(flatten)]
+    pub filterset: FiltersetOptions,
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigOptions,
     /// Print the list in this format
     #[arg(long, visible_alias = "message-format", value_name = "FORMAT", default_value = "human")]
     #[arg(help_heading = "Output")]
@@ -135,6 +151,9 @@ pub struct ExplainCommand {
     /// The test: its name, or as much of it as is unique
     #[arg(value_name = "CASE")]
     pub case: String,
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigOptions,
     /// What is built.
     #[command(flatten)]
     pub cargo: CargoOptions,
@@ -149,6 +168,9 @@ pub struct ShellCommand {
     /// The test: its name, or as much of it as is unique
     #[arg(value_name = "CASE")]
     pub case: String,
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigOptions,
     /// What to run there; without it, a shell
     #[arg(value_name = "CMD", last = true)]
     pub command: Vec<OsString>,
@@ -212,21 +234,12 @@ pub fn command() -> clap::Command {
         .after_help(EXIT_CODES)
 }
 
-/// Reads an argument vector, with or without the word `isotest` that cargo puts second, and for
-/// `runner` what the environment says of layers and limits.
+/// Reads an argument vector, with or without the word `isotest` that cargo puts second.
 ///
 /// Help and version are errors too, as clap has it; `clap::Error::exit_code` tells them apart.
-pub fn parse(
-    arguments: impl Iterator<Item = OsString>,
-    environment: &[(OsString, OsString)],
-) -> Result<Cli, clap::Error> {
-    let (mut words, after) = split(arguments);
+pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let (words, after) = split(arguments);
     let mut command = command();
-    if words[1] == "runner" {
-        let more = variables::words(environment)
-            .map_err(|message| clap::Error::raw(ErrorKind::InvalidValue, message + "\n"))?;
-        words.splice(2..2, more);
-    }
     let matches = command.try_get_matches_from_mut(words)?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     complete(cli, &after, &mut command)
@@ -303,8 +316,13 @@ fn complete(
         }
         Command::Explain(explain) => settle_workspace(&mut explain.cargo, &mut explain.layers),
         Command::Shell(shell) => settle_workspace(&mut shell.cargo, &mut shell.layers),
+        Command::ShowConfig(show) => settle_workspace(&mut show.cargo, &mut show.layers),
         Command::Exec(exec) | Command::Runner(exec) => exec.layers.workspace = exec.workspace,
-        Command::Doctor(_) | Command::Prune | Command::Completions(_) | Command::Man => {}
+        Command::Doctor(_)
+        | Command::ImportNextest(_)
+        | Command::Prune
+        | Command::Completions(_)
+        | Command::Man => {}
     }
     check_layers(&cli.command)
         .map_err(|message| command.error(ErrorKind::ArgumentConflict, message))?;
@@ -320,9 +338,12 @@ fn check_layers(command: &Command) -> Result<(), String> {
         Command::Shell(shell) => (&shell.layers, Some("shell")),
         Command::Exec(exec) => (&exec.layers, Some("exec")),
         Command::Runner(runner) => (&runner.layers, Some("runner")),
-        Command::Doctor(_) | Command::Prune | Command::Completions(_) | Command::Man => {
-            return Ok(());
-        }
+        Command::Doctor(_)
+        | Command::ShowConfig(_)
+        | Command::ImportNextest(_)
+        | Command::Prune
+        | Command::Completions(_)
+        | Command::Man => return Ok(()),
     };
     if let (Some(name), count @ 2..) = (name, layers.root.len()) {
         return Err(format!(
@@ -368,7 +389,7 @@ mod tests {
     use crate::cli::PackageScope;
 
     fn cli(line: &str) -> Result<Command, clap::Error> {
-        parse(line.split_whitespace().map(OsString::from), &[]).map(|cli| cli.command)
+        parse(line.split_whitespace().map(OsString::from)).map(|cli| cli.command)
     }
 
     fn run(line: &str) -> RunCommand {
@@ -441,21 +462,6 @@ mod tests {
             panic!("refused")
         };
         assert_eq!(exec.layers.workspace, Some(Workspace::Shared));
-    }
-
-    #[test]
-    fn a_runner_listens_to_the_environment_and_more_to_flags() {
-        let read = |line: &str| {
-            let variables = [("ISOTEST_NET".into(), "host".into())];
-            parse(line.split_whitespace().map(OsString::from), &variables).map(|cli| cli.command)
-        };
-        let net = |line| match read(line) {
-            Ok(Command::Runner(runner)) => runner.layers.net,
-            other => panic!("`{line}` is {other:?}"),
-        };
-        use super::super::layers::Net;
-        assert_eq!(net("x runner /t/debug/deps/a-1 --net=loopback"), Some(Net::Host));
-        assert_eq!(net("x runner --net=loopback /t/debug/deps/a-1"), Some(Net::Loopback));
     }
 
     #[test]

@@ -8,11 +8,13 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use isotest_core::policy::{self, Policy};
+use schemars::JsonSchema;
 
 use super::quantity::{self, Deadline};
 
 /// `--user`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
 pub enum User {
     /// Uid and gid as outside, no capabilities
     Same,
@@ -23,7 +25,8 @@ pub enum User {
 }
 
 /// `--pid`, `--ipc`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
 pub enum Namespace {
     /// One of its own
     New,
@@ -32,7 +35,8 @@ pub enum Namespace {
 }
 
 /// `--init`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
 pub enum Init {
     /// The test itself is PID 1
     None,
@@ -41,7 +45,8 @@ pub enum Init {
 }
 
 /// `--net`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
 pub enum Net {
     /// Only `lo`, no way out
     Loopback,
@@ -50,7 +55,8 @@ pub enum Net {
 }
 
 /// `--workspace`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
 pub enum Workspace {
     /// Writes are thrown away
     Overlay,
@@ -61,7 +67,8 @@ pub enum Workspace {
 }
 
 /// `--scratch`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
 pub enum Scratch {
     /// In a tmpfs
     Memory,
@@ -70,7 +77,8 @@ pub enum Scratch {
 }
 
 /// `--tmp`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
 pub enum Tmp {
     /// Empty for every test
     Fresh,
@@ -79,7 +87,8 @@ pub enum Tmp {
 }
 
 /// `--home`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
 pub enum Home {
     /// Empty for every test
     Empty,
@@ -88,7 +97,8 @@ pub enum Home {
 }
 
 /// `--env`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
 pub enum Env {
     /// Only variables of the allow-list
     Clean,
@@ -97,7 +107,8 @@ pub enum Env {
 }
 
 /// `--guard`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
 pub enum Guard {
     /// No new privileges, own session, no core dumps
     Basic,
@@ -106,7 +117,8 @@ pub enum Guard {
 }
 
 /// Layers and limits as typed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args, JsonSchema)]
+#[schemars(rename_all = "kebab-case", default)]
 #[command(next_help_heading = "Isolation layers")]
 pub struct LayerOptions {
     /// Who the test is
@@ -126,8 +138,9 @@ pub struct LayerOptions {
     pub ipc: Option<Namespace>,
     /// Its host name: a name, `new` (isotest) or `host`
     #[arg(long, value_name = "NAME", value_parser = uts)]
+    #[schemars(with = "Option<String>")]
     pub uts: Option<policy::Uts>,
-    /// What writing to the project does; set by `--workspace=VALUE`.
+    /// What writing to the project does
     #[arg(skip)]
     pub workspace: Option<Workspace>,
     /// Copy files that match out afterwards
@@ -156,32 +169,40 @@ pub struct LayerOptions {
     pub guard: Option<Guard>,
     /// Show this host path, read-only
     #[arg(long = "ro", value_name = "PATH")]
+    #[schemars(rename = "ro")]
     pub read_only: Vec<PathBuf>,
     /// Show this host path, writable
     #[arg(long = "rw", value_name = "PATH")]
+    #[schemars(rename = "rw")]
     pub read_write: Vec<PathBuf>,
     /// Which mounts below these paths travel: `private` (none), `slave` (the host's to the test) or
     /// `unbindable` (none, and no bind elsewhere)
     #[arg(long, value_name = "VALUE", value_parser = propagation)]
+    #[schemars(with = "Option<String>")]
     pub propagation: Option<policy::Propagation>,
     /// Share this layer (`pid`, `ipc`, `uts` or `net`) with the host where this machine refuses
     /// another
     #[arg(long, value_name = "LAYER", value_parser = weakened)]
+    #[schemars(with = "Vec<String>")]
     pub allow_weaker: Vec<policy::Weakened>,
     /// Execute the binary for every test, instead of forking a copy that is linked already
     #[arg(long)]
     pub no_fork_server: bool,
     /// Kill a test after this long (`90s`, `2m`, `none`)
     #[arg(long, value_name = "DURATION", value_parser = quantity::deadline, help_heading = "Limits")]
+    #[schemars(schema_with = "quantity::schema")]
     pub timeout: Option<Deadline>,
     /// Size of /tmp and of all that is written elsewhere (`256M`, `1GiB`)
     #[arg(long, value_name = "BYTES", value_parser = quantity::bytes, help_heading = "Limits")]
+    #[schemars(schema_with = "quantity::schema")]
     pub tmp_size: Option<u64>,
     /// Bytes of output kept
     #[arg(long, value_name = "BYTES", value_parser = quantity::bytes, help_heading = "Limits")]
+    #[schemars(schema_with = "quantity::schema")]
     pub output_limit: Option<u64>,
     /// Memory of all its processes together (needs a delegated cgroup v2)
     #[arg(long, value_name = "BYTES", value_parser = quantity::bytes, help_heading = "Limits")]
+    #[schemars(schema_with = "quantity::schema")]
     pub memory: Option<u64>,
     /// Processes and threads
     #[arg(long, value_name = "N", help_heading = "Limits")]
@@ -191,12 +212,14 @@ pub struct LayerOptions {
     pub open_files: Option<u64>,
     /// Size of one file
     #[arg(long, value_name = "BYTES", value_parser = quantity::bytes, help_heading = "Limits")]
+    #[schemars(schema_with = "quantity::schema")]
     pub file_size: Option<u64>,
     /// Processor time of one process
     #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
     pub cpu_time: Option<u64>,
     /// Address space of one process
     #[arg(long, value_name = "BYTES", value_parser = quantity::bytes, help_heading = "Limits")]
+    #[schemars(schema_with = "quantity::schema")]
     pub address_space: Option<u64>,
 }
 
@@ -248,6 +271,65 @@ impl LayerOptions {
                 argument
             })
             .collect()
+    }
+
+    /// What is asked for where `lower` is asked next. Lists are added to, `--root` and everything
+    /// else is replaced.
+    pub fn over(&self, lower: LayerOptions) -> LayerOptions {
+        LayerOptions {
+            user: self.user.or(lower.user),
+            pid: self.pid.or(lower.pid),
+            init: self.init.or(lower.init),
+            net: self.net.or(lower.net),
+            ipc: self.ipc.or(lower.ipc),
+            uts: self.uts.clone().or(lower.uts),
+            workspace: self.workspace.or(lower.workspace),
+            write_back: joined(lower.write_back, &self.write_back),
+            scratch: self.scratch.or(lower.scratch),
+            root: if self.root.is_empty() { lower.root } else { self.root.clone() },
+            tmp: self.tmp.or(lower.tmp),
+            home: self.home.or(lower.home),
+            env: self.env.or(lower.env),
+            pass_env: joined(lower.pass_env, &self.pass_env),
+            guard: self.guard.or(lower.guard),
+            read_only: joined(lower.read_only, &self.read_only),
+            read_write: joined(lower.read_write, &self.read_write),
+            propagation: self.propagation.or(lower.propagation),
+            allow_weaker: joined(lower.allow_weaker, &self.allow_weaker),
+            no_fork_server: self.no_fork_server || lower.no_fork_server,
+            timeout: self.timeout.or(lower.timeout),
+            tmp_size: self.tmp_size.or(lower.tmp_size),
+            output_limit: self.output_limit.or(lower.output_limit),
+            memory: self.memory.or(lower.memory),
+            processes: self.processes.or(lower.processes),
+            open_files: self.open_files.or(lower.open_files),
+            file_size: self.file_size.or(lower.file_size),
+            cpu_time: self.cpu_time.or(lower.cpu_time),
+            address_space: self.address_space.or(lower.address_space),
+        }
+    }
+
+    /// The flags by whose values a test gets more of the host than by default. Whoever writes one
+    /// into a configuration says why.
+    pub fn grants(&self) -> Vec<&'static str> {
+        let grants = [
+            ("user", self.user == Some(User::Root)),
+            ("pid", self.pid == Some(Namespace::Host)),
+            ("net", self.net == Some(Net::Host)),
+            ("ipc", self.ipc == Some(Namespace::Host)),
+            ("uts", self.uts == Some(policy::Uts::Host)),
+            ("workspace", self.workspace == Some(Workspace::Shared)),
+            ("write-back", !self.write_back.is_empty()),
+            ("tmp", self.tmp == Some(Tmp::Host)),
+            ("home", self.home == Some(Home::Host)),
+            ("env", self.env == Some(Env::Host)),
+            ("pass-env", !self.pass_env.is_empty()),
+            ("ro", !self.read_only.is_empty()),
+            ("rw", !self.read_write.is_empty()),
+            ("propagation", self.propagation == Some(policy::Propagation::Slave)),
+            ("allow-weaker", !self.allow_weaker.is_empty()),
+        ];
+        grants.into_iter().filter(|(_, granted)| *granted).map(|(name, _)| name).collect()
     }
 
     /// Lays what was typed over `base`, but for `--root`, which is a file to be looked for. Lists are
@@ -307,6 +389,11 @@ fn uts_name(uts: &policy::Uts) -> OsString {
         policy::Uts::Host => "host".into(),
         policy::Uts::Name(name) => name.into(),
     }
+}
+
+fn joined<T: Clone>(mut lower: Vec<T>, added: &[T]) -> Vec<T> {
+    lower.extend_from_slice(added);
+    lower
 }
 
 fn set<T: From<V>, V>(target: &mut T, typed: Option<V>) {

@@ -6,18 +6,21 @@
 
 mod cargo;
 mod command;
+mod config;
 mod getopts;
+mod keys;
 mod layers;
 mod libtest;
 mod quantity;
 mod run;
-mod variables;
 
 pub use cargo::{CargoOptions, PackageScope};
 pub use command::{
     Cli, Command, DoctorCommand, ExecCommand, ExplainCommand, ListCommand, ReportFormat,
     RunCommand, ShellCommand, command, parse,
 };
+pub use config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
+pub use keys::{Key, Shape, keys, read as read_key};
 pub use layers::{LayerOptions, propagation_name};
 pub use libtest::{Color, Format, LibtestOptions, RunIgnored, asks_for_help, libtest_options};
 pub use run::FailFast;

@@ -40,7 +40,7 @@ pub struct Request {
 /// Builds the project's tests and says what was built. Compiler messages go to stderr as cargo
 /// prints them.
 pub fn discover(request: &Request) -> Result<Project, DiscoverError> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let cargo = cargo();
     let (build, metadata, compiler) = thread::scope(|scope| {
         let metadata = scope.spawn(|| metadata(&cargo, request, &request.metadata_arguments));
         let compiler = scope.spawn(Compiler::find);
@@ -54,6 +54,10 @@ pub fn discover(request: &Request) -> Result<Project, DiscoverError> {
     add_foreign_packages(&cargo, request, &build, &mut metadata)?;
     let around = surroundings(request, compiler)?;
     assemble(request.scope, build, &metadata, &around)
+}
+
+fn cargo() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
 fn build(cargo: &OsStr, request: &Request) -> Result<Build, DiscoverError> {
@@ -77,17 +81,37 @@ fn metadata(
     request: &Request,
     arguments: &[OsString],
 ) -> Result<Metadata, DiscoverError> {
-    let mut command = Command::new(cargo);
-    command.args(["metadata", "--no-deps", "--format-version=1"]).args(arguments);
+    let mut command = metadata_command(cargo, arguments);
+    command.arg("--no-deps");
     if let Some(directory) = &request.target_dir {
         command.env("CARGO_TARGET_DIR", directory);
     }
-    let output = output(&mut command)?;
+    Metadata::from_json(&stdout(&mut command)?).map_err(DiscoverError::MetadataJson)
+}
+
+/// What `cargo metadata` prints; with `dependencies`, those of every feature are resolved.
+pub(super) fn metadata_json(
+    arguments: &[OsString],
+    dependencies: bool,
+) -> Result<Vec<u8>, DiscoverError> {
+    let mut command = metadata_command(&cargo(), arguments);
+    command.arg(if dependencies { "--all-features" } else { "--no-deps" });
+    stdout(&mut command)
+}
+
+fn metadata_command(cargo: &OsStr, arguments: &[OsString]) -> Command {
+    let mut command = Command::new(cargo);
+    command.args(["metadata", "--format-version=1"]).args(arguments);
+    command
+}
+
+fn stdout(command: &mut Command) -> Result<Vec<u8>, DiscoverError> {
+    let output = output(command)?;
     if !output.status.success() {
         let message = message(&output);
         return Err(DiscoverError::Metadata { status: output.status, message });
     }
-    Metadata::from_json(&output.stdout).map_err(DiscoverError::MetadataJson)
+    Ok(output.stdout)
 }
 
 /// `cargo test -p` also takes packages outside the workspace; they are asked for by manifest.

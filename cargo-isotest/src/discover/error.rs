@@ -36,6 +36,8 @@ pub enum DiscoverError {
     },
     /// The output of `cargo metadata` could not be understood. Exit code 102.
     MetadataJson(serde_json::Error),
+    /// The packages in the output of `cargo metadata` do not fit together. Exit code 102.
+    Graph(Box<guppy::Error>),
     /// `rustc --print` failed or printed something else.
     Compiler {
         /// How it ended.
@@ -83,6 +85,9 @@ impl fmt::Display for DiscoverError {
                 write!(f, "cannot read the project's metadata: cargo: {status}\n{message}")
             }
             DiscoverError::MetadataJson(cause) => {
+                write!(f, "cannot read the project's metadata: {cause}")
+            }
+            DiscoverError::Graph(cause) => {
                 write!(f, "cannot read the project's metadata: {cause}")
             }
             DiscoverError::Compiler { status, message } => {

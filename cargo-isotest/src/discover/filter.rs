@@ -54,10 +54,11 @@ pub struct Selection {
 }
 
 impl Filter {
-    /// Selects among the cases of one binary.
-    pub fn select(&self, cases: Vec<Case>) -> Selection {
+    /// Selects among the cases of one binary those that `also` selects too.
+    pub fn select(&self, cases: Vec<Case>, also: impl Fn(&Case) -> bool) -> Selection {
         let listed = cases.len();
-        let mut cases: Vec<Case> = cases.into_iter().filter(|case| self.takes(case)).collect();
+        let takes = |case: &Case| self.takes(case) && also(case);
+        let mut cases: Vec<Case> = cases.into_iter().filter(takes).collect();
         for case in &mut cases {
             self.settle_ignore(case);
         }
@@ -120,7 +121,7 @@ mod tests {
     }
 
     fn names(filter: &Filter) -> (Vec<String>, usize) {
-        let selection = filter.select(cases());
+        let selection = filter.select(cases(), |_| true);
         (selection.cases.into_iter().map(|case| case.name).collect(), selection.filtered_out)
     }
 
@@ -155,7 +156,7 @@ mod tests {
     fn ignored_cases_stay_marked_unless_they_are_asked_for() {
         let marks = |run_ignored| {
             let filter = Filter { run_ignored, ..Filter::default() };
-            let selection = filter.select(cases());
+            let selection = filter.select(cases(), |_| true);
             let marked = selection.cases.iter().filter(|case| case.ignore != Ignore::No).count();
             (selection.cases.len(), marked, selection.filtered_out)
         };
@@ -168,7 +169,7 @@ mod tests {
     fn tests_are_ignored_under_bench_and_keep_their_reason() {
         let run_ignored = RunIgnored::Yes;
         let filter = Filter { mode: Mode::Bench, run_ignored, ..Filter::default() };
-        let selection = filter.select(cases());
+        let selection = filter.select(cases(), |_| true);
         let marks: Vec<_> = selection.cases.iter().map(|case| case.ignore.clone()).collect();
         let because = Ignore::Because("slow".to_owned());
         assert_eq!(marks, [Ignore::Yes, because, Ignore::Yes, Ignore::No]);

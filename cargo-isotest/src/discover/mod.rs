@@ -2,11 +2,13 @@
 //!
 //! [`discover`] runs cargo and yields a [`Project`]: its test binaries in cargo's order, each with
 //! the environment that cargo would start it in; [`called`] does so for one program that cargo has
-//! built and started itself. [`list`] reads what a binary prints when it is
-//! asked for its cases, and [`filter`] selects among them as libtest does. Running a binary for its
+//! built and started itself. [`list`] reads what a binary prints when it is asked for its cases,
+//! [`filter`] selects among them as libtest does, and [`filterset`] by nextest's filter expressions.
+//! Running a binary for its
 //! list is not done here: that happens in a sandbox, like every other run of project code.
 
 pub mod filter;
+pub mod filterset;
 pub mod list;
 
 mod assemble;

@@ -38,11 +38,23 @@ pub struct Hint {
     pub cases: Vec<CaseIndex>,
 }
 
+/// What the configuration lets some cases have of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// The layers.
+    pub layers: Vec<&'static str>,
+    /// Where that is written, and why.
+    pub origin: String,
+    /// How many cases have it.
+    pub cases: usize,
+}
+
 /// What the closing block will say.
 #[derive(Debug, Default)]
 pub struct Closing {
     /// The indices of the failed cases, by binary.
     failed: BTreeMap<usize, Vec<usize>>,
+    grants: Vec<Grant>,
     hints: Vec<Hint>,
     doctests: Documented,
     findings: BTreeMap<Kind, Group>,
@@ -156,6 +168,11 @@ impl Closing {
         self.doctests = doctests;
     }
 
+    /// Takes note of what the configuration grants.
+    pub fn take_grants(&mut self, grants: Vec<Grant>) {
+        self.grants = grants;
+    }
+
     /// Takes note of what would mend failures.
     pub fn take_hints(&mut self, hints: Vec<Hint>) {
         self.hints = hints;
@@ -184,6 +201,7 @@ impl Closing {
         err: &mut dyn Write,
     ) -> io::Result<()> {
         writeln!(err, "\n{}{}", summary(tally, wall, colour), doctests(self.doctests, colour))?;
+        self.write_grants(colour, err)?;
         self.write_weakened(colour, err)?;
         self.write_findings(colour, err)?;
         self.write_not_run(colour, err)?;
@@ -195,6 +213,17 @@ impl Closing {
             writeln!(err, "\n{error}: interrupted by {signal}; {cut} did not run to the end")?;
         }
         self.write_commands(suites, colour, err)
+    }
+
+    fn write_grants(&self, colour: bool, err: &mut dyn Write) -> io::Result<()> {
+        if !self.grants.is_empty() {
+            let note = paint::styled(colour, HINT, "note");
+            writeln!(err, "\n{note}: the configuration lets tests have more of the host")?;
+        }
+        for Grant { layers, origin, cases } in &self.grants {
+            writeln!(err, "    {}: {}, by {origin}", layers.join(", "), counted(*cases, "test"))?;
+        }
+        Ok(())
     }
 
     fn write_weakened(&self, colour: bool, err: &mut dyn Write) -> io::Result<()> {

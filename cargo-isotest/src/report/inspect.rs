@@ -10,6 +10,7 @@ use isotest_core::plan::Plan;
 use isotest_core::sandbox::{Op, Step};
 use nextest_metadata as nextest;
 
+use super::config::write_layers;
 use super::format::FormatName;
 use super::suite::Suite;
 use super::words;
@@ -152,10 +153,7 @@ pub fn explain(explanation: &Explanation<'_>) -> io::Result<()> {
         writeln!(out, "{BOLD}{name:<12}{BOLD:#}{value}")?;
     }
     writeln!(out, "\n{BOLD}layers and limits{BOLD:#}")?;
-    for layer in explanation.layers {
-        let Layer { name, value, source } = layer;
-        writeln!(out, "    {name:<14} {value:<24} {DIM}{source}{DIM:#}")?;
-    }
+    write_layers(&mut out, explanation.layers)?;
     write_steps(&mut out, "template, built once a run by the warden", explanation.template)?;
     if setup.executed.is_none() {
         write_steps(&mut out, "fork server, before it is executed", &setup.server)?;

@@ -24,6 +24,7 @@ mod progress;
 mod rerun;
 mod screen;
 
+mod config;
 mod diagnosis;
 mod error;
 mod inspect;
@@ -32,7 +33,8 @@ mod reporter;
 #[cfg(test)]
 mod tests;
 
-pub use closing::Hint;
+pub use closing::{Grant, Hint};
+pub use config::{Configuration, Overriding, configuration, imported, schema, text};
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
 pub use error::{error, pruned, unpacking, weakened};
 pub use format::FormatName;

@@ -15,7 +15,7 @@ use crate::doctests::Documented;
 
 use super::blocks::{Blocks, News, Turn};
 use super::cargo;
-use super::closing::{Closing, Hint};
+use super::closing::{Closing, Grant, Hint};
 use super::format::{self, Format, FormatName};
 use super::paint::{self, WARNING};
 use super::progress::Progress;
@@ -104,6 +104,11 @@ impl Reporter {
             suites,
             options,
         }
+    }
+
+    /// Takes note of what the configuration grants.
+    pub fn take_grants(&mut self, grants: Vec<Grant>) {
+        self.closing.take_grants(grants);
     }
 
     /// Takes an event.

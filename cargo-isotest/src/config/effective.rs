@@ -1,0 +1,491 @@
+//! What is asked for, in order: flag, environment, override, profile, default.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use isotest_core::case::Case;
+
+use super::PATH;
+use super::error::{ConfigError, nearest};
+use super::file::{self, File, Profile, Text};
+use crate::cli::{self, CargoOptions, FiltersetOptions, LayerOptions, Shape};
+use crate::discover::Binary;
+use crate::discover::filterset::{Expression, Fault, Place, ReadError, Subject, Workspace};
+use crate::environment::Variable;
+use crate::error::Error;
+use crate::report;
+use crate::settings::{self, Machine};
+
+/// The profile that is taken where none is asked for, and that the others inherit from.
+const DEFAULT: &str = "default";
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The command line.
+    Flag,
+    /// A variable `ISOTEST_*`.
+    Environment,
+    /// An override.
+    Override {
+        /// Its place among those of its profile, 1 being the first.
+        number: usize,
+        /// The name of its profile.
+        profile: String,
+        /// Its file and line.
+        place: String,
+        /// Its filter expression.
+        filter: String,
+        /// Why it grants what it grants.
+        reason: Option<String>,
+    },
+    /// A profile.
+    Profile {
+        /// Its name.
+        name: String,
+        /// Its file and line.
+        place: String,
+        /// Why it grants what it grants.
+        reason: Option<String>,
+    },
+}
+
+/// What one place asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The place.
+    pub origin: Origin,
+    /// What it asks for.
+    pub layers: LayerOptions,
+}
+
+/// What the command line says.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    /// The layers and limits.
+    pub layers: &'a LayerOptions,
+    /// The name of a profile.
+    pub profile: Option<&'a str>,
+    /// Filter expressions, where the command takes them.
+    pub filterset: Option<&'a FiltersetOptions>,
+}
+
+/// All that is asked for.
+#[derive(Debug)]
+pub struct Config {
+    /// The file, where there is one.
+    pub path: Option<PathBuf>,
+    /// The name of the profile.
+    pub profile: String,
+    /// The filter expression that is intersected with every other, and where it stands.
+    pub default_filter: Option<(String, String)>,
+    /// Flags, then the environment.
+    typed: Vec<Source>,
+    /// The first that selects a case counts first.
+    overrides: Vec<(Expression, Source)>,
+    /// The profile, then what it inherits from.
+    profiles: Vec<Source>,
+    /// Those of the command line: one must select a case, where there are any.
+    selecting: Vec<Expression>,
+    /// What `default()` stands for.
+    default: Expression,
+    ignores_default: bool,
+}
+
+impl Config {
+    /// What flags and environment ask for; no file is read.
+    pub fn without_file(layers: &LayerOptions, machine: &Machine) -> Result<Config, Error> {
+        let flags = Source { origin: Origin::Flag, layers: layers.clone() };
+        let environment = of_environment(&machine.variables)?;
+        let environment = Source { origin: Origin::Environment, layers: environment };
+        Ok(Config {
+            path: None,
+            profile: DEFAULT.to_owned(),
+            default_filter: None,
+            typed: vec![flags, environment],
+            overrides: Vec::new(),
+            profiles: Vec::new(),
+            selecting: Vec::new(),
+            default: Expression::all(),
+            ignores_default: false,
+        })
+    }
+
+    /// The same and what the file at the root of the workspace asks for. Cargo is asked where that
+    /// is, where a file may be there or an expression is to be read.
+    pub fn load(
+        given: Given<'_>,
+        cargo: &CargoOptions,
+        machine: &Machine,
+    ) -> Result<Config, Error> {
+        let mut config = Config::without_file(given.layers, machine)?;
+        let variable = machine.variable("ISOTEST_PROFILE").map(|name| name.to_string_lossy());
+        let profile = given.profile.or(variable.as_deref());
+        let expressions = given.filterset.map_or(&[][..], |options| &options.filterset);
+        config.ignores_default =
+            given.filterset.is_some_and(|options| options.ignore_default_filter);
+        if !may_have_file(cargo, machine) && expressions.is_empty() {
+            return match profile {
+                Some(name) if name != DEFAULT => Err(no_file(name).into()),
+                Some(_) | None => Ok(config),
+            };
+        }
+        let mut workspace = Workspace::find(&settings::request(cargo))?;
+        for text in expressions {
+            let expression = workspace.read(text, Place::Selection);
+            let at = |fault: Fault| {
+                let message =
+                    format!("cannot read the filter expression `{text}`: {}", fault.message);
+                let error = ConfigError::new(message).at("--filterset", text, fault.span);
+                error.hint(fault.hint).in_filter()
+            };
+            config.selecting.push(expression.map_err(|error| worded(error, at))?);
+        }
+        config.profile = profile.unwrap_or(DEFAULT).to_owned();
+        config.take_file(&mut workspace, machine)?;
+        Ok(config)
+    }
+
+    fn take_file(&mut self, workspace: &mut Workspace, machine: &Machine) -> Result<(), Error> {
+        let path = workspace.root().join(PATH).into_std_path_buf();
+        if !path.is_file() {
+            return match self.profile.as_str() {
+                DEFAULT => Ok(()),
+                name => Err(no_file(name).into()),
+            };
+        }
+        let name = settings::shown(&path, machine).to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path)
+            .map_err(|cause| ConfigError::new(format!("cannot read `{name}`: {cause}")))?;
+        let read = Read { file: file::read(&name, &text)?, name, text };
+        let chain = read.chain(&self.profile)?;
+        for (profile, contents) in &chain {
+            self.take_profile(&read, profile, contents, workspace)?;
+        }
+        let default = chain.iter().find_map(|(_, profile)| profile.default_filter.as_ref());
+        if let Some(filter) = default {
+            self.default = read.expression(filter, Place::Default, workspace)?;
+            self.default_filter = Some((filter.text.clone(), read.place(filter.span.start)));
+        }
+        self.path = Some(path);
+        Ok(())
+    }
+
+    fn take_profile(
+        &mut self,
+        read: &Read,
+        name: &str,
+        profile: &Profile,
+        workspace: &mut Workspace,
+    ) -> Result<(), Error> {
+        for (index, one) in profile.overrides.iter().enumerate() {
+            let origin = Origin::Override {
+                number: index + 1,
+                profile: name.to_owned(),
+                place: format!("{}:{}", read.name, one.line),
+                filter: one.filter.text.clone(),
+                reason: one.reason.clone(),
+            };
+            let expression = read.expression(&one.filter, Place::Override, workspace)?;
+            self.overrides.push((expression, Source { origin, layers: one.layers.clone() }));
+        }
+        let origin = Origin::Profile {
+            name: name.to_owned(),
+            place: format!("{}:{}", read.name, profile.line),
+            reason: profile.reason.clone(),
+        };
+        self.profiles.push(Source { origin, layers: profile.layers.clone() });
+        Ok(())
+    }
+
+    /// Fails where the workspace that was built has a file that was not found before: its root is
+    /// not above the package.
+    pub fn check(&self, root: &Path) -> Result<(), Error> {
+        let path = root.join(PATH);
+        if self.path.is_some() || !path.is_file() {
+            return Ok(());
+        }
+        let message = format!("cannot use `{}`: it is not above the package", path.display());
+        let hint = format!("give `--manifest-path {}`", root.join("Cargo.toml").display());
+        Err(ConfigError::new(message).hint(Some(hint)).into())
+    }
+
+    /// The same for who names one case, and means also one that a run leaves out.
+    pub fn without_default_filter(self) -> Config {
+        Config { ignores_default: true, ..self }
+    }
+
+    /// The flags by which another run has the same configuration.
+    pub fn flags(&self) -> Vec<String> {
+        let profile = Some(&self.profile).filter(|name| *name != DEFAULT);
+        let ignores = self.ignores_default && self.default_filter.is_some();
+        let profile = profile.map(|name| format!("-P {}", report::quoted(name)));
+        profile.into_iter().chain(ignores.then(|| "--ignore-default-filter".to_owned())).collect()
+    }
+
+    /// Whether filter expressions of the command line select, which know cases alone.
+    pub fn selects_by_expression(&self) -> bool {
+        !self.selecting.is_empty()
+    }
+
+    /// What all overrides ask for, in their order.
+    pub fn overrides(&self) -> impl Iterator<Item = &Source> {
+        self.overrides.iter().map(|(_, source)| source)
+    }
+
+    /// Who is asked for the values of a case that no override selects, the first first.
+    pub fn sources(&self) -> Vec<&Source> {
+        self.typed.iter().chain(&self.profiles).collect()
+    }
+
+    /// Who is asked for the values of this case.
+    pub fn sources_of(&self, subject: &Subject, case: &Case) -> Vec<&Source> {
+        let selects = |(expression, _): &&(Expression, Source)| {
+            expression.selects(subject, case, &self.default)
+        };
+        let overrides = self.overrides.iter().filter(selects).map(|(_, source)| source);
+        self.typed.iter().chain(overrides).chain(&self.profiles).collect()
+    }
+
+    /// The layers that all cases have which no override selects.
+    pub fn layers(&self) -> LayerOptions {
+        merged(&self.sources())
+    }
+
+    /// Whether the filter expressions select a case of this binary.
+    pub fn selection(&self, binary: &Binary) -> impl Fn(&Case) -> bool {
+        let subject = Subject::of(binary);
+        move |case| {
+            let selects =
+                |expression: &Expression| expression.selects(&subject, case, &self.default);
+            (self.selecting.is_empty() || self.selecting.iter().any(selects))
+                && (self.ignores_default || self.default_filter.is_none() || selects(&self.default))
+        }
+    }
+}
+
+impl Source {
+    /// Whether the configuration lets tests have more of the host here, and has said why.
+    pub fn grants(&self) -> bool {
+        match self.origin {
+            Origin::Flag | Origin::Environment => false,
+            Origin::Override { .. } | Origin::Profile { .. } => !self.layers.grants().is_empty(),
+        }
+    }
+}
+
+/// What these ask for together, the first first.
+pub fn merged(sources: &[&Source]) -> LayerOptions {
+    let last = LayerOptions::default();
+    sources.iter().rev().fold(last, |lower, source| source.layers.over(lower))
+}
+
+/// A file that was read.
+struct Read {
+    name: String,
+    text: String,
+    file: File,
+}
+
+impl Read {
+    fn place(&self, at: usize) -> String {
+        format!("{}:{}", self.name, super::error::line_of(&self.text, at))
+    }
+
+    /// The profile of this name and those it inherits from, in the order in which they are asked.
+    fn chain(&self, name: &str) -> Result<Vec<(&str, &Profile)>, ConfigError> {
+        let mut chain: Vec<(&str, &Profile)> = Vec::new();
+        let (mut next, mut asking) = (name, None);
+        while let Some((known, profile)) = self.file.profile.get_key_value(next) {
+            if chain.iter().any(|(before, _)| before == known) {
+                let message =
+                    format!("cannot read `{}`: profile `{known}` inherits from itself", self.name);
+                return Err(self.at(ConfigError::new(message), asking));
+            }
+            chain.push((known, profile));
+            next = match &profile.inherits {
+                Some(inherits) => &inherits.text,
+                None if known == DEFAULT => return Ok(chain),
+                None => DEFAULT,
+            };
+            asking = profile.inherits.as_ref();
+        }
+        if next == DEFAULT {
+            return Ok(chain);
+        }
+        let message = format!("cannot find the profile `{next}` in `{}`", self.name);
+        let known = self.file.profile.keys().map(String::as_str);
+        let hint = nearest(next, known).map(|meant| format!("did you mean `{meant}`?"));
+        let names: Vec<&str> = self.file.profile.keys().map(String::as_str).collect();
+        let hint = hint.unwrap_or_else(|| format!("it has: {}", names.join(", ")));
+        Err(self.at(ConfigError::new(message), asking).hint(Some(hint)))
+    }
+
+    fn at(&self, error: ConfigError, text: Option<&Text>) -> ConfigError {
+        match text {
+            Some(text) => error.at(&self.name, &self.text, text.span.clone()),
+            None => error,
+        }
+    }
+
+    fn expression(
+        &self,
+        filter: &Text,
+        place: Place,
+        workspace: &mut Workspace,
+    ) -> Result<Expression, Error> {
+        let at = |fault: Fault| {
+            let message =
+                format!("cannot read a filter expression in `{}`: {}", self.name, fault.message);
+            // Without escapes the expression stands in the file as it is.
+            let first = self.text[filter.span.clone()].find(filter.text.as_str());
+            let span = match first {
+                Some(first) => {
+                    let first = filter.span.start + first;
+                    first + fault.span.start..first + fault.span.end
+                }
+                None => filter.span.clone(),
+            };
+            ConfigError::new(message).at(&self.name, &self.text, span).hint(fault.hint).in_filter()
+        };
+        workspace.read(&filter.text, place).map_err(|error| worded(error, at))
+    }
+}
+
+fn worded(error: ReadError, at: impl Fn(Fault) -> ConfigError) -> Error {
+    match error {
+        ReadError::Discover(error) => Error::Discover(error),
+        ReadError::Expression(fault) => at(fault).into(),
+    }
+}
+
+fn no_file(profile: &str) -> ConfigError {
+    let message = format!("cannot find the profile `{profile}`: the workspace has no `{PATH}`");
+    ConfigError::new(message).hint(Some(format!("`--profile {profile}` is cargo's profile")))
+}
+
+/// Whether a file is in a directory that may be the root of the workspace.
+fn may_have_file(cargo: &CargoOptions, machine: &Machine) -> bool {
+    let manifest = cargo.manifest_path.as_ref().map(|path| machine.directory.join(path));
+    let start = manifest.as_deref().and_then(Path::parent).unwrap_or(&machine.directory);
+    // A path may lead through links or `..`, of which cargo makes the real one.
+    let start = start.canonicalize().unwrap_or_else(|_| start.to_owned());
+    start.ancestors().any(|directory| directory.join(PATH).is_file())
+}
+
+/// What `ISOTEST_*` asks for: `ISOTEST_TMP_SIZE` is the key `tmp-size`. Commas part the values of a
+/// list. A variable that is no key is somebody else's.
+fn of_environment(variables: &[Variable]) -> Result<LayerOptions, ConfigError> {
+    let mut layers = LayerOptions::default();
+    for key in cli::keys() {
+        let name = format!("ISOTEST_{}", key.name.to_uppercase().replace('-', "_"));
+        let found = variables.iter().find(|(known, _)| *known == *name);
+        let Some((_, value)) = found.filter(|(_, value)| !value.is_empty()) else { continue };
+        let value = value.to_string_lossy();
+        let values = match (key.shape, value.as_ref()) {
+            (Shape::Single, value) => vec![value.to_owned()],
+            (Shape::List, value) => value.split(',').map(str::to_owned).collect(),
+            (Shape::Switch, "1" | "true") => Vec::new(),
+            (Shape::Switch, "0" | "false") => continue,
+            (Shape::Switch, value) => {
+                let message = format!("cannot use `{name}={value}`: it is `1` or `0`");
+                return Err(ConfigError::new(message));
+            }
+        };
+        let read = cli::read_key(&key.name, &values).map_err(|cause| {
+            let message = format!("cannot use the variable `{name}` of the environment: {cause}");
+            ConfigError::new(message)
+        })?;
+        layers = read.over(layers);
+    }
+    Ok(layers)
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = match self {
+            Origin::Flag => return write!(f, "flag"),
+            Origin::Environment => return write!(f, "environment"),
+            Origin::Override { number, profile, place, reason, .. } => {
+                write!(f, "override {number} of profile `{profile}` ({place})")?;
+                reason
+            }
+            Origin::Profile { name, place, reason } => {
+                write!(f, "profile `{name}` ({place})")?;
+                reason
+            }
+        };
+        match reason {
+            Some(reason) => write!(f, ": {reason}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Read {
+        let file = file::read("c.toml", text).expect("it is right");
+        Read { name: "c.toml".to_owned(), text: text.to_owned(), file }
+    }
+
+    fn names(text: &str, name: &str) -> Vec<String> {
+        let read = read(text);
+        let chain = read.chain(name).expect("a profile");
+        chain.into_iter().map(|(name, _)| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn profiles_inherit_from_default_unless_they_say_otherwise() {
+        let text = "[profile.default]\n[profile.a]\n[profile.b]\ninherits = \"a\"\n";
+        assert_eq!(names(text, "default"), ["default"]);
+        assert_eq!(names(text, "b"), ["b", "a", "default"]);
+        assert_eq!(names("[profile.a]\n", "a"), ["a"]);
+        assert!(names("[profile.a]\n", "default").is_empty());
+    }
+
+    #[test]
+    fn a_circle_of_profiles_is_an_error() {
+        let text = "[profile.a]\ninherits = \"b\"\n[profile.b]\ninherits = \"a\"\n";
+        let error = read(text).chain("a").expect_err("a circle").to_string();
+        assert!(error.contains("profile `a` inherits from itself\n --> c.toml:4:12"), "{error}");
+    }
+
+    #[test]
+    fn a_profile_that_is_not_there_is_an_error_with_a_suggestion() {
+        let error = read("[profile.nightly]\n").chain("nihgtly").expect_err("none").to_string();
+        assert!(error.contains("cannot find the profile `nihgtly` in `c.toml`"), "{error}");
+        assert!(error.ends_with("did you mean `nightly`?"), "{error}");
+    }
+
+    #[test]
+    fn what_is_asked_first_counts_and_lists_add_up() {
+        let source = |timeout: Option<&str>, passed: &str| {
+            let mut layers = cli::read_key("pass-env", &[passed.to_owned()]).expect("a name");
+            if let Some(timeout) = timeout {
+                layers =
+                    cli::read_key("timeout", &[timeout.to_owned()]).expect("a time").over(layers);
+            }
+            Source { origin: Origin::Flag, layers }
+        };
+        let (first, second, third) =
+            (source(None, "A"), source(Some("5s"), "B"), source(Some("9s"), "C"));
+        let merged = merged(&[&first, &second, &third]);
+        assert_eq!(merged.timeout, second.layers.timeout);
+        assert_eq!(merged.pass_env, ["C", "B", "A"]);
+    }
+
+    #[test]
+    fn variables_are_keys_and_a_wrong_value_is_an_error() {
+        let variables = |name: &str, value: &str| vec![(name.into(), value.into())];
+        let read = |name, value| of_environment(&variables(name, value));
+        assert_eq!(read("ISOTEST_PASS_ENV", "A,B").expect("names").pass_env, ["A", "B"]);
+        assert_eq!(read("ISOTEST_NO_SKIP", "1").expect("no key"), LayerOptions::default());
+        assert!(read("ISOTEST_NO_FORK_SERVER", "1").expect("a switch").no_fork_server);
+        let error = read("ISOTEST_NET", "internet").expect_err("no value").to_string();
+        assert!(error.contains("`ISOTEST_NET`") && error.contains("`loopback`, `host`"), "{error}");
+    }
+}

@@ -1,0 +1,384 @@
+//! `.config/isotest.toml`: its text becomes profiles and overrides.
+//!
+//! The keys of the layers and limits are the flags', so they are read by `cli`; the rest is read
+//! here. The types are what the JSON Schema is made of.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use schemars::{JsonSchema, Schema};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::{ConfigError, line_of, nearest};
+use crate::cli::{self, Key, LayerOptions, Shape};
+
+/// The whole file.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(deny_unknown_fields, default, title = ".config/isotest.toml")]
+pub struct File {
+    /// Profiles by name; `default` is taken where none is asked for
+    pub profile: BTreeMap<String, Profile>,
+}
+
+/// What one profile asks for.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Profile {
+    /// The profile that is asked next; `default` where nothing is said
+    #[schemars(with = "Option<String>")]
+    pub inherits: Option<Text>,
+    /// Run only tests that this filter expression selects
+    #[schemars(with = "Option<String>")]
+    pub default_filter: Option<Text>,
+    /// Why tests get more of the host than by default
+    pub reason: Option<String>,
+    /// The layers and limits.
+    #[schemars(flatten)]
+    pub layers: LayerOptions,
+    /// Other values for the tests that a filter expression selects; for each key the first counts
+    #[schemars(rename = "override")]
+    pub overrides: Vec<Override>,
+    /// The line of its first key.
+    #[schemars(skip)]
+    pub line: usize,
+}
+
+/// What some tests get instead.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Override {
+    /// The tests, as a filter expression
+    #[schemars(with = "String")]
+    pub filter: Text,
+    /// Why they get more of the host than by default
+    pub reason: Option<String>,
+    /// The layers and limits.
+    #[schemars(flatten)]
+    pub layers: LayerOptions,
+    /// The line that it starts in.
+    #[schemars(skip)]
+    pub line: usize,
+}
+
+/// A text with its place in the file, quotation marks included.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Text {
+    /// The text.
+    pub text: String,
+    /// The bytes of the file.
+    pub span: Range<usize>,
+}
+
+/// The JSON Schema of the file.
+pub fn schema() -> Schema {
+    let mut schema = schemars::schema_for!(File);
+    let overrides = schema.pointer_mut("/$defs/Override/properties");
+    if let Some(properties) = overrides.and_then(serde_json::Value::as_object_mut) {
+        properties.retain(|key, _| !OF_A_RUN.contains(&key.as_str()));
+    }
+    schema
+}
+
+/// Layers that all tests of a run have in common.
+const OF_A_RUN: [&str; 2] = ["root", "allow-weaker"];
+
+/// Reads a text that goes by `name`.
+pub fn read(name: &str, text: &str) -> Result<File, Box<ConfigError>> {
+    let reader = Reader { name, text, keys: cli::keys() };
+    reader.file().map_err(Box::new)
+}
+
+/// What part of the file a table is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Profile,
+    Override,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Part::Profile => "a profile",
+            Part::Override => "an override",
+        }
+    }
+
+    fn own_keys(self) -> &'static [&'static str] {
+        match self {
+            Part::Profile => &["inherits", "default-filter", "reason", "override"],
+            Part::Override => &["filter", "reason"],
+        }
+    }
+}
+
+type Value<'t> = Spanned<DeValue<'t>>;
+
+struct Reader<'t> {
+    name: &'t str,
+    text: &'t str,
+    keys: Vec<Key>,
+}
+
+impl<'t> Reader<'t> {
+    fn error(&self, cause: impl std::fmt::Display, span: Range<usize>) -> ConfigError {
+        let message = format!("cannot read `{}`: {cause}", self.name);
+        ConfigError::new(message).at(self.name, self.text, span)
+    }
+
+    fn file(&self) -> Result<File, ConfigError> {
+        let table = DeTable::parse(self.text).map_err(|error| {
+            let end = self.text.len();
+            self.error(error.message(), error.span().unwrap_or(end..end))
+        })?;
+        let mut file = File::default();
+        for (key, value) in table.get_ref() {
+            if key.get_ref() != "profile" {
+                return Err(self.unknown(key, "the file", ["profile"].into_iter()));
+            }
+            for (name, profile) in self.table(value, "`profile` is a table")? {
+                let profile = self.profile(name.span(), profile)?;
+                file.profile.insert(name.get_ref().to_string(), profile);
+            }
+        }
+        Ok(file)
+    }
+
+    fn unknown<'k>(
+        &self,
+        key: &Spanned<impl AsRef<str>>,
+        part: &str,
+        known: impl Iterator<Item = &'k str>,
+    ) -> ConfigError {
+        let known: Vec<&str> = known.collect();
+        let word = key.get_ref().as_ref();
+        let hint = match nearest(word, known.iter().copied()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("it has: {}", known.join(", ")),
+        };
+        self.error(format!("`{word}` is no key of {part}"), key.span()).hint(Some(hint))
+    }
+
+    fn profile(&self, name: Range<usize>, value: &Value<'t>) -> Result<Profile, ConfigError> {
+        let table = self.table(value, "a profile is a table: `[profile.NAME]`")?;
+        let mut profile = Profile { line: line_of(self.text, name.start), ..Profile::default() };
+        for (key, value) in table {
+            match key.get_ref().as_ref() {
+                "inherits" => profile.inherits = Some(self.string(value)?),
+                "default-filter" => profile.default_filter = Some(self.string(value)?),
+                "reason" => profile.reason = Some(self.reason(value)?),
+                "override" => {
+                    let DeValue::Array(overrides) = value.get_ref() else {
+                        let what = "overrides are tables: `[[profile.NAME.override]]`";
+                        return Err(self.error(what, key.span()));
+                    };
+                    for value in overrides.iter() {
+                        profile.overrides.push(self.one_override(value)?);
+                    }
+                }
+                _ => {
+                    let layers = self.layer(Part::Profile, key, value)?;
+                    profile.layers = layers.over(profile.layers);
+                }
+            }
+        }
+        self.check_grants(table, &profile.layers, profile.reason.as_deref())?;
+        Ok(profile)
+    }
+
+    fn one_override(&self, value: &Value<'t>) -> Result<Override, ConfigError> {
+        let table = self.table(value, "an override is a table: `[[profile.NAME.override]]`")?;
+        let line = line_of(self.text, value.span().start);
+        let (mut made, mut filter) = (Override { line, ..Override::default() }, None);
+        for (key, value) in table {
+            match key.get_ref().as_ref() {
+                "filter" => filter = Some(self.string(value)?),
+                "reason" => made.reason = Some(self.reason(value)?),
+                _ => {
+                    let layers = self.layer(Part::Override, key, value)?;
+                    made.layers = layers.over(made.layers);
+                }
+            }
+        }
+        self.check_grants(table, &made.layers, made.reason.as_deref())?;
+        made.filter = filter.ok_or_else(|| {
+            let hint = "it is a filter expression, `filter = \"package(api) & test(/^live_/)\"`";
+            self.error("an override without `filter`", value.span()).hint(Some(hint))
+        })?;
+        Ok(made)
+    }
+
+    /// Whoever lets tests have more of the host says why.
+    fn check_grants(
+        &self,
+        table: &DeTable<'t>,
+        layers: &LayerOptions,
+        reason: Option<&str>,
+    ) -> Result<(), ConfigError> {
+        let (grants, None) = (layers.grants(), reason) else { return Ok(()) };
+        let given = table.keys().find(|key| grants.contains(&key.get_ref().as_ref()));
+        let Some(key) = given else { return Ok(()) };
+        let what =
+            format!("`{}` lets tests have more of the host, without a reason", key.get_ref());
+        let hint = "say why in the same table: `reason = \"talks to the staging server\"`";
+        Err(self.error(what, key.span()).hint(Some(hint)))
+    }
+
+    /// A key that is a layer or a limit.
+    fn layer(
+        &self,
+        part: Part,
+        key: &Spanned<impl AsRef<str>>,
+        value: &Value<'t>,
+    ) -> Result<LayerOptions, ConfigError> {
+        let word = key.get_ref().as_ref();
+        let Some(known) = self.keys.iter().find(|known| known.name == word) else {
+            let layers = self.keys.iter().map(|known| known.name.as_str());
+            let known = part.own_keys().iter().copied().chain(layers);
+            return Err(self.unknown(key, part.name(), known));
+        };
+        if part == Part::Override && OF_A_RUN.contains(&word) {
+            let what = format!("`{word}` is no key of an override: a whole run has it");
+            let hint = "write it into the profile";
+            return Err(self.error(what, key.span()).hint(Some(hint)));
+        }
+        let values = match (known.shape, value.get_ref()) {
+            (Shape::Switch, DeValue::Boolean(false)) => return Ok(LayerOptions::default()),
+            (Shape::Switch, DeValue::Boolean(true)) => Vec::new(),
+            (Shape::Switch, _) => return Err(self.wrong_type(word, "`true` or `false`", value)),
+            (Shape::List, DeValue::Array(values)) => {
+                let values = values.iter().map(|value| {
+                    self.scalar(value).ok_or_else(|| self.wrong_type(word, "texts", value))
+                });
+                values.collect::<Result<Vec<_>, _>>()?
+            }
+            (Shape::List, _) => {
+                return Err(self.wrong_type(word, "a list: `[\"…\", \"…\"]`", value));
+            }
+            (Shape::Single, _) => match self.scalar(value) {
+                Some(value) => vec![value],
+                None => return Err(self.wrong_type(word, "a text or a number", value)),
+            },
+        };
+        if known.shape == Shape::List && values.is_empty() {
+            return Ok(LayerOptions::default());
+        }
+        cli::read_key(word, &values)
+            .map_err(|cause| self.error(format!("`{word}`: {cause}"), value.span()))
+    }
+
+    fn wrong_type(&self, key: &str, wanted: &str, value: &Value<'t>) -> ConfigError {
+        self.error(format!("`{key}` takes {wanted}"), value.span())
+    }
+
+    /// A text or a whole number, as it would be typed.
+    fn scalar(&self, value: &Value<'t>) -> Option<String> {
+        match value.get_ref() {
+            DeValue::String(text) => Some(text.to_string()),
+            DeValue::Integer(number) => {
+                i64::from_str_radix(number.as_str(), number.radix()).ok().map(|n| n.to_string())
+            }
+            _ => None,
+        }
+    }
+
+    fn string(&self, value: &Value<'t>) -> Result<Text, ConfigError> {
+        match value.get_ref() {
+            DeValue::String(text) => Ok(Text { text: text.to_string(), span: value.span() }),
+            _ => Err(self.error("a text is wanted, in quotation marks", value.span())),
+        }
+    }
+
+    fn reason(&self, value: &Value<'t>) -> Result<String, ConfigError> {
+        let Text { text, span } = self.string(value)?;
+        match text.trim() {
+            "" => Err(self.error("an empty reason is none", span)),
+            text => Ok(text.to_owned()),
+        }
+    }
+
+    fn table<'v>(&self, value: &'v Value<'t>, what: &str) -> Result<&'v DeTable<'t>, ConfigError> {
+        match value.get_ref() {
+            DeValue::Table(table) => Ok(table),
+            _ => Err(self.error(what, value.span())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        read("c.toml", text).expect_err("it is wrong").to_string()
+    }
+
+    #[test]
+    fn a_whole_file_is_read() {
+        let text = r#"
+            [profile.default]
+            timeout = "5s"
+            [profile.ci]
+            inherits = "base"
+            default-filter = "not test(slow)"
+            pass-env = ["CI_*"]
+            reason = "the number of the job"
+            no-fork-server = true
+            [[profile.ci.override]]
+            filter = "test(a)"
+            processes = 0x10
+        "#;
+        let file = read("c.toml", text).expect("it is right");
+        let ci = &file.profile["ci"];
+        assert_eq!(ci.inherits.as_ref().map(|text| text.text.as_str()), Some("base"));
+        assert_eq!(ci.layers.pass_env, ["CI_*"]);
+        assert!(ci.layers.no_fork_server);
+        assert_eq!(ci.overrides[0].layers.processes, Some(16));
+        assert_eq!(ci.overrides[0].line, 10);
+        assert!(file.profile["default"].layers.timeout.is_some());
+    }
+
+    #[test]
+    fn unknown_keys_are_errors_with_a_suggestion() {
+        let error = refused("[profile.default]\ntimout = \"5s\"\n");
+        assert!(error.contains("`timout` is no key of a profile\n --> c.toml:2:1\n"), "{error}");
+        assert!(error.ends_with("hint: did you mean `timeout`?"), "{error}");
+        let error = refused("[profiles.default]\n");
+        assert!(error.contains("`profiles` is no key of the file"), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_is_wrong_is_pointed_at() {
+        let error = refused("[profile.default]\nnet = \"internet\"\n");
+        assert!(error.contains("`net`: `internet` is none of its values: `loopback`, `host`"));
+        assert!(error.contains("--> c.toml:2:7\n") && error.ends_with(" ^^^^^^^^^^"), "{error}");
+        let error = refused("[profile.default]\npass-env = \"A\"\n");
+        assert!(error.contains("`pass-env` takes a list"), "{error}");
+        let error = refused("[profile.default]\nno-fork-server = 1\n");
+        assert!(error.contains("takes `true` or `false`"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_toml_is_pointed_at() {
+        let error = refused("[profile.default]\ntimeout = \n");
+        assert!(error.starts_with("cannot read `c.toml`: "), "{error}");
+        assert!(error.contains("--> c.toml:2:"), "{error}");
+    }
+
+    #[test]
+    fn a_grant_needs_a_reason() {
+        let error = refused("[[profile.default.override]]\nfilter = \"all()\"\nnet = \"host\"\n");
+        assert!(error.contains("`net` lets tests have more of the host, without a reason"));
+        assert!(error.contains("--> c.toml:3:1\n"), "{error}");
+        let error = refused("[profile.default]\nhome = \"host\"\nreason = \" \"\n");
+        assert!(error.contains("an empty reason is none"), "{error}");
+    }
+
+    #[test]
+    fn an_override_needs_a_filter_and_has_nothing_of_the_whole_run() {
+        let error = refused("[[profile.default.override]]\ntimeout = 5\n");
+        assert!(error.contains("an override without `filter`"), "{error}");
+        let error = refused("[[profile.default.override]]\nfilter = \"all()\"\nroot = [\"/x\"]\n");
+        assert!(error.contains("`root` is no key of an override"), "{error}");
+    }
+}

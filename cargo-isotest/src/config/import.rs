@@ -1,0 +1,231 @@
+//! Nextest's configuration becomes isotest's: what means the same is taken over, and every other key
+//! is named with the reason why it is not.
+//!
+//! Text in, text out. Nextest's keys are those of its repository configuration reference.
+
+use std::fmt::Write as _;
+
+use toml::{Table, Value};
+
+use super::error::ConfigError;
+use super::file;
+
+/// What became of a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// The text of `.config/isotest.toml`.
+    pub text: String,
+    /// What is not taken over, and why: a line each.
+    pub notes: Vec<String>,
+}
+
+/// Imports the text of nextest's configuration, which goes by `name`.
+pub fn import(name: &str, text: &str) -> Result<Imported, Box<ConfigError>> {
+    let table: Table = toml::from_str(text).map_err(|error| {
+        let end = text.len();
+        let message = format!("cannot read `{name}`: {}", error.message());
+        ConfigError::new(message).at(name, text, error.span().unwrap_or(end..end))
+    })?;
+    let mut import = Import { text: String::new(), notes: Vec::new() };
+    for (key, value) in &table {
+        match (key.as_str(), value) {
+            ("profile", Value::Table(profiles)) => {
+                for (profile, value) in profiles {
+                    import.profile(profile, value);
+                }
+            }
+            (key, _) => import.leave(key, key),
+        }
+    }
+    let head = format!("# What `{name}` means to isotest.\n");
+    let notes = import.notes.iter().map(|note| format!("#   {note}\n"));
+    let notes: String = notes.collect();
+    let left = if notes.is_empty() { "" } else { "# Not taken over:\n" };
+    let text = format!("{head}{left}{notes}{}", import.text);
+    // Never write what would be refused.
+    file::read(super::PATH, &text)?;
+    Ok(Imported { text, notes: import.notes })
+}
+
+struct Import {
+    text: String,
+    notes: Vec<String>,
+}
+
+impl Import {
+    fn profile(&mut self, name: &str, value: &Value) {
+        let at = format!("profile.{}", key(name));
+        let Value::Table(table) = value else { return };
+        let mut lines = self.settings(&at, table);
+        for key in ["inherits", "default-filter"] {
+            if let Some(Value::String(text)) = table.get(key) {
+                lines.insert(0, format!("{key} = {}", quoted(text)));
+            }
+        }
+        let _ = write!(self.text, "\n[{at}]\n");
+        for line in lines {
+            let _ = writeln!(self.text, "{line}");
+        }
+        if let Some(Value::Array(overrides)) = table.get("overrides") {
+            for (index, value) in overrides.iter().enumerate() {
+                if let Value::Table(table) = value {
+                    self.one_override(&at, index + 1, table);
+                }
+            }
+        }
+    }
+
+    fn one_override(&mut self, profile: &str, number: usize, table: &Table) {
+        let at = format!("{profile}.overrides {number}");
+        if table.contains_key("platform") {
+            self.notes.push(format!("{at}: `platform`: isotest has no values for some platforms"));
+            return;
+        }
+        let lines = self.settings(&at, table);
+        let (Some(Value::String(filter)), false) = (table.get("filter"), lines.is_empty()) else {
+            return;
+        };
+        let filter = quoted(filter);
+        let _ = write!(self.text, "\n[[{profile}.override]]\nfilter = {filter}\n");
+        for line in lines {
+            let _ = writeln!(self.text, "{line}");
+        }
+    }
+
+    /// The lines for what profiles and overrides may both hold.
+    fn settings(&mut self, at: &str, table: &Table) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (key, value) in table {
+            match key.as_str() {
+                "filter" | "overrides" | "inherits" | "default-filter" => {}
+                "slow-timeout" => lines.extend(self.timeout(at, value)),
+                key => self.leave(at, key),
+            }
+        }
+        lines
+    }
+
+    fn leave(&mut self, at: &str, key: &str) {
+        let at = if at == key { String::new() } else { format!("{at}: ") };
+        self.notes.push(format!("{at}`{key}`: {}", why_not(key)));
+    }
+
+    /// After `period` a test is slow, after `terminate-after` of them it is ended.
+    fn timeout(&mut self, at: &str, value: &Value) -> Option<String> {
+        let table = value.as_table();
+        let period = match table {
+            Some(table) => table.get("period")?.as_str()?,
+            None => value.as_str()?,
+        };
+        let Ok(period) = humantime::parse_duration(period) else {
+            self.notes.push(format!("{at}: `slow-timeout`: `{period}` is no duration"));
+            return None;
+        };
+        let times = table.and_then(|table| table.get("terminate-after")?.as_integer());
+        for key in ["grace-period", "on-timeout"] {
+            if table.is_some_and(|table| table.contains_key(key)) {
+                self.leave(at, key);
+            }
+        }
+        let limit = times.and_then(|times| period.checked_mul(u32::try_from(times).ok()?));
+        Some(match limit {
+            Some(limit) => format!("timeout = \"{}\"", humantime::format_duration(limit)),
+            // Without `terminate-after` a slow test is told of, and never ended.
+            None => "timeout = \"none\"".to_owned(),
+        })
+    }
+}
+
+/// Why a key is not taken over.
+fn why_not(key: &str) -> &'static str {
+    match key {
+        "retries" | "flaky-result" => "isotest does not run a failed test again by configuration",
+        "test-groups" | "test-group" | "threads-required" | "priority" => {
+            "every test has its own ports, files and processes; isotest has no groups of tests"
+        }
+        "test-threads" => "it is the flag `--test-threads`",
+        "fail-fast" => "it is the flag `--fail-fast`, `--max-fail N` or `--no-fail-fast`",
+        "run-extra-args" => "give them behind `--`",
+        "leak-timeout" => "what a test leaves behind is ended with it, and reported",
+        "grace-period" => "with `init = \"reaper\"` SIGTERM comes 2 seconds before SIGKILL",
+        "on-timeout" => "a test whose time is up has failed",
+        "global-timeout" => "isotest has no limit for a whole run",
+        "junit" | "store" | "archive" => "isotest writes no such file",
+        "scripts" => {
+            "isotest has no setup scripts, and no wrapper scripts: the sandbox is built in"
+        }
+        "success-output" | "failure-output" | "status-level" | "final-status-level" => {
+            "isotest prints what `cargo test` prints"
+        }
+        "experimental" | "nextest-version" => "it is of nextest alone",
+        _ => "isotest has nothing that means the same",
+    }
+}
+
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// A part of a dotted key.
+fn key(name: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if !name.is_empty() && name.chars().all(is_bare) { name.to_owned() } else { quoted(name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_means_the_same_is_taken_over_and_the_rest_is_named() {
+        let text = r#"
+            nextest-version = "0.9.50"
+            [profile.default]
+            retries = 2
+            slow-timeout = "30s"
+            default-filter = 'not test("slow")'
+            [profile.ci]
+            inherits = "default"
+            slow-timeout = { period = "45s", terminate-after = 2, grace-period = "5s" }
+            [[profile.ci.overrides]]
+            filter = "test(/^live_/)"
+            slow-timeout = { period = "2m", terminate-after = 1 }
+            threads-required = 4
+            [[profile.ci.overrides]]
+            platform = "cfg(windows)"
+            slow-timeout = "1s"
+            [[profile.ci.overrides]]
+            filter = "test(only_retries)"
+            retries = 3
+        "#;
+        let Imported { text, notes } = import("n.toml", text).expect("it can be imported");
+        let default =
+            "[profile.default]\ndefault-filter = 'not test(\"slow\")'\ntimeout = \"none\"\n";
+        assert!(text.contains(default), "{text}");
+        assert!(
+            text.contains("[profile.ci]\ninherits = \"default\"\ntimeout = \"1m 30s\"\n"),
+            "{text}"
+        );
+        let one = "[[profile.ci.override]]\nfilter = \"test(/^live_/)\"\ntimeout = \"2m\"\n";
+        assert!(text.contains(one), "{text}");
+        assert_eq!(text.matches("override]]").count(), 1, "{text}");
+        let told = |at: &str| notes.iter().any(|note| note.starts_with(at));
+        for at in [
+            "`nextest-version`",
+            "profile.default: `retries`",
+            "profile.ci: `grace-period`",
+            "profile.ci.overrides 1: `threads-required`",
+            "profile.ci.overrides 2: `platform`",
+            "profile.ci.overrides 3: `retries`",
+        ] {
+            assert!(told(at), "{at}: {notes:#?}");
+        }
+        assert_eq!(notes.len(), 6, "{notes:#?}");
+    }
+
+    #[test]
+    fn what_is_no_toml_is_pointed_at() {
+        let error = import("n.toml", "[profile\n").expect_err("it is wrong").to_string();
+        assert!(error.contains("--> n.toml:1:"), "{error}");
+    }
+}

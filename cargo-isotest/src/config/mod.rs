@@ -1,0 +1,20 @@
+//! Configuration: `.config/isotest.toml`, `ISOTEST_*` and the flags become one thing.
+//!
+//! [`mod@file`] reads the file, [`error`] words what is wrong with it, [`Config`] lays what is asked for
+//! in order: flag, environment, override, profile, default. What a value does is the policy's
+//! business; [`rows()`] says where each comes from. [`import()`] reads nextest's configuration.
+
+mod effective;
+mod error;
+mod file;
+mod import;
+mod rows;
+
+pub use effective::{Config, Given, Source, merged};
+pub use error::ConfigError;
+pub use file::schema;
+pub use import::{Imported, import};
+pub use rows::{given, rows};
+
+/// Where the configuration is, below the root of the workspace.
+pub const PATH: &str = ".config/isotest.toml";

@@ -1,0 +1,196 @@
+//! Filter expressions: nextest's language, which `nextest-filtering` reads.
+//!
+//! An expression is read against the packages of the workspace, which cargo is asked for before
+//! anything is built, so that a wrong one costs no build. What is selected by name, and how the two
+//! are combined, is [`filter`](super::filter)'s and the caller's business.
+
+use std::ffi::OsString;
+use std::ops::Range;
+
+use camino::Utf8Path;
+use guppy::graph::PackageGraph;
+use guppy::graph::cargo::BuildPlatform;
+use guppy::{CargoMetadata, PackageId};
+use isotest_core::case::Case;
+use miette::Diagnostic;
+use nextest_filtering::errors::{FiltersetParseErrors, ParseSingleError};
+use nextest_filtering::{
+    BinaryQuery, CompiledExpr, EvalContext, FiltersetKind, GroupLookup, KnownGroups, NameMatcher,
+    ParseContext, TestQuery,
+};
+use nextest_metadata::{RustBinaryId, RustTestBinaryKind, TestCaseName};
+
+use super::cargo::{Request, metadata_json};
+use super::error::DiscoverError;
+use super::project::Binary;
+
+/// The packages of a workspace.
+#[derive(Debug)]
+pub struct Workspace {
+    graph: PackageGraph,
+    arguments: Vec<OsString>,
+    has_dependencies: bool,
+}
+
+impl Workspace {
+    /// Asks cargo for the workspace of a request, without its dependencies.
+    pub fn find(request: &Request) -> Result<Workspace, DiscoverError> {
+        let arguments = request.metadata_arguments.clone();
+        let graph = graph(&arguments, false)?;
+        Ok(Workspace { graph, arguments, has_dependencies: false })
+    }
+
+    /// The directory of its manifest.
+    pub fn root(&self) -> &Utf8Path {
+        self.graph.workspace().root()
+    }
+
+    /// Reads an expression. Cargo resolves the dependencies for the first that asks for them.
+    pub fn read(&mut self, text: &str, place: Place) -> Result<Expression, ReadError> {
+        if nextest_filtering::Filterset::needs_deps(text) && !self.has_dependencies {
+            self.graph = graph(&self.arguments, true).map_err(ReadError::Discover)?;
+            self.has_dependencies = true;
+        }
+        let kind = match place {
+            Place::Selection => FiltersetKind::Test,
+            Place::Override => FiltersetKind::OverrideFilter,
+            Place::Default => FiltersetKind::DefaultFilter,
+        };
+        let groups = KnownGroups::Known { custom_groups: Default::default() };
+        let context = ParseContext::new(&self.graph);
+        let read = nextest_filtering::Filterset::parse(text.to_owned(), &context, kind, &groups);
+        match read {
+            Ok(filterset) => Ok(Expression(filterset.compiled)),
+            Err(errors) => Err(ReadError::Expression(fault(&errors))),
+        }
+    }
+}
+
+fn graph(arguments: &[OsString], dependencies: bool) -> Result<PackageGraph, DiscoverError> {
+    let json = metadata_json(arguments, dependencies)?;
+    let json = String::from_utf8_lossy(&json);
+    let graph = CargoMetadata::parse_json(json).and_then(CargoMetadata::build_graph);
+    graph.map_err(|cause| DiscoverError::Graph(Box::new(cause)))
+}
+
+/// Where an expression stands: not everything may be asked everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// On the command line.
+    Selection,
+    /// In an override.
+    Override,
+    /// It is a `default-filter`.
+    Default,
+}
+
+/// Why an expression could not be read.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The packages could not be read.
+    Discover(DiscoverError),
+    /// The expression is wrong.
+    Expression(Fault),
+}
+
+/// What is wrong with an expression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What is wrong.
+    pub message: String,
+    /// Where: a range of its bytes.
+    pub span: Range<usize>,
+    /// What to do, where that is known.
+    pub hint: Option<String>,
+}
+
+/// The first fault; those behind it are often its consequences.
+fn fault(errors: &FiltersetParseErrors) -> Fault {
+    let end = errors.input.len();
+    let Some(error) = errors.errors.first() else {
+        return Fault { message: "unknown error".to_owned(), span: 0..end, hint: None };
+    };
+    let label = error.labels().and_then(|mut labels| labels.next());
+    let span = label.as_ref().map_or(0..end, |label| {
+        let start = label.offset().min(end);
+        start..(start + label.len()).min(end)
+    });
+    let what = label.and_then(|label| label.label().map(str::to_owned));
+    let message = match what {
+        // "no packages matched this" says what the error says.
+        Some(what) if !what.starts_with("no ") => format!("{error}: {what}"),
+        Some(_) | None => error.to_string(),
+    };
+    let known = match error {
+        ParseSingleError::NoPackageMatch(_) => Some(
+            "it must name a package of the workspace or \
+             a dependency; `cargo metadata` lists them",
+        ),
+        ParseSingleError::NoBinaryIdMatch(_) | ParseSingleError::NoBinaryNameMatch(_) => {
+            Some("`cargo isotest list` prints the ids of all test binaries")
+        }
+        _ => None,
+    };
+    let hint = error.help().map(|help| help.to_string()).or(known.map(str::to_owned));
+    Fault { message, span, hint }
+}
+
+/// An expression that has been read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expression(CompiledExpr);
+
+impl Expression {
+    /// Selects everything.
+    pub fn all() -> Expression {
+        Expression(CompiledExpr::ALL)
+    }
+
+    /// Whether a case is selected. `default` is what `default()` stands for.
+    pub fn selects(&self, subject: &Subject, case: &Case, default: &Expression) -> bool {
+        let name = TestCaseName::new(&case.name);
+        let query = TestQuery { binary_query: subject.query(), test_name: &name };
+        let context = EvalContext { default_filter: &default.0 };
+        self.0.matches_test_with_groups(&query, &context, &Ungrouped)
+    }
+}
+
+/// A binary in the words that expressions have.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    package: PackageId,
+    id: RustBinaryId,
+    name: String,
+    kind: RustTestBinaryKind,
+}
+
+impl Subject {
+    /// The binary as expressions see it.
+    pub fn of(binary: &Binary) -> Subject {
+        Subject {
+            package: PackageId::new(binary.package_id.as_str()),
+            id: RustBinaryId::new(&binary.id),
+            name: binary.target_name.clone(),
+            kind: RustTestBinaryKind::new(binary.kind.as_str()),
+        }
+    }
+
+    fn query(&self) -> BinaryQuery<'_> {
+        BinaryQuery {
+            package_id: &self.package,
+            binary_id: &self.id,
+            binary_name: &self.name,
+            kind: &self.kind,
+            platform: BuildPlatform::Target,
+        }
+    }
+}
+
+/// There are no test groups: every case is in nextest's `@global`.
+#[derive(Debug)]
+struct Ungrouped;
+
+impl GroupLookup for Ungrouped {
+    fn is_member_test(&self, _test: &TestQuery<'_>, matcher: &NameMatcher) -> bool {
+        matcher.is_match(nextest_metadata::GLOBAL_TEST_GROUP)
+    }
+}

@@ -1,0 +1,136 @@
+//! Which policy each case of a run has, where overrides give some of them another.
+//!
+//! A warden has one policy, so there is one for each that differs in more than what a plan holds.
+
+use isotest_core::case::{Case, CaseIndex, Ignore};
+use isotest_core::policy::{Limits, Policy};
+
+use crate::config::{Config, Source, merged};
+use crate::discover::filterset::Subject;
+use crate::prepare::Selected;
+use crate::report::Grant;
+use crate::settings::{self, Machine};
+use crate::trial;
+
+/// A case and its limits, of which those that a plan holds may be its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The case.
+    pub index: CaseIndex,
+    /// Its limits.
+    pub limits: Limits,
+}
+
+/// Cases that one warden can start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// The policy that they share.
+    pub policy: Policy,
+    /// The cases.
+    pub members: Vec<Member>,
+}
+
+/// The cases of some binaries, `first` being the index of the first, by policy. Those that no
+/// override selects come first, with the policy `base`, even where there are none.
+pub fn groups(
+    config: &Config,
+    base: &Policy,
+    selected: &[Selected],
+    first: usize,
+    machine: &Machine,
+) -> Vec<Group> {
+    let mut groups = vec![Group { policy: base.clone(), members: Vec::new() }];
+    // What sources ask for, and what became of it: few differ, and a trial takes time.
+    let mut known: Vec<(Vec<&Source>, Policy)> = vec![(config.sources(), base.clone())];
+    for (offset, selected) in selected.iter().enumerate() {
+        let subject = Subject::of(&selected.binary);
+        for (case, listed) in selected.selection.cases.iter().enumerate() {
+            let sources = config.sources_of(&subject, listed);
+            let policy = match known.iter().find(|(known, _)| *known == sources) {
+                Some((_, policy)) => policy.clone(),
+                None => {
+                    let policy = policy(base, &sources, machine);
+                    known.push((sources, policy.clone()));
+                    policy
+                }
+            };
+            let index = CaseIndex { binary: first + offset, case };
+            let member = Member { index, limits: policy.limits.clone() };
+            match groups.iter_mut().find(|group| shares_warden(&group.policy, &policy)) {
+                Some(group) => group.members.push(member),
+                None => groups.push(Group { policy, members: vec![member] }),
+            }
+        }
+    }
+    groups
+}
+
+/// The policy of one case; `base` is that of the cases that no override selects.
+pub fn of_case(
+    config: &Config,
+    base: &Policy,
+    selected: &Selected,
+    case: &Case,
+    machine: &Machine,
+) -> Policy {
+    let sources = config.sources_of(&Subject::of(&selected.binary), case);
+    match sources == config.sources() {
+        true => base.clone(),
+        false => policy(base, &sources, machine),
+    }
+}
+
+/// How many of the cases that run the configuration lets have more of the host, by what, and why.
+pub fn grants(config: &Config, selected: &[Selected]) -> Vec<Grant> {
+    let mut grants: Vec<Grant> = Vec::new();
+    for selected in selected {
+        let subject = Subject::of(&selected.binary);
+        for case in selected.selection.cases.iter().filter(|case| case.ignore == Ignore::No) {
+            for source in config.sources_of(&subject, case) {
+                if !source.grants() {
+                    continue;
+                }
+                let (layers, origin) = (source.layers.grants(), source.origin.to_string());
+                match grants.iter_mut().find(|grant| grant.origin == origin) {
+                    Some(grant) => grant.cases += 1,
+                    None => grants.push(Grant { layers, origin, cases: 1 }),
+                }
+            }
+        }
+    }
+    grants
+}
+
+fn policy(base: &Policy, sources: &[&Source], machine: &Machine) -> Policy {
+    let layers = merged(sources);
+    let policy = trial::weaken(settings::policy(&layers), &layers.allow_weaker, machine);
+    // It has been found already, and a whole run has it.
+    Policy { root: base.root.clone(), ..policy }
+}
+
+/// Whether a warden for one of them can start cases of the other: they differ in nothing but what
+/// each plan holds.
+pub fn shares_warden(one: &Policy, other: &Policy) -> bool {
+    let limits =
+        Limits { timeout: one.limits.timeout, output: one.limits.output, ..other.limits.clone() };
+    *one == Policy { limits, ..other.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use isotest_core::policy::Net;
+
+    #[test]
+    fn a_warden_is_shared_where_only_plans_differ() {
+        let base = Policy::default();
+        let mut patient = base.clone();
+        patient.limits.timeout = None;
+        patient.limits.output = 1;
+        assert!(shares_warden(&base, &patient));
+        let mut few = base.clone();
+        few.limits.processes = 1;
+        assert!(!shares_warden(&base, &few));
+        assert!(!shares_warden(&base, &Policy { net: Net::Host, ..base.clone() }));
+    }
+}

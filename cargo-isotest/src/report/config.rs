@@ -1,0 +1,94 @@
+//! What `show-config` and `import-nextest` print.
+
+use std::io::{self, BufWriter, Write};
+
+use anstyle::Style;
+
+use super::paint::GOOD;
+use crate::settings::Layer;
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// All that `show-config` tells.
+pub struct Configuration<'a> {
+    /// The file, where there is one.
+    pub file: Option<String>,
+    /// The name of the profile.
+    pub profile: &'a str,
+    /// The expression, and where it stands.
+    pub default_filter: Option<&'a (String, String)>,
+    /// Every layer and limit.
+    pub layers: &'a [Layer],
+    /// What is different for some tests.
+    pub overrides: &'a [Overriding],
+}
+
+/// What an override asks for.
+pub struct Overriding {
+    /// Where it stands.
+    pub origin: String,
+    /// Its filter expression.
+    pub filter: String,
+    /// Its keys with their values.
+    pub values: Vec<String>,
+}
+
+/// Prints the effective configuration.
+pub fn configuration(shown: &Configuration<'_>) -> io::Result<()> {
+    let mut out = BufWriter::new(anstream::stdout());
+    let file = shown.file.as_deref().unwrap_or("none at the root of the workspace");
+    writeln!(out, "{BOLD}{:<16}{BOLD:#}{file}", "file")?;
+    writeln!(out, "{BOLD}{:<16}{BOLD:#}{}", "profile", shown.profile)?;
+    let (filter, source) = match shown.default_filter {
+        Some((filter, place)) => (filter.as_str(), place.as_str()),
+        None => ("all()", "default"),
+    };
+    writeln!(out, "{BOLD}{:<16}{BOLD:#}{filter}  {DIM}{source}{DIM:#}", "default-filter")?;
+    writeln!(out, "\n{BOLD}layers and limits{BOLD:#}")?;
+    write_layers(&mut out, shown.layers)?;
+    if !shown.overrides.is_empty() {
+        writeln!(out, "\n{BOLD}overrides, of which the first counts{BOLD:#}")?;
+    }
+    for Overriding { origin, filter, values } in shown.overrides {
+        writeln!(out, "    {filter}  {DIM}{origin}{DIM:#}")?;
+        for value in values {
+            writeln!(out, "        {value}")?;
+        }
+    }
+    out.flush()
+}
+
+/// A line for each layer and limit.
+pub(super) fn write_layers(out: &mut impl Write, layers: &[Layer]) -> io::Result<()> {
+    for Layer { name, value, source } in layers {
+        writeln!(out, "    {name:<14} {value:<24} {DIM}{source}{DIM:#}")?;
+    }
+    Ok(())
+}
+
+/// Prints a JSON Schema.
+pub fn schema(schema: &schemars::Schema) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout());
+    serde_json::to_writer_pretty(&mut out, schema)?;
+    writeln!(out)?;
+    out.flush()
+}
+
+/// Prints a text as it is.
+pub fn text(text: &str) -> io::Result<()> {
+    let mut out = io::stdout();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Tells which file was written, and what of nextest's is not in it.
+pub fn imported(file: &str, notes: &[String]) {
+    anstream::eprintln!("{GOOD}{:>12}{GOOD:#} {file}", "Wrote");
+    if !notes.is_empty() {
+        anstream::eprintln!("\n{BOLD}note{BOLD:#}: not taken over:");
+    }
+    for note in notes {
+        anstream::eprintln!("    {note}");
+    }
+}

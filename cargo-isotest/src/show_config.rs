@@ -1,0 +1,67 @@
+//! `cargo isotest show-config` and `import-nextest`.
+
+use std::fs;
+use std::path::Path;
+
+use crate::cli::{ImportNextestCommand, ShowConfigCommand};
+use crate::config::{self, Config, ConfigError, Given, Imported};
+use crate::discover::filterset::Workspace;
+use crate::error::Error;
+use crate::exit_code::ExitCode;
+use crate::report;
+use crate::settings::{self, Machine};
+
+/// Where nextest's configuration is, below the root of the workspace.
+const NEXTEST: &str = ".config/nextest.toml";
+
+/// Prints the effective configuration, or the schema of the file.
+pub fn show(command: &ShowConfigCommand, machine: &Machine) -> Result<ExitCode, Error> {
+    if command.schema {
+        report::schema(&config::schema()).map_err(Error::Report)?;
+        return Ok(ExitCode::Passed);
+    }
+    let profile = command.config.profile.as_deref();
+    let given = Given { layers: &command.layers, profile, filterset: None };
+    let config = Config::load(given, &command.cargo, machine)?;
+    let layers = config.layers();
+    let mut rows = config::rows(&settings::policy(&layers), &config.sources());
+    // It is not looked for, nor unpacked, to be shown.
+    for row in rows.iter_mut().filter(|row| row.name == "root" && !layers.root.is_empty()) {
+        let names = layers.root.iter().map(|root| root.to_string_lossy());
+        row.value = names.collect::<Vec<_>>().join(" ");
+    }
+    let file = config.path.as_deref().map(|path| settings::shown(path, machine));
+    let shown = report::Configuration {
+        file: file.map(|path| path.to_string_lossy().into_owned()),
+        profile: &config.profile,
+        default_filter: config.default_filter.as_ref(),
+        layers: &rows,
+        overrides: &config.overrides().map(config::given).collect::<Vec<_>>(),
+    };
+    report::configuration(&shown).map_err(Error::Report)?;
+    Ok(ExitCode::Passed)
+}
+
+/// Writes what nextest's configuration means to isotest.
+pub fn import(command: &ImportNextestCommand, machine: &Machine) -> Result<ExitCode, Error> {
+    let workspace = Workspace::find(&settings::request(&command.cargo))?;
+    let root = workspace.root().as_std_path();
+    let (from, to) = (root.join(NEXTEST), root.join(config::PATH));
+    let shown = |path: &Path| settings::shown(path, machine).to_string_lossy().into_owned();
+    let text = fs::read_to_string(&from)
+        .map_err(|cause| ConfigError::new(format!("cannot read `{}`: {cause}", shown(&from))))?;
+    let Imported { text, notes } = config::import(&shown(&from), &text)?;
+    if command.dry_run {
+        report::text(&text).map_err(Error::Report)?;
+        return Ok(ExitCode::Passed);
+    }
+    if to.exists() && !command.force {
+        let message = format!("cannot write `{}`: it is there already", shown(&to));
+        let hint = "`--force` replaces it, `--dry-run` prints what would be written";
+        return Err(ConfigError::new(message).hint(Some(hint)).into());
+    }
+    fs::write(&to, text)
+        .map_err(|cause| ConfigError::new(format!("cannot write `{}`: {cause}", shown(&to))))?;
+    report::imported(&shown(&to), &notes);
+    Ok(ExitCode::Passed)
+}
