@@ -120,9 +120,9 @@ impl Machine {
     }
 }
 
-/// How many short cases more than processors are in flight: network namespaces end in a queue of
-/// the kernel's, so that a processor would wait.
-const SPARE: usize = 2;
+/// For each processor, how many short cases more than one are in flight. A case goes from process
+/// to process and through queues of the kernel's; a processor would wait meanwhile.
+const SPARE: usize = 3;
 
 /// Everything that a run is told.
 #[derive(Debug, Clone)]
@@ -170,7 +170,7 @@ impl Settings {
             request: request(&command.cargo),
             filter: selection(libtest),
             jobs: jobs.min(isotest_core::sandbox::SLOTS),
-            spare: if asked.is_none() && jobs > 1 { SPARE } else { 0 },
+            spare: if asked.is_none() && jobs > 1 { SPARE * jobs } else { 0 },
             single_threaded: jobs == 1,
             max_fail: match command.run.fail_fast() {
                 Some(FailFast::After(limit)) => Some(limit.get()),

@@ -76,8 +76,8 @@ const SLOW: Duration = Duration::from_secs(60);
 /// pipe holds, wakes nobody until it has ended.
 const WATCHED_AFTER: Duration = Duration::from_millis(10);
 
-/// Below this average a case is short.
-const SHORT: Duration = Duration::from_millis(20);
+/// Below this average a case is short. Where many are in flight, much of it is waiting for a turn.
+const SHORT: Duration = Duration::from_millis(50);
 
 /// How many wardens may die in a row without any case having ended.
 const WARDENS: u32 = 3;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use schemars::{JsonSchema, Schema};
+use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -74,10 +75,25 @@ pub struct Text {
 pub fn schema() -> Schema {
     let mut schema = schemars::schema_for!(File);
     let overrides = schema.pointer_mut("/$defs/Override/properties");
-    if let Some(properties) = overrides.and_then(serde_json::Value::as_object_mut) {
+    if let Some(properties) = overrides.and_then(Value::as_object_mut) {
         properties.retain(|key, _| !OF_A_RUN.contains(&key.as_str()));
     }
+    schemars::transform::transform_subschemas(&mut without_null, &mut schema);
     schema
+}
+
+/// TOML has no null: what may be absent is not required, and that is all.
+fn without_null(schema: &mut Schema) {
+    schemars::transform::transform_subschemas(&mut without_null, schema);
+    if schema.get("default").is_some_and(Value::is_null) {
+        schema.remove("default");
+    }
+    if let Some(Value::Array(types)) = schema.get_mut("type") {
+        types.retain(|one| one != "null");
+    }
+    if let Some(Value::Array(any)) = schema.get_mut("anyOf") {
+        any.retain(|one| one.get("type").is_none_or(|one| one != "null"));
+    }
 }
 
 /// Layers that all tests of a run have in common.
@@ -112,7 +128,7 @@ impl Part {
     }
 }
 
-type Value<'t> = Spanned<DeValue<'t>>;
+type Node<'t> = Spanned<DeValue<'t>>;
 
 struct Reader<'t> {
     name: &'t str,
@@ -159,7 +175,7 @@ impl<'t> Reader<'t> {
         self.error(format!("`{word}` is no key of {part}"), key.span()).hint(Some(hint))
     }
 
-    fn profile(&self, name: Range<usize>, value: &Value<'t>) -> Result<Profile, ConfigError> {
+    fn profile(&self, name: Range<usize>, value: &Node<'t>) -> Result<Profile, ConfigError> {
         let table = self.table(value, "a profile is a table: `[profile.NAME]`")?;
         let mut profile = Profile { line: line_of(self.text, name.start), ..Profile::default() };
         for (key, value) in table {
@@ -186,7 +202,7 @@ impl<'t> Reader<'t> {
         Ok(profile)
     }
 
-    fn one_override(&self, value: &Value<'t>) -> Result<Override, ConfigError> {
+    fn one_override(&self, value: &Node<'t>) -> Result<Override, ConfigError> {
         let table = self.table(value, "an override is a table: `[[profile.NAME.override]]`")?;
         let line = line_of(self.text, value.span().start);
         let (mut made, mut filter) = (Override { line, ..Override::default() }, None);
@@ -229,7 +245,7 @@ impl<'t> Reader<'t> {
         &self,
         part: Part,
         key: &Spanned<impl AsRef<str>>,
-        value: &Value<'t>,
+        value: &Node<'t>,
     ) -> Result<LayerOptions, ConfigError> {
         let word = key.get_ref().as_ref();
         let Some(known) = self.keys.iter().find(|known| known.name == word) else {
@@ -267,12 +283,12 @@ impl<'t> Reader<'t> {
             .map_err(|cause| self.error(format!("`{word}`: {cause}"), value.span()))
     }
 
-    fn wrong_type(&self, key: &str, wanted: &str, value: &Value<'t>) -> ConfigError {
+    fn wrong_type(&self, key: &str, wanted: &str, value: &Node<'t>) -> ConfigError {
         self.error(format!("`{key}` takes {wanted}"), value.span())
     }
 
     /// A text or a whole number, as it would be typed.
-    fn scalar(&self, value: &Value<'t>) -> Option<String> {
+    fn scalar(&self, value: &Node<'t>) -> Option<String> {
         match value.get_ref() {
             DeValue::String(text) => Some(text.to_string()),
             DeValue::Integer(number) => {
@@ -282,14 +298,14 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn string(&self, value: &Value<'t>) -> Result<Text, ConfigError> {
+    fn string(&self, value: &Node<'t>) -> Result<Text, ConfigError> {
         match value.get_ref() {
             DeValue::String(text) => Ok(Text { text: text.to_string(), span: value.span() }),
             _ => Err(self.error("a text is wanted, in quotation marks", value.span())),
         }
     }
 
-    fn reason(&self, value: &Value<'t>) -> Result<String, ConfigError> {
+    fn reason(&self, value: &Node<'t>) -> Result<String, ConfigError> {
         let Text { text, span } = self.string(value)?;
         match text.trim() {
             "" => Err(self.error("an empty reason is none", span)),
@@ -297,7 +313,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn table<'v>(&self, value: &'v Value<'t>, what: &str) -> Result<&'v DeTable<'t>, ConfigError> {
+    fn table<'v>(&self, value: &'v Node<'t>, what: &str) -> Result<&'v DeTable<'t>, ConfigError> {
         match value.get_ref() {
             DeValue::Table(table) => Ok(table),
             _ => Err(self.error(what, value.span())),

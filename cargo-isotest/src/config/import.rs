@@ -157,7 +157,7 @@ fn why_not(key: &str) -> &'static str {
         "success-output" | "failure-output" | "status-level" | "final-status-level" => {
             "isotest prints what `cargo test` prints"
         }
-        "experimental" | "nextest-version" => "it is of nextest alone",
+        "experimental" | "nextest-version" => "it means something to nextest alone",
         _ => "isotest has nothing that means the same",
     }
 }
