@@ -171,8 +171,17 @@ fn layers_come_from_the_environment_and_flags_go_before_it() {
     call().runner("").run().check(0, &["\nvariable\n"]);
     call().runner("--uts flag").run().check(0, &["\nflag\n"]);
     let run = call().env("ISOTEST_NET", "hos").runner("").run();
-    let error = "error: cannot use the variable `ISOTEST_NET`: invalid value 'hos' for";
-    run.check(2, &[error, "[possible values: loopback, host]"]);
+    run.check(
+        2,
+        &["error: cannot use the variable `ISOTEST_NET` of the environment: `hos` is none"],
+    );
+    // And from the file, which both go before.
+    let file = "[profile.default]\nuts = \"file\"\n";
+    let project = Project::new(&[("src/lib.rs", tests), (".config/isotest.toml", file)]);
+    let call = |line: &str| project.cargo_test(&format!("--lib -- {line} --nocapture")).runner("");
+    call("").run().check(0, &["\nfile\n"]);
+    call("name --exact").run().check(0, &["\nfile\n"]);
+    call("").env("ISOTEST_UTS", "variable").run().check(0, &["\nvariable\n"]);
 }
 
 #[test]
