@@ -1,7 +1,7 @@
 //! Discovery: what cargo builds and what the test binaries hold.
 //!
 //! [`discover`] runs cargo and yields a [`Project`]: its test binaries in cargo's order, each with
-//! the environment that cargo would start it in; [`called`] does so for one program that cargo has
+//! the environment that cargo would start it in; [`called()`] does so for one program that cargo has
 //! built and started itself. [`list`] reads what a binary prints when it is asked for its cases,
 //! [`filter`] selects among them as libtest does, and [`filterset`] by nextest's filter expressions.
 //! Running a binary for its
