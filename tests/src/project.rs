@@ -5,6 +5,7 @@
 //! directory of its own and goes with it.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,18 @@ edition = \"2024\"
 
 /// A library with one test, which passes.
 pub const PASSING: (&str, &str) = ("src/lib.rs", "#[test]\nfn passes() {}\n");
+
+/// The commands that run no tests.
+const COMMANDS: [&str; 8] =
+    ["list", "doctor", "explain", "shell", "exec", "prune", "completions", "man"];
+
+/// The option by which no fork server is used.
+pub const EXECUTED: &str = "--no-fork-server";
+
+/// Whether all tests that are run are to be executed: `ISOTEST_EXECUTES` is set.
+pub fn executes() -> bool {
+    env::var_os("ISOTEST_EXECUTES").is_some()
+}
 
 impl Project {
     /// The copy of `fixtures/NAME`.
@@ -69,9 +82,14 @@ impl Project {
         &self.directory
     }
 
-    /// `cargo isotest LINE` in it.
+    /// `cargo isotest LINE` in it; where [`executes`], no fork server starts its tests.
     pub fn isotest(&self, line: &str) -> Call {
-        Call::new(isotest(), &self.directory).arg("isotest").words(line)
+        let call = Call::new(isotest(), &self.directory).arg("isotest");
+        let command = line.split_whitespace().next().unwrap_or_default();
+        if executes() && !COMMANDS.contains(&command) && !line.contains(EXECUTED) {
+            return call.arg(EXECUTED).words(line);
+        }
+        call.words(line)
     }
 
     /// `cargo LINE` in it.

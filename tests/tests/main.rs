@@ -4,6 +4,7 @@ mod architecture;
 mod bad_input;
 mod config;
 mod faults;
+mod fork_server;
 mod isolation;
 mod lifecycle;
 mod pid1;

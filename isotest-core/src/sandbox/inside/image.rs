@@ -147,6 +147,92 @@ impl Image {
     }
 }
 
+/// Whether this library is the only one that is to be initialised first: of several the dynamic
+/// loader takes one, and the initialisers of all others would have to wait for the program.
+///
+/// # Safety
+/// `envp` is that of the kernel, with the auxiliary vector behind it, and the dynamic loader has
+/// linked the program.
+pub unsafe fn is_first(envp: *mut *const c_char) -> bool {
+    const AT_PHDR: usize = 3;
+    const AT_PHNUM: usize = 5;
+    const PT_DYNAMIC: u32 = 2;
+    const PT_PHDR: u32 = 6;
+    const DT_DEBUG: usize = 21;
+    const DT_FLAGS_1: usize = 0x6FFF_FFFB;
+    const DF_1_INITFIRST: usize = 0x20;
+    /// `Elf64_Phdr` of elf(5), as far as it is read.
+    #[repr(C)]
+    struct Segment {
+        kind: u32,
+        flags: u32,
+        offset: usize,
+        address: usize,
+        rest: [usize; 4],
+    }
+    /// `struct link_map` of link.h.
+    #[repr(C)]
+    struct Linked {
+        base: usize,
+        name: usize,
+        dynamic: *const [usize; 2],
+        next: *const Linked,
+    }
+    // SAFETY: by this function's contract all of it is there: null and zero end the lists.
+    unsafe {
+        let mut word = envp;
+        while !(*word).is_null() {
+            word = word.add(1);
+        }
+        let (mut pair, mut segments, mut count) = (word.add(1).cast::<[usize; 2]>(), 0, 0);
+        while (*pair)[0] != 0 {
+            match *pair {
+                [AT_PHDR, value] => segments = value,
+                [AT_PHNUM, value] => count = value,
+                _ => {}
+            }
+            pair = pair.add(1);
+        }
+        if segments == 0 {
+            return false;
+        }
+        let all = core::slice::from_raw_parts(segments as *const Segment, count);
+        let find = |kind| all.iter().find(|segment| segment.kind == kind);
+        let (Some(own), Some(dynamic)) = (find(PT_PHDR), find(PT_DYNAMIC)) else { return false };
+        let base = segments.wrapping_sub(own.address);
+        let dynamic = base.wrapping_add(dynamic.address) as *const [usize; 2];
+        // `struct r_debug` of link.h: a version, then the list of what is linked.
+        let Some(debug) = entry(dynamic, DT_DEBUG).filter(|debug| *debug != 0) else {
+            return false;
+        };
+        let mut library = *(debug as *const *const Linked).add(1);
+        let mut first = 0;
+        while let Some(linked) = library.as_ref() {
+            let flags = entry(linked.dynamic, DT_FLAGS_1);
+            first += usize::from(flags.is_some_and(|flags| flags & DF_1_INITFIRST != 0));
+            library = linked.next;
+        }
+        first == 1
+    }
+}
+
+/// An entry of a dynamic section.
+///
+/// # Safety
+/// The section ends with a zero tag.
+unsafe fn entry(mut section: *const [usize; 2], tag: usize) -> Option<usize> {
+    // SAFETY: by this function's contract.
+    unsafe {
+        while (*section)[0] != 0 {
+            if (*section)[0] == tag {
+                return Some((*section)[1]);
+            }
+            section = section.add(1);
+        }
+    }
+    None
+}
+
 /// NUL-terminated strings, one behind the other, with their NULs.
 #[derive(Clone, Copy)]
 struct Texts<'a> {
@@ -216,4 +302,54 @@ fn read_map() -> Result<MemoryMap, Errno> {
         auxv_size: 0,
         exe_fd: u32::MAX,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// prctl(2): the kernel tells what size it takes.
+    #[test]
+    fn a_memory_map_has_the_size_that_the_kernel_takes() {
+        const PR_SET_MM_MAP_SIZE: usize = 15;
+        let mut size = 0_u32;
+        let address = (&raw mut size) as usize;
+        // SAFETY: `size` is valid to write to.
+        let told = unsafe {
+            kernel::call(number::PRCTL, [PR_SET_MM, PR_SET_MM_MAP_SIZE, address, 0, 0, 0])
+        };
+        // EINVAL: a kernel without CONFIG_CHECKPOINT_RESTORE, where no server is made.
+        assert!(told.is_ok() || told == Err(EINVAL), "{told:?}");
+        if told.is_ok() {
+            assert_eq!(size_of::<MemoryMap>(), size as usize);
+        }
+        assert_eq!(size_of::<MemoryMap>(), 12 * 8 + 8);
+    }
+
+    #[test]
+    fn the_map_of_this_process_is_read() {
+        let map = read_map().expect("it can be read");
+        let words = std::fs::read("/proc/self/cmdline").expect("it can be read");
+        assert_eq!((map.arg_end - map.arg_start) as usize, words.len());
+        assert!(map.start_stack > map.start_brk && map.env_end >= map.env_start);
+        let code = map.start_code..map.end_code;
+        assert!(code.contains(&(read_map as *const () as u64)), "{code:?}");
+    }
+
+    /// What is taken from any bytes is a part of them, in order; of strings it is all of them.
+    #[test]
+    fn texts_are_the_strings_that_were_joined() {
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..20_000 {
+            let bytes: Vec<u8> = (0..random.usize(..40)).map(|_| random.u8(..4)).collect();
+            let claimed = random.usize(..12);
+            let all = Texts { left: claimed, bytes: &bytes };
+            let taken: Vec<&[u8]> = all.collect();
+            assert!(taken.len() <= claimed && bytes.starts_with(&taken.concat()), "{bytes:?}");
+            let ends = bytes.iter().filter(|byte| **byte == 0).count();
+            assert_eq!(taken.len(), claimed.min(ends), "{bytes:?}");
+            let (first, rest) = all.split(random.usize(..12));
+            assert_eq!(first.chain(rest).collect::<Vec<_>>(), taken, "{bytes:?}");
+        }
+    }
 }

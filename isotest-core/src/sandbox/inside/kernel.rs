@@ -234,10 +234,16 @@ pub fn new_session() -> Result<usize, Errno> {
     plain(number::SETSID, [0; 5])
 }
 
-/// prctl(2) PR_SET_DUMPABLE 0: ptrace(2) of this process is refused to its own user.
-pub fn forbid_tracing() -> Result<usize, Errno> {
+/// prctl(2) PR_GET_DUMPABLE.
+pub fn dumpable() -> Result<usize, Errno> {
+    const PR_GET_DUMPABLE: usize = 3;
+    plain(number::PRCTL, [PR_GET_DUMPABLE, 0, 0, 0, 0])
+}
+
+/// prctl(2) PR_SET_DUMPABLE; with 0, ptrace(2) of this process is refused to its own user.
+pub fn set_dumpable(dumpable: usize) -> Result<usize, Errno> {
     const PR_SET_DUMPABLE: usize = 4;
-    plain(number::PRCTL, [PR_SET_DUMPABLE, 0, 0, 0, 0])
+    plain(number::PRCTL, [PR_SET_DUMPABLE, dumpable, 0, 0, 0])
 }
 
 /// ioctl_tty(2) TIOCSCTTY: makes descriptor 0 the controlling terminal of this session.
@@ -298,5 +304,82 @@ pub fn exit(code: i32) -> ! {
 pub fn exit_group(code: i32) -> ! {
     loop {
         let _ = plain(number::EXIT_GROUP, [code as usize, 0, 0, 0, 0]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_those_of_libc() {
+        let numbers = [
+            (number::READ, libc::SYS_read),
+            (number::CLOSE, libc::SYS_close),
+            (number::LSEEK, libc::SYS_lseek),
+            (number::MMAP, libc::SYS_mmap),
+            (number::MUNMAP, libc::SYS_munmap),
+            (number::BRK, libc::SYS_brk),
+            (number::RT_SIGPROCMASK, libc::SYS_rt_sigprocmask),
+            (number::IOCTL, libc::SYS_ioctl),
+            (number::SENDTO, libc::SYS_sendto),
+            (number::RECVMSG, libc::SYS_recvmsg),
+            (number::CLONE, libc::SYS_clone),
+            (number::EXECVE, libc::SYS_execve),
+            (number::EXIT, libc::SYS_exit),
+            (number::WAIT4, libc::SYS_wait4),
+            (number::KILL, libc::SYS_kill),
+            (number::FCNTL, libc::SYS_fcntl),
+            (number::UMASK, libc::SYS_umask),
+            (number::PTRACE, libc::SYS_ptrace),
+            (number::SETSID, libc::SYS_setsid),
+            (number::RT_SIGTIMEDWAIT, libc::SYS_rt_sigtimedwait),
+            (number::PRCTL, libc::SYS_prctl),
+            (number::EXIT_GROUP, libc::SYS_exit_group),
+            (number::OPENAT, libc::SYS_openat),
+            (number::SET_ROBUST_LIST, libc::SYS_set_robust_list),
+            (number::GET_ROBUST_LIST, libc::SYS_get_robust_list),
+            (number::DUP3, libc::SYS_dup3),
+            (number::CLONE3, libc::SYS_clone3),
+            (number::CLOSE_RANGE, libc::SYS_close_range),
+        ];
+        for (own, known) in numbers {
+            assert_eq!(own as i64, known);
+        }
+        for (own, known) in [(EINTR, libc::EINTR), (EIO, libc::EIO), (EINVAL, libc::EINVAL)] {
+            assert_eq!(own.0, known);
+        }
+        assert_eq!(ENOSYS.0, libc::ENOSYS);
+    }
+
+    #[test]
+    fn a_cloning_is_what_clone3_takes() {
+        assert_eq!(size_of::<Cloning>(), size_of::<libc::clone_args>());
+        let places = [
+            (offset_of!(Cloning, flags), offset_of!(libc::clone_args, flags)),
+            (offset_of!(Cloning, pidfd), offset_of!(libc::clone_args, pidfd)),
+            (offset_of!(Cloning, child_tid), offset_of!(libc::clone_args, child_tid)),
+            (offset_of!(Cloning, parent_tid), offset_of!(libc::clone_args, parent_tid)),
+            (offset_of!(Cloning, exit_signal), offset_of!(libc::clone_args, exit_signal)),
+            (offset_of!(Cloning, stack), offset_of!(libc::clone_args, stack)),
+            (offset_of!(Cloning, stack_size), offset_of!(libc::clone_args, stack_size)),
+            (offset_of!(Cloning, tls), offset_of!(libc::clone_args, tls)),
+            (offset_of!(Cloning, set_tid), offset_of!(libc::clone_args, set_tid)),
+            (offset_of!(Cloning, set_tid_size), offset_of!(libc::clone_args, set_tid_size)),
+            (offset_of!(Cloning, cgroup), offset_of!(libc::clone_args, cgroup)),
+        ];
+        for (own, known) in places {
+            assert_eq!(own, known);
+        }
+        let flags = [
+            (CLONE_PARENT_SETTID, libc::CLONE_PARENT_SETTID as u64),
+            (CLONE_CHILD_CLEARTID, libc::CLONE_CHILD_CLEARTID as u64),
+            (CLONE_CHILD_SETTID, libc::CLONE_CHILD_SETTID as u64),
+        ];
+        for (own, known) in flags {
+            assert_eq!(own, known);
+        }
     }
 }

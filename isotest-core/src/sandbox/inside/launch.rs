@@ -132,13 +132,18 @@ impl Launch<'_> {
     /// Forks; the parent stays PID 1 and reaps, the child goes on as PID 2.
     fn fork_and_reap(&self) {
         // The test may have the same uid: PID 1 must not be traced or read by it.
-        self.check(STAGE_FORK, kernel::forbid_tracing());
+        let dumpable = self.check(STAGE_FORK, kernel::dumpable());
+        self.check(STAGE_FORK, kernel::set_dumpable(0));
         kernel::block_signals(REAPED);
         let fork =
             Cloning { exit_signal: SIGCHLD, child_tid: self.thread_id, ..Cloning::default() };
         // SAFETY: this process has one thread, and the child goes on alone.
         if let Some(test) = self.check(STAGE_FORK, unsafe { fork.perform() }) {
             self.reap(test)
+        }
+        if !self.execs {
+            // As exec would. What cannot be set, 2, the child has no more than PID 1.
+            let _ = kernel::set_dumpable(dumpable);
         }
         kernel::block_signals(0);
         // A terminal belongs to the session that PID 1 has started.

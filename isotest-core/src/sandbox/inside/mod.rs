@@ -11,7 +11,11 @@
 #![allow(unsafe_code)]
 #![allow(dead_code, reason = "the library uses the rest")]
 
+#[cfg(test)]
+mod image;
 pub mod kernel;
 pub mod launch;
 pub mod order;
 pub mod program;
+#[cfg(test)]
+mod server;

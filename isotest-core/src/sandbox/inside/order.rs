@@ -90,3 +90,75 @@ impl Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(random: &mut fastrand::Rng, length: usize) -> Vec<u8> {
+        // Many zeros: they end strings, and make small numbers.
+        (0..length).map(|_| if random.bool() { 0 } else { random.u8(..) }).collect()
+    }
+
+    #[test]
+    fn an_order_that_is_written_is_read_back() {
+        let mut random = fastrand::Rng::with_seed(1);
+        for _ in 0..20_000 {
+            let length = random.usize(..100);
+            let mut strings = bytes(&mut random, length);
+            if !strings.is_empty() {
+                strings.push(0);
+            }
+            let count = strings.iter().filter(|byte| **byte == 0).count() as u32;
+            let order = Order {
+                slot: random.u32(..),
+                number: random.u64(..),
+                arguments: random.u32(..=count),
+                strings: &strings,
+            };
+            let written = [order.header().as_slice(), order.strings].concat();
+            assert_eq!(Order::read(&written), Some(order));
+            let more = Order { arguments: count + 1 + random.u32(..9), ..order };
+            assert_eq!(Order::read(&[more.header().as_slice(), more.strings].concat()), None);
+        }
+    }
+
+    #[test]
+    fn any_packet_is_an_order_in_full_or_none() {
+        let mut random = fastrand::Rng::with_seed(2);
+        let mut orders = 0;
+        for _ in 0..100_000 {
+            let length = random.usize(..64);
+            let packet = bytes(&mut random, length);
+            let Some(order) = Order::read(&packet) else { continue };
+            orders += 1;
+            assert_eq!([order.header().as_slice(), order.strings].concat(), packet);
+            assert!(order.arguments as usize <= order.count());
+            assert!(order.strings.last().is_none_or(|last| *last == 0));
+        }
+        assert!(orders > 100, "{orders}");
+        assert_eq!(Order::read(&PING), None);
+    }
+
+    #[test]
+    fn any_packet_is_an_answer_in_full_or_none() {
+        let mut random = fastrand::Rng::with_seed(3);
+        let mut answers = 0;
+        for _ in 0..100_000 {
+            let length = random.usize(..12);
+            let mut packet = bytes(&mut random, length);
+            if let Some(kind) = packet.get_mut(4) {
+                *kind %= 4;
+            }
+            let Some(answer) = Answer::read(&packet) else { continue };
+            answers += 1;
+            assert_eq!(answer.bytes().as_slice(), packet);
+        }
+        assert!(answers > 100, "{answers}");
+        for slot in [0, 1, u32::MAX] {
+            for answer in [Answer::Ready, Answer::Cloned(slot), Answer::Refused(slot)] {
+                assert_eq!(Answer::read(&answer.bytes()), Some(answer));
+            }
+        }
+    }
+}

@@ -224,4 +224,70 @@ mod tests {
             assert_eq!(result, Err(EINVAL), "{bytes:?}");
         }
     }
+
+    /// A set-up of random words, and whether it says how many calls it has. They have a number that
+    /// no kernel knows, and mostly go on.
+    fn random_program(random: &mut fastrand::Rng) -> (Vec<u8>, bool) {
+        const ENOSYS: u64 = 38;
+        const UNKNOWN: u64 = 0x7FFF_FFFF;
+        let word = |random: &mut fastrand::Rng| match random.u8(..4) {
+            0 => random.u64(..),
+            1 => u64::MAX - random.u64(..64),
+            _ => random.u64(..256),
+        };
+        let count = random.usize(..6);
+        let mut words: Vec<u64> = (0..header::WORDS).map(|_| word(random)).collect();
+        let honest = random.u8(..8) != 0;
+        words[header::CALLS] = if honest { count as u64 } else { word(random) };
+        for _ in 0..count {
+            let first = words.len();
+            words.extend((0..CALL_WORDS).map(|_| word(random)));
+            words[first + 1] = UNKNOWN;
+            words[first + 2] = if random.u8(..4) == 0 { 0 } else { ENOSYS };
+            for argument in 0..6 {
+                // Mostly a kind that there is.
+                words[first + 5 + 2 * argument] %= if random.u8(..64) == 0 { 64 } else { 8 };
+            }
+        }
+        words.extend((0..random.usize(..40)).map(|_| word(random)));
+        let mut bytes: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
+        // A call that was cut off; never one whose number is not ours.
+        if random.u8(..4) == 0 {
+            bytes.truncate(bytes.len() - random.usize(..8));
+        }
+        (bytes, honest)
+    }
+
+    #[test]
+    fn any_set_up_is_walked_within_its_bytes() {
+        let mut random = fastrand::Rng::with_seed(4);
+        let stage = AtomicU32::new(0);
+        let mapped = &AtomicU32::new(0);
+        let mut ends = [0; 3];
+        for _ in 0..50_000 {
+            let (bytes, honest) = random_program(&mut random);
+            let program = Program(&bytes);
+            for index in [0, header::WORDS, CALL_WORDS, usize::MAX, random.usize(..)] {
+                let _ = program.header(index);
+                let data = program.data(index as u64).unwrap_or_default();
+                assert!(bytes.ends_with(data));
+            }
+            if let Some(linked) = program.linked(random.u64(..400)) {
+                // What was copied, but for the pointer, stands in the bytes.
+                assert!(bytes.len() > LINKED_SIZE && linked.0.len() == LINKED_SIZE);
+            }
+            // What lies behind the calls would be taken for more, with numbers that are not ours.
+            if !honest {
+                continue;
+            }
+            let values = Values { stage: &stage, mapped, scratch: -1, user: -1, number: 7 };
+            // SAFETY: the kernel knows no such call and looks at no argument.
+            match unsafe { program.run(&values) } {
+                Ok(()) => ends[0] += 1,
+                Err(EINVAL) => ends[1] += 1,
+                Err(_) => ends[2] += 1,
+            }
+        }
+        assert!(ends.iter().all(|count| *count > 300), "{ends:?}");
+    }
 }

@@ -5,7 +5,7 @@
 
 use core::ffi::c_char;
 
-use super::image::Image;
+use super::image::{Image, is_first};
 use super::kernel::{self, Cloning, EINTR, EINVAL, Errno, number};
 use super::launch::{Launch, STAGE_CLONE, STAGE_EXEC, Slot};
 use super::order::{Answer, LARGEST, Order, PING, SETUP, SLOTS, SOCKET};
@@ -65,6 +65,10 @@ struct Received {
 /// The arguments are those that the dynamic loader gives to initialisers, and none has run.
 pub unsafe fn serve(argc: usize, argv: *mut *const c_char, envp: *mut *const c_char) {
     // SAFETY: by this function's contract.
+    if !unsafe { is_first(envp) } {
+        kernel::exit(1)
+    }
+    // SAFETY: as above.
     let begun = unsafe { Image::read(argc, argv, envp) }
         .and_then(|image| Ok((image, Mapping::of(SLOTS, true)?, Mapping::of(SETUP, false)?)));
     let Ok((image, slots, setup)) = begun else { kernel::exit(1) };
@@ -148,28 +152,30 @@ fn answer(answer: Answer) {
         unsafe { kernel::call(number::SENDTO, [SOCKET, address, bytes.len(), MSG_NOSIGNAL, 0, 0]) };
 }
 
+/// `struct msghdr` of linux/socket.h, on 64-bit machines.
+#[repr(C)]
+struct Message {
+    name: usize,
+    name_length: usize,
+    parts: usize,
+    part_count: usize,
+    control: usize,
+    control_length: usize,
+    flags: usize,
+}
+
+/// A `struct cmsghdr` with its data: SCM_RIGHTS of unix(7).
+#[repr(C)]
+struct Rights {
+    length: usize,
+    level: i32,
+    kind: i32,
+    descriptors: [i32; 4],
+}
+
 /// recvmsg(2) of one packet with up to three descriptors beside it; those that are not there are
 /// -1.
 fn receive(buffer: &mut [u8]) -> Result<Received, Errno> {
-    /// `struct msghdr` of linux/socket.h, on 64-bit machines.
-    #[repr(C)]
-    struct Message {
-        name: usize,
-        name_length: usize,
-        parts: usize,
-        part_count: usize,
-        control: usize,
-        control_length: usize,
-        flags: usize,
-    }
-    /// A `struct cmsghdr` with its data: SCM_RIGHTS of unix(7).
-    #[repr(C)]
-    struct Rights {
-        length: usize,
-        level: i32,
-        kind: i32,
-        descriptors: [i32; 4],
-    }
     const HEADER: usize = 16;
     let mut rights = Rights { length: 0, level: 0, kind: 0, descriptors: [-1; 4] };
     let part = [buffer.as_mut_ptr() as usize, buffer.len()];
@@ -199,4 +205,25 @@ fn receive(buffer: &mut [u8]) -> Result<Received, Errno> {
         *to = from;
     }
     Ok(Received { length, descriptors })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use super::*;
+
+    #[test]
+    fn messages_are_those_of_libc() {
+        assert_eq!(size_of::<Message>(), size_of::<libc::msghdr>());
+        assert_eq!(offset_of!(Message, parts), offset_of!(libc::msghdr, msg_iov));
+        assert_eq!(offset_of!(Message, control), offset_of!(libc::msghdr, msg_control));
+        assert_eq!(offset_of!(Message, control_length), offset_of!(libc::msghdr, msg_controllen));
+        assert_eq!(offset_of!(Message, flags), offset_of!(libc::msghdr, msg_flags));
+        assert_eq!(offset_of!(Rights, level), offset_of!(libc::cmsghdr, cmsg_level));
+        assert_eq!(offset_of!(Rights, kind), offset_of!(libc::cmsghdr, cmsg_type));
+        assert_eq!(offset_of!(Rights, descriptors), size_of::<libc::cmsghdr>());
+        // SAFETY: arithmetic.
+        assert_eq!(size_of::<Rights>(), unsafe { libc::CMSG_SPACE(16) } as usize);
+    }
 }

@@ -333,6 +333,7 @@ impl State {
         if let (Some(base), Some(group)) = (&self.base, running.group) {
             base.remove(group);
         }
+        self.dismiss_server(running.setup);
     }
 }
 

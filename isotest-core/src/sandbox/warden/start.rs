@@ -136,7 +136,16 @@ impl State {
         // Where it has ended, `hear_server` finds the case not cloned.
         let _ = server.order(slot, start.case, own, &given);
         set_up.expected -= 1;
-        if set_up.expected == 0 {
+    }
+
+    /// Lets the server of a set-up go with the last case. Not before: its mounts go with it, and
+    /// the kernel finds the path of a case's program (`/proc/self/exe`) by them.
+    pub fn dismiss_server(&self, number: u32) {
+        let Some(set_up) = self.setups.get(&number).filter(|set_up| set_up.expected == 0) else {
+            return;
+        };
+        let in_flight = self.running.values().any(|running| running.setup == number);
+        if let Some(server) = set_up.server.as_ref().filter(|_| !in_flight) {
             server.dismiss();
         }
     }
@@ -148,11 +157,23 @@ impl State {
             match server.answer() {
                 Ok(None) => return,
                 Ok(Some(Answer::Ready)) => self.go_on_with_server(number),
-                Ok(Some(Answer::Cloned(slot))) => self.write_maps(slot as usize),
-                Ok(Some(Answer::Refused(slot))) => self.report_not_started(slot as usize),
-                Err(_) => return self.lose_server(number),
+                Ok(Some(Answer::Cloned(slot))) if self.is_in_flight(slot, number) => {
+                    self.write_maps(slot as usize);
+                }
+                Ok(Some(Answer::Refused(slot))) if self.is_in_flight(slot, number) => {
+                    self.report_not_started(slot as usize);
+                }
+                // An answer for a case that is none of its: whoever gives that is no server.
+                Ok(Some(Answer::Cloned(_) | Answer::Refused(_))) | Err(_) => {
+                    return self.lose_server(number);
+                }
             }
         }
+    }
+
+    /// Whether a slot has a case of this set-up.
+    fn is_in_flight(&self, slot: u32, setup: u32) -> bool {
+        self.running.get(&(slot as usize)).is_some_and(|running| running.setup == setup)
     }
 
     /// The server of a set-up has done all that it was asked for.
