@@ -1,10 +1,11 @@
 //! Documentation tests: cargo and rustdoc build and report them, each runs in a sandbox.
 //!
 //! Rustdoc starts every documentation test through cargo's `target.runner`; that is this program
-//! again, as `cargo isotest exec`. Of edition 2024 rustdoc merges them into one program, which
+//! again, as `cargo isotest runner`. Of edition 2024 rustdoc merges them into one program, which
 //! then shares one sandbox.
 
 use std::env;
+use std::env::consts::ARCH;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufReader};
 use std::process::{Command, Stdio};
@@ -13,6 +14,7 @@ use isotest_core::policy::{Policy, Root};
 use isotest_core::signals::Signals;
 
 use crate::cli::{Format, LayerOptions, LibtestOptions, RunCommand, RunIgnored};
+use crate::environment;
 use crate::error::Error;
 use crate::prepare::InRoot;
 use crate::report;
@@ -60,14 +62,14 @@ fn run_in(
     signals: &Signals,
 ) -> Result<Documented, Error> {
     let cargo = machine.variable("CARGO").unwrap_or(OsStr::new("cargo"));
-    let runner = runner(&settings.layers, policy).map_err(Error::Host)?;
-    let mut child = Command::new(cargo)
-        .args(["test", "--doc"])
+    let words = runner(&settings.layers, policy).map_err(Error::Host)?;
+    let mut cargo = Command::new(cargo);
+    cargo.args(["test", "--doc"]);
+    set_runner(&mut cargo, &words, machine);
+    let mut child = cargo
         .args(command.cargo.to_doctest_arguments())
         .args(command.run.no_run.then_some("--no-run"))
         .args(settings.max_fail.is_none().then_some("--no-fail-fast"))
-        .arg("--config")
-        .arg(runner)
         .arg("--")
         .args(harness_arguments(&command.libtest, settings))
         .stdin(Stdio::null())
@@ -102,10 +104,10 @@ fn leading_number(text: &str) -> usize {
     text.get(..end).and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
-/// `target."cfg(all())".runner`: a value of cargo's configuration, as TOML.
-fn runner(layers: &LayerOptions, policy: &Policy) -> io::Result<String> {
+/// The words of cargo's `target.<triple>.runner`.
+fn runner(layers: &LayerOptions, policy: &Policy) -> io::Result<Vec<String>> {
     let program = env::current_exe()?;
-    let mut words: Vec<OsString> = vec![program.into(), "exec".into(), "--doctest".into()];
+    let mut words: Vec<OsString> = vec![program.into(), "runner".into()];
     words.extend(layers.to_arguments());
     // Found already, and not relative to where cargo starts it.
     if let Root::Directory(root) = &policy.root {
@@ -113,20 +115,39 @@ fn runner(layers: &LayerOptions, policy: &Policy) -> io::Result<String> {
         word.push(root);
         words.push(word);
     }
-    if let Some(timeout) = policy.limits.timeout {
-        words.push(
-            format!("--timeout={}", humantime::format_duration(timeout)).replace(' ', "").into(),
-        );
-    }
+    let timeout = policy.limits.timeout.map_or("none".to_owned(), |timeout| {
+        humantime::format_duration(timeout).to_string().replace(' ', "")
+    });
+    words.push(format!("--timeout={timeout}").into());
     words.push("--".into());
     let words = words.into_iter().map(|word| {
-        let text = word.into_string().map_err(|word| {
+        word.into_string().map_err(|word| {
             io::Error::other(format!("`{}` is not UTF-8, as cargo wants it", word.display()))
-        })?;
-        Ok(toml::Value::String(text))
+        })
     });
-    let words = words.collect::<io::Result<Vec<_>>>()?;
-    Ok(format!("target.\"cfg(all())\".runner={}", toml::Value::Array(words)))
+    words.collect()
+}
+
+/// Makes these words the runner, whichever the project or the caller has already. That of a triple
+/// goes before that of a `cfg`, and two of those are an error; of one and the same triple the
+/// variable goes before the file, and parts its words by white space. Of a triple that is none of
+/// this machine's, the `cfg` holds.
+fn set_runner(cargo: &mut Command, words: &[String], machine: &Machine) {
+    for (name, _) in machine.variables.iter().filter(|(name, _)| environment::is_runner(name)) {
+        cargo.env_remove(name);
+    }
+    let value = toml::Value::from(words.to_vec());
+    cargo.args(["--config".to_owned(), format!("target.\"cfg(all())\".runner={value}")]);
+    let in_parts = words.iter().any(|word| word.is_empty() || word.contains(char::is_whitespace));
+    for library in ["gnu", "musl"] {
+        if in_parts {
+            let key = format!("target.{ARCH}-unknown-linux-{library}.runner={value}");
+            cargo.args(["--config".to_owned(), key]);
+        } else {
+            let triple = format!("{ARCH}_unknown_linux_{library}").to_uppercase();
+            cargo.env(format!("CARGO_TARGET_{triple}_RUNNER"), words.join(" "));
+        }
+    }
 }
 
 /// What rustdoc's own libtest is told.

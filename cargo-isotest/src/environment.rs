@@ -12,7 +12,7 @@ use isotest_core::policy::{Env, Policy};
 pub type Variable = (OsString, OsString);
 
 /// Names that pass; `*` at the end stands for anything.
-const ALLOWED: [&str; 25] = [
+const ALLOWED: [&str; 28] = [
     "PATH",
     "LANG",
     "LANGUAGE",
@@ -33,6 +33,9 @@ const ALLOWED: [&str; 25] = [
     "CARGO",
     "CARGO_*",
     "INSTA_*",
+    "UPDATE_EXPECT",
+    "TRYBUILD",
+    "PROPTEST_*",
     "LLVM_PROFILE_FILE",
     "LD_LIBRARY_PATH",
     "OUT_DIR",
@@ -58,13 +61,16 @@ fn passes(name: &OsStr, policy: &Policy) -> bool {
         let upper = name.to_string_lossy().to_ascii_uppercase();
         SECRET.iter().any(|part| upper.contains(part))
     };
-    // Not even with `--env host`: a test that runs cargo must not come back here.
-    let runner =
-        name.as_bytes().starts_with(b"CARGO_TARGET_") && name.as_bytes().ends_with(b"_RUNNER");
     match policy.env {
-        Env::Host => !runner,
+        // Not even then: a test that runs cargo must not come back here.
+        Env::Host => !is_runner(name),
         Env::Clean => named(name, &policy.pass_env) || (named(name, &ALLOWED) && !secret()),
     }
+}
+
+/// Whether cargo reads from it what starts a program.
+pub fn is_runner(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b"CARGO_TARGET_") && name.as_bytes().ends_with(b"_RUNNER")
 }
 
 /// Whether a list names it, where a name may end in `*`.
@@ -83,21 +89,25 @@ pub fn set(variables: &mut Vec<Variable>, name: OsString, value: OsString) {
     }
 }
 
-/// Takes `LLVM_PROFILE_FILE` out, where its value differs from case to case: `%p` stands for the
-/// process id, which is 1 in every sandbox.
+/// Names where LLVM's coverage profile goes.
+pub const PROFILE: &str = "LLVM_PROFILE_FILE";
+
+/// Takes [`PROFILE`] out, where its value differs from case to case.
 pub fn take_profile(variables: &mut Vec<Variable>) -> Option<OsString> {
-    let is_pattern = |(name, value): &Variable| {
-        name == PROFILE && value.as_bytes().windows(2).any(|two| two == b"%p")
-    };
+    let is_pattern = |(name, value): &Variable| name == PROFILE && value.as_bytes().contains(&b'%');
     let at = variables.iter().position(is_pattern)?;
     Some(variables.remove(at).1)
 }
 
-const PROFILE: &str = "LLVM_PROFILE_FILE";
-
-/// `LLVM_PROFILE_FILE` for one case: `unique` in the place of `%p`.
+/// [`PROFILE`] for one case: `unique` in the place of `%p`, which stands for the process id, 1 in
+/// every sandbox. Where there is none, before what stands there: a file that several processes merge
+/// into (`%m`) is one for each case.
 pub fn profile(pattern: &OsStr, unique: &str) -> CString {
-    let value = pattern.to_string_lossy().replace("%p", unique);
+    let pattern = pattern.to_string_lossy();
+    let value = match pattern.contains("%p") {
+        true => pattern.replace("%p", unique),
+        false => pattern.replacen('%', &format!("{unique}-%"), 1),
+    };
     CString::new(format!("{PROFILE}={value}")).expect("variables hold no NUL byte")
 }
 
@@ -132,6 +142,15 @@ mod tests {
         ];
         let kept = passed(&names, &Policy::default());
         assert_eq!(kept, ["PATH", "RUST_BACKTRACE", "CARGO_HOME", "TZ"]);
+    }
+
+    #[test]
+    fn each_case_has_a_profile_of_its_own() {
+        let name = |pattern: &str| profile(OsStr::new(pattern), "7-1").into_string().expect("text");
+        assert_eq!(name("/d/x-%p-%2m.profraw"), "LLVM_PROFILE_FILE=/d/x-7-1-%2m.profraw");
+        assert_eq!(name("/d/x-%2m.profraw"), "LLVM_PROFILE_FILE=/d/x-7-1-%2m.profraw");
+        let mut fixed = vec![(PROFILE.into(), "/d/x.profraw".into())];
+        assert_eq!(take_profile(&mut fixed), None);
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub enum Error {
     Root(RootError),
     /// `exec` or `shell` names a command that is not on `PATH`.
     Command(OsString),
+    /// A program could not be executed.
+    Execute(PathBuf, io::Error),
     /// There is no shell: neither `$SHELL`, which is this, nor `/bin/sh`.
     Shell(Option<OsString>),
     /// The directory for scratch on disk could not be made.
@@ -52,6 +54,8 @@ pub enum Error {
     NothingFailed(PathBuf),
     /// The JUnit report could not be written.
     Junit(JunitError),
+    /// Coverage profiles could not be moved to this directory.
+    Profiles(PathBuf, io::Error),
     /// A name on the command line fits no test, or more than one.
     Case(String),
     /// A signal ended the run before there was anything to report.
@@ -77,10 +81,10 @@ impl Error {
                 ExitCode::Usage
             }
             // As a shell says it.
-            Error::Command(_) | Error::Shell(_) => ExitCode::Of(127),
+            Error::Command(_) | Error::Shell(_) | Error::Execute(..) => ExitCode::Of(127),
             Error::Listing(error) if error.is_sandbox() => ExitCode::SandboxFailed,
             Error::Listing(_) => ExitCode::ListFailed,
-            Error::Report(_) | Error::Junit(_) => ExitCode::ReportFailed,
+            Error::Report(_) | Error::Junit(_) | Error::Profiles(..) => ExitCode::ReportFailed,
             Error::Case(_) | Error::NothingFailed(_) => ExitCode::NothingToRun,
             Error::Interrupted(signal) => ExitCode::Signal(*signal),
         }
@@ -111,6 +115,8 @@ impl Error {
             | Error::Path(..)
             | Error::Root(_)
             | Error::Command(_)
+            | Error::Profiles(..)
+            | Error::Execute(..)
             | Error::Shell(_)
             | Error::Junit(_)
             | Error::Partition(_)
@@ -141,6 +147,9 @@ impl fmt::Display for Error {
             Error::Command(name) => {
                 write!(f, "cannot find the command `{}` on PATH", name.display())
             }
+            Error::Execute(program, error) => {
+                write!(f, "cannot execute `{}`: {error}", program.display())
+            }
             Error::Shell(usual) => {
                 write!(f, "cannot find a shell in the root filesystem: there is no ")?;
                 if let Some(shell) = usual {
@@ -155,6 +164,9 @@ impl fmt::Display for Error {
                 )
             }
             Error::Glob(error) => write!(f, "cannot read a glob of `--write-back`: {error}"),
+            Error::Profiles(directory, error) => {
+                write!(f, "cannot move coverage profiles to `{}`: {error}", directory.display())
+            }
             Error::Report(error) => write!(f, "cannot write the report: {error}"),
             Error::Partition(cause) => {
                 write!(f, "cannot tell which part of the tests `--partition auto` means: {cause}")

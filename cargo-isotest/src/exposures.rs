@@ -4,7 +4,6 @@
 //! mounted below; what cargo and the user name is brought into that form here.
 
 use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -160,19 +159,8 @@ impl<'a> Exposures<'a> {
                 self.show(&path, Access::ReadOnly, what);
             }
         }
-        if let Some(directory) = profile_directory(machine) {
-            // A variable of the environment must not open the whole home, or more, for writing.
-            let home = machine.home();
-            let holds = |path: &PathBuf| path.starts_with(&directory);
-            let above_root = |root: &PathBuf| holds(root) && *root != directory;
-            if directory.parent().is_none()
-                || home.as_ref().is_some_and(holds)
-                || self.project.root.as_ref().is_some_and(above_root)
-            {
-                let cause = io::Error::other("profiles need a directory of their own");
-                return Err(Error::Path("LLVM_PROFILE_FILE", directory, cause));
-            }
-            self.show(&directory, Access::ReadWrite, "coverage profiles");
+        if let Some(directory) = &machine.profiles {
+            self.show(directory, Access::ReadWrite, "coverage profiles");
         }
         let added = [
             ("--ro", &self.policy.read_only, Access::ReadOnly),
@@ -214,13 +202,4 @@ fn check_places(project: &Project, root: &Path) -> Result<(), RootError> {
         }
     }
     Ok(())
-}
-
-/// The directory that `LLVM_PROFILE_FILE` names: coverage profiles must get out.
-fn profile_directory(machine: &Machine) -> Option<PathBuf> {
-    let pattern = machine.directory.join(machine.variable("LLVM_PROFILE_FILE")?);
-    let directory = pattern.parent()?.to_owned();
-    // Where it cannot be made the profiles cannot be written, with or without a sandbox.
-    let _ = fs::create_dir_all(&directory);
-    Some(directory)
 }

@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use isotest_core::case;
 use isotest_core::foreground::{self, Ended};
@@ -93,7 +94,7 @@ pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Erro
         words => words.to_vec(),
     };
     let setup = with_program(&test, &words, policy, machine)?;
-    attend(&mut sandboxes, Arc::new(setup), &command.layers, &signals)
+    attend(&mut sandboxes, Arc::new(setup), patience(&command.layers), &signals)
 }
 
 /// A case that the command line names.
@@ -141,17 +142,9 @@ pub fn exec(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Error>
     let shown = exposures::of_command(machine, unbuilt.host(), unbuilt.policy(), &program)?;
     let mut sandboxes = unbuilt.build(machine, shown)?;
     let rest: Vec<&OsStr> = command.command.iter().skip(1).map(OsString::as_os_str).collect();
-    // rust-lang/rust#141064
-    let merged = ("RUSTDOC_DOCTEST_BIN_PATH".into(), program.clone().into_os_string());
-    let variables = if command.doctest { vec![merged] } else { Vec::new() };
-    let setup = sandboxes.setup(
-        program.as_os_str(),
-        &rest,
-        &machine.directory,
-        &variables,
-        Some("it is one command"),
-    );
-    attend(&mut sandboxes, setup, &layers, &signals)
+    let program = program.as_os_str();
+    let setup = sandboxes.setup(program, &rest, &machine.directory, &[], Some("it is one command"));
+    attend(&mut sandboxes, setup, patience(&layers), &signals)
 }
 
 fn prepare_with(
@@ -170,7 +163,7 @@ fn prepare_with(
 }
 
 /// The policy for one root filesystem, which these layers ask for.
-fn policy(layers: &LayerOptions, machine: &Machine, quiet: bool) -> Result<Policy, Error> {
+pub fn policy(layers: &LayerOptions, machine: &Machine, quiet: bool) -> Result<Policy, Error> {
     let policy = trial::weaken(settings::policy(layers), &layers.allow_weaker, machine);
     prepare::in_root(policy, &layers.root, machine, quiet)
 }
@@ -230,21 +223,25 @@ fn find_shell(policy: &Policy, machine: &Machine) -> Result<OsString, Error> {
     found.map(OsStr::to_owned).ok_or_else(|| Error::Shell(usual.map(OsStr::to_owned)))
 }
 
-/// Runs a set-up in the foreground. Without `--timeout` it has all the time it wants.
-fn attend(
+/// How long a command may take: without `--timeout`, as long as it wants.
+pub fn patience(layers: &LayerOptions) -> Option<Duration> {
+    layers.timeout.and_then(|deadline| deadline.into())
+}
+
+/// Runs a set-up in the foreground, for so long at most.
+pub fn attend(
     sandboxes: &mut Sandboxes,
     setup: Arc<Setup>,
-    layers: &LayerOptions,
+    timeout: Option<Duration>,
     signals: &Signals,
 ) -> Result<ExitCode, Error> {
-    let Policy { limits, .. } = &sandboxes.policy;
     let plan = Plan {
         setup,
         arguments: Vec::new(),
         environment: sandboxes.own_environment(),
         protocol: Protocol::ExitCode,
-        timeout: layers.timeout.and(limits.timeout),
-        output_limit: limits.output,
+        timeout,
+        output_limit: sandboxes.policy.limits.output,
         write_back: sandboxes.write_back.clone(),
         weakened: sandboxes.policy.weakened.clone(),
     };

@@ -4,6 +4,7 @@
 //! The stages run in one direction: [`cli`] → [`config`] → [`settings`] → [`discover`] → [`listing`] → plans
 //! ([`mod@run`]) → `isotest_core::schedule` → [`report`].
 
+mod caller;
 mod choose;
 mod cli;
 mod config;
@@ -21,11 +22,13 @@ mod listing;
 mod partition;
 mod policies;
 mod prepare;
+mod profiles;
 mod prune;
 mod remembered;
 mod report;
 mod root;
 mod run;
+mod runner;
 mod sandboxes;
 mod second_look;
 mod settings;
@@ -40,6 +43,7 @@ use isotest_core::signals::Signals;
 use cli::{Cli, Command};
 use error::Error;
 use exit_code::ExitCode;
+use profiles::collected;
 use settings::Machine;
 
 fn main() -> process::ExitCode {
@@ -63,12 +67,15 @@ fn main() -> process::ExitCode {
 fn run(cli: &Cli) -> Result<ExitCode, Error> {
     let machine = Machine::read().map_err(Error::Host)?;
     match &cli.command {
-        Command::Run(command) => run::run(command, &machine),
-        Command::List(command) => inspect::list(command, &machine),
+        Command::Run(command) => collected(&machine, |machine| run::run(command, machine)),
+        Command::List(command) => collected(&machine, |machine| inspect::list(command, machine)),
         Command::Doctor(command) => doctor::doctor(command, &machine),
-        Command::Explain(command) => inspect::explain(command, &machine),
-        Command::Shell(command) => inspect::shell(command, &machine),
-        Command::Exec(command) => inspect::exec(command, &machine),
+        Command::Explain(command) => {
+            collected(&machine, |machine| inspect::explain(command, machine))
+        }
+        Command::Shell(command) => collected(&machine, |machine| inspect::shell(command, machine)),
+        Command::Exec(command) => collected(&machine, |machine| inspect::exec(command, machine)),
+        Command::Runner(command) => runner::runner(command, &machine),
         Command::ShowConfig(command) => show_config::show(command, &machine),
         Command::ImportNextest(command) => show_config::import(command, &machine),
         Command::Prune => prune::prune(&machine),

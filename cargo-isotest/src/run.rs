@@ -29,7 +29,7 @@ use crate::partition;
 use crate::policies::{self, Group, Member};
 use crate::prepare::{self, InRoot, Prepared, Selected, Selecting};
 use crate::remembered::Durations;
-use crate::report::{self, Hint, Report, Reporter, Stress, Suite};
+use crate::report::{self, Hint, Report, Reporter, Stress, Suite, Summary};
 use crate::sandboxes::{Sandboxes, Unbuilt, c_string};
 use crate::second_look::second_look;
 use crate::settings::{Machine, Settings, shown};
@@ -145,6 +145,36 @@ impl Narrowing<'_> {
     fn has_doctests(&self) -> bool {
         self.failed.is_none() && self.part.is_none_or(|part| part.number.get() == 1)
     }
+}
+
+/// Runs what is selected of binaries that cargo has built, in one root filesystem, and reports it
+/// as the settings say. `None` where it is no harness: nothing has been run.
+pub fn run_built(
+    unbuilt: Unbuilt,
+    root: InRoot,
+    project: &Project,
+    (settings, config): (&Settings, &Config),
+    machine: &Machine,
+    signals: &Signals,
+) -> Result<Option<Summary>, Error> {
+    let roots = [root];
+    let narrowing = Narrowing { part: None, failed: None };
+    let (wardens, asked) = (vec![unbuilt], (settings, config));
+    let Stages { mut stages, selected, suites, .. } =
+        prepare_all(wardens, &roots, project, asked, narrowing, machine, signals)?;
+    if !selected.iter().any(|selected| selected.harness) {
+        return Ok(None);
+    }
+    let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
+    let mut reporter = Reporter::new(suites, settings.report, stdout, stderr);
+    reporter.take_grants(policies::grants(config, &selected));
+    let mut durations = Durations::read(project);
+    let mut reporter =
+        execute(settings, &mut stages, &selected, &mut durations, signals, reporter)?;
+    durations.write();
+    reporter.end().map_err(Error::Report)?;
+    let hints = look_again(stages, machine, &selected, &reporter.failed(), signals)?;
+    reporter.finish(hints, Documented::default()).map(Some).map_err(Error::Report)
 }
 
 /// What is asked for, by whom.

@@ -130,6 +130,10 @@ impl Sandboxes {
         for (name, value) in variables {
             environment::set(&mut all, name.clone(), value.clone());
         }
+        if self.profile.is_some() {
+            // Each case has its own.
+            environment::take_profile(&mut all);
+        }
         let arguments = [program].into_iter().chain(arguments.iter().copied());
         let command = Command {
             program: c_string(program),

@@ -19,6 +19,7 @@ use isotest_core::retry::Retries;
 use isotest_core::schedule::{self, Event, Job, Repeat};
 use isotest_core::signals::Signals;
 
+use crate::environment::PROFILE;
 use crate::error::Error;
 use crate::prepare::Selected;
 use crate::report::Hint;
@@ -46,10 +47,14 @@ pub fn second_look(
     if failed.is_empty() || failed.len() > MOST || !is_isolated(policy) {
         return Ok(hints);
     }
+    // What is run twice must not be counted twice.
+    let mut machine = machine.clone();
+    machine.variables.retain(|(name, _)| name != PROFILE);
+    machine.profiles = None;
     for (flag, why, other) in others(policy, project, machine.is_root) {
         // A value that this machine refuses is no remedy.
         let Ok(unbuilt) = Unbuilt::start(other) else { continue };
-        let Ok(mut sandboxes) = unbuilt.build(machine, project.clone()) else { continue };
+        let Ok(mut sandboxes) = unbuilt.build(&machine, project.clone()) else { continue };
         let cases = passing(&mut sandboxes, selected, failed, signals)?;
         if !cases.is_empty() {
             hints.push(Hint { flag, why, cases });

@@ -22,7 +22,7 @@ use crate::cli::{
 };
 use crate::discover::{Request, Scope, filter};
 use crate::environment::Variable;
-use crate::report::{FormatName, Look, Options, Workflow};
+use crate::report::{FormatName, Frame, Look, Options, Workflow};
 
 /// The surroundings of this process.
 #[derive(Debug, Clone)]
@@ -39,6 +39,8 @@ pub struct Machine {
     pub cores: usize,
     /// Whether this process is the superuser's.
     pub is_root: bool,
+    /// The directory that tests write coverage profiles to.
+    pub profiles: Option<PathBuf>,
 }
 
 impl Machine {
@@ -50,6 +52,7 @@ impl Machine {
             stdout_terminal: io::stdout().is_terminal(),
             stderr_terminal: io::stderr().is_terminal(),
             is_root: isotest_core::host::is_root(),
+            profiles: None,
             cores: thread::available_parallelism().map_or(1, NonZeroUsize::get),
         })
     }
@@ -273,6 +276,7 @@ fn report(
         shuffle_seed,
         slowest: command.slowest,
         quiet: command.cargo.quiet,
+        frame: Frame::Ours,
         look: Look {
             // libtest colours nothing where output is passed through.
             stdout_colour: machine.colours(colour, machine.stdout_terminal && !pass_through),

@@ -1,12 +1,14 @@
 //! A command line before it is run.
 
 use std::env;
+use std::env::consts::ARCH;
 use std::ffi::{OsStr, OsString};
 use std::io::{PipeReader, pipe};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::program::isotest;
 use crate::run::{Reading, Run, Running, Stream};
 use crate::terminal;
 
@@ -78,6 +80,12 @@ impl Call {
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Call {
         self.command.env(name, value);
         self
+    }
+
+    /// Has cargo start what it runs with `cargo-isotest runner OPTIONS`.
+    pub fn runner(self, options: &str) -> Call {
+        let name = format!("CARGO_TARGET_{}_UNKNOWN_LINUX_GNU_RUNNER", ARCH.to_uppercase());
+        self.env(&name, format!("{} runner {options}", isotest().display()))
     }
 
     /// Takes a variable away.

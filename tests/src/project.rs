@@ -92,9 +92,14 @@ impl Project {
         call.words(line)
     }
 
+    /// `cargo LINE` in it.
+    pub fn cargo(&self, line: &str) -> Call {
+        Call::new(cargo(), &self.directory).words(line)
+    }
+
     /// `cargo test LINE` in it.
     pub fn cargo_test(&self, line: &str) -> Call {
-        Call::new(cargo(), &self.directory).arg("test").words(line)
+        self.cargo("test").words(line)
     }
 }
 

@@ -23,6 +23,18 @@ pub fn refused() -> bool {
     true
 }
 
+/// Whether a program that a test is about is not on `PATH`; says so. Few machines have them all, so
+/// this is no failure anywhere.
+#[must_use]
+pub fn missing(program: &str) -> bool {
+    let paths = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&paths).any(|directory| directory.join(program).is_file());
+    if !found {
+        let _ = writeln!(io::stderr(), "skipped: there is no `{program}`");
+    }
+    !found
+}
+
 /// Says that a test cannot be done here, and why; fails where `ISOTEST_NO_SKIP` is set.
 pub fn unavailable(why: &str) {
     assert!(env::var_os("ISOTEST_NO_SKIP").is_none(), "ISOTEST_NO_SKIP is set, but {why}");

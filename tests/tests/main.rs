@@ -12,6 +12,7 @@ mod propagation;
 mod refusals;
 mod remembered;
 mod roots;
+mod runner;
 mod running;
 mod same_as_cargo_test;
 mod system_calls;

@@ -2,10 +2,11 @@
 //! lines are normalised.
 
 use isotest_tests::normalise::{normalise, normalise_json};
-use isotest_tests::{Project, refused};
+use isotest_tests::{Project, Run, refused};
 
 /// What of the zoo can run under `cargo test` without harm, and has libtest in it.
-const COMPARABLE: &str = "--test plain --test build_script --lib --bins --examples --benches";
+pub(super) const COMPARABLE: &str =
+    "--test plain --test build_script --lib --bins --examples --benches";
 
 /// Compares both commands with the same options.
 fn check(project: &str, options: &str, normalise: fn(&str) -> String) {
@@ -17,16 +18,21 @@ fn check(project: &str, options: &str, normalise: fn(&str) -> String) {
     let expected =
         project.cargo_test(&format!("--no-fail-fast {options}")).env("RUSTC_BOOTSTRAP", "1").run();
     let found = project.isotest(options).env("RUSTC_BOOTSTRAP", "1").run();
-    let (expected_text, found_text) = (normalise(&expected.stdout), normalise(&found.stdout));
-    assert!(expected_text.contains("test"), "cargo test ran something");
-    if let Some(difference) = difference(&expected_text, &found_text) {
-        panic!("it does not print what cargo test prints:\n{difference}");
-    }
+    compare(&expected, &found, normalise);
     let code = match expected.code {
         101 => 100,
         code => code,
     };
     assert_eq!(found.code, code, "the exit code");
+}
+
+/// Fails unless both have printed the same.
+pub(super) fn compare(expected: &Run, found: &Run, normalise: fn(&str) -> String) {
+    let (expected, found) = (normalise(&expected.stdout), normalise(&found.stdout));
+    assert!(expected.contains("test"), "cargo test ran something");
+    if let Some(difference) = difference(&expected, &found) {
+        panic!("it does not print what cargo test prints:\n{difference}");
+    }
 }
 
 /// The first line that differs, with its neighbours.

@@ -27,6 +27,11 @@ Exit codes:
    96  a sandbox could not be set up   110  a report could not be written
   128+n  ended by signal n";
 
+const RUNNER: &str = "\
+Each option is also a variable of the environment, ISOTEST_NET=host for --net=host; a flag goes
+before it. It is meant to be called by cargo:
+  CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=\"cargo-isotest runner\" cargo test";
+
 const USAGE: &str = "cargo isotest [run] [OPTIONS] [FILTER]... [-- LIBTEST ARGS]\n       \
                      cargo isotest <COMMAND>";
 
@@ -65,6 +70,10 @@ pub enum Command {
     /// Run any command in a sandbox
     #[command(override_usage = "cargo isotest exec [OPTIONS] [--] CMD [ARGS]...")]
     Exec(Box<ExecCommand>),
+    /// Run a program that cargo starts through `target.<triple>.runner`, its tests isolated
+    #[command(override_usage = "cargo-isotest runner [OPTIONS] BIN [ARGS]...")]
+    #[command(after_help = RUNNER)]
+    Runner(Box<ExecCommand>),
     /// Print the effective configuration, each value with its source
     ShowConfig(Box<ShowConfigCommand>),
     /// Write .config/isotest.toml with what .config/nextest.toml means
@@ -182,7 +191,7 @@ pub struct ShellCommand {
     pub layers: LayerOptions,
 }
 
-/// `cargo isotest exec`.
+/// `cargo isotest exec`, `cargo isotest runner`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct ExecCommand {
     /// Layers and limits.
@@ -191,10 +200,6 @@ pub struct ExecCommand {
     /// What writing to the current directory's project does
     #[arg(long, value_name = "VALUE", help_heading = "Isolation layers")]
     workspace: Option<Workspace>,
-    /// Set for cargo when it starts documentation tests: rustdoc runs merged ones as threads of
-    /// one process where it finds a runner, unless this program names theirs.
-    #[arg(long, hide = true)]
-    pub doctest: bool,
     /// The command and its arguments
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
     pub command: Vec<OsString>,
@@ -268,8 +273,8 @@ fn split(arguments: impl Iterator<Item = OsString>) -> (Vec<OsString>, Vec<OsStr
             words.push("--help".into());
         }
     }
-    // `exec` has no flag of cargo's, and its words may be another command's.
-    if words[0] != "exec" {
+    // These have no flag of cargo's, and their words may be another command's.
+    if words[0] != "exec" && words[0] != "runner" {
         glue_workspace(&mut words);
     }
     words.insert(0, "cargo-isotest".into());
@@ -325,7 +330,7 @@ fn complete(
         Command::Explain(explain) => settle_workspace(&mut explain.cargo, &mut explain.layers),
         Command::Shell(shell) => settle_workspace(&mut shell.cargo, &mut shell.layers),
         Command::ShowConfig(show) => settle_workspace(&mut show.cargo, &mut show.layers),
-        Command::Exec(exec) => exec.layers.workspace = exec.workspace,
+        Command::Exec(exec) | Command::Runner(exec) => exec.layers.workspace = exec.workspace,
         Command::Doctor(_)
         | Command::ImportNextest(_)
         | Command::Prune
@@ -345,6 +350,7 @@ fn check_layers(command: &Command) -> Result<(), String> {
         Command::Explain(explain) => (&explain.layers, Some("explain")),
         Command::Shell(shell) => (&shell.layers, Some("shell")),
         Command::Exec(exec) => (&exec.layers, Some("exec")),
+        Command::Runner(runner) => (&runner.layers, Some("runner")),
         Command::Doctor(_)
         | Command::ShowConfig(_)
         | Command::ImportNextest(_)

@@ -145,9 +145,15 @@ pub(super) struct Shared {
 }
 
 /// Whether the arguments after `--` ask for help.
-pub(super) fn asks_for_help(arguments: &[OsString]) -> bool {
+pub fn asks_for_help(arguments: &[OsString]) -> bool {
     let options = arguments.iter().take_while(|argument| *argument != "--");
     options.into_iter().any(|argument| argument == "-h" || argument == "--help")
+}
+
+/// The options of a test harness that is called by itself.
+pub fn libtest_options(arguments: &[OsString]) -> Result<LibtestOptions, String> {
+    let (selection, output) = (SelectionFlags::default(), OutputFlags::default());
+    merge(&selection, &output, Shared::default(), arguments)
 }
 
 /// Merges what stands before `--` with the arguments after it.
@@ -273,8 +279,7 @@ mod tests {
     use super::*;
 
     fn after(arguments: &[&str]) -> Result<LibtestOptions, String> {
-        let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
-        merge(&SelectionFlags::default(), &OutputFlags::default(), Shared::default(), &arguments)
+        libtest_options(&arguments.iter().map(OsString::from).collect::<Vec<_>>())
     }
 
     #[test]

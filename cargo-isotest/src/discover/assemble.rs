@@ -128,7 +128,8 @@ fn needs_package_flag(scope: Scope, metadata: &Metadata) -> bool {
     }
 }
 
-fn read_manifest(path: &Utf8Path) -> Result<Manifest, DiscoverError> {
+/// The manifest at a path.
+pub(super) fn read_manifest(path: &Utf8Path) -> Result<Manifest, DiscoverError> {
     let text = std::fs::read_to_string(path)
         .map_err(|cause| DiscoverError::ReadManifest { path: path.to_owned(), cause })?;
     Manifest::from_toml(&text).map_err(|cause| DiscoverError::ParseManifest {

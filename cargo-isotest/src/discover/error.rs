@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use camino::Utf8PathBuf;
@@ -64,6 +65,8 @@ pub enum DiscoverError {
     CurrentDirectory(io::Error),
     /// Cargo built a test of a package that it does not know.
     UnknownPackage(String),
+    /// A path that cargo could not name either.
+    NotUtf8(PathBuf),
 }
 
 impl fmt::Display for DiscoverError {
@@ -102,6 +105,9 @@ impl fmt::Display for DiscoverError {
             }
             DiscoverError::UnknownPackage(id) => {
                 write!(f, "cannot find package `{id}`: `cargo metadata` does not know it")
+            }
+            DiscoverError::NotUtf8(path) => {
+                write!(f, "cannot run `{}`: the path is not UTF-8", path.display())
             }
         }
     }

@@ -1,9 +1,10 @@
 //! Discovery: what cargo builds and what the test binaries hold.
 //!
 //! [`discover`] runs cargo and yields a [`Project`]: its test binaries in cargo's order, each with
-//! the environment that cargo would start it in. [`list`] reads what a binary prints when it is
-//! asked for its cases, [`filter`] selects among them as libtest does, and [`filterset`] by nextest's
-//! filter expressions. Running a binary for its
+//! the environment that cargo would start it in; [`called()`] does so for one program that cargo has
+//! built and started itself. [`list`] reads what a binary prints when it is asked for its cases,
+//! [`filter`] selects among them as libtest does, and [`filterset`] by nextest's filter expressions.
+//! Running a binary for its
 //! list is not done here: that happens in a sandbox, like every other run of project code.
 
 pub mod filter;
@@ -11,6 +12,7 @@ pub mod filterset;
 pub mod list;
 
 mod assemble;
+mod called;
 mod cargo;
 mod compiler;
 mod config;
@@ -22,6 +24,7 @@ mod metadata;
 mod process;
 mod project;
 
+pub use called::{Call, Called, Purpose, called};
 pub use cargo::{Request, discover};
 pub use error::DiscoverError;
 pub use filter::Selection;

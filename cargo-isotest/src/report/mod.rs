@@ -47,7 +47,7 @@ pub use inspect::{
     manual_page, pass_on, root_of_doctests, test_command,
 };
 pub use junit::JunitError;
-pub use reporter::{Ended, Options, Report, Reporter, State, Summary};
+pub use reporter::{Ended, Frame, Options, Report, Reporter, State, Summary};
 pub use rerun::quoted;
 pub use stress::Stress;
 pub use suite::{Look, Suite};

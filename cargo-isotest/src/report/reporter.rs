@@ -42,8 +42,21 @@ pub struct Options {
     pub shuffle_seed: Option<u64>,
     /// cargo's `--quiet`: no `Running` lines, no summary of a run without trouble.
     pub quiet: bool,
+    /// Who prints what stands around the blocks.
+    pub frame: Frame,
     /// What it is printed on.
     pub look: Look,
+}
+
+/// Who prints cargo's lines around the blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Frame {
+    /// This report, and a summary behind them.
+    #[default]
+    Ours,
+    /// Cargo itself, which has called for one binary; a summary follows where there is something
+    /// to say that cargo does not.
+    Cargos,
 }
 
 /// What a run came to, for the exit code.
@@ -164,6 +177,9 @@ impl Reporter {
         self.print_turns()?;
         self.progress.clear();
         let colour = self.options.look.stderr_colour;
+        if self.options.frame == Frame::Cargos {
+            return self.screen.flush(&self.progress);
+        }
         let failed: Vec<&Suite> = self.troubled.iter().map(|&index| &self.suites[index]).collect();
         self.screen.print(Stream::Stderr, |err| cargo::targets_failed(&failed, colour, err))?;
         self.screen.flush(&self.progress)
@@ -208,7 +224,8 @@ impl Reporter {
         let colour = self.options.look.stderr_colour;
         self.closing.take_hints(hints);
         self.closing.take_doctests(documented);
-        if !self.options.quiet || self.closing.is_noteworthy(&self.total) {
+        let is_expected = !self.options.quiet && self.options.frame == Frame::Ours;
+        if is_expected || self.closing.is_noteworthy(&self.total) {
             let wall = (self.wall, self.options.shuffle_seed);
             self.screen.print(Stream::Stderr, |err| {
                 self.closing.write(&self.suites, &self.total, wall, colour, err)
@@ -249,7 +266,7 @@ impl Reporter {
         self.block = Tally::default();
         let suite = &self.suites[binary];
         let colour = self.options.look.stderr_colour;
-        if !self.options.quiet {
+        if !self.options.quiet && self.options.frame == Frame::Ours {
             self.screen.print(Stream::Stderr, |err| cargo::running(suite, colour, err))?;
         }
         if self.options.format != FormatName::Json {
@@ -307,6 +324,9 @@ impl Reporter {
     fn report_failure(&mut self, binary: usize) -> io::Result<()> {
         if self.block.failed + self.block.not_run > 0 {
             self.troubled.push(binary);
+        }
+        if self.options.frame == Frame::Cargos {
+            return Ok(());
         }
         let suite = &self.suites[binary];
         let colour = self.options.look.stderr_colour;

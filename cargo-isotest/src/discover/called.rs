@@ -1,0 +1,211 @@
+//! What a program is that cargo, or who stands in for it, has started through `target.runner`: the
+//! project it belongs to, read off the environment and the paths instead of asking cargo, which
+//! would cost more than a test.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::assemble::read_manifest;
+use super::error::DiscoverError;
+use super::manifest::Manifest;
+use super::project::{Binary, BinaryKind, Project};
+
+/// What a runner is told.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// The program, absolute.
+    pub program: &'a Path,
+    /// The working directory.
+    pub directory: &'a Path,
+    /// The environment.
+    pub variables: &'a [(OsString, OsString)],
+    /// What of the environment was set for this program.
+    pub set: &'a [(OsString, OsString)],
+}
+
+/// A program and the project it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Called {
+    /// The project, without its binaries.
+    pub project: Project,
+    /// The program.
+    pub binary: Binary,
+    /// What it was built for.
+    pub purpose: Purpose,
+}
+
+/// What a program was built for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be tested or measured.
+    Test,
+    /// To be used: a binary or an example, as `cargo run` runs it.
+    Use,
+    /// Nobody can tell: it lies outside of a target directory, as documentation tests do.
+    Unknown,
+}
+
+/// Looks at a program.
+pub fn called(call: &Call<'_>) -> Result<Called, DiscoverError> {
+    let directory = utf8(call.directory)?;
+    let program = utf8(call.program)?;
+    let package = match call.variable("CARGO_MANIFEST_DIR") {
+        Some(manifest) => utf8(manifest.as_ref())?,
+        None => directory.clone(),
+    };
+    let manifest = manifest_in(&package)?.unwrap_or_default();
+    let workspace_root = match manifest.named_root() {
+        Some(root) => package.join(root),
+        None => workspace_root(&package)?,
+    };
+    let beside = program.parent().unwrap_or(&program);
+    let build_directory = cache(&program).unwrap_or(beside).to_owned();
+    let target_directory = target_directory(call, &directory)?
+        .unwrap_or_else(|| cache(&program).map_or(workspace_root.join("target"), Into::into));
+    let name = program.file_name().unwrap_or_default();
+    let hashed = crate_name(name);
+    let purpose = match (hashed, cache(&program)) {
+        (Some(_), _) => Purpose::Test,
+        (None, Some(_)) => Purpose::Use,
+        (None, None) => Purpose::Unknown,
+    };
+    let package_name = call.variable("CARGO_PKG_NAME").map_or_else(
+        || package.file_name().unwrap_or_default().to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    );
+    let target_name = hashed.unwrap_or(name);
+    // Which kind of target it is no path tells: a library's is named like its package.
+    let kind = match target_name == package_name.replace('-', "_") {
+        true => BinaryKind::Lib,
+        false => BinaryKind::Test,
+    };
+    let binary = Binary {
+        id: kind.id(&package_name, target_name),
+        package_id: package_name.clone(),
+        target_name: target_name.to_owned(),
+        kind,
+        source: Utf8PathBuf::new(),
+        executable: program.clone(),
+        working_directory: directory,
+        harness: manifest.is_harness(target_name),
+        environment: call.set.to_vec(),
+        rerun_flag: format!("-p {package_name}"),
+        package_name,
+    };
+    let project = Project {
+        workspace_root,
+        target_directory,
+        build_directory,
+        package_directories: vec![package],
+        linked_paths: library_directories(call),
+        sysroot: sysroot(call).unwrap_or_default(),
+        has_doctests: false,
+        binaries: Vec::new(),
+    };
+    Ok(Called { project, binary, purpose })
+}
+
+impl<'a> Call<'a> {
+    fn variable(&self, name: &str) -> Option<&'a OsStr> {
+        let found = self.variables.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_os_str()).filter(|value| !value.is_empty())
+    }
+}
+
+/// The name of the crate, where a file's name ends in cargo's hash: nothing that is built to be
+/// used does.
+fn crate_name(file: &str) -> Option<&str> {
+    let (name, hash) = file.rsplit_once('-')?;
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    (hash.len() == 16 && hash.bytes().all(is_digit)).then_some(name)
+}
+
+/// The directory that cargo has marked as its own (CACHEDIR.TAG), of those above a path.
+fn cache(path: &Utf8Path) -> Option<&Utf8Path> {
+    path.ancestors().skip(1).find(|above| above.join("CACHEDIR.TAG").is_file())
+}
+
+/// The target directory, where it need not be that of the program: a build directory of its own
+/// has what is tested, and the target directory the binaries that tests start.
+fn target_directory(
+    call: &Call<'_>,
+    directory: &Utf8Path,
+) -> Result<Option<Utf8PathBuf>, DiscoverError> {
+    if let Some(target) = call.variable("CARGO_TARGET_DIR") {
+        return Ok(Some(directory.join(utf8(target.as_ref())?)));
+    }
+    let is_binary = |name: &OsStr| name.to_string_lossy().starts_with("CARGO_BIN_EXE_");
+    let binary = call.set.iter().find(|(name, _)| is_binary(name));
+    let binary = binary.map(|(_, path)| utf8(path.as_ref())).transpose()?;
+    Ok(binary.and_then(|binary| cache(&binary).map(Into::into)))
+}
+
+/// The nearest directory, the package's or above it, with the manifest of a workspace that does not
+/// exclude the package; the package's where there is none.
+fn workspace_root(package: &Utf8Path) -> Result<Utf8PathBuf, DiscoverError> {
+    for above in package.ancestors() {
+        let relative = package.strip_prefix(above).unwrap_or(package);
+        if manifest_in(above)?.is_some_and(|manifest| manifest.is_root_of(relative)) {
+            return Ok(above.to_owned());
+        }
+    }
+    Ok(package.to_owned())
+}
+
+fn manifest_in(directory: &Utf8Path) -> Result<Option<Manifest>, DiscoverError> {
+    let path = directory.join("Cargo.toml");
+    path.is_file().then(|| read_manifest(&path)).transpose()
+}
+
+/// Where the loader looks: what build scripts link, and the standard library.
+fn library_directories(call: &Call<'_>) -> Vec<Utf8PathBuf> {
+    let path = call.variable("LD_LIBRARY_PATH").unwrap_or_default();
+    let directories = std::env::split_paths(path).filter(|directory| directory.is_absolute());
+    directories.filter_map(|directory| Utf8PathBuf::try_from(directory).ok()).collect()
+}
+
+/// The toolchain that `CARGO` is part of.
+fn sysroot(call: &Call<'_>) -> Option<Utf8PathBuf> {
+    let cargo = Path::new(call.variable("CARGO")?).canonicalize().ok()?;
+    let sysroot = cargo.parent()?.parent()?;
+    sysroot.join("lib/rustlib").is_dir().then(|| Utf8PathBuf::try_from(sysroot.to_owned()).ok())?
+}
+
+fn utf8(path: &Path) -> Result<Utf8PathBuf, DiscoverError> {
+    Utf8PathBuf::try_from(path.to_owned())
+        .map_err(|error| DiscoverError::NotUtf8(error.into_path_buf()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_tested_has_a_hash_in_its_name() {
+        assert_eq!(crate_name("de_mo-c892aaa1a3e82ffc"), Some("de_mo"));
+        assert_eq!(crate_name("de-mo"), None);
+        assert_eq!(crate_name("rust_out"), None);
+        assert_eq!(crate_name("a-C892AAA1A3E82FFC"), None);
+    }
+
+    #[test]
+    fn the_root_is_that_of_the_nearest_workspace_that_has_the_package() {
+        let place = tempfile::tempdir().expect("a directory");
+        let root = Utf8Path::from_path(place.path()).expect("UTF-8");
+        let write = |directory: &str, text| {
+            std::fs::create_dir_all(root.join(directory)).expect("writable");
+            std::fs::write(root.join(directory).join("Cargo.toml"), text).expect("writable");
+        };
+        write("", "[workspace]\n");
+        write("w", "[workspace]\nexclude = ['out']\n");
+        write("w/in", "[package]\nname = 'in'\n");
+        write("w/out", "[package]\nname = 'out'\n");
+        write("w/own", "[package]\nname = 'own'\n[workspace]\n");
+        let found = |package| workspace_root(&root.join(package)).expect("manifests");
+        assert_eq!(found("w/in"), root.join("w"));
+        assert_eq!(found("w/out"), *root);
+        assert_eq!(found("w/own"), root.join("w/own"));
+    }
+}
