@@ -319,8 +319,10 @@ fn a_coverage_build_writes_a_profile_for_each_case() {
         return;
     }
     let build = Build::new("coverage", "-C instrument-coverage");
-    let profiles = TempDir::new_in(Project::fixture("start").directory().join("target"));
-    let profiles = profiles.expect("it is writable");
+    // No other test may have built anything yet.
+    let target = Project::fixture("start").directory().join("target");
+    fs::create_dir_all(&target).expect("it is writable");
+    let profiles = TempDir::new_in(target).expect("it is writable");
     let sizes = |options: &str| {
         let directory = profiles.path().join(options);
         let pattern = directory.join("%p.profraw");
