@@ -24,6 +24,8 @@ pub enum ExitCode {
     BuildFailed,
     /// 102: `cargo metadata` failed.
     MetadataFailed,
+    /// 103: an archive could not be written.
+    ArchiveFailed,
     /// 104: a binary could not list its tests.
     ListFailed,
     /// 110: a report could not be written.
@@ -79,6 +81,7 @@ impl ExitCode {
             ExitCode::TestsFailed => 100,
             ExitCode::BuildFailed => 101,
             ExitCode::MetadataFailed => 102,
+            ExitCode::ArchiveFailed => 103,
             ExitCode::ListFailed => 104,
             ExitCode::ReportFailed => 110,
             // WEXITSTATUS is one byte.

@@ -40,6 +40,14 @@ pub fn of_project(
     for path in &project.linked_paths {
         exposures.show(path.as_std_path(), Access::ReadOnly, "a library directory");
     }
+    for (name, now) in &project.moved {
+        // Where something has that name, it is that.
+        if name.as_std_path().symlink_metadata().is_err()
+            && let Ok(now) = now.as_std_path().canonicalize()
+        {
+            exposures.add_link(name.clone().into(), now);
+        }
+    }
     let scratch = project.target_directory.join("isotest/scratch").into_std_path_buf();
     exposures.finish(machine, scratch)
 }

@@ -4,6 +4,7 @@
 //! The stages run in one direction: [`cli`] → [`config`] → [`settings`] → [`discover`] → [`listing`] → plans
 //! ([`mod@run`]) → `isotest_core::schedule` → [`report`].
 
+mod archive;
 mod caller;
 mod choose;
 mod cli;
@@ -68,6 +69,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     let machine = Machine::read().map_err(Error::Host)?;
     match &cli.command {
         Command::Run(command) => collected(&machine, |machine| run::run(command, machine)),
+        Command::Archive(command) => archive::archive(command, &machine),
         Command::List(command) => collected(&machine, |machine| inspect::list(command, machine)),
         Command::Doctor(command) => doctor::doctor(command, &machine),
         Command::Explain(command) => {

@@ -17,9 +17,10 @@ use isotest_core::schedule::{self, Event, Job, Repeat};
 use isotest_core::signals::Signals;
 use twox_hash::XxHash64;
 
+use crate::archive;
 use crate::cli::{Part, RunCommand};
 use crate::config::{self, Config, Given};
-use crate::discover::Project;
+use crate::discover::{Project, Reused};
 use crate::doctests::{self, Documented};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
@@ -38,7 +39,10 @@ use crate::trial;
 /// Builds the project's tests and runs each in a sandbox of its own.
 pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let part = partition::resolve(command.libtest.partition, machine)?;
-    let config = config(command, machine)?;
+    let opened = archive::open(&command.reuse, machine, command.cargo.quiet)?;
+    let reused = opened.as_ref().map(|opened| &opened.build);
+    let mut config = config(command, reused, machine)?;
+    config.take_flags(opened.iter().flat_map(|opened| &opened.flags));
     let mut settings = Settings::of_run(command, config.layers(), machine);
     settings.policy = trial::weaken(settings.policy, &settings.layers.allow_weaker, machine);
     let named = &settings.layers.root;
@@ -49,7 +53,7 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         return Ok(ExitCode::NothingToRun.with(documented));
     }
     let policies = roots.iter().map(|root| root.policy.clone());
-    let (wardens, project) = prepare::build(policies, &settings.request, &config)?;
+    let (wardens, project) = prepare::build(policies, &settings.request, reused, &config)?;
     if command.run.no_run {
         return Ok(ExitCode::Passed);
     }
@@ -178,11 +182,16 @@ pub fn run_built(
 }
 
 /// What is asked for, by whom.
-fn config(command: &RunCommand, machine: &Machine) -> Result<Config, Error> {
+fn config(
+    command: &RunCommand,
+    reused: Option<&Reused>,
+    machine: &Machine,
+) -> Result<Config, Error> {
     let given = Given {
         layers: &command.layers,
         profile: command.config.profile.as_deref(),
         filterset: Some(&command.filterset),
+        reused,
     };
     Config::load(given, &command.cargo, machine)
 }

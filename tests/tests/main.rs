@@ -1,6 +1,7 @@
 //! Tests that drive the real program, a file a topic.
 
 mod architecture;
+mod archives;
 mod bad_input;
 mod config;
 mod faults;

@@ -13,6 +13,7 @@ mod layers;
 mod libtest;
 mod partition;
 mod quantity;
+mod reuse;
 mod run;
 
 pub use cargo::{CargoOptions, PackageScope};
@@ -25,4 +26,5 @@ pub use keys::{Key, Shape, keys, read as read_key};
 pub use layers::{LayerOptions, propagation_name};
 pub use libtest::{Color, Format, LibtestOptions, RunIgnored, asks_for_help, libtest_options};
 pub use partition::{Part, Partition, Scheme};
+pub use reuse::{ArchiveCommand, ReuseOptions};
 pub use run::FailFast;

@@ -10,7 +10,7 @@ mod file;
 mod import;
 mod rows;
 
-pub use effective::{Config, Given, Source, merged};
+pub use effective::{Config, Given, Source, binary_expressions, merged};
 pub use error::ConfigError;
 pub use file::schema;
 pub use import::{Imported, import};
