@@ -35,6 +35,7 @@ mod second_look;
 mod settings;
 mod show_config;
 mod trial;
+mod unit;
 
 use std::env;
 use std::process;

@@ -18,7 +18,7 @@ use isotest_core::signals::Signals;
 use twox_hash::XxHash64;
 
 use crate::archive;
-use crate::cli::{Part, RunCommand};
+use crate::cli::{Part, RunCommand, Unit};
 use crate::config::{self, Config, Given};
 use crate::discover::{Project, Reused};
 use crate::doctests::{self, Documented};
@@ -35,6 +35,7 @@ use crate::sandboxes::{Sandboxes, Unbuilt, c_string};
 use crate::second_look::second_look;
 use crate::settings::{Machine, Settings, shown};
 use crate::trial;
+use crate::unit::{self, Units};
 
 /// Builds the project's tests and runs each in a sandbox of its own.
 pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
@@ -42,7 +43,8 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let opened = archive::open(&command.reuse, machine, command.cargo.quiet)?;
     let reused = opened.as_ref().map(|opened| &opened.build);
     let mut config = config(command, reused, machine)?;
-    config.take_flags(opened.iter().flat_map(|opened| &opened.flags));
+    config.take_flags(opened.iter().flat_map(|opened| opened.flags.iter().cloned()));
+    config.take_flags((command.run.unit == Unit::Binary).then(|| "--unit binary".to_owned()));
     let mut settings = Settings::of_run(command, config.layers(), machine);
     settings.policy = trial::weaken(settings.policy, &settings.layers.allow_weaker, machine);
     let named = &settings.layers.root;
@@ -105,7 +107,11 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         true => doctests::run(command, &settings, in_all, machine, &signals)?,
         false => Documented::default(),
     };
-    let hints = look_again(stages, machine, &selected, &reporter.failed(), &signals)?;
+    let hints = match settings.unit {
+        Unit::Test => look_again(stages, machine, &selected, &reporter.failed(), &signals)?,
+        // Alone a test passes that another one of its process makes fail.
+        Unit::Binary => Vec::new(),
+    };
     let summary = reporter.finish(hints, documented).map_err(Error::Report)?;
     last_run.update(&reporter);
     if let Err(error) = last_run.write() {
@@ -355,13 +361,25 @@ fn suite(selected: &Selected, root: &InRoot, config: &Config, machine: &Machine)
 }
 
 /// What is not run at all, and the plans of the rest.
-fn plan(settings: &Settings, stage: &Stage, selected: &[Selected]) -> (Vec<CaseIndex>, Vec<Job>) {
+fn plan(
+    settings: &Settings,
+    stage: &Stage,
+    selected: &[Selected],
+    units: &mut Units,
+) -> (Vec<CaseIndex>, Vec<Job>) {
     let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
+    let mut whole: BTreeMap<usize, Vec<&Member>> = BTreeMap::new();
     let sandboxes = &stage.sandboxes;
     let mut setups: BTreeMap<usize, Arc<Setup>> = BTreeMap::new();
-    for Member { index, limits } in &stage.members {
+    for member @ Member { index, limits } in &stage.members {
         let selected = &selected[index.binary];
         let listed = &selected.selection.cases[index.case];
+        // Another harness than libtest need not know its JSON.
+        let is_whole = settings.unit == Unit::Binary && selected.binary.harness;
+        if is_whole && listed.ignore == Ignore::No {
+            whole.entry(index.binary).or_default().push(member);
+            continue;
+        }
         let make = || setup(sandboxes, selected, settings.single_threaded);
         let setup = setups.entry(index.binary).or_insert_with(make);
         match listed.ignore {
@@ -374,6 +392,11 @@ fn plan(settings: &Settings, stage: &Stage, selected: &[Selected]) -> (Vec<CaseI
             Ignore::Yes | Ignore::Because(_) => ignored.push(*index),
         }
     }
+    let whole = whole.into_iter().filter_map(|(binary, members)| {
+        unit::job(settings, sandboxes, &selected[binary], &members, units)
+    });
+    jobs.extend(whole);
+    jobs.sort_by_key(|job| job.index);
     (ignored, jobs)
 }
 
@@ -447,9 +470,12 @@ fn execute<R: Report>(
     reporter: R,
 ) -> Result<R, Error> {
     let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
+    let mut units = Units::default();
     for stage in stages {
-        let (left_out, mut planned) = plan(settings, stage, selected);
-        if let Some(seed) = settings.shuffle {
+        let (left_out, mut planned) = plan(settings, stage, selected, &mut units);
+        if settings.unit == Unit::Binary {
+            // One after the other, as cargo's: each has all threads.
+        } else if let Some(seed) = settings.shuffle {
             shuffle(&mut planned, selected, seed);
         } else if !settings.single_threaded {
             // A long case that starts last keeps everybody waiting.
@@ -462,9 +488,13 @@ fn execute<R: Report>(
         jobs.push((&mut stage.sandboxes.warden, planned));
     }
     let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
+    let (at_once, spare) = match settings.unit {
+        Unit::Test => (settings.jobs, settings.spare),
+        Unit::Binary => (1, 0),
+    };
     let options = schedule::Options {
-        jobs: settings.jobs,
-        spare: settings.spare,
+        jobs: at_once,
+        spare,
         max_fail: settings.max_fail,
         repeat: settings.repeat,
     };
@@ -481,7 +511,7 @@ fn execute<R: Report>(
             let (binary, case) = name(selected, index);
             durations.note(binary, case, took);
         };
-        let reported = report(reporter, heard, &mut note).map_err(Error::Report);
+        let reported = report(reporter, heard, &mut units, &mut note).map_err(Error::Report);
         if reported.is_err() {
             signals.tell_broken_pipe();
         }
@@ -501,13 +531,15 @@ fn name(selected: &[Selected], index: CaseIndex) -> (&str, &str) {
 fn report<R: Report>(
     mut reporter: R,
     heard: Receiver<Event>,
+    units: &mut Units,
     note: &mut dyn FnMut(CaseIndex, Duration),
 ) -> io::Result<R> {
     const TICK: Duration = Duration::from_millis(100);
     loop {
         match heard.recv_timeout(TICK) {
             Ok(event) => {
-                for event in [event].into_iter().chain(heard.try_iter()) {
+                let events = [event].into_iter().chain(heard.try_iter());
+                for event in events.flat_map(|event| units.translate(event)) {
                     if let Event::Finished(index, outcome) = &event
                         && !outcome.duration.is_zero()
                     {
@@ -517,7 +549,12 @@ fn report<R: Report>(
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Ok(reporter),
+            Err(RecvTimeoutError::Disconnected) => {
+                for (binary, findings) in units.findings() {
+                    reporter.take_shared(binary, findings);
+                }
+                return Ok(reporter);
+            }
         }
         reporter.idle()?;
     }

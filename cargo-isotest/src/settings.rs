@@ -18,7 +18,7 @@ use isotest_core::schedule::Repeat;
 
 use crate::cli::{
     CargoOptions, Color, FailFast, Format, LayerOptions, LibtestOptions, PackageScope, RunCommand,
-    RunIgnored,
+    RunIgnored, Unit,
 };
 use crate::discover::{Request, Scope, filter};
 use crate::environment::Variable;
@@ -160,6 +160,8 @@ pub struct Settings {
     pub repeat: Repeat,
     /// What follows where a case fails.
     pub retries: Retries,
+    /// What has a sandbox of its own.
+    pub unit: Unit,
     /// Whether output is passed through.
     pub pass_through: bool,
     /// The seed of the order in which cases start; `None` where they start in the order of the list.
@@ -203,6 +205,7 @@ impl Settings {
             },
             repeat: command.run.repeat(),
             retries: command.run.retries(),
+            unit: command.run.unit,
             pass_through,
             shuffle,
             workflow: machine.workflow(),

@@ -173,7 +173,9 @@ fn ended(plan: &Plan, end: &End) -> Ended {
         Verdict::TimedOut { .. } => Ended::TimedOut,
         Verdict::Ignored
         | Verdict::Flaky
-        | Verdict::NotRun(NotRun::Cancelled | NotRun::WardenDied) => Ended::WardenDied,
+        | Verdict::NotRun(NotRun::Cancelled | NotRun::WardenDied | NotRun::ProcessEnded) => {
+            Ended::WardenDied
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pub use self::rounds::Repeat;
 use self::rounds::Rounds;
 use crate::case::CaseIndex;
 use crate::collect::{self, Capture, Killed};
-use crate::harness::Passage;
+use crate::harness::{Passage, Results};
 use crate::outcome::{NotRun, Outcome, Verdict};
 use crate::plan::{Plan, Protocol, Setup};
 use crate::retry::Retries;
@@ -117,6 +117,8 @@ struct Flight {
     capture: Capture,
     /// Where the harness may speak in a stdout that is passed through.
     passage: Option<Passage>,
+    /// The results of a whole binary that are still to come.
+    results: Option<Results>,
 }
 
 /// How many events wait for a slow reader before the run waits for it too. One holds 64 KiB of
@@ -274,7 +276,13 @@ impl Run<'_> {
         }
         let (passage, kept) = match (&job.plan.protocol, job.pass_through) {
             (Protocol::Libtest { name, .. }, true) => (Some(Passage::new(name)), u64::MAX),
-            (Protocol::Libtest { .. } | Protocol::ExitCode, _) => (None, job.plan.output_limit),
+            (Protocol::Libtest { .. } | Protocol::ExitCode | Protocol::Suite { .. }, _) => {
+                (None, job.plan.output_limit)
+            }
+        };
+        let results = match job.plan.protocol {
+            Protocol::Suite { tests } => Some(Results::new(tests)),
+            Protocol::Libtest { .. } | Protocol::ExitCode => None,
         };
         let mut flight = Flight {
             started,
@@ -285,6 +293,7 @@ impl Run<'_> {
             pipes,
             capture: Capture::new(kept),
             passage,
+            results,
             job,
         };
         if flight.job.pass_through {
@@ -522,6 +531,10 @@ impl Flight {
 
     /// Passes output on, but for the harness's own lines.
     fn pass_on(&mut self, stream: usize, bytes: &[u8], events: &SyncSender<Event>) {
+        let has_result = |results: &mut Results| stream == 0 && results.push(bytes);
+        if self.results.as_mut().is_some_and(has_result) && self.killed.is_none() {
+            self.deadline = self.job.plan.timeout.map(|timeout| Instant::now() + timeout);
+        }
         let (kind, ready) = match (&mut self.passage, stream) {
             (Some(passage), 0) => (Stream::Stdout, passage.push(bytes)),
             (None, 0) => (Stream::Stdout, bytes.to_vec()),

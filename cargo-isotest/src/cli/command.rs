@@ -394,10 +394,12 @@ fn check_layers(command: &Command) -> Result<(), String> {
     Ok(())
 }
 
-/// Nothing is built where a build is reused.
+/// Nothing is built where a build is reused, and a whole binary cannot do all that tests can.
 fn check_reuse(command: &Command) -> Result<(), String> {
     match command {
-        Command::Run(run) => run.reuse.check(&run.cargo),
+        Command::Run(run) => {
+            run.reuse.check(&run.cargo).and_then(|()| run.run.check_unit(run.libtest.bench))
+        }
         Command::List(list) => list.reuse.check(&list.cargo),
         Command::Explain(explain) => explain.reuse.check(&explain.cargo),
         Command::Shell(shell) => shell.reuse.check(&shell.cargo),

@@ -27,4 +27,4 @@ pub use layers::{LayerOptions, propagation_name};
 pub use libtest::{Color, Format, LibtestOptions, RunIgnored, asks_for_help, libtest_options};
 pub use partition::{Part, Partition, Scheme};
 pub use reuse::{ArchiveCommand, ReuseOptions};
-pub use run::FailFast;
+pub use run::{FailFast, Unit};

@@ -34,6 +34,9 @@ pub struct RunOptions {
     /// Start no further test after N failures
     #[arg(long, value_name = "N", conflicts_with_all = ["fail_fast", "no_fail_fast"])]
     pub max_fail: Option<NonZeroUsize>,
+    /// What has a sandbox of its own: each test, or a whole binary, with threads as under cargo test
+    #[arg(long, value_name = "UNIT", default_value = "test")]
+    pub unit: Unit,
     /// Start a test that fails again, up to N times
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub retries: u32,
@@ -55,6 +58,16 @@ pub struct RunOptions {
     pub rerun_failed: bool,
 }
 
+/// `--unit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Unit {
+    /// Each test.
+    #[default]
+    Test,
+    /// Each test binary.
+    Binary,
+}
+
 /// `--flaky-result`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum FlakyResult {
@@ -66,6 +79,26 @@ pub enum FlakyResult {
 }
 
 impl RunOptions {
+    /// Fails where a whole binary cannot do what single tests can.
+    pub(super) fn check_unit(&self, measures: bool) -> Result<(), String> {
+        if self.unit == Unit::Test {
+            return Ok(());
+        }
+        let refused = [
+            (self.retries > 0, "--retries", "a test of it cannot be started again by itself"),
+            (self.repeat() != Repeat::Once, "a stress run", "copies of a test do not meet in it"),
+            (self.max_fail.is_some(), "--max-fail", "it does not end in the middle of its tests"),
+            (measures, "--bench", "what is measured must not be disturbed"),
+        ];
+        match refused.into_iter().find(|(given, ..)| *given) {
+            None => Ok(()),
+            Some((_, what, why)) => {
+                let flag = if what.starts_with('-') { format!("`{what}`") } else { what.into() };
+                Err(format!("{flag} does not go with `--unit binary`, one process: {why}"))
+            }
+        }
+    }
+
     /// How often each test is run.
     pub fn repeat(&self) -> Repeat {
         match (self.stress_count, self.stress_duration) {

@@ -220,8 +220,8 @@ impl Config {
     }
 
     /// Takes what else another run needs to be the same.
-    pub fn take_flags<'a>(&mut self, flags: impl Iterator<Item = &'a String>) {
-        self.flags.extend(flags.cloned());
+    pub fn take_flags(&mut self, flags: impl IntoIterator<Item = String>) {
+        self.flags.extend(flags);
     }
 
     /// The flags by which another run has the same configuration.

@@ -123,7 +123,8 @@ fn event(verdict: &Verdict) -> Option<&'static str> {
         | Verdict::TimedOut { .. }
         | Verdict::ExitedEarly { .. }
         | Verdict::Flaky => Some("failed"),
-        Verdict::Ignored | Verdict::NotRun(NotRun::Sandbox(_) | NotRun::WardenDied) => {
+        Verdict::Ignored
+        | Verdict::NotRun(NotRun::Sandbox(_) | NotRun::WardenDied | NotRun::ProcessEnded) => {
             Some("ignored")
         }
         Verdict::NotRun(NotRun::Cancelled) => None,

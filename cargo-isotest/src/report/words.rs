@@ -35,6 +35,7 @@ pub fn not_run(reason: &NotRun) -> String {
         }
         NotRun::Cancelled => "the run ended first".to_owned(),
         NotRun::WardenDied => "the warden died".to_owned(),
+        NotRun::ProcessEnded => "the process of its binary had ended".to_owned(),
     }
 }
 
