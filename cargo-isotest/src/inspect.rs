@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,12 +31,26 @@ use crate::exposures;
 use crate::partition;
 use crate::policies;
 use crate::prepare::{self, Prepared, Selected, Selecting};
-use crate::report::{self, Explanation};
+use crate::report::{self, Explanation, Options};
 use crate::root::{Links, follow};
 use crate::run;
 use crate::sandboxes::{Sandboxes, Unbuilt, c_string};
 use crate::settings::{self, Machine};
 use crate::trial;
+
+/// Names the test binaries, as cargo does with `--no-run`.
+pub fn executables(
+    project: &Project,
+    options: Options,
+    machine: &Machine,
+) -> Result<ExitCode, Error> {
+    let colour = options.look.stderr_colour;
+    for binary in project.binaries.iter().filter(|_| !options.quiet) {
+        let heading = prepare::heading(binary, machine);
+        report::executable(&heading, colour, &mut io::stderr()).map_err(Error::Report)?;
+    }
+    Ok(ExitCode::Passed)
+}
 
 /// Lists the selected cases.
 pub fn list(command: &ListCommand, machine: &Machine) -> Result<ExitCode, Error> {

@@ -20,6 +20,7 @@ mod fork_server;
 mod inspect;
 mod last_run;
 mod listing;
+mod narrowing;
 mod partition;
 mod policies;
 mod prepare;

@@ -14,7 +14,7 @@ use crate::listing::{self, Listed};
 use crate::report;
 use crate::root;
 use crate::sandboxes::{Sandboxes, Unbuilt};
-use crate::settings::Machine;
+use crate::settings::{Machine, shown};
 
 /// One of the root filesystems that a run is asked for.
 pub struct InRoot {
@@ -45,6 +45,12 @@ pub struct Selected {
     pub listed: usize,
     /// Its selected cases.
     pub selection: Selection,
+}
+
+/// What cargo prints of a binary behind `Running`.
+pub fn heading(binary: &Binary, machine: &Machine) -> String {
+    let executable = shown(binary.executable.as_std_path(), machine);
+    format!("{} ({})", binary.description(), executable.display())
 }
 
 /// Takes cases out of a selection, as a filter would. `None` where nothing is left of it.

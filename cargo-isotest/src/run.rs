@@ -25,7 +25,9 @@ use crate::doctests::{self, Documented};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::fork_server;
+use crate::inspect;
 use crate::last_run::LastRun;
+use crate::narrowing::Narrowing;
 use crate::partition;
 use crate::policies::{self, Group, Member};
 use crate::prepare::{self, InRoot, Prepared, Selected, Selecting};
@@ -33,7 +35,7 @@ use crate::remembered::Durations;
 use crate::report::{self, Hint, Report, Reporter, Stress, Suite, Summary};
 use crate::sandboxes::{Sandboxes, Unbuilt, c_string};
 use crate::second_look::second_look;
-use crate::settings::{Machine, Settings, shown};
+use crate::settings::{Machine, Settings};
 use crate::trial;
 use crate::unit::{self, Units};
 
@@ -57,7 +59,7 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let policies = roots.iter().map(|root| root.policy.clone());
     let (wardens, project) = prepare::build(policies, &settings.request, reused, &config)?;
     if command.run.no_run {
-        return Ok(ExitCode::Passed);
+        return inspect::executables(&project, settings.report, machine);
     }
     let signals = Signals::listen().map_err(Error::Host)?;
     let mut last_run = LastRun::read(project.target_directory.as_std_path());
@@ -130,31 +132,6 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         report::error(&format_args!("no test was run in {}", roots.join(", ")));
     }
     Ok(code.or_refused(refused.map(|refused| refused.code)))
-}
-
-/// What leaves out some of the selected tests.
-#[derive(Clone, Copy)]
-struct Narrowing<'a> {
-    part: Option<Part>,
-    failed: Option<&'a LastRun>,
-}
-
-impl Narrowing<'_> {
-    /// Leaves out what is not this run's in one root filesystem.
-    fn narrow(&self, mut selected: Vec<Selected>, root: Option<&str>) -> Vec<Selected> {
-        if let Some(last_run) = self.failed {
-            selected = last_run.narrow(selected, root);
-        }
-        match &self.part {
-            Some(part) => partition::narrow(selected, part),
-            None => selected,
-        }
-    }
-
-    /// Whether documentation tests, which are selected as a whole, are this run's.
-    fn has_doctests(&self) -> bool {
-        self.failed.is_none() && self.part.is_none_or(|part| part.number.get() == 1)
-    }
 }
 
 /// Runs what is selected of binaries that cargo has built, in one root filesystem, and reports it
@@ -342,14 +319,13 @@ fn nothing_selected(selected: &[Selected], part: Option<&Part>) -> String {
 fn suite(selected: &Selected, root: &InRoot, config: &Config, machine: &Machine) -> Suite {
     let layers = config::rows(&root.policy, &config.sources());
     let binary = &selected.binary;
-    let executable = shown(binary.executable.as_std_path(), machine);
     let behind = root.label.as_ref().map_or(String::new(), |label| format!(" in {label}"));
     let name = root.name.as_ref().map(|name| report::quoted(&name.to_string_lossy()));
     let flag = name.map_or(String::new(), |name| format!("--root {name} "));
     let flags: String =
         config.flags().iter().map(|flag| format!("{flag} ")).chain([flag]).collect();
     Suite {
-        heading: format!("{} ({}){behind}", binary.description(), executable.display()),
+        heading: format!("{}{behind}", prepare::heading(binary, machine)),
         id: binary.id.clone(),
         rerun: format!("{flags}{}", binary.rerun_flag),
         root: root.label.clone(),

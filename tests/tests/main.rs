@@ -17,4 +17,5 @@ mod runner;
 mod running;
 mod same_as_cargo_test;
 mod system_calls;
+mod unit;
 mod zoo;
