@@ -56,6 +56,14 @@ fn finds_its_sources() {
 }
 
 #[test]
+fn finds_its_sources_by_their_old_name() {
+    if env::var_os(\"NEXTEST\").is_none() {
+        let manifest = concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/Cargo.toml\");
+        assert!(fs::read_to_string(manifest).unwrap().contains(\"demo\"));
+    }
+}
+
+#[test]
 fn finds_what_the_build_script_made() {
     let directory = env::var(\"OUT_DIR\").unwrap();
     let made = fs::read_to_string(format!(\"{directory}/made\")).unwrap();
@@ -71,8 +79,9 @@ fn starts_the_binary() {
 ";
 
 /// All tests of it, which pass.
-const ALL: [&str; 6] = [
+const ALL: [&str; 7] = [
     "finds_its_sources",
+    "finds_its_sources_by_their_old_name",
     "finds_what_the_build_script_made",
     "is_alone",
     "of_a_macro",
@@ -145,7 +154,7 @@ fn an_archive_runs_without_cargo() {
     assert!(!archived.built.exists(), "it runs elsewhere");
     let project = Project::new(&FILES);
     let run = archived.isotest("run", &project, "--workspace-remap .").run();
-    run.check(0, &["Unpacking ", "6 passed"]);
+    run.check(0, &["Unpacking ", "7 passed"]);
     assert_eq!(passed(&run), ALL);
     assert_eq!(archived.left(), 0, "what was unpacked is removed");
     assert!(!project.directory().join("target").exists(), "nothing is written to the project");
@@ -159,7 +168,7 @@ fn an_archive_of_nextest_runs_with_isotest() {
     let archived = Archived::by("nextest archive --workspace");
     let project = Project::new(&FILES);
     let run = archived.isotest("run", &project, "--workspace-remap .").run();
-    run.check(0, &["6 passed"]);
+    run.check(0, &["7 passed"]);
     assert_eq!(passed(&run), ALL);
 }
 
@@ -172,7 +181,7 @@ fn an_archive_of_isotest_runs_with_nextest() {
     let project = Project::new(&FILES);
     let line = project.cargo("nextest run --workspace-remap . --archive-file").arg(archived.path());
     let run = line.run();
-    run.check(0, &["6 tests run: 6 passed"]);
+    run.check(0, &["7 tests run: 7 passed"]);
     for name in ALL {
         assert!(run.stderr.contains(name), "{name}");
     }
@@ -228,13 +237,13 @@ fn what_is_unpacked_by_name_stays() {
     let archived = Archived::by("isotest archive --workspace");
     let project = Project::new(&FILES);
     let into = || archived.isotest("run", &project, "--workspace-remap . --extract-to out");
-    into().run().check(0, &["6 passed"]);
+    into().run().check(0, &["7 passed"]);
     let target = project.directory().join("out/target");
     assert!(target.join("nextest/binaries-metadata.json").is_file());
     let again = into().run();
     again.check(2, &["out/target` is there already", "hint: `--extract-overwrite` replaces"]);
     fs::write(target.join("mine"), "").expect("it is writable");
-    into().words("--extract-overwrite").run().check(0, &["6 passed"]);
+    into().words("--extract-overwrite").run().check(0, &["7 passed"]);
     assert!(target.join("mine").exists(), "what is not in the archive is left alone");
     // The same without an archive, as cargo-nextest takes it.
     let described = "--binaries-metadata out/target/nextest/binaries-metadata.json \
@@ -262,7 +271,7 @@ fn what_selects_and_configures_does_so_in_an_archive() {
         |command, line| archived.isotest(command, &project, "--workspace-remap .").words(line);
     let run = call("run", "-E package(macros) -E deps(demo)&test(/^is/)").run();
     assert_eq!(passed(&run), ["is_alone", "of_a_macro"]);
-    call("run", "").run().check(0, &["5 passed"]);
+    call("run", "").run().check(0, &["6 passed"]);
     let list = call("list", "").run();
     list.check(0, &["demo::it:\n    finds_its_sources\n", "macros:\n    of_a_macro\n"]);
     call("explain", "is_alone").run().check(0, &["--exact", "is_alone"]);
@@ -302,7 +311,7 @@ fn an_archive_has_the_binaries_that_an_expression_selects() {
     let archived = Archived::by("isotest archive --workspace -E kind(test)");
     let project = Project::new(&FILES);
     let run = archived.isotest("run", &project, "--workspace-remap .").run();
-    run.check(0, &["4 passed"]);
+    run.check(0, &["5 passed"]);
     let archive = |line| project.isotest("archive --archive-file x.tar.zst").words(line).run();
     archive("-E none()").check(4, &["the filter expressions select no test binary, among 3"]);
     archive("-E test(x)").check(94, &["cannot read the filter expression `test(x)`"]);
