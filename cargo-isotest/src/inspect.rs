@@ -40,6 +40,7 @@ use crate::trial;
 pub fn list(command: &ListCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let given = Given {
         layers: &command.layers,
+        course: None,
         profile: command.config.profile.as_deref(),
         filterset: Some(&command.filterset),
     };
@@ -66,15 +67,14 @@ pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, 
     let Case { sandboxes, selected, case, sources, limits, .. } =
         prepare_case(given, &command.cargo, machine)?;
     let setup = run::setup(&sandboxes, &selected, false);
+    let sources: Vec<&Source> = sources.iter().collect();
     let explanation = Explanation {
         id: &selected.binary.id,
         case: &case.name,
         plan: &run::plan_of(&sandboxes, &setup, &selected, &case, &limits),
         template: &plan::template(&sandboxes.host, &sandboxes.project, &sandboxes.policy),
-        layers: &config::rows(
-            &Policy { limits, ..sandboxes.policy.clone() },
-            &sources.iter().collect::<Vec<_>>(),
-        ),
+        layers: &config::rows(&Policy { limits, ..sandboxes.policy.clone() }, &sources),
+        course: &config::course_rows(&sources).0,
     };
     report::explain(&explanation).map_err(Error::Report)?;
     Ok(ExitCode::Passed)
@@ -117,7 +117,7 @@ struct Case {
 
 fn prepare_case(named: Named<'_>, cargo: &CargoOptions, machine: &Machine) -> Result<Case, Error> {
     let profile = named.config.profile.as_deref();
-    let given = Given { layers: named.layers, profile, filterset: None };
+    let given = Given { layers: named.layers, course: None, profile, filterset: None };
     let config = Config::load(given, cargo, machine)?.without_default_filter();
     let (prepared, project, signals) = prepare_with(&config, cargo, &every_case(), machine)?;
     let Prepared { mut sandboxes, selected } = prepared;
@@ -241,6 +241,7 @@ pub fn attend(
         environment: sandboxes.own_environment(),
         protocol: Protocol::ExitCode,
         timeout,
+        slow_timeout: None,
         output_limit: sandboxes.policy.limits.output,
         write_back: sandboxes.write_back.clone(),
         weakened: sandboxes.policy.weakened.clone(),

@@ -39,7 +39,7 @@ use crate::trial;
 pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let part = partition::resolve(command.libtest.partition, machine)?;
     let config = config(command, machine)?;
-    let mut settings = Settings::of_run(command, config.layers(), machine);
+    let mut settings = Settings::of_run(command, config.values(), machine);
     settings.policy = trial::weaken(settings.policy, &settings.layers.allow_weaker, machine);
     let named = &settings.layers.root;
     let roots = prepare::in_roots(&settings.policy, named, machine, command.cargo.quiet)?;
@@ -181,6 +181,7 @@ pub fn run_built(
 fn config(command: &RunCommand, machine: &Machine) -> Result<Config, Error> {
     let given = Given {
         layers: &command.layers,
+        course: Some(&command.run.course()),
         profile: command.config.profile.as_deref(),
         filterset: Some(&command.filterset),
     };
@@ -350,7 +351,7 @@ fn plan(settings: &Settings, stage: &Stage, selected: &[Selected]) -> (Vec<CaseI
     let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
     let sandboxes = &stage.sandboxes;
     let mut setups: BTreeMap<usize, Arc<Setup>> = BTreeMap::new();
-    for Member { index, limits } in &stage.members {
+    for Member { index, limits, rules } in &stage.members {
         let selected = &selected[index.binary];
         let listed = &selected.selection.cases[index.case];
         let make = || setup(sandboxes, selected, settings.single_threaded);
@@ -360,7 +361,8 @@ fn plan(settings: &Settings, stage: &Stage, selected: &[Selected]) -> (Vec<CaseI
                 index: *index,
                 plan: plan_of(sandboxes, setup, selected, listed, limits),
                 pass_through: settings.pass_through || !selected.harness,
-                retries: settings.retries,
+                retries: rules.retries(settings),
+                claim: rules.claim(settings),
             }),
             Ignore::Yes | Ignore::Because(_) => ignored.push(*index),
         }
@@ -413,6 +415,7 @@ pub fn plan_of(
         environment: sandboxes.own_environment(),
         protocol,
         timeout: limits.timeout,
+        slow_timeout: limits.slow_timeout,
         output_limit: limits.output,
         write_back: sandboxes.write_back.clone(),
         weakened: sandboxes.policy.weakened.clone(),

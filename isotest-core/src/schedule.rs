@@ -5,9 +5,10 @@
 //! hear of a run by [`Event`]s.
 
 mod attempts;
+mod queue;
 mod rounds;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -18,8 +19,9 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use self::attempts::Attempts;
+pub use self::queue::{Claim, Group};
+use self::queue::{Queue, Room};
 pub use self::rounds::Repeat;
-use self::rounds::Rounds;
 use crate::case::CaseIndex;
 use crate::collect::{self, Capture, Killed};
 use crate::harness::Passage;
@@ -46,8 +48,9 @@ pub enum Event {
     Started(CaseIndex),
     /// Output of a case whose output is passed through (`--nocapture`), as it arrives.
     Output(CaseIndex, Stream, Vec<u8>),
-    /// A case has run for longer than a minute.
-    Slow(CaseIndex, Duration),
+    /// A case takes long: for how long it has run, and how often it has been told of, 1 for the first
+    /// time.
+    Slow(CaseIndex, Duration, u32),
     /// A case has failed and is going to be started again; the number of that attempt, 2 for the
     /// first retry, and how many there are at the most.
     Retried(CaseIndex, u32, u32),
@@ -68,12 +71,14 @@ pub struct Job {
     pub pass_through: bool,
     /// What follows where it fails.
     pub retries: Retries,
+    /// What it takes of the run.
+    pub claim: Claim,
 }
 
 /// How a run goes.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// How many cases are in flight at once, 1 at the least.
+    /// How many cases are in flight at once, 1 at the least, where each weighs one.
     pub jobs: usize,
     /// How many more while cases are short: much of a short case is the kernel's waiting.
     pub spare: usize,
@@ -82,9 +87,6 @@ pub struct Options {
     /// How often each case is run. [`Event::Finished`] comes for each time.
     pub repeat: Repeat,
 }
-
-/// After this long a case is told of as slow, as by libtest.
-const SLOW: Duration = Duration::from_secs(60);
 
 /// The pipe of a case is looked at from then on. One that ends before, and writes no more than a
 /// pipe holds, wakes nobody until it has ended.
@@ -111,7 +113,8 @@ struct Flight {
     deadline: Option<Instant>,
     /// Whether the loop hears of its output.
     watched: bool,
-    told_slow: bool,
+    /// How often it has been told of as slow.
+    told_slow: u32,
     killed: Option<Killed>,
     pipes: [Option<OwnedFd>; 2],
     capture: Capture,
@@ -161,8 +164,7 @@ pub fn run_all(
             warden,
             epoll,
             options,
-            rounds: Rounds::after_first(&jobs, options.repeat),
-            queue: jobs.into(),
+            queue: Queue::new(jobs, options.repeat),
             attempts: Attempts::default(),
             flights: HashMap::new(),
             next: 0,
@@ -188,9 +190,8 @@ struct Run<'a> {
     warden: &'a mut Warden,
     epoll: Epoll,
     options: Options,
-    queue: VecDeque<Job>,
+    queue: Queue,
     attempts: Attempts,
-    rounds: Rounds,
     flights: HashMap<u64, Flight>,
     next: u64,
     /// How long the latest cases took, each weighing three quarters of the one after it.
@@ -209,10 +210,8 @@ impl Run<'_> {
             self.empty_queue();
         }
         loop {
-            self.attempts.due().into_iter().for_each(|job| self.queue.push_front(job));
-            while self.flights.len() < self.room()
-                && let Some(job) = self.next_job()
-            {
+            self.attempts.due().into_iter().for_each(|job| self.queue.again(job));
+            while let Some(job) = self.next_job() {
                 self.launch(job);
             }
             if self.flights.is_empty() && self.attempts.is_idle() {
@@ -234,9 +233,11 @@ impl Run<'_> {
         }
     }
 
-    /// How many cases may be in flight now.
-    fn room(&self) -> usize {
-        self.options.jobs + if self.average < SHORT { self.options.spare } else { 0 }
+    /// The next case to start, where there is room for it now.
+    fn next_job(&mut self) -> Option<Job> {
+        let spare = if self.average < SHORT { self.options.spare } else { 0 };
+        let room = Room { jobs: self.options.jobs, spare };
+        self.queue.next(room, self.flights.values().map(|flight| flight.job.claim))
     }
 
     /// Sends an event. Where nobody hears it any more, since stdout was closed, the run ends.
@@ -280,7 +281,7 @@ impl Run<'_> {
             started,
             watched: false,
             deadline: job.plan.timeout.map(|timeout| started + timeout),
-            told_slow: false,
+            told_slow: 0,
             killed: None,
             pipes,
             capture: Capture::new(kept),
@@ -368,7 +369,7 @@ impl Run<'_> {
         let outcome = self.attempts.conclude(index, outcome);
         if matches!(outcome.verdict, Verdict::NotRun(_)) {
             // What could not be run cannot be run again.
-            self.rounds.end();
+            self.queue.end_rounds();
         }
         self.course.failures += usize::from(outcome.verdict.is_failure());
         self.tell(Event::Finished(index, Box::new(outcome)));
@@ -390,18 +391,9 @@ impl Run<'_> {
         }
     }
 
-    /// The next case to start: of the next round, where this one is used up.
-    fn next_job(&mut self) -> Option<Job> {
-        if self.queue.is_empty() {
-            self.queue = self.rounds.next().into();
-        }
-        self.queue.pop_front()
-    }
-
     /// Takes out what is not in flight; there are no more rounds.
     fn left_over(&mut self) -> Vec<Job> {
-        self.rounds.end();
-        self.queue.drain(..).chain(self.attempts.left_over()).collect()
+        self.queue.drain().into_iter().chain(self.attempts.left_over()).collect()
     }
 
     fn hear_signals(&mut self, signals: &Signals) {
@@ -459,9 +451,12 @@ impl Run<'_> {
             if !flight.watched && now >= flight.started + WATCHED_AFTER {
                 flight.watch(*number, &self.epoll)?;
             }
-            if !flight.told_slow && now >= flight.started + SLOW {
-                flight.told_slow = true;
-                let _ = self.events.send(Event::Slow(flight.job.index, flight.started.elapsed()));
+            if let Some(age) = flight.next_slow()
+                && now >= flight.started + age
+            {
+                flight.told_slow += 1;
+                let slow = Event::Slow(flight.job.index, age, flight.told_slow);
+                let _ = self.events.send(slow);
             }
             if flight.deadline.is_some_and(|deadline| now >= deadline) {
                 flight.time_out(*number, self.warden, now);
@@ -499,10 +494,15 @@ impl Flight {
         Ok(())
     }
 
+    /// How old it is when it is told of as slow the next time.
+    fn next_slow(&self) -> Option<Duration> {
+        self.job.plan.slow_timeout?.checked_mul(self.told_slow + 1)
+    }
+
     /// When this case has to be looked at again.
     fn next_look(&self) -> impl Iterator<Item = Instant> {
         let deadline = self.deadline;
-        let slow = (!self.told_slow).then(|| self.started + SLOW);
+        let slow = self.next_slow().map(|age| self.started + age);
         let watched = (!self.watched).then(|| self.started + WATCHED_AFTER);
         deadline.into_iter().chain(slow).chain(watched)
     }

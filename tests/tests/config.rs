@@ -114,18 +114,18 @@ fn the_first_override_counts_for_each_value_and_explain_says_which() {
         "explain named_by_an_override -P named",
         0,
         &[
-            "uts            new, `override`          override 1 of profile `named` (.config/isotest.toml:9)",
-            "processes      123                      override 2 of profile `named` (.config/isotest.toml:13)",
-            "timeout        50s                      profile `default` (.config/isotest.toml:2)",
-            "net            loopback                 default",
+            "uts              new, `override`          override 1 of profile `named` (.config/isotest.toml:9)",
+            "processes        123                      override 2 of profile `named` (.config/isotest.toml:13)",
+            "timeout          50s                      profile `default` (.config/isotest.toml:2)",
+            "net              loopback                 default",
         ],
     );
     check(
         "explain named_by_the_profile -P named --pid host",
         0,
         &[
-            "uts            new, `profile`           profile `named` (.config/isotest.toml:6)",
-            "pid            host                     flag",
+            "uts              new, `profile`           profile `named` (.config/isotest.toml:6)",
+            "pid              host                     flag",
         ],
     );
 }
@@ -310,10 +310,10 @@ fn show_config_tells_where_each_value_comes_from() {
             "file            .config/isotest.toml",
             "profile         named",
             "default-filter  not test(=hangs)  .config/isotest.toml:4",
-            "home           host                     flag",
-            "tmp-size       1048576                  environment",
-            "uts            new, `profile`           profile `named` (.config/isotest.toml:6)",
-            "timeout        50s                      profile `default` (.config/isotest.toml:2)",
+            "home             host                     flag",
+            "tmp-size         1048576                  environment",
+            "uts              new, `profile`           profile `named` (.config/isotest.toml:6)",
+            "timeout          50s                      profile `default` (.config/isotest.toml:2)",
             "test(/^named_by_an/)  override 2 of profile `named` (.config/isotest.toml:13)",
         ],
     );
@@ -360,9 +360,9 @@ threads-required = 2
         0,
         &[
             "default-filter  not test(hangs)",
-            "timeout        40s",
+            "timeout          40s",
             "test(=named_by_default)  override 1 of profile `default`",
-            "timeout        300ms",
+            "timeout          300ms",
         ],
     );
     project.isotest("named_by_default hangs").run().check(0, &["1 passed; 0 failed"]);

@@ -12,9 +12,9 @@ mod rows;
 
 pub use effective::{Config, Given, Source, merged};
 pub use error::ConfigError;
-pub use file::schema;
+pub use file::{TestGroup, schema};
 pub use import::{Imported, import};
-pub use rows::{given, rows};
+pub use rows::{course_rows, given, rows};
 
 /// Where the configuration is, below the root of the workspace.
 pub const PATH: &str = ".config/isotest.toml";
