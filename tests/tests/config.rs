@@ -338,6 +338,7 @@ fn nextests_configuration_is_imported_and_what_is_left_out_is_named() {
     let nextest = r#"
 [profile.default]
 fail-fast = false
+success-output = "final"
 default-filter = "not test(hangs)"
 slow-timeout = { period = "20s", terminate-after = 2 }
 
@@ -345,6 +346,7 @@ slow-timeout = { period = "20s", terminate-after = 2 }
 filter = "test(=named_by_default)"
 slow-timeout = { period = "300ms", terminate-after = 1 }
 threads-required = 2
+priority = 1
 "#;
     let project = Project::new(&[UNIT, TESTS, (".config/nextest.toml", nextest)]);
     project.isotest("import-nextest").run().check(
@@ -352,8 +354,8 @@ threads-required = 2
         &[
             "Wrote .config/isotest.toml",
             "note: not taken over:",
-            "    profile.default: `fail-fast`: it is the flag",
-            "    profile.default.overrides 1: `threads-required`: ",
+            "    profile.default: `success-output`: isotest prints",
+            "    profile.default.overrides 1: `priority`: ",
         ],
     );
     project.isotest("show-config").run().check(
@@ -361,8 +363,11 @@ threads-required = 2
         &[
             "default-filter  not test(hangs)",
             "timeout          40s",
+            "slow-timeout     20s",
+            "max-fail         all                      profile `default` (.config/isotest.toml:",
             "test(=named_by_default)  override 1 of profile `default`",
             "timeout          300ms",
+            "threads-required 2",
         ],
     );
     project.isotest("named_by_default hangs").run().check(0, &["1 passed; 0 failed"]);

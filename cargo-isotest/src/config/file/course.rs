@@ -29,7 +29,9 @@ impl<'t> Reader<'t> {
             let hint = "write `backoff = \"exponential\"` too";
             return Err(self.error("`max-delay` is of pauses that grow", span).hint(Some(hint)));
         }
-        if let (true, Some(span)) = (backoff.delay.is_zero(), span("backoff")) {
+        if let (Growth::Exponential, true, Some(span)) =
+            (backoff.growth, backoff.delay.is_zero(), span("backoff"))
+        {
             let hint = "write `delay = \"1s\"`, the first of them";
             return Err(self.error("pauses without `delay`", span).hint(Some(hint)));
         }
