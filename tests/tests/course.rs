@@ -218,6 +218,36 @@ test-group = "one"
 }
 
 #[test]
+fn expressions_of_the_command_line_know_the_groups() {
+    if refused() {
+        return;
+    }
+    let config = r#"
+[test-groups]
+db = { max-threads = 2 }
+[[profile.default.override]]
+filter = "test(a)"
+test-group = "db"
+"#;
+    let project = Project::new(&[("src/lib.rs", QUICK), (".config/isotest.toml", config)]);
+    let listed = |expression: &str| {
+        let run = project.isotest("list -E").arg(expression).run();
+        run.check(0, &[]);
+        let names = run.stdout.lines().filter_map(|line| line.strip_prefix("    "));
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(listed("group(db)"), ["a1", "a2"]);
+    assert_eq!(listed("group(@global) - test(c)"), ["b1", "b2"]);
+    project
+        .isotest("list -E group(dbb)")
+        .run()
+        .check(94, &["| group(dbb)", "^^^\nhint: `cargo isotest show-config` lists"]);
+    let circle = config.replace("test(a)", "group(db)");
+    let project = Project::new(&[("src/lib.rs", QUICK), (".config/isotest.toml", &circle)]);
+    project.isotest("list").run().check(94, &["--> .config/isotest.toml:5:17\n"]);
+}
+
+#[test]
 fn show_config_and_explain_tell_of_it() {
     if refused() {
         return;

@@ -8,7 +8,7 @@ use isotest_core::case::Case;
 
 use super::PATH;
 use super::error::{ConfigError, nearest};
-use super::file::{self, File, Profile, TestGroup, Text};
+use super::file::{self, File, GLOBAL, Profile, TestGroup, Text};
 use crate::cli::{
     self, CargoOptions, CourseOptions, FiltersetOptions, LayerOptions, Shape, Threads, Values,
 };
@@ -143,6 +143,9 @@ impl Config {
             };
         }
         let mut workspace = Workspace::find(&settings::request(cargo))?;
+        config.profile = profile.unwrap_or(DEFAULT).to_owned();
+        config.take_file(&mut workspace, machine)?;
+        workspace.test_groups = config.test_groups.iter().map(|(name, ..)| name.clone()).collect();
         for text in expressions {
             let expression = workspace.read(text, Place::Selection);
             let at = |fault: Fault| {
@@ -153,8 +156,6 @@ impl Config {
             };
             config.selecting.push(expression.map_err(|error| worded(error, at))?);
         }
-        config.profile = profile.unwrap_or(DEFAULT).to_owned();
-        config.take_file(&mut workspace, machine)?;
         Ok(config)
     }
 
@@ -258,10 +259,17 @@ impl Config {
     /// Who is asked for the values of this case.
     pub fn sources_of(&self, subject: &Subject, case: &Case) -> Vec<&Source> {
         let selects = |(expression, _): &&(Expression, Source)| {
-            expression.selects(subject, case, &self.default)
+            expression.selects(subject, case, &self.default, GLOBAL)
         };
         let overrides = self.overrides.iter().filter(selects).map(|(_, source)| source);
         self.typed.iter().chain(overrides).chain(&self.profiles).collect()
+    }
+
+    /// The test group of this case.
+    fn group_of(&self, subject: &Subject, case: &Case) -> &str {
+        let sources = self.sources_of(subject, case).into_iter();
+        let mut given = sources.filter_map(|source| source.values.course.test_group.as_deref());
+        given.next().unwrap_or(GLOBAL)
     }
 
     /// What holds for all cases that no override selects.
@@ -278,8 +286,12 @@ impl Config {
     pub fn selection(&self, binary: &Binary) -> impl Fn(&Case) -> bool {
         let subject = Subject::of(binary);
         move |case| {
+            let group = match self.selecting.as_slice() {
+                [] => GLOBAL,
+                _ => self.group_of(&subject, case),
+            };
             let selects =
-                |expression: &Expression| expression.selects(&subject, case, &self.default);
+                |expression: &Expression| expression.selects(&subject, case, &self.default, group);
             (self.selecting.is_empty() || self.selecting.iter().any(selects))
                 && (self.ignores_default || self.default_filter.is_none() || selects(&self.default))
         }

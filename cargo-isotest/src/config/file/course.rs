@@ -7,7 +7,7 @@ use super::{ConfigError, Node, Reader, TestGroup, line_of};
 use crate::cli;
 
 /// The group that is none.
-pub const GLOBAL: &str = "@global";
+pub const GLOBAL: &str = nextest_metadata::GLOBAL_TEST_GROUP;
 
 impl<'t> Reader<'t> {
     /// The table form of `retries`: a number, and the pauses.
