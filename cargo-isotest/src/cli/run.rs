@@ -30,7 +30,7 @@ pub struct RunOptions {
     /// Start a test that fails again, up to N times
     #[arg(long, value_name = "N")]
     retries: Option<u32>,
-    /// What a test counts as that passes only at a retry
+    /// What a test counts as that passes only at a retry: `pass`, if nothing is said
     #[arg(long, value_name = "RESULT")]
     flaky_result: Option<FlakyResult>,
     /// Run each test N times, copies of it beside each other
