@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use isotest_core::policy::Policy;
-use isotest_core::schedule::Repeat;
+use isotest_core::schedule::{MaxFail, Repeat};
 
 use crate::cli::{
     CargoOptions, Color, FailFast, Format, LayerOptions, LibtestOptions, PackageScope, RunCommand,
@@ -156,7 +156,7 @@ pub struct Settings {
     /// Whether each runs on the main thread of its process, as under libtest with one thread.
     pub single_threaded: bool,
     /// After how many failures no more are started.
-    pub max_fail: Option<usize>,
+    pub max_fail: Option<MaxFail>,
     /// How often each case is run.
     pub repeat: Repeat,
     /// Whether output is passed through.
@@ -174,7 +174,7 @@ pub struct Settings {
 impl Settings {
     /// Whether no more is started after this many failures.
     pub fn is_over(&self, failures: usize) -> bool {
-        self.max_fail.is_some_and(|most| failures >= most)
+        self.max_fail.is_some_and(|most| failures >= most.failures.get())
     }
 
     /// What `cargo isotest run` is told; `values` is what flags and configuration ask for together.
@@ -197,7 +197,7 @@ impl Settings {
             spare: if asked.is_none() && jobs > 1 { SPARE * jobs } else { 0 },
             single_threaded: jobs == 1,
             max_fail: match course.fail_fast() {
-                Some(FailFast::After(limit)) => Some(limit.get()),
+                Some(FailFast::After(limit)) => Some(limit),
                 Some(FailFast::Never) | None => None,
             },
             repeat: command.run.repeat(),

@@ -10,6 +10,7 @@ mod rounds;
 
 use std::collections::HashMap;
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -82,10 +83,28 @@ pub struct Options {
     pub jobs: usize,
     /// How many more while cases are short: much of a short case is the kernel's waiting.
     pub spare: usize,
-    /// After this many failures no further case is started.
-    pub max_fail: Option<usize>,
+    /// When failures end the run.
+    pub max_fail: Option<MaxFail>,
     /// How often each case is run. [`Event::Finished`] comes for each time.
     pub repeat: Repeat,
+}
+
+/// When failures end a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaxFail {
+    /// After this many no further case is started.
+    pub failures: NonZeroUsize,
+    /// What becomes of those in flight.
+    pub in_flight: InFlight,
+}
+
+/// What becomes of the cases in flight when failures have ended a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InFlight {
+    /// They run to their ends.
+    Wait,
+    /// They are killed.
+    Kill,
 }
 
 /// The pipe of a case is looked at from then on. One that ends before, and writes no more than a
@@ -359,8 +378,12 @@ impl Run<'_> {
 
     fn finish(&mut self, index: CaseIndex, outcome: Outcome) {
         self.conclude(index, outcome);
-        if self.has_failed_enough() {
-            self.empty_queue();
+        match self.options.max_fail.filter(|_| self.has_failed_enough()) {
+            Some(MaxFail { in_flight: InFlight::Kill, .. }) if !self.course.cancelled => {
+                self.cancel();
+            }
+            Some(_) => self.empty_queue(),
+            None => {}
         }
     }
 
@@ -381,7 +404,7 @@ impl Run<'_> {
     }
 
     fn has_failed_enough(&self) -> bool {
-        self.options.max_fail.is_some_and(|most| self.course.failures >= most)
+        self.options.max_fail.is_some_and(|most| self.course.failures >= most.failures.get())
     }
 
     fn empty_queue(&mut self) {

@@ -100,6 +100,19 @@ fn a_run_ends_when_the_first_who_says_so_says() {
 }
 
 #[test]
+fn what_still_runs_at_the_last_failure_is_killed_where_that_is_asked_for() {
+    if refused() {
+        return;
+    }
+    let source = "#[test]\nfn fails() { panic!(); }\n\
+                  #[test]\nfn hangs() { loop { std::thread::park(); } }\n";
+    let config = "[profile.default]\nmax-fail = \"1:immediate\"\ntimeout = \"none\"\n";
+    let project = Project::new(&[("src/lib.rs", source), (".config/isotest.toml", config)]);
+    let run = project.isotest("--lib --test-threads 2").run();
+    run.check(100, &["test fails ... FAILED", "1 failed, 1 cancelled"]);
+}
+
+#[test]
 fn variables_go_before_the_file() {
     if refused() {
         return;

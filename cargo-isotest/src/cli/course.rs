@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use isotest_core::retry::{self, Growth, Retries};
+use isotest_core::schedule::{InFlight, MaxFail};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::quantity::{Threads, threads};
@@ -35,7 +36,8 @@ pub struct CourseOptions {
     /// Start no further test after the first failure
     #[arg(long, value_parser = BoolishValueParser::new())]
     pub fail_fast: Option<bool>,
-    /// Start no further test after so many failures; `all` runs every test
+    /// Start no further test after so many failures, and with `N:immediate` kill those that run; `all`
+    /// runs every test
     #[arg(long, value_parser = max_fail)]
     #[schemars(schema_with = "max_fail_schema")]
     pub max_fail: Option<FailFast>,
@@ -51,7 +53,7 @@ pub enum FailFast {
     /// All of them run.
     Never,
     /// Nothing more is started after this many failures.
-    After(NonZeroUsize),
+    After(MaxFail),
 }
 
 /// `--flaky-result`.
@@ -124,7 +126,9 @@ impl CourseOptions {
     /// When the run ends early; `None` where nobody says so.
     pub fn fail_fast(&self) -> Option<FailFast> {
         let first = |fail_fast| match fail_fast {
-            true => FailFast::After(NonZeroUsize::MIN),
+            true => {
+                FailFast::After(MaxFail { failures: NonZeroUsize::MIN, in_flight: InFlight::Wait })
+            }
             false => FailFast::Never,
         };
         self.max_fail.or(self.fail_fast.map(first))
@@ -146,22 +150,32 @@ fn threads_required(text: &str) -> Result<ThreadsRequired, String> {
     }
 }
 
-/// Reads `3` and `all`, as nextest does.
+/// Reads `3`, `3:wait`, `3:immediate` and `all`, as nextest does.
 pub(super) fn max_fail(text: &str) -> Result<FailFast, String> {
-    match text {
-        "all" => Ok(FailFast::Never),
-        number => number
-            .parse()
-            .map(FailFast::After)
-            .map_err(|_| "not a number of failures; try `3` or `all`".to_owned()),
+    if text == "all" {
+        return Ok(FailFast::Never);
     }
+    let (number, in_flight) = match text.split_once(':') {
+        None => (text, Some(InFlight::Wait)),
+        Some((number, "wait")) => (number, Some(InFlight::Wait)),
+        Some((number, "immediate")) => (number, Some(InFlight::Kill)),
+        Some(_) => (text, None),
+    };
+    let after = number.parse().ok().zip(in_flight);
+    let after = after.map(|(failures, in_flight)| FailFast::After(MaxFail { failures, in_flight }));
+    after.ok_or_else(|| "not a number of failures; try `3`, `3:immediate` or `all`".to_owned())
 }
 
 impl fmt::Display for FailFast {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FailFast::Never => write!(f, "all"),
-            FailFast::After(count) => write!(f, "{count}"),
+            FailFast::After(MaxFail { failures, in_flight: InFlight::Wait }) => {
+                write!(f, "{failures}")
+            }
+            FailFast::After(MaxFail { failures, in_flight: InFlight::Kill }) => {
+                write!(f, "{failures}:immediate")
+            }
         }
     }
 }
@@ -225,7 +239,12 @@ fn threads_required_schema(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn max_fail_schema(_: &mut SchemaGenerator) -> Schema {
-    number_or(&["all"], 1)
+    json_schema!({
+        "anyOf": [
+            { "type": "integer", "minimum": 1 },
+            { "type": "string", "pattern": "^(all|[1-9][0-9]*(:wait|:immediate)?)$" },
+        ],
+    })
 }
 
 /// What a configuration file may hold for [`Threads`].
@@ -255,6 +274,16 @@ mod tests {
         assert_eq!(course(Some(true)).fail_fast(), max_fail("1").ok());
         assert_eq!(course(Some(false)).fail_fast(), max_fail("all").ok());
         assert_eq!(course(None).fail_fast(), None);
+    }
+
+    #[test]
+    fn what_runs_is_waited_for_or_killed() {
+        let name = |text| max_fail(text).map(|fail_fast| fail_fast.to_string());
+        assert_eq!(name("3:wait").as_deref(), Ok("3"));
+        assert_eq!(name("3:immediate").as_deref(), Ok("3:immediate"));
+        for text in ["0", "3:never", "all:wait", ":wait", ""] {
+            assert!(name(text).expect_err(text).ends_with("or `all`"), "{text}");
+        }
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub struct RunOptions {
     /// Start no further test after the first failure
     #[arg(long, visible_alias = "ff", overrides_with = "no_fail_fast")]
     fail_fast: bool,
-    /// Start no further test after N failures; `all`: run every test
+    /// Start no further test after N failures, and with `N:immediate` kill those that run; `all`: run
+    /// every test
     #[arg(long, value_name = "N", value_parser = max_fail)]
     #[arg(conflicts_with_all = ["fail_fast", "no_fail_fast"])]
     max_fail: Option<FailFast>,

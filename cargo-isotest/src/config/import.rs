@@ -100,7 +100,7 @@ impl Import {
             match key.as_str() {
                 "filter" | "overrides" | "inherits" | "default-filter" => {}
                 "slow-timeout" => lines.extend(self.timeout(at, value).into_iter().flatten()),
-                "fail-fast" => lines.extend(self.fail_fast(at, value)),
+                "fail-fast" => lines.extend(Import::fail_fast(value)),
                 "retries" | "flaky-result" | "threads-required" | "test-group" | "test-threads" => {
                     lines.push(format!("{key} = {value}"));
                 }
@@ -118,12 +118,13 @@ impl Import {
     }
 
     /// Nextest has the number, and what becomes of those that run, in a table of this name.
-    fn fail_fast(&mut self, at: &str, value: &Value) -> Option<String> {
+    fn fail_fast(value: &Value) -> Option<String> {
         let Value::Table(table) = value else { return Some(format!("fail-fast = {value}")) };
-        if table.get("terminate").is_some_and(|when| when.as_str() != Some("wait")) {
-            self.leave(at, "terminate");
-        }
-        table.get("max-fail").map(|most| format!("max-fail = {most}"))
+        let most = table.get("max-fail")?;
+        Some(match (most, table.get("terminate").and_then(Value::as_str)) {
+            (Value::Integer(most), Some(when)) => format!("max-fail = \"{most}:{when}\""),
+            (most, _) => format!("max-fail = {most}"),
+        })
     }
 
     fn leave(&mut self, at: &str, key: &str) {
@@ -160,7 +161,6 @@ impl Import {
 fn why_not(key: &str) -> &'static str {
     match key {
         "priority" => "tests start longest first, as earlier runs have measured them",
-        "terminate" => "tests that run when the run ends early are waited for",
         "run-extra-args" => "give them behind `--`",
         "leak-timeout" => "what a test leaves behind is ended with it, and reported",
         "grace-period" => "with `init = \"reaper\"` SIGTERM comes 2 seconds before SIGKILL",
@@ -242,7 +242,8 @@ mod tests {
         assert_eq!(default.values.course.fail_fast, Some(false));
         assert_eq!(ci.inherits.as_ref().map(|name| name.text.as_str()), Some("default"));
         assert_eq!(limits(&ci.values), [time(90), time(45)]);
-        assert_eq!(ci.values.course.max_fail.map(|most| most.to_string()).as_deref(), Some("3"));
+        let max_fail = ci.values.course.max_fail.map(|most| most.to_string());
+        assert_eq!(max_fail.as_deref(), Some("3:immediate"));
         assert_eq!(ci.values.course.test_threads.map(|threads| threads.count(8)), Some(7));
         assert_eq!(ci.values.course.retries().flaky, FlakyResult::Fail);
         let [live, retried] = ci.overrides.as_slice() else { panic!("{text}") };
@@ -257,13 +258,12 @@ mod tests {
         for at in [
             "`nextest-version`",
             "profile.ci: `grace-period`",
-            "profile.ci: `terminate`",
             "profile.ci.overrides 1: `priority`",
             "profile.ci.overrides 2: `platform`",
         ] {
             assert!(told(at), "{at}: {notes:#?}");
         }
-        assert_eq!(notes.len(), 5, "{notes:#?}");
+        assert_eq!(notes.len(), 4, "{notes:#?}");
     }
 
     #[test]
