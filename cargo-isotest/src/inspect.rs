@@ -74,7 +74,7 @@ pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, 
         plan: &run::plan_of(&sandboxes, &setup, &selected, &case, &limits),
         template: &plan::template(&sandboxes.host, &sandboxes.project, &sandboxes.policy),
         layers: &config::rows(&Policy { limits, ..sandboxes.policy.clone() }, &sources),
-        course: &config::course_rows(&sources).0,
+        course: &config::case_rows(&sources),
     };
     report::explain(&explanation).map_err(Error::Report)?;
     Ok(ExitCode::Passed)

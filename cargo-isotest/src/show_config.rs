@@ -30,14 +30,14 @@ pub fn show(command: &ShowConfigCommand, machine: &Machine) -> Result<ExitCode, 
         let names = layers.root.iter().map(|root| root.to_string_lossy());
         row.value = names.collect::<Vec<_>>().join(" ");
     }
-    let (of_cases, of_the_run) = config::course_rows(&config.sources());
+    let sources = config.sources();
     let file = config.path.as_deref().map(|path| settings::shown(path, machine));
     let shown = report::Configuration {
         file: file.map(|path| path.to_string_lossy().into_owned()),
         profile: &config.profile,
         default_filter: config.default_filter.as_ref(),
         layers: &rows,
-        course: &[of_cases, of_the_run].concat(),
+        course: &[config::case_rows(&sources), config::run_rows(&sources)].concat(),
         test_groups: &config.test_groups.iter().map(test_group).collect::<Vec<_>>(),
         overrides: &config.overrides().map(config::given).collect::<Vec<_>>(),
     };

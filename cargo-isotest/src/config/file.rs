@@ -1,6 +1,7 @@
 //! `.config/isotest.toml`: its text becomes profiles and overrides.
 //!
-//! Keys that are flags too are read by `cli`; the rest is read here, and in `course`. The types are what the JSON Schema is made of.
+//! Keys that are flags too are read by `cli`; the rest is read here, and in `course`. The types are
+//! what the JSON Schema is made of.
 
 mod course;
 

@@ -14,7 +14,7 @@ pub use effective::{Config, Given, Source, merged};
 pub use error::ConfigError;
 pub use file::{TestGroup, schema};
 pub use import::{Imported, import};
-pub use rows::{course_rows, given, rows};
+pub use rows::{case_rows, given, rows, run_rows};
 
 /// Where the configuration is, below the root of the workspace.
 pub const PATH: &str = ".config/isotest.toml";

@@ -35,8 +35,8 @@ pub fn given(source: &Source) -> Overriding {
     let policy = source.values.layers.apply(Policy::default());
     let rows = namespaces(&policy).into_iter().chain(files(&policy)).chain(limits(&policy));
     let given = rows.filter(|(_, _, gives)| gives(&source.values.layers));
-    let course = course(&source.values.course).into_iter();
-    let course = course.filter(|(_, _, gives)| gives(&source.values.course));
+    let course = &source.values.course;
+    let course = of_case(course).into_iter().chain(of_run(course)).filter(|row| (row.2)(course));
     let values = given.map(|(name, value, _)| (name, value));
     let values = values.chain(course.map(|(name, value, _)| (name, value)));
     let values = values.map(|(name, value)| format!("{name:<16} {value}")).collect();
@@ -67,32 +67,42 @@ fn first(giving: Option<&&Source>) -> String {
 /// Whether a source has a say in the course of a run.
 type Directs = fn(&CourseOptions) -> bool;
 
-/// The rows of the course that these sources ask for, the first first: those that each case has
-/// for itself, and those of the whole run.
-pub fn course_rows(sources: &[&Source]) -> (Vec<Layer>, Vec<Layer>) {
-    let rows = course(&merged(sources).course).map(|(name, value, directs)| {
-        let giving = sources.iter().find(|source| directs(&source.values.course));
-        Layer { name, value, source: first(giving) }
-    });
-    let rows: Vec<Layer> = rows.into();
-    let (of_cases, of_the_run) = rows.split_at(OF_CASES);
-    (of_cases.to_vec(), of_the_run.to_vec())
+type CourseRow = (&'static str, String, Directs);
+
+/// The rows of a case's part in the course of a run, as these sources ask for it, the first first.
+pub fn case_rows(sources: &[&Source]) -> Vec<Layer> {
+    course_rows(of_case(&merged(sources).course), sources)
 }
 
-/// How many rows of the course each case has for itself.
-const OF_CASES: usize = 4;
+/// The rows of what a whole run has of its course.
+pub fn run_rows(sources: &[&Source]) -> Vec<Layer> {
+    course_rows(of_run(&merged(sources).course), sources)
+}
 
-fn course(course: &CourseOptions) -> [(&'static str, String, Directs); 6] {
+fn course_rows(rows: Vec<CourseRow>, sources: &[&Source]) -> Vec<Layer> {
+    let row = |(name, value, directs): CourseRow| {
+        let giving = sources.iter().find(|source| directs(&source.values.course));
+        Layer { name, value, source: first(giving) }
+    };
+    rows.into_iter().map(row).collect()
+}
+
+fn of_case(course: &CourseOptions) -> Vec<CourseRow> {
     let flaky = course.retries().flaky;
     let required = course.threads_required.map_or("1".to_owned(), |threads| threads.to_string());
     let group = course.test_group.as_deref().unwrap_or(GLOBAL).to_owned();
-    let most = course.fail_fast().unwrap_or(FailFast::Never).to_string();
-    let threads = course.test_threads.unwrap_or(Threads::LessThanProcessors(0)).to_string();
-    [
+    vec![
         ("retries", retries_name(&course.retries()), |given| given.retries.is_some()),
         ("flaky-result", word(&flaky), |given| given.flaky_result.is_some()),
         ("threads-required", required, |given| given.threads_required.is_some()),
         ("test-group", group, |given| given.test_group.is_some()),
+    ]
+}
+
+fn of_run(course: &CourseOptions) -> Vec<CourseRow> {
+    let most = course.fail_fast().unwrap_or(FailFast::Never).to_string();
+    let threads = course.test_threads.unwrap_or(Threads::LessThanProcessors(0)).to_string();
+    vec![
         ("max-fail", most, |given| given.fail_fast().is_some()),
         ("test-threads", threads, |given| given.test_threads.is_some()),
     ]
@@ -184,8 +194,7 @@ mod tests {
 
     #[test]
     fn every_key_has_a_row() {
-        let (of_cases, of_the_run) = course_rows(&[]);
-        let rows = [rows(&Policy::default(), &[]), of_cases, of_the_run].concat();
+        let rows = [rows(&Policy::default(), &[]), case_rows(&[]), run_rows(&[])].concat();
         for key in cli::keys() {
             let known = rows.iter().any(|row| row.name == key.name);
             assert!(
@@ -215,8 +224,7 @@ mod tests {
         assert_eq!(source("net"), "profile `ci` (c.toml:1): why");
         assert_eq!(source("pass-env"), "flag; profile `ci` (c.toml:1): why");
         assert_eq!(source("pid"), "default");
-        let (of_cases, of_the_run) = course_rows(&sources);
-        let (retries, threads) = (&of_cases[0], &of_the_run[1]);
+        let (retries, threads) = (&case_rows(&sources)[0], &run_rows(&sources)[1]);
         assert_eq!((retries.name, retries.value.as_str()), ("retries", "2"));
         assert_eq!(retries.source, "profile `ci` (c.toml:1): why");
         assert_eq!((threads.name, threads.value.as_str()), ("test-threads", "num-cpus"));
