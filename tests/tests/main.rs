@@ -10,6 +10,7 @@ mod isolation;
 mod lifecycle;
 mod pid1;
 mod propagation;
+mod reference;
 mod refusals;
 mod remembered;
 mod roots;
