@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use isotest_core::sandbox::SandboxError;
+use isotest_core::sandbox::{SandboxError, ServiceError};
 
 use crate::config::ConfigError;
 use crate::discover::DiscoverError;
@@ -26,6 +26,8 @@ pub enum Error {
     Config(Box<ConfigError>),
     /// The warden or its template could not be set up.
     Sandbox(SandboxError),
+    /// A service that the command needs could not be had.
+    Service(ServiceError),
     /// The warden died under the command.
     WardenDied,
     /// A binary could not list its tests.
@@ -74,9 +76,11 @@ impl Error {
             Error::Discover(_) => ExitCode::BuildFailed,
             Error::Config(error) if error.in_filter => ExitCode::BadFilter,
             Error::Config(_) => ExitCode::Usage,
-            Error::Sandbox(_) | Error::Host(_) | Error::Scratch(_) | Error::WardenDied => {
-                ExitCode::SandboxFailed
-            }
+            Error::Sandbox(_)
+            | Error::Service(_)
+            | Error::Host(_)
+            | Error::Scratch(_)
+            | Error::WardenDied => ExitCode::SandboxFailed,
             Error::Glob(_) | Error::Path(..) | Error::Root(_) | Error::Partition(_) => {
                 ExitCode::Usage
             }
@@ -107,6 +111,7 @@ impl Error {
             Error::Interrupted(_) => true,
             Error::Config(_)
             | Error::Sandbox(_)
+            | Error::Service(_)
             | Error::Listing(_)
             | Error::Host(_)
             | Error::Scratch(_)
@@ -135,6 +140,7 @@ impl fmt::Display for Error {
                 f,
                 "{error}\nhint: `cargo isotest doctor` tries each part of the sandbox by itself"
             ),
+            Error::Service(error) => write!(f, "{error}"),
             Error::WardenDied => {
                 write!(f, "cannot tell how the command ended: the warden was killed under it")
             }

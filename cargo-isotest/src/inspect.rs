@@ -254,6 +254,10 @@ pub fn attend(
             Ok(ExitCode::Signal(SIGKILL))
         }
         Ended::NotRun(error) => Err(Error::Sandbox(error)),
+        Ended::NotServed(error, outputs) => {
+            report::services(&outputs);
+            Err(Error::Service(error))
+        }
         Ended::WardenDied => Err(Error::WardenDied),
     }
 }

@@ -28,6 +28,7 @@ use crate::plan::{Plan, Protocol, Setup};
 use crate::retry::Retries;
 use crate::sandbox::error::STAGE_CLONE;
 use crate::sandbox::{End, Notice, SandboxError, Warden};
+use crate::served::Served;
 use crate::signals::Signals;
 
 /// One of the two output streams of a case.
@@ -101,8 +102,10 @@ const GRACE: Duration = Duration::from_secs(2);
 
 const TOKEN_WARDEN: u64 = 0;
 const TOKEN_SIGNALS: u64 = 1;
-/// Tokens of output pipes follow: two for each case number.
+/// Tokens of output pipes follow, and of what tells of services: three for each case number.
 const TOKEN_OUTPUT: u64 = 2;
+const INPUTS: u64 = 3;
+const SERVED: u64 = 2;
 
 /// A case in flight.
 struct Flight {
@@ -117,6 +120,7 @@ struct Flight {
     capture: Capture,
     /// Where the harness may speak in a stdout that is passed through.
     passage: Option<Passage>,
+    served: Option<Served>,
 }
 
 /// How many events wait for a slow reader before the run waits for it too. One holds 64 KiB of
@@ -263,14 +267,18 @@ impl Run<'_> {
         let (read, write) = collect::pipe().map_err(failed)?;
         let started = Instant::now();
         let start = job.plan.start(number);
+        let (served, attendants) = Served::of(&job.plan)?.unzip();
+        let attendants = attendants.iter().map(AsFd::as_fd);
         let mut pipes = [Some(read), None];
         if job.pass_through {
             let (error_read, error_write) = collect::pipe().map_err(failed)?;
-            self.warden.spawn(&job.plan.setup, start, &[write.as_fd(), error_write.as_fd()])?;
+            let given = [write.as_fd(), error_write.as_fd()].into_iter().chain(attendants);
+            self.warden.spawn(&job.plan.setup, start, &given.collect::<Vec<_>>())?;
             pipes[1] = Some(error_read);
         } else {
             // One pipe for both: the order of writing is kept, as in libtest's own capture.
-            self.warden.spawn(&job.plan.setup, start, &[write.as_fd(), write.as_fd()])?;
+            let given = [write.as_fd(), write.as_fd()].into_iter().chain(attendants);
+            self.warden.spawn(&job.plan.setup, start, &given.collect::<Vec<_>>())?;
         }
         let (passage, kept) = match (&job.plan.protocol, job.pass_through) {
             (Protocol::Libtest { name, .. }, true) => (Some(Passage::new(name)), u64::MAX),
@@ -279,14 +287,20 @@ impl Run<'_> {
         let mut flight = Flight {
             started,
             watched: false,
-            deadline: job.plan.timeout.map(|timeout| started + timeout),
+            // Services have time of their own.
+            deadline: job.plan.timeout.filter(|_| served.is_none()).map(|limit| started + limit),
             told_slow: false,
             killed: None,
             pipes,
             capture: Capture::new(kept),
             passage,
+            served,
             job,
         };
+        if let Some(served) = &flight.served {
+            let token = TOKEN_OUTPUT + INPUTS * number + SERVED;
+            self.epoll.add(served, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
+        }
         if flight.job.pass_through {
             flight.watch(number, &self.epoll)?;
         }
@@ -295,9 +309,11 @@ impl Run<'_> {
     }
 
     fn read_output(&mut self, token: u64) {
-        let (number, stream) = ((token - TOKEN_OUTPUT) / 2, (token - TOKEN_OUTPUT) % 2);
-        if let Some(flight) = self.flights.get_mut(&number) {
-            flight.read(stream as usize, &mut self.buffer, self.events);
+        let (number, input) = ((token - TOKEN_OUTPUT) / INPUTS, (token - TOKEN_OUTPUT) % INPUTS);
+        match self.flights.get_mut(&number) {
+            Some(flight) if input == SERVED => flight.hear_services(&self.epoll),
+            Some(flight) => flight.read(input as usize, &mut self.buffer, self.events),
+            None => {}
         }
     }
 
@@ -492,7 +508,7 @@ impl Flight {
         self.watched = true;
         for (pipe, stream) in self.pipes.iter().zip(0..) {
             if let Some(pipe) = pipe {
-                let token = TOKEN_OUTPUT + 2 * number + stream;
+                let token = TOKEN_OUTPUT + INPUTS * number + stream;
                 epoll.add(pipe, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
             }
         }
@@ -520,6 +536,19 @@ impl Flight {
         }
     }
 
+    /// Hears what services tell. The time of the test begins when they are ready.
+    fn hear_services(&mut self, epoll: &Epoll) {
+        let Some(served) = &mut self.served else { return };
+        let heard = served.hear();
+        if heard.ready {
+            self.deadline = self.job.plan.timeout.map(|limit| Instant::now() + limit);
+        }
+        if heard.over {
+            // It would be heard again and again.
+            let _ = epoll.delete(served);
+        }
+    }
+
     /// Passes output on, but for the harness's own lines.
     fn pass_on(&mut self, stream: usize, bytes: &[u8], events: &SyncSender<Event>) {
         let (kind, ready) = match (&mut self.passage, stream) {
@@ -537,6 +566,9 @@ impl Flight {
         let index = self.job.index;
         let output = self.capture.finish();
         let mut outcome = collect::outcome(&self.job.plan, end, output, self.killed, self.started);
+        if let Some(served) = self.served {
+            served.add_to(&mut outcome);
+        }
         if self.job.pass_through {
             let rest = std::mem::take(&mut outcome.output).to_bytes();
             if !rest.is_empty() {
