@@ -14,6 +14,7 @@ use crate::config::ConfigError;
 use crate::discover::DiscoverError;
 use crate::exit_code::ExitCode;
 use crate::listing::ListingError;
+use crate::provision::SetupError;
 use crate::report::JunitError;
 use crate::root::RootError;
 
@@ -30,6 +31,8 @@ pub enum Error {
     Service(ServiceError),
     /// The warden died under the command.
     WardenDied,
+    /// A setup command failed.
+    Setup(Box<SetupError>),
     /// A binary could not list its tests.
     Listing(Box<ListingError>),
     /// The machine could not be looked at.
@@ -86,6 +89,7 @@ impl Error {
             }
             // As a shell says it.
             Error::Command(_) | Error::Shell(_) | Error::Execute(..) => ExitCode::Of(127),
+            Error::Setup(_) => ExitCode::SetupFailed,
             Error::Listing(error) if error.is_sandbox() => ExitCode::SandboxFailed,
             Error::Listing(_) => ExitCode::ListFailed,
             Error::Report(_) | Error::Junit(_) | Error::Profiles(..) => ExitCode::ReportFailed,
@@ -112,6 +116,7 @@ impl Error {
             Error::Config(_)
             | Error::Sandbox(_)
             | Error::Service(_)
+            | Error::Setup(_)
             | Error::Listing(_)
             | Error::Host(_)
             | Error::Scratch(_)
@@ -144,6 +149,7 @@ impl fmt::Display for Error {
             Error::WardenDied => {
                 write!(f, "cannot tell how the command ended: the warden was killed under it")
             }
+            Error::Setup(error) => write!(f, "{error}"),
             Error::Listing(error) => write!(f, "{error}"),
             Error::Host(error) => write!(f, "cannot look at this machine: {error}"),
             Error::Path(flag, path, error) => {

@@ -5,7 +5,7 @@
 use isotest_core::case::{Case, CaseIndex, Ignore};
 use isotest_core::policy::{Limits, Policy};
 
-use crate::config::{Config, Source, merged};
+use crate::config::{Config, Needs, Source, merged};
 use crate::discover::filterset::Subject;
 use crate::prepare::Selected;
 use crate::report::Grant;
@@ -19,6 +19,8 @@ pub struct Member {
     pub index: CaseIndex,
     /// Its limits.
     pub limits: Limits,
+    /// What it needs beside its sandbox.
+    pub needs: Needs,
 }
 
 /// Cases that one warden can start.
@@ -46,6 +48,7 @@ pub fn groups(
         let subject = Subject::of(&selected.binary);
         for (case, listed) in selected.selection.cases.iter().enumerate() {
             let sources = config.sources_of(&subject, listed);
+            let needs = config.needs(&sources);
             let policy = match known.iter().find(|(known, _)| *known == sources) {
                 Some((_, policy)) => policy.clone(),
                 None => {
@@ -55,7 +58,7 @@ pub fn groups(
                 }
             };
             let index = CaseIndex { binary: first + offset, case };
-            let member = Member { index, limits: policy.limits.clone() };
+            let member = Member { index, limits: policy.limits.clone(), needs };
             match groups.iter_mut().find(|group| shares_warden(&group.policy, &policy)) {
                 Some(group) => group.members.push(member),
                 None => groups.push(Group { policy, members: vec![member] }),

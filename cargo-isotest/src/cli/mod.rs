@@ -25,4 +25,5 @@ pub use keys::{Key, Shape, keys, read as read_key};
 pub use layers::{LayerOptions, propagation_name};
 pub use libtest::{Color, Format, LibtestOptions, RunIgnored, asks_for_help, libtest_options};
 pub use partition::{Part, Partition, Scheme};
+pub use quantity::deadline as read_deadline;
 pub use run::FailFast;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use isotest_core::case::Case;
 
 use super::PATH;
+use super::commands::{ServiceTable, SetupTable};
 use super::error::{ConfigError, nearest};
 use super::file::{self, File, Profile, Text};
 use crate::cli::{self, CargoOptions, FiltersetOptions, LayerOptions, Shape};
@@ -58,6 +59,24 @@ pub struct Source {
     pub origin: Origin,
     /// What it asks for.
     pub layers: LayerOptions,
+    /// Names of services and of setup commands that it asks for.
+    pub services: Vec<String>,
+    pub setup: Vec<String>,
+}
+
+impl Source {
+    fn typed(origin: Origin, layers: LayerOptions) -> Source {
+        Source { origin, layers, services: Vec::new(), setup: Vec::new() }
+    }
+}
+
+/// What a case needs beside its sandbox: services and setup commands by their places in the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Needs {
+    /// Services.
+    pub services: Vec<usize>,
+    /// Setup commands.
+    pub setup: Vec<usize>,
 }
 
 /// What the command line says.
@@ -80,6 +99,9 @@ pub struct Config {
     pub profile: String,
     /// The filter expression that is intersected with every other, and where it stands.
     pub default_filter: Option<(String, String)>,
+    /// The services that tests may ask for, and the setup commands.
+    pub services: Vec<ServiceTable>,
+    pub setup: Vec<SetupTable>,
     /// Flags, then the environment.
     typed: Vec<Source>,
     /// The first that selects a case counts first.
@@ -96,13 +118,15 @@ pub struct Config {
 impl Config {
     /// What flags and environment ask for; no file is read.
     pub fn without_file(layers: &LayerOptions, machine: &Machine) -> Result<Config, Error> {
-        let flags = Source { origin: Origin::Flag, layers: layers.clone() };
+        let flags = Source::typed(Origin::Flag, layers.clone());
         let environment = of_environment(&machine.variables)?;
-        let environment = Source { origin: Origin::Environment, layers: environment };
+        let environment = Source::typed(Origin::Environment, environment);
         Ok(Config {
             path: None,
             profile: DEFAULT.to_owned(),
             default_filter: None,
+            services: Vec::new(),
+            setup: Vec::new(),
             typed: vec![flags, environment],
             overrides: Vec::new(),
             profiles: Vec::new(),
@@ -169,6 +193,7 @@ impl Config {
             self.default_filter = Some((filter.text.clone(), read.place(filter.span.start)));
         }
         self.path = Some(path);
+        (self.services, self.setup) = (read.file.service, read.file.setup);
         Ok(())
     }
 
@@ -188,14 +213,17 @@ impl Config {
                 reason: one.reason.clone(),
             };
             let expression = read.expression(&one.filter, Place::Override, workspace)?;
-            self.overrides.push((expression, Source { origin, layers: one.layers.clone() }));
+            let (services, setup) = (names(&one.services), names(&one.setup));
+            let source = Source { origin, layers: one.layers.clone(), services, setup };
+            self.overrides.push((expression, source));
         }
         let origin = Origin::Profile {
             name: name.to_owned(),
             place: format!("{}:{}", read.name, profile.line),
             reason: profile.reason.clone(),
         };
-        self.profiles.push(Source { origin, layers: profile.layers.clone() });
+        let (services, setup) = (names(&profile.services), names(&profile.setup));
+        self.profiles.push(Source { origin, layers: profile.layers.clone(), services, setup });
         Ok(())
     }
 
@@ -248,6 +276,21 @@ impl Config {
         self.typed.iter().chain(overrides).chain(&self.profiles).collect()
     }
 
+    /// What a case needs which these sources are asked for.
+    pub fn needs(&self, sources: &[&Source]) -> Needs {
+        let asked = |of: fn(&Source) -> &Vec<String>, name: &String| {
+            sources.iter().any(|source| of(source).contains(name))
+        };
+        let services = self.services.iter().zip(0..);
+        let services = services.filter(|(table, _)| asked(|source| &source.services, &table.name));
+        let setup = self.setup.iter().zip(0..);
+        let setup = setup.filter(|(table, _)| asked(|source| &source.setup, &table.name));
+        Needs {
+            services: services.map(|(_, place)| place).collect(),
+            setup: setup.map(|(_, place)| place).collect(),
+        }
+    }
+
     /// The layers that all cases have which no override selects.
     pub fn layers(&self) -> LayerOptions {
         merged(&self.sources())
@@ -279,6 +322,10 @@ impl Source {
 pub fn merged(sources: &[&Source]) -> LayerOptions {
     let last = LayerOptions::default();
     sources.iter().rev().fold(last, |lower, source| source.layers.over(lower))
+}
+
+fn names(texts: &[Text]) -> Vec<String> {
+    texts.iter().map(|text| text.text.clone()).collect()
 }
 
 /// A file that was read.
@@ -469,7 +516,7 @@ mod tests {
                 layers =
                     cli::read_key("timeout", &[timeout.to_owned()]).expect("a time").over(layers);
             }
-            Source { origin: Origin::Flag, layers }
+            Source::typed(Origin::Flag, layers)
         };
         let (first, second, third) =
             (source(None, "A"), source(Some("5s"), "B"), source(Some("9s"), "C"));

@@ -11,6 +11,7 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::commands::{ServiceTable, SetupTable};
 use super::error::{ConfigError, line_of, nearest};
 use crate::cli::{self, Key, LayerOptions, Shape};
 
@@ -20,6 +21,12 @@ use crate::cli::{self, Key, LayerOptions, Shape};
 pub struct File {
     /// Profiles by name; `default` is taken where none is asked for
     pub profile: BTreeMap<String, Profile>,
+    /// Programs by name that run beside a test, in its sandbox
+    #[schemars(with = "BTreeMap<String, ServiceTable>")]
+    pub service: Vec<ServiceTable>,
+    /// Commands by name that run once, before the tests
+    #[schemars(with = "BTreeMap<String, SetupTable>")]
+    pub setup: Vec<SetupTable>,
 }
 
 /// What one profile asks for.
@@ -34,6 +41,12 @@ pub struct Profile {
     pub default_filter: Option<Text>,
     /// Why tests get more of the host than by default
     pub reason: Option<String>,
+    /// Names of services that tests need; those of all tables that select a test add up
+    #[schemars(with = "Vec<String>")]
+    pub services: Vec<Text>,
+    /// Names of setup commands that tests need; those of all tables that select a test add up
+    #[schemars(with = "Vec<String>")]
+    pub setup: Vec<Text>,
     /// The layers and limits.
     #[schemars(flatten)]
     pub layers: LayerOptions,
@@ -54,6 +67,12 @@ pub struct Override {
     pub filter: Text,
     /// Why they get more of the host than by default
     pub reason: Option<String>,
+    /// Names of services that tests need; those of all tables that select a test add up
+    #[schemars(with = "Vec<String>")]
+    pub services: Vec<Text>,
+    /// Names of setup commands that tests need; those of all tables that select a test add up
+    #[schemars(with = "Vec<String>")]
+    pub setup: Vec<Text>,
     /// The layers and limits.
     #[schemars(flatten)]
     pub layers: LayerOptions,
@@ -122,22 +141,26 @@ impl Part {
 
     fn own_keys(self) -> &'static [&'static str] {
         match self {
-            Part::Profile => &["inherits", "default-filter", "reason", "override"],
-            Part::Override => &["filter", "reason"],
+            Part::Profile => {
+                &["inherits", "default-filter", "reason", "services", "setup", "override"]
+            }
+            Part::Override => &["filter", "reason", "services", "setup"],
         }
     }
 }
 
-type Node<'t> = Spanned<DeValue<'t>>;
+pub type Node<'t> = Spanned<DeValue<'t>>;
 
-struct Reader<'t> {
+/// What reads a file.
+pub struct Reader<'t> {
     name: &'t str,
     text: &'t str,
     keys: Vec<Key>,
 }
 
 impl<'t> Reader<'t> {
-    fn error(&self, cause: impl std::fmt::Display, span: Range<usize>) -> ConfigError {
+    /// What is wrong, at these bytes of the file.
+    pub fn error(&self, cause: impl std::fmt::Display, span: Range<usize>) -> ConfigError {
         let message = format!("cannot read `{}`: {cause}", self.name);
         ConfigError::new(message).at(self.name, self.text, span)
     }
@@ -149,18 +172,27 @@ impl<'t> Reader<'t> {
         })?;
         let mut file = File::default();
         for (key, value) in table.get_ref() {
-            if key.get_ref() != "profile" {
-                return Err(self.unknown(key, "the file", ["profile"].into_iter()));
-            }
-            for (name, profile) in self.table(value, "`profile` is a table")? {
-                let profile = self.profile(name.span(), profile)?;
-                file.profile.insert(name.get_ref().to_string(), profile);
+            match key.get_ref().as_ref() {
+                "profile" => {
+                    for (name, profile) in self.table(value, "`profile` is a table")? {
+                        let profile = self.profile(name.span(), profile)?;
+                        file.profile.insert(name.get_ref().to_string(), profile);
+                    }
+                }
+                "service" => file.service = self.services(value)?,
+                "setup" => file.setup = self.setups(value)?,
+                _ => {
+                    let known = ["profile", "service", "setup"];
+                    return Err(self.unknown(key, "the file", known.into_iter()));
+                }
             }
         }
+        self.check_names(&file.profile, &file.service, &file.setup)?;
         Ok(file)
     }
 
-    fn unknown<'k>(
+    /// A key that `part` has not; what was probably meant.
+    pub fn unknown<'k>(
         &self,
         key: &Spanned<impl AsRef<str>>,
         part: &str,
@@ -183,6 +215,8 @@ impl<'t> Reader<'t> {
                 "inherits" => profile.inherits = Some(self.string(value)?),
                 "default-filter" => profile.default_filter = Some(self.string(value)?),
                 "reason" => profile.reason = Some(self.reason(value)?),
+                "services" => profile.services = self.names(value)?,
+                "setup" => profile.setup = self.names(value)?,
                 "override" => {
                     let DeValue::Array(overrides) = value.get_ref() else {
                         let what = "overrides are tables: `[[profile.NAME.override]]`";
@@ -210,6 +244,8 @@ impl<'t> Reader<'t> {
             match key.get_ref().as_ref() {
                 "filter" => filter = Some(self.string(value)?),
                 "reason" => made.reason = Some(self.reason(value)?),
+                "services" => made.services = self.names(value)?,
+                "setup" => made.setup = self.names(value)?,
                 _ => {
                     let layers = self.layer(Part::Override, key, value)?;
                     made.layers = layers.over(made.layers);
@@ -288,7 +324,7 @@ impl<'t> Reader<'t> {
     }
 
     /// A text or a whole number, as it would be typed.
-    fn scalar(&self, value: &Node<'t>) -> Option<String> {
+    pub fn scalar(&self, value: &Node<'t>) -> Option<String> {
         match value.get_ref() {
             DeValue::String(text) => Some(text.to_string()),
             DeValue::Integer(number) => {
@@ -298,7 +334,8 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn string(&self, value: &Node<'t>) -> Result<Text, ConfigError> {
+    /// A text with its place.
+    pub fn string(&self, value: &Node<'t>) -> Result<Text, ConfigError> {
         match value.get_ref() {
             DeValue::String(text) => Ok(Text { text: text.to_string(), span: value.span() }),
             _ => Err(self.error("a text is wanted, in quotation marks", value.span())),
@@ -313,7 +350,12 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn table<'v>(&self, value: &'v Node<'t>, what: &str) -> Result<&'v DeTable<'t>, ConfigError> {
+    /// A table; `what` says which is wanted where it is none.
+    pub fn table<'v>(
+        &self,
+        value: &'v Node<'t>,
+        what: &str,
+    ) -> Result<&'v DeTable<'t>, ConfigError> {
         match value.get_ref() {
             DeValue::Table(table) => Ok(table),
             _ => Err(self.error(what, value.span())),

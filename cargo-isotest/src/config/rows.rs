@@ -21,7 +21,21 @@ pub fn rows(policy: &Policy, sources: &[&Source]) -> Vec<Layer> {
         value,
         source: origin(policy, sources, name, gives),
     })
+    .chain(needed(sources))
     .collect()
+}
+
+/// The rows of what is needed beside a sandbox.
+fn needed(sources: &[&Source]) -> [Layer; 2] {
+    let row = |name, of: fn(&Source) -> &Vec<String>| {
+        let giving: Vec<&&Source> =
+            sources.iter().filter(|source| !of(source).is_empty()).collect();
+        let origins: Vec<String> = giving.iter().map(|source| source.origin.to_string()).collect();
+        let names: Vec<String> = giving.iter().flat_map(|source| of(source)).cloned().collect();
+        let source = if origins.is_empty() { "default".to_owned() } else { origins.join("; ") };
+        Layer { name, value: list(&names), source }
+    };
+    [row("services", |source| &source.services), row("setup", |source| &source.setup)]
 }
 
 /// What an override asks for.
@@ -33,7 +47,10 @@ pub fn given(source: &Source) -> Overriding {
     let policy = source.layers.apply(Policy::default());
     let rows = namespaces(&policy).into_iter().chain(files(&policy)).chain(limits(&policy));
     let given = rows.filter(|(_, _, gives)| gives(&source.layers));
-    let values = given.map(|(name, value, _)| format!("{name:<14} {value}")).collect();
+    let given = given.map(|(name, value, _)| (name, value));
+    let needed = needed(&[source]).into_iter().filter(|row| row.value != "none");
+    let given = given.chain(needed.map(|row| (row.name, row.value)));
+    let values = given.map(|(name, value)| format!("{name:<14} {value}")).collect();
     Overriding { origin: source.origin.to_string(), filter, values }
 }
 
@@ -149,14 +166,18 @@ mod tests {
     #[test]
     fn a_value_names_who_gave_it() {
         let read = |key, value: &str| cli::read_key(key, &[value.to_owned()]).expect("a value");
-        let flag = Source { origin: Origin::Flag, layers: read("pass-env", "A") };
+        let source = |origin, layers, services: &[&str]| {
+            let services = services.iter().map(|name| (*name).to_owned()).collect();
+            Source { origin, layers, services, setup: Vec::new() }
+        };
+        let flag = source(Origin::Flag, read("pass-env", "A"), &[]);
         let layers = read("pass-env", "B").over(read("net", "host"));
         let profile = Origin::Profile {
             name: "ci".to_owned(),
             place: "c.toml:1".to_owned(),
             reason: Some("why".to_owned()),
         };
-        let sources = [&flag, &Source { origin: profile, layers }];
+        let sources = [&flag, &source(profile, layers, &["redis"])];
         let rows = rows(&Policy::default(), &sources);
         let source = |name: &str| {
             let row = rows.iter().find(|row| row.name == name).expect("a layer");
@@ -165,5 +186,7 @@ mod tests {
         assert_eq!(source("net"), "profile `ci` (c.toml:1): why");
         assert_eq!(source("pass-env"), "flag; profile `ci` (c.toml:1): why");
         assert_eq!(source("pid"), "default");
+        assert_eq!(source("services"), "profile `ci` (c.toml:1): why");
+        assert_eq!(source("setup"), "default");
     }
 }

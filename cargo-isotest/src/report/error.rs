@@ -25,6 +25,11 @@ pub fn services(outputs: &[ServiceOutput]) {
     let _ = io::stderr().write_all(&words::services(outputs));
 }
 
+/// Tells that a setup command is run.
+pub fn setting_up(name: &str) {
+    anstream::eprintln!("{GOOD}{:>12}{GOOD:#} {name}", "Setting up");
+}
+
 /// Tells, before it is done, that an archive or an image is unpacked: it may take a while.
 pub fn unpacking(named: &Path) {
     anstream::eprintln!("{GOOD}{:>12}{GOOD:#} {}", "Unpacking", named.display());
