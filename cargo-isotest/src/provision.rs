@@ -4,6 +4,7 @@
 //! `docs/services.md` describes both.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
 use std::fs::{self, File};
@@ -30,6 +31,8 @@ use crate::settings::Machine;
 /// Names to setup commands the file that they write variables to; scripts written for nextest know the
 /// second.
 const ENV_FILE: [&str; 2] = ["ISOTEST_ENV_FILE", "NEXTEST_ENV"];
+/// Names this program to them: it is not always on PATH.
+const PROGRAM: &str = "ISOTEST_EXE";
 
 /// All that cases may need, ready to be given.
 #[derive(Debug, Default)]
@@ -151,6 +154,7 @@ fn run(
     command.args(arguments).current_dir(directory);
     command.env_clear().envs(machine.variables.iter().cloned());
     command.envs(ENV_FILE.map(|name| (name, &variables)));
+    command.envs(env::current_exe().ok().map(|program| (PROGRAM, program)));
     command.stdin(Stdio::null()).stdout(written).stderr(both);
     let ended = outside::run(&mut command, table.timeout, signals)
         .map_err(|cause| failed(Cause::Execute(program, cause)))?;

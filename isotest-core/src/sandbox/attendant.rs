@@ -218,7 +218,8 @@ impl Attendant<'_> {
                 Ready::Unix(path) if takes_unix(path) => return Ok(()),
                 Ready::Command(words) => match self.ask(words, deadline, all)? {
                     Asked::Ended(0) => return Ok(()),
-                    asked => last = Some(asked),
+                    Asked::Running => last = last.or(Some(Asked::Running)),
+                    asked @ Asked::Ended(_) => last = Some(asked),
                 },
                 Ready::Tcp(_) | Ready::Unix(_) => {}
             }
@@ -295,8 +296,7 @@ impl Attendant<'_> {
         let mut heard = Vec::new();
         let mut buffer = [0; 1 << 14];
         for (running, number) in all.iter_mut().zip(0..) {
-            loop {
-                let Some(output) = &running.output else { break };
+            while let Some(output) = &running.output {
                 match nix::unistd::read(output, &mut buffer) {
                     Ok(length @ 1..) => {
                         let bytes = buffer.get(..length).unwrap_or_default().to_vec();

@@ -39,8 +39,25 @@ pub enum Ready {
     Exit,
 }
 
+impl Ready {
+    /// What was waited for, behind "before" or, where it did not happen, as a sentence.
+    fn told(&self, happened: bool) -> String {
+        let connections = if happened { "took connections" } else { "took no connections" };
+        match self {
+            Ready::Tcp(port) => format!("port {port} {connections}"),
+            Ready::Unix(path) => format!("the socket `{path}` {connections}"),
+            Ready::Output(text) if happened => format!("it wrote `{text}`"),
+            Ready::Output(text) => format!("it did not write `{text}`"),
+            Ready::Command(words) if happened => format!("`{}` exited with 0", line(words)),
+            Ready::Command(words) => format!("`{}` did not exit with 0", line(words)),
+            Ready::Exit if happened => "what it prepares was ready".to_owned(),
+            Ready::Exit => "it did not end".to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for Ready {
-    /// What is waited for, as a sentence.
+    /// What is waited for, behind "when".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Ready::Tcp(port) => write!(f, "port {port} takes connections"),
@@ -149,16 +166,16 @@ impl fmt::Display for ServiceError {
                 write!(f, "cannot execute `{}`: {}", line(command), errno(number))
             }
             ServiceFault::Ended(status) => {
-                let program = line(command);
-                write!(f, "`{program}` {} before it was ready ({ready})", ended(*status))
+                let (program, ready) = (line(command), ready.told(true));
+                write!(f, "`{program}` {} before {ready}", ended(*status))
             }
             ServiceFault::NotReady(last) => {
-                write!(f, "it was not ready within {timeout:?} ({ready})")?;
+                write!(f, "{} within {timeout:?}", ready.told(false))?;
                 match last {
                     Some(Asked::Ended(status)) => {
-                        write!(f, "; it {} the last time", ended(*status))
+                        write!(f, " (the last time it {})", ended(*status))
                     }
-                    Some(Asked::Running) => write!(f, "; it was still running"),
+                    Some(Asked::Running) => write!(f, " (it was still running)"),
                     None => Ok(()),
                 }
             }
@@ -203,7 +220,7 @@ mod tests {
     #[test]
     fn an_error_names_the_service_the_cause_and_the_remedy() {
         let text = error(Ready::Tcp(5432), ServiceFault::Ended(1 << 8));
-        let first = "cannot start the service `db`: `server -v` exited with 1 before it was ready (port 5432 takes connections)\nhint: ";
+        let first = "cannot start the service `db`: `server -v` exited with 1 before port 5432 took connections\nhint: ";
         assert!(text.starts_with(first), "{text}");
         let text = error(Ready::Exit, ServiceFault::Execute(libc::ENOENT));
         assert!(text.contains("cannot execute `server -v`: No such file or directory (ENOENT)"));
@@ -211,7 +228,7 @@ mod tests {
         let text = error(asks, ServiceFault::NotReady(Some(Asked::Ended(libc::SIGSEGV))));
         assert!(
             text.contains(
-                "not ready within 2s (`ping` exits with 0); it was killed by SIGSEGV the last time"
+                "`ping` did not exit with 0 within 2s (the last time it was killed by SIGSEGV)"
             ),
             "{text}"
         );
