@@ -189,6 +189,8 @@ impl Attendant<'_> {
             let (stage, unused) = (AtomicU32::new(0), AtomicU32::new(0));
             let values =
                 Values { stage: &stage, mapped: &unused, scratch: -1, user: -1, number: 0 };
+            // The warden's own: it hears of children by a descriptor.
+            kernel::block_signals(0);
             kernel::set_umask(0o022);
             // SAFETY: this process is to be restricted.
             unsafe { Program(&restriction).run(&values) }
