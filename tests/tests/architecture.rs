@@ -11,7 +11,7 @@ use isotest_tests::program::workspace;
 type Row = (&'static str, &'static [&'static str]);
 
 /// Plain data at the top; each row may name only what its stage is given.
-const CORE: [Row; 16] = [
+const CORE: [Row; 17] = [
     ("case", &[]),
     ("finding", &["outcome"]),
     ("outcome", &["finding", "policy", "retry", "sandbox", "served"]),
@@ -23,6 +23,7 @@ const CORE: [Row; 16] = [
     ("harness", &["outcome"]),
     ("collect", &["finding", "harness", "outcome", "plan", "sandbox"]),
     ("served", &["collect", "outcome", "plan", "sandbox"]),
+    ("outside", &["signals"]),
     ("retry", &[]),
     (
         "schedule",

@@ -10,6 +10,7 @@ mod error;
 mod file;
 mod import;
 mod rows;
+mod setup_scripts;
 
 pub use commands::{ReadyTable, ServiceTable, SetupTable};
 pub use effective::{Config, Given, Needs, Source, merged};
