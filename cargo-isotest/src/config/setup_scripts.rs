@@ -25,7 +25,7 @@ impl Import {
     fn script(&mut self, name: &str, value: &Value) {
         let at = format!("scripts.setup.{}", key(name));
         let Value::Table(table) = value else { return };
-        let Some(command) = table.get("command").and_then(|command| command_of(command)) else {
+        let Some(command) = table.get("command").and_then(command_of) else {
             self.notes.push(format!("{at}: `command`: isotest takes a text or a list of words"));
             return;
         };
