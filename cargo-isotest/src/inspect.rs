@@ -29,7 +29,7 @@ use crate::exposures;
 use crate::partition;
 use crate::policies;
 use crate::prepare::{self, Prepared, Selected, Selecting};
-use crate::provision::{self, Provision};
+use crate::provision::Provision;
 use crate::report::{self, Explanation};
 use crate::root::{Links, follow};
 use crate::run;
@@ -41,6 +41,7 @@ use crate::trial;
 pub fn list(command: &ListCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let given = Given {
         layers: &command.layers,
+        course: None,
         profile: command.config.profile.as_deref(),
         filterset: Some(&command.filterset),
     };
@@ -68,15 +69,14 @@ pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, 
         prepare_case(given, &command.cargo, machine)?;
     let provided = Provision::of(&config).give(&needs);
     let setup = run::setup(&sandboxes, &selected, false, provided);
+    let sources: Vec<&Source> = sources.iter().collect();
     let explanation = Explanation {
         id: &selected.binary.id,
         case: &case.name,
         plan: &run::plan_of(&sandboxes, &setup, &selected, &case, &limits),
         template: &plan::template(&sandboxes.host, &sandboxes.project, &sandboxes.policy),
-        layers: &config::rows(
-            &Policy { limits, ..sandboxes.policy.clone() },
-            &sources.iter().collect::<Vec<_>>(),
-        ),
+        layers: &config::rows(&Policy { limits, ..sandboxes.policy.clone() }, &sources),
+        course: &config::case_rows(&sources),
     };
     report::explain(&explanation).map_err(Error::Report)?;
     Ok(ExitCode::Passed)
@@ -85,9 +85,10 @@ pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, 
 /// Runs a shell, or a command, in the sandbox of one case.
 pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let given = Named { case: &command.case, layers: &command.layers, config: &command.config };
-    let Case { mut sandboxes, selected, case, limits, config, needs, root, signals, .. } =
+    let Case { mut sandboxes, selected, case, limits, config, needs, project, signals, .. } =
         prepare_case(given, &command.cargo, machine)?;
-    let provision = Provision::prepare(&config, [&needs].into_iter(), &root, machine, &signals)?;
+    let needed = [(&sandboxes.policy, &needs)].into_iter();
+    let provision = Provision::prepare(&config, needed, &project, machine, &signals)?;
     let test = run::setup(&sandboxes, &selected, false, provision.give(&needs));
     let plan = run::plan_of(&sandboxes, &test, &selected, &case, &limits);
     report::test_command(&plan).map_err(Error::Report)?;
@@ -118,14 +119,13 @@ struct Case {
     /// What is asked for, and what of it this case needs.
     config: Config,
     needs: Needs,
-    /// The root of the workspace.
-    root: PathBuf,
+    project: Project,
     signals: Signals,
 }
 
 fn prepare_case(named: Named<'_>, cargo: &CargoOptions, machine: &Machine) -> Result<Case, Error> {
     let profile = named.config.profile.as_deref();
-    let given = Given { layers: named.layers, profile, filterset: None };
+    let given = Given { layers: named.layers, course: None, profile, filterset: None };
     let config = Config::load(given, cargo, machine)?.without_default_filter();
     let (prepared, project, signals) = prepare_with(&config, cargo, &every_case(), machine)?;
     let Prepared { mut sandboxes, selected } = prepared;
@@ -137,11 +137,9 @@ fn prepare_case(named: Named<'_>, cargo: &CargoOptions, machine: &Machine) -> Re
     }
     let sources = config.sources_of(&Subject::of(&selected.binary), case);
     let needs = config.needs(&sources);
-    provision::check(&sandboxes.policy, &needs, &config)?;
     let sources = sources.into_iter().cloned().collect();
     let (selected, case) = (selected.clone(), case.clone());
-    let root = project.workspace_root.into_std_path_buf();
-    Ok(Case { sandboxes, selected, case, sources, limits, config, needs, root, signals })
+    Ok(Case { sandboxes, selected, case, sources, limits, config, needs, project, signals })
 }
 
 /// Runs any command in a sandbox.
@@ -253,6 +251,7 @@ pub fn attend(
         environment: sandboxes.own_environment(),
         protocol: Protocol::ExitCode,
         timeout,
+        slow_timeout: None,
         output_limit: sandboxes.policy.limits.output,
         write_back: sandboxes.write_back.clone(),
         weakened: sandboxes.policy.weakened.clone(),

@@ -22,6 +22,7 @@ use isotest_core::sandbox::{Ready, Service};
 use isotest_core::signals::Signals;
 
 use crate::config::{Config, ConfigError, Needs, ReadyTable, ServiceTable, SetupTable};
+use crate::discover::Project;
 use crate::environment::{self, Variable};
 use crate::error::Error;
 use crate::report;
@@ -61,16 +62,21 @@ impl Provision {
     }
 
     /// The same once the setup commands that these cases need have run, in the order of their
-    /// definition, in this directory.
+    /// definition, at the root of the workspace. Each comes with its policy.
     pub fn prepare<'a>(
         config: &Config,
-        needs: impl Iterator<Item = &'a Needs>,
-        directory: &Path,
+        needs: impl Iterator<Item = (&'a Policy, &'a Needs)>,
+        project: &Project,
         machine: &Machine,
         signals: &Signals,
     ) -> Result<Provision, Error> {
         let mut provision = Provision::of(config);
-        let needed: BTreeSet<usize> = needs.flat_map(|needs| &needs.setup).copied().collect();
+        let mut needed: BTreeSet<usize> = BTreeSet::new();
+        for (policy, needs) in needs {
+            check(policy, needs, config)?;
+            needed.extend(&needs.setup);
+        }
+        let directory = project.workspace_root.as_std_path();
         let tables = config.setup.iter().zip(&mut provision.setup).zip(0..);
         for ((table, variables), _) in tables.filter(|(_, place)| needed.contains(place)) {
             report::setting_up(&table.name);
@@ -92,7 +98,7 @@ impl Provision {
 }
 
 /// Fails where a case would be given services that do not end with it.
-pub fn check(policy: &Policy, needs: &Needs, config: &Config) -> Result<(), ConfigError> {
+fn check(policy: &Policy, needs: &Needs, config: &Config) -> Result<(), ConfigError> {
     let first = needs.services.first().and_then(|place| config.services.get(*place));
     match (policy.pid, first) {
         (Namespace::Host, Some(table)) => {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use isotest_core::case::{Case, CaseIndex, Ignore};
 use isotest_core::outcome::{Outcome, Verdict};
 use isotest_core::plan::{Plan, Protocol, Setup};
-use isotest_core::policy::Limits;
+use isotest_core::policy::{Limits, Policy};
 use isotest_core::schedule::{self, Event, Job, Repeat};
 use isotest_core::signals::Signals;
 use twox_hash::XxHash64;
@@ -28,7 +28,7 @@ use crate::last_run::LastRun;
 use crate::partition;
 use crate::policies::{self, Group, Member};
 use crate::prepare::{self, InRoot, Prepared, Selected, Selecting};
-use crate::provision::{self, Provided, Provision};
+use crate::provision::{Provided, Provision};
 use crate::remembered::Durations;
 use crate::report::{self, Hint, Report, Reporter, Stress, Suite, Summary};
 use crate::sandboxes::{Sandboxes, Unbuilt, c_string};
@@ -40,7 +40,7 @@ use crate::trial;
 pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let part = partition::resolve(command.libtest.partition, machine)?;
     let config = config(command, machine)?;
-    let mut settings = Settings::of_run(command, config.layers(), machine);
+    let mut settings = Settings::of_run(command, config.values(), machine);
     settings.policy = trial::weaken(settings.policy, &settings.layers.allow_weaker, machine);
     let named = &settings.layers.root;
     let roots = prepare::in_roots(&settings.policy, named, machine, command.cargo.quiet)?;
@@ -76,7 +76,8 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         }
         return Ok(ExitCode::Passed.or_refused(refused.map(|refused| refused.code)));
     }
-    let provision = provision(&stages, &selected, &config, &project, machine, &signals)?;
+    let needs = needs(&stages, &selected);
+    let provision = Provision::prepare(&config, needs, &project, machine, &signals)?;
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
     let mut durations = Durations::read(&project);
     let needed = (selected.as_slice(), &provision);
@@ -171,7 +172,8 @@ pub fn run_built(
     let mut reporter = Reporter::new(suites, settings.report, stdout, stderr);
     reporter.take_grants(policies::grants(config, &selected));
     let mut durations = Durations::read(project);
-    let provision = provision(&stages, &selected, config, project, machine, signals)?;
+    let needs = needs(&stages, &selected);
+    let provision = Provision::prepare(config, needs, project, machine, signals)?;
     let needed = (selected.as_slice(), &provision);
     let mut reporter = execute(settings, &mut stages, needed, &mut durations, signals, reporter)?;
     durations.write();
@@ -184,6 +186,7 @@ pub fn run_built(
 fn config(command: &RunCommand, machine: &Machine) -> Result<Config, Error> {
     let given = Given {
         layers: &command.layers,
+        course: Some(&command.run.course()),
         profile: command.config.profile.as_deref(),
         filterset: Some(&command.filterset),
     };
@@ -280,25 +283,15 @@ fn stages(
     stages.collect()
 }
 
-/// What the cases that run need, once setup commands have run.
-fn provision(
-    stages: &[Stage],
-    selected: &[Selected],
-    config: &Config,
-    project: &Project,
-    machine: &Machine,
-    signals: &Signals,
-) -> Result<Provision, Error> {
-    let mut needed: Vec<&Needs> = Vec::new();
-    for Stage { sandboxes, members } in stages {
-        let runs = |member: &&Member| case(selected, member.index).ignore == Ignore::No;
-        for member in members.iter().filter(runs) {
-            provision::check(&sandboxes.policy, &member.needs, config)?;
-            needed.push(&member.needs);
-        }
-    }
-    let directory = project.workspace_root.as_std_path();
-    Provision::prepare(config, needed.into_iter(), directory, machine, signals)
+/// What the cases that run need, each with its policy.
+fn needs<'a>(
+    stages: &'a [Stage],
+    selected: &'a [Selected],
+) -> impl Iterator<Item = (&'a Policy, &'a Needs)> {
+    let runs = |member: &&Member| case(selected, member.index).ignore == Ignore::No;
+    stages.iter().flat_map(move |Stage { sandboxes, members }| {
+        members.iter().filter(runs).map(|member| (&sandboxes.policy, &member.needs))
+    })
 }
 
 fn case(selected: &[Selected], index: CaseIndex) -> &Case {
@@ -382,7 +375,7 @@ fn plan(
     let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
     let sandboxes = &stage.sandboxes;
     let mut setups: BTreeMap<(usize, &Needs), Arc<Setup>> = BTreeMap::new();
-    for Member { index, limits, needs } in &stage.members {
+    for Member { index, limits, needs, rules } in &stage.members {
         let listed = case(selected, *index);
         let selected = &selected[index.binary];
         let provided = || provision.give(needs);
@@ -393,7 +386,8 @@ fn plan(
                 index: *index,
                 plan: plan_of(sandboxes, setup, selected, listed, limits),
                 pass_through: settings.pass_through || !selected.harness,
-                retries: settings.retries,
+                retries: rules.retries(settings),
+                claim: rules.claim(settings),
             }),
             Ignore::Yes | Ignore::Because(_) => ignored.push(*index),
         }
@@ -456,6 +450,7 @@ pub fn plan_of(
         environment: sandboxes.own_environment(),
         protocol,
         timeout: limits.timeout,
+        slow_timeout: limits.slow_timeout,
         output_limit: limits.output,
         write_back: sandboxes.write_back.clone(),
         weakened: sandboxes.policy.weakened.clone(),

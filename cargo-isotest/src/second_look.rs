@@ -16,7 +16,7 @@ use isotest_core::outcome::Verdict;
 use isotest_core::plan;
 use isotest_core::policy::{Directory, Init, Namespace, Net, Policy, Scratch, User, Workspace};
 use isotest_core::retry::Retries;
-use isotest_core::schedule::{self, Event, Job, Repeat};
+use isotest_core::schedule::{self, Claim, Event, Job, Repeat};
 use isotest_core::signals::Signals;
 
 use crate::environment::PROFILE;
@@ -124,7 +124,13 @@ fn passing(
             let setup = run::setup(sandboxes, selected, false, provision.give(needs));
             let case = &selected.selection.cases[index.case];
             let plan = run::plan_of(sandboxes, &setup, selected, case, &sandboxes.policy.limits);
-            Job { index: *index, plan, pass_through: false, retries: Retries::default() }
+            Job {
+                index: *index,
+                plan,
+                pass_through: false,
+                retries: Retries::default(),
+                claim: Claim::default(),
+            }
         })
         .collect();
     let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);

@@ -3,6 +3,7 @@
 mod architecture;
 mod bad_input;
 mod config;
+mod course;
 mod faults;
 mod fork_server;
 mod isolation;

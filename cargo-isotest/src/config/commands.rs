@@ -307,7 +307,7 @@ mod tests {
             services = ["a", "z"]
             setup = ["b"]
         "#;
-        let File { service, setup, profile } = read("c.toml", text).expect("it is right");
+        let File { service, setup, profile, .. } = read("c.toml", text).expect("it is right");
         let names: Vec<&str> = service.iter().map(|table| table.name.as_str()).collect();
         assert_eq!(names, ["z", "a"]);
         assert_eq!(service[0].command, ["server", "--save", ""]);

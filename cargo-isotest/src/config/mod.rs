@@ -15,9 +15,9 @@ mod setup_scripts;
 pub use commands::{ReadyTable, ServiceTable, SetupTable};
 pub use effective::{Config, Given, Needs, Source, merged};
 pub use error::ConfigError;
-pub use file::schema;
+pub use file::{TestGroup, schema};
 pub use import::{Imported, import};
-pub use rows::{given, rows};
+pub use rows::{case_rows, given, rows, run_rows};
 
 /// Where the configuration is, below the root of the workspace.
 pub const PATH: &str = ".config/isotest.toml";

@@ -34,7 +34,11 @@ impl Import {
         for (key, value) in table {
             match key.as_str() {
                 "command" => {}
-                "slow-timeout" => timeout = self.timeout(&at, value).unwrap_or(timeout),
+                "slow-timeout" => {
+                    if let Some([_, limit]) = self.timeout(&at, value) {
+                        timeout = limit;
+                    }
+                }
                 key => self.leave(&at, key),
             }
         }

@@ -131,6 +131,8 @@ pub struct Explanation<'a> {
     pub template: &'a [Step],
     /// Every layer and limit.
     pub layers: &'a [Layer],
+    /// Its part in the course of a run.
+    pub course: &'a [Layer],
 }
 
 /// Prints the plan of a case.
@@ -154,6 +156,8 @@ pub fn explain(explanation: &Explanation<'_>) -> io::Result<()> {
     }
     writeln!(out, "\n{BOLD}layers and limits{BOLD:#}")?;
     write_layers(&mut out, explanation.layers)?;
+    writeln!(out, "\n{BOLD}course of a run{BOLD:#}")?;
+    write_layers(&mut out, explanation.course)?;
     write_steps(&mut out, "template, built once a run by the warden", explanation.template)?;
     if setup.executed.is_none() {
         write_steps(&mut out, "fork server, before it is executed", &setup.server)?;

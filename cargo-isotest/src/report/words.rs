@@ -21,7 +21,8 @@ pub fn explain(verdict: &Verdict) -> Option<String> {
             Some(format!("exited with code {code} before the harness reported a result"))
         }
         Verdict::Flaky => Some(
-            "passed at a retry only, which counts as a failure (`--flaky-result fail`)".to_owned(),
+            "passed at a retry only, which counts as a failure (`flaky-result` is `fail`)"
+                .to_owned(),
         ),
         Verdict::NotRun(reason) => Some(format!("not run: {}", not_run(reason))),
     }

@@ -74,6 +74,7 @@ pub struct Project {
 
 /// What all cases have that share it: those of one binary under one policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Default))]
 pub struct Setup {
     /// The program.
     pub program: CString,
@@ -162,6 +163,8 @@ pub struct Plan {
     pub protocol: Protocol,
     /// After this long it is killed.
     pub timeout: Option<Duration>,
+    /// After this long, and each time that it has passed again, it is told of as slow.
+    pub slow_timeout: Option<Duration>,
     /// How many bytes of output are kept.
     pub output_limit: u64,
     /// What is copied out of its throwaway layers afterwards.
@@ -179,6 +182,7 @@ impl Plan {
             environment: Vec::new(),
             protocol: Protocol::ExitCode,
             timeout: None,
+            slow_timeout: None,
             output_limit: u64::MAX,
             write_back: None,
             weakened: Vec::new(),
