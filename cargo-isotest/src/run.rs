@@ -27,7 +27,7 @@ use crate::fork_server;
 use crate::last_run::LastRun;
 use crate::partition;
 use crate::policies::{self, Group, Member};
-use crate::prepare::{self, InRoot, Prepared, Selected, Selecting};
+use crate::prepare::{self, InRoot, Prepared, Selected, Selecting, case};
 use crate::provision::{Provided, Provision};
 use crate::remembered::Durations;
 use crate::report::{self, Hint, Report, Reporter, Stress, Suite, Summary};
@@ -116,7 +116,7 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     reporter.write_junit()?;
     let code = ExitCode::of_run(&summary).with(documented);
     if code == ExitCode::NothingToRun {
-        report::error(&nothing_selected(&selected, part.as_ref()));
+        report::error(&prepare::nothing_selected(&selected, part.as_ref()));
     }
     // The reasons stand far above.
     if let Some(Refused { roots, .. }) = &refused {
@@ -294,10 +294,6 @@ fn needs<'a>(
     })
 }
 
-fn case(selected: &[Selected], index: CaseIndex) -> &Case {
-    &selected[index.binary].selection.cases[index.case]
-}
-
 /// The second look in each stage.
 fn look_again(
     stages: Vec<Stage>,
@@ -327,20 +323,6 @@ fn properties(settings: &Settings, part: Option<Part>) -> Vec<(&'static str, Str
     let seed = settings.shuffle.map(|seed| ("isotest.shuffle-seed", seed.to_string()));
     let part = part.map(|part| ("isotest.partition", part.to_string()));
     seed.into_iter().chain(part).collect()
-}
-
-/// Why exit code 4.
-fn nothing_selected(selected: &[Selected], part: Option<&Part>) -> String {
-    let listed: usize = selected.iter().map(|selected| selected.listed).sum();
-    let part = part.map(|Part { number, total, .. }| format!(" in part {number} of {total}"));
-    let part = part.unwrap_or_default();
-    match listed {
-        0 => "cannot find any test in what was built".to_owned(),
-        _ => format!(
-            "cannot find a test that the filters select{part}, among {listed}\n\
-             hint: `cargo isotest list` prints all names"
-        ),
-    }
 }
 
 /// The command that runs a suite again names its root filesystem, also where it is the only one,
