@@ -123,6 +123,8 @@ def isotest():
 
 def seconds(command, directory, environment):
     """The wall time of a command, which must succeed."""
+    # Symbols of backtraces would be most of the time where a test panics, as many should.
+    environment = {"RUST_BACKTRACE": "0", **environment}
     begun = time.monotonic()
     ended = subprocess.run(
         command, cwd=directory, env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
