@@ -210,7 +210,8 @@ fn trouble(verdict: &Verdict) -> Option<Cause> {
         Verdict::TimedOut { limit } => {
             Cause::Ended(format!("did not end within {}", humantime::format_duration(*limit)))
         }
-        Verdict::Ignored | Verdict::NotRun(NotRun::Cancelled | NotRun::WardenDied) => {
+        Verdict::Ignored
+        | Verdict::NotRun(NotRun::Service(_) | NotRun::Cancelled | NotRun::WardenDied) => {
             Cause::Ended("did not run to its end".to_owned())
         }
     })

@@ -8,7 +8,7 @@ use isotest_core::retry::Retries;
 use isotest_core::schedule::{self, Claim, Repeat};
 
 use crate::cli::ThreadsRequired;
-use crate::config::{Config, Source, merged};
+use crate::config::{Config, Needs, Source, merged};
 use crate::discover::filterset::Subject;
 use crate::prepare::Selected;
 use crate::report::Grant;
@@ -22,6 +22,8 @@ pub struct Member {
     pub index: CaseIndex,
     /// Its limits.
     pub limits: Limits,
+    /// What it needs beside its sandbox.
+    pub needs: Needs,
     /// Its part in the course of the run.
     pub rules: Rules,
 }
@@ -80,6 +82,7 @@ pub fn groups(
         let subject = Subject::of(&selected.binary);
         for (case, listed) in selected.selection.cases.iter().enumerate() {
             let sources = config.sources_of(&subject, listed);
+            let needs = config.needs(&sources);
             let (policy, rules) = match known.iter().find(|(known, ..)| *known == sources) {
                 Some((_, policy, rules)) => (policy.clone(), *rules),
                 None => {
@@ -90,7 +93,7 @@ pub fn groups(
                 }
             };
             let index = CaseIndex { binary: first + offset, case };
-            let member = Member { index, limits: policy.limits.clone(), rules };
+            let member = Member { index, limits: policy.limits.clone(), needs, rules };
             match groups.iter_mut().find(|group| shares_warden(&group.policy, &policy)) {
                 Some(group) => group.members.push(member),
                 None => groups.push(Group { policy, members: vec![member] }),

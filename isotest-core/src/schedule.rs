@@ -5,6 +5,7 @@
 //! hear of a run by [`Event`]s.
 
 mod attempts;
+mod flight;
 mod queue;
 mod rounds;
 
@@ -20,6 +21,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use self::attempts::Attempts;
+use self::flight::{Flight, INPUTS, SERVED, TOKEN_OUTPUT, WATCHED_AFTER};
 pub use self::queue::{Claim, Group};
 use self::queue::{Queue, Room};
 pub use self::rounds::Repeat;
@@ -31,6 +33,7 @@ use crate::plan::{Plan, Protocol, Setup};
 use crate::retry::Retries;
 use crate::sandbox::error::STAGE_CLONE;
 use crate::sandbox::{End, Notice, SandboxError, Warden};
+use crate::served::Served;
 use crate::signals::Signals;
 
 /// One of the two output streams of a case.
@@ -107,40 +110,14 @@ pub enum InFlight {
     Kill,
 }
 
-/// The pipe of a case is looked at from then on. One that ends before, and writes no more than a
-/// pipe holds, wakes nobody until it has ended.
-const WATCHED_AFTER: Duration = Duration::from_millis(10);
-
 /// Below this average a case is short. Where many are in flight, much of it is waiting for a turn.
 const SHORT: Duration = Duration::from_millis(50);
 
 /// How many wardens may die in a row without any case having ended.
 const WARDENS: u32 = 3;
 
-/// How long a test below a reaping init has between SIGTERM and SIGKILL.
-const GRACE: Duration = Duration::from_secs(2);
-
 const TOKEN_WARDEN: u64 = 0;
 const TOKEN_SIGNALS: u64 = 1;
-/// Tokens of output pipes follow: two for each case number.
-const TOKEN_OUTPUT: u64 = 2;
-
-/// A case in flight.
-struct Flight {
-    job: Job,
-    started: Instant,
-    deadline: Option<Instant>,
-    /// Whether the loop hears of its output.
-    watched: bool,
-    /// How often it has been told of as slow.
-    told_slow: u32,
-    killed: Option<Killed>,
-    pipes: [Option<OwnedFd>; 2],
-    capture: Capture,
-    /// Where the harness may speak in a stdout that is passed through.
-    passage: Option<Passage>,
-}
-
 /// How many events wait for a slow reader before the run waits for it too. One holds 64 KiB of
 /// passed-through output at the most, or what was kept of a case.
 pub const BACKLOG: usize = 64;
@@ -283,14 +260,18 @@ impl Run<'_> {
         let (read, write) = collect::pipe().map_err(failed)?;
         let started = Instant::now();
         let start = job.plan.start(number);
+        let (served, attendants) = Served::of(&job.plan)?.unzip();
+        let attendants = attendants.iter().map(AsFd::as_fd);
         let mut pipes = [Some(read), None];
         if job.pass_through {
             let (error_read, error_write) = collect::pipe().map_err(failed)?;
-            self.warden.spawn(&job.plan.setup, start, &[write.as_fd(), error_write.as_fd()])?;
+            let given = [write.as_fd(), error_write.as_fd()].into_iter().chain(attendants);
+            self.warden.spawn(&job.plan.setup, start, &given.collect::<Vec<_>>())?;
             pipes[1] = Some(error_read);
         } else {
             // One pipe for both: the order of writing is kept, as in libtest's own capture.
-            self.warden.spawn(&job.plan.setup, start, &[write.as_fd(), write.as_fd()])?;
+            let given = [write.as_fd(), write.as_fd()].into_iter().chain(attendants);
+            self.warden.spawn(&job.plan.setup, start, &given.collect::<Vec<_>>())?;
         }
         let (passage, kept) = match (&job.plan.protocol, job.pass_through) {
             (Protocol::Libtest { name, .. }, true) => (Some(Passage::new(name)), u64::MAX),
@@ -299,14 +280,20 @@ impl Run<'_> {
         let mut flight = Flight {
             started,
             watched: false,
-            deadline: job.plan.timeout.map(|timeout| started + timeout),
+            // Services have time of their own.
+            deadline: job.plan.timeout.filter(|_| served.is_none()).map(|limit| started + limit),
             told_slow: 0,
             killed: None,
             pipes,
             capture: Capture::new(kept),
             passage,
+            served,
             job,
         };
+        if let Some(served) = &flight.served {
+            let token = TOKEN_OUTPUT + INPUTS * number + SERVED;
+            self.epoll.add(served, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
+        }
         if flight.job.pass_through {
             flight.watch(number, &self.epoll)?;
         }
@@ -315,9 +302,11 @@ impl Run<'_> {
     }
 
     fn read_output(&mut self, token: u64) {
-        let (number, stream) = ((token - TOKEN_OUTPUT) / 2, (token - TOKEN_OUTPUT) % 2);
-        if let Some(flight) = self.flights.get_mut(&number) {
-            flight.read(stream as usize, &mut self.buffer, self.events);
+        let (number, input) = ((token - TOKEN_OUTPUT) / INPUTS, (token - TOKEN_OUTPUT) % INPUTS);
+        match self.flights.get_mut(&number) {
+            Some(flight) if input == SERVED => flight.hear_services(&self.epoll),
+            Some(flight) => flight.read(input as usize, &mut self.buffer, self.events),
+            None => {}
         }
     }
 
@@ -486,86 +475,5 @@ impl Run<'_> {
             }
         }
         Ok(())
-    }
-}
-
-impl Flight {
-    /// Ends a case whose time is up: by SIGKILL, since PID 1 receives nothing else; below a
-    /// reaping init by SIGTERM first.
-    fn time_out(&mut self, number: u64, warden: &Warden, now: Instant) {
-        let limit = self.job.plan.timeout.unwrap_or_default();
-        if self.job.plan.setup.reaper && self.killed.is_none() {
-            self.killed = Some(Killed::Terminated(limit));
-            self.deadline = Some(now + GRACE);
-            warden.terminate(number);
-        } else {
-            self.killed.get_or_insert(Killed::TimedOut(limit));
-            self.deadline = None;
-            warden.kill(number);
-        }
-    }
-
-    /// Lets the loop hear of what is written.
-    fn watch(&mut self, number: u64, epoll: &Epoll) -> Result<(), Errno> {
-        self.watched = true;
-        for (pipe, stream) in self.pipes.iter().zip(0..) {
-            if let Some(pipe) = pipe {
-                let token = TOKEN_OUTPUT + 2 * number + stream;
-                epoll.add(pipe, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// How old it is when it is told of as slow the next time.
-    fn next_slow(&self) -> Option<Duration> {
-        self.job.plan.slow_timeout?.checked_mul(self.told_slow + 1)
-    }
-
-    /// When this case has to be looked at again.
-    fn next_look(&self) -> impl Iterator<Item = Instant> {
-        let deadline = self.deadline;
-        let slow = self.next_slow().map(|age| self.started + age);
-        let watched = (!self.watched).then(|| self.started + WATCHED_AFTER);
-        deadline.into_iter().chain(slow).chain(watched)
-    }
-
-    /// Reads what is there now, but no more than a pipe holds: others have their turn while a
-    /// case writes as fast as it is read.
-    fn read(&mut self, stream: usize, buffer: &mut [u8], events: &SyncSender<Event>) {
-        let Some(Some(pipe)) = self.pipes.get_mut(stream).map(Option::take) else { return };
-        let ended = collect::drain(&pipe, buffer, |bytes| match self.job.pass_through {
-            true => self.pass_on(stream, bytes, events),
-            false => self.capture.push(bytes),
-        });
-        if !ended && let Some(slot) = self.pipes.get_mut(stream) {
-            *slot = Some(pipe);
-        }
-    }
-
-    /// Passes output on, but for the harness's own lines.
-    fn pass_on(&mut self, stream: usize, bytes: &[u8], events: &SyncSender<Event>) {
-        let (kind, ready) = match (&mut self.passage, stream) {
-            (Some(passage), 0) => (Stream::Stdout, passage.push(bytes)),
-            (None, 0) => (Stream::Stdout, bytes.to_vec()),
-            (Some(_) | None, _) => (Stream::Stderr, bytes.to_vec()),
-        };
-        if !ready.is_empty() {
-            let _ = events.send(Event::Output(self.job.index, kind, ready));
-        }
-    }
-
-    fn outcome(mut self, end: End, events: &SyncSender<Event>) -> (Job, Outcome) {
-        self.capture.push(&self.passage.take().map_or(Vec::new(), Passage::finish));
-        let index = self.job.index;
-        let output = self.capture.finish();
-        let mut outcome = collect::outcome(&self.job.plan, end, output, self.killed, self.started);
-        if self.job.pass_through {
-            let rest = std::mem::take(&mut outcome.output).to_bytes();
-            if !rest.is_empty() {
-                let _ = events.send(Event::Output(index, Stream::Stdout, rest));
-            }
-        }
-        (self.job, outcome)
     }
 }

@@ -17,5 +17,7 @@ mod roots;
 mod runner;
 mod running;
 mod same_as_cargo_test;
+mod services;
+mod setup_commands;
 mod system_calls;
 mod zoo;

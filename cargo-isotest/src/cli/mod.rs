@@ -27,4 +27,4 @@ pub use keys::{Key, Shape, Values, keys, read as read_key};
 pub use layers::{LayerOptions, propagation_name};
 pub use libtest::{Color, Format, LibtestOptions, RunIgnored, asks_for_help, libtest_options};
 pub use partition::{Part, Partition, Scheme};
-pub use quantity::{Threads, duration, threads};
+pub use quantity::{Threads, deadline as read_deadline, duration, threads};

@@ -25,7 +25,7 @@ impl From<Deadline> for Option<Duration> {
 }
 
 /// Reads `90s`, `1m 30s`, `90` (seconds); `0` and `none` mean never.
-pub(super) fn deadline(text: &str) -> Result<Deadline, String> {
+pub fn deadline(text: &str) -> Result<Deadline, String> {
     if text == "none" {
         return Ok(Deadline::Never);
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use isotest_core::case::Case;
 
 use super::PATH;
+use super::commands::{ServiceTable, SetupTable};
 use super::error::{ConfigError, nearest};
 use super::file::{self, File, GLOBAL, Profile, TestGroup, Text};
 use crate::cli::{
@@ -60,6 +61,24 @@ pub struct Source {
     pub origin: Origin,
     /// What it asks for.
     pub values: Values,
+    /// Names of services and of setup commands that it asks for.
+    pub services: Vec<String>,
+    pub setup: Vec<String>,
+}
+
+impl Source {
+    pub(super) fn typed(origin: Origin, values: Values) -> Source {
+        Source { origin, values, services: Vec::new(), setup: Vec::new() }
+    }
+}
+
+/// What a case needs beside its sandbox: services and setup commands by their places in the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Needs {
+    /// Services.
+    pub services: Vec<usize>,
+    /// Setup commands.
+    pub setup: Vec<usize>,
 }
 
 /// What the command line says.
@@ -84,6 +103,9 @@ pub struct Config {
     pub profile: String,
     /// The filter expression that is intersected with every other, and where it stands.
     pub default_filter: Option<(String, String)>,
+    /// The services that tests may ask for, and the setup commands.
+    pub services: Vec<ServiceTable>,
+    pub setup: Vec<SetupTable>,
     /// The test groups, and where each stands.
     pub test_groups: Vec<(String, TestGroup, String)>,
     /// Flags, then the environment.
@@ -103,13 +125,15 @@ impl Config {
     /// What flags and environment ask for; no file is read.
     pub fn without_file(layers: &LayerOptions, machine: &Machine) -> Result<Config, Error> {
         let values = Values { layers: layers.clone(), ..Values::default() };
-        let flags = Source { origin: Origin::Flag, values };
-        let values = of_environment(&machine.variables)?;
-        let environment = Source { origin: Origin::Environment, values };
+        let flags = Source::typed(Origin::Flag, values);
+        let environment = of_environment(&machine.variables)?;
+        let environment = Source::typed(Origin::Environment, environment);
         Ok(Config {
             path: None,
             profile: DEFAULT.to_owned(),
             default_filter: None,
+            services: Vec::new(),
+            setup: Vec::new(),
             test_groups: Vec::new(),
             typed: vec![flags, environment],
             overrides: Vec::new(),
@@ -186,6 +210,7 @@ impl Config {
         });
         self.test_groups = groups.collect();
         self.path = Some(path);
+        (self.services, self.setup) = (read.file.service, read.file.setup);
         Ok(())
     }
 
@@ -205,14 +230,17 @@ impl Config {
                 reason: one.reason.clone(),
             };
             let expression = read.expression(&one.filter, Place::Override, workspace)?;
-            self.overrides.push((expression, Source { origin, values: one.values.clone() }));
+            let (services, setup) = (names(&one.services), names(&one.setup));
+            let source = Source { origin, values: one.values.clone(), services, setup };
+            self.overrides.push((expression, source));
         }
         let origin = Origin::Profile {
             name: name.to_owned(),
             place: format!("{}:{}", read.name, profile.line),
             reason: profile.reason.clone(),
         };
-        self.profiles.push(Source { origin, values: profile.values.clone() });
+        let (services, setup) = (names(&profile.services), names(&profile.setup));
+        self.profiles.push(Source { origin, values: profile.values.clone(), services, setup });
         Ok(())
     }
 
@@ -265,6 +293,21 @@ impl Config {
         self.typed.iter().chain(overrides).chain(&self.profiles).collect()
     }
 
+    /// What a case needs which these sources are asked for.
+    pub fn needs(&self, sources: &[&Source]) -> Needs {
+        let asked = |of: fn(&Source) -> &Vec<String>, name: &String| {
+            sources.iter().any(|source| of(source).contains(name))
+        };
+        let services = self.services.iter().zip(0..);
+        let services = services.filter(|(table, _)| asked(|source| &source.services, &table.name));
+        let setup = self.setup.iter().zip(0..);
+        let setup = setup.filter(|(table, _)| asked(|source| &source.setup, &table.name));
+        Needs {
+            services: services.map(|(_, place)| place).collect(),
+            setup: setup.map(|(_, place)| place).collect(),
+        }
+    }
+
     /// The test group of this case.
     fn group_of(&self, subject: &Subject, case: &Case) -> &str {
         let sources = self.sources_of(subject, case).into_iter();
@@ -314,6 +357,10 @@ impl Source {
 pub fn merged(sources: &[&Source]) -> Values {
     let last = Values::default();
     sources.iter().rev().fold(last, |lower, source| source.values.over(lower))
+}
+
+fn names(texts: &[Text]) -> Vec<String> {
+    texts.iter().map(|text| text.text.clone()).collect()
 }
 
 /// A file that was read.
@@ -519,7 +566,7 @@ mod tests {
                 values =
                     cli::read_key("timeout", &[timeout.to_owned()]).expect("a time").over(values);
             }
-            Source { origin: Origin::Flag, values }
+            Source::typed(Origin::Flag, values)
         };
         let (first, second, third) =
             (source(None, "A"), source(Some("5s"), "B"), source(Some("9s"), "C"));

@@ -13,6 +13,7 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::commands::{ServiceTable, SetupTable};
 use super::error::{ConfigError, line_of, nearest};
 use crate::cli::{self, CourseOptions, Key, LayerOptions, Shape, Threads, Values, threads_schema};
 
@@ -24,6 +25,12 @@ pub use self::course::GLOBAL;
 pub struct File {
     /// Profiles by name; `default` is taken where none is asked for
     pub profile: BTreeMap<String, Profile>,
+    /// Programs by name that run beside a test, in its sandbox
+    #[schemars(with = "BTreeMap<String, ServiceTable>")]
+    pub service: Vec<ServiceTable>,
+    /// Commands by name that run once, before the tests
+    #[schemars(with = "BTreeMap<String, SetupTable>")]
+    pub setup: Vec<SetupTable>,
     /// Test groups by name
     #[schemars(rename = "test-groups")]
     pub test_groups: BTreeMap<String, TestGroup>,
@@ -54,6 +61,12 @@ pub struct Profile {
     pub default_filter: Option<Text>,
     /// Why tests get more of the host than by default
     pub reason: Option<String>,
+    /// Names of services that tests need; those of all tables that select a test add up
+    #[schemars(with = "Vec<String>")]
+    pub services: Vec<Text>,
+    /// Names of setup commands that tests need; those of all tables that select a test add up
+    #[schemars(with = "Vec<String>")]
+    pub setup: Vec<Text>,
     /// The keys that overrides have as well.
     #[schemars(flatten)]
     pub values: Values,
@@ -74,6 +87,12 @@ pub struct Override {
     pub filter: Text,
     /// Why they get more of the host than by default
     pub reason: Option<String>,
+    /// Names of services that tests need; those of all tables that select a test add up
+    #[schemars(with = "Vec<String>")]
+    pub services: Vec<Text>,
+    /// Names of setup commands that tests need; those of all tables that select a test add up
+    #[schemars(with = "Vec<String>")]
+    pub setup: Vec<Text>,
     /// The other keys.
     #[schemars(flatten)]
     pub values: Values,
@@ -142,15 +161,18 @@ impl Part {
 
     fn own_keys(self) -> &'static [&'static str] {
         match self {
-            Part::Profile => &["inherits", "default-filter", "reason", "override"],
-            Part::Override => &["filter", "reason"],
+            Part::Profile => {
+                &["inherits", "default-filter", "reason", "services", "setup", "override"]
+            }
+            Part::Override => &["filter", "reason", "services", "setup"],
         }
     }
 }
 
-type Node<'t> = Spanned<DeValue<'t>>;
+pub type Node<'t> = Spanned<DeValue<'t>>;
 
-struct Reader<'t> {
+/// What reads a file.
+pub struct Reader<'t> {
     name: &'t str,
     text: &'t str,
     keys: Vec<Key>,
@@ -158,7 +180,8 @@ struct Reader<'t> {
 }
 
 impl<'t> Reader<'t> {
-    fn error(&self, cause: impl std::fmt::Display, span: Range<usize>) -> ConfigError {
+    /// What is wrong, at these bytes of the file.
+    pub fn error(&self, cause: impl std::fmt::Display, span: Range<usize>) -> ConfigError {
         let message = format!("cannot read `{}`: {cause}", self.name);
         ConfigError::new(message).at(self.name, self.text, span)
     }
@@ -175,23 +198,28 @@ impl<'t> Reader<'t> {
         }
         for (key, value) in table.get_ref() {
             match key.get_ref().as_ref() {
-                "profile" => {}
-                "test-groups" => continue,
+                "profile" => {
+                    for (name, profile) in self.table(value, "`profile` is a table")? {
+                        let profile = self.profile(name.span(), profile)?;
+                        file.profile.insert(name.get_ref().to_string(), profile);
+                    }
+                }
+                "service" => file.service = self.services(value)?,
+                "setup" => file.setup = self.setups(value)?,
+                "test-groups" => {}
                 _ => {
-                    let known = ["profile", "test-groups"].into_iter();
-                    return Err(self.unknown(key, "the file", known));
+                    let known = ["profile", "service", "setup", "test-groups"];
+                    return Err(self.unknown(key, "the file", known.into_iter()));
                 }
             }
-            for (name, profile) in self.table(value, "`profile` is a table")? {
-                let profile = self.profile(name.span(), profile)?;
-                file.profile.insert(name.get_ref().to_string(), profile);
-            }
         }
+        self.check_names(&file.profile, &file.service, &file.setup)?;
         file.test_groups = std::mem::take(&mut self.groups);
         Ok(file)
     }
 
-    fn unknown<'k>(
+    /// A key that `part` has not; what was probably meant.
+    pub fn unknown<'k>(
         &self,
         key: &Spanned<impl AsRef<str>>,
         part: &str,
@@ -214,6 +242,8 @@ impl<'t> Reader<'t> {
                 "inherits" => profile.inherits = Some(self.string(value)?),
                 "default-filter" => profile.default_filter = Some(self.string(value)?),
                 "reason" => profile.reason = Some(self.reason(value)?),
+                "services" => profile.services = self.names(value)?,
+                "setup" => profile.setup = self.names(value)?,
                 "override" => {
                     let DeValue::Array(overrides) = value.get_ref() else {
                         let what = "overrides are tables: `[[profile.NAME.override]]`";
@@ -241,6 +271,8 @@ impl<'t> Reader<'t> {
             match key.get_ref().as_ref() {
                 "filter" => filter = Some(self.string(value)?),
                 "reason" => made.reason = Some(self.reason(value)?),
+                "services" => made.services = self.names(value)?,
+                "setup" => made.setup = self.names(value)?,
                 _ => {
                     let values = self.values(Part::Override, key, value)?;
                     made.values = values.over(made.values);
@@ -357,7 +389,7 @@ impl<'t> Reader<'t> {
     }
 
     /// A text or a whole number, as it would be typed.
-    fn scalar(&self, value: &Node<'t>) -> Option<String> {
+    pub fn scalar(&self, value: &Node<'t>) -> Option<String> {
         match value.get_ref() {
             DeValue::String(text) => Some(text.to_string()),
             DeValue::Integer(number) => {
@@ -367,7 +399,8 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn string(&self, value: &Node<'t>) -> Result<Text, ConfigError> {
+    /// A text with its place.
+    pub fn string(&self, value: &Node<'t>) -> Result<Text, ConfigError> {
         match value.get_ref() {
             DeValue::String(text) => Ok(Text { text: text.to_string(), span: value.span() }),
             _ => Err(self.error("a text is wanted, in quotation marks", value.span())),
@@ -382,7 +415,12 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn table<'v>(&self, value: &'v Node<'t>, what: &str) -> Result<&'v DeTable<'t>, ConfigError> {
+    /// A table; `what` says which is wanted where it is none.
+    pub fn table<'v>(
+        &self,
+        value: &'v Node<'t>,
+        what: &str,
+    ) -> Result<&'v DeTable<'t>, ConfigError> {
         match value.get_ref() {
             DeValue::Table(table) => Ok(table),
             _ => Err(self.error(what, value.span())),

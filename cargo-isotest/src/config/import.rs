@@ -26,8 +26,12 @@ pub fn import(name: &str, text: &str) -> Result<Imported, Box<ConfigError>> {
         let message = format!("cannot read `{name}`: {}", error.message());
         ConfigError::new(message).at(name, text, error.span().unwrap_or(end..end))
     })?;
-    let mut import = Import { text: String::new(), notes: Vec::new() };
-    for (key, value) in &table {
+    let mut import = Import { text: String::new(), notes: Vec::new(), setups: Vec::new() };
+    // What profiles name comes first.
+    if let Some(scripts) = table.get("scripts") {
+        import.scripts(scripts);
+    }
+    for (key, value) in table.iter().filter(|(key, _)| *key != "scripts") {
         match (key.as_str(), value) {
             ("profile", Value::Table(profiles)) => {
                 for (profile, value) in profiles {
@@ -48,9 +52,11 @@ pub fn import(name: &str, text: &str) -> Result<Imported, Box<ConfigError>> {
     Ok(Imported { text, notes: import.notes })
 }
 
-struct Import {
-    text: String,
-    notes: Vec<String>,
+pub(super) struct Import {
+    pub(super) text: String,
+    pub(super) notes: Vec<String>,
+    /// The names of setup commands that were taken over.
+    pub(super) setups: Vec<String>,
 }
 
 impl Import {
@@ -66,6 +72,9 @@ impl Import {
         let _ = write!(self.text, "\n[{at}]\n");
         for line in lines {
             let _ = writeln!(self.text, "{line}");
+        }
+        if let Some(scripts) = table.get("scripts") {
+            self.bound_scripts(&at, scripts);
         }
         if let Some(Value::Array(overrides)) = table.get("overrides") {
             for (index, value) in overrides.iter().enumerate() {
@@ -98,7 +107,7 @@ impl Import {
         let mut lines = Vec::new();
         for (key, value) in table {
             match key.as_str() {
-                "filter" | "overrides" | "inherits" | "default-filter" => {}
+                "filter" | "overrides" | "scripts" | "inherits" | "default-filter" => {}
                 "slow-timeout" => lines.extend(self.timeout(at, value).into_iter().flatten()),
                 "fail-fast" => lines.extend(Import::fail_fast(value)),
                 "retries" | "flaky-result" | "threads-required" | "test-group" | "test-threads" => {
@@ -127,13 +136,13 @@ impl Import {
         })
     }
 
-    fn leave(&mut self, at: &str, key: &str) {
+    pub(super) fn leave(&mut self, at: &str, key: &str) {
         let at = if at == key { String::new() } else { format!("{at}: ") };
         self.notes.push(format!("{at}`{key}`: {}", why_not(key)));
     }
 
     /// After `period` a test is slow, after `terminate-after` of them it is ended.
-    fn timeout(&mut self, at: &str, value: &Value) -> Option<[String; 2]> {
+    pub(super) fn timeout(&mut self, at: &str, value: &Value) -> Option<[String; 2]> {
         let table = value.as_table();
         let text = match table {
             Some(table) => table.get("period")?.as_str()?,
@@ -167,9 +176,11 @@ fn why_not(key: &str) -> &'static str {
         "on-timeout" => "a test whose time is up has failed",
         "global-timeout" => "isotest has no limit for a whole run",
         "junit" | "store" | "archive" => "isotest writes no such file",
-        "scripts" => {
-            "isotest has no setup scripts, and no wrapper scripts: the sandbox is built in"
+        "wrapper" | "list-wrapper" | "run-wrapper" => {
+            "isotest has no wrapper scripts: the sandbox is built in"
         }
+        "platform" => "isotest has no values for some platforms",
+        "capture-stdout" | "capture-stderr" => "what a setup command wrote is shown where it fails",
         "success-output" | "failure-output" | "status-level" | "final-status-level" => {
             "isotest prints what `cargo test` prints"
         }
@@ -178,12 +189,12 @@ fn why_not(key: &str) -> &'static str {
     }
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
 /// A part of a dotted key.
-fn key(name: &str) -> String {
+pub(super) fn key(name: &str) -> String {
     let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if !name.is_empty() && name.chars().all(is_bare) { name.to_owned() } else { quoted(name) }
 }

@@ -4,13 +4,16 @@
 //! in order: flag, environment, override, profile, default. What a value does is the policy's
 //! business; [`rows()`] says where each comes from. [`import()`] reads nextest's configuration.
 
+mod commands;
 mod effective;
 mod error;
 mod file;
 mod import;
 mod rows;
+mod setup_scripts;
 
-pub use effective::{Config, Given, Source, merged};
+pub use commands::{ReadyTable, ServiceTable, SetupTable};
+pub use effective::{Config, Given, Needs, Source, merged};
 pub use error::ConfigError;
 pub use file::{TestGroup, schema};
 pub use import::{Imported, import};

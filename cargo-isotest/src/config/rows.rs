@@ -23,7 +23,20 @@ pub fn rows(policy: &Policy, sources: &[&Source]) -> Vec<Layer> {
         value,
         source: origin(policy, sources, name, gives),
     })
+    .chain(needed(sources))
     .collect()
+}
+
+/// The rows of what is needed beside a sandbox.
+fn needed(sources: &[&Source]) -> [Layer; 2] {
+    let row = |name, of: fn(&Source) -> &Vec<String>| {
+        let giving = sources.iter().filter(|source| !of(source).is_empty());
+        let (names, origins): (Vec<_>, Vec<_>) =
+            giving.map(|source| (of(source).join(" "), source.origin.to_string())).unzip();
+        let source = if origins.is_empty() { DEFAULT.to_owned() } else { origins.join("; ") };
+        Layer { name, value: list(&names), source }
+    };
+    [row("services", |source| &source.services), row("setup", |source| &source.setup)]
 }
 
 /// What an override asks for.
@@ -39,6 +52,8 @@ pub fn given(source: &Source) -> Overriding {
     let course = of_case(course).into_iter().chain(of_run(course)).filter(|row| (row.2)(course));
     let values = given.map(|(name, value, _)| (name, value));
     let values = values.chain(course.map(|(name, value, _)| (name, value)));
+    let needed = needed(&[source]).into_iter().filter(|row| row.value != "none");
+    let values = values.chain(needed.map(|row| (row.name, row.value)));
     let values = values.map(|(name, value)| format!("{name:<16} {value}")).collect();
     Overriding { origin: source.origin.to_string(), filter, values }
 }
@@ -208,14 +223,18 @@ mod tests {
     #[test]
     fn a_value_names_who_gave_it() {
         let read = |key, value: &str| cli::read_key(key, &[value.to_owned()]).expect("a value");
-        let flag = Source { origin: Origin::Flag, values: read("pass-env", "A") };
+        let source = |origin, values, services: &[&str]| {
+            let services = services.iter().map(|name| (*name).to_owned()).collect();
+            Source { services, ..Source::typed(origin, values) }
+        };
+        let flag = source(Origin::Flag, read("pass-env", "A"), &[]);
         let values = read("pass-env", "B").over(read("net", "host")).over(read("retries", "2"));
         let profile = Origin::Profile {
             name: "ci".to_owned(),
             place: "c.toml:1".to_owned(),
             reason: Some("why".to_owned()),
         };
-        let sources = [&flag, &Source { origin: profile, values }];
+        let sources = [&flag, &source(profile, values, &["redis"])];
         let rows = rows(&Policy::default(), &sources);
         let source = |name: &str| {
             let row = rows.iter().find(|row| row.name == name).expect("a layer");
@@ -224,6 +243,8 @@ mod tests {
         assert_eq!(source("net"), "profile `ci` (c.toml:1): why");
         assert_eq!(source("pass-env"), "flag; profile `ci` (c.toml:1): why");
         assert_eq!(source("pid"), "default");
+        assert_eq!(source("services"), "profile `ci` (c.toml:1): why");
+        assert_eq!(source("setup"), "default");
         let (retries, threads) = (&case_rows(&sources)[0], &run_rows(&sources)[1]);
         assert_eq!((retries.name, retries.value.as_str()), ("retries", "2"));
         assert_eq!(retries.source, "profile `ci` (c.toml:1): why");
