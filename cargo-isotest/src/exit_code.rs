@@ -28,6 +28,8 @@ pub enum ExitCode {
     ArchiveFailed,
     /// 104: a binary could not list its tests.
     ListFailed,
+    /// 105: a setup command failed.
+    SetupFailed,
     /// 110: a report could not be written.
     ReportFailed,
     /// 128+n: signal n ended the run.
@@ -83,6 +85,7 @@ impl ExitCode {
             ExitCode::MetadataFailed => 102,
             ExitCode::ArchiveFailed => 103,
             ExitCode::ListFailed => 104,
+            ExitCode::SetupFailed => 105,
             ExitCode::ReportFailed => 110,
             // WEXITSTATUS is one byte.
             ExitCode::Of(code) => code as u8,

@@ -60,7 +60,13 @@ pub fn runner(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Erro
     }
     let wanted = Wanted::of(&called, arguments);
     // `cargo test` alone says what is selected.
-    let given = Given { layers: &command.layers, profile: None, filterset: None, reused: None };
+    let given = Given {
+        layers: &command.layers,
+        course: None,
+        profile: None,
+        filterset: None,
+        reused: None,
+    };
     let config = Config::load(given, &CargoOptions::default(), machine)?.without_default_filter();
     collected(machine, |machine| match wanted {
         Wanted::Tests(options) => tests(&config, &options, &called, arguments, machine),
@@ -126,11 +132,12 @@ fn tests(
 ) -> Result<ExitCode, Error> {
     let mut run = RunCommand::default();
     run.libtest = options.clone();
-    let layers = config.layers();
+    let values = config.values();
+    let layers = &values.layers;
     let name = layers.root.first().cloned();
-    let policy = policy(&layers, machine, true)?;
+    let policy = policy(layers, machine, true)?;
     let root = InRoot { name, label: None, policy: policy.clone() };
-    let mut settings = Settings::of_run(&run, layers, machine);
+    let mut settings = Settings::of_run(&run, values, machine);
     settings.policy = policy.clone();
     settings.report.frame = Frame::Cargos;
     let unbuilt = Unbuilt::start(policy)?;

@@ -16,11 +16,13 @@ use isotest_core::outcome::{Captured, NotRun, Outcome, Verdict};
 use isotest_core::plan::{Plan, Protocol};
 use isotest_core::policy::Weakened;
 use isotest_core::retry::Retries;
-use isotest_core::schedule::{Event, Job, Stream};
+use isotest_core::schedule::{Claim, Event, Job, Stream};
 use serde::Deserialize;
 
 use crate::policies::Member;
 use crate::prepare::Selected;
+use crate::provision::Provided;
+use crate::run::set_up;
 use crate::sandboxes::{Sandboxes, c_string};
 use crate::settings::Settings;
 
@@ -98,7 +100,7 @@ struct Said {
 pub fn job(
     settings: &Settings,
     sandboxes: &Sandboxes,
-    selected: &Selected,
+    (selected, mut provided): (&Selected, Provided),
     members: &[&Member],
     units: &mut Units,
 ) -> Option<Job> {
@@ -106,12 +108,8 @@ pub fn job(
     let binary = &selected.binary;
     let arguments = arguments(settings, selected, members);
     let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();
-    let mut variables = binary.environment.clone();
-    variables.push((UNSTABLE.0.into(), UNSTABLE.1.into()));
-    let directory = binary.working_directory.as_std_path();
-    let program = binary.executable.as_os_str();
-    let executed = Some("its binary runs as a whole");
-    let setup = sandboxes.setup(program, &[], directory, &variables, executed);
+    provided.variables.push((UNSTABLE.0.into(), UNSTABLE.1.into()));
+    let setup = set_up(sandboxes, binary, &[], provided, Some("its binary runs as a whole"));
     let unit = Unit::new(selected, members, &sandboxes.policy.weakened, settings.pass_through);
     let plan = Plan {
         setup,
@@ -120,12 +118,20 @@ pub fn job(
         protocol: Protocol::Suite { tests: members.len() },
         // Each result begins it anew, so it is the limit of the test that takes longest.
         timeout: longest(members),
+        // libtest says it of each test.
+        slow_timeout: None,
         output_limit: u64::MAX,
         write_back: sandboxes.write_back.clone(),
         weakened: sandboxes.policy.weakened.clone(),
     };
     units.units.insert(first, unit);
-    Some(Job { index: first, plan, pass_through: true, retries: Retries::default() })
+    Some(Job {
+        index: first,
+        plan,
+        pass_through: true,
+        retries: Retries::default(),
+        claim: Claim::default(),
+    })
 }
 
 /// The longest time that one of them may take; `None` where one has no limit.
@@ -177,7 +183,7 @@ impl Units {
                 None => vec![Event::Finished(index, outcome)],
             },
             // libtest says it of each test.
-            Event::Started(index) | Event::Slow(index, _) if self.units.contains_key(&index) => {
+            Event::Started(index) | Event::Slow(index, ..) if self.units.contains_key(&index) => {
                 Vec::new()
             }
             event => vec![event],
@@ -291,7 +297,7 @@ impl Unit {
                 self.states[at] = State::Running;
                 events.push(Event::Started(index));
             }
-            ("timeout", _) => events.push(Event::Slow(index, Duration::from_secs(60))),
+            ("timeout", _) => events.push(Event::Slow(index, Duration::from_secs(60), 1)),
             ("ok" | "failed", Some(seconds)) if self.states[at] == State::Running => {
                 self.states[at] = State::Ended;
                 let outcome = Box::new(self.outcome(said, seconds));

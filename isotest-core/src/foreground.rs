@@ -5,7 +5,7 @@
 
 use std::io::{self, stderr, stdin, stdout};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -14,7 +14,8 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 
 use crate::outcome::Verdict;
 use crate::plan::Plan;
-use crate::sandbox::{End, Notice, SandboxError, Warden};
+use crate::sandbox::{End, Notice, SandboxError, ServiceError, Warden};
+use crate::served::{Served, ServiceOutput};
 use crate::signals::Signals;
 
 /// How a foreground program ended.
@@ -30,6 +31,8 @@ pub enum Ended {
     Interrupted(i32),
     /// It was never started.
     NotRun(SandboxError),
+    /// A service that it needs could not be had; what all of them wrote.
+    NotServed(ServiceError, Vec<ServiceOutput>),
     /// The warden died meanwhile.
     WardenDied,
 }
@@ -39,20 +42,28 @@ pub fn run(warden: &mut Warden, plan: &Plan, signals: &Signals) -> io::Result<En
     let _attendance = signals.attend();
     let terminal = Terminal::open()?;
     let mut start = plan.start(0);
-    match &terminal {
-        None => warden.spawn(
-            &plan.setup,
-            start,
-            &[stdin().as_fd(), stdout().as_fd(), stderr().as_fd()],
-        )?,
-        Some(Terminal { inside, .. }) => {
-            start.terminal = true;
-            let inside = inside.as_fd();
-            warden.spawn(&plan.setup, start, &[inside, inside, inside])?;
-        }
-    }
-    let foreground =
-        Foreground { warden, plan, signals, terminal, started: Instant::now(), reason: None };
+    start.terminal = terminal.is_some();
+    let (served, attendants) = Served::of(plan)?.unzip();
+    let (input, output, error) = (stdin(), stdout(), stderr());
+    let mut given = match &terminal {
+        None => vec![input.as_fd(), output.as_fd(), error.as_fd()],
+        Some(Terminal { inside, .. }) => vec![inside.as_fd(); 3],
+    };
+    given.extend(attendants.iter().map(AsFd::as_fd));
+    warden.spawn(&plan.setup, start, &given)?;
+    drop(attendants);
+    // Services have time of their own.
+    let started = served.is_none().then(Instant::now);
+    let foreground = Foreground {
+        warden,
+        plan,
+        signals,
+        terminal,
+        served,
+        attended: started.is_none(),
+        started,
+        reason: None,
+    };
     foreground.finish()
 }
 
@@ -62,7 +73,11 @@ struct Foreground<'a> {
     plan: &'a Plan,
     signals: &'a Signals,
     terminal: Option<Terminal>,
-    started: Instant,
+    served: Option<Served>,
+    /// Whether more is to be heard of services.
+    attended: bool,
+    /// When the program began; `None` until its services are ready.
+    started: Option<Instant>,
     /// Why it was killed.
     reason: Option<Ended>,
 }
@@ -85,8 +100,10 @@ impl Foreground<'_> {
                 }
                 return Ok(self.ended(notice));
             }
-            let late = self.plan.timeout.is_some_and(|limit| self.started.elapsed() >= limit);
-            if late && self.reason.is_none() {
+            if ready.served {
+                self.hear_services();
+            }
+            if self.time_left().is_some_and(|left| left.is_zero()) {
                 self.kill(Ended::TimedOut);
             }
         }
@@ -104,10 +121,13 @@ impl Foreground<'_> {
                 polled.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
             }
         }
-        let left = self.plan.timeout.filter(|_| self.reason.is_none());
-        let timeout = left.map_or(PollTimeout::NONE, |limit| {
-            let left = limit.saturating_sub(self.started.elapsed()).as_millis() + 1;
-            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+        let served = self.served.as_ref().filter(|_| self.attended);
+        let services = served.map(|served| {
+            polled.push(PollFd::new(served.as_fd(), PollFlags::POLLIN));
+            polled.len() - 1
+        });
+        let timeout = self.time_left().map_or(PollTimeout::NONE, |left| {
+            PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
         });
         match poll(&mut polled, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -116,12 +136,29 @@ impl Foreground<'_> {
         let is_ready = |index: usize| {
             polled.get(index).is_some_and(|fd: &PollFd<'_>| fd.any().unwrap_or(false))
         };
+        let has_terminal = self.terminal.is_some();
         Ok(Ready {
             warden: is_ready(0),
             signals: is_ready(1),
-            printed: is_ready(2),
-            typed: is_ready(3),
+            printed: has_terminal && is_ready(2),
+            typed: has_terminal && services != Some(3) && is_ready(3),
+            served: services.is_some_and(is_ready),
         })
+    }
+
+    /// What is left of its time, where that is limited and it has not been killed.
+    fn time_left(&self) -> Option<Duration> {
+        let started = self.started.filter(|_| self.reason.is_none())?;
+        Some(self.plan.timeout?.saturating_sub(started.elapsed()))
+    }
+
+    fn hear_services(&mut self) {
+        let Some(served) = &mut self.served else { return };
+        let heard = served.hear();
+        self.attended = !heard.over;
+        if heard.ready {
+            self.started = Some(Instant::now());
+        }
     }
 
     fn hear_signals(&mut self) {
@@ -148,7 +185,8 @@ impl Foreground<'_> {
         self.warden.kill(0);
     }
 
-    fn ended(self, notice: Notice) -> Ended {
+    fn ended(mut self, notice: Notice) -> Ended {
+        self.hear_services();
         match notice {
             Notice::Died(_) => Ended::WardenDied,
             Notice::Ended(end, scratch) => {
@@ -156,7 +194,14 @@ impl Foreground<'_> {
                     // What could not be copied out is missing in the project for all to see.
                     write_back.copy(scratch, end.case);
                 }
-                self.reason.unwrap_or_else(|| ended(self.plan, &end))
+                let ended = self.reason.take().unwrap_or_else(|| ended(self.plan, &end));
+                let error = self.served.as_ref().and_then(Served::error);
+                match (ended, error, self.served) {
+                    (Ended::NotRun(_), Some(error), Some(served)) => {
+                        Ended::NotServed(error, served.outputs())
+                    }
+                    (ended, ..) => ended,
+                }
             }
         }
     }
@@ -173,9 +218,9 @@ fn ended(plan: &Plan, end: &End) -> Ended {
         Verdict::TimedOut { .. } => Ended::TimedOut,
         Verdict::Ignored
         | Verdict::Flaky
-        | Verdict::NotRun(NotRun::Cancelled | NotRun::WardenDied | NotRun::ProcessEnded) => {
-            Ended::WardenDied
-        }
+        | Verdict::NotRun(
+            NotRun::Service(_) | NotRun::Cancelled | NotRun::WardenDied | NotRun::ProcessEnded,
+        ) => Ended::WardenDied,
     }
 }
 
@@ -185,6 +230,7 @@ struct Ready {
     signals: bool,
     printed: bool,
     typed: bool,
+    served: bool,
 }
 
 /// A pseudo-terminal between the caller's and the program's. Dropping it restores the caller's.

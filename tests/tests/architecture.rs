@@ -11,10 +11,10 @@ use isotest_tests::program::workspace;
 type Row = (&'static str, &'static [&'static str]);
 
 /// Plain data at the top; each row may name only what its stage is given.
-const CORE: [Row; 15] = [
+const CORE: [Row; 17] = [
     ("case", &[]),
     ("finding", &["outcome"]),
-    ("outcome", &["finding", "policy", "retry", "sandbox"]),
+    ("outcome", &["finding", "policy", "retry", "sandbox", "served"]),
     ("policy", &[]),
     ("host", &[]),
     ("plan", &["host", "policy", "sandbox", "write_back"]),
@@ -22,9 +22,14 @@ const CORE: [Row; 15] = [
     ("write_back", &["finding"]),
     ("harness", &["outcome"]),
     ("collect", &["finding", "harness", "outcome", "plan", "sandbox"]),
+    ("served", &["collect", "outcome", "plan", "sandbox"]),
+    ("outside", &["signals"]),
     ("retry", &[]),
-    ("schedule", &["case", "collect", "harness", "outcome", "plan", "retry", "sandbox", "signals"]),
-    ("foreground", &["collect", "outcome", "plan", "sandbox", "signals"]),
+    (
+        "schedule",
+        &["case", "collect", "harness", "outcome", "plan", "retry", "sandbox", "served", "signals"],
+    ),
+    ("foreground", &["collect", "outcome", "plan", "sandbox", "served", "signals"]),
     ("signals", &[]),
     ("lib", &[]),
 ];
@@ -47,12 +52,12 @@ const DATA: [Row; 5] = [
     ("discover", &["case"]),
     ("environment", &["policy"]),
     ("root", &[]),
-    ("report", &["case", "finding", "outcome", "plan", "policy", "sandbox", "schedule"]),
+    ("report", &["case", "finding", "outcome", "plan", "policy", "sandbox", "schedule", "served"]),
 ];
 
 /// Files that may be unsafe: the leaf that wraps system calls, what runs around clone and fork,
 /// and the handlers of signals.
-const UNSAFE: [&str; 10] = [
+const UNSAFE: [&str; 12] = [
     "sys.rs",
     "lower.rs",
     "client.rs",
@@ -61,7 +66,9 @@ const UNSAFE: [&str; 10] = [
     "protocol.rs",
     "servers.rs",
     "warden/mod.rs",
+    "warden/attendance.rs",
     "warden/start.rs",
+    "attendant.rs",
     "signals.rs",
 ];
 

@@ -4,6 +4,7 @@
 //! anything is built, so that a wrong one costs no build. What is selected by name, and how the two
 //! are combined, is [`filter`](super::filter)'s and the caller's business.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::ops::Range;
 
@@ -31,6 +32,8 @@ pub struct Workspace {
     root: Utf8PathBuf,
     arguments: Vec<OsString>,
     has_dependencies: bool,
+    /// The names of all test groups, which expressions of the command line may ask for.
+    pub test_groups: HashSet<String>,
 }
 
 impl Workspace {
@@ -39,12 +42,14 @@ impl Workspace {
         let arguments = request.metadata_arguments.clone();
         let graph = graph(&arguments, false)?;
         let root = graph.workspace().root().to_owned();
-        Ok(Workspace { graph, root, arguments, has_dependencies: false })
+        let test_groups = HashSet::new();
+        Ok(Workspace { graph, root, arguments, has_dependencies: false, test_groups })
     }
 
     /// One that is known with its dependencies, and where it is now.
     pub(super) fn known(graph: PackageGraph, root: Utf8PathBuf) -> Workspace {
-        Workspace { graph, root, arguments: Vec::new(), has_dependencies: true }
+        let test_groups = HashSet::new();
+        Workspace { graph, root, arguments: Vec::new(), has_dependencies: true, test_groups }
     }
 
     /// The directory of its manifest.
@@ -64,7 +69,7 @@ impl Workspace {
             Place::Default => FiltersetKind::DefaultFilter,
             Place::Archive => FiltersetKind::TestArchive,
         };
-        let groups = KnownGroups::Known { custom_groups: Default::default() };
+        let groups = KnownGroups::Known { custom_groups: self.test_groups.clone() };
         let context = ParseContext::new(&self.graph);
         let read = nextest_filtering::Filterset::parse(text.to_owned(), &context, kind, &groups);
         match read {
@@ -139,6 +144,9 @@ fn fault(errors: &FiltersetParseErrors) -> Fault {
         ParseSingleError::NoBinaryIdMatch(_) | ParseSingleError::NoBinaryNameMatch(_) => {
             Some("`cargo isotest list` prints the ids of all test binaries")
         }
+        ParseSingleError::NoGroupMatch(_) => {
+            Some("`cargo isotest show-config` lists the test groups")
+        }
         _ => None,
     };
     let hint = error.help().map(|help| help.to_string()).or(known.map(str::to_owned));
@@ -161,12 +169,19 @@ impl Expression {
         self.0.matches_binary(&subject.query(), &context).unwrap_or(true)
     }
 
-    /// Whether a case is selected. `default` is what `default()` stands for.
-    pub fn selects(&self, subject: &Subject, case: &Case, default: &Expression) -> bool {
+    /// Whether a case is selected that is in this test group, which only expressions of the command
+    /// line ask for. `default` is what `default()` stands for.
+    pub fn selects(
+        &self,
+        subject: &Subject,
+        case: &Case,
+        default: &Expression,
+        group: &str,
+    ) -> bool {
         let name = TestCaseName::new(&case.name);
         let query = TestQuery { binary_query: subject.query(), test_name: &name };
         let context = EvalContext { default_filter: &default.0 };
-        self.0.matches_test_with_groups(&query, &context, &Ungrouped)
+        self.0.matches_test_with_groups(&query, &context, &Member(group))
     }
 }
 
@@ -201,12 +216,12 @@ impl Subject {
     }
 }
 
-/// There are no test groups: every case is in nextest's `@global`.
+/// The case that is asked for is in this test group.
 #[derive(Debug)]
-struct Ungrouped;
+struct Member<'a>(&'a str);
 
-impl GroupLookup for Ungrouped {
+impl GroupLookup for Member<'_> {
     fn is_member_test(&self, _test: &TestQuery<'_>, matcher: &NameMatcher) -> bool {
-        matcher.is_match(nextest_metadata::GLOBAL_TEST_GROUP)
+        matcher.is_match(self.0)
     }
 }
