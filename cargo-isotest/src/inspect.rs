@@ -34,9 +34,9 @@ use crate::prepare::{self, Prepared, Selected, Selecting};
 use crate::provision::Provision;
 use crate::report::{self, Explanation, Options};
 use crate::root::{Links, follow};
-use crate::run;
 use crate::sandboxes::{Sandboxes, Unbuilt, c_string};
 use crate::settings::{self, Machine};
+use crate::setups;
 use crate::trial;
 
 /// Names the test binaries, as cargo does with `--no-run`.
@@ -89,12 +89,12 @@ pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, 
     let Case { sandboxes, selected, case, sources, limits, config, needs, .. } =
         prepare_case(given, tests, machine)?;
     let provided = Provision::of(&config).give(&needs);
-    let setup = run::setup(&sandboxes, &selected, false, provided);
+    let setup = setups::setup(&sandboxes, &selected, false, provided);
     let sources: Vec<&Source> = sources.iter().collect();
     let explanation = Explanation {
         id: &selected.binary.id,
         case: &case.name,
-        plan: &run::plan_of(&sandboxes, &setup, &selected, &case, &limits),
+        plan: &setups::plan_of(&sandboxes, &setup, &selected, &case, &limits),
         template: &plan::template(&sandboxes.host, &sandboxes.project, &sandboxes.policy),
         layers: &config::rows(&Policy { limits, ..sandboxes.policy.clone() }, &sources),
         course: &config::case_rows(&sources),
@@ -112,8 +112,8 @@ pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Erro
         prepare_case(given, tests, machine)?;
     let needed = [(&sandboxes.policy, &needs)].into_iter();
     let provision = Provision::prepare(&config, needed, &project, machine, &signals)?;
-    let test = run::setup(&sandboxes, &selected, false, provision.give(&needs));
-    let plan = run::plan_of(&sandboxes, &test, &selected, &case, &limits);
+    let test = setups::setup(&sandboxes, &selected, false, provision.give(&needs));
+    let plan = setups::plan_of(&sandboxes, &test, &selected, &case, &limits);
     report::test_command(&plan).map_err(Error::Report)?;
     let policy = &sandboxes.policy;
     let words = match command.command.as_slice() {

@@ -35,6 +35,7 @@ mod runner;
 mod sandboxes;
 mod second_look;
 mod settings;
+mod setups;
 mod show_config;
 mod trial;
 mod unit;

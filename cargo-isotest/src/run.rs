@@ -2,17 +2,16 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use isotest_core::case::{Case, CaseIndex, Ignore};
+use isotest_core::case::{CaseIndex, Ignore};
 use isotest_core::outcome::{Outcome, Verdict};
-use isotest_core::plan::{Plan, Protocol, Setup};
-use isotest_core::policy::{Limits, Policy};
+use isotest_core::plan::Setup;
+use isotest_core::policy::Policy;
 use isotest_core::schedule::{self, Event, Job, Repeat};
 use isotest_core::signals::Signals;
 use twox_hash::XxHash64;
@@ -20,23 +19,23 @@ use twox_hash::XxHash64;
 use crate::archive;
 use crate::cli::{Part, RunCommand, Unit};
 use crate::config::{self, Config, Given, Needs};
-use crate::discover::{Binary, Project, Reused};
+use crate::discover::{Project, Reused};
 use crate::doctests::{self, Documented};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::fork_server;
 use crate::inspect;
 use crate::last_run::LastRun;
 use crate::narrowing::Narrowing;
 use crate::partition;
 use crate::policies::{self, Group, Member};
 use crate::prepare::{self, InRoot, Prepared, Selected, Selecting, case};
-use crate::provision::{Provided, Provision};
+use crate::provision::Provision;
 use crate::remembered::Durations;
 use crate::report::{self, Hint, Report, Reporter, Stress, Suite, Summary};
-use crate::sandboxes::{Sandboxes, Unbuilt, c_string};
+use crate::sandboxes::{Sandboxes, Unbuilt};
 use crate::second_look::second_look;
 use crate::settings::{Machine, Settings};
+use crate::setups::{plan_of, setup};
 use crate::trial;
 use crate::unit::{self, Units};
 
@@ -380,79 +379,6 @@ fn plan(
     jobs.extend(whole);
     jobs.sort_by_key(|job| job.index);
     (ignored, jobs)
-}
-
-/// The set-up that all cases of a binary share which need the same.
-pub fn setup(
-    sandboxes: &Sandboxes,
-    selected: &Selected,
-    single_threaded: bool,
-    provided: Provided,
-) -> Arc<Setup> {
-    let binary = &selected.binary;
-    let mut arguments: Vec<&OsStr> = Vec::new();
-    if selected.harness {
-        // `--include-ignored`: whether it runs was decided when it was selected.
-        arguments.extend(["--exact", "--nocapture", "--include-ignored"].map(OsStr::new));
-        if single_threaded {
-            arguments.push(OsStr::new("--test-threads=1"));
-        } else if binary.harness {
-            // For the one test that will run. It saves libtest asking how many processors there
-            // are, which is a tenth of a short case.
-            arguments.push(OsStr::new("--test-threads=2"));
-        }
-    }
-    let executed = match selected.harness {
-        true => fork_server::unsuitable(binary.executable.as_std_path()),
-        false => Some("it is no test harness"),
-    };
-    set_up(sandboxes, binary, &arguments, provided, executed)
-}
-
-/// The set-up for a binary with what its tests need.
-pub fn set_up(
-    sandboxes: &Sandboxes,
-    binary: &Binary,
-    arguments: &[&OsStr],
-    provided: Provided,
-    executed: Option<&'static str>,
-) -> Arc<Setup> {
-    let program = binary.executable.as_os_str();
-    let directory = binary.working_directory.as_std_path();
-    let variables = [binary.environment.as_slice(), &provided.variables].concat();
-    let setup = sandboxes.setup(program, arguments, directory, &variables, executed);
-    match provided.services {
-        services if services.is_empty() => setup,
-        services => Arc::new(Arc::unwrap_or_clone(setup).with_services(services)),
-    }
-}
-
-/// The plan of one case, which these limits hold for.
-pub fn plan_of(
-    sandboxes: &Sandboxes,
-    setup: &Arc<Setup>,
-    selected: &Selected,
-    case: &Case,
-    limits: &Limits,
-) -> Plan {
-    let (arguments, protocol) = if selected.harness {
-        let protocol =
-            Protocol::Libtest { name: case.name.clone(), filtered_out: selected.listed - 1 };
-        (vec![c_string(OsStr::new(&case.name))], protocol)
-    } else {
-        (Vec::new(), Protocol::ExitCode)
-    };
-    Plan {
-        setup: Arc::clone(setup),
-        arguments,
-        environment: sandboxes.own_environment(),
-        protocol,
-        timeout: limits.timeout,
-        slow_timeout: limits.slow_timeout,
-        output_limit: limits.output,
-        write_back: sandboxes.write_back.clone(),
-        weakened: sandboxes.policy.weakened.clone(),
-    }
 }
 
 /// Puts jobs into an order that depends on the seed and on nothing else: what is left out does not

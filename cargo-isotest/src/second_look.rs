@@ -25,9 +25,9 @@ use crate::policies::Member;
 use crate::prepare::Selected;
 use crate::provision::Provision;
 use crate::report::Hint;
-use crate::run;
 use crate::sandboxes::{Sandboxes, Unbuilt};
 use crate::settings::Machine;
+use crate::setups;
 
 /// With more failures than this the cause is elsewhere.
 const MOST: usize = 50;
@@ -121,9 +121,9 @@ fn passing(
         .filter(|member| selected[member.index.binary].harness)
         .map(|Member { index, needs, .. }| {
             let selected = &selected[index.binary];
-            let setup = run::setup(sandboxes, selected, false, provision.give(needs));
+            let setup = setups::setup(sandboxes, selected, false, provision.give(needs));
             let case = &selected.selection.cases[index.case];
-            let plan = run::plan_of(sandboxes, &setup, selected, case, &sandboxes.policy.limits);
+            let plan = setups::plan_of(sandboxes, &setup, selected, case, &sandboxes.policy.limits);
             Job {
                 index: *index,
                 plan,

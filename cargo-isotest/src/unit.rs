@@ -22,9 +22,9 @@ use serde::Deserialize;
 use crate::policies::Member;
 use crate::prepare::Selected;
 use crate::provision::Provided;
-use crate::run::set_up;
 use crate::sandboxes::{Sandboxes, c_string};
 use crate::settings::Settings;
+use crate::setups::set_up;
 
 /// The variable that makes a stable libtest print JSON. Compilers and cargo, which tests may start,
 /// take such a value for the name of a crate that may use unstable features, of which there is none.
