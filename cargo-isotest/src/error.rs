@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use isotest_core::sandbox::{SandboxError, ServiceError};
 
+use crate::archive::ArchiveError;
 use crate::config::ConfigError;
 use crate::discover::DiscoverError;
 use crate::exit_code::ExitCode;
@@ -39,6 +40,8 @@ pub enum Error {
     Host(io::Error),
     /// A path of `--ro` or `--rw` cannot be shown.
     Path(&'static str, PathBuf, io::Error),
+    /// An archive cannot be read or written.
+    Archive(ArchiveError),
     /// What `--root` names cannot be used.
     Root(RootError),
     /// `exec` or `shell` names a command that is not on `PATH`.
@@ -76,6 +79,9 @@ impl Error {
                 | DiscoverError::MetadataJson(_)
                 | DiscoverError::Graph(_),
             ) => ExitCode::MetadataFailed,
+            Error::Discover(DiscoverError::UnknownKind { .. } | DiscoverError::NoSources(_)) => {
+                ExitCode::Usage
+            }
             Error::Discover(_) => ExitCode::BuildFailed,
             Error::Config(error) if error.in_filter => ExitCode::BadFilter,
             Error::Config(_) => ExitCode::Usage,
@@ -84,9 +90,15 @@ impl Error {
             | Error::Host(_)
             | Error::Scratch(_)
             | Error::WardenDied => ExitCode::SandboxFailed,
-            Error::Glob(_) | Error::Path(..) | Error::Root(_) | Error::Partition(_) => {
-                ExitCode::Usage
+            Error::Archive(ArchiveError::Write(..) | ArchiveError::Add(..)) => {
+                ExitCode::ArchiveFailed
             }
+            Error::Archive(ArchiveError::Empty(_)) => ExitCode::NothingToRun,
+            Error::Archive(_)
+            | Error::Glob(_)
+            | Error::Path(..)
+            | Error::Root(_)
+            | Error::Partition(_) => ExitCode::Usage,
             // As a shell says it.
             Error::Command(_) | Error::Shell(_) | Error::Execute(..) => ExitCode::Of(127),
             Error::Setup(_) => ExitCode::SetupFailed,
@@ -123,6 +135,7 @@ impl Error {
             | Error::WardenDied
             | Error::Glob(_)
             | Error::Path(..)
+            | Error::Archive(_)
             | Error::Root(_)
             | Error::Command(_)
             | Error::Profiles(..)
@@ -155,6 +168,7 @@ impl fmt::Display for Error {
             Error::Path(flag, path, error) => {
                 write!(f, "cannot show `{}`, which `{flag}` names: {error}", path.display())
             }
+            Error::Archive(error) => write!(f, "{error}"),
             Error::Root(error) => write!(f, "{error}"),
             Error::Command(name) => {
                 write!(f, "cannot find the command `{}` on PATH", name.display())
@@ -231,6 +245,12 @@ impl From<RootError> for Error {
 impl From<Box<ListingError>> for Error {
     fn from(error: Box<ListingError>) -> Self {
         Error::Listing(error)
+    }
+}
+
+impl From<ArchiveError> for Error {
+    fn from(error: ArchiveError) -> Self {
+        Error::Archive(error)
     }
 }
 

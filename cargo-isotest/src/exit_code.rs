@@ -24,6 +24,8 @@ pub enum ExitCode {
     BuildFailed,
     /// 102: `cargo metadata` failed.
     MetadataFailed,
+    /// 103: an archive could not be written.
+    ArchiveFailed,
     /// 104: a binary could not list its tests.
     ListFailed,
     /// 105: a setup command failed.
@@ -81,6 +83,7 @@ impl ExitCode {
             ExitCode::TestsFailed => 100,
             ExitCode::BuildFailed => 101,
             ExitCode::MetadataFailed => 102,
+            ExitCode::ArchiveFailed => 103,
             ExitCode::ListFailed => 104,
             ExitCode::SetupFailed => 105,
             ExitCode::ReportFailed => 110,

@@ -40,6 +40,11 @@ pub fn of_project(
     for path in &project.linked_paths {
         exposures.show(path.as_std_path(), Access::ReadOnly, "a library directory");
     }
+    for (name, now) in &project.moved {
+        if let Ok(now) = now.as_std_path().canonicalize() {
+            exposures.add_link(name.clone().into(), now);
+        }
+    }
     let scratch = project.target_directory.join("isotest/scratch").into_std_path_buf();
     exposures.finish(machine, scratch)
 }
@@ -182,6 +187,11 @@ impl<'a> Exposures<'a> {
         }
         self.project.masked = machine.credentials();
         self.project.home = machine.home();
+        // What has moved may have left its place to others.
+        let shown = self.project.exposures.iter().map(|exposure| &exposure.path);
+        let taken: Vec<PathBuf> =
+            shown.chain(&self.project.hollow).chain(&self.project.home).cloned().collect();
+        self.project.links.retain(|(link, _)| taken.iter().all(|path| !path.starts_with(link)));
         self.project.scratch = Some(scratch);
         match &self.policy.root {
             Root::Host => {}

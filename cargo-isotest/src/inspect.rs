@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,15 +15,16 @@ use isotest_core::policy::{Limits, Policy, Root};
 use isotest_core::signals::Signals;
 use signal_hook::consts::SIGKILL;
 
+use crate::archive;
 use crate::choose::choose;
 use crate::cli::{
     CargoOptions, ConfigOptions, ExecCommand, ExplainCommand, LayerOptions, ListCommand,
     ReportFormat, ShellCommand,
 };
 use crate::config::{self, Config, Given, Needs, Source};
-use crate::discover::Project;
 use crate::discover::filter::{Filter, RunIgnored};
 use crate::discover::filterset::Subject;
+use crate::discover::{Project, Reused};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::exposures;
@@ -30,26 +32,43 @@ use crate::partition;
 use crate::policies;
 use crate::prepare::{self, Prepared, Selected, Selecting};
 use crate::provision::Provision;
-use crate::report::{self, Explanation};
+use crate::report::{self, Explanation, Options};
 use crate::root::{Links, follow};
 use crate::run;
 use crate::sandboxes::{Sandboxes, Unbuilt, c_string};
 use crate::settings::{self, Machine};
 use crate::trial;
 
+/// Names the test binaries, as cargo does with `--no-run`.
+pub fn executables(
+    project: &Project,
+    options: Options,
+    machine: &Machine,
+) -> Result<ExitCode, Error> {
+    let colour = options.look.stderr_colour;
+    for binary in project.binaries.iter().filter(|_| !options.quiet) {
+        let heading = prepare::heading(binary, machine);
+        report::executable(&heading, colour, &mut io::stderr()).map_err(Error::Report)?;
+    }
+    Ok(ExitCode::Passed)
+}
+
 /// Lists the selected cases.
 pub fn list(command: &ListCommand, machine: &Machine) -> Result<ExitCode, Error> {
+    let opened = archive::open(&command.reuse, machine, command.cargo.quiet)?;
+    let reused = opened.as_ref().map(|opened| &opened.build);
     let given = Given {
         layers: &command.layers,
         course: None,
         profile: command.config.profile.as_deref(),
         filterset: Some(&command.filterset),
+        reused,
     };
     let config = Config::load(given, &command.cargo, machine)?;
     let filter = settings::selection(&command.libtest);
     let part = partition::resolve(command.libtest.partition, machine)?;
     let (mut prepared, project, _signals) =
-        prepare_with(&config, &command.cargo, &filter, machine)?;
+        prepare_with(&config, (&command.cargo, reused), &filter, machine)?;
     if let Some(part) = &part {
         prepared.selected = partition::narrow(prepared.selected, part);
     }
@@ -64,9 +83,11 @@ pub fn list(command: &ListCommand, machine: &Machine) -> Result<ExitCode, Error>
 
 /// Prints the plan of one case.
 pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, Error> {
+    let opened = archive::open(&command.reuse, machine, command.cargo.quiet)?;
     let given = Named { case: &command.case, layers: &command.layers, config: &command.config };
+    let tests = (&command.cargo, opened.as_ref().map(|opened| &opened.build));
     let Case { sandboxes, selected, case, sources, limits, config, needs, .. } =
-        prepare_case(given, &command.cargo, machine)?;
+        prepare_case(given, tests, machine)?;
     let provided = Provision::of(&config).give(&needs);
     let setup = run::setup(&sandboxes, &selected, false, provided);
     let sources: Vec<&Source> = sources.iter().collect();
@@ -84,9 +105,11 @@ pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, 
 
 /// Runs a shell, or a command, in the sandbox of one case.
 pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Error> {
+    let opened = archive::open(&command.reuse, machine, command.cargo.quiet)?;
     let given = Named { case: &command.case, layers: &command.layers, config: &command.config };
+    let tests = (&command.cargo, opened.as_ref().map(|opened| &opened.build));
     let Case { mut sandboxes, selected, case, limits, config, needs, project, signals, .. } =
-        prepare_case(given, &command.cargo, machine)?;
+        prepare_case(given, tests, machine)?;
     let needed = [(&sandboxes.policy, &needs)].into_iter();
     let provision = Provision::prepare(&config, needed, &project, machine, &signals)?;
     let test = run::setup(&sandboxes, &selected, false, provision.give(&needs));
@@ -123,11 +146,12 @@ struct Case {
     signals: Signals,
 }
 
-fn prepare_case(named: Named<'_>, cargo: &CargoOptions, machine: &Machine) -> Result<Case, Error> {
+fn prepare_case(named: Named<'_>, tests: Tests<'_>, machine: &Machine) -> Result<Case, Error> {
     let profile = named.config.profile.as_deref();
-    let given = Given { layers: named.layers, course: None, profile, filterset: None };
+    let (cargo, reused) = tests;
+    let given = Given { layers: named.layers, course: None, profile, filterset: None, reused };
     let config = Config::load(given, cargo, machine)?.without_default_filter();
-    let (prepared, project, signals) = prepare_with(&config, cargo, &every_case(), machine)?;
+    let (prepared, project, signals) = prepare_with(&config, tests, &every_case(), machine)?;
     let Prepared { mut sandboxes, selected } = prepared;
     let (selected, case) = choose(&selected, named.case)?;
     let policy = policies::of_case(&config, &sandboxes.policy, selected, case, machine);
@@ -157,14 +181,18 @@ pub fn exec(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Error>
     attend(&mut sandboxes, setup, patience(&layers), &signals)
 }
 
+/// What is built, or was built before.
+type Tests<'a> = (&'a CargoOptions, Option<&'a Reused>);
+
 fn prepare_with(
     config: &Config,
-    cargo: &CargoOptions,
+    (cargo, reused): Tests<'_>,
     filter: &Filter,
     machine: &Machine,
 ) -> Result<(Prepared, Project, Signals), Error> {
     let policy = policy(&config.layers(), machine, cargo.quiet)?;
-    let (mut wardens, project) = prepare::build([policy], &settings::request(cargo), config)?;
+    let (mut wardens, project) =
+        prepare::build([policy], &settings::request(cargo), reused, config)?;
     let unbuilt = wardens.pop().expect("there is one for each policy");
     let signals = Signals::listen().map_err(Error::Host)?;
     let selecting = Selecting { filter, config };

@@ -211,9 +211,9 @@ fn trouble(verdict: &Verdict) -> Option<Cause> {
             Cause::Ended(format!("did not end within {}", humantime::format_duration(*limit)))
         }
         Verdict::Ignored
-        | Verdict::NotRun(NotRun::Service(_) | NotRun::Cancelled | NotRun::WardenDied) => {
-            Cause::Ended("did not run to its end".to_owned())
-        }
+        | Verdict::NotRun(
+            NotRun::Service(_) | NotRun::Cancelled | NotRun::WardenDied | NotRun::ProcessEnded,
+        ) => Cause::Ended("did not run to its end".to_owned()),
     })
 }
 

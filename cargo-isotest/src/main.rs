@@ -4,6 +4,7 @@
 //! The stages run in one direction: [`cli`] → [`config`] → [`settings`] → [`discover`] → [`listing`] → plans
 //! ([`mod@run`]) → `isotest_core::schedule` → [`report`].
 
+mod archive;
 mod caller;
 mod choose;
 mod cli;
@@ -19,6 +20,7 @@ mod fork_server;
 mod inspect;
 mod last_run;
 mod listing;
+mod narrowing;
 mod partition;
 mod policies;
 mod prepare;
@@ -35,6 +37,7 @@ mod second_look;
 mod settings;
 mod show_config;
 mod trial;
+mod unit;
 
 use std::env;
 use std::process;
@@ -69,6 +72,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     let machine = Machine::read().map_err(Error::Host)?;
     match &cli.command {
         Command::Run(command) => collected(&machine, |machine| run::run(command, machine)),
+        Command::Archive(command) => archive::archive(command, &machine),
         Command::List(command) => collected(&machine, |machine| inspect::list(command, machine)),
         Command::Doctor(command) => doctor::doctor(command, &machine),
         Command::Explain(command) => {

@@ -8,14 +8,14 @@ use isotest_core::signals::Signals;
 
 use crate::cli::Part;
 use crate::config::Config;
-use crate::discover::{self, Binary, Request, Selection, filter::Filter};
+use crate::discover::{self, Binary, Request, Reused, Selection, filter::Filter};
 use crate::error::Error;
 use crate::exposures;
 use crate::listing::{self, Listed};
 use crate::report;
 use crate::root;
 use crate::sandboxes::{Sandboxes, Unbuilt};
-use crate::settings::Machine;
+use crate::settings::{Machine, shown};
 
 /// One of the root filesystems that a run is asked for.
 pub struct InRoot {
@@ -46,6 +46,12 @@ pub struct Selected {
     pub listed: usize,
     /// Its selected cases.
     pub selection: Selection,
+}
+
+/// What cargo prints of a binary behind `Running`.
+pub fn heading(binary: &Binary, machine: &Machine) -> String {
+    let executable = shown(binary.executable.as_std_path(), machine);
+    format!("{} ({})", binary.description(), executable.display())
 }
 
 /// Takes cases out of a selection, as a filter would. `None` where nothing is left of it.
@@ -129,15 +135,19 @@ fn find_root(named: &Path, machine: &Machine, quiet: bool) -> Result<Root, Error
     Ok(if is_host { Root::Host } else { Root::Directory(found) })
 }
 
-/// Builds the project. A warden starts before for each policy, while this process is small.
-/// Signals are not taken over yet: one that ends this process ends a build.
+/// Builds the project, unless it was built before. A warden starts before for each policy, while
+/// this process is small. Signals are not taken over yet: one that ends this process ends a build.
 pub fn build(
     policies: impl IntoIterator<Item = Policy>,
     request: &Request,
+    reused: Option<&Reused>,
     config: &Config,
 ) -> Result<(Vec<Unbuilt>, discover::Project), Error> {
     let wardens = policies.into_iter().map(Unbuilt::start).collect::<Result<_, _>>()?;
-    let project = discover::discover(request)?;
+    let project = match reused {
+        Some(reused) => reused.project()?,
+        None => discover::discover(request)?,
+    };
     config.check(project.workspace_root.as_std_path())?;
     Ok((wardens, project))
 }

@@ -17,14 +17,17 @@ use isotest_core::schedule::{self, Event, Job, Repeat};
 use isotest_core::signals::Signals;
 use twox_hash::XxHash64;
 
-use crate::cli::{Part, RunCommand};
+use crate::archive;
+use crate::cli::{Part, RunCommand, Unit};
 use crate::config::{self, Config, Given, Needs};
-use crate::discover::Project;
+use crate::discover::{Binary, Project, Reused};
 use crate::doctests::{self, Documented};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::fork_server;
+use crate::inspect;
 use crate::last_run::LastRun;
+use crate::narrowing::Narrowing;
 use crate::partition;
 use crate::policies::{self, Group, Member};
 use crate::prepare::{self, InRoot, Prepared, Selected, Selecting, case};
@@ -33,13 +36,18 @@ use crate::remembered::Durations;
 use crate::report::{self, Hint, Report, Reporter, Stress, Suite, Summary};
 use crate::sandboxes::{Sandboxes, Unbuilt, c_string};
 use crate::second_look::second_look;
-use crate::settings::{Machine, Settings, shown};
+use crate::settings::{Machine, Settings};
 use crate::trial;
+use crate::unit::{self, Units};
 
 /// Builds the project's tests and runs each in a sandbox of its own.
 pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let part = partition::resolve(command.libtest.partition, machine)?;
-    let config = config(command, machine)?;
+    let opened = archive::open(&command.reuse, machine, command.cargo.quiet)?;
+    let reused = opened.as_ref().map(|opened| &opened.build);
+    let mut config = config(command, reused, machine)?;
+    config.take_flags(opened.iter().flat_map(|opened| opened.flags.iter().cloned()));
+    config.take_flags((command.run.unit == Unit::Binary).then(|| "--unit binary".to_owned()));
     let mut settings = Settings::of_run(command, config.values(), machine);
     settings.policy = trial::weaken(settings.policy, &settings.layers.allow_weaker, machine);
     let named = &settings.layers.root;
@@ -50,9 +58,9 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         return Ok(ExitCode::NothingToRun.with(documented));
     }
     let policies = roots.iter().map(|root| root.policy.clone());
-    let (wardens, project) = prepare::build(policies, &settings.request, &config)?;
+    let (wardens, project) = prepare::build(policies, &settings.request, reused, &config)?;
     if command.run.no_run {
-        return Ok(ExitCode::Passed);
+        return inspect::executables(&project, settings.report, machine);
     }
     let signals = Signals::listen().map_err(Error::Host)?;
     let mut last_run = LastRun::read(project.target_directory.as_std_path());
@@ -104,7 +112,11 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         true => doctests::run(command, &settings, in_all, machine, &signals)?,
         false => Documented::default(),
     };
-    let hints = look_again(stages, machine, needed, &reporter.failed(), &signals)?;
+    let hints = match settings.unit {
+        Unit::Test => look_again(stages, machine, needed, &reporter.failed(), &signals)?,
+        // Alone a test passes that another one of its process makes fail.
+        Unit::Binary => Vec::new(),
+    };
     let summary = reporter.finish(hints, documented).map_err(Error::Report)?;
     last_run.update(&reporter);
     if let Err(error) = last_run.write() {
@@ -123,31 +135,6 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         report::error(&format_args!("no test was run in {}", roots.join(", ")));
     }
     Ok(code.or_refused(refused.map(|refused| refused.code)))
-}
-
-/// What leaves out some of the selected tests.
-#[derive(Clone, Copy)]
-struct Narrowing<'a> {
-    part: Option<Part>,
-    failed: Option<&'a LastRun>,
-}
-
-impl Narrowing<'_> {
-    /// Leaves out what is not this run's in one root filesystem.
-    fn narrow(&self, mut selected: Vec<Selected>, root: Option<&str>) -> Vec<Selected> {
-        if let Some(last_run) = self.failed {
-            selected = last_run.narrow(selected, root);
-        }
-        match &self.part {
-            Some(part) => partition::narrow(selected, part),
-            None => selected,
-        }
-    }
-
-    /// Whether documentation tests, which are selected as a whole, are this run's.
-    fn has_doctests(&self) -> bool {
-        self.failed.is_none() && self.part.is_none_or(|part| part.number.get() == 1)
-    }
 }
 
 /// Runs what is selected of binaries that cargo has built, in one root filesystem, and reports it
@@ -183,12 +170,17 @@ pub fn run_built(
 }
 
 /// What is asked for, by whom.
-fn config(command: &RunCommand, machine: &Machine) -> Result<Config, Error> {
+fn config(
+    command: &RunCommand,
+    reused: Option<&Reused>,
+    machine: &Machine,
+) -> Result<Config, Error> {
     let given = Given {
         layers: &command.layers,
         course: Some(&command.run.course()),
         profile: command.config.profile.as_deref(),
         filterset: Some(&command.filterset),
+        reused,
     };
     Config::load(given, &command.cargo, machine)
 }
@@ -330,14 +322,13 @@ fn properties(settings: &Settings, part: Option<Part>) -> Vec<(&'static str, Str
 fn suite(selected: &Selected, root: &InRoot, config: &Config, machine: &Machine) -> Suite {
     let layers = config::rows(&root.policy, &config.sources());
     let binary = &selected.binary;
-    let executable = shown(binary.executable.as_std_path(), machine);
     let behind = root.label.as_ref().map_or(String::new(), |label| format!(" in {label}"));
     let name = root.name.as_ref().map(|name| report::quoted(&name.to_string_lossy()));
     let flag = name.map_or(String::new(), |name| format!("--root {name} "));
     let flags: String =
         config.flags().iter().map(|flag| format!("{flag} ")).chain([flag]).collect();
     Suite {
-        heading: format!("{} ({}){behind}", binary.description(), executable.display()),
+        heading: format!("{}{behind}", prepare::heading(binary, machine)),
         id: binary.id.clone(),
         rerun: format!("{flags}{}", binary.rerun_flag),
         root: root.label.clone(),
@@ -353,13 +344,21 @@ fn plan(
     settings: &Settings,
     stage: &Stage,
     (selected, provision): (&[Selected], &Provision),
+    units: &mut Units,
 ) -> (Vec<CaseIndex>, Vec<Job>) {
     let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
+    let mut whole: BTreeMap<(usize, &Needs), Vec<&Member>> = BTreeMap::new();
     let sandboxes = &stage.sandboxes;
     let mut setups: BTreeMap<(usize, &Needs), Arc<Setup>> = BTreeMap::new();
-    for Member { index, limits, needs, rules } in &stage.members {
+    for member @ Member { index, limits, needs, rules } in &stage.members {
         let listed = case(selected, *index);
         let selected = &selected[index.binary];
+        // Another harness than libtest need not know its JSON.
+        let is_whole = settings.unit == Unit::Binary && selected.binary.harness;
+        if is_whole && listed.ignore == Ignore::No {
+            whole.entry((index.binary, needs)).or_default().push(member);
+            continue;
+        }
         let provided = || provision.give(needs);
         let make = || setup(sandboxes, selected, settings.single_threaded, provided());
         let setup = setups.entry((index.binary, needs)).or_insert_with(make);
@@ -374,6 +373,12 @@ fn plan(
             Ignore::Yes | Ignore::Because(_) => ignored.push(*index),
         }
     }
+    let whole = whole.into_iter().filter_map(|((binary, needs), members)| {
+        let provided = provision.give(needs);
+        unit::job(settings, sandboxes, (&selected[binary], provided), &members, units)
+    });
+    jobs.extend(whole);
+    jobs.sort_by_key(|job| job.index);
     (ignored, jobs)
 }
 
@@ -397,14 +402,25 @@ pub fn setup(
             arguments.push(OsStr::new("--test-threads=2"));
         }
     }
-    let directory = binary.working_directory.as_std_path();
     let executed = match selected.harness {
         true => fork_server::unsuitable(binary.executable.as_std_path()),
         false => Some("it is no test harness"),
     };
+    set_up(sandboxes, binary, &arguments, provided, executed)
+}
+
+/// The set-up for a binary with what its tests need.
+pub fn set_up(
+    sandboxes: &Sandboxes,
+    binary: &Binary,
+    arguments: &[&OsStr],
+    provided: Provided,
+    executed: Option<&'static str>,
+) -> Arc<Setup> {
     let program = binary.executable.as_os_str();
+    let directory = binary.working_directory.as_std_path();
     let variables = [binary.environment.as_slice(), &provided.variables].concat();
-    let setup = sandboxes.setup(program, &arguments, directory, &variables, executed);
+    let setup = sandboxes.setup(program, arguments, directory, &variables, executed);
     match provided.services {
         services if services.is_empty() => setup,
         services => Arc::new(Arc::unwrap_or_clone(setup).with_services(services)),
@@ -459,9 +475,12 @@ fn execute<R: Report>(
 ) -> Result<R, Error> {
     let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
     let (selected, _) = needed;
+    let mut units = Units::default();
     for stage in stages {
-        let (left_out, mut planned) = plan(settings, stage, needed);
-        if let Some(seed) = settings.shuffle {
+        let (left_out, mut planned) = plan(settings, stage, needed, &mut units);
+        if settings.unit == Unit::Binary {
+            // One after the other, as cargo's: each has all threads.
+        } else if let Some(seed) = settings.shuffle {
             shuffle(&mut planned, selected, seed);
         } else if !settings.single_threaded {
             // A long case that starts last keeps everybody waiting.
@@ -474,9 +493,13 @@ fn execute<R: Report>(
         jobs.push((&mut stage.sandboxes.warden, planned));
     }
     let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
+    let (at_once, spare) = match settings.unit {
+        Unit::Test => (settings.jobs, settings.spare),
+        Unit::Binary => (1, 0),
+    };
     let options = schedule::Options {
-        jobs: settings.jobs,
-        spare: settings.spare,
+        jobs: at_once,
+        spare,
         max_fail: settings.max_fail,
         repeat: settings.repeat,
     };
@@ -493,7 +516,7 @@ fn execute<R: Report>(
             let (binary, case) = name(selected, index);
             durations.note(binary, case, took);
         };
-        let reported = report(reporter, heard, &mut note).map_err(Error::Report);
+        let reported = report(reporter, heard, &mut units, &mut note).map_err(Error::Report);
         if reported.is_err() {
             signals.tell_broken_pipe();
         }
@@ -513,13 +536,15 @@ fn name(selected: &[Selected], index: CaseIndex) -> (&str, &str) {
 fn report<R: Report>(
     mut reporter: R,
     heard: Receiver<Event>,
+    units: &mut Units,
     note: &mut dyn FnMut(CaseIndex, Duration),
 ) -> io::Result<R> {
     const TICK: Duration = Duration::from_millis(100);
     loop {
         match heard.recv_timeout(TICK) {
             Ok(event) => {
-                for event in [event].into_iter().chain(heard.try_iter()) {
+                let events = [event].into_iter().chain(heard.try_iter());
+                for event in events.flat_map(|event| units.translate(event)) {
                     if let Event::Finished(index, outcome) = &event
                         && !outcome.duration.is_zero()
                     {
@@ -529,7 +554,12 @@ fn report<R: Report>(
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Ok(reporter),
+            Err(RecvTimeoutError::Disconnected) => {
+                for (binary, findings) in units.findings() {
+                    reporter.take_shared(binary, findings);
+                }
+                return Ok(reporter);
+            }
         }
         reporter.idle()?;
     }

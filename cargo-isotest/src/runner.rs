@@ -60,7 +60,13 @@ pub fn runner(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Erro
     }
     let wanted = Wanted::of(&called, arguments);
     // `cargo test` alone says what is selected.
-    let given = Given { layers: &command.layers, course: None, profile: None, filterset: None };
+    let given = Given {
+        layers: &command.layers,
+        course: None,
+        profile: None,
+        filterset: None,
+        reused: None,
+    };
     let config = Config::load(given, &CargoOptions::default(), machine)?.without_default_filter();
     collected(machine, |machine| match wanted {
         Wanted::Tests(options) => tests(&config, &options, &called, arguments, machine),

@@ -17,7 +17,7 @@ use isotest_core::schedule::{MaxFail, Repeat};
 
 use crate::cli::{
     CargoOptions, Color, FailFast, Format, LayerOptions, LibtestOptions, PackageScope, RunCommand,
-    RunIgnored, Values,
+    RunIgnored, Unit, Values,
 };
 use crate::discover::{Request, Scope, filter};
 use crate::environment::Variable;
@@ -159,6 +159,8 @@ pub struct Settings {
     pub max_fail: Option<MaxFail>,
     /// How often each case is run.
     pub repeat: Repeat,
+    /// What has a sandbox of its own.
+    pub unit: Unit,
     /// Whether output is passed through.
     pub pass_through: bool,
     /// The seed of the order in which cases start; `None` where they start in the order of the list.
@@ -201,6 +203,7 @@ impl Settings {
                 Some(FailFast::Never) | None => None,
             },
             repeat: command.run.repeat(),
+            unit: command.run.unit,
             pass_through,
             shuffle,
             workflow: machine.workflow(),

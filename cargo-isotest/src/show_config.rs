@@ -21,7 +21,8 @@ pub fn show(command: &ShowConfigCommand, machine: &Machine) -> Result<ExitCode, 
         return Ok(ExitCode::Passed);
     }
     let profile = command.config.profile.as_deref();
-    let given = Given { layers: &command.layers, course: None, profile, filterset: None };
+    let given =
+        Given { layers: &command.layers, course: None, profile, filterset: None, reused: None };
     let config = Config::load(given, &command.cargo, machine)?;
     let layers = config.layers();
     let mut rows = config::rows(&settings::policy(&layers), &config.sources());

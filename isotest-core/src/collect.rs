@@ -106,11 +106,11 @@ pub fn outcome(
         Protocol::Libtest { name, filtered_out } => {
             harness::strip(&mut output, name, *filtered_out)
         }
-        Protocol::ExitCode => None,
+        Protocol::ExitCode | Protocol::Suite { .. } => None,
     };
     let passed = match &plan.protocol {
         Protocol::Libtest { .. } => report.as_ref().map(|report| report.passed),
-        Protocol::ExitCode => Some(libc::WEXITSTATUS(end.status) == 0),
+        Protocol::ExitCode | Protocol::Suite { .. } => Some(libc::WEXITSTATUS(end.status) == 0),
     };
     let verdict = judge(plan, &end, killed, passed);
     let was_run = !matches!(verdict, Verdict::NotRun(_));

@@ -218,9 +218,9 @@ fn ended(plan: &Plan, end: &End) -> Ended {
         Verdict::TimedOut { .. } => Ended::TimedOut,
         Verdict::Ignored
         | Verdict::Flaky
-        | Verdict::NotRun(NotRun::Cancelled | NotRun::Service(_) | NotRun::WardenDied) => {
-            Ended::WardenDied
-        }
+        | Verdict::NotRun(
+            NotRun::Service(_) | NotRun::Cancelled | NotRun::WardenDied | NotRun::ProcessEnded,
+        ) => Ended::WardenDied,
     }
 }
 

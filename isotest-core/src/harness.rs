@@ -196,6 +196,34 @@ impl Passage {
     }
 }
 
+/// The results that libtest prints in JSON, as far as it matters that there is one more: a whole
+/// binary that goes on is not stuck.
+#[derive(Debug)]
+pub struct Results {
+    left: usize,
+    /// The end of what was read, in which a result may begin.
+    tail: Vec<u8>,
+}
+
+/// What stands before the name of a test that has ended; one that starts has its `event` there.
+const RESULT: &[u8] = b"{ \"type\": \"test\", \"name\": \"";
+
+impl Results {
+    /// So many are to come.
+    pub fn new(tests: usize) -> Results {
+        Results { left: tests, tail: Vec::new() }
+    }
+
+    /// Takes more of the stream; returns whether there is a result in it that was still to come.
+    pub fn push(&mut self, bytes: &[u8]) -> bool {
+        self.tail.extend_from_slice(bytes);
+        let found = memmem::find_iter(&self.tail, RESULT).count().min(self.left);
+        self.left -= found;
+        self.tail.drain(..self.tail.len().saturating_sub(RESULT.len() - 1));
+        found > 0
+    }
+}
+
 /// The length of the line `LEAD - MODE ... ` that `bytes` begin with.
 fn name_line_at_start(bytes: &[u8], lead: &[u8]) -> Option<usize> {
     let after = bytes.strip_prefix(lead)?;
@@ -216,6 +244,17 @@ pub fn first_possible(bytes: &[u8], wanted: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_result_counts_once_and_no_more_than_there_are_tests() {
+        let line = br#"{ "type": "test", "name": "a", "event": "ok" }"#;
+        let mut results = Results::new(2);
+        assert!(!results.push(br#"{ "type": "test", "event": "started", "name": "a" }"#));
+        let (first, second) = line.split_at(9);
+        assert!(!results.push(first) && results.push(second));
+        assert!(results.push(line));
+        assert!(!results.push(line), "there are but two");
+    }
 
     fn stripped(text: &str, name: &str) -> (String, Option<Report>) {
         let mut output = Captured { head: text.as_bytes().to_vec(), ..Captured::default() };

@@ -55,6 +55,8 @@ pub enum NotRun {
     Cancelled,
     /// The warden died while the case was running.
     WardenDied,
+    /// The process that it shares with other tests had ended before its turn.
+    ProcessEnded,
 }
 
 impl Verdict {

@@ -27,7 +27,7 @@ use self::queue::{Queue, Room};
 pub use self::rounds::Repeat;
 use crate::case::CaseIndex;
 use crate::collect::{self, Capture, Killed};
-use crate::harness::Passage;
+use crate::harness::{Passage, Results};
 use crate::outcome::{NotRun, Outcome, Verdict};
 use crate::plan::{Plan, Protocol, Setup};
 use crate::retry::Retries;
@@ -275,7 +275,13 @@ impl Run<'_> {
         }
         let (passage, kept) = match (&job.plan.protocol, job.pass_through) {
             (Protocol::Libtest { name, .. }, true) => (Some(Passage::new(name)), u64::MAX),
-            (Protocol::Libtest { .. } | Protocol::ExitCode, _) => (None, job.plan.output_limit),
+            (Protocol::Libtest { .. } | Protocol::ExitCode | Protocol::Suite { .. }, _) => {
+                (None, job.plan.output_limit)
+            }
+        };
+        let results = match job.plan.protocol {
+            Protocol::Suite { tests } => Some(Results::new(tests)),
+            Protocol::Libtest { .. } | Protocol::ExitCode => None,
         };
         let mut flight = Flight {
             started,
@@ -287,6 +293,7 @@ impl Run<'_> {
             pipes,
             capture: Capture::new(kept),
             passage,
+            results,
             served,
             job,
         };

@@ -1,6 +1,7 @@
 //! Tests that drive the real program, a file a topic.
 
 mod architecture;
+mod archives;
 mod bad_input;
 mod config;
 mod course;
@@ -20,4 +21,5 @@ mod same_as_cargo_test;
 mod services;
 mod setup_commands;
 mod system_calls;
+mod unit;
 mod zoo;

@@ -539,7 +539,7 @@ fn a_hostile_tarball_is_refused() {
 }
 
 /// The header of an empty file, tar(5).
-fn header(name: &str) -> [u8; 512] {
+pub fn header(name: &str) -> [u8; 512] {
     let mut header = [0; 512];
     let mut put = |at: usize, text: &[u8]| header[at..at + text.len()].copy_from_slice(text);
     put(0, name.as_bytes());

@@ -686,3 +686,19 @@ fn threads_are_counted_from_the_processors() {
         &["no test could run then; try `4`, `-1` (all processors but one) or `num-cpus`"],
     );
 }
+
+#[test]
+fn what_is_built_and_not_run_is_named_as_by_cargo() {
+    let project = Project::new(&[PASSING, ("tests/it.rs", "#[test]\nfn fails() { panic!() }\n")]);
+    let lines = |run: &Run| {
+        let is_told = |line: &&str| line.starts_with("  Executable ");
+        run.stderr.lines().filter(is_told).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let [ours, cargos] =
+        [project.isotest("--no-run"), project.cargo_test("--no-run")].map(|call| call.run());
+    ours.check(0, &["  Executable unittests src/lib.rs (target/debug/deps/demo-"]);
+    assert_eq!(lines(&ours), lines(&cargos));
+    assert_eq!(ours.stdout, "");
+    let quiet = project.isotest("--no-run --quiet").run();
+    assert_eq!((quiet.code, quiet.stderr.as_str()), (0, ""));
+}

@@ -176,13 +176,19 @@ impl CargoOptions {
     /// The options as cargo takes them. Values are glued to their flags, so that none can be read
     /// as a flag of its own.
     pub fn to_arguments(&self) -> Vec<OsString> {
+        let mut arguments = Arguments(self.to_build_arguments());
+        self.push_output(&mut arguments);
+        arguments.0
+    }
+
+    /// Those of the options that say what is built and how.
+    pub(super) fn to_build_arguments(&self) -> Vec<OsString> {
         let mut arguments = Arguments::default();
         self.push_packages(&mut arguments);
         self.push_targets(&mut arguments);
         self.push_features(&mut arguments);
         self.push_compilation(&mut arguments);
         self.push_manifest(&mut arguments);
-        self.push_output(&mut arguments);
         arguments.0
     }
 

@@ -16,16 +16,18 @@ use super::cargo::{CargoOptions, WorkspaceFlag};
 use super::config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
 use super::layers::{LayerOptions, Workspace};
 use super::libtest::{self, Format, LibtestOptions, OutputFlags, SelectionFlags, Shared};
+use super::reuse::{ArchiveCommand, ReuseOptions};
 use super::run::RunOptions;
 
 const EXIT_CODES: &str = "\
 Exit codes:
     0  all passed                      101  the build failed
     2  usage                           102  cargo metadata failed
-    4  nothing to run                  104  a list of tests failed
-   94  bad filter expression           105  a setup command failed
-   96  a sandbox could not be set up   110  a report could not be written
-  100  some test failed              128+n  ended by signal n";
+    4  nothing to run                  103  an archive could not be written
+   94  bad filter expression           104  a list of tests failed
+   96  a sandbox could not be set up   105  a setup command failed
+  100  some test failed                110  a report could not be written
+  128+n  ended by signal n";
 
 const RUNNER: &str = "\
 Each option is also a variable of the environment, ISOTEST_NET=host for --net=host; a flag goes
@@ -58,6 +60,8 @@ pub enum Command {
     #[command(override_usage = "cargo isotest [run] [OPTIONS] [FILTER]... [-- LIBTEST ARGS]")]
     #[command(after_help = EXIT_CODES)]
     Run(Box<RunCommand>),
+    /// Build the tests into an archive that runs without cargo
+    Archive(Box<ArchiveCommand>),
     /// List the tests
     #[command(override_usage = "cargo isotest list [OPTIONS] [FILTER]... [-- LIBTEST ARGS]")]
     List(Box<ListCommand>),
@@ -115,6 +119,9 @@ pub struct RunCommand {
     /// What is built.
     #[command(flatten)]
     pub cargo: CargoOptions,
+    /// What was built before.
+    #[command(flatten)]
+    pub reuse: ReuseOptions,
     /// Which tests run, and how results are printed.
     #[arg(skip)]
     pub libtest: LibtestOptions,
@@ -138,6 +145,9 @@ pub struct ListCommand {
     /// What is built.
     #[command(flatten)]
     pub cargo: CargoOptions,
+    /// What was built before.
+    #[command(flatten)]
+    pub reuse: ReuseOptions,
     /// Layers and limits: binaries are asked for their lists in a sandbox.
     #[command(flatten)]
     pub layers: LayerOptions,
@@ -166,6 +176,9 @@ pub struct ExplainCommand {
     /// What is built.
     #[command(flatten)]
     pub cargo: CargoOptions,
+    /// What was built before.
+    #[command(flatten)]
+    pub reuse: ReuseOptions,
     /// Layers and limits.
     #[command(flatten)]
     pub layers: LayerOptions,
@@ -186,6 +199,9 @@ pub struct ShellCommand {
     /// What is built.
     #[command(flatten)]
     pub cargo: CargoOptions,
+    /// What was built before.
+    #[command(flatten)]
+    pub reuse: ReuseOptions,
     /// Layers and limits.
     #[command(flatten)]
     pub layers: LayerOptions,
@@ -330,6 +346,10 @@ fn complete(
         Command::Explain(explain) => settle_workspace(&mut explain.cargo, &mut explain.layers),
         Command::Shell(shell) => settle_workspace(&mut shell.cargo, &mut shell.layers),
         Command::ShowConfig(show) => settle_workspace(&mut show.cargo, &mut show.layers),
+        Command::Archive(archive) => {
+            let mut layers = LayerOptions::default();
+            settle_workspace(&mut archive.cargo, &mut layers);
+        }
         Command::Exec(exec) | Command::Runner(exec) => exec.layers.workspace = exec.workspace,
         Command::Doctor(_)
         | Command::ImportNextest(_)
@@ -338,6 +358,7 @@ fn complete(
         | Command::Man => {}
     }
     check_layers(&cli.command)
+        .and_then(|()| check_reuse(&cli.command))
         .map_err(|message| command.error(ErrorKind::ArgumentConflict, message))?;
     Ok(cli)
 }
@@ -351,7 +372,8 @@ fn check_layers(command: &Command) -> Result<(), String> {
         Command::Shell(shell) => (&shell.layers, Some("shell")),
         Command::Exec(exec) => (&exec.layers, Some("exec")),
         Command::Runner(runner) => (&runner.layers, Some("runner")),
-        Command::Doctor(_)
+        Command::Archive(_)
+        | Command::Doctor(_)
         | Command::ShowConfig(_)
         | Command::ImportNextest(_)
         | Command::Prune
@@ -371,6 +393,27 @@ fn check_layers(command: &Command) -> Result<(), String> {
         );
     }
     Ok(())
+}
+
+/// Nothing is built where a build is reused, and a whole binary cannot do all that tests can.
+fn check_reuse(command: &Command) -> Result<(), String> {
+    match command {
+        Command::Run(run) => {
+            run.reuse.check(&run.cargo).and_then(|()| run.run.check_unit(run.libtest.bench))
+        }
+        Command::List(list) => list.reuse.check(&list.cargo),
+        Command::Explain(explain) => explain.reuse.check(&explain.cargo),
+        Command::Shell(shell) => shell.reuse.check(&shell.cargo),
+        Command::Archive(_)
+        | Command::Doctor(_)
+        | Command::Exec(_)
+        | Command::Runner(_)
+        | Command::ShowConfig(_)
+        | Command::ImportNextest(_)
+        | Command::Prune
+        | Command::Completions(_)
+        | Command::Man => Ok(()),
+    }
 }
 
 impl Shared {

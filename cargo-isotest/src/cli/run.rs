@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use isotest_core::retry::Retries;
 use isotest_core::schedule::Repeat;
 
@@ -28,6 +28,9 @@ pub struct RunOptions {
     #[arg(long, value_name = "N", value_parser = max_fail)]
     #[arg(conflicts_with_all = ["fail_fast", "no_fail_fast"])]
     max_fail: Option<FailFast>,
+    /// What has a sandbox of its own: each test, or a whole binary, with threads as under cargo test
+    #[arg(long, value_name = "UNIT", default_value = "test")]
+    pub unit: Unit,
     /// Start a test that fails again, up to N times
     #[arg(long, value_name = "N")]
     retries: Option<u32>,
@@ -49,7 +52,41 @@ pub struct RunOptions {
     pub rerun_failed: bool,
 }
 
+/// `--unit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Unit {
+    /// Each test.
+    #[default]
+    Test,
+    /// Each test binary.
+    Binary,
+}
+
 impl RunOptions {
+    /// Fails where a whole binary cannot do what single tests can.
+    pub(super) fn check_unit(&self, measures: bool) -> Result<(), String> {
+        if self.unit == Unit::Test {
+            return Ok(());
+        }
+        let refused = [
+            (
+                self.retries.is_some_and(|count| count > 0),
+                "--retries",
+                "a test of it cannot be started again by itself",
+            ),
+            (self.repeat() != Repeat::Once, "a stress run", "copies of a test do not meet in it"),
+            (self.max_fail.is_some(), "--max-fail", "it does not end in the middle of its tests"),
+            (measures, "--bench", "what is measured must not be disturbed"),
+        ];
+        match refused.into_iter().find(|(given, ..)| *given) {
+            None => Ok(()),
+            Some((_, what, why)) => {
+                let flag = if what.starts_with('-') { format!("`{what}`") } else { what.into() };
+                Err(format!("{flag} does not go with `--unit binary`, one process: {why}"))
+            }
+        }
+    }
+
     /// How often each test is run.
     pub fn repeat(&self) -> Repeat {
         match (self.stress_count, self.stress_duration) {

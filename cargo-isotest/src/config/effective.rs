@@ -13,8 +13,8 @@ use super::file::{self, File, GLOBAL, Profile, TestGroup, Text};
 use crate::cli::{
     self, CargoOptions, CourseOptions, FiltersetOptions, LayerOptions, Shape, Threads, Values,
 };
-use crate::discover::Binary;
 use crate::discover::filterset::{Expression, Fault, Place, ReadError, Subject, Workspace};
+use crate::discover::{Binary, Request, Reused};
 use crate::environment::Variable;
 use crate::error::Error;
 use crate::report;
@@ -92,6 +92,8 @@ pub struct Given<'a> {
     pub profile: Option<&'a str>,
     /// Filter expressions, where the command takes them.
     pub filterset: Option<&'a FiltersetOptions>,
+    /// The build that was made before, where nothing is built.
+    pub reused: Option<&'a Reused>,
 }
 
 /// All that is asked for.
@@ -119,6 +121,8 @@ pub struct Config {
     /// What `default()` stands for.
     default: Expression,
     ignores_default: bool,
+    /// What else another run needs to be the same, as it is typed.
+    flags: Vec<String>,
 }
 
 impl Config {
@@ -141,6 +145,7 @@ impl Config {
             selecting: Vec::new(),
             default: Expression::all(),
             ignores_default: false,
+            flags: Vec::new(),
         })
     }
 
@@ -160,26 +165,24 @@ impl Config {
         let expressions = given.filterset.map_or(&[][..], |options| &options.filterset);
         config.ignores_default =
             given.filterset.is_some_and(|options| options.ignore_default_filter);
-        if !may_have_file(cargo, machine) && expressions.is_empty() {
+        let may_have_file = match given.reused {
+            Some(reused) => reused.workspace_root().join(PATH).is_file(),
+            None => may_have_file(cargo, machine),
+        };
+        if !may_have_file && expressions.is_empty() {
             return match profile {
                 Some(name) if name != DEFAULT => Err(no_file(name).into()),
                 Some(_) | None => Ok(config),
             };
         }
-        let mut workspace = Workspace::find(&settings::request(cargo))?;
+        let mut workspace = match given.reused {
+            Some(reused) => reused.workspace(),
+            None => Workspace::find(&settings::request(cargo))?,
+        };
         config.profile = profile.unwrap_or(DEFAULT).to_owned();
         config.take_file(&mut workspace, machine)?;
         workspace.test_groups = config.test_groups.iter().map(|(name, ..)| name.clone()).collect();
-        for text in expressions {
-            let expression = workspace.read(text, Place::Selection);
-            let at = |fault: Fault| {
-                let message =
-                    format!("cannot read the filter expression `{text}`: {}", fault.message);
-                let error = ConfigError::new(message).at("--filterset", text, fault.span);
-                error.hint(fault.hint).in_filter()
-            };
-            config.selecting.push(expression.map_err(|error| worded(error, at))?);
-        }
+        config.selecting = typed_expressions(expressions, Place::Selection, &mut workspace)?;
         Ok(config)
     }
 
@@ -261,12 +264,18 @@ impl Config {
         Config { ignores_default: true, ..self }
     }
 
+    /// Takes what else another run needs to be the same.
+    pub fn take_flags(&mut self, flags: impl IntoIterator<Item = String>) {
+        self.flags.extend(flags);
+    }
+
     /// The flags by which another run has the same configuration.
     pub fn flags(&self) -> Vec<String> {
         let profile = Some(&self.profile).filter(|name| *name != DEFAULT);
         let ignores = self.ignores_default && self.default_filter.is_some();
         let profile = profile.map(|name| format!("-P {}", report::quoted(name)));
-        profile.into_iter().chain(ignores.then(|| "--ignore-default-filter".to_owned())).collect()
+        let ignores = ignores.then(|| "--ignore-default-filter".to_owned());
+        self.flags.iter().cloned().chain(profile).chain(ignores).collect()
     }
 
     /// Whether filter expressions of the command line select, which know cases alone.
@@ -433,6 +442,33 @@ impl Read {
         };
         workspace.read(&filter.text, place).map_err(|error| worded(error, at))
     }
+}
+
+/// Expressions of the command line that select binaries.
+pub fn binary_expressions(
+    expressions: &[String],
+    request: &Request,
+) -> Result<Vec<Expression>, Error> {
+    match expressions {
+        [] => Ok(Vec::new()),
+        _ => typed_expressions(expressions, Place::Archive, &mut Workspace::find(request)?),
+    }
+}
+
+fn typed_expressions(
+    expressions: &[String],
+    place: Place,
+    workspace: &mut Workspace,
+) -> Result<Vec<Expression>, Error> {
+    let read = |text: &String| {
+        let at = |fault: Fault| {
+            let message = format!("cannot read the filter expression `{text}`: {}", fault.message);
+            let error = ConfigError::new(message).at("--filterset", text, fault.span);
+            error.hint(fault.hint).in_filter()
+        };
+        workspace.read(text, place).map_err(|error| worded(error, at))
+    };
+    expressions.iter().map(read).collect()
 }
 
 fn worded(error: ReadError, at: impl Fn(Fault) -> ConfigError) -> Error {

@@ -13,7 +13,7 @@ mod rows;
 mod setup_scripts;
 
 pub use commands::{ReadyTable, ServiceTable, SetupTable};
-pub use effective::{Config, Given, Needs, Source, merged};
+pub use effective::{Config, Given, Needs, Source, binary_expressions, merged};
 pub use error::ConfigError;
 pub use file::{TestGroup, schema};
 pub use import::{Imported, import};

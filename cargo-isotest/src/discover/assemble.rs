@@ -54,6 +54,7 @@ pub(super) fn assemble(
         build_directory: metadata.build_directory().clone(),
         package_directories: package_directories(&build, metadata),
         linked_paths: linked_paths(&build),
+        moved: Vec::new(),
         sysroot: around.sysroot.clone(),
         has_doctests,
         binaries,

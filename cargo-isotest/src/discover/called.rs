@@ -100,6 +100,7 @@ pub fn called(call: &Call<'_>) -> Result<Called, DiscoverError> {
         build_directory,
         package_directories: vec![package],
         linked_paths: library_directories(call),
+        moved: Vec::new(),
         sysroot: sysroot(call).unwrap_or_default(),
         has_doctests: false,
         binaries: Vec::new(),

@@ -8,13 +8,14 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::BufReader;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
 use super::assemble::assemble;
+use super::built::Built;
 use super::compiler::Compiler;
-use super::config;
+use super::config::{self, EnvTable};
 use super::environment::Surroundings;
 use super::error::DiscoverError;
 use super::messages::Build;
@@ -40,6 +41,28 @@ pub struct Request {
 /// Builds the project's tests and says what was built. Compiler messages go to stderr as cargo
 /// prints them.
 pub fn discover(request: &Request) -> Result<Project, DiscoverError> {
+    let Parts { build, metadata, around } = parts(request)?;
+    assemble(request.scope, build, &metadata, &around)
+}
+
+/// The same, with all that an archive has of it.
+pub fn build_for_archive(request: &Request) -> Result<Built, DiscoverError> {
+    let Parts { build, metadata: packages, around } = parts(request)?;
+    let project = assemble(request.scope, build.clone(), &packages, &around)?;
+    let mut command = metadata_command(&cargo(), &request.metadata_arguments);
+    // Dependencies of other platforms need not be there.
+    let metadata = stdout(command.args(["--all-features", "--filter-platform", &around.host]))?;
+    Ok(Built { project, metadata, build, packages, around })
+}
+
+/// What cargo and the compiler say.
+struct Parts {
+    build: Build,
+    metadata: Metadata,
+    around: Surroundings,
+}
+
+fn parts(request: &Request) -> Result<Parts, DiscoverError> {
     let cargo = cargo();
     let (build, metadata, compiler) = thread::scope(|scope| {
         let metadata = scope.spawn(|| metadata(&cargo, request, &request.metadata_arguments));
@@ -53,7 +76,7 @@ pub fn discover(request: &Request) -> Result<Project, DiscoverError> {
     let compiler = compiler.expect("the thread has no panic path")?;
     add_foreign_packages(&cargo, request, &build, &mut metadata)?;
     let around = surroundings(request, compiler)?;
-    assemble(request.scope, build, &metadata, &around)
+    Ok(Parts { build, metadata, around })
 }
 
 fn cargo() -> OsString {
@@ -134,17 +157,21 @@ fn add_foreign_packages(
 
 fn surroundings(request: &Request, compiler: Compiler) -> Result<Surroundings, DiscoverError> {
     let directory = env::current_dir().map_err(DiscoverError::CurrentDirectory)?;
-    let cargo_home = env::var_os("CARGO_HOME")
-        .map(|home| directory.join(home))
-        .or_else(|| env::home_dir().map(|home| home.join(".cargo")));
-    let env_table = config::env_table(&directory, cargo_home.as_deref(), &request.config)
-        .map_err(DiscoverError::Config)?;
     Ok(Surroundings {
+        env_table: env_table(&directory, &request.config)?,
         cargo: compiler.cargo(),
         library_path: compiler.library_path(),
         sysroot: compiler.sysroot,
         host: compiler.host,
         variables: env::vars_os().collect(),
-        env_table,
+        archived_libraries: None,
     })
+}
+
+/// `[env]` as cargo sees it from a directory.
+pub(super) fn env_table(directory: &Path, options: &[OsString]) -> Result<EnvTable, DiscoverError> {
+    let cargo_home = env::var_os("CARGO_HOME")
+        .map(|home| directory.join(home))
+        .or_else(|| env::home_dir().map(|home| home.join(".cargo")));
+    config::env_table(directory, cargo_home.as_deref(), options).map_err(DiscoverError::Config)
 }

@@ -17,6 +17,10 @@ use super::metadata::Package;
 
 const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 
+/// The names that cargo-nextest gives to the standard libraries in an archive.
+pub(super) const HOST_LIBRARY: &str = "host";
+pub(super) const TARGET_LIBRARY: &str = "target/0";
+
 /// Where cargo and the compiler stand, and what the caller's environment holds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Surroundings {
@@ -27,6 +31,22 @@ pub(super) struct Surroundings {
     pub library_path: OsString,
     pub variables: Vec<(OsString, OsString)>,
     pub env_table: EnvTable,
+    /// Where an archive has the standard libraries of its compiler.
+    pub archived_libraries: Option<Utf8PathBuf>,
+}
+
+impl Surroundings {
+    /// The directory of the standard library: for the host, or for a target that was asked for.
+    fn standard_library(&self, triple: Option<&str>) -> PathBuf {
+        match (&self.archived_libraries, triple) {
+            (Some(libraries), None) => libraries.join(HOST_LIBRARY).into(),
+            (Some(libraries), Some(_)) => libraries.join(TARGET_LIBRARY).into(),
+            (None, triple) => {
+                let triple = triple.unwrap_or(&self.host);
+                self.sysroot.join("lib/rustlib").join(triple).join("lib").into()
+            }
+        }
+    }
 }
 
 /// Where one binary's unit was built: for the host, or for a target that was asked for.
@@ -36,6 +56,8 @@ pub(super) struct Layout {
     pub artifacts: Utf8PathBuf,
     /// Intermediate files; the same directory unless `build.build-dir` says otherwise.
     pub build: Utf8PathBuf,
+    /// The part that both end in: `debug`, `<triple>/debug`.
+    pub base: Utf8PathBuf,
     /// The triple, where one was asked for.
     pub triple: Option<String>,
 }
@@ -51,6 +73,7 @@ impl Layout {
         Layout {
             artifacts: target.join(&below),
             build: build.join(&below),
+            base: below,
             triple: (depth == 2).then(|| parts[0].to_owned()),
         }
     }
@@ -72,7 +95,9 @@ pub(super) fn variables(
         }
         set.add("OUT_DIR", &script.out_dir);
     }
-    set.add("CARGO", &around.cargo);
+    if !around.cargo.is_empty() {
+        set.add("CARGO", &around.cargo);
+    }
     for (name, value) in package.variables() {
         set.add(name, value);
     }
@@ -86,7 +111,7 @@ pub(super) fn variables(
 }
 
 /// The build script's run for the same side: a package that is built for host and target has two.
-fn own_script<'a>(
+pub(super) fn own_script<'a>(
     package_id: &str,
     layout: &Layout,
     scripts: &'a [BuildScript],
@@ -105,8 +130,7 @@ fn library_path(layout: &Layout, scripts: &[BuildScript], around: &Surroundings)
         .collect();
     search.push(layout.artifacts.clone().into());
     search.push(layout.build.join("deps").into());
-    let triple = layout.triple.as_deref().unwrap_or(&around.host);
-    search.push(around.sysroot.join("lib/rustlib").join(triple).join("lib").into());
+    search.push(around.standard_library(layout.triple.as_deref()));
     let inherited: Vec<PathBuf> = match around.library_path.is_empty() {
         true => Vec::new(),
         false => split_paths(&around.library_path).collect(),
@@ -206,7 +230,7 @@ mod tests {
 
     fn package() -> Package {
         let target =
-            Target { name: "my-bin".to_owned(), kind: vec!["bin".to_owned()], doctest: false };
+            Target { name: "my-bin".to_owned(), kind: vec!["bin".to_owned()], ..Target::default() };
         Package {
             name: "p".to_owned(),
             manifest_path: "/w/p/Cargo.toml".into(),

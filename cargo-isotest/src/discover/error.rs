@@ -65,6 +65,17 @@ pub enum DiscoverError {
     CurrentDirectory(io::Error),
     /// Cargo built a test of a package that it does not know.
     UnknownPackage(String),
+    /// A list of binaries that cargo-nextest has not written.
+    BinariesMetadata(serde_json::Error),
+    /// A test binary of a build that was made before is of a kind that nobody knows.
+    UnknownKind {
+        /// The binary.
+        binary: String,
+        /// Its kind.
+        kind: String,
+    },
+    /// The sources of a build that was made before are not there.
+    NoSources(Utf8PathBuf),
     /// A path that cargo could not name either.
     NotUtf8(PathBuf),
 }
@@ -106,6 +117,17 @@ impl fmt::Display for DiscoverError {
             DiscoverError::UnknownPackage(id) => {
                 write!(f, "cannot find package `{id}`: `cargo metadata` does not know it")
             }
+            DiscoverError::BinariesMetadata(cause) => {
+                write!(f, "cannot read the list of test binaries: {cause}")
+            }
+            DiscoverError::UnknownKind { binary, kind } => {
+                write!(f, "cannot run `{binary}`: it is of the unknown kind `{kind}`")
+            }
+            DiscoverError::NoSources(root) => write!(
+                f,
+                "cannot find the project's sources: there is no `Cargo.toml` in `{root}`\n\
+                 hint: an archive has none; `--workspace-remap DIR` says where they are"
+            ),
             DiscoverError::NotUtf8(path) => {
                 write!(f, "cannot run `{}`: the path is not UTF-8", path.display())
             }

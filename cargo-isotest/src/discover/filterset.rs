@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::ops::Range;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use guppy::graph::PackageGraph;
 use guppy::graph::cargo::BuildPlatform;
 use guppy::{CargoMetadata, PackageId};
@@ -29,6 +29,7 @@ use super::project::Binary;
 #[derive(Debug)]
 pub struct Workspace {
     graph: PackageGraph,
+    root: Utf8PathBuf,
     arguments: Vec<OsString>,
     has_dependencies: bool,
     /// The names of all test groups, which expressions of the command line may ask for.
@@ -40,12 +41,20 @@ impl Workspace {
     pub fn find(request: &Request) -> Result<Workspace, DiscoverError> {
         let arguments = request.metadata_arguments.clone();
         let graph = graph(&arguments, false)?;
-        Ok(Workspace { graph, arguments, has_dependencies: false, test_groups: HashSet::new() })
+        let root = graph.workspace().root().to_owned();
+        let test_groups = HashSet::new();
+        Ok(Workspace { graph, root, arguments, has_dependencies: false, test_groups })
+    }
+
+    /// One that is known with its dependencies, and where it is now.
+    pub(super) fn known(graph: PackageGraph, root: Utf8PathBuf) -> Workspace {
+        let test_groups = HashSet::new();
+        Workspace { graph, root, arguments: Vec::new(), has_dependencies: true, test_groups }
     }
 
     /// The directory of its manifest.
     pub fn root(&self) -> &Utf8Path {
-        self.graph.workspace().root()
+        &self.root
     }
 
     /// Reads an expression. Cargo resolves the dependencies for the first that asks for them.
@@ -58,6 +67,7 @@ impl Workspace {
             Place::Selection => FiltersetKind::Test,
             Place::Override => FiltersetKind::OverrideFilter,
             Place::Default => FiltersetKind::DefaultFilter,
+            Place::Archive => FiltersetKind::TestArchive,
         };
         let groups = KnownGroups::Known { custom_groups: self.test_groups.clone() };
         let context = ParseContext::new(&self.graph);
@@ -85,6 +95,8 @@ pub enum Place {
     Override,
     /// It is a `default-filter`.
     Default,
+    /// It says which binaries an archive has.
+    Archive,
 }
 
 /// Why an expression could not be read.
@@ -149,6 +161,12 @@ impl Expression {
     /// Selects everything.
     pub fn all() -> Expression {
         Expression(CompiledExpr::ALL)
+    }
+
+    /// Whether a binary is selected, or a case of it may be.
+    pub fn selects_binary(&self, subject: &Subject) -> bool {
+        let context = EvalContext { default_filter: &CompiledExpr::ALL };
+        self.0.matches_binary(&subject.query(), &context).unwrap_or(true)
     }
 
     /// Whether a case is selected that is in this test group, which only expressions of the command

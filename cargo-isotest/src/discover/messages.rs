@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::io::{self, BufRead};
 
 use camino::Utf8PathBuf;
-use cargo_metadata::{Artifact, Message};
+use cargo_metadata::{Artifact, CrateType, Message, TargetKind};
 
 use super::project::BinaryKind;
 
@@ -16,6 +16,8 @@ use super::project::BinaryKind;
 pub(super) struct Build {
     /// The test binaries, in the order of completion.
     pub tests: Vec<TestArtifact>,
+    /// The binaries and dynamic libraries beside them, which tests may use.
+    pub others: Vec<OtherArtifact>,
     /// The build scripts' results.
     pub scripts: Vec<BuildScript>,
     /// The directories of the local packages that were built.
@@ -33,6 +35,17 @@ pub(super) struct TestArtifact {
     pub source: Utf8PathBuf,
     /// Absolute.
     pub executable: Utf8PathBuf,
+}
+
+/// A binary, or a dynamic library, that is no test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OtherArtifact {
+    pub package_id: String,
+    /// The name of its target.
+    pub name: String,
+    /// Absolute.
+    pub path: Utf8PathBuf,
+    pub is_library: bool,
 }
 
 /// What a build script left.
@@ -76,7 +89,7 @@ impl Build {
             self.local_packages.extend(artifact.manifest_path.parent().map(Utf8PathBuf::from));
         }
         if !artifact.profile.test {
-            return;
+            return self.others.extend(other(artifact));
         }
         let kinds: Vec<String> = artifact.target.kind.iter().map(ToString::to_string).collect();
         let crate_types: Vec<String> =
@@ -93,6 +106,21 @@ impl Build {
             });
         }
     }
+}
+
+/// A binary of a package, or a library that is loaded when a program starts.
+fn other(artifact: Artifact) -> Option<OtherArtifact> {
+    let is_dynamic = |kind: &CrateType| matches!(kind, CrateType::DyLib | CrateType::CDyLib);
+    let is_library = artifact.target.crate_types.iter().any(is_dynamic);
+    let is_binary = artifact.target.kind.contains(&TargetKind::Bin);
+    let mut files = artifact.filenames.into_iter();
+    let path = match (is_binary, is_library) {
+        (true, _) => artifact.executable,
+        (false, true) => files.find(|file| file.extension() == Some("so")),
+        (false, false) => None,
+    }?;
+    let (package_id, name) = (artifact.package_id.repr, artifact.target.name);
+    Some(OtherArtifact { package_id, name, path, is_library })
 }
 
 /// `path+file:///p#0.1.0`; before cargo 1.77 `p 0.1.0 (path+file:///p)`.

@@ -3,8 +3,10 @@
 //! The types are our own because `cargo_metadata::Package` turns `rust-version = "1.70"` into
 //! 1.70.0, while `CARGO_PKG_RUST_VERSION` is `1.70`.
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
+
+use super::project::BinaryKind;
 
 /// The workspace.
 #[derive(Debug, Clone, Deserialize)]
@@ -23,6 +25,10 @@ pub(super) struct Metadata {
 /// One package, as its manifest describes it.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct Package {
+    pub id: String,
+    /// The registry or repository that it is from; `None` for a local one.
+    #[serde(default)]
+    pub source: Option<String>,
     pub name: String,
     pub version: String,
     pub manifest_path: Utf8PathBuf,
@@ -44,6 +50,7 @@ pub(super) struct Package {
 pub(super) struct Target {
     pub name: String,
     pub kind: Vec<String>,
+    pub src_path: Utf8PathBuf,
     #[serde(default)]
     pub doctest: bool,
 }
@@ -68,6 +75,14 @@ impl Package {
     /// The directory of its manifest.
     pub(super) fn root(&self) -> Utf8PathBuf {
         self.manifest_path.parent().map(Utf8PathBuf::from).unwrap_or_default()
+    }
+
+    /// The main source file of its target of this name and kind.
+    pub(super) fn source_of(&self, name: &str, kind: BinaryKind) -> Option<&Utf8Path> {
+        let is_kind = |target: &&Target| BinaryKind::from_target(&target.kind, &[]) == Some(kind);
+        let mut named = self.targets.iter().filter(|target| target.name == name);
+        let found = named.clone().find(is_kind).or_else(|| named.next());
+        found.map(|target| target.src_path.as_path())
     }
 
     /// The names of its binaries, also of those that were not built.

@@ -12,6 +12,7 @@ pub mod filterset;
 pub mod list;
 
 mod assemble;
+mod built;
 mod called;
 mod cargo;
 mod compiler;
@@ -23,9 +24,12 @@ mod messages;
 mod metadata;
 mod process;
 mod project;
+mod reused;
 
+pub use built::Built;
 pub use called::{Call, Called, Purpose, called};
-pub use cargo::{Request, discover};
+pub use cargo::{Request, build_for_archive, discover};
 pub use error::DiscoverError;
 pub use filter::Selection;
 pub use project::{Binary, Project, Scope};
+pub use reused::{Places, Reused};

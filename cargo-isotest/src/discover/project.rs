@@ -18,6 +18,9 @@ pub struct Project {
     pub package_directories: Vec<Utf8PathBuf>,
     /// The directories that build scripts add to the linker's search path. Sorted, each once.
     pub linked_paths: Vec<Utf8PathBuf>,
+    /// Directories whose names binaries may have been built with, and where these are now. None of
+    /// the names lies below another.
+    pub moved: Vec<(Utf8PathBuf, Utf8PathBuf)>,
     /// The directory of the toolchain.
     pub sysroot: Utf8PathBuf,
     /// Whether a library among the binaries has documentation tests turned on.
@@ -101,6 +104,12 @@ impl BinaryKind {
             _ if LIBRARIES.contains(&kind) => BinaryKind::Lib,
             _ => return None,
         })
+    }
+
+    /// From the word that nextest uses for it, which is the same for every example.
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        use BinaryKind::{Bench, Bin, Example, Lib, ProcMacro, Test};
+        [Lib, ProcMacro, Bin, Test, Bench, Example].into_iter().find(|kind| kind.as_str() == name)
     }
 
     /// The word that nextest, and cargo's manifest, use for it.

@@ -16,6 +16,11 @@ pub fn running(suite: &Suite, colour: bool, err: &mut dyn Write) -> io::Result<(
     writeln!(err, "{} {}", paint::verb(colour, GOOD, "Running"), suite.heading)
 }
 
+/// The line of a binary that is built and not run.
+pub fn executable(heading: &str, colour: bool, err: &mut dyn Write) -> io::Result<()> {
+    writeln!(err, "{} {heading}", paint::verb(colour, GOOD, "Executable"))
+}
+
 /// The line after the block of a binary in which something failed; nothing otherwise.
 pub fn failed(suite: &Suite, tally: &Tally, colour: bool, err: &mut dyn Write) -> io::Result<()> {
     let what = match (tally.failed, tally.not_run) {

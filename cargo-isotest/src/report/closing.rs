@@ -187,7 +187,7 @@ impl Closing {
 
     fn observe_not_run(&mut self, reason: &NotRun) {
         match reason {
-            NotRun::Cancelled => {}
+            NotRun::Cancelled | NotRun::ProcessEnded => {}
             NotRun::WardenDied => self.wardens_died += 1,
             NotRun::Sandbox(error) => self.observe_refusal(error.to_string()),
             NotRun::Service(error) => self.observe_refusal(error.to_string()),
@@ -221,6 +221,14 @@ impl Closing {
             Some(failed) if failed.contains(&index.case) => State::Failed,
             Some(_) | None if self.not_ended.contains(&index) => State::NotEnded,
             Some(_) | None => State::Passed,
+        }
+    }
+
+    /// Takes note of what a binary did whose tests share a sandbox: one of them did it.
+    pub fn take_shared(&mut self, suites: &[Suite], binary: usize, findings: &[Finding]) {
+        for finding in findings {
+            let group = self.findings.entry(Kind::of(finding)).or_default();
+            group.add(|| format!("a test of {}: {finding}", suites[binary].id));
         }
     }
 

@@ -4,6 +4,7 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use isotest_core::policy::Weakened;
@@ -33,6 +34,37 @@ pub fn setting_up(name: &str) {
 /// Tells, before it is done, that an archive or an image is unpacked: it may take a while.
 pub fn unpacking(named: &Path) {
     anstream::eprintln!("{GOOD}{:>12}{GOOD:#} {}", "Unpacking", named.display());
+}
+
+/// What was written to an archive.
+pub struct Archived<'a> {
+    /// The archive.
+    pub path: &'a Path,
+    /// How many test binaries it has.
+    pub binaries: usize,
+    /// How many files it has in all.
+    pub files: usize,
+    /// Its size.
+    pub bytes: u64,
+    /// How long building and writing took.
+    pub took: Duration,
+}
+
+/// Tells what was written to an archive.
+pub fn archived(archived: &Archived<'_>) {
+    let Archived { path, binaries, files, bytes, took } = archived;
+    let binaries = match binaries {
+        1 => "1 test binary".to_owned(),
+        count => format!("{count} test binaries"),
+    };
+    anstream::eprintln!(
+        "{GOOD}{:>12}{GOOD:#} {binaries}, {} to {}, {} in {:.2}s",
+        "Archived",
+        counted(*files, "file"),
+        path.display(),
+        mebibytes(*bytes),
+        took.as_secs_f64()
+    );
 }
 
 /// Tells how many root filesystems of how many bytes were removed from the cache, as `cargo clean`

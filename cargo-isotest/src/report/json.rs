@@ -124,9 +124,9 @@ fn event(verdict: &Verdict) -> Option<&'static str> {
         | Verdict::ExitedEarly { .. }
         | Verdict::Flaky => Some("failed"),
         Verdict::Ignored
-        | Verdict::NotRun(NotRun::Sandbox(_) | NotRun::Service(_) | NotRun::WardenDied) => {
-            Some("ignored")
-        }
+        | Verdict::NotRun(
+            NotRun::Sandbox(_) | NotRun::Service(_) | NotRun::WardenDied | NotRun::ProcessEnded,
+        ) => Some("ignored"),
         Verdict::NotRun(NotRun::Cancelled) => None,
     }
 }

@@ -138,7 +138,9 @@ fn status(case: &Case, outcome: &Outcome) -> TestCaseStatus {
             Ignore::Because(reason) => Some(reason.clone()),
         }),
         Verdict::NotRun(NotRun::Cancelled) => skipped(words::explain(&outcome.verdict)),
-        Verdict::NotRun(NotRun::Sandbox(_) | NotRun::Service(_) | NotRun::WardenDied) => {
+        Verdict::NotRun(
+            NotRun::Sandbox(_) | NotRun::Service(_) | NotRun::WardenDied | NotRun::ProcessEnded,
+        ) => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
             status.set_type("not run");
             if let Some(reason) = words::explain(&outcome.verdict) {

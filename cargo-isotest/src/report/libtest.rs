@@ -49,9 +49,9 @@ impl Pretty {
             | Verdict::ExitedEarly { .. }
             | Verdict::Flaky => (Word::Red, format!("FAILED{flaky}")),
             Verdict::Ignored => (Word::Yellow, ignored(&case.ignore)),
-            Verdict::NotRun(NotRun::Sandbox(_) | NotRun::Service(_) | NotRun::WardenDied) => {
-                (Word::Red, "NOT RUN".to_owned())
-            }
+            Verdict::NotRun(
+                NotRun::Sandbox(_) | NotRun::Service(_) | NotRun::WardenDied | NotRun::ProcessEnded,
+            ) => (Word::Red, "NOT RUN".to_owned()),
             // As libtest under `--fail-fast`, which prints nothing of what it no longer ran.
             Verdict::NotRun(NotRun::Cancelled) => return None,
         };

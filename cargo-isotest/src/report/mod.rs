@@ -36,11 +36,13 @@ mod stress;
 #[cfg(test)]
 mod tests;
 
+pub use cargo::executable;
 pub use closing::{Grant, Hint};
 pub use config::{Configuration, Overriding, configuration, imported, schema, text};
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
 pub use error::{
-    error, not_kept, not_summarized, pruned, services, setting_up, unpacking, weakened,
+    Archived, archived, error, not_kept, not_summarized, pruned, services, setting_up, unpacking,
+    weakened,
 };
 pub use format::FormatName;
 pub use github::Workflow;

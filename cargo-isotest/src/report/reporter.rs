@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use isotest_core::case::{Case, CaseIndex};
+use isotest_core::finding::Finding;
 use isotest_core::outcome::Outcome;
 use isotest_core::schedule::{Event, Stream};
 
@@ -94,6 +95,9 @@ pub struct Ended<'a> {
 pub trait Report {
     /// Takes an event.
     fn event(&mut self, event: Event) -> io::Result<()>;
+
+    /// Takes what a binary did that is not hermetic, whose tests share a sandbox.
+    fn take_shared(&mut self, binary: usize, findings: &[Finding]);
 
     /// Writes what has gathered and draws what is live anew: no event is waiting.
     fn idle(&mut self) -> io::Result<()>;
@@ -382,6 +386,10 @@ impl Report for Reporter {
         self.blocks.push(event, now);
         self.print_turns()?;
         if self.screen.is_full() { self.idle() } else { Ok(()) }
+    }
+
+    fn take_shared(&mut self, binary: usize, findings: &[Finding]) {
+        self.closing.take_shared(&self.suites, binary, findings);
     }
 
     fn idle(&mut self) -> io::Result<()> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use isotest_core::case::CaseIndex;
+use isotest_core::finding::Finding;
 use isotest_core::outcome::{NotRun, Outcome, Verdict, signal_name};
 use isotest_core::schedule::{Event, Stream};
 
@@ -158,6 +159,9 @@ impl Report for Stress {
         }
         Ok(())
     }
+
+    // Findings are not told of a stress run.
+    fn take_shared(&mut self, _binary: usize, _findings: &[Finding]) {}
 
     fn idle(&mut self) -> io::Result<()> {
         if let Some(line) = &self.line {

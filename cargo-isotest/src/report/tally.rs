@@ -26,7 +26,7 @@ pub struct Tally {
     pub ignored: usize,
     /// Not run because of the sandbox.
     pub not_run: usize,
-    /// Not run, or killed on the way, because the run ended first.
+    /// Not run, or killed on the way, because the run, or the process of its binary, ended first.
     pub cancelled: usize,
 }
 
@@ -46,7 +46,7 @@ impl Tally {
             Verdict::NotRun(NotRun::Sandbox(_) | NotRun::Service(_) | NotRun::WardenDied) => {
                 &mut self.not_run
             }
-            Verdict::NotRun(NotRun::Cancelled) => &mut self.cancelled,
+            Verdict::NotRun(NotRun::Cancelled | NotRun::ProcessEnded) => &mut self.cancelled,
         };
         *counter += 1;
     }

@@ -89,7 +89,9 @@ impl Format for Terse {
             | Verdict::TimedOut { .. }
             | Verdict::ExitedEarly { .. }
             | Verdict::Flaky => self.own_line(case, "FAILED", out)?,
-            Verdict::NotRun(NotRun::Sandbox(_) | NotRun::Service(_) | NotRun::WardenDied) => {
+            Verdict::NotRun(
+                NotRun::Sandbox(_) | NotRun::Service(_) | NotRun::WardenDied | NotRun::ProcessEnded,
+            ) => {
                 self.own_line(case, "NOT RUN", out)?;
             }
             Verdict::NotRun(NotRun::Cancelled) => {}

@@ -15,6 +15,8 @@ pub use cache::{Cache, Pruned};
 pub use error::RootError;
 pub use find::{find, find_conflict};
 pub use follow::{Links, follow};
+pub use stream::decompressed;
+pub use unpack::{LIMITS, UnpackError, Unpacker, Whiteouts};
 
 #[cfg(test)]
 mod tests;

@@ -56,6 +56,7 @@ enum Cause {
     Io(io::Error),
     Absolute,
     Parent,
+    Outside(&'static str),
     Escapes(PathBuf),
     LinkEscapes(PathBuf),
     NoLinkTarget(PathBuf),
@@ -75,11 +76,16 @@ impl fmt::Display for UnpackError {
             Cause::Io(error) => write!(f, "{error}"),
             Cause::Absolute => write!(f, "has an absolute path"),
             Cause::Parent => write!(f, "has `..` in its path"),
+            Cause::Outside(only) => write!(f, "is not in `{only}`"),
             Cause::Escapes(link) => {
-                write!(f, "lies behind the link `{}`, which leads out of the root", link.display())
+                write!(
+                    f,
+                    "lies behind the link `{}`, which leads out of the archive",
+                    link.display()
+                )
             }
             Cause::LinkEscapes(target) => {
-                write!(f, "is a hard link to `{}`, outside of the root", target.display())
+                write!(f, "is a hard link to `{}`, outside of the archive", target.display())
             }
             Cause::NoLinkTarget(target) => {
                 write!(f, "is a hard link to `{}`, which is no file before it", target.display())
@@ -115,6 +121,8 @@ impl From<Astray> for Cause {
 /// A root filesystem in the making.
 pub struct Unpacker<'a> {
     root: &'a Path,
+    /// The directory that every entry must be in; `None`: the root itself.
+    only: Option<&'static str>,
     left: Limits,
     /// What the current archive has made, which its own whiteouts do not concern.
     made: HashSet<PathBuf>,
@@ -123,7 +131,13 @@ pub struct Unpacker<'a> {
 impl<'a> Unpacker<'a> {
     /// Begins in an empty directory.
     pub fn new(root: &'a Path, limits: Limits) -> Unpacker<'a> {
-        Unpacker { root, left: limits, made: HashSet::new() }
+        Unpacker { root, only: None, left: limits, made: HashSet::new() }
+    }
+
+    /// The same, but what is not in this directory of the root is refused: what stands beside it
+    /// is not the archive's.
+    pub fn only(self, directory: &'static str) -> Unpacker<'a> {
+        Unpacker { only: Some(directory), ..self }
     }
 
     /// Unpacks one archive over what is there, and reads its stream to the end.
@@ -154,6 +168,9 @@ impl<'a> Unpacker<'a> {
     ) -> Result<(), Cause> {
         self.left.entries = self.left.entries.checked_sub(1).ok_or(Cause::TooManyEntries)?;
         let path = inner_path(path)?;
+        if let Some(only) = self.only.filter(|only| !path.starts_with(only)) {
+            return Err(Cause::Outside(only));
+        }
         let Some(name) = path.file_name() else {
             return Ok(()); // The root itself.
         };

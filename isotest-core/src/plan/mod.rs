@@ -148,6 +148,13 @@ pub enum Protocol {
     },
     /// No harness: the exit code is the verdict.
     ExitCode,
+    /// A whole binary of libtest's, which prints results in JSON: the exit code is its verdict, and
+    /// those of its tests are read by whoever hears its output. Each of so many results begins its
+    /// time anew.
+    Suite {
+        /// How many tests it runs.
+        tests: usize,
+    },
 }
 
 /// Everything needed to run one case.

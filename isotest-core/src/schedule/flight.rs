@@ -9,7 +9,7 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
 use super::{Event, Job, Stream};
 use crate::collect::{self, Capture, Killed};
-use crate::harness::Passage;
+use crate::harness::{Passage, Results};
 use crate::outcome::Outcome;
 use crate::sandbox::{End, Warden};
 use crate::served::Served;
@@ -40,6 +40,8 @@ pub struct Flight {
     pub capture: Capture,
     /// Where the harness may speak in a stdout that is passed through.
     pub passage: Option<Passage>,
+    /// The results of a whole binary that are still to come.
+    pub results: Option<Results>,
     pub served: Option<Served>,
 }
 
@@ -112,6 +114,10 @@ impl Flight {
 
     /// Passes output on, but for the harness's own lines.
     fn pass_on(&mut self, stream: usize, bytes: &[u8], events: &SyncSender<Event>) {
+        let has_result = |results: &mut Results| stream == 0 && results.push(bytes);
+        if self.results.as_mut().is_some_and(has_result) && self.killed.is_none() {
+            self.deadline = self.job.plan.timeout.map(|timeout| Instant::now() + timeout);
+        }
         let (kind, ready) = match (&mut self.passage, stream) {
             (Some(passage), 0) => (Stream::Stdout, passage.push(bytes)),
             (None, 0) => (Stream::Stdout, bytes.to_vec()),

@@ -224,8 +224,8 @@ fn an_absolute_path_is_refused() {
 
 #[test]
 fn a_file_behind_a_link_that_leads_out_is_refused() {
-    let escapes = "lies behind the link `out`, which leads out of the root";
-    let above = "leads out of the root";
+    let escapes = "lies behind the link `out`, which leads out of the archive";
+    let above = "leads out of the archive";
     check_refused(LIMITS, &[(LINK, "out", ".."), (FILE, "out/neighbour", "x")], above);
     check_refused(LIMITS, &[(LINK, "out", "/tmp"), (FILE, "out/x", "x")], escapes);
     check_refused(
@@ -237,7 +237,7 @@ fn a_file_behind_a_link_that_leads_out_is_refused() {
 
 #[test]
 fn a_hard_link_to_what_is_outside_is_refused() {
-    let outside = "outside of the root";
+    let outside = "outside of the archive";
     check_refused(LIMITS, &[(HARD, "a", "../neighbour")], outside);
     check_refused(LIMITS, &[(HARD, "a", "/etc/passwd")], outside);
     check_refused(LIMITS, &[(LINK, "out", ".."), (HARD, "a", "out/neighbour")], outside);
@@ -266,7 +266,7 @@ fn a_whiteout_of_no_file_is_refused() {
 #[test]
 fn a_whiteout_behind_a_link_that_leads_out_is_refused() {
     let items = [(LINK, "out", ".."), (FILE, "out/.wh.neighbour", "")];
-    check_refused(LIMITS, &items, "leads out of the root");
+    check_refused(LIMITS, &items, "leads out of the archive");
 }
 
 #[test]

@@ -1,0 +1,26 @@
+//! Archives of tests, in cargo-nextest's format: a project is built on one machine, and its tests
+//! run on another, which needs neither cargo nor rustc.
+//!
+//! A tar archive compressed by zstd. All its entries lie below `target`: cargo's target directory,
+//! as far as tests need it, and what describes it in `target/nextest`. The sources of the project
+//! are not in it.
+
+mod error;
+mod open;
+mod write;
+
+pub use error::ArchiveError;
+pub use open::open;
+pub use write::archive;
+
+/// The directory that all entries are in.
+const TOP: &str = "target";
+
+/// cargo-nextest's list of test binaries.
+const BINARIES: &str = "target/nextest/binaries-metadata.json";
+
+/// The output of `cargo metadata`.
+const METADATA: &str = "target/nextest/cargo-metadata.json";
+
+/// The standard libraries of the compiler.
+const LIBRARIES: &str = "target/nextest/libdirs";

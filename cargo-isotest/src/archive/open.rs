@@ -1,0 +1,189 @@
+//! From an archive, or the descriptions of a build, to a build that can be run.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek};
+use std::path::{Path, PathBuf};
+
+use camino::Utf8PathBuf;
+use tempfile::TempDir;
+
+use super::{ArchiveError, BINARIES, METADATA, TOP};
+use crate::cli::ReuseOptions;
+use crate::discover::{DiscoverError, Places, Reused};
+use crate::error::Error;
+use crate::report;
+use crate::root::{LIMITS, UnpackError, Unpacker, Whiteouts, decompressed};
+use crate::sandboxes::locked_directory;
+use crate::settings::Machine;
+
+/// A build that was made before.
+pub struct Opened {
+    /// What it has.
+    pub build: Reused,
+    /// The options by which another run has the same.
+    pub flags: Vec<String>,
+    /// What was unpacked is removed with it.
+    _place: Option<TempDir>,
+}
+
+/// Opens what the options name. `None` where they name nothing, and the project is built.
+pub fn open(
+    options: &ReuseOptions,
+    machine: &Machine,
+    quiet: bool,
+) -> Result<Option<Opened>, Error> {
+    if let Some(archive) = &options.archive_file {
+        if !quiet {
+            report::unpacking(archive);
+        }
+        return open_archive(archive, options, machine).map(Some);
+    }
+    let (Some(binaries), Some(metadata)) = (&options.binaries_metadata, &options.cargo_metadata)
+    else {
+        return Ok(None);
+    };
+    let described = [binaries, metadata].map(|path| {
+        let text = fs::read_to_string(machine.directory.join(path));
+        text.map_err(|cause| ArchiveError::Read(path.clone(), cause))
+    });
+    let target = directory("--target-dir-remap", options.target_dir_remap.as_deref(), machine)?;
+    let build = directory("--build-dir-remap", options.build_dir_remap.as_deref(), machine)?;
+    let places = [target.clone(), build.or(target)];
+    read(binaries, described, places, options, machine).map(Some)
+}
+
+/// Reads the descriptions of a build whose target and build directory are there now; `named` is
+/// what the options name it by.
+fn read(
+    named: &Path,
+    described: [Result<String, ArchiveError>; 2],
+    [target, build]: [Option<Utf8PathBuf>; 2],
+    options: &ReuseOptions,
+    machine: &Machine,
+) -> Result<Opened, Error> {
+    let [binaries, metadata] = described;
+    let workspace = directory("--workspace-remap", options.workspace_remap.as_deref(), machine)?;
+    let places = Places { workspace, target, build };
+    let build = Reused::read(&binaries?, &metadata?, places)
+        .map_err(|cause| ArchiveError::Description(named.to_owned(), Box::new(cause)))?;
+    Ok(Opened { build, flags: flags(options), _place: None })
+}
+
+/// Unpacks an archive and reads what describes it.
+fn open_archive(
+    archive: &Path,
+    options: &ReuseOptions,
+    machine: &Machine,
+) -> Result<Opened, Error> {
+    let path = machine.directory.join(archive);
+    let stream = stream(&path)?;
+    let (directory, place) = destination(&path, options, machine)?;
+    let target = directory.join(TOP);
+    let is_new = fs::symlink_metadata(&target).is_err();
+    if !is_new && !options.extract_overwrite {
+        return Err(ArchiveError::Exists(path, target).into());
+    }
+    let unpacked = unpack_into(&directory, stream);
+    let opened = match unpacked {
+        Ok(()) => describe(archive, &directory, options, machine),
+        Err(cause) => Err(ArchiveError::Unpack(path, cause).into()),
+    };
+    if opened.is_err() && is_new {
+        // Half of it is of no use; what cannot be removed is told of by the next attempt.
+        let _ = fs::remove_dir_all(&target);
+    }
+    Ok(Opened { _place: place, ..opened? })
+}
+
+/// Where an archive is unpacked to, and what removes it.
+fn destination(
+    archive: &Path,
+    options: &ReuseOptions,
+    machine: &Machine,
+) -> Result<(PathBuf, Option<TempDir>), ArchiveError> {
+    let Some(directory) = &options.extract_to else {
+        let cache = machine.cache_directory();
+        let cache = cache.ok_or_else(|| ArchiveError::NoPlace(archive.to_owned()))?;
+        let parent = cache.join("isotest/archives");
+        let place =
+            locked_directory(&parent).map_err(|cause| ArchiveError::Place(parent, cause))?;
+        return Ok((place.path().to_owned(), Some(place)));
+    };
+    let directory = machine.directory.join(directory);
+    let made = fs::create_dir_all(&directory).and_then(|()| directory.canonicalize());
+    Ok((made.map_err(|cause| ArchiveError::Place(directory, cause))?, None))
+}
+
+/// Reads what describes an archive that is unpacked there.
+fn describe(
+    archive: &Path,
+    directory: &Path,
+    options: &ReuseOptions,
+    machine: &Machine,
+) -> Result<Opened, Error> {
+    let described = [BINARIES, METADATA].map(|name| {
+        let path = directory.join(name);
+        fs::read_to_string(&path).map_err(|cause| match cause.kind() {
+            io::ErrorKind::NotFound => ArchiveError::Foreign(archive.to_owned(), name),
+            _ => ArchiveError::Read(path, cause),
+        })
+    });
+    let target = Some(utf8(directory.join(TOP))?);
+    read(archive, described, [target.clone(), target], options, machine)
+}
+
+fn unpack_into(directory: &Path, stream: impl Read) -> Result<(), UnpackError> {
+    Unpacker::new(directory, LIMITS).only(TOP).unpack(stream, Whiteouts::Kept)
+}
+
+/// The tar archive in a file that zstd has compressed.
+fn stream(path: &Path) -> Result<Box<dyn Read>, ArchiveError> {
+    const MAGIC: &[u8] = b"\x28\xb5\x2f\xfd";
+    let failed = |cause| ArchiveError::Read(path.to_owned(), cause);
+    let mut file = File::open(path).map_err(failed)?;
+    let mut start = Vec::new();
+    (&mut file).take(MAGIC.len() as u64).read_to_end(&mut start).map_err(failed)?;
+    if start != MAGIC {
+        return Err(ArchiveError::NotZstd(path.to_owned()));
+    }
+    file.rewind().map_err(failed)?;
+    decompressed(file).map_err(failed)
+}
+
+/// The directory that an option names, where it is given.
+fn directory(
+    flag: &'static str,
+    path: Option<&Path>,
+    machine: &Machine,
+) -> Result<Option<Utf8PathBuf>, Error> {
+    let Some(path) = path else { return Ok(None) };
+    let failed = |cause| ArchiveError::Remap(flag, path.to_owned(), cause);
+    let real = machine.directory.join(path).canonicalize().map_err(failed)?;
+    if !real.is_dir() {
+        return Err(failed(io::ErrorKind::NotADirectory.into()).into());
+    }
+    Ok(Some(utf8(real)?))
+}
+
+fn utf8(path: PathBuf) -> Result<Utf8PathBuf, Error> {
+    let utf8 = Utf8PathBuf::try_from(path);
+    utf8.map_err(|error| DiscoverError::NotUtf8(error.into_path_buf()).into())
+}
+
+/// The options as they are typed. What was unpacked to a directory is there then, and may be used.
+fn flags(options: &ReuseOptions) -> Vec<String> {
+    let named = [
+        ("--archive-file", &options.archive_file),
+        ("--extract-to", &options.extract_to),
+        ("--workspace-remap", &options.workspace_remap),
+        ("--binaries-metadata", &options.binaries_metadata),
+        ("--cargo-metadata", &options.cargo_metadata),
+        ("--target-dir-remap", &options.target_dir_remap),
+        ("--build-dir-remap", &options.build_dir_remap),
+    ];
+    let named = named.into_iter().filter_map(|(flag, path)| Some((flag, path.as_ref()?)));
+    let typed =
+        named.map(|(flag, path)| format!("{flag} {}", report::quoted(&path.to_string_lossy())));
+    let overwrites = options.extract_to.is_some().then(|| "--extract-overwrite".to_owned());
+    typed.chain(overwrites).collect()
+}

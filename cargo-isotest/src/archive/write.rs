@@ -1,0 +1,154 @@
+//! `cargo isotest archive`: builds a project's tests into an archive.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufWriter};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Instant, SystemTime};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use nextest_metadata::BinaryListSummary;
+use tar::{Builder, Header};
+use zstd::Encoder;
+
+use super::{ArchiveError, BINARIES, LIBRARIES, METADATA, TOP};
+use crate::cli::ArchiveCommand;
+use crate::config;
+use crate::discover::filterset::Subject;
+use crate::discover::{self, Built};
+use crate::error::Error;
+use crate::exit_code::ExitCode;
+use crate::report::{self, Archived};
+use crate::settings::{self, Machine};
+
+/// Builds the project's tests and writes them to an archive. What was there under its name is
+/// replaced once it is whole.
+pub fn archive(command: &ArchiveCommand, machine: &Machine) -> Result<ExitCode, Error> {
+    let start = Instant::now();
+    let request = settings::request(&command.cargo);
+    let expressions = config::binary_expressions(&command.filterset, &request)?;
+    let built = discover::build_for_archive(&request)?;
+    let is_selected = |subject: &Subject| {
+        expressions.is_empty() || expressions.iter().any(|it| it.selects_binary(subject))
+    };
+    let summary = built.summary(|binary| is_selected(&Subject::of(binary)));
+    if summary.rust_binaries.is_empty() {
+        return Err(ArchiveError::Empty(built.project.binaries.len()).into());
+    }
+    let path = machine.directory.join(&command.archive_file);
+    let failed = |cause| ArchiveError::Write(command.archive_file.clone(), cause);
+    let parent = path.parent().unwrap_or(&machine.directory);
+    let file = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(parent)
+        .map_err(failed)?;
+    let mut entries = Entries::new(file.as_file(), command.zstd_level, &path).map_err(failed)?;
+    add_all(&mut entries, &built, &summary)?;
+    let files = entries.finish().map_err(failed)?;
+    file.persist(&path).map_err(|error| failed(error.error))?;
+    if !command.cargo.quiet {
+        report::archived(&Archived {
+            path: &command.archive_file,
+            binaries: summary.rust_binaries.len(),
+            files,
+            bytes: fs::metadata(&path).map_err(failed)?.len(),
+            took: start.elapsed(),
+        });
+    }
+    Ok(ExitCode::Passed)
+}
+
+/// All that tests need, what describes it first.
+fn add_all(
+    entries: &mut Entries<'_>,
+    built: &Built,
+    summary: &BinaryListSummary,
+) -> Result<(), ArchiveError> {
+    let json = serde_json::to_vec_pretty(summary).expect("names and paths can be written");
+    entries.add_text(BINARIES, &json)?;
+    entries.add_text(METADATA, &built.metadata)?;
+    let top = Utf8Path::new(TOP);
+    let meta = &summary.rust_build_meta;
+    let target = &meta.target_directory;
+    let build = meta.build_directory.as_ref().unwrap_or(target);
+    for binary in summary.rust_binaries.values() {
+        let path = &binary.binary_path;
+        let inner = path.strip_prefix(build).or_else(|_| path.strip_prefix(target));
+        let inner = inner.map_err(|_| {
+            let cause = io::Error::other("it lies outside of the target directory");
+            ArchiveError::Add(path.clone().into(), cause)
+        })?;
+        entries.add(path, &top.join(inner))?;
+    }
+    for other in meta.non_test_binaries.values().flatten() {
+        entries.add(&target.join(&other.path), &top.join(&other.path))?;
+    }
+    for directory in meta.build_script_out_dirs.values().chain(&meta.linked_paths) {
+        entries.add_files(&build.join(directory), &top.join(directory))?;
+    }
+    for (library, name) in built.libraries() {
+        entries.add(&library, &Utf8Path::new(LIBRARIES).join(name))?;
+    }
+    Ok(())
+}
+
+/// The entries of an archive in the making.
+struct Entries<'a> {
+    archive: &'a Path,
+    tar: Builder<Encoder<'static, BufWriter<&'a File>>>,
+    added: BTreeSet<Utf8PathBuf>,
+}
+
+impl<'a> Entries<'a> {
+    fn new(file: &'a File, level: i32, archive: &'a Path) -> io::Result<Entries<'a>> {
+        let mut encoder = Encoder::new(BufWriter::new(file), level)?;
+        encoder.include_checksum(true)?;
+        Ok(Entries { archive, tar: Builder::new(encoder), added: BTreeSet::new() })
+    }
+
+    fn add_text(&mut self, name: &str, text: &[u8]) -> Result<(), ArchiveError> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let mut header = Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        header.set_mtime(now.as_secs());
+        let added = self.tar.append_data(&mut header, name, text);
+        added.map_err(|cause| ArchiveError::Write(self.archive.to_owned(), cause))?;
+        self.added.insert(name.into());
+        Ok(())
+    }
+
+    /// Adds a file, or what a link leads to, once.
+    fn add(&mut self, path: &Utf8Path, name: &Utf8Path) -> Result<(), ArchiveError> {
+        if self.added.insert(name.to_owned()) {
+            let added = self.tar.append_path_with_name(path, name);
+            added.map_err(|cause| ArchiveError::Add(path.to_owned().into(), cause))?;
+        }
+        Ok(())
+    }
+
+    /// Adds the files of a directory, as cargo-nextest does: not those of directories in it.
+    /// A build script may name a directory that it does not make.
+    fn add_files(&mut self, directory: &Utf8Path, name: &Utf8Path) -> Result<(), ArchiveError> {
+        let failed = |cause| ArchiveError::Add(directory.to_owned().into(), cause);
+        let entries = match directory.read_dir_utf8() {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(failed)?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            if entry.path().is_file() {
+                self.add(entry.path(), &name.join(entry.file_name()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the archive; returns how many files it has.
+    fn finish(self) -> io::Result<usize> {
+        let buffer = self.tar.into_inner()?.finish()?;
+        buffer.into_inner().map_err(io::IntoInnerError::into_error)?;
+        Ok(self.added.len())
+    }
+}

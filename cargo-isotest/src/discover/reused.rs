@@ -1,0 +1,266 @@
+//! A build that was made before, perhaps on another machine: cargo-nextest's description of it and
+//! the output of `cargo metadata` become a [`Project`]. Neither cargo nor rustc is needed.
+//!
+//! Both name paths of the machine that has built; [`Places`] says where these are now.
+
+use std::env;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use guppy::CargoMetadata;
+use guppy::graph::PackageGraph;
+use nextest_metadata::{BinaryListSummary, RustTestBinarySummary};
+
+use super::assemble::assemble;
+use super::cargo;
+use super::compiler::Compiler;
+use super::environment::Surroundings;
+use super::error::DiscoverError;
+use super::filterset::Workspace;
+use super::messages::{Build, BuildScript, TestArtifact};
+use super::metadata::{Metadata, Package};
+use super::project::{BinaryKind, Project, Scope};
+
+/// Where the directories of a build are now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    /// The root of the workspace; `None`: where it was.
+    pub workspace: Option<Utf8PathBuf>,
+    /// The target directory; `None`: where it was.
+    pub target: Option<Utf8PathBuf>,
+    /// The build directory; `None`: where it was.
+    pub build: Option<Utf8PathBuf>,
+}
+
+/// A build that was made before.
+#[derive(Debug)]
+pub struct Reused {
+    summary: BinaryListSummary,
+    metadata: Metadata,
+    graph: PackageGraph,
+    moves: Vec<Move>,
+}
+
+/// A directory, and where it is now.
+#[derive(Debug)]
+struct Move {
+    from: Utf8PathBuf,
+    to: Utf8PathBuf,
+}
+
+impl Reused {
+    /// From cargo-nextest's list of binaries and the output of `cargo metadata`, both in JSON.
+    pub fn read(binaries: &str, metadata: &str, places: Places) -> Result<Reused, DiscoverError> {
+        let summary: BinaryListSummary =
+            serde_json::from_str(binaries).map_err(DiscoverError::BinariesMetadata)?;
+        let graph = CargoMetadata::parse_json(metadata).and_then(CargoMetadata::build_graph);
+        let graph = graph.map_err(|cause| DiscoverError::Graph(Box::new(cause)))?;
+        let mut metadata =
+            Metadata::from_json(metadata.as_bytes()).map_err(DiscoverError::MetadataJson)?;
+        // What comes from a registry is neither tested nor shown.
+        metadata.packages.retain(|package| package.source.is_none());
+        let build = &summary.rust_build_meta;
+        let target_directory = &build.target_directory;
+        let build_directory = build.build_directory.as_ref().unwrap_or(target_directory);
+        // The target directory often lies in the workspace: it comes first.
+        let moves = [
+            (build_directory, places.build),
+            (target_directory, places.target),
+            (&metadata.workspace_root, places.workspace),
+        ];
+        let moves = moves
+            .map(|(from, to)| Move { to: to.unwrap_or_else(|| from.clone()), from: from.clone() });
+        Ok(Reused { graph, moves: moves.into(), summary, metadata })
+    }
+
+    /// The directory of the workspace's manifest.
+    pub fn workspace_root(&self) -> Utf8PathBuf {
+        self.place(&self.metadata.workspace_root)
+    }
+
+    /// The packages of the workspace, for filter expressions.
+    pub fn workspace(&self) -> Workspace {
+        Workspace::known(self.graph.clone(), self.workspace_root())
+    }
+
+    /// The project: its test binaries in cargo's order, each with its environment. Its sources must
+    /// be there.
+    pub fn project(&self) -> Result<Project, DiscoverError> {
+        let root = self.workspace_root();
+        if !root.join("Cargo.toml").is_file() {
+            return Err(DiscoverError::NoSources(root));
+        }
+        let metadata = self.placed_metadata();
+        let build = self.build(&metadata)?;
+        let around = self.surroundings(&root)?;
+        let mut project = assemble(Scope::Named, build, &metadata, &around)?;
+        // Rustdoc would have to build them.
+        project.has_doctests = false;
+        project.moved = self.moved();
+        for binary in &mut project.binaries {
+            binary.rerun_flag = format!("-E 'binary_id(={})'", binary.id);
+        }
+        Ok(project)
+    }
+
+    /// Where a path of the build is now.
+    fn place(&self, path: &Utf8Path) -> Utf8PathBuf {
+        let moved = self.moves.iter().find_map(|Move { from, to }| {
+            let inner = path.strip_prefix(from).ok()?;
+            Some(if inner.as_str().is_empty() { to.clone() } else { to.join(inner) })
+        });
+        moved.unwrap_or_else(|| path.to_owned())
+    }
+
+    /// What is elsewhere now, as far as it has a name of its own.
+    fn moved(&self) -> Vec<(Utf8PathBuf, Utf8PathBuf)> {
+        let below_another = |path: &Utf8Path| {
+            self.moves.iter().any(|other| other.from != path && path.starts_with(&other.from))
+        };
+        let moved = self.moves.iter().filter(|one| one.from != one.to && !below_another(&one.from));
+        moved.map(|Move { from, to }| (from.clone(), to.clone())).collect()
+    }
+
+    fn placed_metadata(&self) -> Metadata {
+        let mut metadata = self.metadata.clone();
+        let build = &self.summary.rust_build_meta;
+        metadata.workspace_root = self.place(&metadata.workspace_root);
+        metadata.target_directory = self.place(&build.target_directory);
+        let build_directory = build.build_directory.as_ref().unwrap_or(&build.target_directory);
+        metadata.build_directory = Some(self.place(build_directory));
+        for package in &mut metadata.packages {
+            package.manifest_path = self.place(&package.manifest_path);
+            for target in &mut package.targets {
+                target.src_path = self.place(&target.src_path);
+            }
+        }
+        metadata
+    }
+
+    /// What cargo's messages would have said.
+    fn build(&self, metadata: &Metadata) -> Result<Build, DiscoverError> {
+        let binaries = self.summary.rust_binaries.values();
+        let tests = binaries.map(|binary| self.test(binary, metadata));
+        Ok(Build { tests: tests.collect::<Result<_, _>>()?, ..self.scripts(metadata) })
+    }
+
+    fn test(
+        &self,
+        binary: &RustTestBinarySummary,
+        metadata: &Metadata,
+    ) -> Result<TestArtifact, DiscoverError> {
+        let of_id = |package: &&Package| package.id == binary.package_id;
+        let package = metadata.packages.iter().find(of_id);
+        let package =
+            package.ok_or_else(|| DiscoverError::UnknownPackage(binary.package_id.clone()))?;
+        let kind = BinaryKind::from_name(binary.kind.as_str()).ok_or_else(|| {
+            let id = binary.binary_id.as_str().to_owned();
+            DiscoverError::UnknownKind { binary: id, kind: binary.kind.as_str().to_owned() }
+        })?;
+        let source = package.source_of(&binary.binary_name, kind);
+        Ok(TestArtifact {
+            package_id: package.id.clone(),
+            manifest_path: package.manifest_path.clone(),
+            target_name: binary.binary_name.clone(),
+            kind,
+            source: source.map(Utf8Path::to_owned).unwrap_or_default(),
+            executable: self.place(&binary.binary_path),
+        })
+    }
+
+    /// What build scripts have left, and nothing else of a build. Which script a linked directory
+    /// is of is not kept, and nothing hangs on it.
+    fn scripts(&self, metadata: &Metadata) -> Build {
+        let build = &self.summary.rust_build_meta;
+        let directory = metadata.build_directory();
+        let own = build.build_script_out_dirs.iter().map(|(package_id, out_dir)| {
+            let known = build.build_script_info.as_ref().and_then(|known| known.get(package_id));
+            let environment = known.map(|known| known.envs.clone().into_iter().collect());
+            BuildScript {
+                package_id: package_id.clone(),
+                out_dir: directory.join(out_dir),
+                environment: environment.unwrap_or_default(),
+                linked: Vec::new(),
+            }
+        });
+        let linked = build.linked_paths.iter().map(|linked| directory.join(linked));
+        let linked = BuildScript {
+            package_id: String::new(),
+            out_dir: Utf8PathBuf::new(),
+            environment: Vec::new(),
+            linked: linked.collect(),
+        };
+        Build { scripts: own.chain([linked]).collect(), ..Build::default() }
+    }
+
+    /// Of the toolchain, what tests themselves may call: what there is of one.
+    fn surroundings(&self, root: &Utf8Path) -> Result<Surroundings, DiscoverError> {
+        let compiler = Compiler::find().ok();
+        let target = self.place(&self.summary.rust_build_meta.target_directory);
+        let archived = target.join(LIBRARIES);
+        let host = self.summary.rust_build_meta.platforms.as_ref();
+        let host = host.map(|platforms| platforms.host.platform.triple.clone());
+        Ok(Surroundings {
+            archived_libraries: archived.is_dir().then_some(archived),
+            env_table: cargo::env_table(root.as_std_path(), &[])?,
+            cargo: compiler.as_ref().map(Compiler::cargo).unwrap_or_default(),
+            library_path: match &compiler {
+                Some(compiler) => compiler.library_path(),
+                None => env::var_os("LD_LIBRARY_PATH").unwrap_or_default(),
+            },
+            sysroot: compiler.map(|compiler| compiler.sysroot).unwrap_or_default(),
+            host: host.unwrap_or_default(),
+            variables: env::vars_os().collect(),
+        })
+    }
+}
+
+/// Where an archive has standard libraries, below the target directory.
+const LIBRARIES: &str = "nextest/libdirs";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BINARIES: &str = r#"{"rust-build-meta":{"target-directory":"/w/target",
+        "base-output-directories":["debug"],"non-test-binaries":{},"linked-paths":[]},
+        "rust-binaries":{}}"#;
+    const METADATA: &str = r#"{"packages":[],"workspace_members":[],"resolve":{"nodes":[],
+        "root":null},"target_directory":"/w/target","version":1,"workspace_root":"/w",
+        "metadata":null}"#;
+
+    fn places(workspace: Option<&str>, target: Option<&str>) -> Reused {
+        let [workspace, target] = [workspace, target].map(|path| path.map(Utf8PathBuf::from));
+        let places = Places { workspace, build: target.clone(), target };
+        Reused::read(BINARIES, METADATA, places).expect("a description")
+    }
+
+    #[test]
+    fn paths_of_the_build_are_placed_by_the_nearest_directory() {
+        let reused = places(Some("/x"), Some("/y"));
+        assert_eq!(reused.place("/w/target/debug/a".into()), "/y/debug/a");
+        assert_eq!(reused.place("/w/src/lib.rs".into()), "/x/src/lib.rs");
+        assert_eq!(reused.place("/w".into()), "/x");
+        assert_eq!(reused.place("/elsewhere/Cargo.toml".into()), "/elsewhere/Cargo.toml");
+    }
+
+    #[test]
+    fn what_has_not_moved_is_where_it_was() {
+        let reused = places(None, Some("/y"));
+        assert_eq!(reused.place("/w/src/lib.rs".into()), "/w/src/lib.rs");
+        assert_eq!(places(None, None).place("/w/target/a".into()), "/w/target/a");
+    }
+
+    #[test]
+    fn a_name_below_another_cannot_stand_beside_it() {
+        let whole = places(Some("/x"), Some("/y")).moved();
+        assert_eq!(whole, [("/w".into(), "/x".into())]);
+        assert!(places(None, Some("/y")).moved().is_empty());
+    }
+
+    #[test]
+    fn sources_that_are_not_there_are_asked_for() {
+        let error = places(Some("/nowhere"), Some("/y")).project().expect_err("no sources");
+        assert!(error.to_string().contains("`/nowhere`"), "{error}");
+        assert!(error.to_string().contains("--workspace-remap"), "{error}");
+    }
+}
