@@ -227,7 +227,7 @@ fn a_shell_and_explain_have_the_services_of_the_case() {
             "services, started in the namespaces of the case by an attendant outside",
             "server         target/debug/server 7777",
             "ready when port 7777 takes connections, within 30s",
-            "services       server                   profile `server` (.config/isotest.toml:",
+            "services         server                   profile `server` (.config/isotest.toml:",
         ],
     );
     let definition = "command = [\"sh\", \"-c\", \"echo no; exit 1\"]\nready = { tcp = 7 }";
