@@ -58,6 +58,8 @@ pub enum Error {
     Profiles(PathBuf, io::Error),
     /// A name on the command line fits no test, or more than one.
     Case(String),
+    /// A debugger or a tracer runs one test, and several are selected.
+    NotOne(String),
     /// A signal ended the run before there was anything to report.
     Interrupted(i32),
 }
@@ -77,9 +79,11 @@ impl Error {
             Error::Sandbox(_) | Error::Host(_) | Error::Scratch(_) | Error::WardenDied => {
                 ExitCode::SandboxFailed
             }
-            Error::Glob(_) | Error::Path(..) | Error::Root(_) | Error::Partition(_) => {
-                ExitCode::Usage
-            }
+            Error::Glob(_)
+            | Error::Path(..)
+            | Error::Root(_)
+            | Error::Partition(_)
+            | Error::NotOne(_) => ExitCode::Usage,
             // As a shell says it.
             Error::Command(_) | Error::Shell(_) | Error::Execute(..) => ExitCode::Of(127),
             Error::Listing(error) if error.is_sandbox() => ExitCode::SandboxFailed,
@@ -121,6 +125,7 @@ impl Error {
             | Error::Junit(_)
             | Error::Partition(_)
             | Error::NothingFailed(_)
+            | Error::NotOne(_)
             | Error::Case(_) => false,
         }
     }
@@ -178,7 +183,7 @@ impl fmt::Display for Error {
                 path.display()
             ),
             Error::Junit(error) => write!(f, "{error}"),
-            Error::Case(message) => write!(f, "{message}"),
+            Error::Case(message) | Error::NotOne(message) => write!(f, "{message}"),
             Error::Interrupted(signal) => write!(f, "interrupted by signal {signal}"),
         }
     }

@@ -8,6 +8,7 @@ mod caller;
 mod choose;
 mod cli;
 mod config;
+mod debug;
 mod discover;
 mod doctests;
 mod doctor;

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use isotest_core::case::{Case, CaseIndex, Ignore};
+use isotest_core::keyboard::Keyboard;
 use isotest_core::outcome::{Outcome, Verdict};
 use isotest_core::plan::{Plan, Protocol, Setup};
 use isotest_core::policy::Limits;
@@ -19,6 +20,7 @@ use twox_hash::XxHash64;
 
 use crate::cli::{Part, RunCommand};
 use crate::config::{self, Config, Given};
+use crate::debug::{self, Tool};
 use crate::discover::Project;
 use crate::doctests::{self, Documented};
 use crate::error::Error;
@@ -74,6 +76,10 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
             doctests::run(command, &settings, in_all, machine, &signals)?;
         }
         return Ok(ExitCode::Passed.or_refused(refused.map(|refused| refused.code)));
+    }
+    if let Some(tool) = Tool::of(command) {
+        let single = settings.single_threaded;
+        return debug::run(&tool, &mut stages, &selected, single, machine, &signals);
     }
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
     let mut durations = Durations::read(&project);
@@ -188,10 +194,11 @@ fn config(command: &RunCommand, machine: &Machine) -> Result<Config, Error> {
 }
 
 /// What runs in one root filesystem under one policy.
-struct Stage {
-    sandboxes: Sandboxes,
+pub struct Stage {
+    /// What its cases are run in.
+    pub sandboxes: Sandboxes,
     /// Its cases, in order.
-    members: Vec<Member>,
+    pub members: Vec<Member>,
 }
 
 /// What runs in all of them.
@@ -458,7 +465,9 @@ fn execute<R: Report>(
         spare: settings.spare,
         max_fail: settings.max_fail,
         repeat: settings.repeat,
+        stacks: settings.stacks,
     };
+    let keyboard = settings.keys.then(Keyboard::open).flatten();
     thread::scope(|scope| {
         let engine = scope.spawn(move || {
             for index in ignored {
@@ -472,7 +481,13 @@ fn execute<R: Report>(
             let (binary, case) = name(selected, index);
             durations.note(binary, case, took);
         };
-        let reported = report(reporter, heard, &mut note).map_err(Error::Report);
+        let mut tick = || {
+            let keys = keyboard.as_ref().map_or_else(Vec::new, Keyboard::pressed);
+            if keys.iter().any(|key| matches!(key, b't' | b'\n')) {
+                signals.ask_for_snapshots();
+            }
+        };
+        let reported = report(reporter, heard, &mut note, &mut tick).map_err(Error::Report);
         if reported.is_err() {
             signals.tell_broken_pipe();
         }
@@ -487,12 +502,14 @@ fn name(selected: &[Selected], index: CaseIndex) -> (&str, &str) {
     (&binary.binary.id, &binary.selection.cases[index.case].name)
 }
 
-/// Reports events until there are no more; `note` hears how long each case took. The receiver is
+/// Reports events until there are no more; `note` hears how long each case took, and `tick` is
+/// called whenever no event is waiting, about ten times a second at the least. The receiver is
 /// dropped where stdout is closed, which ends the run.
 fn report<R: Report>(
     mut reporter: R,
     heard: Receiver<Event>,
     note: &mut dyn FnMut(CaseIndex, Duration),
+    tick: &mut dyn FnMut(),
 ) -> io::Result<R> {
     const TICK: Duration = Duration::from_millis(100);
     loop {
@@ -511,5 +528,6 @@ fn report<R: Report>(
             Err(RecvTimeoutError::Disconnected) => return Ok(reporter),
         }
         reporter.idle()?;
+        tick();
     }
 }

@@ -126,6 +126,8 @@ fn tests(
 ) -> Result<ExitCode, Error> {
     let mut run = RunCommand::default();
     run.libtest = options.clone();
+    // The terminal is whose command this is part of.
+    run.run.no_input_handler = true;
     let layers = config.layers();
     let name = layers.root.first().cloned();
     let policy = policy(&layers, machine, true)?;

@@ -14,11 +14,11 @@ use std::thread;
 
 use isotest_core::policy::Policy;
 use isotest_core::retry::Retries;
-use isotest_core::schedule::Repeat;
+use isotest_core::schedule::{Repeat, Stacks};
 
 use crate::cli::{
     CargoOptions, Color, FailFast, Format, LayerOptions, LibtestOptions, PackageScope, RunCommand,
-    RunIgnored,
+    RunIgnored, TimeoutStacks,
 };
 use crate::discover::{Request, Scope, filter};
 use crate::environment::Variable;
@@ -31,6 +31,8 @@ pub struct Machine {
     pub variables: Vec<Variable>,
     /// The working directory.
     pub directory: PathBuf,
+    /// Whether stdin is a terminal.
+    pub stdin_terminal: bool,
     /// Whether stdout is a terminal.
     pub stdout_terminal: bool,
     /// Whether stderr is a terminal.
@@ -49,6 +51,7 @@ impl Machine {
         Ok(Machine {
             variables: env::vars_os().collect(),
             directory: env::current_dir()?,
+            stdin_terminal: io::stdin().is_terminal(),
             stdout_terminal: io::stdout().is_terminal(),
             stderr_terminal: io::stderr().is_terminal(),
             is_root: isotest_core::host::is_root(),
@@ -93,6 +96,12 @@ impl Machine {
         let files = ["credentials.toml", "credentials"];
         let paths = home.iter().flat_map(|home| files.map(|file| home.join(file)));
         paths.filter(|path| path.is_file()).collect()
+    }
+
+    /// Whether a program is on `PATH`.
+    fn has(&self, program: &str) -> bool {
+        let paths = env::split_paths(self.variable("PATH").unwrap_or_default());
+        paths.map(|directory| directory.join(program)).any(|path| path.is_file())
     }
 
     /// The workflow of GitHub Actions that this process is started by.
@@ -168,6 +177,10 @@ pub struct Settings {
     pub workflow: Option<Workflow>,
     /// Where a JUnit report is written.
     pub junit: Option<PathBuf>,
+    /// Who reads the stacks of a case before it is killed for its time.
+    pub stacks: Stacks,
+    /// Whether keys are read while cases run.
+    pub keys: bool,
     /// How it is reported.
     pub report: Options,
 }
@@ -207,6 +220,15 @@ impl Settings {
             shuffle,
             workflow: machine.workflow(),
             junit: command.junit.as_ref().map(|path| machine.directory.join(path)),
+            stacks: match command.run.timeout_stacks {
+                TimeoutStacks::Auto if machine.has("gdb") => Stacks::Gdb,
+                TimeoutStacks::Auto if machine.has("eu-stack") => Stacks::EuStack,
+                TimeoutStacks::Auto | TimeoutStacks::Proc => Stacks::Proc,
+                TimeoutStacks::Gdb => Stacks::Gdb,
+                TimeoutStacks::EuStack => Stacks::EuStack,
+                TimeoutStacks::None => Stacks::None,
+            },
+            keys: machine.stdin_terminal && !command.run.no_input_handler,
             report: report(command, machine, pass_through, shuffle),
         }
     }

@@ -36,21 +36,37 @@ pub enum Ended {
 
 /// Runs `plan` to its end.
 pub fn run(warden: &mut Warden, plan: &Plan, signals: &Signals) -> io::Result<Ended> {
-    let _attendance = signals.attend();
     let terminal = Terminal::open()?;
-    let mut start = plan.start(0);
     match &terminal {
-        None => warden.spawn(
-            &plan.setup,
-            start,
-            &[stdin().as_fd(), stdout().as_fd(), stderr().as_fd()],
-        )?,
+        None => {
+            let (input, output, error) = (stdin(), stdout(), stderr());
+            let streams = [input.as_fd(), output.as_fd(), error.as_fd()];
+            attend(warden, plan, signals, &streams, None)
+        }
         Some(Terminal { inside, .. }) => {
-            start.terminal = true;
-            let inside = inside.as_fd();
-            warden.spawn(&plan.setup, start, &[inside, inside, inside])?;
+            let inside = inside.try_clone()?;
+            attend(warden, plan, signals, &[inside.as_fd(); 3], terminal)
         }
     }
+}
+
+/// The same, but its stdin is `/dev/null`, and it has no terminal.
+pub fn run_without_input(warden: &mut Warden, plan: &Plan, signals: &Signals) -> io::Result<Ended> {
+    let (output, error) = (stdout(), stderr());
+    attend(warden, plan, signals, &[output.as_fd(), error.as_fd()], None)
+}
+
+fn attend(
+    warden: &mut Warden,
+    plan: &Plan,
+    signals: &Signals,
+    streams: &[BorrowedFd<'_>],
+    terminal: Option<Terminal>,
+) -> io::Result<Ended> {
+    let _attendance = signals.attend();
+    let mut start = plan.start(0);
+    start.terminal = terminal.is_some();
+    warden.spawn(&plan.setup, start, streams)?;
     let foreground =
         Foreground { warden, plan, signals, terminal, started: Instant::now(), reason: None };
     foreground.finish()
@@ -132,7 +148,7 @@ impl Foreground<'_> {
                         terminal.copy_size();
                     }
                 }
-                libc::SIGCONT => {}
+                libc::SIGCONT | libc::SIGUSR1 => {}
                 libc::SIGTSTP => {
                     self.warden.suspend(true);
                     Signals::stop_self();

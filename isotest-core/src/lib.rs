@@ -52,6 +52,8 @@ pub mod foreground;
 
 pub mod collect;
 pub mod harness;
+pub mod keyboard;
 pub mod schedule;
 pub mod signals;
+pub mod snapshot;
 pub mod write_back;

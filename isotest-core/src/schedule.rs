@@ -5,6 +5,7 @@
 //! hear of a run by [`Event`]s.
 
 mod attempts;
+mod looks;
 mod rounds;
 
 use std::collections::{HashMap, VecDeque};
@@ -18,17 +19,21 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use self::attempts::Attempts;
+use self::looks::Look;
+pub use self::looks::Stacks;
 pub use self::rounds::Repeat;
 use self::rounds::Rounds;
 use crate::case::CaseIndex;
 use crate::collect::{self, Capture, Killed};
 use crate::harness::Passage;
+use crate::keyboard;
 use crate::outcome::{NotRun, Outcome, Verdict};
 use crate::plan::{Plan, Protocol, Setup};
 use crate::retry::Retries;
 use crate::sandbox::error::STAGE_CLONE;
 use crate::sandbox::{End, Notice, SandboxError, Warden};
 use crate::signals::Signals;
+use crate::snapshot::Snapshot;
 
 /// One of the two output streams of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +58,8 @@ pub enum Event {
     Retried(CaseIndex, u32, u32),
     /// A case has ended for good, was ignored or could not be run.
     Finished(CaseIndex, Box<Outcome>),
+    /// All that runs, oldest first: a signal has asked for it ([`Signals::ask_for_snapshots`]).
+    Running(Vec<Snapshot>),
     /// A signal asked the run to end; what is in flight is being killed.
     Interrupted(i32),
 }
@@ -81,6 +88,8 @@ pub struct Options {
     pub max_fail: Option<usize>,
     /// How often each case is run. [`Event::Finished`] comes for each time.
     pub repeat: Repeat,
+    /// Who reads the stacks of a case before it is killed for its time.
+    pub stacks: Stacks,
 }
 
 /// After this long a case is told of as slow, as by libtest.
@@ -113,6 +122,7 @@ struct Flight {
     watched: bool,
     told_slow: bool,
     killed: Option<Killed>,
+    look: Look,
     pipes: [Option<OwnedFd>; 2],
     capture: Capture,
     /// Where the harness may speak in a stdout that is passed through.
@@ -227,6 +237,7 @@ impl Run<'_> {
                 match event.data() {
                     TOKEN_WARDEN => self.hear_warden(),
                     TOKEN_SIGNALS => self.hear_signals(signals),
+                    token if token & looks::TOKEN != 0 => self.read_stacks(token ^ looks::TOKEN),
                     token => self.read_output(token),
                 }
             }
@@ -282,6 +293,7 @@ impl Run<'_> {
             deadline: job.plan.timeout.map(|timeout| started + timeout),
             told_slow: false,
             killed: None,
+            look: Look::NotTaken,
             pipes,
             capture: Capture::new(kept),
             passage,
@@ -408,6 +420,7 @@ impl Run<'_> {
         while let Some(signal) = signals.take() {
             match signal {
                 libc::SIGTSTP => self.pause(),
+                libc::SIGUSR1 => self.show(),
                 // Nobody hears any event any more.
                 libc::SIGPIPE => self.cancel(),
                 libc::SIGCONT | libc::SIGWINCH => {}
@@ -423,7 +436,9 @@ impl Run<'_> {
     fn pause(&mut self) {
         let stopped = Instant::now();
         self.warden.suspend(true);
+        let terminal = keyboard::release();
         Signals::stop_self();
+        drop(terminal);
         self.warden.suspend(false);
         for flight in self.flights.values_mut() {
             flight.deadline = flight.deadline.map(|deadline| deadline + stopped.elapsed());
@@ -435,6 +450,8 @@ impl Run<'_> {
         self.empty_queue();
         for (number, flight) in &mut self.flights {
             flight.killed = flight.killed.or(Some(Killed::Cancelled));
+            // The end of a process is its tracer's to see first.
+            flight.look = Look::NotTaken;
             self.warden.kill(*number);
         }
     }
@@ -455,6 +472,7 @@ impl Run<'_> {
 
     fn check_deadlines(&mut self) -> io::Result<()> {
         let now = Instant::now();
+        let mut late = Vec::new();
         for (number, flight) in &mut self.flights {
             if !flight.watched && now >= flight.started + WATCHED_AFTER {
                 flight.watch(*number, &self.epoll)?;
@@ -464,9 +482,10 @@ impl Run<'_> {
                 let _ = self.events.send(Event::Slow(flight.job.index, flight.started.elapsed()));
             }
             if flight.deadline.is_some_and(|deadline| now >= deadline) {
-                flight.time_out(*number, self.warden, now);
+                late.push(*number);
             }
         }
+        late.into_iter().for_each(|number| self.time_out(number, now));
         Ok(())
     }
 }
@@ -536,7 +555,16 @@ impl Flight {
         self.capture.push(&self.passage.take().map_or(Vec::new(), Passage::finish));
         let index = self.job.index;
         let output = self.capture.finish();
-        let mut outcome = collect::outcome(&self.job.plan, end, output, self.killed, self.started);
+        let killed = match (&self.look, self.killed) {
+            (Look::NotTaken, killed) => killed,
+            (Look::Reading(_) | Look::Taken(_), _) => {
+                Some(Killed::Terminated(self.job.plan.timeout.unwrap_or_default()))
+            }
+        };
+        let mut outcome = collect::outcome(&self.job.plan, end, output, killed, self.started);
+        if let Look::Taken(stacks) = self.look {
+            outcome.stacks = stacks;
+        }
         if self.job.pass_through {
             let rest = std::mem::take(&mut outcome.output).to_bytes();
             if !rest.is_empty() {

@@ -7,6 +7,7 @@ mod faults;
 mod fork_server;
 mod isolation;
 mod lifecycle;
+mod looking;
 mod pid1;
 mod propagation;
 mod refusals;

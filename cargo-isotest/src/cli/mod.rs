@@ -25,4 +25,4 @@ pub use keys::{Key, Shape, keys, read as read_key};
 pub use layers::{LayerOptions, propagation_name};
 pub use libtest::{Color, Format, LibtestOptions, RunIgnored, asks_for_help, libtest_options};
 pub use partition::{Part, Partition, Scheme};
-pub use run::FailFast;
+pub use run::{FailFast, TimeoutStacks, Words};

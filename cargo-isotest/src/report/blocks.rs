@@ -84,8 +84,8 @@ impl Blocks {
             Event::Finished(index, outcome) => {
                 (index, News::Finished(self.trimmed(index, outcome)))
             }
-            // It is told of at once, in no block.
-            Event::Retried(..) => return,
+            // They are told of at once, in no block.
+            Event::Retried(..) | Event::Running(_) => return,
             Event::Interrupted(_) => {
                 self.cancelled = true;
                 return;

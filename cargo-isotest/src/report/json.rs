@@ -143,7 +143,7 @@ fn texts(case: &Case, outcome: &Outcome) -> (String, Option<String>) {
         | Verdict::ExitedEarly { .. }
         | Verdict::Flaky
         | Verdict::NotRun(_) => {
-            let message = words::explain(&outcome.verdict).map(|text| format!("isotest: {text}"));
+            let message = words::explanation(outcome).map(|text| format!("isotest: {text}"));
             (output, message)
         }
         Verdict::Ignored => match &case.ignore {

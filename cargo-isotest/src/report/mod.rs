@@ -31,6 +31,7 @@ mod diagnosis;
 mod error;
 mod inspect;
 mod reporter;
+mod running;
 mod stress;
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use super::github::{Github, Workflow};
 use super::junit::{Junit, JunitError};
 use super::paint::{self, WARNING};
 use super::progress::Progress;
+use super::running;
 use super::screen::Screen;
 use super::suite::{self, Look, Suite};
 use super::tally::Tally;
@@ -373,6 +374,13 @@ impl Report for Reporter {
             }
             Event::Slow(index, age) => self.slow(*index, *age)?,
             Event::Retried(index, attempt, most) => self.retried(*index, *attempt, *most)?,
+            Event::Running(snapshots) => {
+                let ended = self.total.total();
+                let colour = self.options.look.stderr_colour;
+                self.screen.print(Stream::Stderr, |err| {
+                    running::write(&self.suites, snapshots, ended, colour, err)
+                })?;
+            }
             Event::Interrupted(signal) => self.closing.interrupt(*signal),
             Event::Started(_) | Event::Output(..) => {}
         }
