@@ -343,6 +343,9 @@ fn suite(selected: &Selected, root: &InRoot, config: &Config, machine: &Machine)
     Suite {
         heading: format!("{} ({}){behind}", binary.description(), executable.display()),
         id: binary.id.clone(),
+        package: binary.package_name.clone(),
+        target: binary.target_name.clone(),
+        kind: binary.kind.as_str(),
         rerun: format!("{flags}{}", binary.rerun_flag),
         root: root.label.clone(),
         layers: layers.into_iter().map(|row| (row.name, row.value)).collect(),

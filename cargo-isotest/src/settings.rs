@@ -17,8 +17,8 @@ use isotest_core::retry::Retries;
 use isotest_core::schedule::{Repeat, Stacks};
 
 use crate::cli::{
-    CargoOptions, Color, FailFast, Format, LayerOptions, LibtestOptions, PackageScope, RunCommand,
-    RunIgnored, TimeoutStacks,
+    CargoOptions, Color, FailFast, Format, LayerOptions, LibtestOptions, MessageFormat,
+    PackageScope, RunCommand, RunIgnored, TimeoutStacks,
 };
 use crate::discover::{Request, Scope, filter};
 use crate::environment::Variable;
@@ -288,10 +288,13 @@ fn report(
     let libtest = &command.libtest;
     let (cargo_colour, colour) = (command.cargo.color, libtest.color.or(command.cargo.color));
     Options {
-        format: match libtest.format {
-            Format::Pretty => FormatName::Pretty,
-            Format::Terse => FormatName::Terse,
-            Format::Json => FormatName::Json,
+        format: match (command.message_format, libtest.format) {
+            (MessageFormat::Json, _) => FormatName::Messages,
+            (MessageFormat::LibtestJson, _) => FormatName::Json,
+            (MessageFormat::LibtestJsonPlus, _) => FormatName::JsonPlus,
+            (MessageFormat::Human, Format::Pretty) => FormatName::Pretty,
+            (MessageFormat::Human, Format::Terse) => FormatName::Terse,
+            (MessageFormat::Human, Format::Json) => FormatName::Json,
         },
         show_output: libtest.show_output,
         report_time: libtest.report_time,

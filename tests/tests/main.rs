@@ -8,6 +8,7 @@ mod fork_server;
 mod isolation;
 mod lifecycle;
 mod looking;
+mod messages;
 mod pid1;
 mod propagation;
 mod refusals;

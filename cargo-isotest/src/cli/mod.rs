@@ -17,8 +17,8 @@ mod run;
 
 pub use cargo::{CargoOptions, PackageScope};
 pub use command::{
-    Cli, Command, DoctorCommand, ExecCommand, ExplainCommand, ListCommand, ReportFormat,
-    RunCommand, ShellCommand, command, parse,
+    Cli, Command, DoctorCommand, ExecCommand, ExplainCommand, ListCommand, MessageFormat,
+    ReportFormat, RunCommand, ShellCommand, command, parse,
 };
 pub use config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
 pub use keys::{Key, Shape, keys, read as read_key};

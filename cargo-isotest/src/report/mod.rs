@@ -15,6 +15,7 @@ mod github;
 mod json;
 mod junit;
 mod libtest;
+mod messages;
 mod sections;
 mod terse;
 mod words;
