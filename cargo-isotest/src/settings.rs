@@ -22,7 +22,7 @@ use crate::cli::{
 };
 use crate::discover::{Request, Scope, filter};
 use crate::environment::Variable;
-use crate::report::{FormatName, Frame, Look, Options, Workflow};
+use crate::report::{FormatName, Frame, Look, Options, Order, Workflow};
 
 /// The surroundings of this process.
 #[derive(Debug, Clone)]
@@ -287,7 +287,11 @@ fn report(
 ) -> Options {
     let libtest = &command.libtest;
     let (cargo_colour, colour) = (command.cargo.color, libtest.color.or(command.cargo.color));
+    let progress = machine.shows_progress() && !pass_through && !command.cargo.quiet;
     Options {
+        // Where a bar tells how all goes on, whole blocks are told as they come. Without it one is
+        // told as it goes on; and what is no terminal gets what cargo test prints, in its order.
+        order: if progress && machine.stdout_terminal { Order::Ends } else { Order::Cargos },
         format: match (command.message_format, libtest.format) {
             (MessageFormat::Json, _) => FormatName::Messages,
             (MessageFormat::LibtestJson, _) => FormatName::Json,
@@ -306,7 +310,7 @@ fn report(
             // libtest colours nothing where output is passed through.
             stdout_colour: machine.colours(colour, machine.stdout_terminal && !pass_through),
             stderr_colour: machine.colours(cargo_colour, machine.stderr_terminal),
-            progress: machine.shows_progress() && !pass_through && !command.cargo.quiet,
+            progress,
         },
     }
 }

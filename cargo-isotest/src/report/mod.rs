@@ -38,6 +38,7 @@ mod stress;
 #[cfg(test)]
 mod tests;
 
+pub use blocks::Order;
 pub use closing::{Grant, Hint};
 pub use config::{Configuration, Overriding, configuration, imported, schema, text};
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};

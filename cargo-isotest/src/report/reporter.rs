@@ -14,7 +14,7 @@ use isotest_core::schedule::{Event, Stream};
 
 use crate::doctests::Documented;
 
-use super::blocks::{Blocks, News, Turn};
+use super::blocks::{Blocks, News, Order, Turn};
 use super::cargo;
 use super::closing::{Closing, Grant, Hint};
 use super::format::{self, Format, FormatName};
@@ -34,6 +34,8 @@ use super::words;
 pub struct Options {
     /// The format of stdout.
     pub format: FormatName,
+    /// Which binary's block comes next.
+    pub order: Order,
     /// libtest's `--show-output`: what passed tests wrote is shown too.
     pub show_output: bool,
     /// libtest's `--report-time`.
@@ -137,7 +139,7 @@ impl Reporter {
             wall: Duration::ZERO,
             screen: Screen::new(stdout, stderr),
             progress: Progress::new(cases, options.look, start),
-            blocks: Blocks::new(&suites, options.show_output),
+            blocks: Blocks::new(&suites, options.show_output, options.order),
             format: format::choose(&options),
             block: Tally::default(),
             troubled: Vec::new(),
