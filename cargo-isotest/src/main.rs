@@ -66,6 +66,7 @@ fn main() -> process::ExitCode {
 
 /// Each command is one function.
 fn run(cli: &Cli) -> Result<ExitCode, Error> {
+    Signals::expect_snapshots().map_err(Error::Host)?;
     let machine = Machine::read().map_err(Error::Host)?;
     match &cli.command {
         Command::Run(command) => collected(&machine, |machine| run::run(command, machine)),

@@ -472,7 +472,6 @@ impl Run<'_> {
 
     fn check_deadlines(&mut self) -> io::Result<()> {
         let now = Instant::now();
-        let mut late = Vec::new();
         for (number, flight) in &mut self.flights {
             if !flight.watched && now >= flight.started + WATCHED_AFTER {
                 flight.watch(*number, &self.epoll)?;
@@ -481,11 +480,8 @@ impl Run<'_> {
                 flight.told_slow = true;
                 let _ = self.events.send(Event::Slow(flight.job.index, flight.started.elapsed()));
             }
-            if flight.deadline.is_some_and(|deadline| now >= deadline) {
-                late.push(*number);
-            }
         }
-        late.into_iter().for_each(|number| self.time_out(number, now));
+        self.time_out_late(now);
         Ok(())
     }
 }
@@ -552,19 +548,12 @@ impl Flight {
     }
 
     fn outcome(mut self, end: End, events: &SyncSender<Event>) -> (Job, Outcome) {
+        let killed = self.killed_by();
         self.capture.push(&self.passage.take().map_or(Vec::new(), Passage::finish));
         let index = self.job.index;
         let output = self.capture.finish();
-        let killed = match (&self.look, self.killed) {
-            (Look::NotTaken, killed) => killed,
-            (Look::Reading(_) | Look::Taken(_), _) => {
-                Some(Killed::Terminated(self.job.plan.timeout.unwrap_or_default()))
-            }
-        };
         let mut outcome = collect::outcome(&self.job.plan, end, output, killed, self.started);
-        if let Look::Taken(stacks) = self.look {
-            outcome.stacks = stacks;
-        }
+        outcome.stacks = self.look.into_text();
         if self.job.pass_through {
             let rest = std::mem::take(&mut outcome.output).to_bytes();
             if !rest.is_empty() {

@@ -11,7 +11,7 @@ use isotest_tests::program::workspace;
 type Row = (&'static str, &'static [&'static str]);
 
 /// Plain data at the top; each row may name only what its stage is given.
-const CORE: [Row; 15] = [
+const CORE: [Row; 17] = [
     ("case", &[]),
     ("finding", &["outcome"]),
     ("outcome", &["finding", "policy", "retry", "sandbox"]),
@@ -23,9 +23,17 @@ const CORE: [Row; 15] = [
     ("harness", &["outcome"]),
     ("collect", &["finding", "harness", "outcome", "plan", "sandbox"]),
     ("retry", &[]),
-    ("schedule", &["case", "collect", "harness", "outcome", "plan", "retry", "sandbox", "signals"]),
+    ("keyboard", &[]),
+    (
+        "schedule",
+        &[
+            "case", "collect", "harness", "keyboard", "outcome", "plan", "retry", "sandbox",
+            "signals", "snapshot",
+        ],
+    ),
     ("foreground", &["collect", "outcome", "plan", "sandbox", "signals"]),
-    ("signals", &[]),
+    ("signals", &["keyboard"]),
+    ("snapshot", &["case", "sandbox"]),
     ("lib", &[]),
 ];
 
@@ -47,7 +55,10 @@ const DATA: [Row; 5] = [
     ("discover", &["case"]),
     ("environment", &["policy"]),
     ("root", &[]),
-    ("report", &["case", "finding", "outcome", "plan", "policy", "sandbox", "schedule"]),
+    (
+        "report",
+        &["case", "finding", "outcome", "plan", "policy", "sandbox", "schedule", "snapshot"],
+    ),
 ];
 
 /// Files that may be unsafe: the leaf that wraps system calls, what runs around clone and fork,

@@ -91,6 +91,34 @@ fn sigusr1_tells_what_runs() {
     assert!(!run.stdout.contains("    running 1 test\n"), "the harness's words are left out");
 }
 
+/// A build that goes on when there is a file `go`.
+const WAITING_BUILD: (&str, &str) = (
+    "build.rs",
+    r#"
+fn main() {
+    std::fs::write("started", "").unwrap();
+    while !std::path::Path::new("go").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+"#,
+);
+
+#[test]
+fn sigusr1_before_anything_runs_ends_nothing() {
+    if refused() {
+        return;
+    }
+    let passing = ("src/lib.rs", "#[test]\nfn passes() {}\n");
+    let project = Project::new(&[passing, WAITING_BUILD]);
+    let running = project.isotest("").start();
+    let started = project.directory().join("started");
+    until("the build to have started", || started.exists().then_some(()));
+    running.signal(SIGUSR1);
+    fs::write(project.directory().join("go"), "").expect("it is writable");
+    running.end().check(0, &["test passes ... ok"]);
+}
+
 #[test]
 fn copies_of_a_stress_run_are_told_of() {
     if refused() {

@@ -59,10 +59,10 @@ pub struct RunOptions {
     #[arg(conflicts_with_all = ["stress_count", "stress_duration", "junit", "no_run"])]
     pub tracer: Option<Words>,
     /// Who reads the stacks of a test before it is killed for its time
-    #[arg(long, value_name = "WHO", default_value = "auto", help_heading = "Output")]
+    #[arg(long, value_name = "WHO", default_value = "auto")]
     pub timeout_stacks: TimeoutStacks,
     /// Read no keys (`t` or Enter: what is running) from the terminal
-    #[arg(long, help_heading = "Output")]
+    #[arg(long)]
     pub no_input_handler: bool,
     /// Run only what has failed and not passed since
     #[arg(long, help_heading = "Test selection")]

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
 use super::{Event, Flight, Run};
+use crate::collect::Killed;
 use crate::snapshot::{self, Process, Snapshot};
 use crate::{collect, harness};
 
@@ -102,8 +103,16 @@ impl Run<'_> {
         self.hear_warden();
     }
 
+    /// Ends the cases whose time is up.
+    pub(super) fn time_out_late(&mut self, now: Instant) {
+        let is_late = |flight: &Flight| flight.deadline.is_some_and(|deadline| now >= deadline);
+        let late = self.flights.iter().filter(|(_, flight)| is_late(flight));
+        let late: Vec<u64> = late.map(|(number, _)| *number).collect();
+        late.into_iter().for_each(|number| self.time_out(number, now));
+    }
+
     /// The time of a case is up: looks at it, where it is to be looked at, and ends it.
-    pub(super) fn time_out(&mut self, number: u64, now: Instant) {
+    fn time_out(&mut self, number: u64, now: Instant) {
         if let Some(flight) = self.flights.get_mut(&number)
             && let Look::Reading(reading) = &mut flight.look
         {
@@ -173,7 +182,27 @@ impl Run<'_> {
     }
 }
 
+impl Look {
+    /// What is known; nothing while a debugger is at work.
+    pub(super) fn into_text(self) -> String {
+        match self {
+            Look::Taken(stacks) => stacks,
+            Look::NotTaken | Look::Reading(_) => String::new(),
+        }
+    }
+}
+
 impl Flight {
+    /// What isotest did to it. Once it is looked at its time is up, however it ends.
+    pub(super) fn killed_by(&self) -> Option<Killed> {
+        match &self.look {
+            Look::NotTaken => self.killed,
+            Look::Reading(_) | Look::Taken(_) => {
+                Some(Killed::Terminated(self.job.plan.timeout.unwrap_or_default()))
+            }
+        }
+    }
+
     /// Whether a debugger is at work on it.
     fn is_read(&self) -> bool {
         matches!(self.look, Look::Reading(_))
