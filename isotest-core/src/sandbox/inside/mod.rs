@@ -15,6 +15,8 @@
 mod image;
 pub mod kernel;
 pub mod launch;
+#[cfg(test)]
+mod linked;
 pub mod order;
 pub mod program;
 #[cfg(test)]

@@ -12,6 +12,7 @@
 mod image;
 mod kernel;
 mod launch;
+mod linked;
 mod order;
 mod program;
 mod server;

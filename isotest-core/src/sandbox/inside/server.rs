@@ -5,9 +5,10 @@
 
 use core::ffi::c_char;
 
-use super::image::{Image, is_first};
+use super::image::Image;
 use super::kernel::{self, Cloning, EINTR, EINVAL, Errno, number};
 use super::launch::{Launch, STAGE_CLONE, STAGE_EXEC, Slot};
+use super::linked;
 use super::order::{Answer, LARGEST, Order, PING, SETUP, SLOTS, SOCKET};
 use super::program::{Program, header};
 
@@ -64,10 +65,14 @@ struct Received {
 /// # Safety
 /// The arguments are those that the dynamic loader gives to initialisers, and none has run.
 pub unsafe fn serve(argc: usize, argv: *mut *const c_char, envp: *mut *const c_char) {
+    // Of several libraries that are to be initialised first the dynamic loader takes one, and the
+    // initialisers of all others would have to wait for the program.
     // SAFETY: by this function's contract.
-    if !unsafe { is_first(envp) } {
+    if unsafe { linked::all(envp) }.filter(|library| library.is_first()).count() != 1 {
         kernel::exit(1)
     }
+    // SAFETY: as above.
+    unsafe { look_at_processor(envp) };
     // SAFETY: as above.
     let begun = unsafe { Image::read(argc, argv, envp) }
         .and_then(|image| Ok((image, Mapping::of(SLOTS, true)?, Mapping::of(SETUP, false)?)));
@@ -138,6 +143,23 @@ pub unsafe fn serve(argc: usize, argv: *mut *const c_char, envp: *mut *const c_c
             answer(Answer::Refused(order.slot));
         } else if program.header(header::MAPS) == Some(1) {
             answer(Answer::Cloned(order.slot));
+        }
+    }
+}
+
+/// Has libgcc read the processor's model. Its initialiser does so in every case, unless it is read:
+/// some twenty CPUID instructions, each of which leaves a virtual machine.
+///
+/// # Safety
+/// As for [`serve`].
+unsafe fn look_at_processor(envp: *mut *const c_char) {
+    // SAFETY: by this function's contract. The function may be called before any initialiser: that
+    // is what resolvers of indirect functions do (GCC's manual, `__builtin_cpu_init`).
+    unsafe {
+        let library = linked::all(envp).find(|library| library.is_called(b"libgcc_s.so.1"));
+        if let Some(address) = library.and_then(|it| it.function(c"__cpu_indicator_init")) {
+            let initialise: extern "C" fn() -> i32 = core::mem::transmute(address);
+            initialise();
         }
     }
 }
