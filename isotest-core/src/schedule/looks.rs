@@ -108,7 +108,12 @@ impl Run<'_> {
         let is_late = |flight: &Flight| flight.deadline.is_some_and(|deadline| now >= deadline);
         let late = self.flights.iter().filter(|(_, flight)| is_late(flight));
         let late: Vec<u64> = late.map(|(number, _)| *number).collect();
+        if late.is_empty() {
+            return;
+        }
         late.into_iter().for_each(|number| self.time_out(number, now));
+        // Nothing is readable for what the warden has said when it was asked.
+        self.hear_warden();
     }
 
     /// The time of a case is up: looks at it, where it is to be looked at, and ends it.
@@ -125,7 +130,6 @@ impl Run<'_> {
         if let Some(flight) = self.flights.get_mut(&number) {
             flight.time_out(number, self.warden, now);
         }
-        self.hear_warden();
     }
 
     fn is_to_be_looked_at(&self, number: u64) -> bool {
@@ -169,6 +173,7 @@ impl Run<'_> {
         if !collect::drain(pipe, &mut self.buffer, |bytes| printed.push(bytes)) {
             return;
         }
+        let _ = child.kill();
         let _ = child.wait();
         if let Some(started) = start(std::mem::take(next), number, &self.epoll) {
             (*child, *pipe, *next) = started;
@@ -183,11 +188,12 @@ impl Run<'_> {
 }
 
 impl Look {
-    /// What is known; nothing while a debugger is at work.
+    /// What is known.
     pub(super) fn into_text(self) -> String {
         match self {
+            Look::NotTaken => String::new(),
+            Look::Reading(mut reading) => std::mem::take(&mut reading.by_proc),
             Look::Taken(stacks) => stacks,
-            Look::NotTaken | Look::Reading(_) => String::new(),
         }
     }
 }
