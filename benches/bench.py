@@ -69,8 +69,11 @@ def large(count):
             let command = clap::Command::new("c").arg(clap::arg!(--name <NAME>));
             let runtime = tokio::runtime::Runtime::new().unwrap();
             let page = runtime.block_on(async { reqwest::get(text).await.map(|_| 1).unwrap_or(0) });
+            let file = syn::parse_file(text).map(|file| format!("{file:?}").len()).unwrap_or(0);
+            let picture = image::load_from_memory(text.as_bytes()).map(|it| it.width() as usize);
+            let shader = naga::front::wgsl::parse_str(text).map(|it| format!("{it:?}").len());
             value.to_string().len() + table.len() + found.unwrap_or(0) + page
-                + command.render_usage_like()
+                + command.render_usage_like() + file + picture.unwrap_or(0) + shader.unwrap_or(0)
         }
         trait Usage { fn render_usage_like(self) -> usize; }
         impl Usage for clap::Command {
@@ -80,9 +83,12 @@ def large(count):
     """
     dependencies = """
         clap = "4"
+        image = "0.25"
+        naga = { version = "27", features = ["wgsl-in"] }
         regex = "1"
         reqwest = { version = "0.12", default-features = false, features = ["http2", "json", "stream"] }
         serde_json = "1"
+        syn = { version = "2", features = ["extra-traits", "full"] }
         tokio = { version = "1", features = ["full"] }
         toml = "0.9"
     """
@@ -117,6 +123,8 @@ def isotest():
 
 def seconds(command, directory, environment):
     """The wall time of a command, which must succeed."""
+    # Symbols of backtraces would be most of the time where a test panics, as many should.
+    environment = {"RUST_BACKTRACE": "0", **environment}
     begun = time.monotonic()
     ended = subprocess.run(
         command, cwd=directory, env={**os.environ, **environment}, stdin=subprocess.DEVNULL,

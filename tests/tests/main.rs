@@ -11,6 +11,7 @@ mod looking;
 mod messages;
 mod pid1;
 mod propagation;
+mod reference;
 mod refusals;
 mod remembered;
 mod roots;

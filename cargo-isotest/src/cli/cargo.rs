@@ -95,7 +95,7 @@ pub struct CargoOptions {
     #[arg(short, long)]
     pub release: bool,
     /// Build with this profile of Cargo.toml
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", visible_alias = "cargo-profile")]
     pub profile: Option<String>,
     /// Build for this target triple
     #[arg(long, value_name = "TRIPLE", num_args = 0..=1, default_missing_value = "")]

@@ -14,14 +14,16 @@ use super::partition::{Partition, partition};
 use super::quantity::{Threads, threads};
 
 /// Which cases run with respect to `#[ignore]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum RunIgnored {
     /// Those without it.
     #[default]
+    #[value(name = "default")]
     No,
     /// Only those with it: `--ignored`.
     Only,
     /// Both: `--include-ignored`.
+    #[value(name = "all")]
     Yes,
 }
 
@@ -112,6 +114,9 @@ pub(super) struct SelectionFlags {
     /// Run also tests marked `#[ignore]`
     #[arg(long)]
     include_ignored: bool,
+    /// Run these with respect to `#[ignore]`: nextest's flag for the two above
+    #[arg(long, value_name = "WHICH", conflicts_with_all = ["ignored", "include_ignored"])]
+    run_ignored: Option<RunIgnored>,
     /// Run only this part of them: `slice:M/N`, `hash:M/N` or `auto`, the CI system's
     #[arg(long, value_name = "PART", value_parser = partition)]
     partition: Option<Partition>,
@@ -170,8 +175,12 @@ pub(super) fn merge(
         skip: concat(&selection.skip, &typed.skip),
         exact: selection.exact || typed.has("exact"),
         run_ignored: run_ignored(
-            selection.include_ignored || typed.has("include-ignored"),
-            selection.ignored || typed.has("ignored"),
+            typed.has("include-ignored")
+                || selection.include_ignored
+                || selection.run_ignored == Some(RunIgnored::Yes),
+            typed.has("ignored")
+                || selection.ignored
+                || selection.run_ignored == Some(RunIgnored::Only),
         )?,
         bench: typed.has("bench"),
         test: typed.has("test"),
@@ -343,6 +352,10 @@ mod tests {
             merge(&selection, &OutputFlags::default(), shared, &after).expect("a valid line");
         assert_eq!(options.filters, ["a", "b"]);
         assert_eq!(options.run_ignored, RunIgnored::Only);
+        let flags = SelectionFlags { run_ignored: Some(RunIgnored::Yes), ..Default::default() };
+        let merged = |after| merge(&flags, &OutputFlags::default(), Shared::default(), after);
+        assert_eq!(merged(&[]).map(|options| options.run_ignored), Ok(RunIgnored::Yes));
+        assert!(merged(&["--ignored".into()]).is_err());
         assert_eq!(options.format, Format::Terse);
         assert_eq!(options.color, Some(Color::Always));
     }
