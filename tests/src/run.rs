@@ -120,8 +120,12 @@ impl Running {
 
     /// Waits until it has printed a text on stdout.
     pub fn wait_for(&self, text: &str) {
-        let printed = || self.streams.as_ref().is_some_and(|[out, _]| out.text().contains(text));
-        until(text, || printed().then_some(()));
+        until(text, || self.has_printed(text).then_some(()));
+    }
+
+    /// Whether it has printed a text on stdout.
+    pub fn has_printed(&self, text: &str) -> bool {
+        self.streams.as_ref().is_some_and(|[out, _]| out.text().contains(text))
     }
 
     /// Whether the process itself has ended.

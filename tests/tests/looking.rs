@@ -81,15 +81,17 @@ fn sigusr1_tells_what_runs() {
     let mark = project.directory().display().to_string();
     let child = marked(&mark).into_iter().find(|process| process.name == "sleep");
     let child = child.expect("it was waited for").pid;
-    running.signal(SIGUSR1);
+    // The child is there a moment before both wait.
+    until("both to wait", || {
+        running.signal(SIGUSR1);
+        let of_child = format!("process {child}, thread {child} `sleep`: S (sleeping) in ");
+        let waits = [" `hangs`: S (sleeping) in wait4", &format!("{of_child}clock_nanosleep")];
+        waits.iter().all(|text| running.has_printed(text)).then_some(())
+    });
     running.wait_for("the last of its output:\n    about to hang\n");
     running.signal(SIGINT);
     let run = running.end();
     run.check(130, &["     Running 1 test; 0 ended before\n\n---- demo::it::hangs, "]);
-    assert!(line(&run, "hangs").contains(" in wait4"));
-    let of_child = line(&run, "sleep");
-    assert!(of_child.starts_with(&format!("process {child}, thread {child} ")), "{of_child}");
-    assert!(of_child.contains(" in clock_nanosleep"), "{of_child}");
     assert!(!run.stdout.contains("    running 1 test\n"), "the harness's words are left out");
 }
 
@@ -235,8 +237,8 @@ fn no_keys_are_read_where_that_is_asked_for() {
 
 /// The test that hangs, timed out.
 fn timed_out(options: &str) -> Run {
-    let run = project().isotest(&format!("--test it --timeout 1s --exact hangs {options}")).run();
-    run.check(100, &["isotest: timed out after 1s; every process of the test was killed"]);
+    let run = project().isotest(&format!("--test it --timeout 3s --exact hangs {options}")).run();
+    run.check(100, &["isotest: timed out after 3s; every process of the test was killed"]);
     run
 }
 
@@ -281,8 +283,8 @@ fn timed_out_with_gdb(script: &str) -> Run {
     fs::write(&gdb, format!("#!/bin/sh\n{script}\n")).expect("it is writable");
     fs::set_permissions(&gdb, Permissions::from_mode(0o755)).expect("it is ours");
     let path = format!("{}:{}", directory.display(), env::var("PATH").expect("it is set"));
-    let run = project.isotest("--test it --timeout 1s --exact hangs").env("PATH", path).run();
-    run.check(100, &["isotest: timed out after 1s"]);
+    let run = project.isotest("--test it --timeout 3s --exact hangs").env("PATH", path).run();
+    run.check(100, &["isotest: timed out after 3s"]);
     assert!(line(&run, "hangs").contains(" in wait4"));
     run
 }
