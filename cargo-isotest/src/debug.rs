@@ -17,6 +17,7 @@ use crate::exit_code::ExitCode;
 use crate::inspect;
 use crate::policies::Member;
 use crate::prepare::Selected;
+use crate::provision::Provision;
 use crate::run::{self, Stage};
 use crate::settings::Machine;
 
@@ -53,7 +54,7 @@ impl<'a> Tool<'a> {
 pub fn run(
     tool: &Tool<'_>,
     stages: &mut [Stage],
-    selected: &[Selected],
+    (selected, provision): (&[Selected], &Provision),
     single_threaded: bool,
     machine: &Machine,
     signals: &Signals,
@@ -69,7 +70,8 @@ pub fn run(
     };
     let sandboxes = &mut stages[*number].sandboxes;
     let subject = &selected[member.index.binary];
-    let setup = run::setup(sandboxes, subject, single_threaded);
+    let given = provision.give(&member.needs);
+    let setup = run::setup(sandboxes, subject, single_threaded, given);
     let case = case(selected, member.index);
     let test = run::plan_of(sandboxes, &setup, subject, case, &member.limits);
     let words = tool.words().iter().map(OsString::from);

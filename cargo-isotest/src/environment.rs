@@ -81,6 +81,12 @@ fn named(name: &OsStr, list: &[impl AsRef<str>]) -> bool {
     })
 }
 
+/// Whether a shell could set a variable of this name.
+pub fn is_name(name: &str) -> bool {
+    let is_part = |c: char| c == '_' || c.is_ascii_alphanumeric();
+    name.chars().all(is_part) && name.chars().next().is_some_and(|first| !first.is_ascii_digit())
+}
+
 /// Sets a variable, in its old place where it has one.
 pub fn set(variables: &mut Vec<Variable>, name: OsString, value: OsString) {
     match variables.iter_mut().find(|(known, _)| *known == name) {

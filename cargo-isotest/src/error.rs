@@ -8,12 +8,13 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use isotest_core::sandbox::SandboxError;
+use isotest_core::sandbox::{SandboxError, ServiceError};
 
 use crate::config::ConfigError;
 use crate::discover::DiscoverError;
 use crate::exit_code::ExitCode;
 use crate::listing::ListingError;
+use crate::provision::SetupError;
 use crate::report::JunitError;
 use crate::root::RootError;
 
@@ -26,8 +27,12 @@ pub enum Error {
     Config(Box<ConfigError>),
     /// The warden or its template could not be set up.
     Sandbox(SandboxError),
+    /// A service that the command needs could not be had.
+    Service(ServiceError),
     /// The warden died under the command.
     WardenDied,
+    /// A setup command failed.
+    Setup(Box<SetupError>),
     /// A binary could not list its tests.
     Listing(Box<ListingError>),
     /// The machine could not be looked at.
@@ -76,9 +81,11 @@ impl Error {
             Error::Discover(_) => ExitCode::BuildFailed,
             Error::Config(error) if error.in_filter => ExitCode::BadFilter,
             Error::Config(_) => ExitCode::Usage,
-            Error::Sandbox(_) | Error::Host(_) | Error::Scratch(_) | Error::WardenDied => {
-                ExitCode::SandboxFailed
-            }
+            Error::Sandbox(_)
+            | Error::Service(_)
+            | Error::Host(_)
+            | Error::Scratch(_)
+            | Error::WardenDied => ExitCode::SandboxFailed,
             Error::Glob(_)
             | Error::Path(..)
             | Error::Root(_)
@@ -86,6 +93,7 @@ impl Error {
             | Error::NotOne(_) => ExitCode::Usage,
             // As a shell says it.
             Error::Command(_) | Error::Shell(_) | Error::Execute(..) => ExitCode::Of(127),
+            Error::Setup(_) => ExitCode::SetupFailed,
             Error::Listing(error) if error.is_sandbox() => ExitCode::SandboxFailed,
             Error::Listing(_) => ExitCode::ListFailed,
             Error::Report(_) | Error::Junit(_) | Error::Profiles(..) => ExitCode::ReportFailed,
@@ -111,6 +119,8 @@ impl Error {
             Error::Interrupted(_) => true,
             Error::Config(_)
             | Error::Sandbox(_)
+            | Error::Service(_)
+            | Error::Setup(_)
             | Error::Listing(_)
             | Error::Host(_)
             | Error::Scratch(_)
@@ -140,9 +150,11 @@ impl fmt::Display for Error {
                 f,
                 "{error}\nhint: `cargo isotest doctor` tries each part of the sandbox by itself"
             ),
+            Error::Service(error) => write!(f, "{error}"),
             Error::WardenDied => {
                 write!(f, "cannot tell how the command ended: the warden was killed under it")
             }
+            Error::Setup(error) => write!(f, "{error}"),
             Error::Listing(error) => write!(f, "{error}"),
             Error::Host(error) => write!(f, "cannot look at this machine: {error}"),
             Error::Path(flag, path, error) => {

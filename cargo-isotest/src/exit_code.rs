@@ -26,6 +26,8 @@ pub enum ExitCode {
     MetadataFailed,
     /// 104: a binary could not list its tests.
     ListFailed,
+    /// 105: a setup command failed.
+    SetupFailed,
     /// 110: a report could not be written.
     ReportFailed,
     /// 128+n: signal n ended the run.
@@ -80,6 +82,7 @@ impl ExitCode {
             ExitCode::BuildFailed => 101,
             ExitCode::MetadataFailed => 102,
             ExitCode::ListFailed => 104,
+            ExitCode::SetupFailed => 105,
             ExitCode::ReportFailed => 110,
             // WEXITSTATUS is one byte.
             ExitCode::Of(code) => code as u8,

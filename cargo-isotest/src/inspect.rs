@@ -19,7 +19,7 @@ use crate::cli::{
     CargoOptions, ConfigOptions, ExecCommand, ExplainCommand, LayerOptions, ListCommand,
     ReportFormat, ShellCommand,
 };
-use crate::config::{self, Config, Given, Source};
+use crate::config::{self, Config, Given, Needs, Source};
 use crate::discover::Project;
 use crate::discover::filter::{Filter, RunIgnored};
 use crate::discover::filterset::Subject;
@@ -29,6 +29,7 @@ use crate::exposures;
 use crate::partition;
 use crate::policies;
 use crate::prepare::{self, Prepared, Selected, Selecting};
+use crate::provision::Provision;
 use crate::report::{self, Explanation};
 use crate::root::{Links, follow};
 use crate::run;
@@ -40,6 +41,7 @@ use crate::trial;
 pub fn list(command: &ListCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let given = Given {
         layers: &command.layers,
+        course: None,
         profile: command.config.profile.as_deref(),
         filterset: Some(&command.filterset),
     };
@@ -63,18 +65,18 @@ pub fn list(command: &ListCommand, machine: &Machine) -> Result<ExitCode, Error>
 /// Prints the plan of one case.
 pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let given = Named { case: &command.case, layers: &command.layers, config: &command.config };
-    let Case { sandboxes, selected, case, sources, limits, .. } =
+    let Case { sandboxes, selected, case, sources, limits, config, needs, .. } =
         prepare_case(given, &command.cargo, machine)?;
-    let setup = run::setup(&sandboxes, &selected, false);
+    let provided = Provision::of(&config).give(&needs);
+    let setup = run::setup(&sandboxes, &selected, false, provided);
+    let sources: Vec<&Source> = sources.iter().collect();
     let explanation = Explanation {
         id: &selected.binary.id,
         case: &case.name,
         plan: &run::plan_of(&sandboxes, &setup, &selected, &case, &limits),
         template: &plan::template(&sandboxes.host, &sandboxes.project, &sandboxes.policy),
-        layers: &config::rows(
-            &Policy { limits, ..sandboxes.policy.clone() },
-            &sources.iter().collect::<Vec<_>>(),
-        ),
+        layers: &config::rows(&Policy { limits, ..sandboxes.policy.clone() }, &sources),
+        course: &config::case_rows(&sources),
     };
     report::explain(&explanation).map_err(Error::Report)?;
     Ok(ExitCode::Passed)
@@ -83,9 +85,11 @@ pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, 
 /// Runs a shell, or a command, in the sandbox of one case.
 pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let given = Named { case: &command.case, layers: &command.layers, config: &command.config };
-    let Case { mut sandboxes, selected, case, limits, signals, .. } =
+    let Case { mut sandboxes, selected, case, limits, config, needs, project, signals, .. } =
         prepare_case(given, &command.cargo, machine)?;
-    let test = run::setup(&sandboxes, &selected, false);
+    let needed = [(&sandboxes.policy, &needs)].into_iter();
+    let provision = Provision::prepare(&config, needed, &project, machine, &signals)?;
+    let test = run::setup(&sandboxes, &selected, false, provision.give(&needs));
     let plan = run::plan_of(&sandboxes, &test, &selected, &case, &limits);
     report::test_command(&plan).map_err(Error::Report)?;
     let policy = &sandboxes.policy;
@@ -112,12 +116,16 @@ struct Case {
     /// Who was asked for its policy.
     sources: Vec<Source>,
     limits: Limits,
+    /// What is asked for, and what of it this case needs.
+    config: Config,
+    needs: Needs,
+    project: Project,
     signals: Signals,
 }
 
 fn prepare_case(named: Named<'_>, cargo: &CargoOptions, machine: &Machine) -> Result<Case, Error> {
     let profile = named.config.profile.as_deref();
-    let given = Given { layers: named.layers, profile, filterset: None };
+    let given = Given { layers: named.layers, course: None, profile, filterset: None };
     let config = Config::load(given, cargo, machine)?.without_default_filter();
     let (prepared, project, signals) = prepare_with(&config, cargo, &every_case(), machine)?;
     let Prepared { mut sandboxes, selected } = prepared;
@@ -128,8 +136,10 @@ fn prepare_case(named: Named<'_>, cargo: &CargoOptions, machine: &Machine) -> Re
         sandboxes = prepare::sandboxes(Unbuilt::start(policy)?, &project, machine)?;
     }
     let sources = config.sources_of(&Subject::of(&selected.binary), case);
+    let needs = config.needs(&sources);
     let sources = sources.into_iter().cloned().collect();
-    Ok(Case { sandboxes, selected: selected.clone(), case: case.clone(), sources, limits, signals })
+    let (selected, case) = (selected.clone(), case.clone());
+    Ok(Case { sandboxes, selected, case, sources, limits, config, needs, project, signals })
 }
 
 /// Runs any command in a sandbox.
@@ -248,6 +258,7 @@ pub fn plan_of(sandboxes: &Sandboxes, setup: Arc<Setup>, timeout: Option<Duratio
         environment: sandboxes.own_environment(),
         protocol: Protocol::ExitCode,
         timeout,
+        slow_timeout: None,
         output_limit: sandboxes.policy.limits.output,
         write_back: sandboxes.write_back.clone(),
         weakened: sandboxes.policy.weakened.clone(),
@@ -264,6 +275,10 @@ pub fn exit_code(ended: Ended) -> Result<ExitCode, Error> {
             Ok(ExitCode::Signal(SIGKILL))
         }
         Ended::NotRun(error) => Err(Error::Sandbox(error)),
+        Ended::NotServed(error, outputs) => {
+            report::services(&outputs);
+            Err(Error::Service(error))
+        }
         Ended::WardenDied => Err(Error::WardenDied),
     }
 }

@@ -14,7 +14,7 @@ use isotest_core::plan::{Plan, Protocol};
 use isotest_core::policy::{Limits, Policy, Root};
 use isotest_core::retry::Retries;
 use isotest_core::sandbox::SandboxError;
-use isotest_core::schedule::{self, Event, Job, Repeat, Stacks, Stream};
+use isotest_core::schedule::{self, Claim, Event, Job, Repeat, Stacks, Stream};
 use isotest_core::signals::Signals;
 
 use crate::discover::list::{self, ListError};
@@ -210,7 +210,8 @@ fn trouble(verdict: &Verdict) -> Option<Cause> {
         Verdict::TimedOut { limit } => {
             Cause::Ended(format!("did not end within {}", humantime::format_duration(*limit)))
         }
-        Verdict::Ignored | Verdict::NotRun(NotRun::Cancelled | NotRun::WardenDied) => {
+        Verdict::Ignored
+        | Verdict::NotRun(NotRun::Service(_) | NotRun::Cancelled | NotRun::WardenDied) => {
             Cause::Ended("did not run to its end".to_owned())
         }
     })
@@ -248,12 +249,14 @@ fn ask(
                 environment: sandboxes.own_environment(),
                 protocol: Protocol::ExitCode,
                 timeout: sandboxes.policy.limits.timeout,
+                slow_timeout: None,
                 output_limit: sandboxes.policy.limits.output,
                 write_back: sandboxes.write_back.clone(),
                 weakened: sandboxes.policy.weakened.clone(),
             },
             pass_through: true,
             retries: Retries::default(),
+            claim: Claim::default(),
         }
     });
     let plans: Vec<Job> = plans.collect();

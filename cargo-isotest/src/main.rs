@@ -24,6 +24,7 @@ mod partition;
 mod policies;
 mod prepare;
 mod profiles;
+mod provision;
 mod prune;
 mod remembered;
 mod report;

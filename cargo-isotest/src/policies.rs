@@ -4,12 +4,15 @@
 
 use isotest_core::case::{Case, CaseIndex, Ignore};
 use isotest_core::policy::{Limits, Policy};
+use isotest_core::retry::Retries;
+use isotest_core::schedule::{self, Claim, Repeat};
 
-use crate::config::{Config, Source, merged};
+use crate::cli::ThreadsRequired;
+use crate::config::{Config, Needs, Source, merged};
 use crate::discover::filterset::Subject;
 use crate::prepare::Selected;
 use crate::report::Grant;
-use crate::settings::{self, Machine};
+use crate::settings::{self, Machine, Settings};
 use crate::trial;
 
 /// A case and its limits, of which those that a plan holds may be its own.
@@ -19,6 +22,37 @@ pub struct Member {
     pub index: CaseIndex,
     /// Its limits.
     pub limits: Limits,
+    /// What it needs beside its sandbox.
+    pub needs: Needs,
+    /// Its part in the course of the run.
+    pub rules: Rules,
+}
+
+/// How a case takes part in the course of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// What follows where it fails.
+    pub retries: Retries,
+    /// How many cases it weighs as much as; `None` for one.
+    pub threads_required: Option<ThreadsRequired>,
+    /// The test group that it is in.
+    pub group: Option<schedule::Group>,
+}
+
+impl Rules {
+    /// What follows where the case fails. A stress run counts failures instead.
+    pub fn retries(&self, settings: &Settings) -> Retries {
+        match settings.repeat {
+            Repeat::Once => self.retries,
+            Repeat::Times(_) | Repeat::For(_) => Retries::default(),
+        }
+    }
+
+    /// What the case takes of the run while it is in flight.
+    pub fn claim(&self, settings: &Settings) -> Claim {
+        let count = |required: ThreadsRequired| required.count(settings.processors, settings.jobs);
+        Claim { threads: self.threads_required.map_or(1, count), group: self.group }
+    }
 }
 
 /// Cases that one warden can start.
@@ -41,21 +75,25 @@ pub fn groups(
 ) -> Vec<Group> {
     let mut groups = vec![Group { policy: base.clone(), members: Vec::new() }];
     // What sources ask for, and what became of it: few differ, and a trial takes time.
-    let mut known: Vec<(Vec<&Source>, Policy)> = vec![(config.sources(), base.clone())];
+    let all = config.sources();
+    let rules_of_all = rules(config, &all, machine);
+    let mut known: Vec<(Vec<&Source>, Policy, Rules)> = vec![(all, base.clone(), rules_of_all)];
     for (offset, selected) in selected.iter().enumerate() {
         let subject = Subject::of(&selected.binary);
         for (case, listed) in selected.selection.cases.iter().enumerate() {
             let sources = config.sources_of(&subject, listed);
-            let policy = match known.iter().find(|(known, _)| *known == sources) {
-                Some((_, policy)) => policy.clone(),
+            let needs = config.needs(&sources);
+            let (policy, rules) = match known.iter().find(|(known, ..)| *known == sources) {
+                Some((_, policy, rules)) => (policy.clone(), *rules),
                 None => {
                     let policy = policy(base, &sources, machine);
-                    known.push((sources, policy.clone()));
-                    policy
+                    let rules = rules(config, &sources, machine);
+                    known.push((sources, policy.clone(), rules));
+                    (policy, rules)
                 }
             };
             let index = CaseIndex { binary: first + offset, case };
-            let member = Member { index, limits: policy.limits.clone() };
+            let member = Member { index, limits: policy.limits.clone(), needs, rules };
             match groups.iter_mut().find(|group| shares_warden(&group.policy, &policy)) {
                 Some(group) => group.members.push(member),
                 None => groups.push(Group { policy, members: vec![member] }),
@@ -90,7 +128,7 @@ pub fn grants(config: &Config, selected: &[Selected]) -> Vec<Grant> {
                 if !source.grants() {
                     continue;
                 }
-                let (layers, origin) = (source.layers.grants(), source.origin.to_string());
+                let (layers, origin) = (source.values.layers.grants(), source.origin.to_string());
                 match grants.iter_mut().find(|grant| grant.origin == origin) {
                     Some(grant) => grant.cases += 1,
                     None => grants.push(Grant { layers, origin, cases: 1 }),
@@ -102,17 +140,36 @@ pub fn grants(config: &Config, selected: &[Selected]) -> Vec<Grant> {
 }
 
 fn policy(base: &Policy, sources: &[&Source], machine: &Machine) -> Policy {
-    let layers = merged(sources);
+    let layers = merged(sources).layers;
     let policy = trial::weaken(settings::policy(&layers), &layers.allow_weaker, machine);
     // It has been found already, and a whole run has it.
     Policy { root: base.root.clone(), ..policy }
 }
 
+fn rules(config: &Config, sources: &[&Source], machine: &Machine) -> Rules {
+    let course = merged(sources).course;
+    let named = course.test_group.as_ref();
+    let mut groups = config.test_groups.iter().enumerate();
+    let group = groups.find(|(_, (name, ..))| Some(name) == named);
+    Rules {
+        retries: course.retries(),
+        threads_required: course.threads_required,
+        group: group.map(|(number, (_, group, _))| schedule::Group {
+            number,
+            max_threads: group.max_threads.count(machine.cores),
+        }),
+    }
+}
+
 /// Whether a warden for one of them can start cases of the other: they differ in nothing but what
 /// each plan holds.
 pub fn shares_warden(one: &Policy, other: &Policy) -> bool {
-    let limits =
-        Limits { timeout: one.limits.timeout, output: one.limits.output, ..other.limits.clone() };
+    let limits = Limits {
+        timeout: one.limits.timeout,
+        slow_timeout: one.limits.slow_timeout,
+        output: one.limits.output,
+        ..other.limits.clone()
+    };
     *one == Policy { limits, ..other.clone() }
 }
 
@@ -126,6 +183,7 @@ mod tests {
         let base = Policy::default();
         let mut patient = base.clone();
         patient.limits.timeout = None;
+        patient.limits.slow_timeout = None;
         patient.limits.output = 1;
         assert!(shares_warden(&base, &patient));
         let mut few = base.clone();

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use isotest_core::case::Case;
+use isotest_core::case::{Case, CaseIndex};
 use isotest_core::policy::{Policy, Root};
 use isotest_core::signals::Signals;
 
+use crate::cli::Part;
 use crate::config::Config;
 use crate::discover::{self, Binary, Request, Selection, filter::Filter};
 use crate::error::Error;
@@ -55,6 +56,25 @@ pub fn narrow(mut selected: Selected, keep: impl FnMut(&Case) -> bool) -> Option
     selection.filtered_out += before - selection.cases.len();
     // A harness of which nothing is selected says so, as with a filter.
     (selected.harness || !selected.selection.cases.is_empty()).then_some(selected)
+}
+
+/// The case of this index.
+pub fn case(selected: &[Selected], index: CaseIndex) -> &Case {
+    &selected[index.binary].selection.cases[index.case]
+}
+
+/// Why exit code 4.
+pub fn nothing_selected(selected: &[Selected], part: Option<&Part>) -> String {
+    let listed: usize = selected.iter().map(|selected| selected.listed).sum();
+    let part = part.map(|Part { number, total, .. }| format!(" in part {number} of {total}"));
+    let part = part.unwrap_or_default();
+    match listed {
+        0 => "cannot find any test in what was built".to_owned(),
+        _ => format!(
+            "cannot find a test that the filters select{part}, among {listed}\n\
+             hint: `cargo isotest list` prints all names"
+        ),
+    }
 }
 
 /// The policy in each root filesystem that `named` names, or in the host's where nothing does.

@@ -13,13 +13,13 @@ use isotest_core::case::{Case, CaseIndex, Ignore};
 use isotest_core::keyboard::Keyboard;
 use isotest_core::outcome::{Outcome, Verdict};
 use isotest_core::plan::{Plan, Protocol, Setup};
-use isotest_core::policy::Limits;
+use isotest_core::policy::{Limits, Policy};
 use isotest_core::schedule::{self, Event, Job, Repeat};
 use isotest_core::signals::Signals;
 use twox_hash::XxHash64;
 
 use crate::cli::{Part, RunCommand};
-use crate::config::{self, Config, Given};
+use crate::config::{self, Config, Given, Needs};
 use crate::debug::{self, Tool};
 use crate::discover::Project;
 use crate::doctests::{self, Documented};
@@ -29,7 +29,8 @@ use crate::fork_server;
 use crate::last_run::LastRun;
 use crate::partition;
 use crate::policies::{self, Group, Member};
-use crate::prepare::{self, InRoot, Prepared, Selected, Selecting};
+use crate::prepare::{self, InRoot, Prepared, Selected, Selecting, case};
+use crate::provision::{Provided, Provision};
 use crate::remembered::Durations;
 use crate::report::{self, Hint, Report, Reporter, Stress, Suite, Summary};
 use crate::sandboxes::{Sandboxes, Unbuilt, c_string};
@@ -41,7 +42,7 @@ use crate::trial;
 pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let part = partition::resolve(command.libtest.partition, machine)?;
     let config = config(command, machine)?;
-    let mut settings = Settings::of_run(command, config.layers(), machine);
+    let mut settings = Settings::of_run(command, config.values(), machine);
     settings.policy = trial::weaken(settings.policy, &settings.layers.allow_weaker, machine);
     let named = &settings.layers.root;
     let roots = prepare::in_roots(&settings.policy, named, machine, command.cargo.quiet)?;
@@ -77,15 +78,18 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         }
         return Ok(ExitCode::Passed.or_refused(refused.map(|refused| refused.code)));
     }
+    let needs = needs(&stages, &selected);
+    let provision = Provision::prepare(&config, needs, &project, machine, &signals)?;
     if let Some(tool) = Tool::of(command) {
         let single = settings.single_threaded;
-        return debug::run(&tool, &mut stages, &selected, single, machine, &signals);
+        return debug::run(&tool, &mut stages, (&selected, &provision), single, machine, &signals);
     }
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
     let mut durations = Durations::read(&project);
+    let needed = (selected.as_slice(), &provision);
     if settings.repeat != Repeat::Once {
         let stress = Stress::new(suites, settings.report, stdout, stderr);
-        let stress = execute(&settings, &mut stages, &selected, &mut durations, &signals, stress)?;
+        let stress = execute(&settings, &mut stages, needed, &mut durations, &signals, stress)?;
         let summary = stress.finish().map_err(Error::Report)?;
         return Ok(ExitCode::of_run(&summary));
     }
@@ -98,8 +102,7 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     if let Some(path) = &settings.junit {
         reporter = reporter.with_junit(path, &properties(&settings, part))?;
     }
-    let mut reporter =
-        execute(&settings, &mut stages, &selected, &mut durations, &signals, reporter)?;
+    let mut reporter = execute(&settings, &mut stages, needed, &mut durations, &signals, reporter)?;
     durations.write();
     reporter.end().map_err(Error::Report)?;
     let goes_on = reporter.interrupted().is_none() && !settings.is_over(reporter.failures());
@@ -107,7 +110,7 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         true => doctests::run(command, &settings, in_all, machine, &signals)?,
         false => Documented::default(),
     };
-    let hints = look_again(stages, machine, &selected, &reporter.failed(), &signals)?;
+    let hints = look_again(stages, machine, needed, &reporter.failed(), &signals)?;
     let summary = reporter.finish(hints, documented).map_err(Error::Report)?;
     last_run.update(&reporter);
     if let Err(error) = last_run.write() {
@@ -119,7 +122,7 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     reporter.write_junit()?;
     let code = ExitCode::of_run(&summary).with(documented);
     if code == ExitCode::NothingToRun {
-        report::error(&nothing_selected(&selected, part.as_ref()));
+        report::error(&prepare::nothing_selected(&selected, part.as_ref()));
     }
     // The reasons stand far above.
     if let Some(Refused { roots, .. }) = &refused {
@@ -175,11 +178,13 @@ pub fn run_built(
     let mut reporter = Reporter::new(suites, settings.report, stdout, stderr);
     reporter.take_grants(policies::grants(config, &selected));
     let mut durations = Durations::read(project);
-    let mut reporter =
-        execute(settings, &mut stages, &selected, &mut durations, signals, reporter)?;
+    let needs = needs(&stages, &selected);
+    let provision = Provision::prepare(config, needs, project, machine, signals)?;
+    let needed = (selected.as_slice(), &provision);
+    let mut reporter = execute(settings, &mut stages, needed, &mut durations, signals, reporter)?;
     durations.write();
     reporter.end().map_err(Error::Report)?;
-    let hints = look_again(stages, machine, &selected, &reporter.failed(), signals)?;
+    let hints = look_again(stages, machine, needed, &reporter.failed(), signals)?;
     reporter.finish(hints, Documented::default()).map(Some).map_err(Error::Report)
 }
 
@@ -187,6 +192,7 @@ pub fn run_built(
 fn config(command: &RunCommand, machine: &Machine) -> Result<Config, Error> {
     let given = Given {
         layers: &command.layers,
+        course: Some(&command.run.course()),
         profile: command.config.profile.as_deref(),
         filterset: Some(&command.filterset),
     };
@@ -284,21 +290,32 @@ fn stages(
     stages.collect()
 }
 
+/// What the cases that run need, each with its policy.
+fn needs<'a>(
+    stages: &'a [Stage],
+    selected: &'a [Selected],
+) -> impl Iterator<Item = (&'a Policy, &'a Needs)> {
+    let runs = |member: &&Member| case(selected, member.index).ignore == Ignore::No;
+    stages.iter().flat_map(move |Stage { sandboxes, members }| {
+        members.iter().filter(runs).map(|member| (&sandboxes.policy, &member.needs))
+    })
+}
+
 /// The second look in each stage.
 fn look_again(
     stages: Vec<Stage>,
     machine: &Machine,
-    selected: &[Selected],
+    needed: (&[Selected], &Provision),
     failed: &[CaseIndex],
     signals: &Signals,
 ) -> Result<Vec<Hint>, Error> {
     let mut hints: Vec<Hint> = Vec::new();
     for Stage { sandboxes, members } in stages {
-        let indices = members.into_iter().map(|member| member.index);
-        let failed: Vec<CaseIndex> = indices.filter(|index| failed.contains(index)).collect();
+        let members = members.into_iter();
+        let failed: Vec<Member> = members.filter(|one| failed.contains(&one.index)).collect();
         let (policy, shown) = (sandboxes.policy.clone(), sandboxes.project());
         drop(sandboxes);
-        for hint in second_look(&policy, machine, &shown, selected, &failed, signals)? {
+        for hint in second_look(&policy, machine, &shown, needed, &failed, signals)? {
             match hints.iter_mut().find(|known| known.flag == hint.flag) {
                 Some(known) => known.cases.extend(hint.cases),
                 None => hints.push(hint),
@@ -313,20 +330,6 @@ fn properties(settings: &Settings, part: Option<Part>) -> Vec<(&'static str, Str
     let seed = settings.shuffle.map(|seed| ("isotest.shuffle-seed", seed.to_string()));
     let part = part.map(|part| ("isotest.partition", part.to_string()));
     seed.into_iter().chain(part).collect()
-}
-
-/// Why exit code 4.
-fn nothing_selected(selected: &[Selected], part: Option<&Part>) -> String {
-    let listed: usize = selected.iter().map(|selected| selected.listed).sum();
-    let part = part.map(|Part { number, total, .. }| format!(" in part {number} of {total}"));
-    let part = part.unwrap_or_default();
-    match listed {
-        0 => "cannot find any test in what was built".to_owned(),
-        _ => format!(
-            "cannot find a test that the filters select{part}, among {listed}\n\
-             hint: `cargo isotest list` prints all names"
-        ),
-    }
 }
 
 /// The command that runs a suite again names its root filesystem, also where it is the only one,
@@ -356,21 +359,27 @@ fn suite(selected: &Selected, root: &InRoot, config: &Config, machine: &Machine)
 }
 
 /// What is not run at all, and the plans of the rest.
-fn plan(settings: &Settings, stage: &Stage, selected: &[Selected]) -> (Vec<CaseIndex>, Vec<Job>) {
+fn plan(
+    settings: &Settings,
+    stage: &Stage,
+    (selected, provision): (&[Selected], &Provision),
+) -> (Vec<CaseIndex>, Vec<Job>) {
     let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
     let sandboxes = &stage.sandboxes;
-    let mut setups: BTreeMap<usize, Arc<Setup>> = BTreeMap::new();
-    for Member { index, limits } in &stage.members {
+    let mut setups: BTreeMap<(usize, &Needs), Arc<Setup>> = BTreeMap::new();
+    for Member { index, limits, needs, rules } in &stage.members {
+        let listed = case(selected, *index);
         let selected = &selected[index.binary];
-        let listed = &selected.selection.cases[index.case];
-        let make = || setup(sandboxes, selected, settings.single_threaded);
-        let setup = setups.entry(index.binary).or_insert_with(make);
+        let provided = || provision.give(needs);
+        let make = || setup(sandboxes, selected, settings.single_threaded, provided());
+        let setup = setups.entry((index.binary, needs)).or_insert_with(make);
         match listed.ignore {
             Ignore::No => jobs.push(Job {
                 index: *index,
                 plan: plan_of(sandboxes, setup, selected, listed, limits),
                 pass_through: settings.pass_through || !selected.harness,
-                retries: settings.retries,
+                retries: rules.retries(settings),
+                claim: rules.claim(settings),
             }),
             Ignore::Yes | Ignore::Because(_) => ignored.push(*index),
         }
@@ -378,8 +387,13 @@ fn plan(settings: &Settings, stage: &Stage, selected: &[Selected]) -> (Vec<CaseI
     (ignored, jobs)
 }
 
-/// The set-up that all cases of a binary share.
-pub fn setup(sandboxes: &Sandboxes, selected: &Selected, single_threaded: bool) -> Arc<Setup> {
+/// The set-up that all cases of a binary share which need the same.
+pub fn setup(
+    sandboxes: &Sandboxes,
+    selected: &Selected,
+    single_threaded: bool,
+    provided: Provided,
+) -> Arc<Setup> {
     let binary = &selected.binary;
     let mut arguments: Vec<&OsStr> = Vec::new();
     if selected.harness {
@@ -399,7 +413,12 @@ pub fn setup(sandboxes: &Sandboxes, selected: &Selected, single_threaded: bool) 
         false => Some("it is no test harness"),
     };
     let program = binary.executable.as_os_str();
-    sandboxes.setup(program, &arguments, directory, &binary.environment, executed)
+    let variables = [binary.environment.as_slice(), &provided.variables].concat();
+    let setup = sandboxes.setup(program, &arguments, directory, &variables, executed);
+    match provided.services {
+        services if services.is_empty() => setup,
+        services => Arc::new(Arc::unwrap_or_clone(setup).with_services(services)),
+    }
 }
 
 /// The plan of one case, which these limits hold for.
@@ -423,6 +442,7 @@ pub fn plan_of(
         environment: sandboxes.own_environment(),
         protocol,
         timeout: limits.timeout,
+        slow_timeout: limits.slow_timeout,
         output_limit: limits.output,
         write_back: sandboxes.write_back.clone(),
         weakened: sandboxes.policy.weakened.clone(),
@@ -442,14 +462,15 @@ fn shuffle(jobs: &mut [Job], selected: &[Selected], seed: u64) {
 fn execute<R: Report>(
     settings: &Settings,
     stages: &mut [Stage],
-    selected: &[Selected],
+    needed: (&[Selected], &Provision),
     durations: &mut Durations,
     signals: &Signals,
     reporter: R,
 ) -> Result<R, Error> {
     let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
+    let (selected, _) = needed;
     for stage in stages {
-        let (left_out, mut planned) = plan(settings, stage, selected);
+        let (left_out, mut planned) = plan(settings, stage, needed);
         if let Some(seed) = settings.shuffle {
             shuffle(&mut planned, selected, seed);
         } else if !settings.single_threaded {
@@ -502,7 +523,7 @@ fn execute<R: Report>(
 /// The id of a case's binary, and its name.
 fn name(selected: &[Selected], index: CaseIndex) -> (&str, &str) {
     let binary = &selected[index.binary];
-    (&binary.binary.id, &binary.selection.cases[index.case].name)
+    (&binary.binary.id, &case(selected, index).name)
 }
 
 /// Reports events until there are no more; `note` hears how long each case took, and `tick` is

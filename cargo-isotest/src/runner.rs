@@ -60,7 +60,7 @@ pub fn runner(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Erro
     }
     let wanted = Wanted::of(&called, arguments);
     // `cargo test` alone says what is selected.
-    let given = Given { layers: &command.layers, profile: None, filterset: None };
+    let given = Given { layers: &command.layers, course: None, profile: None, filterset: None };
     let config = Config::load(given, &CargoOptions::default(), machine)?.without_default_filter();
     collected(machine, |machine| match wanted {
         Wanted::Tests(options) => tests(&config, &options, &called, arguments, machine),
@@ -128,11 +128,12 @@ fn tests(
     run.libtest = options.clone();
     // The terminal is whose command this is part of.
     run.run.no_input_handler = true;
-    let layers = config.layers();
+    let values = config.values();
+    let layers = &values.layers;
     let name = layers.root.first().cloned();
-    let policy = policy(&layers, machine, true)?;
+    let policy = policy(layers, machine, true)?;
     let root = InRoot { name, label: None, policy: policy.clone() };
-    let mut settings = Settings::of_run(&run, layers, machine);
+    let mut settings = Settings::of_run(&run, values, machine);
     settings.policy = policy.clone();
     settings.report.frame = Frame::Cargos;
     let unbuilt = Unbuilt::start(policy)?;

@@ -16,12 +16,14 @@ use isotest_core::outcome::Verdict;
 use isotest_core::plan;
 use isotest_core::policy::{Directory, Init, Namespace, Net, Policy, Scratch, User, Workspace};
 use isotest_core::retry::Retries;
-use isotest_core::schedule::{self, Event, Job, Repeat, Stacks};
+use isotest_core::schedule::{self, Claim, Event, Job, Repeat, Stacks};
 use isotest_core::signals::Signals;
 
 use crate::environment::PROFILE;
 use crate::error::Error;
+use crate::policies::Member;
 use crate::prepare::Selected;
+use crate::provision::Provision;
 use crate::report::Hint;
 use crate::run;
 use crate::sandboxes::{Sandboxes, Unbuilt};
@@ -39,8 +41,8 @@ pub fn second_look(
     policy: &Policy,
     machine: &Machine,
     project: &plan::Project,
-    selected: &[Selected],
-    failed: &[CaseIndex],
+    needed: (&[Selected], &Provision),
+    failed: &[Member],
     signals: &Signals,
 ) -> Result<Vec<Hint>, Error> {
     let mut hints = Vec::new();
@@ -55,7 +57,7 @@ pub fn second_look(
         // A value that this machine refuses is no remedy.
         let Ok(unbuilt) = Unbuilt::start(other) else { continue };
         let Ok(mut sandboxes) = unbuilt.build(&machine, project.clone()) else { continue };
-        let cases = passing(&mut sandboxes, selected, failed, signals)?;
+        let cases = passing(&mut sandboxes, needed, failed, signals)?;
         if !cases.is_empty() {
             hints.push(Hint { flag, why, cases });
         }
@@ -110,19 +112,25 @@ fn others(
 /// Which of the failed cases pass in these sandboxes.
 fn passing(
     sandboxes: &mut Sandboxes,
-    selected: &[Selected],
-    failed: &[CaseIndex],
+    (selected, provision): (&[Selected], &Provision),
+    failed: &[Member],
     signals: &Signals,
 ) -> Result<Vec<CaseIndex>, Error> {
     let jobs: Vec<Job> = failed
         .iter()
-        .filter(|index| selected[index.binary].harness)
-        .map(|index| {
+        .filter(|member| selected[member.index.binary].harness)
+        .map(|Member { index, needs, .. }| {
             let selected = &selected[index.binary];
-            let setup = run::setup(sandboxes, selected, false);
+            let setup = run::setup(sandboxes, selected, false, provision.give(needs));
             let case = &selected.selection.cases[index.case];
             let plan = run::plan_of(sandboxes, &setup, selected, case, &sandboxes.policy.limits);
-            Job { index: *index, plan, pass_through: false, retries: Retries::default() }
+            Job {
+                index: *index,
+                plan,
+                pass_through: false,
+                retries: Retries::default(),
+                claim: Claim::default(),
+            }
         })
         .collect();
     let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);

@@ -13,12 +13,11 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use isotest_core::policy::Policy;
-use isotest_core::retry::Retries;
-use isotest_core::schedule::{Repeat, Stacks};
+use isotest_core::schedule::{MaxFail, Repeat, Stacks};
 
 use crate::cli::{
     CargoOptions, Color, FailFast, Format, LayerOptions, LibtestOptions, MessageFormat,
-    PackageScope, RunCommand, RunIgnored, TimeoutStacks,
+    PackageScope, RunCommand, RunIgnored, TimeoutStacks, Values,
 };
 use crate::discover::{Request, Scope, filter};
 use crate::environment::Variable;
@@ -157,6 +156,8 @@ pub struct Settings {
     pub request: Request,
     /// Which cases run.
     pub filter: filter::Filter,
+    /// How many processors there are.
+    pub processors: usize,
     /// How many at once.
     pub jobs: usize,
     /// How many more while they are short: none where a number was asked for.
@@ -164,11 +165,9 @@ pub struct Settings {
     /// Whether each runs on the main thread of its process, as under libtest with one thread.
     pub single_threaded: bool,
     /// After how many failures no more are started.
-    pub max_fail: Option<usize>,
+    pub max_fail: Option<MaxFail>,
     /// How often each case is run.
     pub repeat: Repeat,
-    /// What follows where a case fails.
-    pub retries: Retries,
     /// Whether output is passed through.
     pub pass_through: bool,
     /// The seed of the order in which cases start; `None` where they start in the order of the list.
@@ -188,16 +187,15 @@ pub struct Settings {
 impl Settings {
     /// Whether no more is started after this many failures.
     pub fn is_over(&self, failures: usize) -> bool {
-        self.max_fail.is_some_and(|most| failures >= most)
+        self.max_fail.is_some_and(|most| failures >= most.failures.get())
     }
 
-    /// What `cargo isotest run` is told; `layers` is what flags and configuration ask for together.
-    pub fn of_run(command: &RunCommand, layers: LayerOptions, machine: &Machine) -> Settings {
+    /// What `cargo isotest run` is told; `values` is what flags and configuration ask for together.
+    pub fn of_run(command: &RunCommand, values: Values, machine: &Machine) -> Settings {
         let libtest = &command.libtest;
-        let asked =
-            libtest.test_threads.map(|threads| threads.count(machine.cores)).or_else(|| {
-                machine.variable("RUST_TEST_THREADS")?.to_str()?.parse().ok().filter(|n| *n > 0)
-            });
+        let Values { layers, course } = values;
+        let asked = libtest.test_threads.or(course.test_threads);
+        let asked = asked.map(|threads| threads.count(machine.cores));
         let jobs = asked.unwrap_or(machine.cores);
         let shuffle = command.run.shuffle.map(|seed| seed.unwrap_or_else(random));
         let pass_through = libtest.no_capture
@@ -207,15 +205,15 @@ impl Settings {
             layers,
             request: request(&command.cargo),
             filter: selection(libtest),
+            processors: machine.cores,
             jobs: jobs.min(isotest_core::sandbox::SLOTS),
             spare: if asked.is_none() && jobs > 1 { SPARE * jobs } else { 0 },
             single_threaded: jobs == 1,
-            max_fail: match command.run.fail_fast() {
-                Some(FailFast::After(limit)) => Some(limit.get()),
+            max_fail: match course.fail_fast() {
+                Some(FailFast::After(limit)) => Some(limit),
                 Some(FailFast::Never) | None => None,
             },
             repeat: command.run.repeat(),
-            retries: command.run.retries(),
             pass_through,
             shuffle,
             workflow: machine.workflow(),

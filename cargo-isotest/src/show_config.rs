@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::cli::{ImportNextestCommand, ShowConfigCommand};
-use crate::config::{self, Config, ConfigError, Given, Imported};
+use crate::config::{self, Config, ConfigError, Given, Imported, TestGroup};
 use crate::discover::filterset::Workspace;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
@@ -21,7 +21,7 @@ pub fn show(command: &ShowConfigCommand, machine: &Machine) -> Result<ExitCode, 
         return Ok(ExitCode::Passed);
     }
     let profile = command.config.profile.as_deref();
-    let given = Given { layers: &command.layers, profile, filterset: None };
+    let given = Given { layers: &command.layers, course: None, profile, filterset: None };
     let config = Config::load(given, &command.cargo, machine)?;
     let layers = config.layers();
     let mut rows = config::rows(&settings::policy(&layers), &config.sources());
@@ -30,16 +30,24 @@ pub fn show(command: &ShowConfigCommand, machine: &Machine) -> Result<ExitCode, 
         let names = layers.root.iter().map(|root| root.to_string_lossy());
         row.value = names.collect::<Vec<_>>().join(" ");
     }
+    let sources = config.sources();
     let file = config.path.as_deref().map(|path| settings::shown(path, machine));
     let shown = report::Configuration {
         file: file.map(|path| path.to_string_lossy().into_owned()),
         profile: &config.profile,
         default_filter: config.default_filter.as_ref(),
         layers: &rows,
+        course: &[config::case_rows(&sources), config::run_rows(&sources)].concat(),
+        test_groups: &config.test_groups.iter().map(test_group).collect::<Vec<_>>(),
         overrides: &config.overrides().map(config::given).collect::<Vec<_>>(),
     };
     report::configuration(&shown).map_err(Error::Report)?;
     Ok(ExitCode::Passed)
+}
+
+/// A group's name and size, and where it stands.
+fn test_group((name, group, place): &(String, TestGroup, String)) -> [String; 3] {
+    [name.clone(), format!("max-threads {}", group.max_threads), place.clone()]
 }
 
 /// Writes what nextest's configuration means to isotest.

@@ -3,7 +3,6 @@
 //! The judge looks at the wait status first and at the harness's own words second; the table of
 //! `judge` is all there is to a verdict.
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use crate::finding::Finding;
 use crate::harness;
 use crate::outcome::{Captured, NotRun, Outcome, Usage, Verdict};
 use crate::plan::{Plan, Protocol};
+pub use crate::sandbox::pipe;
 use crate::sandbox::{End, Fault, Op, SandboxError};
 
 /// Keeps the first and the last part of a stream.
@@ -94,14 +94,6 @@ pub fn drain(pipe: &OwnedFd, buffer: &mut [u8], mut take: impl FnMut(&[u8])) -> 
     false
 }
 
-/// A pipe whose reading end does not block.
-pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    use nix::fcntl::{FcntlArg, OFlag, fcntl};
-    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-    fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    Ok((read, write))
-}
-
 /// What isotest itself did to a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Killed {
@@ -148,6 +140,7 @@ pub fn outcome(
         mode: report.map(|report| report.mode).unwrap_or_default(),
         output,
         duration: started.elapsed(),
+        services: Vec::new(),
         usage: Usage { memory_peak: end.group.and_then(|group| group.memory_peak), ..end.usage },
         findings: limits.into_iter().chain(left).chain(network).chain(discarded).collect(),
         weakened,
@@ -285,6 +278,7 @@ mod tests {
             group: Default::default(),
             executed: None,
             server: Vec::new(),
+            services: Vec::new(),
         };
         let plan = Plan::of(setup.into());
         let verdict = |errno, killed| judge(&plan, &killed_in_set_up(errno), killed, None);

@@ -5,7 +5,7 @@
 
 use std::io::{self, stderr, stdin, stdout};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -14,7 +14,8 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 
 use crate::outcome::Verdict;
 use crate::plan::Plan;
-use crate::sandbox::{End, Notice, SandboxError, Warden};
+use crate::sandbox::{End, Notice, SandboxError, ServiceError, Warden};
+use crate::served::{Served, ServiceOutput};
 use crate::signals::Signals;
 
 /// How a foreground program ended.
@@ -30,6 +31,8 @@ pub enum Ended {
     Interrupted(i32),
     /// It was never started.
     NotRun(SandboxError),
+    /// A service that it needs could not be had; what all of them wrote.
+    NotServed(ServiceError, Vec<ServiceOutput>),
     /// The warden died meanwhile.
     WardenDied,
 }
@@ -37,9 +40,9 @@ pub enum Ended {
 /// Runs `plan` to its end.
 pub fn run(warden: &mut Warden, plan: &Plan, signals: &Signals) -> io::Result<Ended> {
     let terminal = Terminal::open()?;
+    let (input, output, error) = (stdin(), stdout(), stderr());
     match &terminal {
         None => {
-            let (input, output, error) = (stdin(), stdout(), stderr());
             let streams = [input.as_fd(), output.as_fd(), error.as_fd()];
             attend(warden, plan, signals, &streams, None)
         }
@@ -52,8 +55,10 @@ pub fn run(warden: &mut Warden, plan: &Plan, signals: &Signals) -> io::Result<En
 
 /// The same, but its stdin is `/dev/null`, and it has no terminal.
 pub fn run_without_input(warden: &mut Warden, plan: &Plan, signals: &Signals) -> io::Result<Ended> {
+    let null = std::fs::File::open("/dev/null")?;
     let (output, error) = (stdout(), stderr());
-    attend(warden, plan, signals, &[output.as_fd(), error.as_fd()], None)
+    let streams = [null.as_fd(), output.as_fd(), error.as_fd()];
+    attend(warden, plan, signals, &streams, None)
 }
 
 fn attend(
@@ -66,9 +71,23 @@ fn attend(
     let _attendance = signals.attend();
     let mut start = plan.start(0);
     start.terminal = terminal.is_some();
-    warden.spawn(&plan.setup, start, streams)?;
-    let foreground =
-        Foreground { warden, plan, signals, terminal, started: Instant::now(), reason: None };
+    let (served, attendants) = Served::of(plan)?.unzip();
+    let mut given: Vec<BorrowedFd<'_>> = streams.to_vec();
+    given.extend(attendants.iter().map(AsFd::as_fd));
+    warden.spawn(&plan.setup, start, &given)?;
+    drop(attendants);
+    // Services have time of their own.
+    let started = served.is_none().then(Instant::now);
+    let foreground = Foreground {
+        warden,
+        plan,
+        signals,
+        terminal,
+        served,
+        attended: started.is_none(),
+        started,
+        reason: None,
+    };
     foreground.finish()
 }
 
@@ -78,7 +97,11 @@ struct Foreground<'a> {
     plan: &'a Plan,
     signals: &'a Signals,
     terminal: Option<Terminal>,
-    started: Instant,
+    served: Option<Served>,
+    /// Whether more is to be heard of services.
+    attended: bool,
+    /// When the program began; `None` until its services are ready.
+    started: Option<Instant>,
     /// Why it was killed.
     reason: Option<Ended>,
 }
@@ -101,8 +124,10 @@ impl Foreground<'_> {
                 }
                 return Ok(self.ended(notice));
             }
-            let late = self.plan.timeout.is_some_and(|limit| self.started.elapsed() >= limit);
-            if late && self.reason.is_none() {
+            if ready.served {
+                self.hear_services();
+            }
+            if self.time_left().is_some_and(|left| left.is_zero()) {
                 self.kill(Ended::TimedOut);
             }
         }
@@ -120,10 +145,13 @@ impl Foreground<'_> {
                 polled.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
             }
         }
-        let left = self.plan.timeout.filter(|_| self.reason.is_none());
-        let timeout = left.map_or(PollTimeout::NONE, |limit| {
-            let left = limit.saturating_sub(self.started.elapsed()).as_millis() + 1;
-            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+        let served = self.served.as_ref().filter(|_| self.attended);
+        let services = served.map(|served| {
+            polled.push(PollFd::new(served.as_fd(), PollFlags::POLLIN));
+            polled.len() - 1
+        });
+        let timeout = self.time_left().map_or(PollTimeout::NONE, |left| {
+            PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
         });
         match poll(&mut polled, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -132,12 +160,29 @@ impl Foreground<'_> {
         let is_ready = |index: usize| {
             polled.get(index).is_some_and(|fd: &PollFd<'_>| fd.any().unwrap_or(false))
         };
+        let has_terminal = self.terminal.is_some();
         Ok(Ready {
             warden: is_ready(0),
             signals: is_ready(1),
-            printed: is_ready(2),
-            typed: is_ready(3),
+            printed: has_terminal && is_ready(2),
+            typed: has_terminal && services != Some(3) && is_ready(3),
+            served: services.is_some_and(is_ready),
         })
+    }
+
+    /// What is left of its time, where that is limited and it has not been killed.
+    fn time_left(&self) -> Option<Duration> {
+        let started = self.started.filter(|_| self.reason.is_none())?;
+        Some(self.plan.timeout?.saturating_sub(started.elapsed()))
+    }
+
+    fn hear_services(&mut self) {
+        let Some(served) = &mut self.served else { return };
+        let heard = served.hear();
+        self.attended = !heard.over;
+        if heard.ready {
+            self.started = Some(Instant::now());
+        }
     }
 
     fn hear_signals(&mut self) {
@@ -164,7 +209,8 @@ impl Foreground<'_> {
         self.warden.kill(0);
     }
 
-    fn ended(self, notice: Notice) -> Ended {
+    fn ended(mut self, notice: Notice) -> Ended {
+        self.hear_services();
         match notice {
             Notice::Died(_) => Ended::WardenDied,
             Notice::Ended(end, scratch) => {
@@ -172,7 +218,14 @@ impl Foreground<'_> {
                     // What could not be copied out is missing in the project for all to see.
                     write_back.copy(scratch, end.case);
                 }
-                self.reason.unwrap_or_else(|| ended(self.plan, &end))
+                let ended = self.reason.take().unwrap_or_else(|| ended(self.plan, &end));
+                let error = self.served.as_ref().and_then(Served::error);
+                match (ended, error, self.served) {
+                    (Ended::NotRun(_), Some(error), Some(served)) => {
+                        Ended::NotServed(error, served.outputs())
+                    }
+                    (ended, ..) => ended,
+                }
             }
         }
     }
@@ -189,7 +242,9 @@ fn ended(plan: &Plan, end: &End) -> Ended {
         Verdict::TimedOut { .. } => Ended::TimedOut,
         Verdict::Ignored
         | Verdict::Flaky
-        | Verdict::NotRun(NotRun::Cancelled | NotRun::WardenDied) => Ended::WardenDied,
+        | Verdict::NotRun(NotRun::Cancelled | NotRun::Service(_) | NotRun::WardenDied) => {
+            Ended::WardenDied
+        }
     }
 }
 
@@ -199,6 +254,7 @@ struct Ready {
     signals: bool,
     printed: bool,
     typed: bool,
+    served: bool,
 }
 
 /// A pseudo-terminal between the caller's and the program's. Dropping it restores the caller's.

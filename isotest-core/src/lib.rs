@@ -49,6 +49,8 @@ pub mod plan;
 pub mod sandbox;
 
 pub mod foreground;
+pub mod outside;
+pub mod served;
 
 pub mod collect;
 pub mod harness;

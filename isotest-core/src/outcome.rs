@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::finding::Finding;
 use crate::policy::Weakened;
-use crate::sandbox::SandboxError;
+use crate::sandbox::{SandboxError, ServiceError};
+use crate::served::ServiceOutput;
 
 /// What became of a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub enum Verdict {
 pub enum NotRun {
     /// Its sandbox could not be set up.
     Sandbox(SandboxError),
+    /// A service that it needs could not be had.
+    Service(ServiceError),
     /// The run ended first: Ctrl-C, `--fail-fast`, `--max-fail`.
     Cancelled,
     /// The warden died while the case was running.
@@ -129,6 +132,8 @@ pub struct Outcome {
     pub output: Captured,
     /// From the start of its set-up until it was reaped.
     pub duration: Duration,
+    /// What its services wrote, in the order of starting.
+    pub services: Vec<ServiceOutput>,
     /// What it used.
     pub usage: Usage,
     /// What it did that is not hermetic.
@@ -152,6 +157,7 @@ impl Outcome {
             mode: String::new(),
             output: Captured::default(),
             duration: Duration::ZERO,
+            services: Vec::new(),
             usage: Usage::default(),
             findings: Vec::new(),
             weakened: Vec::new(),

@@ -170,6 +170,9 @@ impl Weakened {
 pub struct Limits {
     /// After this long every process of the case is killed; `None`: never.
     pub timeout: Option<Duration>,
+    /// After this long, and each time that it has passed again, a case is told of as slow; `None`:
+    /// never.
+    pub slow_timeout: Option<Duration>,
     /// Bytes of output kept, head and tail together.
     pub output: u64,
     /// Bytes in the scratch tmpfs: `/tmp` and all that a case writes elsewhere.
@@ -193,6 +196,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             timeout: Some(Duration::from_secs(60)),
+            slow_timeout: Some(Duration::from_secs(60)),
             output: 16 << 20,
             tmp_size: 1 << 30,
             memory: None,

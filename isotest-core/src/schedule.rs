@@ -5,11 +5,14 @@
 //! hear of a run by [`Event`]s.
 
 mod attempts;
+mod flight;
 mod looks;
+mod queue;
 mod rounds;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -19,10 +22,12 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use self::attempts::Attempts;
+use self::flight::{Flight, INPUTS, SERVED, TOKEN_OUTPUT, WATCHED_AFTER};
 use self::looks::Look;
 pub use self::looks::Stacks;
+pub use self::queue::{Claim, Group};
+use self::queue::{Queue, Room};
 pub use self::rounds::Repeat;
-use self::rounds::Rounds;
 use crate::case::CaseIndex;
 use crate::collect::{self, Capture, Killed};
 use crate::harness::Passage;
@@ -32,6 +37,7 @@ use crate::plan::{Plan, Protocol, Setup};
 use crate::retry::Retries;
 use crate::sandbox::error::STAGE_CLONE;
 use crate::sandbox::{End, Notice, SandboxError, Warden};
+use crate::served::Served;
 use crate::signals::Signals;
 use crate::snapshot::Snapshot;
 
@@ -51,8 +57,9 @@ pub enum Event {
     Started(CaseIndex),
     /// Output of a case whose output is passed through (`--nocapture`), as it arrives.
     Output(CaseIndex, Stream, Vec<u8>),
-    /// A case has run for longer than a minute.
-    Slow(CaseIndex, Duration),
+    /// A case takes long: for how long it has run, and how often it has been told of, 1 for the first
+    /// time.
+    Slow(CaseIndex, Duration, u32),
     /// A case has failed and is going to be started again; the number of that attempt, 2 for the
     /// first retry, and how many there are at the most.
     Retried(CaseIndex, u32, u32),
@@ -75,29 +82,42 @@ pub struct Job {
     pub pass_through: bool,
     /// What follows where it fails.
     pub retries: Retries,
+    /// What it takes of the run.
+    pub claim: Claim,
 }
 
 /// How a run goes.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// How many cases are in flight at once, 1 at the least.
+    /// How many cases are in flight at once, 1 at the least, where each weighs one.
     pub jobs: usize,
     /// How many more while cases are short: much of a short case is the kernel's waiting.
     pub spare: usize,
-    /// After this many failures no further case is started.
-    pub max_fail: Option<usize>,
+    /// When failures end the run.
+    pub max_fail: Option<MaxFail>,
     /// How often each case is run. [`Event::Finished`] comes for each time.
     pub repeat: Repeat,
     /// Who reads the stacks of a case before it is killed for its time.
     pub stacks: Stacks,
 }
 
-/// After this long a case is told of as slow, as by libtest.
-const SLOW: Duration = Duration::from_secs(60);
+/// When failures end a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaxFail {
+    /// After this many no further case is started.
+    pub failures: NonZeroUsize,
+    /// What becomes of those in flight.
+    pub in_flight: InFlight,
+}
 
-/// The pipe of a case is looked at from then on. One that ends before, and writes no more than a
-/// pipe holds, wakes nobody until it has ended.
-const WATCHED_AFTER: Duration = Duration::from_millis(10);
+/// What becomes of the cases in flight when failures have ended a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InFlight {
+    /// They run to their ends.
+    Wait,
+    /// They are killed.
+    Kill,
+}
 
 /// Below this average a case is short. Where many are in flight, much of it is waiting for a turn.
 const SHORT: Duration = Duration::from_millis(50);
@@ -105,30 +125,8 @@ const SHORT: Duration = Duration::from_millis(50);
 /// How many wardens may die in a row without any case having ended.
 const WARDENS: u32 = 3;
 
-/// How long a test below a reaping init has between SIGTERM and SIGKILL.
-const GRACE: Duration = Duration::from_secs(2);
-
 const TOKEN_WARDEN: u64 = 0;
 const TOKEN_SIGNALS: u64 = 1;
-/// Tokens of output pipes follow: two for each case number.
-const TOKEN_OUTPUT: u64 = 2;
-
-/// A case in flight.
-struct Flight {
-    job: Job,
-    started: Instant,
-    deadline: Option<Instant>,
-    /// Whether the loop hears of its output.
-    watched: bool,
-    told_slow: bool,
-    killed: Option<Killed>,
-    look: Look,
-    pipes: [Option<OwnedFd>; 2],
-    capture: Capture,
-    /// Where the harness may speak in a stdout that is passed through.
-    passage: Option<Passage>,
-}
-
 /// How many events wait for a slow reader before the run waits for it too. One holds 64 KiB of
 /// passed-through output at the most, or what was kept of a case.
 pub const BACKLOG: usize = 64;
@@ -171,8 +169,7 @@ pub fn run_all(
             warden,
             epoll,
             options,
-            rounds: Rounds::after_first(&jobs, options.repeat),
-            queue: jobs.into(),
+            queue: Queue::new(jobs, options.repeat),
             attempts: Attempts::default(),
             flights: HashMap::new(),
             next: 0,
@@ -198,9 +195,8 @@ struct Run<'a> {
     warden: &'a mut Warden,
     epoll: Epoll,
     options: Options,
-    queue: VecDeque<Job>,
+    queue: Queue,
     attempts: Attempts,
-    rounds: Rounds,
     flights: HashMap<u64, Flight>,
     next: u64,
     /// How long the latest cases took, each weighing three quarters of the one after it.
@@ -219,10 +215,8 @@ impl Run<'_> {
             self.empty_queue();
         }
         loop {
-            self.attempts.due().into_iter().for_each(|job| self.queue.push_front(job));
-            while self.flights.len() < self.room()
-                && let Some(job) = self.next_job()
-            {
+            self.attempts.due().into_iter().for_each(|job| self.queue.again(job));
+            while let Some(job) = self.next_job() {
                 self.launch(job);
             }
             if self.flights.is_empty() && self.attempts.is_idle() {
@@ -245,9 +239,11 @@ impl Run<'_> {
         }
     }
 
-    /// How many cases may be in flight now.
-    fn room(&self) -> usize {
-        self.options.jobs + if self.average < SHORT { self.options.spare } else { 0 }
+    /// The next case to start, where there is room for it now.
+    fn next_job(&mut self) -> Option<Job> {
+        let spare = if self.average < SHORT { self.options.spare } else { 0 };
+        let room = Room { jobs: self.options.jobs, spare };
+        self.queue.next(room, self.flights.values().map(|flight| flight.job.claim))
     }
 
     /// Sends an event. Where nobody hears it any more, since stdout was closed, the run ends.
@@ -274,14 +270,18 @@ impl Run<'_> {
         let (read, write) = collect::pipe().map_err(failed)?;
         let started = Instant::now();
         let start = job.plan.start(number);
+        let (served, attendants) = Served::of(&job.plan)?.unzip();
+        let attendants = attendants.iter().map(AsFd::as_fd);
         let mut pipes = [Some(read), None];
         if job.pass_through {
             let (error_read, error_write) = collect::pipe().map_err(failed)?;
-            self.warden.spawn(&job.plan.setup, start, &[write.as_fd(), error_write.as_fd()])?;
+            let given = [write.as_fd(), error_write.as_fd()].into_iter().chain(attendants);
+            self.warden.spawn(&job.plan.setup, start, &given.collect::<Vec<_>>())?;
             pipes[1] = Some(error_read);
         } else {
             // One pipe for both: the order of writing is kept, as in libtest's own capture.
-            self.warden.spawn(&job.plan.setup, start, &[write.as_fd(), write.as_fd()])?;
+            let given = [write.as_fd(), write.as_fd()].into_iter().chain(attendants);
+            self.warden.spawn(&job.plan.setup, start, &given.collect::<Vec<_>>())?;
         }
         let (passage, kept) = match (&job.plan.protocol, job.pass_through) {
             (Protocol::Libtest { name, .. }, true) => (Some(Passage::new(name)), u64::MAX),
@@ -290,15 +290,21 @@ impl Run<'_> {
         let mut flight = Flight {
             started,
             watched: false,
-            deadline: job.plan.timeout.map(|timeout| started + timeout),
-            told_slow: false,
+            // Services have time of their own.
+            deadline: job.plan.timeout.filter(|_| served.is_none()).map(|limit| started + limit),
+            told_slow: 0,
             killed: None,
             look: Look::NotTaken,
             pipes,
             capture: Capture::new(kept),
             passage,
+            served,
             job,
         };
+        if let Some(served) = &flight.served {
+            let token = TOKEN_OUTPUT + INPUTS * number + SERVED;
+            self.epoll.add(served, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
+        }
         if flight.job.pass_through {
             flight.watch(number, &self.epoll)?;
         }
@@ -307,9 +313,11 @@ impl Run<'_> {
     }
 
     fn read_output(&mut self, token: u64) {
-        let (number, stream) = ((token - TOKEN_OUTPUT) / 2, (token - TOKEN_OUTPUT) % 2);
-        if let Some(flight) = self.flights.get_mut(&number) {
-            flight.read(stream as usize, &mut self.buffer, self.events);
+        let (number, input) = ((token - TOKEN_OUTPUT) / INPUTS, (token - TOKEN_OUTPUT) % INPUTS);
+        match self.flights.get_mut(&number) {
+            Some(flight) if input == SERVED => flight.hear_services(&self.epoll),
+            Some(flight) => flight.read(input as usize, &mut self.buffer, self.events),
+            None => {}
         }
     }
 
@@ -370,8 +378,12 @@ impl Run<'_> {
 
     fn finish(&mut self, index: CaseIndex, outcome: Outcome) {
         self.conclude(index, outcome);
-        if self.has_failed_enough() {
-            self.empty_queue();
+        match self.options.max_fail.filter(|_| self.has_failed_enough()) {
+            Some(MaxFail { in_flight: InFlight::Kill, .. }) if !self.course.cancelled => {
+                self.cancel();
+            }
+            Some(_) => self.empty_queue(),
+            None => {}
         }
     }
 
@@ -380,7 +392,7 @@ impl Run<'_> {
         let outcome = self.attempts.conclude(index, outcome);
         if matches!(outcome.verdict, Verdict::NotRun(_)) {
             // What could not be run cannot be run again.
-            self.rounds.end();
+            self.queue.end_rounds();
         }
         self.course.failures += usize::from(outcome.verdict.is_failure());
         self.tell(Event::Finished(index, Box::new(outcome)));
@@ -392,7 +404,7 @@ impl Run<'_> {
     }
 
     fn has_failed_enough(&self) -> bool {
-        self.options.max_fail.is_some_and(|most| self.course.failures >= most)
+        self.options.max_fail.is_some_and(|most| self.course.failures >= most.failures.get())
     }
 
     fn empty_queue(&mut self) {
@@ -402,18 +414,9 @@ impl Run<'_> {
         }
     }
 
-    /// The next case to start: of the next round, where this one is used up.
-    fn next_job(&mut self) -> Option<Job> {
-        if self.queue.is_empty() {
-            self.queue = self.rounds.next().into();
-        }
-        self.queue.pop_front()
-    }
-
     /// Takes out what is not in flight; there are no more rounds.
     fn left_over(&mut self) -> Vec<Job> {
-        self.rounds.end();
-        self.queue.drain(..).chain(self.attempts.left_over()).collect()
+        self.queue.drain().into_iter().chain(self.attempts.left_over()).collect()
     }
 
     fn hear_signals(&mut self, signals: &Signals) {
@@ -476,90 +479,15 @@ impl Run<'_> {
             if !flight.watched && now >= flight.started + WATCHED_AFTER {
                 flight.watch(*number, &self.epoll)?;
             }
-            if !flight.told_slow && now >= flight.started + SLOW {
-                flight.told_slow = true;
-                let _ = self.events.send(Event::Slow(flight.job.index, flight.started.elapsed()));
+            if let Some(age) = flight.next_slow()
+                && now >= flight.started + age
+            {
+                flight.told_slow += 1;
+                let slow = Event::Slow(flight.job.index, age, flight.told_slow);
+                let _ = self.events.send(slow);
             }
         }
         self.time_out_late(now);
         Ok(())
-    }
-}
-
-impl Flight {
-    /// Ends a case whose time is up: by SIGKILL, since PID 1 receives nothing else; below a
-    /// reaping init by SIGTERM first.
-    fn time_out(&mut self, number: u64, warden: &Warden, now: Instant) {
-        let limit = self.job.plan.timeout.unwrap_or_default();
-        if self.job.plan.setup.reaper && self.killed.is_none() {
-            self.killed = Some(Killed::Terminated(limit));
-            self.deadline = Some(now + GRACE);
-            warden.terminate(number);
-        } else {
-            self.killed.get_or_insert(Killed::TimedOut(limit));
-            self.deadline = None;
-            warden.kill(number);
-        }
-    }
-
-    /// Lets the loop hear of what is written.
-    fn watch(&mut self, number: u64, epoll: &Epoll) -> Result<(), Errno> {
-        self.watched = true;
-        for (pipe, stream) in self.pipes.iter().zip(0..) {
-            if let Some(pipe) = pipe {
-                let token = TOKEN_OUTPUT + 2 * number + stream;
-                epoll.add(pipe, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// When this case has to be looked at again.
-    fn next_look(&self) -> impl Iterator<Item = Instant> {
-        let deadline = self.deadline;
-        let slow = (!self.told_slow).then(|| self.started + SLOW);
-        let watched = (!self.watched).then(|| self.started + WATCHED_AFTER);
-        deadline.into_iter().chain(slow).chain(watched)
-    }
-
-    /// Reads what is there now, but no more than a pipe holds: others have their turn while a
-    /// case writes as fast as it is read.
-    fn read(&mut self, stream: usize, buffer: &mut [u8], events: &SyncSender<Event>) {
-        let Some(Some(pipe)) = self.pipes.get_mut(stream).map(Option::take) else { return };
-        let ended = collect::drain(&pipe, buffer, |bytes| match self.job.pass_through {
-            true => self.pass_on(stream, bytes, events),
-            false => self.capture.push(bytes),
-        });
-        if !ended && let Some(slot) = self.pipes.get_mut(stream) {
-            *slot = Some(pipe);
-        }
-    }
-
-    /// Passes output on, but for the harness's own lines.
-    fn pass_on(&mut self, stream: usize, bytes: &[u8], events: &SyncSender<Event>) {
-        let (kind, ready) = match (&mut self.passage, stream) {
-            (Some(passage), 0) => (Stream::Stdout, passage.push(bytes)),
-            (None, 0) => (Stream::Stdout, bytes.to_vec()),
-            (Some(_) | None, _) => (Stream::Stderr, bytes.to_vec()),
-        };
-        if !ready.is_empty() {
-            let _ = events.send(Event::Output(self.job.index, kind, ready));
-        }
-    }
-
-    fn outcome(mut self, end: End, events: &SyncSender<Event>) -> (Job, Outcome) {
-        let killed = self.killed_by();
-        self.capture.push(&self.passage.take().map_or(Vec::new(), Passage::finish));
-        let index = self.job.index;
-        let output = self.capture.finish();
-        let mut outcome = collect::outcome(&self.job.plan, end, output, killed, self.started);
-        outcome.stacks = self.look.into_text();
-        if self.job.pass_through {
-            let rest = std::mem::take(&mut outcome.output).to_bytes();
-            if !rest.is_empty() {
-                let _ = events.send(Event::Output(index, Stream::Stdout, rest));
-            }
-        }
-        (self.job, outcome)
     }
 }

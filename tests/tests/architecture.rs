@@ -11,10 +11,10 @@ use isotest_tests::program::workspace;
 type Row = (&'static str, &'static [&'static str]);
 
 /// Plain data at the top; each row may name only what its stage is given.
-const CORE: [Row; 17] = [
+const CORE: [Row; 19] = [
     ("case", &[]),
     ("finding", &["outcome"]),
-    ("outcome", &["finding", "policy", "retry", "sandbox"]),
+    ("outcome", &["finding", "policy", "retry", "sandbox", "served"]),
     ("policy", &[]),
     ("host", &[]),
     ("plan", &["host", "policy", "sandbox", "write_back"]),
@@ -22,16 +22,18 @@ const CORE: [Row; 17] = [
     ("write_back", &["finding"]),
     ("harness", &["outcome"]),
     ("collect", &["finding", "harness", "outcome", "plan", "sandbox"]),
+    ("served", &["collect", "outcome", "plan", "sandbox"]),
+    ("outside", &["signals"]),
     ("retry", &[]),
     ("keyboard", &[]),
     (
         "schedule",
         &[
             "case", "collect", "harness", "keyboard", "outcome", "plan", "retry", "sandbox",
-            "signals", "snapshot",
+            "served", "signals", "snapshot",
         ],
     ),
-    ("foreground", &["collect", "outcome", "plan", "sandbox", "signals"]),
+    ("foreground", &["collect", "outcome", "plan", "sandbox", "served", "signals"]),
     ("signals", &["keyboard"]),
     ("snapshot", &["case", "sandbox"]),
     ("lib", &[]),
@@ -57,13 +59,16 @@ const DATA: [Row; 5] = [
     ("root", &[]),
     (
         "report",
-        &["case", "finding", "outcome", "plan", "policy", "sandbox", "schedule", "snapshot"],
+        &[
+            "case", "finding", "outcome", "plan", "policy", "sandbox", "schedule", "served",
+            "snapshot",
+        ],
     ),
 ];
 
 /// Files that may be unsafe: the leaf that wraps system calls, what runs around clone and fork,
 /// and the handlers of signals.
-const UNSAFE: [&str; 10] = [
+const UNSAFE: [&str; 12] = [
     "sys.rs",
     "lower.rs",
     "client.rs",
@@ -72,7 +77,9 @@ const UNSAFE: [&str; 10] = [
     "protocol.rs",
     "servers.rs",
     "warden/mod.rs",
+    "warden/attendance.rs",
     "warden/start.rs",
+    "attendant.rs",
     "signals.rs",
 ];
 

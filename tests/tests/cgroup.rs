@@ -20,7 +20,7 @@ use isotest_core::plan::{self, Access, Exposure, Plan, Project};
 use isotest_core::policy::{Init, Limits, Namespace, Policy, User};
 use isotest_core::retry::Retries;
 use isotest_core::sandbox::{SandboxError, Warden};
-use isotest_core::schedule::{self, BACKLOG, Event, Job, Options, Repeat, Stacks};
+use isotest_core::schedule::{self, BACKLOG, Claim, Event, Job, Options, Repeat, Stacks};
 use isotest_core::signals::Signals;
 use isotest_tests::until;
 use nix::sys::signal::{Signal, kill};
@@ -218,6 +218,7 @@ fn run(policy: &Policy, what: &str) -> Result<Outcome, SandboxError> {
         plan: Plan::of(setup),
         pass_through: false,
         retries: Retries::default(),
+        claim: Claim::default(),
     }];
     let (events, heard) = sync_channel(BACKLOG);
     let signals = Signals::listen().expect("signals can be taken over");

@@ -114,18 +114,18 @@ fn the_first_override_counts_for_each_value_and_explain_says_which() {
         "explain named_by_an_override -P named",
         0,
         &[
-            "uts            new, `override`          override 1 of profile `named` (.config/isotest.toml:9)",
-            "processes      123                      override 2 of profile `named` (.config/isotest.toml:13)",
-            "timeout        50s                      profile `default` (.config/isotest.toml:2)",
-            "net            loopback                 default",
+            "uts              new, `override`          override 1 of profile `named` (.config/isotest.toml:9)",
+            "processes        123                      override 2 of profile `named` (.config/isotest.toml:13)",
+            "timeout          50s                      profile `default` (.config/isotest.toml:2)",
+            "net              loopback                 default",
         ],
     );
     check(
         "explain named_by_the_profile -P named --pid host",
         0,
         &[
-            "uts            new, `profile`           profile `named` (.config/isotest.toml:6)",
-            "pid            host                     flag",
+            "uts              new, `profile`           profile `named` (.config/isotest.toml:6)",
+            "pid              host                     flag",
         ],
     );
 }
@@ -310,10 +310,10 @@ fn show_config_tells_where_each_value_comes_from() {
             "file            .config/isotest.toml",
             "profile         named",
             "default-filter  not test(=hangs)  .config/isotest.toml:4",
-            "home           host                     flag",
-            "tmp-size       1048576                  environment",
-            "uts            new, `profile`           profile `named` (.config/isotest.toml:6)",
-            "timeout        50s                      profile `default` (.config/isotest.toml:2)",
+            "home             host                     flag",
+            "tmp-size         1048576                  environment",
+            "uts              new, `profile`           profile `named` (.config/isotest.toml:6)",
+            "timeout          50s                      profile `default` (.config/isotest.toml:2)",
             "test(/^named_by_an/)  override 2 of profile `named` (.config/isotest.toml:13)",
         ],
     );
@@ -338,6 +338,7 @@ fn nextests_configuration_is_imported_and_what_is_left_out_is_named() {
     let nextest = r#"
 [profile.default]
 fail-fast = false
+success-output = "final"
 default-filter = "not test(hangs)"
 slow-timeout = { period = "20s", terminate-after = 2 }
 
@@ -345,6 +346,7 @@ slow-timeout = { period = "20s", terminate-after = 2 }
 filter = "test(=named_by_default)"
 slow-timeout = { period = "300ms", terminate-after = 1 }
 threads-required = 2
+priority = 1
 "#;
     let project = Project::new(&[UNIT, TESTS, (".config/nextest.toml", nextest)]);
     project.isotest("import-nextest").run().check(
@@ -352,17 +354,20 @@ threads-required = 2
         &[
             "Wrote .config/isotest.toml",
             "note: not taken over:",
-            "    profile.default: `fail-fast`: it is the flag",
-            "    profile.default.overrides 1: `threads-required`: ",
+            "    profile.default: `success-output`: isotest prints",
+            "    profile.default.overrides 1: `priority`: ",
         ],
     );
     project.isotest("show-config").run().check(
         0,
         &[
             "default-filter  not test(hangs)",
-            "timeout        40s",
+            "timeout          40s",
+            "slow-timeout     20s",
+            "max-fail         all                      profile `default` (.config/isotest.toml:",
             "test(=named_by_default)  override 1 of profile `default`",
-            "timeout        300ms",
+            "timeout          300ms",
+            "threads-required 2",
         ],
     );
     project.isotest("named_by_default hangs").run().check(0, &["1 passed; 0 failed"]);

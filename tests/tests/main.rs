@@ -3,6 +3,7 @@
 mod architecture;
 mod bad_input;
 mod config;
+mod course;
 mod faults;
 mod fork_server;
 mod isolation;
@@ -18,5 +19,7 @@ mod roots;
 mod runner;
 mod running;
 mod same_as_cargo_test;
+mod services;
+mod setup_commands;
 mod system_calls;
 mod zoo;

@@ -161,5 +161,5 @@ fn a_propagation_is_explained() {
     }
     let project = Project::new(&[PASSING]);
     let run = project.isotest("explain passes --ro /usr/share --propagation slave").run();
-    run.check(0, &["propagation    slave", "make `/` slave", "nosuid, nodev, slave"]);
+    run.check(0, &["propagation      slave", "make `/` slave", "nosuid, nodev, slave"]);
 }

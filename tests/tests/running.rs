@@ -119,7 +119,7 @@ fn a_flaky_test_is_a_failed_one_where_that_is_asked_for() {
         &[
             "test passes_at_3 ... FAILED, FLAKY 3/3\n",
             "isotest: attempt 3 of 3 passed\nthis is run 3 of passes_at_3\n",
-            "isotest: passed at a retry only, which counts as a failure (`--flaky-result fail`)\n",
+            "isotest: passed at a retry only, which counts as a failure (`flaky-result` is `fail`)\n",
             "1 passed, 1 failed (1 flaky)\n",
             "help: to run again what failed\n    cargo isotest --lib -- --exact passes_at_3\n",
         ],

@@ -20,12 +20,12 @@ use super::run::RunOptions;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-    0  all passed                      100  some test failed
-    2  usage                           101  the build failed
-    4  nothing to run                  102  cargo metadata failed
-   94  bad filter expression           104  a list of tests failed
+    0  all passed                      101  the build failed
+    2  usage                           102  cargo metadata failed
+    4  nothing to run                  104  a list of tests failed
+   94  bad filter expression           105  a setup command failed
    96  a sandbox could not be set up   110  a report could not be written
-  128+n  ended by signal n";
+  100  some test failed              128+n  ended by signal n";
 
 const RUNNER: &str = "\
 Each option is also a variable of the environment, ISOTEST_NET=host for --net=host; a flag goes

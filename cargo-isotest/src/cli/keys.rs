@@ -1,14 +1,17 @@
-//! The layers and limits as keys of a configuration file and as variables of the environment.
+//! Layers, limits and the course of a run as keys of a configuration file and as variables of the environment.
 //!
 //! A key is the long name of a flag, and its values are read as the flag's: the definition of the
-//! flags is asked, so that the three can not drift apart. Text in, [`LayerOptions`] out; where the
+//! flags is asked, so that the three can not drift apart. Text in, [`Values`] out; where the
 //! text stands is the caller's business.
 
+use std::any::TypeId;
 use std::error::Error as _;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser};
+use schemars::JsonSchema;
 
+use super::course::CourseOptions;
 use super::layers::{LayerOptions, Workspace};
 
 /// What a key takes.
@@ -18,8 +21,10 @@ pub enum Shape {
     Single,
     /// Any number of values.
     List,
-    /// `true` or `false`.
+    /// Nothing on the command line; `true` or `false` elsewhere, `false` as if it were not there.
     Switch,
+    /// `true` or `false`.
+    Bool,
 }
 
 /// A key.
@@ -31,7 +36,26 @@ pub struct Key {
     pub shape: Shape,
 }
 
-/// Every layer and limit, without cargo's meaning of `--workspace`.
+/// What keys ask for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(default)]
+pub struct Values {
+    /// The layers and limits.
+    #[schemars(flatten)]
+    pub layers: LayerOptions,
+    /// The course of a run.
+    #[schemars(flatten)]
+    pub course: CourseOptions,
+}
+
+impl Values {
+    /// What is asked for where `lower` is asked next.
+    pub fn over(&self, lower: Values) -> Values {
+        Values { layers: self.layers.over(lower.layers), course: self.course.over(lower.course) }
+    }
+}
+
+/// Every key, without cargo's meaning of `--workspace`.
 #[derive(Debug, Parser)]
 #[command(no_binary_name = true, disable_help_flag = true, args_override_self = true)]
 struct Keys {
@@ -39,6 +63,8 @@ struct Keys {
     layers: LayerOptions,
     #[arg(long)]
     workspace: Option<Workspace>,
+    #[command(flatten)]
+    course: CourseOptions,
 }
 
 /// All keys.
@@ -48,6 +74,7 @@ pub fn keys() -> Vec<Key> {
         let shape = match argument.get_action() {
             ArgAction::Append => Shape::List,
             ArgAction::SetTrue => Shape::Switch,
+            _ if argument.get_value_parser().type_id() == TypeId::of::<bool>() => Shape::Bool,
             _ => Shape::Single,
         };
         Some(Key { name: argument.get_long()?.to_owned(), shape })
@@ -57,14 +84,15 @@ pub fn keys() -> Vec<Key> {
 
 /// What a key with these values asks for; a switch takes none. The error names the value and what
 /// may stand in its place.
-pub fn read(key: &str, values: &[String]) -> Result<LayerOptions, String> {
+pub fn read(key: &str, values: &[String]) -> Result<Values, String> {
     let words: Vec<String> = match values {
         [] => vec![format!("--{key}")],
         values => values.iter().map(|value| format!("--{key}={value}")).collect(),
     };
     let matches = Keys::command().try_get_matches_from(words).map_err(|error| wording(&error))?;
     let keys = Keys::from_arg_matches(&matches).map_err(|error| wording(&error))?;
-    Ok(LayerOptions { workspace: keys.workspace, ..keys.layers })
+    let layers = LayerOptions { workspace: keys.workspace, ..keys.layers };
+    Ok(Values { layers, course: keys.course })
 }
 
 /// What clap says of a value, less the flag.
@@ -99,18 +127,23 @@ mod tests {
         assert_eq!(shape("workspace"), Some(Shape::Single));
         assert_eq!(shape("pass-env"), Some(Shape::List));
         assert_eq!(shape("no-fork-server"), Some(Shape::Switch));
+        assert_eq!(shape("fail-fast"), Some(Shape::Bool));
+        assert_eq!(shape("test-threads"), Some(Shape::Single));
         assert_eq!(shape("help"), None);
     }
 
     #[test]
     fn values_are_read_as_the_flags_are() {
-        let timeout = read("timeout", &text(&["none"])).expect("a value of `--timeout`").timeout;
+        let timeout =
+            read("timeout", &text(&["none"])).expect("a value of `--timeout`").layers.timeout;
         assert_eq!(timeout, Some(Deadline::Never));
-        let workspace = read("workspace", &text(&["shared"])).expect("a layer").workspace;
+        let workspace = read("workspace", &text(&["shared"])).expect("a layer").layers.workspace;
         assert_eq!(workspace, Some(Workspace::Shared));
-        assert!(read("no-fork-server", &[]).expect("a switch").no_fork_server);
-        let passed = read("pass-env", &text(&["A", "B*"])).expect("variables").pass_env;
+        assert!(read("no-fork-server", &[]).expect("a switch").layers.no_fork_server);
+        let passed = read("pass-env", &text(&["A", "B*"])).expect("variables").layers.pass_env;
         assert_eq!(passed, ["A", "B*"]);
+        let course = read("fail-fast", &text(&["0"])).expect("a boolean").course;
+        assert_eq!(course.fail_fast, Some(false));
     }
 
     #[test]

@@ -192,6 +192,10 @@ pub struct LayerOptions {
     #[arg(long, value_name = "DURATION", value_parser = quantity::deadline, help_heading = "Limits")]
     #[schemars(schema_with = "quantity::schema")]
     pub timeout: Option<Deadline>,
+    /// Tell of a test that takes this long, and each time that it has taken as long again
+    #[arg(long, value_name = "DURATION", value_parser = quantity::period, help_heading = "Limits")]
+    #[schemars(schema_with = "quantity::schema")]
+    pub slow_timeout: Option<Deadline>,
     /// Size of /tmp and of all that is written elsewhere (`256M`, `1GiB`)
     #[arg(long, value_name = "BYTES", value_parser = quantity::bytes, help_heading = "Limits")]
     #[schemars(schema_with = "quantity::schema")]
@@ -298,6 +302,7 @@ impl LayerOptions {
             allow_weaker: joined(lower.allow_weaker, &self.allow_weaker),
             no_fork_server: self.no_fork_server || lower.no_fork_server,
             timeout: self.timeout.or(lower.timeout),
+            slow_timeout: self.slow_timeout.or(lower.slow_timeout),
             tmp_size: self.tmp_size.or(lower.tmp_size),
             output_limit: self.output_limit.or(lower.output_limit),
             memory: self.memory.or(lower.memory),
@@ -367,6 +372,7 @@ impl LayerOptions {
     fn apply_limits(&self, mut policy: Policy) -> Policy {
         let limits = &mut policy.limits;
         set(&mut limits.timeout, self.timeout);
+        set(&mut limits.slow_timeout, self.slow_timeout);
         set(&mut limits.tmp_size, self.tmp_size);
         set(&mut limits.output, self.output_limit);
         set(&mut limits.memory, self.memory.map(Some));

@@ -7,6 +7,7 @@
 mod cargo;
 mod command;
 mod config;
+mod course;
 mod getopts;
 mod keys;
 mod layers;
@@ -21,8 +22,10 @@ pub use command::{
     ReportFormat, RunCommand, ShellCommand, command, parse,
 };
 pub use config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
-pub use keys::{Key, Shape, keys, read as read_key};
+pub use course::{CourseOptions, FailFast, ThreadsRequired, retries_name, threads_schema};
+pub use keys::{Key, Shape, Values, keys, read as read_key};
 pub use layers::{LayerOptions, propagation_name};
 pub use libtest::{Color, Format, LibtestOptions, RunIgnored, asks_for_help, libtest_options};
 pub use partition::{Part, Partition, Scheme};
-pub use run::{FailFast, TimeoutStacks, Words};
+pub use quantity::{Threads, deadline as read_deadline, duration, threads};
+pub use run::{TimeoutStacks, Words};

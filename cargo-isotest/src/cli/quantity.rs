@@ -2,6 +2,7 @@
 //!
 //! Text in, number out; the wording of the errors is clap's, which puts flag and value before it.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ impl From<Deadline> for Option<Duration> {
 }
 
 /// Reads `90s`, `1m 30s`, `90` (seconds); `0` and `none` mean never.
-pub(super) fn deadline(text: &str) -> Result<Deadline, String> {
+pub fn deadline(text: &str) -> Result<Deadline, String> {
     if text == "none" {
         return Ok(Deadline::Never);
     }
@@ -32,8 +33,17 @@ pub(super) fn deadline(text: &str) -> Result<Deadline, String> {
     Ok(if limit.is_zero() { Deadline::Never } else { Deadline::After(limit) })
 }
 
+/// The same where events are told of, each time that it has passed: seldom enough to be read.
+pub(super) fn period(text: &str) -> Result<Deadline, String> {
+    const SHORTEST: Duration = Duration::from_millis(10);
+    match deadline(text)? {
+        Deadline::After(period) if period < SHORTEST => Err("less than `10ms`".to_owned()),
+        period => Ok(period),
+    }
+}
+
 /// Reads `90s`, `1m 30s`, `90` (seconds).
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     read(text).map_err(|cause| format!("{cause}; try `90s` or `2m`"))
 }
 
@@ -60,8 +70,18 @@ impl Threads {
     }
 }
 
+impl fmt::Display for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Threads::Count(count) => write!(f, "{count}"),
+            Threads::LessThanProcessors(0) => write!(f, "num-cpus"),
+            Threads::LessThanProcessors(less) => write!(f, "-{less}"),
+        }
+    }
+}
+
 /// Reads `4`, `-1` (all processors but one) and `num-cpus`, as nextest does.
-pub(super) fn threads(text: &str) -> Result<Threads, String> {
+pub fn threads(text: &str) -> Result<Threads, String> {
     const FORMS: &str = "try `4`, `-1` (all processors but one) or `num-cpus`";
     if text == "num-cpus" {
         return Ok(Threads::LessThanProcessors(0));
@@ -133,7 +153,10 @@ mod tests {
         assert_eq!(deadline("0"), Ok(Deadline::Never));
         assert_eq!(deadline("none"), Ok(Deadline::Never));
         assert!(deadline("soon").is_err());
+        assert!(period("9ms").is_err());
+        assert_eq!(period("0"), Ok(Deadline::Never));
     }
+
     #[test]
     fn threads_are_counted_up_or_down_from_the_processors() {
         let counted = |text| threads(text).map(|threads| threads.count(8));

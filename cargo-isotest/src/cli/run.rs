@@ -1,22 +1,14 @@
 //! When a run stops early, and whether it starts at all.
 
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use isotest_core::retry::{self, Retries};
+use isotest_core::retry::Retries;
 use isotest_core::schedule::Repeat;
 
+use super::course::{CourseOptions, FailFast, FlakyResult, max_fail};
 use super::quantity::duration;
-
-/// What a failing case means for those after it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailFast {
-    /// All of them run.
-    Never,
-    /// Nothing more is started after this many failures.
-    After(NonZeroUsize),
-}
 
 /// Flags for the course of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
@@ -26,20 +18,22 @@ pub struct RunOptions {
     #[arg(long)]
     pub no_run: bool,
     /// Run every test, whatever fails
-    #[arg(long, overrides_with = "fail_fast")]
-    pub no_fail_fast: bool,
+    #[arg(long, visible_alias = "nff", overrides_with = "fail_fast")]
+    no_fail_fast: bool,
     /// Start no further test after the first failure
-    #[arg(long, overrides_with = "no_fail_fast")]
-    pub fail_fast: bool,
-    /// Start no further test after N failures
-    #[arg(long, value_name = "N", conflicts_with_all = ["fail_fast", "no_fail_fast"])]
-    pub max_fail: Option<NonZeroUsize>,
+    #[arg(long, visible_alias = "ff", overrides_with = "no_fail_fast")]
+    fail_fast: bool,
+    /// Start no further test after N failures, and with `N:immediate` kill those that run; `all`: run
+    /// every test
+    #[arg(long, value_name = "N", value_parser = max_fail)]
+    #[arg(conflicts_with_all = ["fail_fast", "no_fail_fast"])]
+    max_fail: Option<FailFast>,
     /// Start a test that fails again, up to N times
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    pub retries: u32,
-    /// What a test counts as that passes only at a retry
-    #[arg(long, value_name = "RESULT", default_value = "pass")]
-    pub flaky_result: FlakyResult,
+    #[arg(long, value_name = "N")]
+    retries: Option<u32>,
+    /// What a test counts as that passes only at a retry: `pass`, if nothing is said
+    #[arg(long, value_name = "RESULT")]
+    flaky_result: Option<FlakyResult>,
     /// Run each test N times, copies of it beside each other
     #[arg(long, value_name = "N", conflicts_with_all = ["retries", "junit"])]
     pub stress_count: Option<NonZeroU32>,
@@ -98,16 +92,6 @@ pub enum TimeoutStacks {
     None,
 }
 
-/// `--flaky-result`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum FlakyResult {
-    /// As passed.
-    #[default]
-    Pass,
-    /// As failed.
-    Fail,
-}
-
 impl RunOptions {
     /// How often each test is run.
     pub fn repeat(&self) -> Repeat {
@@ -118,24 +102,15 @@ impl RunOptions {
         }
     }
 
-    /// What follows where a test fails.
-    pub fn retries(&self) -> Retries {
-        let flaky = match self.flaky_result {
-            FlakyResult::Pass => retry::FlakyResult::Pass,
-            FlakyResult::Fail => retry::FlakyResult::Fail,
-        };
-        Retries { count: self.retries, flaky, ..Retries::default() }
-    }
-
-    /// What was asked for; `None` where the command line says nothing.
-    pub fn fail_fast(&self) -> Option<FailFast> {
-        if let Some(limit) = self.max_fail {
-            return Some(FailFast::After(limit));
+    /// What the flags say that are keys as well.
+    pub fn course(&self) -> CourseOptions {
+        CourseOptions {
+            retries: self.retries.map(|count| Retries { count, ..Retries::default() }),
+            flaky_result: self.flaky_result,
+            fail_fast: (self.fail_fast || self.no_fail_fast).then_some(self.fail_fast),
+            max_fail: self.max_fail,
+            ..CourseOptions::default()
         }
-        if self.fail_fast {
-            return Some(FailFast::After(NonZeroUsize::MIN));
-        }
-        self.no_fail_fast.then_some(FailFast::Never)
     }
 }
 
@@ -145,12 +120,12 @@ mod tests {
 
     #[test]
     fn nothing_typed_means_nothing_asked_for() {
-        assert_eq!(RunOptions::default().fail_fast(), None);
+        assert_eq!(RunOptions::default().course(), CourseOptions::default());
     }
 
     #[test]
-    fn fail_fast_is_a_limit_of_one() {
-        let options = RunOptions { fail_fast: true, ..RunOptions::default() };
-        assert_eq!(options.fail_fast(), Some(FailFast::After(NonZeroUsize::MIN)));
+    fn no_fail_fast_is_asked_for_too() {
+        let options = RunOptions { no_fail_fast: true, ..RunOptions::default() };
+        assert_eq!(options.course().fail_fast(), Some(FailFast::Never));
     }
 }

@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 use isotest_core::case::Case;
 
 use super::PATH;
+use super::commands::{ServiceTable, SetupTable};
 use super::error::{ConfigError, nearest};
-use super::file::{self, File, Profile, Text};
-use crate::cli::{self, CargoOptions, FiltersetOptions, LayerOptions, Shape};
+use super::file::{self, File, GLOBAL, Profile, TestGroup, Text};
+use crate::cli::{
+    self, CargoOptions, CourseOptions, FiltersetOptions, LayerOptions, Shape, Threads, Values,
+};
 use crate::discover::Binary;
 use crate::discover::filterset::{Expression, Fault, Place, ReadError, Subject, Workspace};
 use crate::environment::Variable;
@@ -57,7 +60,25 @@ pub struct Source {
     /// The place.
     pub origin: Origin,
     /// What it asks for.
-    pub layers: LayerOptions,
+    pub values: Values,
+    /// Names of services and of setup commands that it asks for.
+    pub services: Vec<String>,
+    pub setup: Vec<String>,
+}
+
+impl Source {
+    pub(super) fn typed(origin: Origin, values: Values) -> Source {
+        Source { origin, values, services: Vec::new(), setup: Vec::new() }
+    }
+}
+
+/// What a case needs beside its sandbox: services and setup commands by their places in the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Needs {
+    /// Services.
+    pub services: Vec<usize>,
+    /// Setup commands.
+    pub setup: Vec<usize>,
 }
 
 /// What the command line says.
@@ -65,6 +86,8 @@ pub struct Source {
 pub struct Given<'a> {
     /// The layers and limits.
     pub layers: &'a LayerOptions,
+    /// The course of the run, where the command is one.
+    pub course: Option<&'a CourseOptions>,
     /// The name of a profile.
     pub profile: Option<&'a str>,
     /// Filter expressions, where the command takes them.
@@ -80,6 +103,11 @@ pub struct Config {
     pub profile: String,
     /// The filter expression that is intersected with every other, and where it stands.
     pub default_filter: Option<(String, String)>,
+    /// The services that tests may ask for, and the setup commands.
+    pub services: Vec<ServiceTable>,
+    pub setup: Vec<SetupTable>,
+    /// The test groups, and where each stands.
+    pub test_groups: Vec<(String, TestGroup, String)>,
     /// Flags, then the environment.
     typed: Vec<Source>,
     /// The first that selects a case counts first.
@@ -96,13 +124,17 @@ pub struct Config {
 impl Config {
     /// What flags and environment ask for; no file is read.
     pub fn without_file(layers: &LayerOptions, machine: &Machine) -> Result<Config, Error> {
-        let flags = Source { origin: Origin::Flag, layers: layers.clone() };
+        let values = Values { layers: layers.clone(), ..Values::default() };
+        let flags = Source::typed(Origin::Flag, values);
         let environment = of_environment(&machine.variables)?;
-        let environment = Source { origin: Origin::Environment, layers: environment };
+        let environment = Source::typed(Origin::Environment, environment);
         Ok(Config {
             path: None,
             profile: DEFAULT.to_owned(),
             default_filter: None,
+            services: Vec::new(),
+            setup: Vec::new(),
+            test_groups: Vec::new(),
             typed: vec![flags, environment],
             overrides: Vec::new(),
             profiles: Vec::new(),
@@ -120,6 +152,9 @@ impl Config {
         machine: &Machine,
     ) -> Result<Config, Error> {
         let mut config = Config::without_file(given.layers, machine)?;
+        if let (Some(course), [flags, ..]) = (given.course, config.typed.as_mut_slice()) {
+            flags.values.course = course.clone();
+        }
         let variable = machine.variable("ISOTEST_PROFILE").map(|name| name.to_string_lossy());
         let profile = given.profile.or(variable.as_deref());
         let expressions = given.filterset.map_or(&[][..], |options| &options.filterset);
@@ -132,6 +167,9 @@ impl Config {
             };
         }
         let mut workspace = Workspace::find(&settings::request(cargo))?;
+        config.profile = profile.unwrap_or(DEFAULT).to_owned();
+        config.take_file(&mut workspace, machine)?;
+        workspace.test_groups = config.test_groups.iter().map(|(name, ..)| name.clone()).collect();
         for text in expressions {
             let expression = workspace.read(text, Place::Selection);
             let at = |fault: Fault| {
@@ -142,8 +180,6 @@ impl Config {
             };
             config.selecting.push(expression.map_err(|error| worded(error, at))?);
         }
-        config.profile = profile.unwrap_or(DEFAULT).to_owned();
-        config.take_file(&mut workspace, machine)?;
         Ok(config)
     }
 
@@ -168,7 +204,13 @@ impl Config {
             self.default = read.expression(filter, Place::Default, workspace)?;
             self.default_filter = Some((filter.text.clone(), read.place(filter.span.start)));
         }
+        let groups = read.file.test_groups.iter();
+        let groups = groups.map(|(name, group)| {
+            (name.clone(), group.clone(), format!("{}:{}", read.name, group.line))
+        });
+        self.test_groups = groups.collect();
         self.path = Some(path);
+        (self.services, self.setup) = (read.file.service, read.file.setup);
         Ok(())
     }
 
@@ -188,14 +230,17 @@ impl Config {
                 reason: one.reason.clone(),
             };
             let expression = read.expression(&one.filter, Place::Override, workspace)?;
-            self.overrides.push((expression, Source { origin, layers: one.layers.clone() }));
+            let (services, setup) = (names(&one.services), names(&one.setup));
+            let source = Source { origin, values: one.values.clone(), services, setup };
+            self.overrides.push((expression, source));
         }
         let origin = Origin::Profile {
             name: name.to_owned(),
             place: format!("{}:{}", read.name, profile.line),
             reason: profile.reason.clone(),
         };
-        self.profiles.push(Source { origin, layers: profile.layers.clone() });
+        let (services, setup) = (names(&profile.services), names(&profile.setup));
+        self.profiles.push(Source { origin, values: profile.values.clone(), services, setup });
         Ok(())
     }
 
@@ -242,23 +287,54 @@ impl Config {
     /// Who is asked for the values of this case.
     pub fn sources_of(&self, subject: &Subject, case: &Case) -> Vec<&Source> {
         let selects = |(expression, _): &&(Expression, Source)| {
-            expression.selects(subject, case, &self.default)
+            expression.selects(subject, case, &self.default, GLOBAL)
         };
         let overrides = self.overrides.iter().filter(selects).map(|(_, source)| source);
         self.typed.iter().chain(overrides).chain(&self.profiles).collect()
     }
 
-    /// The layers that all cases have which no override selects.
-    pub fn layers(&self) -> LayerOptions {
+    /// What a case needs which these sources are asked for.
+    pub fn needs(&self, sources: &[&Source]) -> Needs {
+        let asked = |of: fn(&Source) -> &Vec<String>, name: &String| {
+            sources.iter().any(|source| of(source).contains(name))
+        };
+        let services = self.services.iter().zip(0..);
+        let services = services.filter(|(table, _)| asked(|source| &source.services, &table.name));
+        let setup = self.setup.iter().zip(0..);
+        let setup = setup.filter(|(table, _)| asked(|source| &source.setup, &table.name));
+        Needs {
+            services: services.map(|(_, place)| place).collect(),
+            setup: setup.map(|(_, place)| place).collect(),
+        }
+    }
+
+    /// The test group of this case.
+    fn group_of(&self, subject: &Subject, case: &Case) -> &str {
+        let sources = self.sources_of(subject, case).into_iter();
+        let mut given = sources.filter_map(|source| source.values.course.test_group.as_deref());
+        given.next().unwrap_or(GLOBAL)
+    }
+
+    /// What holds for all cases that no override selects.
+    pub fn values(&self) -> Values {
         merged(&self.sources())
+    }
+
+    /// The layers of it.
+    pub fn layers(&self) -> LayerOptions {
+        self.values().layers
     }
 
     /// Whether the filter expressions select a case of this binary.
     pub fn selection(&self, binary: &Binary) -> impl Fn(&Case) -> bool {
         let subject = Subject::of(binary);
         move |case| {
+            let group = match self.selecting.as_slice() {
+                [] => GLOBAL,
+                _ => self.group_of(&subject, case),
+            };
             let selects =
-                |expression: &Expression| expression.selects(&subject, case, &self.default);
+                |expression: &Expression| expression.selects(&subject, case, &self.default, group);
             (self.selecting.is_empty() || self.selecting.iter().any(selects))
                 && (self.ignores_default || self.default_filter.is_none() || selects(&self.default))
         }
@@ -270,15 +346,21 @@ impl Source {
     pub fn grants(&self) -> bool {
         match self.origin {
             Origin::Flag | Origin::Environment => false,
-            Origin::Override { .. } | Origin::Profile { .. } => !self.layers.grants().is_empty(),
+            Origin::Override { .. } | Origin::Profile { .. } => {
+                !self.values.layers.grants().is_empty()
+            }
         }
     }
 }
 
 /// What these ask for together, the first first.
-pub fn merged(sources: &[&Source]) -> LayerOptions {
-    let last = LayerOptions::default();
-    sources.iter().rev().fold(last, |lower, source| source.layers.over(lower))
+pub fn merged(sources: &[&Source]) -> Values {
+    let last = Values::default();
+    sources.iter().rev().fold(last, |lower, source| source.values.over(lower))
+}
+
+fn names(texts: &[Text]) -> Vec<String> {
+    texts.iter().map(|text| text.text.clone()).collect()
 }
 
 /// A file that was read.
@@ -376,15 +458,21 @@ fn may_have_file(cargo: &CargoOptions, machine: &Machine) -> bool {
 
 /// What `ISOTEST_*` asks for: `ISOTEST_TMP_SIZE` is the key `tmp-size`. Commas part the values of a
 /// list. A variable that is no key is somebody else's.
-fn of_environment(variables: &[Variable]) -> Result<LayerOptions, ConfigError> {
-    let mut layers = LayerOptions::default();
-    for key in cli::keys() {
+fn of_environment(variables: &[Variable]) -> Result<Values, ConfigError> {
+    let mut values = Values::default();
+    // A group is for some tests, which no variable names.
+    for key in cli::keys().into_iter().filter(|key| key.name != "test-group") {
         let name = format!("ISOTEST_{}", key.name.to_uppercase().replace('-', "_"));
         let found = variables.iter().find(|(known, _)| *known == *name);
         let Some((_, value)) = found.filter(|(_, value)| !value.is_empty()) else { continue };
+        if key.name == "max-fail" && values.course.fail_fast.is_some() {
+            let message = "cannot use the variables `ISOTEST_FAIL_FAST` and `ISOTEST_MAX_FAIL` of \
+                           the environment: they are one value";
+            return Err(ConfigError::new(message).hint(Some("unset one of them")));
+        }
         let value = value.to_string_lossy();
-        let values = match (key.shape, value.as_ref()) {
-            (Shape::Single, value) => vec![value.to_owned()],
+        let given = match (key.shape, value.as_ref()) {
+            (Shape::Single | Shape::Bool, value) => vec![value.to_owned()],
             (Shape::List, value) => value.split(',').map(str::to_owned).collect(),
             (Shape::Switch, "1" | "true") => Vec::new(),
             (Shape::Switch, "0" | "false") => continue,
@@ -393,13 +481,22 @@ fn of_environment(variables: &[Variable]) -> Result<LayerOptions, ConfigError> {
                 return Err(ConfigError::new(message));
             }
         };
-        let read = cli::read_key(&key.name, &values).map_err(|cause| {
+        let read = cli::read_key(&key.name, &given).map_err(|cause| {
             let message = format!("cannot use the variable `{name}` of the environment: {cause}");
             ConfigError::new(message)
         })?;
-        layers = read.over(layers);
+        values = read.over(values);
     }
-    Ok(layers)
+    if values.course.test_threads.is_none() {
+        values.course.test_threads = libtests(variables);
+    }
+    Ok(values)
+}
+
+/// What libtest's own variable asks for; it ends with a panic where that is no number.
+fn libtests(variables: &[Variable]) -> Option<Threads> {
+    let (_, value) = variables.iter().find(|(known, _)| known == "RUST_TEST_THREADS")?;
+    value.to_str()?.parse().ok().map(Threads::Count)
 }
 
 impl fmt::Display for Origin {
@@ -464,27 +561,33 @@ mod tests {
     #[test]
     fn what_is_asked_first_counts_and_lists_add_up() {
         let source = |timeout: Option<&str>, passed: &str| {
-            let mut layers = cli::read_key("pass-env", &[passed.to_owned()]).expect("a name");
+            let mut values = cli::read_key("pass-env", &[passed.to_owned()]).expect("a name");
             if let Some(timeout) = timeout {
-                layers =
-                    cli::read_key("timeout", &[timeout.to_owned()]).expect("a time").over(layers);
+                values =
+                    cli::read_key("timeout", &[timeout.to_owned()]).expect("a time").over(values);
             }
-            Source { origin: Origin::Flag, layers }
+            Source::typed(Origin::Flag, values)
         };
         let (first, second, third) =
             (source(None, "A"), source(Some("5s"), "B"), source(Some("9s"), "C"));
         let merged = merged(&[&first, &second, &third]);
-        assert_eq!(merged.timeout, second.layers.timeout);
-        assert_eq!(merged.pass_env, ["C", "B", "A"]);
+        assert_eq!(merged.layers.timeout, second.values.layers.timeout);
+        assert_eq!(merged.layers.pass_env, ["C", "B", "A"]);
     }
 
     #[test]
     fn variables_are_keys_and_a_wrong_value_is_an_error() {
         let variables = |name: &str, value: &str| vec![(name.into(), value.into())];
         let read = |name, value| of_environment(&variables(name, value));
-        assert_eq!(read("ISOTEST_PASS_ENV", "A,B").expect("names").pass_env, ["A", "B"]);
-        assert_eq!(read("ISOTEST_NO_SKIP", "1").expect("no key"), LayerOptions::default());
-        assert!(read("ISOTEST_NO_FORK_SERVER", "1").expect("a switch").no_fork_server);
+        assert_eq!(read("ISOTEST_PASS_ENV", "A,B").expect("names").layers.pass_env, ["A", "B"]);
+        assert_eq!(read("ISOTEST_NO_SKIP", "1").expect("no key"), Values::default());
+        assert!(read("ISOTEST_NO_FORK_SERVER", "1").expect("a switch").layers.no_fork_server);
+        let threads = |name, value| read(name, value).expect("a number").course.test_threads;
+        assert_eq!(threads("ISOTEST_TEST_THREADS", "-1"), Some(Threads::LessThanProcessors(1)));
+        assert_eq!(threads("RUST_TEST_THREADS", "3").map(|threads| threads.count(8)), Some(3));
+        assert_eq!(threads("RUST_TEST_THREADS", "0"), None);
+        let retries = read("ISOTEST_RETRIES", "2").expect("a number").course.retries;
+        assert_eq!(retries.map(|retries| retries.count), Some(2));
         let error = read("ISOTEST_NET", "internet").expect_err("no value").to_string();
         assert!(error.contains("`ISOTEST_NET`") && error.contains("`loopback`, `host`"), "{error}");
     }

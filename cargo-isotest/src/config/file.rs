@@ -1,7 +1,9 @@
 //! `.config/isotest.toml`: its text becomes profiles and overrides.
 //!
-//! The keys of the layers and limits are the flags', so they are read by `cli`; the rest is read
-//! here. The types are what the JSON Schema is made of.
+//! Keys that are flags too are read by `cli`; the rest is read here, and in `course`. The types are
+//! what the JSON Schema is made of.
+
+mod course;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,8 +13,11 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::commands::{ServiceTable, SetupTable};
 use super::error::{ConfigError, line_of, nearest};
-use crate::cli::{self, Key, LayerOptions, Shape};
+use crate::cli::{self, CourseOptions, Key, LayerOptions, Shape, Threads, Values, threads_schema};
+
+pub use self::course::GLOBAL;
 
 /// The whole file.
 #[derive(Debug, Default, JsonSchema)]
@@ -20,6 +25,28 @@ use crate::cli::{self, Key, LayerOptions, Shape};
 pub struct File {
     /// Profiles by name; `default` is taken where none is asked for
     pub profile: BTreeMap<String, Profile>,
+    /// Programs by name that run beside a test, in its sandbox
+    #[schemars(with = "BTreeMap<String, ServiceTable>")]
+    pub service: Vec<ServiceTable>,
+    /// Commands by name that run once, before the tests
+    #[schemars(with = "BTreeMap<String, SetupTable>")]
+    pub setup: Vec<SetupTable>,
+    /// Test groups by name
+    #[schemars(rename = "test-groups")]
+    pub test_groups: BTreeMap<String, TestGroup>,
+}
+
+/// Tests of which only some run at a time.
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TestGroup {
+    /// How many tests of the group run at a time: a number, `num-cpus`, or `-N` for all processors
+    /// but N
+    #[schemars(schema_with = "threads_schema")]
+    pub max_threads: Threads,
+    /// The line of its name.
+    #[schemars(skip)]
+    pub line: usize,
 }
 
 /// What one profile asks for.
@@ -34,9 +61,15 @@ pub struct Profile {
     pub default_filter: Option<Text>,
     /// Why tests get more of the host than by default
     pub reason: Option<String>,
-    /// The layers and limits.
+    /// Names of services that tests need; those of all tables that select a test add up
+    #[schemars(with = "Vec<String>")]
+    pub services: Vec<Text>,
+    /// Names of setup commands that tests need; those of all tables that select a test add up
+    #[schemars(with = "Vec<String>")]
+    pub setup: Vec<Text>,
+    /// The keys that overrides have as well.
     #[schemars(flatten)]
-    pub layers: LayerOptions,
+    pub values: Values,
     /// Other values for the tests that a filter expression selects; for each key the first counts
     #[schemars(rename = "override")]
     pub overrides: Vec<Override>,
@@ -54,9 +87,15 @@ pub struct Override {
     pub filter: Text,
     /// Why they get more of the host than by default
     pub reason: Option<String>,
-    /// The layers and limits.
+    /// Names of services that tests need; those of all tables that select a test add up
+    #[schemars(with = "Vec<String>")]
+    pub services: Vec<Text>,
+    /// Names of setup commands that tests need; those of all tables that select a test add up
+    #[schemars(with = "Vec<String>")]
+    pub setup: Vec<Text>,
+    /// The other keys.
     #[schemars(flatten)]
-    pub layers: LayerOptions,
+    pub values: Values,
     /// The line that it starts in.
     #[schemars(skip)]
     pub line: usize,
@@ -96,12 +135,12 @@ fn without_null(schema: &mut Schema) {
     }
 }
 
-/// Layers that all tests of a run have in common.
-const OF_A_RUN: [&str; 2] = ["root", "allow-weaker"];
+/// Keys that all tests of a run have in common.
+const OF_A_RUN: [&str; 5] = ["root", "allow-weaker", "fail-fast", "max-fail", "test-threads"];
 
 /// Reads a text that goes by `name`.
 pub fn read(name: &str, text: &str) -> Result<File, Box<ConfigError>> {
-    let reader = Reader { name, text, keys: cli::keys() };
+    let mut reader = Reader { name, text, keys: cli::keys(), groups: BTreeMap::new() };
     reader.file().map_err(Box::new)
 }
 
@@ -122,45 +161,65 @@ impl Part {
 
     fn own_keys(self) -> &'static [&'static str] {
         match self {
-            Part::Profile => &["inherits", "default-filter", "reason", "override"],
-            Part::Override => &["filter", "reason"],
+            Part::Profile => {
+                &["inherits", "default-filter", "reason", "services", "setup", "override"]
+            }
+            Part::Override => &["filter", "reason", "services", "setup"],
         }
     }
 }
 
-type Node<'t> = Spanned<DeValue<'t>>;
+pub type Node<'t> = Spanned<DeValue<'t>>;
 
-struct Reader<'t> {
+/// What reads a file.
+pub struct Reader<'t> {
     name: &'t str,
     text: &'t str,
     keys: Vec<Key>,
+    groups: BTreeMap<String, TestGroup>,
 }
 
 impl<'t> Reader<'t> {
-    fn error(&self, cause: impl std::fmt::Display, span: Range<usize>) -> ConfigError {
+    /// What is wrong, at these bytes of the file.
+    pub fn error(&self, cause: impl std::fmt::Display, span: Range<usize>) -> ConfigError {
         let message = format!("cannot read `{}`: {cause}", self.name);
         ConfigError::new(message).at(self.name, self.text, span)
     }
 
-    fn file(&self) -> Result<File, ConfigError> {
+    fn file(&mut self) -> Result<File, ConfigError> {
         let table = DeTable::parse(self.text).map_err(|error| {
             let end = self.text.len();
             self.error(error.message(), error.span().unwrap_or(end..end))
         })?;
         let mut file = File::default();
+        let groups = table.get_ref().iter().find(|(key, _)| key.get_ref() == "test-groups");
+        if let Some((_, groups)) = groups {
+            self.test_groups(groups)?;
+        }
         for (key, value) in table.get_ref() {
-            if key.get_ref() != "profile" {
-                return Err(self.unknown(key, "the file", ["profile"].into_iter()));
-            }
-            for (name, profile) in self.table(value, "`profile` is a table")? {
-                let profile = self.profile(name.span(), profile)?;
-                file.profile.insert(name.get_ref().to_string(), profile);
+            match key.get_ref().as_ref() {
+                "profile" => {
+                    for (name, profile) in self.table(value, "`profile` is a table")? {
+                        let profile = self.profile(name.span(), profile)?;
+                        file.profile.insert(name.get_ref().to_string(), profile);
+                    }
+                }
+                "service" => file.service = self.services(value)?,
+                "setup" => file.setup = self.setups(value)?,
+                "test-groups" => {}
+                _ => {
+                    let known = ["profile", "service", "setup", "test-groups"];
+                    return Err(self.unknown(key, "the file", known.into_iter()));
+                }
             }
         }
+        self.check_names(&file.profile, &file.service, &file.setup)?;
+        file.test_groups = std::mem::take(&mut self.groups);
         Ok(file)
     }
 
-    fn unknown<'k>(
+    /// A key that `part` has not; what was probably meant.
+    pub fn unknown<'k>(
         &self,
         key: &Spanned<impl AsRef<str>>,
         part: &str,
@@ -183,6 +242,8 @@ impl<'t> Reader<'t> {
                 "inherits" => profile.inherits = Some(self.string(value)?),
                 "default-filter" => profile.default_filter = Some(self.string(value)?),
                 "reason" => profile.reason = Some(self.reason(value)?),
+                "services" => profile.services = self.names(value)?,
+                "setup" => profile.setup = self.names(value)?,
                 "override" => {
                     let DeValue::Array(overrides) = value.get_ref() else {
                         let what = "overrides are tables: `[[profile.NAME.override]]`";
@@ -193,12 +254,12 @@ impl<'t> Reader<'t> {
                     }
                 }
                 _ => {
-                    let layers = self.layer(Part::Profile, key, value)?;
-                    profile.layers = layers.over(profile.layers);
+                    let values = self.values(Part::Profile, key, value)?;
+                    profile.values = values.over(profile.values);
                 }
             }
         }
-        self.check_grants(table, &profile.layers, profile.reason.as_deref())?;
+        self.check(table, &profile.values, profile.reason.as_deref())?;
         Ok(profile)
     }
 
@@ -210,13 +271,15 @@ impl<'t> Reader<'t> {
             match key.get_ref().as_ref() {
                 "filter" => filter = Some(self.string(value)?),
                 "reason" => made.reason = Some(self.reason(value)?),
+                "services" => made.services = self.names(value)?,
+                "setup" => made.setup = self.names(value)?,
                 _ => {
-                    let layers = self.layer(Part::Override, key, value)?;
-                    made.layers = layers.over(made.layers);
+                    let values = self.values(Part::Override, key, value)?;
+                    made.values = values.over(made.values);
                 }
             }
         }
-        self.check_grants(table, &made.layers, made.reason.as_deref())?;
+        self.check(table, &made.values, made.reason.as_deref())?;
         made.filter = filter.ok_or_else(|| {
             let hint = "it is a filter expression, `filter = \"package(api) & test(/^live_/)\"`";
             self.error("an override without `filter`", value.span()).hint(Some(hint))
@@ -224,7 +287,22 @@ impl<'t> Reader<'t> {
         Ok(made)
     }
 
-    /// Whoever lets tests have more of the host says why.
+    /// Nothing is said twice, and whoever lets tests have more of the host says why.
+    fn check(
+        &self,
+        table: &DeTable<'t>,
+        values: &Values,
+        reason: Option<&str>,
+    ) -> Result<(), ConfigError> {
+        let key = |name| table.keys().find(|key| key.get_ref() == name);
+        if let (Some(key), Some(_)) = (key("fail-fast"), key("max-fail")) {
+            let what = "`fail-fast` and `max-fail` are one value, and both are given";
+            let hint = "`fail-fast = true` is `max-fail = 1`, and `false` is `max-fail = \"all\"`";
+            return Err(self.error(what, key.span()).hint(Some(hint)));
+        }
+        self.check_grants(table, &values.layers, reason)
+    }
+
     fn check_grants(
         &self,
         table: &DeTable<'t>,
@@ -240,13 +318,13 @@ impl<'t> Reader<'t> {
         Err(self.error(what, key.span()).hint(Some(hint)))
     }
 
-    /// A key that is a layer or a limit.
-    fn layer(
+    /// A key that is read as a flag is.
+    fn values(
         &self,
         part: Part,
         key: &Spanned<impl AsRef<str>>,
         value: &Node<'t>,
-    ) -> Result<LayerOptions, ConfigError> {
+    ) -> Result<Values, ConfigError> {
         let word = key.get_ref().as_ref();
         let Some(known) = self.keys.iter().find(|known| known.name == word) else {
             let layers = self.keys.iter().map(|known| known.name.as_str());
@@ -258,8 +336,16 @@ impl<'t> Reader<'t> {
             let hint = "write it into the profile";
             return Err(self.error(what, key.span()).hint(Some(hint)));
         }
+        if let ("retries", DeValue::Table(table)) = (word, value.get_ref()) {
+            let retries = Some(self.retries(table)?);
+            let course = CourseOptions { retries, ..CourseOptions::default() };
+            return Ok(Values { course, ..Values::default() });
+        }
+        if word == "test-group" {
+            self.check_group(value)?;
+        }
         let values = match (known.shape, value.get_ref()) {
-            (Shape::Switch, DeValue::Boolean(false)) => return Ok(LayerOptions::default()),
+            (Shape::Switch, DeValue::Boolean(false)) => return Ok(Values::default()),
             (Shape::Switch, DeValue::Boolean(true)) => Vec::new(),
             (Shape::Switch, _) => return Err(self.wrong_type(word, "`true` or `false`", value)),
             (Shape::List, DeValue::Array(values)) => {
@@ -271,13 +357,15 @@ impl<'t> Reader<'t> {
             (Shape::List, _) => {
                 return Err(self.wrong_type(word, "a list: `[\"…\", \"…\"]`", value));
             }
+            (Shape::Bool, DeValue::Boolean(given)) => vec![given.to_string()],
+            (Shape::Bool, _) => return Err(self.wrong_type(word, "`true` or `false`", value)),
             (Shape::Single, _) => match self.scalar(value) {
                 Some(value) => vec![value],
-                None => return Err(self.wrong_type(word, "a text or a number", value)),
+                None => return Err(self.no_scalar(word, value)),
             },
         };
         if known.shape == Shape::List && values.is_empty() {
-            return Ok(LayerOptions::default());
+            return Ok(Values::default());
         }
         cli::read_key(word, &values)
             .map_err(|cause| self.error(format!("`{word}`: {cause}"), value.span()))
@@ -287,8 +375,21 @@ impl<'t> Reader<'t> {
         self.error(format!("`{key}` takes {wanted}"), value.span())
     }
 
+    /// Not what a key takes that takes one value; nextest has tables for some.
+    fn no_scalar(&self, key: &str, value: &Node<'t>) -> ConfigError {
+        let (wanted, hint) = match key {
+            "retries" => ("a number, or a table: `{ count = 2, delay = \"1s\" }`", None),
+            "slow-timeout" => {
+                let hint = "when a test is killed is another key: `timeout = \"2m\"`";
+                ("a text or a number", Some(hint))
+            }
+            _ => ("a text or a number", None),
+        };
+        self.wrong_type(key, wanted, value).hint(hint)
+    }
+
     /// A text or a whole number, as it would be typed.
-    fn scalar(&self, value: &Node<'t>) -> Option<String> {
+    pub fn scalar(&self, value: &Node<'t>) -> Option<String> {
         match value.get_ref() {
             DeValue::String(text) => Some(text.to_string()),
             DeValue::Integer(number) => {
@@ -298,7 +399,8 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn string(&self, value: &Node<'t>) -> Result<Text, ConfigError> {
+    /// A text with its place.
+    pub fn string(&self, value: &Node<'t>) -> Result<Text, ConfigError> {
         match value.get_ref() {
             DeValue::String(text) => Ok(Text { text: text.to_string(), span: value.span() }),
             _ => Err(self.error("a text is wanted, in quotation marks", value.span())),
@@ -313,7 +415,12 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn table<'v>(&self, value: &'v Node<'t>, what: &str) -> Result<&'v DeTable<'t>, ConfigError> {
+    /// A table; `what` says which is wanted where it is none.
+    pub fn table<'v>(
+        &self,
+        value: &'v Node<'t>,
+        what: &str,
+    ) -> Result<&'v DeTable<'t>, ConfigError> {
         match value.get_ref() {
             DeValue::Table(table) => Ok(table),
             _ => Err(self.error(what, value.span())),
@@ -347,11 +454,11 @@ mod tests {
         let file = read("c.toml", text).expect("it is right");
         let ci = &file.profile["ci"];
         assert_eq!(ci.inherits.as_ref().map(|text| text.text.as_str()), Some("base"));
-        assert_eq!(ci.layers.pass_env, ["CI_*"]);
-        assert!(ci.layers.no_fork_server);
-        assert_eq!(ci.overrides[0].layers.processes, Some(16));
+        assert_eq!(ci.values.layers.pass_env, ["CI_*"]);
+        assert!(ci.values.layers.no_fork_server);
+        assert_eq!(ci.overrides[0].values.layers.processes, Some(16));
         assert_eq!(ci.overrides[0].line, 10);
-        assert!(file.profile["default"].layers.timeout.is_some());
+        assert!(file.profile["default"].values.layers.timeout.is_some());
     }
 
     #[test]
@@ -396,5 +503,19 @@ mod tests {
         assert!(error.contains("an override without `filter`"), "{error}");
         let error = refused("[[profile.default.override]]\nfilter = \"all()\"\nroot = [\"/x\"]\n");
         assert!(error.contains("`root` is no key of an override"), "{error}");
+        let error = refused("[[profile.default.override]]\nfilter = \"all()\"\nmax-fail = 1\n");
+        assert!(error.contains("`max-fail` is no key of an override"), "{error}");
+    }
+
+    #[test]
+    fn what_nextest_writes_otherwise_is_said() {
+        let error = refused("[profile.default]\nslow-timeout = { period = \"1s\" }\n");
+        assert!(error.contains("`slow-timeout` takes a text or a number"), "{error}");
+        assert!(error.ends_with("hint: when a test is killed is another key: `timeout = \"2m\"`"));
+        let error = refused("[profile.default]\nfail-fast = { max-fail = 1 }\n");
+        assert!(error.contains("`fail-fast` takes `true` or `false`"), "{error}");
+        let error = refused("[profile.default]\nfail-fast = true\nmax-fail = 2\n");
+        assert!(error.contains("--> c.toml:2:1\n"), "{error}");
+        assert!(error.ends_with("`false` is `max-fail = \"all\"`"), "{error}");
     }
 }

@@ -26,14 +26,19 @@ pub fn import(name: &str, text: &str) -> Result<Imported, Box<ConfigError>> {
         let message = format!("cannot read `{name}`: {}", error.message());
         ConfigError::new(message).at(name, text, error.span().unwrap_or(end..end))
     })?;
-    let mut import = Import { text: String::new(), notes: Vec::new() };
-    for (key, value) in &table {
+    let mut import = Import { text: String::new(), notes: Vec::new(), setups: Vec::new() };
+    // What profiles name comes first.
+    if let Some(scripts) = table.get("scripts") {
+        import.scripts(scripts);
+    }
+    for (key, value) in table.iter().filter(|(key, _)| *key != "scripts") {
         match (key.as_str(), value) {
             ("profile", Value::Table(profiles)) => {
                 for (profile, value) in profiles {
                     import.profile(profile, value);
                 }
             }
+            ("test-groups", Value::Table(groups)) => import.groups(groups),
             (key, _) => import.leave(key, key),
         }
     }
@@ -47,9 +52,11 @@ pub fn import(name: &str, text: &str) -> Result<Imported, Box<ConfigError>> {
     Ok(Imported { text, notes: import.notes })
 }
 
-struct Import {
-    text: String,
-    notes: Vec<String>,
+pub(super) struct Import {
+    pub(super) text: String,
+    pub(super) notes: Vec<String>,
+    /// The names of setup commands that were taken over.
+    pub(super) setups: Vec<String>,
 }
 
 impl Import {
@@ -65,6 +72,9 @@ impl Import {
         let _ = write!(self.text, "\n[{at}]\n");
         for line in lines {
             let _ = writeln!(self.text, "{line}");
+        }
+        if let Some(scripts) = table.get("scripts") {
+            self.bound_scripts(&at, scripts);
         }
         if let Some(Value::Array(overrides)) = table.get("overrides") {
             for (index, value) in overrides.iter().enumerate() {
@@ -97,28 +107,49 @@ impl Import {
         let mut lines = Vec::new();
         for (key, value) in table {
             match key.as_str() {
-                "filter" | "overrides" | "inherits" | "default-filter" => {}
-                "slow-timeout" => lines.extend(self.timeout(at, value)),
+                "filter" | "overrides" | "scripts" | "inherits" | "default-filter" => {}
+                "slow-timeout" => lines.extend(self.timeout(at, value).into_iter().flatten()),
+                "fail-fast" => lines.extend(Import::fail_fast(value)),
+                "retries" | "flaky-result" | "threads-required" | "test-group" | "test-threads" => {
+                    lines.push(format!("{key} = {value}"));
+                }
                 key => self.leave(at, key),
             }
         }
         lines
     }
 
-    fn leave(&mut self, at: &str, key: &str) {
+    fn groups(&mut self, groups: &Table) {
+        let _ = write!(self.text, "\n[test-groups]\n");
+        for (name, group) in groups {
+            let _ = writeln!(self.text, "{} = {group}", key(name));
+        }
+    }
+
+    /// Nextest has the number, and what becomes of those that run, in a table of this name.
+    fn fail_fast(value: &Value) -> Option<String> {
+        let Value::Table(table) = value else { return Some(format!("fail-fast = {value}")) };
+        let most = table.get("max-fail")?;
+        Some(match (most, table.get("terminate").and_then(Value::as_str)) {
+            (Value::Integer(most), Some(when)) => format!("max-fail = \"{most}:{when}\""),
+            (most, _) => format!("max-fail = {most}"),
+        })
+    }
+
+    pub(super) fn leave(&mut self, at: &str, key: &str) {
         let at = if at == key { String::new() } else { format!("{at}: ") };
         self.notes.push(format!("{at}`{key}`: {}", why_not(key)));
     }
 
     /// After `period` a test is slow, after `terminate-after` of them it is ended.
-    fn timeout(&mut self, at: &str, value: &Value) -> Option<String> {
+    pub(super) fn timeout(&mut self, at: &str, value: &Value) -> Option<[String; 2]> {
         let table = value.as_table();
-        let period = match table {
+        let text = match table {
             Some(table) => table.get("period")?.as_str()?,
             None => value.as_str()?,
         };
-        let Ok(period) = humantime::parse_duration(period) else {
-            self.notes.push(format!("{at}: `slow-timeout`: `{period}` is no duration"));
+        let Ok(period) = humantime::parse_duration(text) else {
+            self.notes.push(format!("{at}: `slow-timeout`: `{text}` is no duration"));
             return None;
         };
         let times = table.and_then(|table| table.get("terminate-after")?.as_integer());
@@ -128,32 +159,28 @@ impl Import {
             }
         }
         let limit = times.and_then(|times| period.checked_mul(u32::try_from(times).ok()?));
-        Some(match limit {
-            Some(limit) => format!("timeout = \"{}\"", humantime::format_duration(limit)),
-            // Without `terminate-after` a slow test is told of, and never ended.
-            None => "timeout = \"none\"".to_owned(),
-        })
+        // Without `terminate-after` a slow test is told of, and never ended.
+        let limit =
+            limit.map_or("none".to_owned(), |limit| humantime::format_duration(limit).to_string());
+        Some([format!("slow-timeout = {}", quoted(text)), format!("timeout = {}", quoted(&limit))])
     }
 }
 
 /// Why a key is not taken over.
 fn why_not(key: &str) -> &'static str {
     match key {
-        "retries" | "flaky-result" => "isotest does not run a failed test again by configuration",
-        "test-groups" | "test-group" | "threads-required" | "priority" => {
-            "every test has its own ports, files and processes; isotest has no groups of tests"
-        }
-        "test-threads" => "it is the flag `--test-threads`",
-        "fail-fast" => "it is the flag `--fail-fast`, `--max-fail N` or `--no-fail-fast`",
+        "priority" => "tests start longest first, as earlier runs have measured them",
         "run-extra-args" => "give them behind `--`",
         "leak-timeout" => "what a test leaves behind is ended with it, and reported",
         "grace-period" => "with `init = \"reaper\"` SIGTERM comes 2 seconds before SIGKILL",
         "on-timeout" => "a test whose time is up has failed",
         "global-timeout" => "isotest has no limit for a whole run",
         "junit" | "store" | "archive" => "isotest writes no such file",
-        "scripts" => {
-            "isotest has no setup scripts, and no wrapper scripts: the sandbox is built in"
+        "wrapper" | "list-wrapper" | "run-wrapper" => {
+            "isotest has no wrapper scripts: the sandbox is built in"
         }
+        "platform" => "isotest has no values for some platforms",
+        "capture-stdout" | "capture-stderr" => "what a setup command wrote is shown where it fails",
         "success-output" | "failure-output" | "status-level" | "final-status-level" => {
             "isotest prints what `cargo test` prints"
         }
@@ -162,19 +189,24 @@ fn why_not(key: &str) -> &'static str {
     }
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
 /// A part of a dotted key.
-fn key(name: &str) -> String {
+pub(super) fn key(name: &str) -> String {
     let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if !name.is_empty() && name.chars().all(is_bare) { name.to_owned() } else { quoted(name) }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use isotest_core::retry::{FlakyResult, Growth};
+
     use super::*;
+    use crate::cli::Values;
 
     #[test]
     fn what_means_the_same_is_taken_over_and_the_rest_is_named() {
@@ -182,45 +214,67 @@ mod tests {
             nextest-version = "0.9.50"
             [profile.default]
             retries = 2
+            fail-fast = false
             slow-timeout = "30s"
             default-filter = 'not test("slow")'
             [profile.ci]
             inherits = "default"
+            fail-fast = { max-fail = 3, terminate = "immediate" }
+            test-threads = -1
+            flaky-result = "fail"
             slow-timeout = { period = "45s", terminate-after = 2, grace-period = "5s" }
             [[profile.ci.overrides]]
             filter = "test(/^live_/)"
             slow-timeout = { period = "2m", terminate-after = 1 }
             threads-required = 4
+            test-group = "db"
+            priority = 1
             [[profile.ci.overrides]]
             platform = "cfg(windows)"
             slow-timeout = "1s"
             [[profile.ci.overrides]]
             filter = "test(only_retries)"
-            retries = 3
+            retries = { backoff = "exponential", count = 3, delay = "1s", jitter = true }
+            [test-groups]
+            db = { max-threads = 2 }
         "#;
         let Imported { text, notes } = import("n.toml", text).expect("it can be imported");
-        let default =
-            "[profile.default]\ndefault-filter = 'not test(\"slow\")'\ntimeout = \"none\"\n";
-        assert!(text.contains(default), "{text}");
-        assert!(
-            text.contains("[profile.ci]\ninherits = \"default\"\ntimeout = \"1m 30s\"\n"),
-            "{text}"
-        );
-        let one = "[[profile.ci.override]]\nfilter = \"test(/^live_/)\"\ntimeout = \"2m\"\n";
-        assert!(text.contains(one), "{text}");
-        assert_eq!(text.matches("override]]").count(), 1, "{text}");
+        let file = file::read("c.toml", &text).expect("it can be read");
+        let (default, ci) = (&file.profile["default"], &file.profile["ci"]);
+        let time = |seconds| Some(Some(Duration::from_secs(seconds)));
+        let limits = |values: &Values| {
+            let layers = &values.layers;
+            [layers.timeout, layers.slow_timeout].map(|given| given.map(Option::<Duration>::from))
+        };
+        let filter = default.default_filter.as_ref().map(|filter| filter.text.as_str());
+        assert_eq!(filter, Some("not test(\"slow\")"));
+        assert_eq!(limits(&default.values), [Some(None), time(30)]);
+        assert_eq!(default.values.course.retries().count, 2);
+        assert_eq!(default.values.course.fail_fast, Some(false));
+        assert_eq!(ci.inherits.as_ref().map(|name| name.text.as_str()), Some("default"));
+        assert_eq!(limits(&ci.values), [time(90), time(45)]);
+        let max_fail = ci.values.course.max_fail.map(|most| most.to_string());
+        assert_eq!(max_fail.as_deref(), Some("3:immediate"));
+        assert_eq!(ci.values.course.test_threads.map(|threads| threads.count(8)), Some(7));
+        assert_eq!(ci.values.course.retries().flaky, FlakyResult::Fail);
+        let [live, retried] = ci.overrides.as_slice() else { panic!("{text}") };
+        assert_eq!(live.filter.text, "test(/^live_/)");
+        assert_eq!(limits(&live.values), [time(120); 2]);
+        assert_eq!(live.values.course.threads_required.map(|n| n.count(8, 8)), Some(4));
+        assert_eq!(live.values.course.test_group.as_deref(), Some("db"));
+        let backoff = retried.values.course.retries().backoff;
+        assert_eq!((backoff.growth, backoff.jitter), (Growth::Exponential, true));
+        assert_eq!(file.test_groups["db"].max_threads.count(8), 2);
         let told = |at: &str| notes.iter().any(|note| note.starts_with(at));
         for at in [
             "`nextest-version`",
-            "profile.default: `retries`",
             "profile.ci: `grace-period`",
-            "profile.ci.overrides 1: `threads-required`",
+            "profile.ci.overrides 1: `priority`",
             "profile.ci.overrides 2: `platform`",
-            "profile.ci.overrides 3: `retries`",
         ] {
             assert!(told(at), "{at}: {notes:#?}");
         }
-        assert_eq!(notes.len(), 6, "{notes:#?}");
+        assert_eq!(notes.len(), 4, "{notes:#?}");
     }
 
     #[test]

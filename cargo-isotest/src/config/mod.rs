@@ -4,17 +4,20 @@
 //! in order: flag, environment, override, profile, default. What a value does is the policy's
 //! business; [`rows()`] says where each comes from. [`import()`] reads nextest's configuration.
 
+mod commands;
 mod effective;
 mod error;
 mod file;
 mod import;
 mod rows;
+mod setup_scripts;
 
-pub use effective::{Config, Given, Source, merged};
+pub use commands::{ReadyTable, ServiceTable, SetupTable};
+pub use effective::{Config, Given, Needs, Source, merged};
 pub use error::ConfigError;
-pub use file::schema;
+pub use file::{TestGroup, schema};
 pub use import::{Imported, import};
-pub use rows::{given, rows};
+pub use rows::{case_rows, given, rows, run_rows};
 
 /// Where the configuration is, below the root of the workspace.
 pub const PATH: &str = ".config/isotest.toml";

@@ -4,6 +4,7 @@
 //! anything is built, so that a wrong one costs no build. What is selected by name, and how the two
 //! are combined, is [`filter`](super::filter)'s and the caller's business.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::ops::Range;
 
@@ -30,6 +31,8 @@ pub struct Workspace {
     graph: PackageGraph,
     arguments: Vec<OsString>,
     has_dependencies: bool,
+    /// The names of all test groups, which expressions of the command line may ask for.
+    pub test_groups: HashSet<String>,
 }
 
 impl Workspace {
@@ -37,7 +40,7 @@ impl Workspace {
     pub fn find(request: &Request) -> Result<Workspace, DiscoverError> {
         let arguments = request.metadata_arguments.clone();
         let graph = graph(&arguments, false)?;
-        Ok(Workspace { graph, arguments, has_dependencies: false })
+        Ok(Workspace { graph, arguments, has_dependencies: false, test_groups: HashSet::new() })
     }
 
     /// The directory of its manifest.
@@ -56,7 +59,7 @@ impl Workspace {
             Place::Override => FiltersetKind::OverrideFilter,
             Place::Default => FiltersetKind::DefaultFilter,
         };
-        let groups = KnownGroups::Known { custom_groups: Default::default() };
+        let groups = KnownGroups::Known { custom_groups: self.test_groups.clone() };
         let context = ParseContext::new(&self.graph);
         let read = nextest_filtering::Filterset::parse(text.to_owned(), &context, kind, &groups);
         match read {
@@ -129,6 +132,9 @@ fn fault(errors: &FiltersetParseErrors) -> Fault {
         ParseSingleError::NoBinaryIdMatch(_) | ParseSingleError::NoBinaryNameMatch(_) => {
             Some("`cargo isotest list` prints the ids of all test binaries")
         }
+        ParseSingleError::NoGroupMatch(_) => {
+            Some("`cargo isotest show-config` lists the test groups")
+        }
         _ => None,
     };
     let hint = error.help().map(|help| help.to_string()).or(known.map(str::to_owned));
@@ -145,12 +151,19 @@ impl Expression {
         Expression(CompiledExpr::ALL)
     }
 
-    /// Whether a case is selected. `default` is what `default()` stands for.
-    pub fn selects(&self, subject: &Subject, case: &Case, default: &Expression) -> bool {
+    /// Whether a case is selected that is in this test group, which only expressions of the command
+    /// line ask for. `default` is what `default()` stands for.
+    pub fn selects(
+        &self,
+        subject: &Subject,
+        case: &Case,
+        default: &Expression,
+        group: &str,
+    ) -> bool {
         let name = TestCaseName::new(&case.name);
         let query = TestQuery { binary_query: subject.query(), test_name: &name };
         let context = EvalContext { default_filter: &default.0 };
-        self.0.matches_test_with_groups(&query, &context, &Ungrouped)
+        self.0.matches_test_with_groups(&query, &context, &Member(group))
     }
 }
 
@@ -185,12 +198,12 @@ impl Subject {
     }
 }
 
-/// There are no test groups: every case is in nextest's `@global`.
+/// The case that is asked for is in this test group.
 #[derive(Debug)]
-struct Ungrouped;
+struct Member<'a>(&'a str);
 
-impl GroupLookup for Ungrouped {
+impl GroupLookup for Member<'_> {
     fn is_member_test(&self, _test: &TestQuery<'_>, matcher: &NameMatcher) -> bool {
-        matcher.is_match(nextest_metadata::GLOBAL_TEST_GROUP)
+        matcher.is_match(self.0)
     }
 }

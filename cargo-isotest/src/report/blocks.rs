@@ -21,7 +21,7 @@ pub enum News {
     Started,
     /// It wrote, and its output is passed through.
     Output(Stream, Vec<u8>),
-    /// It has run for longer than a minute.
+    /// It takes long, and has not been told of before.
     Slow,
     /// It ended.
     Finished(Box<Outcome>),
@@ -96,12 +96,12 @@ impl Blocks {
         let (index, news) = match event {
             Event::Started(index) => (index, News::Started),
             Event::Output(index, stream, bytes) => (index, News::Output(stream, bytes)),
-            Event::Slow(index, _) => (index, News::Slow),
+            Event::Slow(index, _, 1) => (index, News::Slow),
             Event::Finished(index, outcome) => {
                 (index, News::Finished(self.trimmed(index, outcome)))
             }
             // They are told of at once, in no block.
-            Event::Retried(..) | Event::Running(_) => return,
+            Event::Slow(..) | Event::Retried(..) | Event::Running(_) => return,
             Event::Interrupted(_) => {
                 self.cancelled = true;
                 return;

@@ -12,7 +12,6 @@ use isotest_core::case::CaseIndex;
 use isotest_core::finding::Finding;
 use isotest_core::outcome::{NotRun, Outcome, Verdict, signal_name};
 use isotest_core::policy::Weakened;
-use isotest_core::sandbox::SandboxError;
 
 use crate::doctests::Documented;
 
@@ -67,7 +66,8 @@ pub struct Closing {
     findings: BTreeMap<Kind, Group>,
     /// How many cases shared a layer with the host because the machine refuses another.
     weakened: BTreeMap<Weakened, usize>,
-    refusals: Vec<(SandboxError, usize)>,
+    /// Why, with a hint, and how many.
+    refusals: Vec<(String, usize)>,
     wardens_died: usize,
     /// The cases of which it is not known how they end.
     not_ended: BTreeSet<CaseIndex>,
@@ -189,12 +189,15 @@ impl Closing {
         match reason {
             NotRun::Cancelled => {}
             NotRun::WardenDied => self.wardens_died += 1,
-            NotRun::Sandbox(error) => {
-                match self.refusals.iter_mut().find(|(known, _)| known == error) {
-                    Some((_, count)) => *count += 1,
-                    None => self.refusals.push((error.clone(), 1)),
-                }
-            }
+            NotRun::Sandbox(error) => self.observe_refusal(error.to_string()),
+            NotRun::Service(error) => self.observe_refusal(error.to_string()),
+        }
+    }
+
+    fn observe_refusal(&mut self, error: String) {
+        match self.refusals.iter_mut().find(|(known, _)| *known == error) {
+            Some((_, count)) => *count += 1,
+            None => self.refusals.push((error, 1)),
         }
     }
 
@@ -334,8 +337,7 @@ impl Closing {
         for (error, count) in &self.refusals {
             let tests = counted(*count, "test");
             let verb = if *count == 1 { "was" } else { "were" };
-            let text = error.to_string();
-            let mut lines = text.lines();
+            let mut lines = error.lines();
             let cause = lines.next().unwrap_or_default();
             writeln!(err, "\n{title}: {tests} {verb} not run: {cause}")?;
             for line in lines {

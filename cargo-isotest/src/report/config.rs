@@ -20,6 +20,10 @@ pub struct Configuration<'a> {
     pub default_filter: Option<&'a (String, String)>,
     /// Every layer and limit.
     pub layers: &'a [Layer],
+    /// What holds for the course of a run.
+    pub course: &'a [Layer],
+    /// The test groups: name, size, and where each stands.
+    pub test_groups: &'a [[String; 3]],
     /// What is different for some tests.
     pub overrides: &'a [Overriding],
 }
@@ -47,6 +51,14 @@ pub fn configuration(shown: &Configuration<'_>) -> io::Result<()> {
     writeln!(out, "{BOLD}{:<16}{BOLD:#}{filter}  {DIM}{source}{DIM:#}", "default-filter")?;
     writeln!(out, "\n{BOLD}layers and limits{BOLD:#}")?;
     write_layers(&mut out, shown.layers)?;
+    writeln!(out, "\n{BOLD}course of a run{BOLD:#}")?;
+    write_layers(&mut out, shown.course)?;
+    if !shown.test_groups.is_empty() {
+        writeln!(out, "\n{BOLD}test groups{BOLD:#}")?;
+    }
+    for [name, size, place] in shown.test_groups {
+        writeln!(out, "    {name:<16} {size:<24} {DIM}{place}{DIM:#}")?;
+    }
     if !shown.overrides.is_empty() {
         writeln!(out, "\n{BOLD}overrides, of which the first counts{BOLD:#}")?;
     }
@@ -62,7 +74,7 @@ pub fn configuration(shown: &Configuration<'_>) -> io::Result<()> {
 /// A line for each layer and limit.
 pub(super) fn write_layers(out: &mut impl Write, layers: &[Layer]) -> io::Result<()> {
     for Layer { name, value, source } in layers {
-        writeln!(out, "    {name:<14} {value:<24} {DIM}{source}{DIM:#}")?;
+        writeln!(out, "    {name:<16} {value:<24} {DIM}{source}{DIM:#}")?;
     }
     Ok(())
 }

@@ -8,15 +8,26 @@ use std::path::Path;
 use anstyle::{AnsiColor, Style};
 use isotest_core::policy::Weakened;
 use isotest_core::sandbox::SandboxError;
+use isotest_core::served::ServiceOutput;
 
 use super::paint::{GOOD, WARNING};
-use super::words::counted;
+use super::words::{self, counted};
 
 /// Prints `error: …` on stderr, as cargo does. `anstream` decides about colour.
 pub fn error(error: &impl Display) {
     let bold = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
     // Where stderr is closed, as a terminal can be, nobody can be told.
     let _ = writeln!(anstream::stderr(), "{bold}error{bold:#}: {error}");
+}
+
+/// Prints what services wrote of which one could not be had.
+pub fn services(outputs: &[ServiceOutput]) {
+    let _ = io::stderr().write_all(&words::services(outputs));
+}
+
+/// Tells that a setup command is run.
+pub fn setting_up(name: &str) {
+    anstream::eprintln!("{GOOD}{:>12}{GOOD:#} {name}", "Setting up");
 }
 
 /// Tells, before it is done, that an archive or an image is unpacked: it may take a while.

@@ -7,7 +7,7 @@ use anstyle::Style;
 use clap_complete::Shell;
 use isotest_core::case::{Case, Ignore, Kind};
 use isotest_core::plan::Plan;
-use isotest_core::sandbox::{Op, Step};
+use isotest_core::sandbox::{Op, Service, Step};
 use nextest_metadata as nextest;
 
 use super::config::write_layers;
@@ -131,6 +131,8 @@ pub struct Explanation<'a> {
     pub template: &'a [Step],
     /// Every layer and limit.
     pub layers: &'a [Layer],
+    /// Its part in the course of a run.
+    pub course: &'a [Layer],
 }
 
 /// Prints the plan of a case.
@@ -154,11 +156,14 @@ pub fn explain(explanation: &Explanation<'_>) -> io::Result<()> {
     }
     writeln!(out, "\n{BOLD}layers and limits{BOLD:#}")?;
     write_layers(&mut out, explanation.layers)?;
+    writeln!(out, "\n{BOLD}course of a run{BOLD:#}")?;
+    write_layers(&mut out, explanation.course)?;
     write_steps(&mut out, "template, built once a run by the warden", explanation.template)?;
     if setup.executed.is_none() {
         write_steps(&mut out, "fork server, before it is executed", &setup.server)?;
     }
     write_steps(&mut out, "case, between clone and the program", &setup.steps)?;
+    write_services(&mut out, &setup.services)?;
     writeln!(out, "\n{BOLD}mounts{BOLD:#}")?;
     for (target, what) in mounts(explanation) {
         writeln!(out, "    {target:<40} {what}")?;
@@ -176,6 +181,20 @@ fn write_steps(out: &mut impl Write, title: &str, steps: &[Step]) -> io::Result<
     for (index, step) in steps.iter().enumerate() {
         let act = step.op.to_string();
         writeln!(out, "    {:>3}  {act:<64} {DIM}{}{DIM:#}", index + 1, step.reason)?;
+    }
+    Ok(())
+}
+
+fn write_services(out: &mut impl Write, services: &[Service]) -> io::Result<()> {
+    if !services.is_empty() {
+        let title = "services, started in the namespaces of the case by an attendant outside";
+        writeln!(out, "\n{BOLD}{title}{BOLD:#}")?;
+    }
+    for Service { name, command, ready, timeout } in services {
+        let command: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
+        writeln!(out, "    {name:<14} {}", command.join(" "))?;
+        let timeout = humantime::format_duration(*timeout);
+        writeln!(out, "    {:<14} {DIM}ready when {ready}, within {timeout}{DIM:#}", "")?;
     }
     Ok(())
 }

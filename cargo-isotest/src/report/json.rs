@@ -141,7 +141,8 @@ fn event(verdict: &Verdict) -> Option<&'static str> {
         | Verdict::TimedOut { .. }
         | Verdict::ExitedEarly { .. }
         | Verdict::Flaky => Some("failed"),
-        Verdict::Ignored | Verdict::NotRun(NotRun::Sandbox(_) | NotRun::WardenDied) => {
+        Verdict::Ignored
+        | Verdict::NotRun(NotRun::Sandbox(_) | NotRun::Service(_) | NotRun::WardenDied) => {
             Some("ignored")
         }
         Verdict::NotRun(NotRun::Cancelled) => None,
@@ -150,7 +151,7 @@ fn event(verdict: &Verdict) -> Option<&'static str> {
 
 /// What stands in `stdout` and what in `message`.
 fn texts(case: &Case, outcome: &Outcome) -> (String, Option<String>) {
-    let bytes = outcome.output.to_bytes();
+    let bytes = words::written(outcome);
     let output = String::from_utf8_lossy(&bytes).into_owned();
     match &outcome.verdict {
         Verdict::Passed => (output, None),

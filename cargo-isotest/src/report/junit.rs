@@ -103,8 +103,9 @@ impl Junit {
         }
         // A failed case is told of by its first attempt, a flaky one by its last.
         let told = if outcome.verdict.is_failure() { first } else { outcome };
-        if (told.verdict.is_failure() || self.show_output) && !told.output.is_empty() {
-            test_case.set_system_out_lossy(told.output.to_bytes());
+        let text = words::written(told);
+        if (told.verdict != Verdict::Passed || self.show_output) && !text.is_empty() {
+            test_case.set_system_out_lossy(text);
         }
         let findings = outcome.findings.iter();
         test_case.add_properties(findings.map(|it| property("isotest.finding", &it.to_string())));
@@ -137,7 +138,7 @@ fn status(case: &Case, outcome: &Outcome) -> TestCaseStatus {
             Ignore::Because(reason) => Some(reason.clone()),
         }),
         Verdict::NotRun(NotRun::Cancelled) => skipped(words::explain(&outcome.verdict)),
-        Verdict::NotRun(NotRun::Sandbox(_) | NotRun::WardenDied) => {
+        Verdict::NotRun(NotRun::Sandbox(_) | NotRun::Service(_) | NotRun::WardenDied) => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
             status.set_type("not run");
             if let Some(reason) = words::explain(&outcome.verdict) {
@@ -195,7 +196,7 @@ fn rerun(attempt: &Outcome) -> TestRerun {
         rerun.set_description(text);
     }
     if !attempt.output.is_empty() {
-        rerun.set_system_out_lossy(attempt.output.to_bytes());
+        rerun.set_system_out_lossy(words::written(attempt));
     }
     rerun
 }

@@ -49,7 +49,7 @@ impl Pretty {
             | Verdict::ExitedEarly { .. }
             | Verdict::Flaky => (Word::Red, format!("FAILED{flaky}")),
             Verdict::Ignored => (Word::Yellow, ignored(&case.ignore)),
-            Verdict::NotRun(NotRun::Sandbox(_) | NotRun::WardenDied) => {
+            Verdict::NotRun(NotRun::Sandbox(_) | NotRun::Service(_) | NotRun::WardenDied) => {
                 (Word::Red, "NOT RUN".to_owned())
             }
             // As libtest under `--fail-fast`, which prints nothing of what it no longer ran.

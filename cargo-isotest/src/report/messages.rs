@@ -176,7 +176,8 @@ pub struct Attempt {
     pub seconds: f64,
     /// What it used.
     pub usage: Usage,
-    /// What it wrote, stdout and stderr as they came; empty where that is passed through.
+    /// What it wrote, stdout and stderr as they came; empty where that is passed through. Behind it,
+    /// where it did not pass, what its services wrote.
     pub output: String,
     /// How many bytes of its output were thrown away, from where the output says so.
     pub output_cut: u64,
@@ -241,6 +242,8 @@ pub enum Verdict {
 pub enum NotRunCause {
     /// Its sandbox could not be set up.
     Sandbox,
+    /// A service that it needs could not be had.
+    Service,
     /// The run ended first.
     Cancelled,
     /// The warden died.
@@ -416,7 +419,7 @@ pub fn of_event(suites: &[Suite], event: &Event) -> Message {
             },
             text: text(bytes),
         },
-        Event::Slow(index, age) => {
+        Event::Slow(index, age, _) => {
             Message::TestSlow { test: test(suites, *index), seconds: age.as_secs_f64() }
         }
         Event::Retried(index, attempt, attempts) => Message::TestRetried {
@@ -515,7 +518,7 @@ fn attempt(case: &Case, outcome: &Outcome) -> Attempt {
             voluntary_switches: usage.voluntary_switches,
             involuntary_switches: usage.involuntary_switches,
         },
-        output: text(&outcome.output.to_bytes()),
+        output: text(&words::written(outcome)),
         output_cut: outcome.output.cut,
         findings: outcome.findings.iter().map(finding).collect(),
         weakened: outcome.weakened.iter().map(|layer| layer.name().to_owned()).collect(),
@@ -542,13 +545,14 @@ fn verdict(case: &Case, verdict: &outcome::Verdict) -> Verdict {
         outcome::Verdict::NotRun(reason) => Verdict::NotRun {
             cause: match reason {
                 NotRun::Sandbox(_) => NotRunCause::Sandbox,
+                NotRun::Service(_) => NotRunCause::Service,
                 NotRun::Cancelled => NotRunCause::Cancelled,
                 NotRun::WardenDied => NotRunCause::WardenDied,
             },
             reason: words::not_run(reason),
             hint: match reason {
                 NotRun::Sandbox(error) => error.hint.clone(),
-                NotRun::Cancelled | NotRun::WardenDied => None,
+                NotRun::Service(_) | NotRun::Cancelled | NotRun::WardenDied => None,
             },
         },
     }

@@ -42,7 +42,9 @@ pub use blocks::Order;
 pub use closing::{Grant, Hint};
 pub use config::{Configuration, Overriding, configuration, imported, schema, text};
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
-pub use error::{error, not_kept, not_summarized, pruned, unpacking, weakened};
+pub use error::{
+    error, not_kept, not_summarized, pruned, services, setting_up, unpacking, weakened,
+};
 pub use format::FormatName;
 pub use github::Workflow;
 pub use inspect::{

@@ -381,7 +381,10 @@ impl Reporter {
     fn slow(&mut self, index: CaseIndex, age: Duration) -> io::Result<()> {
         let verb = paint::verb(self.options.look.stderr_colour, WARNING, "Slow");
         let label = suite::label(&self.suites, index);
-        let age = words::counted(age.as_secs() as usize, "second");
+        let age = match age.subsec_nanos() {
+            0 => words::counted(age.as_secs() as usize, "second"),
+            _ => format!("{age:?}"),
+        };
         self.screen.print(Stream::Stderr, |err| {
             writeln!(err, "{verb} {label} has been running for over {age}")
         })
@@ -406,7 +409,7 @@ impl Report for Reporter {
                     github.observe(&self.suites, *index, outcome);
                 }
             }
-            Event::Slow(index, age) => self.slow(*index, *age)?,
+            Event::Slow(index, age, _) => self.slow(*index, *age)?,
             Event::Retried(index, attempt, most) => self.retried(*index, *attempt, *most)?,
             Event::Running(snapshots) => {
                 let ended = self.total.total();

@@ -47,7 +47,9 @@ impl Sections {
             Verdict::Passed if outcome.is_flaky() => &mut self.flaky,
             Verdict::Passed if self.show_output => &mut self.successes,
             Verdict::Passed | Verdict::Ignored | Verdict::NotRun(NotRun::Cancelled) => return,
-            Verdict::NotRun(NotRun::Sandbox(_) | NotRun::WardenDied) => &mut self.not_run,
+            Verdict::NotRun(NotRun::Sandbox(_) | NotRun::Service(_) | NotRun::WardenDied) => {
+                &mut self.not_run
+            }
             Verdict::Failed { .. }
             | Verdict::Signalled { .. }
             | Verdict::TimedOut { .. }

@@ -89,7 +89,7 @@ impl Format for Terse {
             | Verdict::TimedOut { .. }
             | Verdict::ExitedEarly { .. }
             | Verdict::Flaky => self.own_line(case, "FAILED", out)?,
-            Verdict::NotRun(NotRun::Sandbox(_) | NotRun::WardenDied) => {
+            Verdict::NotRun(NotRun::Sandbox(_) | NotRun::Service(_) | NotRun::WardenDied) => {
                 self.own_line(case, "NOT RUN", out)?;
             }
             Verdict::NotRun(NotRun::Cancelled) => {}

@@ -7,6 +7,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use isotest_core::outcome::{NotRun, Outcome, Verdict, signal_name};
+use isotest_core::served::ServiceOutput;
 
 /// What became of the case, where libtest's own words do not say it.
 pub fn explain(verdict: &Verdict) -> Option<String> {
@@ -20,19 +21,19 @@ pub fn explain(verdict: &Verdict) -> Option<String> {
             Some(format!("exited with code {code} before the harness reported a result"))
         }
         Verdict::Flaky => Some(
-            "passed at a retry only, which counts as a failure (`--flaky-result fail`)".to_owned(),
+            "passed at a retry only, which counts as a failure (`flaky-result` is `fail`)"
+                .to_owned(),
         ),
         Verdict::NotRun(reason) => Some(format!("not run: {}", not_run(reason))),
     }
 }
 
-/// Why a case was not run, in one line. The hint of a sandbox error stands in the closing block.
+/// Why a case was not run, in one line. The hint of an error stands in the closing block.
 pub fn not_run(reason: &NotRun) -> String {
+    let first = |text: String| text.lines().next().unwrap_or_default().to_owned();
     match reason {
-        NotRun::Sandbox(error) => {
-            let text = error.to_string();
-            text.lines().next().unwrap_or_default().to_owned()
-        }
+        NotRun::Sandbox(error) => first(error.to_string()),
+        NotRun::Service(error) => first(error.to_string()),
         NotRun::Cancelled => "the run ended first".to_owned(),
         NotRun::WardenDied => "the warden died".to_owned(),
     }
@@ -55,8 +56,34 @@ pub fn told(outcome: &Outcome) -> Vec<u8> {
     text
 }
 
+/// What the services of a case that has not passed wrote, each below a line of isotest's own.
+pub fn services(outputs: &[ServiceOutput]) -> Vec<u8> {
+    let mut text = Vec::new();
+    for ServiceOutput { name, output, ended } in outputs {
+        let ended = ended.as_ref().map_or(String::new(), |ended| format!(", which {ended}"));
+        match output.is_empty() {
+            true => own_line(&mut text, format_args!("service `{name}`{ended}: wrote nothing")),
+            false => own_line(&mut text, format_args!("service `{name}`{ended}: wrote")),
+        }
+        text.extend_from_slice(&output.to_bytes());
+    }
+    text
+}
+
+/// What a case wrote; where it has not passed, behind it what its services wrote.
+pub fn written(outcome: &Outcome) -> Vec<u8> {
+    let mut text = outcome.output.to_bytes();
+    if outcome.verdict != Verdict::Passed && !outcome.services.is_empty() {
+        if !text.is_empty() && !text.ends_with(b"\n") {
+            text.push(b'\n');
+        }
+        text.extend_from_slice(&services(&outcome.services));
+    }
+    text
+}
+
 fn tell(text: &mut Vec<u8>, outcome: &Outcome) {
-    text.extend_from_slice(&outcome.output.to_bytes());
+    text.extend_from_slice(&written(outcome));
     if let Some(explanation) = explanation(outcome) {
         own_line(text, format_args!("{explanation}"));
     }

@@ -31,6 +31,12 @@ pub fn maps(host: &Host, project: &Project, policy: &Policy) -> Option<(Vec<u8>,
             false => both(format!("0 {} 1\n", host.uid), format!("0 {} 1\n", host.gid)),
         };
     }
+    // Who maps the machine's uid 0 needs CAP_SETFCAP (kernel/user_namespace.c, verify_root_map), which
+    // a fork server has given up.
+    if policy.user == User::Nobody && host.maps_ranges && host.uid == 0 {
+        let (uid, gid) = inner(host, policy);
+        return both(format!("{uid} {} 1\n", host.uid), format!("{gid} {} 1\n", host.gid));
+    }
     let whole = host.maps_ranges
         && match policy.user {
             User::Same => true,

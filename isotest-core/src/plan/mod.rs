@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use crate::host::Host;
 use crate::policy::{Init, Namespace, Net, Policy, Propagation, Scratch, User, Uts, Weakened};
-use crate::sandbox::{GroupLimits, Start, Step};
+use crate::sandbox::{GroupLimits, Op, Service, Start, Step};
 use crate::write_back::WriteBack;
 
 /// How a host path is made visible.
@@ -74,6 +74,7 @@ pub struct Project {
 
 /// What all cases have that share it: those of one binary under one policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Default))]
 pub struct Setup {
     /// The program.
     pub program: CString,
@@ -103,6 +104,21 @@ pub struct Setup {
     pub executed: Option<&'static str>,
     /// What is done to a fork server before it is executed.
     pub server: Vec<Step>,
+    /// What runs beside each of its cases, in the order of starting.
+    pub services: Vec<Service>,
+}
+
+impl Setup {
+    /// The same with services, which are ready before the program begins. They need a pid namespace
+    /// that ends with the case.
+    pub fn with_services(mut self, services: Vec<Service>) -> Setup {
+        if !services.is_empty() {
+            let reason = "they are ready before the program begins".into();
+            self.steps.push(Step { op: Op::AwaitServices, reason });
+            self.services = services;
+        }
+        self
+    }
 }
 
 /// What is run in a sandbox.
@@ -147,6 +163,8 @@ pub struct Plan {
     pub protocol: Protocol,
     /// After this long it is killed.
     pub timeout: Option<Duration>,
+    /// After this long, and each time that it has passed again, it is told of as slow.
+    pub slow_timeout: Option<Duration>,
     /// How many bytes of output are kept.
     pub output_limit: u64,
     /// What is copied out of its throwaway layers afterwards.
@@ -164,6 +182,7 @@ impl Plan {
             environment: Vec::new(),
             protocol: Protocol::ExitCode,
             timeout: None,
+            slow_timeout: None,
             output_limit: u64::MAX,
             write_back: None,
             weakened: Vec::new(),
@@ -209,6 +228,7 @@ pub fn setup(host: &Host, project: &Project, policy: &Policy, command: Command) 
         arguments: command.arguments,
         environment: command.environment,
         directory: command.directory,
+        services: Vec::new(),
     }
 }
 

@@ -832,7 +832,8 @@ fn roots_ranges_are_mapped_by_the_warden() {
     let ranges = (Vec::new(), Some("0 0 4294967295\n".to_owned()));
     assert_eq!(maps(0, true, User::Same), ranges);
     assert_eq!(maps(0, true, User::Root), ranges);
-    assert_eq!(maps(0, true, User::Nobody), (vec!["65534 0 1".to_owned(); 2], None));
+    // A fork server has not the capability that a map of uid 0 takes.
+    assert_eq!(maps(0, true, User::Nobody), (Vec::new(), Some("65534 0 1\n".to_owned())));
 }
 
 #[test]

@@ -166,6 +166,7 @@ impl Warden {
             kept_scratch: setup.kept_scratch,
             server,
             group: setup.group,
+            services: services(setup),
         };
         self.channel.send(&Request::Setup(number, message), &[])?;
         self.prepared += 1;
@@ -174,7 +175,8 @@ impl Warden {
     }
 
     /// Starts one case. `stdio` become its descriptors: stdout and stderr with `/dev/null` as
-    /// stdin, or all three.
+    /// stdin, or all three. Where its set-up has services, a [`Channel`]'s end follows, on which
+    /// [`Told`](super::Told) is told.
     pub fn spawn(
         &mut self,
         setup: &Arc<Setup>,
@@ -251,6 +253,20 @@ impl Drop for Warden {
         let _ = nix::sys::signal::kill(self.process, nix::sys::signal::Signal::SIGKILL);
         let _ = waitpid(self.process, None);
     }
+}
+
+/// What an attendant is told, where there is one.
+fn services(setup: &Setup) -> Option<protocol::Services> {
+    if setup.services.is_empty() {
+        return None;
+    }
+    let of_process = setup.steps.iter().filter(|step| step.op.is_of_process());
+    let of_process: Vec<Step> = of_process.cloned().collect();
+    Some(protocol::Services {
+        list: setup.services.clone(),
+        restriction: lower::steps(&of_process),
+        directory: setup.directory.clone(),
+    })
 }
 
 /// Words a fault of the helper. Uid 0 without capabilities has a cause of its own for not being

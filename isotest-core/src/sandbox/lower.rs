@@ -5,6 +5,7 @@
 
 use std::ffi::{CStr, CString, c_char, c_long};
 
+use super::attendant::meeting;
 use super::inside::launch::STAGE_DIRECTORY;
 use super::inside::program::{CALL_WORDS, LINKED_SIZE, NONE, header, kind};
 use super::steps::{Op, Step};
@@ -43,6 +44,7 @@ pub fn setup(setup: &Setup) -> Vec<u8> {
         (header::ARGUMENTS_AT, arguments_at),
         (header::ENVIRONMENT, setup.environment.len() as u64),
         (header::ENVIRONMENT_AT, environment_at),
+        (header::HIDDEN, u64::from(!setup.services.is_empty())),
     ];
     list.bytes(&words)
 }
@@ -215,6 +217,7 @@ impl List {
             Op::LoopbackUp => self.loopback_up(),
             Op::Limit { resource, soft, hard } => self.limit(*resource, *soft, *hard),
             Op::DropCapabilities => self.drop_capabilities(),
+            Op::AwaitServices => self.await_services(),
         }
     }
 
@@ -267,6 +270,28 @@ impl List {
         let (nothing, target) = (self.text(c""), self.text(target));
         let arguments = [tree, nothing, AT_FDCWD, target, value(MOVE_MOUNT_F_EMPTY_PATH)];
         self.call(libc::SYS_move_mount, arguments);
+    }
+
+    /// Meets the attendant twice: when the sandbox stands, and when nobody can read this process any
+    /// more, which may still be a copy of isotest. Exec, or [`header::HIDDEN`], ends that.
+    fn await_services(&mut self) {
+        self.meet(meeting::STANDS);
+        self.call(libc::SYS_prctl, [value(libc::PR_SET_DUMPABLE), ZERO, ZERO, ZERO, ZERO]);
+        self.meet(meeting::HIDDEN);
+    }
+
+    /// Sets the word where the attendant waits, and waits until it is set again: futex(2)
+    /// FUTEX_WAKE_OP and FUTEX_WAIT.
+    fn meet(&mut self, at: u32) {
+        const FUTEX_OP_SET: i64 = 0;
+        let word = Argument(kind::MAPPED, 0);
+        // What is compared, with 0, decides of waiters that are none.
+        let set = value(FUTEX_OP_SET << 28 | i64::from(at) << 12);
+        let all = value(i32::MAX);
+        self.call(libc::SYS_futex, [word, value(libc::FUTEX_WAKE_OP), all, ZERO, word, set]);
+        // EAGAIN: it was set before anybody waited.
+        let wait = [word, value(libc::FUTEX_WAIT), value(at), ZERO];
+        self.call(libc::SYS_futex, wait).tolerate(libc::EAGAIN);
     }
 
     /// Brings the loopback interface of the present network namespace up, and gives it a route for

@@ -3,13 +3,16 @@
 //! In reading order: [`steps`], what can be done; `lower`, which makes system calls of it;
 //! `inside`, what runs between clone and the program; `guard`, the seccomp filter; `cgroup`, limits
 //! for all processes of a case together; `keeper`, what removes them whatever happens; `servers`,
-//! fork servers; `warden`, the process that starts cases; [`client`], the caller's end of it.
+//! fork servers; [`service`] and `attendant`, what runs beside a test and who starts it; `warden`,
+//! the process that starts cases; [`client`], the caller's end of it.
 
 pub mod client;
 pub mod error;
 pub mod protocol;
+pub mod service;
 pub mod steps;
 
+mod attendant;
 mod cgroup;
 mod guard;
 mod inside;
@@ -24,7 +27,9 @@ pub use cgroup::Limits as GroupLimits;
 pub use client::{Notice, Warden};
 pub use error::{Fault, SandboxError};
 pub use inside::launch::AFTER_CLONE;
-pub use protocol::{End, Seen, Start};
+pub use protocol::{Channel, End, Seen, Start};
 pub use servers::LIBRARY;
+pub use service::{Ready, Service, ServiceError, ServiceFault, Told};
 pub use steps::{Op, Step, inodes};
+pub use sys::pipe;
 pub use warden::SLOTS;

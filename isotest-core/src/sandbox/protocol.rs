@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup::{Figures, Limits as GroupLimits};
 use super::error::Fault;
+use super::service::Service;
 use crate::finding::Leftover;
 use crate::outcome::Usage;
 
@@ -28,7 +29,8 @@ pub enum Request {
     Template(Vec<u8>),
     /// Keep this set-up under a number.
     Setup(u32, Setup),
-    /// Start a case. The descriptors beside it become 0, 1 and 2; with two, 0 is `/dev/null`.
+    /// Start a case. The descriptors beside it become 0, 1 and 2; with two, 0 is `/dev/null`. Where
+    /// its set-up has services, one more is where their attendant tells of them.
     Start(Start),
     /// Ask the test of this case to end (SIGTERM). Only a reaping init passes it on.
     Terminate(u64),
@@ -59,6 +61,19 @@ pub struct Setup {
     pub server: Option<(Vec<u8>, u32)>,
     /// What all processes of a case together may use, where it gets a control group.
     pub group: GroupLimits,
+    /// What runs beside each of its cases.
+    pub services: Option<Services>,
+}
+
+/// What an attendant is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Services {
+    /// What to start, in this order: at least one.
+    pub list: Vec<Service>,
+    /// What is done to each process before it is executed, lowered.
+    pub restriction: Vec<u8>,
+    /// Where they are started.
+    pub directory: CString,
 }
 
 /// One case to start.
@@ -144,11 +159,17 @@ pub struct Held {
 /// The largest message that goes through the socket itself; a longer one goes in a memfd.
 const INLINE: usize = 32 << 10;
 /// The most descriptors beside one message.
-const DESCRIPTORS: usize = 4;
+const DESCRIPTORS: usize = 5;
 
 /// One end of the socket.
 #[derive(Debug)]
 pub struct Channel(OwnedFd);
+
+impl From<OwnedFd> for Channel {
+    fn from(socket: OwnedFd) -> Channel {
+        Channel(socket)
+    }
+}
 
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -59,6 +59,8 @@ pub enum Op {
     Limit { resource: u32, soft: u64, hard: u64 },
     /// Gives up every capability.
     DropCapabilities,
+    /// Lets the attendant in, and waits until it has started the services.
+    AwaitServices,
 }
 
 /// How many files a tmpfs of `size` bytes may hold. The size does not count them, though each takes
@@ -77,6 +79,12 @@ pub struct Step {
 }
 
 impl Op {
+    /// Whether it is done to a process, and not to the namespaces that it is in.
+    pub fn is_of_process(&self) -> bool {
+        let own = [Op::NewSession, Op::NewKeyring, Op::DropCapabilities];
+        own.contains(self) || matches!(self, Op::Limit { .. })
+    }
+
     /// Whether it makes a file of any kind, and so can belong to a layer.
     pub fn makes(&self) -> bool {
         match self {
@@ -101,7 +109,8 @@ impl Op {
             | Op::HostName { .. }
             | Op::LoopbackUp
             | Op::Limit { .. }
-            | Op::DropCapabilities => false,
+            | Op::DropCapabilities
+            | Op::AwaitServices => false,
         }
     }
 }
@@ -159,6 +168,7 @@ impl fmt::Display for Op {
                 write!(f, "limit {} to {soft}", limit_name(*resource))
             }
             Op::DropCapabilities => write!(f, "drop all capabilities"),
+            Op::AwaitServices => write!(f, "wait for the services"),
         }
     }
 }

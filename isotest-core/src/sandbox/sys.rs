@@ -5,7 +5,9 @@
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
@@ -17,11 +19,38 @@ pub fn errno(errno: kernel::Errno) -> Errno {
     Errno::from_raw(errno.0)
 }
 
-/// Stores `value` and wakes the process that waits for it: futex(2) FUTEX_WAKE.
+/// Stores `value` and wakes who waits for it.
 pub fn store_and_wake(word: &AtomicU32, value: u32) {
     word.store(value, Ordering::Release);
+    wake(word);
+}
+
+/// Wakes all who wait for a word to change: futex(2) FUTEX_WAKE.
+pub fn wake(word: &AtomicU32) {
     // SAFETY: the futex word is a live, aligned u32.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 1) };
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
+}
+
+/// Waits while a word has this value, or for less long: futex(2) FUTEX_WAIT.
+pub fn wait_for_change(word: &AtomicU32, value: u32) {
+    let forever = ptr::null::<libc::timespec>();
+    // SAFETY: the futex word is a live, aligned u32; null stands for no limit.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, value, forever) };
+}
+
+/// setns(2) with a pidfd: enters those namespaces of a process that `kinds` names, CLONE_NEW*. The
+/// pid namespace becomes that of children.
+pub fn enter_namespaces(process: BorrowedFd<'_>, kinds: u64) -> Result<(), Errno> {
+    // SAFETY: no argument is a pointer.
+    Errno::result(unsafe { libc::setns(process.as_raw_fd(), kinds as c_int) }).map(drop)
+}
+
+/// A pipe whose reading end does not block, both close-on-exec.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok((read, write))
 }
 
 /// A child that wait4(2) found.

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
-use super::{Event, Flight, Run};
+use super::flight::Flight;
+use super::{Event, Run};
 use crate::collect::Killed;
 use crate::snapshot::{self, Process, Snapshot};
 use crate::{collect, harness};

@@ -29,7 +29,8 @@ pub const STAGE_EXEC: u32 = u32::MAX;
 pub struct Slot {
     /// The case's id in the warden's pid namespace, from the kernel, before the case runs.
     pub pid: AtomicI32,
-    /// 0 until the warden has written the id maps.
+    /// 0 until the warden has written the id maps; where there are services, the words of
+    /// `attendant::meeting` follow.
     pub mapped: AtomicU32,
     /// The number of the step in progress, or one of the `STAGE_` numbers.
     pub stage: AtomicU32,
@@ -99,6 +100,10 @@ impl Launch<'_> {
             self.fail(self.slot.stage.load(Ordering::Relaxed), errno);
         }
         self.check(STAGE_DESCRIPTORS, self.place_descriptors());
+        if !self.execs && self.program.header(header::HIDDEN) == Some(1) {
+            // What is in its memory is the test's own.
+            let _ = kernel::set_dumpable(1);
+        }
         if self.program.header(header::REAPER) == Some(1) {
             self.fork_and_reap();
         }

@@ -49,8 +49,10 @@ pub mod header {
     pub const ENVIRONMENT_AT: usize = 7;
     /// Those of the CLONE_NEW* flags that are left to a step.
     pub const LATE: usize = 8;
+    /// 1 where the steps have made the process one that no other may read, until it execs.
+    pub const HIDDEN: usize = 9;
     /// How many words the header has.
-    pub const WORDS: usize = 9;
+    pub const WORDS: usize = 10;
 }
 
 /// Words of a call: its stage, its number, an errno that is no failure, the number under which its

@@ -7,6 +7,7 @@
 
 #![allow(unsafe_code)]
 
+mod attendance;
 mod notifications;
 mod start;
 
@@ -61,6 +62,10 @@ struct Running {
     /// A signal for it that came before it was cloned.
     doomed: Option<i32>,
     seen: Seen,
+    /// The process that attends to its services.
+    attendant: Option<i32>,
+    /// How its PID 1 has ended, where its attendant has not yet.
+    ended: Option<(i32, Usage)>,
 }
 
 /// The state of the warden.
@@ -255,6 +260,9 @@ impl State {
         else {
             return;
         };
+        if running.ended.is_some() {
+            return;
+        }
         let slot = *slot;
         let setup = running.setup;
         if let Some(leader) = self.pid(slot) {
@@ -309,9 +317,11 @@ impl State {
                 kernel::detach_tracee(waited.pid, libc::WSTOPSIG(waited.status));
                 continue;
             }
-            // The others are servers.
+            // The others are servers, and services that have lost their attendant.
             if let Some(slot) = self.slot_of(waited.pid) {
-                self.report_end(slot, waited.status, usage(&waited.usage));
+                self.end(slot, waited.status, usage(&waited.usage));
+            } else if let Some(slot) = self.attended_by(waited.pid) {
+                self.lose_attendant(slot);
             }
         }
     }
@@ -323,7 +333,7 @@ impl State {
 
     /// Reports a case that never was, with what its slot says.
     fn report_not_started(&mut self, slot: usize) {
-        self.report_end(slot, 0, Usage::default());
+        self.end(slot, 0, Usage::default());
     }
 
     fn report_end(&mut self, slot: usize, status: i32, usage: Usage) {

@@ -54,18 +54,23 @@ impl State {
             own_network: word(header::NAMESPACES) & libc::CLONE_NEWNET as u64 != 0,
             doomed: None,
             seen: Seen::default(),
+            attendant: None,
+            ended: None,
         };
         if let Some(cell) = self.slots.get(slot) {
             cell.reset();
         }
-        let served = set_up.expected > 0 && descriptors.len() == 2 && !start.terminal;
+        // One more is where an attendant tells of services.
+        let without_stdin = 2 + usize::from(set_up.setup.services.is_some());
+        let has_stdin = descriptors.len() > without_stdin;
+        let served = set_up.expected > 0 && !has_stdin && !start.terminal;
         self.free.pop();
         self.running.insert(slot, running);
         if served && self.serves(&start) {
             self.order(start, slot, descriptors);
             return Ok(());
         }
-        if descriptors.len() == 2 {
+        if !has_stdin {
             let null = self.null.try_clone().map_err(|_| refused(Errno::EMFILE))?;
             descriptors.insert(0, null);
         }
@@ -76,7 +81,9 @@ impl State {
             }
             self.free.push(slot);
             refused(errno)
-        })
+        })?;
+        self.attend(&start, slot, descriptors.get(3));
+        Ok(())
     }
 
     /// Whether the set-up of a case has a server that can start it; one is started for the first.
@@ -131,11 +138,12 @@ impl State {
         }
         let scratch = self.running.get(&slot).and_then(|running| running.scratch.as_ref());
         let given: Vec<BorrowedFd<'_>> =
-            descriptors.iter().chain(scratch).map(AsFd::as_fd).collect();
+            descriptors.iter().take(2).chain(scratch).map(AsFd::as_fd).collect();
         let own = [start.arguments.as_slice(), start.environment.as_slice()];
         // Where it has ended, `hear_server` finds the case not cloned.
         let _ = server.order(slot, start.case, own, &given);
         set_up.expected -= 1;
+        self.attend(&start, slot, descriptors.get(2));
     }
 
     /// Lets the server of a set-up go with the last case. Not before: its mounts go with it, and
@@ -219,7 +227,8 @@ impl State {
             self.start(start, descriptors);
         }
         let lost = |(slot, running): (&usize, &Running)| {
-            (running.setup == number && self.pid(*slot).is_none()).then_some(*slot)
+            let waited_for = running.setup == number && running.ended.is_none();
+            (waited_for && self.pid(*slot).is_none()).then_some(*slot)
         };
         let lost: Vec<usize> = self.running.iter().filter_map(lost).collect();
         for slot in lost {
@@ -249,7 +258,7 @@ impl State {
             Some(_) | None => None,
         };
         let group = self.running.get(&slot).and_then(|running| running.group.as_ref());
-        let [input, output, error] = descriptors else { return Err(Errno::EINVAL) };
+        let [input, output, error, ..] = descriptors else { return Err(Errno::EINVAL) };
         let launch = Launch {
             program,
             stdio: [input.as_raw_fd(), output.as_raw_fd(), error.as_raw_fd()],
@@ -329,7 +338,7 @@ fn make_user_namespace(maps: &(Vec<u8>, Vec<u8>)) -> Result<OwnedFd, Errno> {
 }
 
 /// The strings of a set-up: those of its arguments or of its environment.
-fn strings<'a>(program: &Program<'a>, count: usize, at: usize) -> Result<Vec<&'a CStr>, Errno> {
+pub fn strings<'a>(program: &Program<'a>, count: usize, at: usize) -> Result<Vec<&'a CStr>, Errno> {
     let count = program.header(count).ok_or(Errno::EINVAL)?;
     let mut bytes = program.header(at).and_then(|at| program.data(at)).ok_or(Errno::EINVAL)?;
     let mut next = || {

@@ -1,0 +1,324 @@
+//! The course of a run as keys: retries, how many tests at a time, when it ends.
+//!
+//! They stand beside layers and limits. `run` has most of them as flags, which
+//! [`run`](super::run) and [`libtest`](super::libtest) define; the configuration has all.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, ValueEnum};
+use isotest_core::retry::{self, Growth, Retries};
+use isotest_core::schedule::{InFlight, MaxFail};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use super::quantity::{Threads, threads};
+
+/// The course of a run, as one place asks for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args, JsonSchema)]
+#[schemars(rename_all = "kebab-case", default)]
+pub struct CourseOptions {
+    /// Start a test that fails again: so many times, or with pauses between
+    #[arg(long, value_parser = retries)]
+    #[schemars(schema_with = "retries_schema")]
+    pub retries: Option<Retries>,
+    /// What a test counts as that passes only at a retry
+    #[arg(long)]
+    pub flaky_result: Option<FlakyResult>,
+    /// How many tests it weighs as much as: a number, `num-cpus`, or `num-test-threads` (it runs
+    /// alone)
+    #[arg(long, value_parser = threads_required)]
+    #[schemars(schema_with = "threads_required_schema")]
+    pub threads_required: Option<ThreadsRequired>,
+    /// The test group that it is in; `@global` is none
+    #[arg(long)]
+    pub test_group: Option<String>,
+    /// Start no further test after the first failure
+    #[arg(long, value_parser = BoolishValueParser::new())]
+    pub fail_fast: Option<bool>,
+    /// Start no further test after so many failures, and with `N:immediate` kill those that run; `all`
+    /// runs every test
+    #[arg(long, value_parser = max_fail)]
+    #[schemars(schema_with = "max_fail_schema")]
+    pub max_fail: Option<FailFast>,
+    /// How many tests run at a time: a number, `num-cpus`, or `-N` for all processors but N
+    #[arg(long, value_parser = threads)]
+    #[schemars(schema_with = "threads_schema")]
+    pub test_threads: Option<Threads>,
+}
+
+/// What a failing case means for those after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailFast {
+    /// All of them run.
+    Never,
+    /// Nothing more is started after this many failures.
+    After(MaxFail),
+}
+
+/// `--flaky-result`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+pub enum FlakyResult {
+    /// As passed
+    #[default]
+    Pass,
+    /// As failed
+    Fail,
+}
+
+impl From<FlakyResult> for retry::FlakyResult {
+    fn from(result: FlakyResult) -> Self {
+        match result {
+            FlakyResult::Pass => retry::FlakyResult::Pass,
+            FlakyResult::Fail => retry::FlakyResult::Fail,
+        }
+    }
+}
+
+/// How many tests one weighs as much as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ThreadsRequired {
+    /// So many.
+    Count(NonZeroUsize),
+    /// As many as there are processors.
+    Processors,
+    /// As many as run at a time.
+    TestThreads,
+}
+
+impl ThreadsRequired {
+    /// The number, where there are so many processors and so many tests run at a time.
+    pub fn count(self, processors: usize, test_threads: usize) -> usize {
+        match self {
+            ThreadsRequired::Count(count) => count.get(),
+            ThreadsRequired::Processors => processors,
+            ThreadsRequired::TestThreads => test_threads,
+        }
+    }
+}
+
+impl CourseOptions {
+    /// What is asked for where `lower` is asked next. `fail-fast` and `max-fail` are one value.
+    pub fn over(&self, lower: CourseOptions) -> CourseOptions {
+        let says = self.fail_fast.is_some() || self.max_fail.is_some();
+        let (fail_fast, max_fail) = match says {
+            true => (self.fail_fast, self.max_fail),
+            false => (lower.fail_fast, lower.max_fail),
+        };
+        CourseOptions {
+            retries: self.retries.or(lower.retries),
+            flaky_result: self.flaky_result.or(lower.flaky_result),
+            threads_required: self.threads_required.or(lower.threads_required),
+            test_group: self.test_group.clone().or(lower.test_group),
+            fail_fast,
+            max_fail,
+            test_threads: self.test_threads.or(lower.test_threads),
+        }
+    }
+
+    /// What follows where a test fails.
+    pub fn retries(&self) -> Retries {
+        let flaky = self.flaky_result.unwrap_or_default().into();
+        Retries { flaky, ..self.retries.unwrap_or_default() }
+    }
+
+    /// When the run ends early; `None` where nobody says so.
+    pub fn fail_fast(&self) -> Option<FailFast> {
+        let first = |fail_fast| match fail_fast {
+            true => {
+                FailFast::After(MaxFail { failures: NonZeroUsize::MIN, in_flight: InFlight::Wait })
+            }
+            false => FailFast::Never,
+        };
+        self.max_fail.or(self.fail_fast.map(first))
+    }
+}
+
+fn retries(text: &str) -> Result<Retries, String> {
+    let count = text.parse().map_err(|cause| format!("not a number of retries: {cause}"))?;
+    Ok(Retries { count, ..Retries::default() })
+}
+
+fn threads_required(text: &str) -> Result<ThreadsRequired, String> {
+    match text {
+        "num-cpus" => Ok(ThreadsRequired::Processors),
+        "num-test-threads" => Ok(ThreadsRequired::TestThreads),
+        number => number.parse().map(ThreadsRequired::Count).map_err(|_| {
+            "not a number of tests; try `2`, `num-cpus` or `num-test-threads`".to_owned()
+        }),
+    }
+}
+
+/// Reads `3`, `3:wait`, `3:immediate` and `all`, as nextest does.
+pub(super) fn max_fail(text: &str) -> Result<FailFast, String> {
+    if text == "all" {
+        return Ok(FailFast::Never);
+    }
+    let (number, in_flight) = match text.split_once(':') {
+        None => (text, Some(InFlight::Wait)),
+        Some((number, "wait")) => (number, Some(InFlight::Wait)),
+        Some((number, "immediate")) => (number, Some(InFlight::Kill)),
+        Some(_) => (text, None),
+    };
+    let after = number.parse().ok().zip(in_flight);
+    let after = after.map(|(failures, in_flight)| FailFast::After(MaxFail { failures, in_flight }));
+    after.ok_or_else(|| "not a number of failures; try `3`, `3:immediate` or `all`".to_owned())
+}
+
+impl fmt::Display for FailFast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FailFast::Never => write!(f, "all"),
+            FailFast::After(MaxFail { failures, in_flight: InFlight::Wait }) => {
+                write!(f, "{failures}")
+            }
+            FailFast::After(MaxFail { failures, in_flight: InFlight::Kill }) => {
+                write!(f, "{failures}:immediate")
+            }
+        }
+    }
+}
+
+impl fmt::Display for ThreadsRequired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ThreadsRequired::Count(count) => write!(f, "{count}"),
+            ThreadsRequired::Processors => write!(f, "num-cpus"),
+            ThreadsRequired::TestThreads => write!(f, "num-test-threads"),
+        }
+    }
+}
+
+/// `3`, or `3, exponential from 1s to 10s, with jitter`: the number of retries and their pauses.
+pub fn retries_name(retries: &Retries) -> String {
+    let (backoff, mut name) = (retries.backoff, retries.count.to_string());
+    let delay = humantime::format_duration(backoff.delay);
+    match backoff.growth {
+        _ if backoff.delay.is_zero() => return name,
+        Growth::Fixed => name += &format!(", {delay} apart"),
+        Growth::Exponential => name += &format!(", exponential from {delay}"),
+    }
+    if let Some(most) = backoff.max_delay {
+        name += &format!(" to {}", humantime::format_duration(most));
+    }
+    name + if backoff.jitter { ", with jitter" } else { "" }
+}
+
+fn retries_schema(_: &mut SchemaGenerator) -> Schema {
+    let duration = json_schema!({ "type": ["string", "integer"], "minimum": 0 });
+    json_schema!({
+        "type": ["integer", "object"],
+        "minimum": 0,
+        "additionalProperties": false,
+        "required": ["count"],
+        "properties": {
+            "count": { "description": "How many retries", "type": "integer", "minimum": 0 },
+            "backoff": {
+                "description": "Whether each pause is twice the one before",
+                "enum": ["fixed", "exponential"],
+            },
+            "delay": described(&duration, "The pause before the first retry"),
+            "max-delay": described(&duration, "No pause is longer"),
+            "jitter": {
+                "description": "Cut each pause to a random part of it, a half or more",
+                "type": "boolean",
+            },
+        },
+    })
+}
+
+fn described(schema: &Schema, description: &str) -> Schema {
+    let mut schema = schema.clone();
+    schema.insert("description".to_owned(), description.into());
+    schema
+}
+
+fn threads_required_schema(_: &mut SchemaGenerator) -> Schema {
+    number_or(&["num-cpus", "num-test-threads"], 1)
+}
+
+fn max_fail_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "anyOf": [
+            { "type": "integer", "minimum": 1 },
+            { "type": "string", "pattern": "^(all|[1-9][0-9]*(:wait|:immediate)?)$" },
+        ],
+    })
+}
+
+/// What a configuration file may hold for [`Threads`].
+pub fn threads_schema(_: &mut SchemaGenerator) -> Schema {
+    number_or(&["num-cpus"], i64::MIN)
+}
+
+fn number_or(words: &[&str], minimum: i64) -> Schema {
+    let mut number = json_schema!({ "type": "integer" });
+    if minimum > i64::MIN {
+        number.insert("minimum".to_owned(), minimum.into());
+    }
+    json_schema!({ "anyOf": [number, { "enum": words }] })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use isotest_core::retry::Backoff;
+
+    use super::*;
+
+    #[test]
+    fn fail_fast_is_a_limit_of_one() {
+        let course = |fail_fast| CourseOptions { fail_fast, ..CourseOptions::default() };
+        assert_eq!(course(Some(true)).fail_fast(), max_fail("1").ok());
+        assert_eq!(course(Some(false)).fail_fast(), max_fail("all").ok());
+        assert_eq!(course(None).fail_fast(), None);
+    }
+
+    #[test]
+    fn what_runs_is_waited_for_or_killed() {
+        let name = |text| max_fail(text).map(|fail_fast| fail_fast.to_string());
+        assert_eq!(name("3:wait").as_deref(), Ok("3"));
+        assert_eq!(name("3:immediate").as_deref(), Ok("3:immediate"));
+        for text in ["0", "3:never", "all:wait", ":wait", ""] {
+            assert!(name(text).expect_err(text).ends_with("or `all`"), "{text}");
+        }
+    }
+
+    #[test]
+    fn who_says_when_a_run_ends_says_all_of_it() {
+        let three = CourseOptions { max_fail: max_fail("3").ok(), ..CourseOptions::default() };
+        let never = CourseOptions { fail_fast: Some(false), ..CourseOptions::default() };
+        assert_eq!(never.over(three.clone()).fail_fast(), Some(FailFast::Never));
+        assert_eq!(three.over(never.clone()).fail_fast(), three.fail_fast());
+        assert_eq!(CourseOptions::default().over(never.clone()), never);
+    }
+
+    #[test]
+    fn a_test_weighs_a_number_or_all() {
+        let weight = |text| threads_required(text).map(|required| required.count(8, 3));
+        assert_eq!(weight("2"), Ok(2));
+        assert_eq!(weight("num-cpus"), Ok(8));
+        assert_eq!(weight("num-test-threads"), Ok(3));
+        for text in ["0", "-1", "many"] {
+            assert!(weight(text).expect_err(text).ends_with("or `num-test-threads`"), "{text}");
+        }
+    }
+
+    #[test]
+    fn pauses_are_named() {
+        let second = Duration::from_secs(1);
+        let backoff = Backoff { delay: second, ..Backoff::default() };
+        let name = |backoff| retries_name(&Retries { count: 3, backoff, ..Retries::default() });
+        assert_eq!(name(Backoff::default()), "3");
+        assert_eq!(name(backoff), "3, 1s apart");
+        let growing = Backoff {
+            growth: Growth::Exponential,
+            max_delay: Some(9 * second),
+            jitter: true,
+            ..backoff
+        };
+        assert_eq!(name(growing), "3, exponential from 1s to 9s, with jitter");
+    }
+}

@@ -1,0 +1,145 @@
+//! A case in flight: what it writes, what its services tell, when it has to be looked at.
+
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+
+use super::looks::Look;
+use super::{Event, Job, Stream};
+use crate::collect::{self, Capture, Killed};
+use crate::harness::Passage;
+use crate::outcome::Outcome;
+use crate::sandbox::{End, Warden};
+use crate::served::Served;
+
+/// The pipe of a case is looked at from then on. One that ends before, and writes no more than a
+/// pipe holds, wakes nobody until it has ended.
+pub const WATCHED_AFTER: Duration = Duration::from_millis(10);
+
+/// How long a test below a reaping init has between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Tokens of output pipes follow, and of what tells of services: three for each case number.
+pub const TOKEN_OUTPUT: u64 = 2;
+pub const INPUTS: u64 = 3;
+pub const SERVED: u64 = 2;
+
+/// A case in flight.
+pub struct Flight {
+    pub job: Job,
+    pub started: Instant,
+    pub deadline: Option<Instant>,
+    /// Whether the loop hears of its output.
+    pub watched: bool,
+    /// How often it has been told of as slow.
+    pub told_slow: u32,
+    pub killed: Option<Killed>,
+    pub look: Look,
+    pub pipes: [Option<OwnedFd>; 2],
+    pub capture: Capture,
+    /// Where the harness may speak in a stdout that is passed through.
+    pub passage: Option<Passage>,
+    pub served: Option<Served>,
+}
+
+impl Flight {
+    /// Ends a case whose time is up: by SIGKILL, since PID 1 receives nothing else; below a
+    /// reaping init by SIGTERM first.
+    pub fn time_out(&mut self, number: u64, warden: &Warden, now: Instant) {
+        let limit = self.job.plan.timeout.unwrap_or_default();
+        if self.job.plan.setup.reaper && self.killed.is_none() {
+            self.killed = Some(Killed::Terminated(limit));
+            self.deadline = Some(now + GRACE);
+            warden.terminate(number);
+        } else {
+            self.killed.get_or_insert(Killed::TimedOut(limit));
+            self.deadline = None;
+            warden.kill(number);
+        }
+    }
+
+    /// Lets the loop hear of what is written.
+    pub fn watch(&mut self, number: u64, epoll: &Epoll) -> Result<(), Errno> {
+        self.watched = true;
+        for (pipe, stream) in self.pipes.iter().zip(0..) {
+            if let Some(pipe) = pipe {
+                let token = TOKEN_OUTPUT + INPUTS * number + stream;
+                epoll.add(pipe, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How old it is when it is told of as slow the next time.
+    pub fn next_slow(&self) -> Option<Duration> {
+        self.job.plan.slow_timeout?.checked_mul(self.told_slow + 1)
+    }
+
+    /// When this case has to be looked at again.
+    pub fn next_look(&self) -> impl Iterator<Item = Instant> {
+        let deadline = self.deadline;
+        let slow = self.next_slow().map(|age| self.started + age);
+        let watched = (!self.watched).then(|| self.started + WATCHED_AFTER);
+        deadline.into_iter().chain(slow).chain(watched)
+    }
+
+    /// Reads what is there now, but no more than a pipe holds: others have their turn while a
+    /// case writes as fast as it is read.
+    pub fn read(&mut self, stream: usize, buffer: &mut [u8], events: &SyncSender<Event>) {
+        let Some(Some(pipe)) = self.pipes.get_mut(stream).map(Option::take) else { return };
+        let ended = collect::drain(&pipe, buffer, |bytes| match self.job.pass_through {
+            true => self.pass_on(stream, bytes, events),
+            false => self.capture.push(bytes),
+        });
+        if !ended && let Some(slot) = self.pipes.get_mut(stream) {
+            *slot = Some(pipe);
+        }
+    }
+
+    /// Hears what services tell. The time of the test begins when they are ready.
+    pub fn hear_services(&mut self, epoll: &Epoll) {
+        let Some(served) = &mut self.served else { return };
+        let heard = served.hear();
+        if heard.ready {
+            self.deadline = self.job.plan.timeout.map(|limit| Instant::now() + limit);
+        }
+        if heard.over {
+            // It would be heard again and again.
+            let _ = epoll.delete(served);
+        }
+    }
+
+    /// Passes output on, but for the harness's own lines.
+    fn pass_on(&mut self, stream: usize, bytes: &[u8], events: &SyncSender<Event>) {
+        let (kind, ready) = match (&mut self.passage, stream) {
+            (Some(passage), 0) => (Stream::Stdout, passage.push(bytes)),
+            (None, 0) => (Stream::Stdout, bytes.to_vec()),
+            (Some(_) | None, _) => (Stream::Stderr, bytes.to_vec()),
+        };
+        if !ready.is_empty() {
+            let _ = events.send(Event::Output(self.job.index, kind, ready));
+        }
+    }
+
+    pub fn outcome(mut self, end: End, events: &SyncSender<Event>) -> (Job, Outcome) {
+        let killed = self.killed_by();
+        self.capture.push(&self.passage.take().map_or(Vec::new(), Passage::finish));
+        let index = self.job.index;
+        let output = self.capture.finish();
+        let mut outcome = collect::outcome(&self.job.plan, end, output, killed, self.started);
+        outcome.stacks = self.look.into_text();
+        if let Some(served) = self.served {
+            served.add_to(&mut outcome);
+        }
+        if self.job.pass_through {
+            let rest = std::mem::take(&mut outcome.output).to_bytes();
+            if !rest.is_empty() {
+                let _ = events.send(Event::Output(index, Stream::Stdout, rest));
+            }
+        }
+        (self.job, outcome)
+    }
+}

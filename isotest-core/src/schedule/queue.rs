@@ -1,0 +1,298 @@
+//! The queue: which case is started next, and whether there is room for it.
+//!
+//! Cases are started in their order, with two exceptions: one whose group is full lets those behind
+//! it pass, and a retry goes before the rest. Nothing passes a case that weighs more than is free:
+//! what is in flight ends, and then there is room.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::Job;
+use super::rounds::{Repeat, Rounds};
+
+/// What a case takes of a run while it is in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// How many cases it weighs as much as, 1 at the least. What weighs more than all that may be
+    /// in flight weighs as much as they do, and runs alone.
+    pub threads: usize,
+    /// The group that it is in.
+    pub group: Option<Group>,
+}
+
+impl Default for Claim {
+    fn default() -> Self {
+        Claim { threads: 1, group: None }
+    }
+}
+
+/// Cases of which only some are in flight at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Group {
+    /// What tells it from other groups.
+    pub number: usize,
+    /// How much those in flight may weigh together, 1 at the least.
+    pub max_threads: usize,
+}
+
+/// How much may be in flight.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// How many cases, where each weighs one: 1 at the least.
+    pub jobs: usize,
+    /// How many more, where each weighs one.
+    pub spare: usize,
+}
+
+impl Room {
+    /// Whether a case can be started besides those in flight.
+    fn has(self, claim: Claim, in_flight: impl Iterator<Item = Claim> + Clone) -> bool {
+        let is_heavy = in_flight.clone().chain([claim]).any(|claim| claim.threads > 1);
+        let most = if is_heavy { self.jobs } else { self.jobs + self.spare };
+        weight(in_flight, self.jobs) + claim.threads.min(self.jobs) <= most
+    }
+}
+
+/// Whether the case's group has no room for it besides those in flight.
+fn is_full(claim: Claim, in_flight: impl Iterator<Item = Claim>) -> bool {
+    claim.group.is_some_and(|Group { number, max_threads }| {
+        let is_member = |claim: &Claim| claim.group.is_some_and(|group| group.number == number);
+        let taken = weight(in_flight.filter(is_member), max_threads);
+        taken + claim.threads.min(max_threads) > max_threads
+    })
+}
+
+/// What cases weigh together where none weighs more than `most`.
+fn weight(claims: impl Iterator<Item = Claim>, most: usize) -> usize {
+    claims.map(|claim| claim.threads.min(most)).sum()
+}
+
+/// Takes the first one out, where this holds for it.
+fn pop_if(jobs: &mut VecDeque<Job>, holds: impl FnOnce(&Job) -> bool) -> Option<Job> {
+    if jobs.front().is_some_and(holds) { jobs.pop_front() } else { None }
+}
+
+/// What has not been started.
+pub(super) struct Queue {
+    waiting: VecDeque<Job>,
+    /// By group: those whose turn has come while it was full.
+    held: BTreeMap<usize, VecDeque<Job>>,
+    rounds: Rounds,
+}
+
+impl Queue {
+    /// All jobs, in their order, so often.
+    pub fn new(jobs: Vec<Job>, repeat: Repeat) -> Queue {
+        let rounds = Rounds::after_first(&jobs, repeat);
+        Queue { waiting: jobs.into(), held: BTreeMap::new(), rounds }
+    }
+
+    /// The next case to start; `None` where there is none, or no room for it besides those in
+    /// flight. With none in flight there is room for each.
+    pub fn next(
+        &mut self,
+        room: Room,
+        in_flight: impl Iterator<Item = Claim> + Clone,
+    ) -> Option<Job> {
+        let is_full = |job: &Job| is_full(job.claim, in_flight.clone());
+        let has_room = |job: &Job| room.has(job.claim, in_flight.clone());
+        let free = |held: &VecDeque<Job>| held.front().is_some_and(|job| !is_full(job));
+        if let Some(held) = self.held.values_mut().find(|held| free(held)) {
+            return pop_if(held, has_room);
+        }
+        self.refill();
+        while let Some(full) = pop_if(&mut self.waiting, is_full) {
+            let group = full.claim.group.map_or(0, |group| group.number);
+            self.held.entry(group).or_default().push_back(full);
+        }
+        pop_if(&mut self.waiting, has_room)
+    }
+
+    /// The next round, where this one is used up.
+    fn refill(&mut self) {
+        if self.waiting.is_empty() && self.held.values().all(VecDeque::is_empty) {
+            self.waiting = self.rounds.next().into();
+        }
+    }
+
+    /// Takes a case that is retried: it comes next.
+    pub fn again(&mut self, job: Job) {
+        self.waiting.push_front(job);
+    }
+
+    /// There are no more rounds.
+    pub fn end_rounds(&mut self) {
+        self.rounds.end();
+    }
+
+    /// Takes out all; there are no more rounds.
+    pub fn drain(&mut self) -> Vec<Job> {
+        self.rounds.end();
+        let held = std::mem::take(&mut self.held).into_values().flatten();
+        held.chain(self.waiting.drain(..)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::case::CaseIndex;
+    use crate::plan::{Plan, Setup};
+    use crate::retry::Retries;
+
+    const ROOM: Room = Room { jobs: 4, spare: 0 };
+
+    fn heavy(threads: usize) -> Claim {
+        Claim { threads, group: None }
+    }
+
+    fn grouped(number: usize, max_threads: usize) -> Claim {
+        Claim { threads: 1, group: Some(Group { number, max_threads }) }
+    }
+
+    const LIGHT: Claim = Claim { threads: 1, group: None };
+
+    /// A queue, and what of it is in flight.
+    struct Run {
+        queue: Queue,
+        flights: Vec<(usize, Claim)>,
+    }
+
+    impl Run {
+        fn repeated(claims: &[Claim], repeat: Repeat) -> Run {
+            let jobs = claims.iter().enumerate().map(|(case, claim)| Job {
+                index: CaseIndex { binary: 0, case },
+                plan: Plan::of(Arc::new(Setup::default())),
+                pass_through: false,
+                retries: Retries::default(),
+                claim: *claim,
+            });
+            Run { queue: Queue::new(jobs.collect(), repeat), flights: Vec::new() }
+        }
+
+        fn of(claims: &[Claim]) -> Run {
+            Run::repeated(claims, Repeat::Once)
+        }
+
+        /// Starts what there is room for: the cases.
+        fn start(&mut self, room: Room) -> Vec<usize> {
+            let mut started = Vec::new();
+            while let Some(job) =
+                self.queue.next(room, self.flights.iter().map(|(_, claim)| *claim))
+            {
+                started.push(job.index.case);
+                self.flights.push((job.index.case, job.claim));
+            }
+            started
+        }
+
+        /// Ends a case and starts what there is room for then.
+        fn end(&mut self, case: usize, room: Room) -> Vec<usize> {
+            let known = self.flights.iter().position(|(known, _)| *known == case);
+            self.flights.remove(known.expect("it is in flight"));
+            self.start(room)
+        }
+    }
+
+    #[test]
+    fn light_cases_fill_the_room_and_what_is_spare() {
+        let mut run = Run::of(&[LIGHT; 9]);
+        assert_eq!(run.start(ROOM), [0, 1, 2, 3]);
+        assert_eq!(run.start(Room { jobs: 4, spare: 2 }), [4, 5]);
+        assert_eq!(run.end(0, ROOM), []);
+        assert_eq!(run.end(1, ROOM), []);
+        assert_eq!(run.end(2, ROOM), [6]);
+    }
+
+    #[test]
+    fn a_heavy_case_takes_the_room_of_several() {
+        let mut run = Run::of(&[heavy(3), LIGHT, LIGHT, LIGHT]);
+        assert_eq!(run.start(ROOM), [0, 1]);
+        assert_eq!(run.end(0, ROOM), [2, 3]);
+    }
+
+    #[test]
+    fn a_case_that_is_heavier_than_the_whole_runs_alone() {
+        let mut run = Run::of(&[LIGHT, heavy(99), LIGHT]);
+        assert_eq!(run.start(ROOM), [0]);
+        assert_eq!(run.end(0, ROOM), [1]);
+        assert_eq!(run.end(1, ROOM), [2]);
+    }
+
+    #[test]
+    fn nothing_passes_a_heavy_case_that_waits() {
+        let mut run = Run::of(&[LIGHT, LIGHT, heavy(4), LIGHT, LIGHT]);
+        assert_eq!(run.start(ROOM), [0, 1]);
+        assert_eq!(run.end(0, ROOM), []);
+        assert_eq!(run.end(1, ROOM), [2]);
+        assert_eq!(run.end(2, ROOM), [3, 4]);
+    }
+
+    #[test]
+    fn what_is_spare_is_not_for_heavy_cases_nor_for_those_beside_them() {
+        let room = Room { jobs: 4, spare: 6 };
+        let mut run = Run::of(&[LIGHT, LIGHT, LIGHT, heavy(2), LIGHT, LIGHT, LIGHT]);
+        assert_eq!(run.start(room), [0, 1, 2]);
+        assert_eq!(run.end(0, room), [3]);
+        assert_eq!(run.end(1, room), [4]);
+        assert_eq!(run.end(3, room), [5, 6]);
+    }
+
+    #[test]
+    fn those_behind_pass_a_case_whose_group_is_full() {
+        let (a, b) = (grouped(0, 1), grouped(1, 2));
+        let mut run = Run::of(&[a, a, a, b, b, b, LIGHT]);
+        assert_eq!(run.start(Room { jobs: 9, spare: 0 }), [0, 3, 4, 6]);
+        assert_eq!(run.end(3, ROOM), [5]);
+        assert_eq!(run.end(0, ROOM), [1]);
+        assert_eq!(run.end(1, ROOM), [2]);
+    }
+
+    #[test]
+    fn who_waits_for_a_group_goes_before_those_that_passed() {
+        let a = grouped(0, 1);
+        let mut run = Run::of(&[a, a, LIGHT, LIGHT]);
+        let room = Room { jobs: 2, spare: 0 };
+        assert_eq!(run.start(room), [0, 2]);
+        assert_eq!(run.end(0, room), [1]);
+        assert_eq!(run.end(1, room), [3]);
+    }
+
+    #[test]
+    fn a_heavy_case_takes_the_room_of_several_in_its_group_too() {
+        let group = Some(Group { number: 0, max_threads: 3 });
+        let (one, two, many) =
+            (grouped(0, 3), Claim { threads: 2, group }, Claim { threads: 9, group });
+        let room = Room { jobs: 8, spare: 0 };
+        let mut run = Run::of(&[two, two, one]);
+        assert_eq!(run.start(room), [0, 2]);
+        assert_eq!(run.end(0, room), [1]);
+        let mut run = Run::of(&[one, many]);
+        assert_eq!(run.start(room), [0]);
+        assert_eq!(run.end(0, room), [1]);
+    }
+
+    #[test]
+    fn a_round_is_used_up_before_the_next_one() {
+        let twice = Repeat::Times(NonZeroU32::new(2).expect("it is 2"));
+        let mut run = Run::repeated(&[grouped(0, 1), grouped(0, 1), LIGHT], twice);
+        assert_eq!(run.start(ROOM), [0, 2]);
+        assert_eq!(run.end(2, ROOM), []);
+        assert_eq!(run.end(0, ROOM), [1, 2]);
+        assert_eq!(run.end(1, ROOM), [0]);
+        assert_eq!(run.queue.drain().len(), 1);
+        assert_eq!(run.end(0, ROOM), []);
+    }
+
+    #[test]
+    fn a_retry_comes_next() {
+        let mut run = Run::of(&[LIGHT, LIGHT, LIGHT]);
+        let room = Room { jobs: 1, spare: 0 };
+        let first = run.queue.next(room, [].into_iter()).expect("there is room");
+        run.queue.again(first);
+        assert_eq!(run.start(room), [0]);
+        assert_eq!(run.end(0, room), [1]);
+    }
+}
