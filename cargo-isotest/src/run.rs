@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use isotest_core::case::{Case, CaseIndex, Ignore};
 use isotest_core::keyboard::Keyboard;
@@ -511,7 +510,7 @@ fn execute<R: Report>(
                 signals.ask_for_snapshots();
             }
         };
-        let reported = report(reporter, heard, &mut note, &mut tick).map_err(Error::Report);
+        let reported = report::follow(reporter, heard, &mut note, &mut tick).map_err(Error::Report);
         if reported.is_err() {
             signals.tell_broken_pipe();
         }
@@ -524,34 +523,4 @@ fn execute<R: Report>(
 fn name(selected: &[Selected], index: CaseIndex) -> (&str, &str) {
     let binary = &selected[index.binary];
     (&binary.binary.id, &case(selected, index).name)
-}
-
-/// Reports events until there are no more; `note` hears how long each case took, and `tick` is
-/// called whenever no event is waiting, about ten times a second at the least. The receiver is
-/// dropped where stdout is closed, which ends the run.
-fn report<R: Report>(
-    mut reporter: R,
-    heard: Receiver<Event>,
-    note: &mut dyn FnMut(CaseIndex, Duration),
-    tick: &mut dyn FnMut(),
-) -> io::Result<R> {
-    const TICK: Duration = Duration::from_millis(100);
-    loop {
-        match heard.recv_timeout(TICK) {
-            Ok(event) => {
-                for event in [event].into_iter().chain(heard.try_iter()) {
-                    if let Event::Finished(index, outcome) = &event
-                        && !outcome.duration.is_zero()
-                    {
-                        note(*index, outcome.duration);
-                    }
-                    reporter.event(event)?;
-                }
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Ok(reporter),
-        }
-        reporter.idle()?;
-        tick();
-    }
 }

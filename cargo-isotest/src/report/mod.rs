@@ -30,6 +30,7 @@ mod screen;
 mod config;
 mod diagnosis;
 mod error;
+mod follow;
 mod inspect;
 mod reporter;
 mod running;
@@ -45,6 +46,7 @@ pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
 pub use error::{
     error, not_kept, not_summarized, pruned, services, setting_up, unpacking, weakened,
 };
+pub use follow::follow;
 pub use format::FormatName;
 pub use github::Workflow;
 pub use inspect::{
