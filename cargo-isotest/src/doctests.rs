@@ -71,14 +71,15 @@ fn run_in(
         .args(command.run.no_run.then_some("--no-run"))
         .args(settings.max_fail.is_none().then_some("--no-fail-fast"))
         .arg("--")
-        .args(harness_arguments(&command.libtest, settings))
+        .args(harness_arguments(command, settings))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .map_err(Error::Host)?;
     let stdout = child.stdout.take().expect("stdout is piped above");
     let mut counts = Documented::default();
-    let passed_on = report::pass_on(BufReader::new(stdout), |line| counts.add(line));
+    let aside = command.has_messages();
+    let passed_on = report::pass_on(BufReader::new(stdout), aside, |line| counts.add(line));
     let status = child.wait().map_err(Error::Host)?;
     counts.failed = !status.success();
     match signals.take_ending() {
@@ -151,7 +152,8 @@ fn set_runner(cargo: &mut Command, words: &[String], machine: &Machine) {
 }
 
 /// What rustdoc's own libtest is told.
-fn harness_arguments(libtest: &LibtestOptions, settings: &Settings) -> Vec<OsString> {
+fn harness_arguments(command: &RunCommand, settings: &Settings) -> Vec<OsString> {
+    let libtest = &command.libtest;
     let mut arguments: Vec<OsString> = libtest.filters.iter().map(OsString::from).collect();
     for skip in &libtest.skip {
         arguments.extend(["--skip".into(), skip.into()]);
@@ -171,7 +173,9 @@ fn harness_arguments(libtest: &LibtestOptions, settings: &Settings) -> Vec<OsStr
     // Its stdout is a pipe: what is coloured was decided for ours.
     let colour = if settings.report.look.stdout_colour { "always" } else { "never" };
     arguments.push(format!("--color={colour}").into());
-    arguments.extend(format_arguments(libtest).iter().map(OsString::from));
+    if !command.has_messages() {
+        arguments.extend(format_arguments(libtest).iter().map(OsString::from));
+    }
     arguments
 }
 

@@ -66,6 +66,8 @@ pub enum Error {
     Profiles(PathBuf, io::Error),
     /// A name on the command line fits no test, or more than one.
     Case(String),
+    /// A debugger or a tracer runs one test, and several are selected.
+    NotOne(String),
     /// A signal ended the run before there was anything to report.
     Interrupted(i32),
 }
@@ -98,7 +100,8 @@ impl Error {
             | Error::Glob(_)
             | Error::Path(..)
             | Error::Root(_)
-            | Error::Partition(_) => ExitCode::Usage,
+            | Error::Partition(_)
+            | Error::NotOne(_) => ExitCode::Usage,
             // As a shell says it.
             Error::Command(_) | Error::Shell(_) | Error::Execute(..) => ExitCode::Of(127),
             Error::Setup(_) => ExitCode::SetupFailed,
@@ -144,6 +147,7 @@ impl Error {
             | Error::Junit(_)
             | Error::Partition(_)
             | Error::NothingFailed(_)
+            | Error::NotOne(_)
             | Error::Case(_) => false,
         }
     }
@@ -204,7 +208,7 @@ impl fmt::Display for Error {
                 path.display()
             ),
             Error::Junit(error) => write!(f, "{error}"),
-            Error::Case(message) => write!(f, "{message}"),
+            Error::Case(message) | Error::NotOne(message) => write!(f, "{message}"),
             Error::Interrupted(signal) => write!(f, "interrupted by signal {signal}"),
         }
     }

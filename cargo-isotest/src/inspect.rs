@@ -211,7 +211,7 @@ fn every_case() -> Filter {
 }
 
 /// The same sandbox with another program.
-fn with_program(
+pub fn with_program(
     test: &Setup,
     words: &[OsString],
     policy: &Policy,
@@ -273,7 +273,14 @@ pub fn attend(
     timeout: Option<Duration>,
     signals: &Signals,
 ) -> Result<ExitCode, Error> {
-    let plan = Plan {
+    let plan = plan_of(sandboxes, setup, timeout);
+    let ended = foreground::run(&mut sandboxes.warden, &plan, signals).map_err(Error::Host)?;
+    exit_code(ended)
+}
+
+/// The plan of one command, for so long at most.
+pub fn plan_of(sandboxes: &Sandboxes, setup: Arc<Setup>, timeout: Option<Duration>) -> Plan {
+    Plan {
         setup,
         arguments: Vec::new(),
         environment: sandboxes.own_environment(),
@@ -283,8 +290,11 @@ pub fn attend(
         output_limit: sandboxes.policy.limits.output,
         write_back: sandboxes.write_back.clone(),
         weakened: sandboxes.policy.weakened.clone(),
-    };
-    let ended = foreground::run(&mut sandboxes.warden, &plan, signals).map_err(Error::Host)?;
+    }
+}
+
+/// The end of a command as this program's.
+pub fn exit_code(ended: Ended) -> Result<ExitCode, Error> {
     match ended {
         Ended::Exited(code) => Ok(ExitCode::Of(code)),
         Ended::Signalled(signal) | Ended::Interrupted(signal) => Ok(ExitCode::Signal(signal)),

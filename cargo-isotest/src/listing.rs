@@ -14,7 +14,7 @@ use isotest_core::plan::{Plan, Protocol};
 use isotest_core::policy::{Limits, Policy, Root};
 use isotest_core::retry::Retries;
 use isotest_core::sandbox::SandboxError;
-use isotest_core::schedule::{self, Claim, Event, Job, Repeat, Stream};
+use isotest_core::schedule::{self, Claim, Event, Job, Repeat, Stacks, Stream};
 use isotest_core::signals::Signals;
 
 use crate::discover::list::{self, ListError};
@@ -261,7 +261,8 @@ fn ask(
     });
     let plans: Vec<Job> = plans.collect();
     let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
-    let options = schedule::Options { jobs, spare: 0, max_fail: None, repeat: Repeat::Once };
+    let (repeat, stacks) = (Repeat::Once, Stacks::None);
+    let options = schedule::Options { jobs, spare: 0, max_fail: None, repeat, stacks };
     let limit = longest(&sandboxes.policy);
     let warden = &mut sandboxes.warden;
     thread::scope(|scope| {
@@ -315,7 +316,7 @@ fn gather(heard: mpsc::Receiver<Event>, limit: u64) -> Result<BTreeMap<usize, An
                     answer.verdict = outcome.verdict;
                 }
             }
-            Event::Slow(..) | Event::Retried(..) => {}
+            Event::Slow(..) | Event::Retried(..) | Event::Running(_) => {}
             Event::Interrupted(signal) => return Err(Error::Interrupted(signal)),
         }
     }

@@ -9,6 +9,7 @@ mod caller;
 mod choose;
 mod cli;
 mod config;
+mod debug;
 mod discover;
 mod doctests;
 mod doctor;
@@ -70,6 +71,7 @@ fn main() -> process::ExitCode {
 
 /// Each command is one function.
 fn run(cli: &Cli) -> Result<ExitCode, Error> {
+    Signals::expect_snapshots().map_err(Error::Host)?;
     let machine = Machine::read().map_err(Error::Host)?;
     match &cli.command {
         Command::Run(command) => collected(&machine, |machine| run::run(command, machine)),

@@ -4,11 +4,11 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use isotest_core::case::{CaseIndex, Ignore};
+use isotest_core::keyboard::Keyboard;
 use isotest_core::outcome::{Outcome, Verdict};
 use isotest_core::plan::Setup;
 use isotest_core::policy::Policy;
@@ -19,6 +19,7 @@ use twox_hash::XxHash64;
 use crate::archive;
 use crate::cli::{Part, RunCommand, Unit};
 use crate::config::{self, Config, Given, Needs};
+use crate::debug::{self, Tool};
 use crate::discover::{Project, Reused};
 use crate::doctests::{self, Documented};
 use crate::error::Error;
@@ -85,6 +86,10 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     }
     let needs = needs(&stages, &selected);
     let provision = Provision::prepare(&config, needs, &project, machine, &signals)?;
+    if let Some(tool) = Tool::of(command) {
+        let single = settings.single_threaded;
+        return debug::run(&tool, &mut stages, (&selected, &provision), single, machine, &signals);
+    }
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
     let mut durations = Durations::read(&project);
     let needed = (selected.as_slice(), &provision);
@@ -185,10 +190,11 @@ fn config(
 }
 
 /// What runs in one root filesystem under one policy.
-struct Stage {
-    sandboxes: Sandboxes,
+pub struct Stage {
+    /// What its cases are run in.
+    pub sandboxes: Sandboxes,
     /// Its cases, in order.
-    members: Vec<Member>,
+    pub members: Vec<Member>,
 }
 
 /// What runs in all of them.
@@ -329,6 +335,9 @@ fn suite(selected: &Selected, root: &InRoot, config: &Config, machine: &Machine)
     Suite {
         heading: format!("{}{behind}", prepare::heading(binary, machine)),
         id: binary.id.clone(),
+        package: binary.package_name.clone(),
+        target: binary.target_name.clone(),
+        kind: binary.kind.as_str(),
         rerun: format!("{flags}{}", binary.rerun_flag),
         root: root.label.clone(),
         layers: layers.into_iter().map(|row| (row.name, row.value)).collect(),
@@ -428,7 +437,9 @@ fn execute<R: Report>(
         spare,
         max_fail: settings.max_fail,
         repeat: settings.repeat,
+        stacks: settings.stacks,
     };
+    let keyboard = settings.keys.then(Keyboard::open).flatten();
     thread::scope(|scope| {
         let engine = scope.spawn(move || {
             for index in ignored {
@@ -442,12 +453,23 @@ fn execute<R: Report>(
             let (binary, case) = name(selected, index);
             durations.note(binary, case, took);
         };
-        let reported = report(reporter, heard, &mut units, &mut note).map_err(Error::Report);
+        let mut tick = || {
+            let keys = keyboard.as_ref().map_or_else(Vec::new, Keyboard::pressed);
+            if keys.iter().any(|key| matches!(key, b't' | b'\n')) {
+                signals.ask_for_snapshots();
+            }
+        };
+        let mut translate = |event| units.translate(event);
+        let reported = report::follow(reporter, heard, &mut translate, &mut note, &mut tick);
         if reported.is_err() {
             signals.tell_broken_pipe();
         }
         engine.join().expect("the engine has no panic path").map_err(Error::Host)?;
-        reported
+        let mut reporter = reported.map_err(Error::Report)?;
+        for (binary, findings) in units.findings() {
+            reporter.take_shared(binary, findings);
+        }
+        Ok(reporter)
     })
 }
 
@@ -455,38 +477,4 @@ fn execute<R: Report>(
 fn name(selected: &[Selected], index: CaseIndex) -> (&str, &str) {
     let binary = &selected[index.binary];
     (&binary.binary.id, &case(selected, index).name)
-}
-
-/// Reports events until there are no more; `note` hears how long each case took. The receiver is
-/// dropped where stdout is closed, which ends the run.
-fn report<R: Report>(
-    mut reporter: R,
-    heard: Receiver<Event>,
-    units: &mut Units,
-    note: &mut dyn FnMut(CaseIndex, Duration),
-) -> io::Result<R> {
-    const TICK: Duration = Duration::from_millis(100);
-    loop {
-        match heard.recv_timeout(TICK) {
-            Ok(event) => {
-                let events = [event].into_iter().chain(heard.try_iter());
-                for event in events.flat_map(|event| units.translate(event)) {
-                    if let Event::Finished(index, outcome) = &event
-                        && !outcome.duration.is_zero()
-                    {
-                        note(*index, outcome.duration);
-                    }
-                    reporter.event(event)?;
-                }
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => {
-                for (binary, findings) in units.findings() {
-                    reporter.take_shared(binary, findings);
-                }
-                return Ok(reporter);
-            }
-        }
-        reporter.idle()?;
-    }
 }

@@ -132,6 +132,8 @@ fn tests(
 ) -> Result<ExitCode, Error> {
     let mut run = RunCommand::default();
     run.libtest = options.clone();
+    // The terminal is whose command this is part of.
+    run.run.no_input_handler = true;
     let values = config.values();
     let layers = &values.layers;
     let name = layers.root.first().cloned();

@@ -13,15 +13,15 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use isotest_core::policy::Policy;
-use isotest_core::schedule::{MaxFail, Repeat};
+use isotest_core::schedule::{MaxFail, Repeat, Stacks};
 
 use crate::cli::{
-    CargoOptions, Color, FailFast, Format, LayerOptions, LibtestOptions, PackageScope, RunCommand,
-    RunIgnored, Unit, Values,
+    CargoOptions, Color, FailFast, Format, LayerOptions, LibtestOptions, MessageFormat,
+    PackageScope, RunCommand, RunIgnored, TimeoutStacks, Unit, Values,
 };
 use crate::discover::{Request, Scope, filter};
 use crate::environment::Variable;
-use crate::report::{FormatName, Frame, Look, Options, Workflow};
+use crate::report::{FormatName, Frame, Look, Options, Order, Workflow};
 
 /// The surroundings of this process.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub struct Machine {
     pub variables: Vec<Variable>,
     /// The working directory.
     pub directory: PathBuf,
+    /// Whether stdin is a terminal.
+    pub stdin_terminal: bool,
     /// Whether stdout is a terminal.
     pub stdout_terminal: bool,
     /// Whether stderr is a terminal.
@@ -48,6 +50,7 @@ impl Machine {
         Ok(Machine {
             variables: env::vars_os().collect(),
             directory: env::current_dir()?,
+            stdin_terminal: io::stdin().is_terminal(),
             stdout_terminal: io::stdout().is_terminal(),
             stderr_terminal: io::stderr().is_terminal(),
             is_root: isotest_core::host::is_root(),
@@ -92,6 +95,12 @@ impl Machine {
         let files = ["credentials.toml", "credentials"];
         let paths = home.iter().flat_map(|home| files.map(|file| home.join(file)));
         paths.filter(|path| path.is_file()).collect()
+    }
+
+    /// Whether a program is on `PATH`.
+    fn has(&self, program: &str) -> bool {
+        let paths = env::split_paths(self.variable("PATH").unwrap_or_default());
+        paths.map(|directory| directory.join(program)).any(|path| path.is_file())
     }
 
     /// The workflow of GitHub Actions that this process is started by.
@@ -169,6 +178,10 @@ pub struct Settings {
     pub workflow: Option<Workflow>,
     /// Where a JUnit report is written.
     pub junit: Option<PathBuf>,
+    /// Who reads the stacks of a case before it is killed for its time.
+    pub stacks: Stacks,
+    /// Whether keys are read while cases run.
+    pub keys: bool,
     /// How it is reported.
     pub report: Options,
 }
@@ -208,6 +221,15 @@ impl Settings {
             shuffle,
             workflow: machine.workflow(),
             junit: command.junit.as_ref().map(|path| machine.directory.join(path)),
+            stacks: match command.run.timeout_stacks {
+                TimeoutStacks::Auto if machine.has("gdb") => Stacks::Gdb,
+                TimeoutStacks::Auto if machine.has("eu-stack") => Stacks::EuStack,
+                TimeoutStacks::Auto | TimeoutStacks::Proc => Stacks::Proc,
+                TimeoutStacks::Gdb => Stacks::Gdb,
+                TimeoutStacks::EuStack => Stacks::EuStack,
+                TimeoutStacks::None => Stacks::None,
+            },
+            keys: machine.stdin_terminal && !command.run.no_input_handler,
             report: report(command, machine, pass_through, shuffle),
         }
     }
@@ -266,11 +288,18 @@ fn report(
 ) -> Options {
     let libtest = &command.libtest;
     let (cargo_colour, colour) = (command.cargo.color, libtest.color.or(command.cargo.color));
+    let progress = machine.shows_progress() && !pass_through && !command.cargo.quiet;
     Options {
-        format: match libtest.format {
-            Format::Pretty => FormatName::Pretty,
-            Format::Terse => FormatName::Terse,
-            Format::Json => FormatName::Json,
+        // Where a bar tells how all goes on, whole blocks are told as they come. Without it one is
+        // told as it goes on; and what is no terminal gets what cargo test prints, in its order.
+        order: if progress && machine.stdout_terminal { Order::Ends } else { Order::Cargos },
+        format: match (command.message_format, libtest.format) {
+            (MessageFormat::Json, _) => FormatName::Messages,
+            (MessageFormat::LibtestJson, _) => FormatName::Json,
+            (MessageFormat::LibtestJsonPlus, _) => FormatName::JsonPlus,
+            (MessageFormat::Human, Format::Pretty) => FormatName::Pretty,
+            (MessageFormat::Human, Format::Terse) => FormatName::Terse,
+            (MessageFormat::Human, Format::Json) => FormatName::Json,
         },
         show_output: libtest.show_output,
         report_time: libtest.report_time,
@@ -282,7 +311,7 @@ fn report(
             // libtest colours nothing where output is passed through.
             stdout_colour: machine.colours(colour, machine.stdout_terminal && !pass_through),
             stderr_colour: machine.colours(cargo_colour, machine.stderr_terminal),
-            progress: machine.shows_progress() && !pass_through && !command.cargo.quiet,
+            progress,
         },
     }
 }

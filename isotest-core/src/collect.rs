@@ -49,6 +49,17 @@ impl Capture {
         self.tail.drain(..self.tail.len().saturating_sub(self.half));
     }
 
+    /// The last `most` bytes so far, or fewer.
+    pub fn last(&self, most: usize) -> Vec<u8> {
+        let part = |bytes: &[u8], most: usize| {
+            bytes.get(bytes.len().saturating_sub(most)..).unwrap_or_default().to_vec()
+        };
+        let tail = part(&self.tail, most);
+        let is_whole = self.seen == (self.head.len() + self.tail.len()) as u64;
+        let head = if is_whole { part(&self.head, most - tail.len()) } else { Vec::new() };
+        [head, tail].concat()
+    }
+
     /// What was kept.
     pub fn finish(mut self) -> Captured {
         self.shorten();
@@ -88,7 +99,8 @@ pub fn drain(pipe: &OwnedFd, buffer: &mut [u8], mut take: impl FnMut(&[u8])) -> 
 pub enum Killed {
     /// Its deadline had passed.
     TimedOut(Duration),
-    /// Its deadline had passed, and it was asked to end by SIGTERM.
+    /// Its deadline had passed, and it was not killed at once: its stacks were read, or it was asked
+    /// to end by SIGTERM.
     Terminated(Duration),
     /// The run was ended.
     Cancelled,
@@ -132,6 +144,7 @@ pub fn outcome(
         usage: Usage { memory_peak: end.group.and_then(|group| group.memory_peak), ..end.usage },
         findings: limits.into_iter().chain(left).chain(network).chain(discarded).collect(),
         weakened,
+        stacks: String::new(),
         earlier: Vec::new(),
         attempts: 1,
     }
@@ -281,6 +294,7 @@ mod tests {
         for byte in b"abcdefghijklmnopqrstuvwxyz" {
             capture.push(&[*byte]);
         }
+        assert_eq!(capture.last(3), b"xyz");
         let captured = capture.finish();
         assert_eq!((captured.head.as_slice(), captured.cut), (&b"abcd"[..], 18));
         assert_eq!(captured.tail, b"wxyz");
@@ -290,6 +304,7 @@ mod tests {
     fn what_fits_is_kept_whole() {
         let mut capture = Capture::new(8);
         capture.push(b"abcdef");
+        assert_eq!((capture.last(4), capture.last(9)), (b"cdef".to_vec(), b"abcdef".to_vec()));
         let captured = capture.finish();
         assert_eq!((captured.head.as_slice(), captured.cut), (&b"abcdef"[..], 0));
     }

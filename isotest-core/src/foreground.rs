@@ -39,16 +39,40 @@ pub enum Ended {
 
 /// Runs `plan` to its end.
 pub fn run(warden: &mut Warden, plan: &Plan, signals: &Signals) -> io::Result<Ended> {
-    let _attendance = signals.attend();
     let terminal = Terminal::open()?;
+    let (input, output, error) = (stdin(), stdout(), stderr());
+    match &terminal {
+        None => {
+            let streams = [input.as_fd(), output.as_fd(), error.as_fd()];
+            attend(warden, plan, signals, &streams, None)
+        }
+        Some(Terminal { inside, .. }) => {
+            let inside = inside.try_clone()?;
+            attend(warden, plan, signals, &[inside.as_fd(); 3], terminal)
+        }
+    }
+}
+
+/// The same, but its stdin is `/dev/null`, and it has no terminal.
+pub fn run_without_input(warden: &mut Warden, plan: &Plan, signals: &Signals) -> io::Result<Ended> {
+    let null = std::fs::File::open("/dev/null")?;
+    let (output, error) = (stdout(), stderr());
+    let streams = [null.as_fd(), output.as_fd(), error.as_fd()];
+    attend(warden, plan, signals, &streams, None)
+}
+
+fn attend(
+    warden: &mut Warden,
+    plan: &Plan,
+    signals: &Signals,
+    streams: &[BorrowedFd<'_>],
+    terminal: Option<Terminal>,
+) -> io::Result<Ended> {
+    let _attendance = signals.attend();
     let mut start = plan.start(0);
     start.terminal = terminal.is_some();
     let (served, attendants) = Served::of(plan)?.unzip();
-    let (input, output, error) = (stdin(), stdout(), stderr());
-    let mut given = match &terminal {
-        None => vec![input.as_fd(), output.as_fd(), error.as_fd()],
-        Some(Terminal { inside, .. }) => vec![inside.as_fd(); 3],
-    };
+    let mut given: Vec<BorrowedFd<'_>> = streams.to_vec();
     given.extend(attendants.iter().map(AsFd::as_fd));
     warden.spawn(&plan.setup, start, &given)?;
     drop(attendants);
@@ -169,7 +193,7 @@ impl Foreground<'_> {
                         terminal.copy_size();
                     }
                 }
-                libc::SIGCONT => {}
+                libc::SIGCONT | libc::SIGUSR1 => {}
                 libc::SIGTSTP => {
                     self.warden.suspend(true);
                     Signals::stop_self();

@@ -54,6 +54,8 @@ pub mod served;
 
 pub mod collect;
 pub mod harness;
+pub mod keyboard;
 pub mod schedule;
 pub mod signals;
+pub mod snapshot;
 pub mod write_back;

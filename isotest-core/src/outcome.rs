@@ -142,6 +142,9 @@ pub struct Outcome {
     pub findings: Vec<Finding>,
     /// The layers that it shared with the host since this machine refuses others.
     pub weakened: Vec<Weakened>,
+    /// Where it timed out: what its threads were doing then, a line or more for each; empty where
+    /// nobody has looked.
+    pub stacks: String,
     /// The attempts before this one, all of which failed; none where it was not retried.
     pub earlier: Vec<Outcome>,
     /// How many attempts it had at the most.
@@ -160,6 +163,7 @@ impl Outcome {
             usage: Usage::default(),
             findings: Vec::new(),
             weakened: Vec::new(),
+            stacks: String::new(),
             earlier: Vec::new(),
             attempts: 1,
         }

@@ -6,6 +6,7 @@
 
 mod attempts;
 mod flight;
+mod looks;
 mod queue;
 mod rounds;
 
@@ -22,12 +23,15 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use self::attempts::Attempts;
 use self::flight::{Flight, INPUTS, SERVED, TOKEN_OUTPUT, WATCHED_AFTER};
+use self::looks::Look;
+pub use self::looks::Stacks;
 pub use self::queue::{Claim, Group};
 use self::queue::{Queue, Room};
 pub use self::rounds::Repeat;
 use crate::case::CaseIndex;
 use crate::collect::{self, Capture, Killed};
 use crate::harness::{Passage, Results};
+use crate::keyboard;
 use crate::outcome::{NotRun, Outcome, Verdict};
 use crate::plan::{Plan, Protocol, Setup};
 use crate::retry::Retries;
@@ -35,6 +39,7 @@ use crate::sandbox::error::STAGE_CLONE;
 use crate::sandbox::{End, Notice, SandboxError, Warden};
 use crate::served::Served;
 use crate::signals::Signals;
+use crate::snapshot::Snapshot;
 
 /// One of the two output streams of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +65,8 @@ pub enum Event {
     Retried(CaseIndex, u32, u32),
     /// A case has ended for good, was ignored or could not be run.
     Finished(CaseIndex, Box<Outcome>),
+    /// All that runs, oldest first: a signal has asked for it ([`Signals::ask_for_snapshots`]).
+    Running(Vec<Snapshot>),
     /// A signal asked the run to end; what is in flight is being killed.
     Interrupted(i32),
 }
@@ -90,6 +97,8 @@ pub struct Options {
     pub max_fail: Option<MaxFail>,
     /// How often each case is run. [`Event::Finished`] comes for each time.
     pub repeat: Repeat,
+    /// Who reads the stacks of a case before it is killed for its time.
+    pub stacks: Stacks,
 }
 
 /// When failures end a run.
@@ -222,6 +231,7 @@ impl Run<'_> {
                 match event.data() {
                     TOKEN_WARDEN => self.hear_warden(),
                     TOKEN_SIGNALS => self.hear_signals(signals),
+                    token if token & looks::TOKEN != 0 => self.read_stacks(token ^ looks::TOKEN),
                     token => self.read_output(token),
                 }
             }
@@ -290,6 +300,7 @@ impl Run<'_> {
             deadline: job.plan.timeout.filter(|_| served.is_none()).map(|limit| started + limit),
             told_slow: 0,
             killed: None,
+            look: Look::NotTaken,
             pipes,
             capture: Capture::new(kept),
             passage,
@@ -419,6 +430,7 @@ impl Run<'_> {
         while let Some(signal) = signals.take() {
             match signal {
                 libc::SIGTSTP => self.pause(),
+                libc::SIGUSR1 => self.show(),
                 // Nobody hears any event any more.
                 libc::SIGPIPE => self.cancel(),
                 libc::SIGCONT | libc::SIGWINCH => {}
@@ -434,7 +446,9 @@ impl Run<'_> {
     fn pause(&mut self) {
         let stopped = Instant::now();
         self.warden.suspend(true);
+        let terminal = keyboard::release();
         Signals::stop_self();
+        drop(terminal);
         self.warden.suspend(false);
         for flight in self.flights.values_mut() {
             flight.deadline = flight.deadline.map(|deadline| deadline + stopped.elapsed());
@@ -446,6 +460,8 @@ impl Run<'_> {
         self.empty_queue();
         for (number, flight) in &mut self.flights {
             flight.killed = flight.killed.or(Some(Killed::Cancelled));
+            // The end of a process is its tracer's to see first.
+            flight.look = Look::NotTaken;
             self.warden.kill(*number);
         }
     }
@@ -477,10 +493,8 @@ impl Run<'_> {
                 let slow = Event::Slow(flight.job.index, age, flight.told_slow);
                 let _ = self.events.send(slow);
             }
-            if flight.deadline.is_some_and(|deadline| now >= deadline) {
-                flight.time_out(*number, self.warden, now);
-            }
         }
+        self.time_out_late(now);
         Ok(())
     }
 }

@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use nix::fcntl::OFlag;
 use nix::unistd::{pipe2, read};
 use signal_hook::consts::{
-    SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH,
+    SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGWINCH,
 };
 use signal_hook::{flag, low_level};
+
+use crate::keyboard;
 
 /// Signals that end a run.
 const ENDING: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
@@ -37,7 +39,7 @@ impl Drop for Attendance {
     }
 }
 
-/// Delivers SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT and SIGWINCH as readable bytes.
+/// Delivers SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT, SIGUSR1 and SIGWINCH as readable bytes.
 #[derive(Debug)]
 pub struct Signals {
     arrived: OwnedFd,
@@ -46,6 +48,7 @@ pub struct Signals {
 
 /// Ends the process as its second signal would: what the first one asked for takes too long.
 fn give_up() {
+    keyboard::restore();
     low_level::exit(128 + ASKED.load(Ordering::SeqCst))
 }
 
@@ -59,11 +62,13 @@ impl Signals {
         let (ours, handlers) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         let second = Arc::new(AtomicBool::new(false));
         for signal in ENDING {
+            // SAFETY: it makes system calls and nothing else.
+            unsafe { low_level::register(signal, keyboard::restore) }?;
             flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&second))?;
             flag::register(signal, Arc::clone(&second))?;
         }
         let handlers = Arc::new(handlers);
-        for signal in ENDING.into_iter().chain([SIGTSTP, SIGCONT, SIGWINCH]) {
+        for signal in ENDING.into_iter().chain([SIGTSTP, SIGCONT, SIGUSR1, SIGWINCH]) {
             let pipe = Arc::clone(&handlers);
             let tell = move || {
                 if signal == SIGTSTP && !ATTENDED.load(Ordering::SeqCst) {
@@ -85,6 +90,11 @@ impl Signals {
         Ok(Signals { arrived: ours, handlers })
     }
 
+    /// SIGUSR1 asks for news of a run; from now on it ends no process that has none yet.
+    pub fn expect_snapshots() -> io::Result<()> {
+        flag::register(SIGUSR1, Arc::default()).map(drop)
+    }
+
     /// The next signal that has arrived.
     pub fn take(&self) -> Option<i32> {
         let mut byte = [0];
@@ -97,8 +107,17 @@ impl Signals {
     /// Tells whoever reads the signals that the reader of stdout has gone away, as SIGPIPE would
     /// if Rust did not ignore it.
     pub fn tell_broken_pipe(&self) {
+        self.tell(SIGPIPE);
+    }
+
+    /// Asks whoever reads the signals to tell what is running, as SIGUSR1 does.
+    pub fn ask_for_snapshots(&self) {
+        self.tell(SIGUSR1);
+    }
+
+    fn tell(&self, signal: i32) {
         // A full pipe holds signals enough.
-        let _ = nix::unistd::write(&self.handlers, &[SIGPIPE as u8]);
+        let _ = nix::unistd::write(&self.handlers, &[signal as u8]);
     }
 
     /// The signal that has asked the run to end, whoever has taken it.

@@ -3,6 +3,7 @@
 use std::env;
 use std::env::consts::ARCH;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{PipeReader, pipe};
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -39,6 +40,8 @@ enum Output {
     Pipes,
     OnePipe,
     Terminal,
+    /// One that is typed at, too.
+    TypedAt,
 }
 
 /// A command line, its directory and its environment.
@@ -107,6 +110,12 @@ impl Call {
         self
     }
 
+    /// The same, and keys can be pressed ([`Running::press`]): the terminal stays open while it runs.
+    pub fn typed_at(mut self) -> Call {
+        self.output = Output::TypedAt;
+        self
+    }
+
     /// Stdout is read slowly, and only the end of it is kept.
     pub fn read_slowly(mut self) -> Call {
         self.reading = Reading::Slowly;
@@ -138,15 +147,19 @@ impl Call {
                 let (out, write) = pipe().expect("a pipe can be made");
                 (out, write.into())
             }
-            Output::Terminal => terminal::open(&mut self.command),
+            Output::Terminal | Output::TypedAt => terminal::open(&mut self.command),
         };
         let (err, err_write) = pipe().expect("a pipe can be made");
         let err_write = match self.output {
             Output::Pipes => err_write.into(),
-            Output::OnePipe | Output::Terminal => {
+            Output::OnePipe | Output::Terminal | Output::TypedAt => {
                 out_write.try_clone().expect("a descriptor is free")
             }
         };
+        let keyboard = matches!(self.output, Output::TypedAt).then(|| {
+            let keyboard = out.try_clone().expect("a descriptor is free");
+            File::from(OwnedFd::from(keyboard))
+        });
         self.command.stdout(out_write).stderr(err_write);
         let line = self.line();
         let directory = self.command.get_current_dir().expect("it is always set").to_owned();
@@ -160,6 +173,7 @@ impl Call {
             child,
             Stream::read(out, self.reading),
             Stream::read(err, Reading::All),
+            keyboard,
         )
     }
 

@@ -2,8 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::fs;
-use std::io::{PipeReader, Read};
+use std::fs::{self, File};
+use std::io::{PipeReader, Read, Write as _};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::Pid;
 
 use crate::wait::until;
@@ -80,6 +81,8 @@ pub struct Running {
     directory: PathBuf,
     child: Child,
     streams: Option<[Stream; 2]>,
+    /// The outer end of its terminal.
+    keyboard: Option<File>,
 }
 
 impl Running {
@@ -89,8 +92,20 @@ impl Running {
         child: Child,
         out: Stream,
         err: Stream,
+        keyboard: Option<File>,
     ) -> Running {
-        Running { line, directory, child, streams: Some([out, err]) }
+        Running { line, directory, child, streams: Some([out, err]), keyboard }
+    }
+
+    /// Presses keys of its terminal.
+    pub fn press(&self, keys: &[u8]) {
+        let mut keyboard = self.keyboard.as_ref().expect("it is typed at");
+        keyboard.write_all(keys).expect("its terminal is open");
+    }
+
+    /// The modes of its terminal.
+    pub fn modes(&self) -> Termios {
+        tcgetattr(self.keyboard.as_ref().expect("it is typed at")).expect("it is a terminal")
     }
 
     /// Its process.
@@ -105,8 +120,12 @@ impl Running {
 
     /// Waits until it has printed a text on stdout.
     pub fn wait_for(&self, text: &str) {
-        let printed = || self.streams.as_ref().is_some_and(|[out, _]| out.text().contains(text));
-        until(text, || printed().then_some(()));
+        until(text, || self.has_printed(text).then_some(()));
+    }
+
+    /// Whether it has printed a text on stdout.
+    pub fn has_printed(&self, text: &str) -> bool {
+        self.streams.as_ref().is_some_and(|[out, _]| out.text().contains(text))
     }
 
     /// Whether the process itself has ended.
@@ -125,6 +144,7 @@ impl Running {
     /// Waits for its end, and for that of everything that has its streams open.
     pub fn end(mut self) -> Run {
         let code = self.exit_code();
+        self.keyboard = None;
         let [out, err] = self.streams.take().expect("a command ends once");
         until("the end of its output", || {
             (out.reader.is_finished() && err.reader.is_finished()).then_some(())

@@ -11,7 +11,7 @@ use isotest_tests::program::workspace;
 type Row = (&'static str, &'static [&'static str]);
 
 /// Plain data at the top; each row may name only what its stage is given.
-const CORE: [Row; 17] = [
+const CORE: [Row; 19] = [
     ("case", &[]),
     ("finding", &["outcome"]),
     ("outcome", &["finding", "policy", "retry", "sandbox", "served"]),
@@ -25,12 +25,17 @@ const CORE: [Row; 17] = [
     ("served", &["collect", "outcome", "plan", "sandbox"]),
     ("outside", &["signals"]),
     ("retry", &[]),
+    ("keyboard", &[]),
     (
         "schedule",
-        &["case", "collect", "harness", "outcome", "plan", "retry", "sandbox", "served", "signals"],
+        &[
+            "case", "collect", "harness", "keyboard", "outcome", "plan", "retry", "sandbox",
+            "served", "signals", "snapshot",
+        ],
     ),
     ("foreground", &["collect", "outcome", "plan", "sandbox", "served", "signals"]),
-    ("signals", &[]),
+    ("signals", &["keyboard"]),
+    ("snapshot", &["case", "sandbox"]),
     ("lib", &[]),
 ];
 
@@ -52,7 +57,13 @@ const DATA: [Row; 5] = [
     ("discover", &["case"]),
     ("environment", &["policy"]),
     ("root", &[]),
-    ("report", &["case", "finding", "outcome", "plan", "policy", "sandbox", "schedule", "served"]),
+    (
+        "report",
+        &[
+            "case", "finding", "outcome", "plan", "policy", "sandbox", "schedule", "served",
+            "snapshot",
+        ],
+    ),
 ];
 
 /// Files that may be unsafe: the leaf that wraps system calls, what runs around clone and fork,

@@ -9,6 +9,8 @@ mod faults;
 mod fork_server;
 mod isolation;
 mod lifecycle;
+mod looking;
+mod messages;
 mod pid1;
 mod propagation;
 mod reference;

@@ -3,6 +3,7 @@
 
 use isotest_tests::normalise::{normalise, normalise_json};
 use isotest_tests::{Project, Run, refused};
+use nix::sys::signal::Signal::SIGINT;
 
 /// What of the zoo can run under `cargo test` without harm, and has libtest in it.
 pub(super) const COMPARABLE: &str =
@@ -120,4 +121,26 @@ fn for_the_library_of_the_showcase() {
 #[test]
 fn where_nothing_fails() {
     check("zoo", "--test plain --lib passes", normalise);
+}
+
+/// Two binaries, the first of which hangs in one of its tests.
+const SLOW: (&str, &str) = (
+    "tests/a_slow.rs",
+    "#[test]\nfn hangs() {\n    std::thread::sleep(std::time::Duration::from_secs(1000));\n}\n",
+);
+const FAST: (&str, &str) = ("tests/b_fast.rs", "#[test]\nfn fails() {\n    panic!(\"here\");\n}\n");
+
+#[test]
+fn on_a_terminal_no_binary_waits_for_a_slow_one() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[SLOW, FAST]);
+    let running = project.isotest("").on_terminal().start();
+    // It would be heard of after a minute.
+    running.wait_for("test result: ");
+    running.signal(SIGINT);
+    let run = running.end();
+    run.check(130, &["test fails ... ", "here", "interrupted by SIGINT"]);
+    assert!(!run.stdout.contains("test hangs"), "it has not ended");
 }

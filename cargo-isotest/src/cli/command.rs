@@ -113,6 +113,10 @@ pub struct RunCommand {
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     #[arg(help_heading = "Output")]
     pub slowest: usize,
+    /// Print everything that is known of the run as JSON, or results as nextest does
+    #[arg(long, value_name = "FORMAT", default_value = "human", conflicts_with = "format")]
+    #[arg(help_heading = "Output")]
+    pub message_format: MessageFormat,
     /// Write a JUnit XML report
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub junit: Option<PathBuf>,
@@ -125,6 +129,41 @@ pub struct RunCommand {
     /// Which tests run, and how results are printed.
     #[arg(skip)]
     pub libtest: LibtestOptions,
+}
+
+/// `--message-format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum MessageFormat {
+    /// What `--format` says.
+    #[default]
+    Human,
+    /// isotest's own events.
+    Json,
+    /// libtest's events.
+    LibtestJson,
+    /// The same, with what nextest adds.
+    LibtestJsonPlus,
+}
+
+impl RunCommand {
+    /// Whether stdout has what `--message-format` says, and nothing else.
+    pub fn has_messages(&self) -> bool {
+        self.message_format != MessageFormat::Human
+    }
+
+    /// What the options do not say together.
+    fn check(&self) -> Result<(), &'static str> {
+        let is_stress = self.run.repeat() != Repeat::Once;
+        let alone = "`--message-format` tells of tests that run in sandboxes of their own";
+        match (self.has_messages(), is_stress, self.cargo.doc, self.libtest.list) {
+            (true, true, ..) => Err("a stress run has no results in JSON"),
+            (true, _, true, _) | (true, _, _, true) => Err(alone),
+            (false, true, ..) if self.libtest.format == Format::Json => {
+                Err("a stress run has no results in JSON")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// `cargo isotest list`.
@@ -331,10 +370,7 @@ fn complete(
             let shared = Shared::of(&run.cargo);
             run.libtest = libtest::merge(&run.selection, &run.output, shared, after)
                 .map_err(|message| command.error(ErrorKind::UnknownArgument, message))?;
-            if run.run.repeat() != Repeat::Once && run.libtest.format == Format::Json {
-                let message = "a stress run has no results in JSON";
-                return Err(command.error(ErrorKind::ArgumentConflict, message));
-            }
+            run.check().map_err(|message| command.error(ErrorKind::ArgumentConflict, message))?;
         }
         Command::List(list) => {
             settle_workspace(&mut list.cargo, &mut list.layers);

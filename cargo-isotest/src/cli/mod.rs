@@ -19,8 +19,8 @@ mod run;
 
 pub use cargo::{CargoOptions, PackageScope};
 pub use command::{
-    Cli, Command, DoctorCommand, ExecCommand, ExplainCommand, ListCommand, ReportFormat,
-    RunCommand, ShellCommand, command, parse,
+    Cli, Command, DoctorCommand, ExecCommand, ExplainCommand, ListCommand, MessageFormat,
+    ReportFormat, RunCommand, ShellCommand, command, parse,
 };
 pub use config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
 pub use course::{CourseOptions, FailFast, ThreadsRequired, retries_name, threads_schema};
@@ -30,4 +30,4 @@ pub use libtest::{Color, Format, LibtestOptions, RunIgnored, asks_for_help, libt
 pub use partition::{Part, Partition, Scheme};
 pub use quantity::{Threads, deadline as read_deadline, duration, threads};
 pub use reuse::{ArchiveCommand, ReuseOptions};
-pub use run::Unit;
+pub use run::{TimeoutStacks, Unit, Words};

@@ -47,6 +47,20 @@ pub struct RunOptions {
     /// Start the tests in a random order, that of SEED
     #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true)]
     pub shuffle: Option<Option<u64>>,
+    /// Run one test under this debugger, in its sandbox: `rust-gdb --args`
+    #[arg(long, value_name = "COMMAND", value_parser = words)]
+    #[arg(conflicts_with_all = ["tracer", "stress_count", "stress_duration", "junit", "no_run"])]
+    pub debugger: Option<Words>,
+    /// Run one test under this tracer, which reads no input: `strace -f`
+    #[arg(long, value_name = "COMMAND", value_parser = words)]
+    #[arg(conflicts_with_all = ["stress_count", "stress_duration", "junit", "no_run"])]
+    pub tracer: Option<Words>,
+    /// Who reads the stacks of a test before it is killed for its time
+    #[arg(long, value_name = "WHO", default_value = "auto")]
+    pub timeout_stacks: TimeoutStacks,
+    /// Read no keys (`t` or Enter: what is running) from the terminal
+    #[arg(long)]
+    pub no_input_handler: bool,
     /// Run only what has failed and not passed since
     #[arg(long, help_heading = "Test selection")]
     pub rerun_failed: bool,
@@ -60,6 +74,35 @@ pub enum Unit {
     Test,
     /// Each test binary.
     Binary,
+}
+
+/// A command line in one argument: its words, one at the least.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words(pub Vec<String>);
+
+/// Reads a command line as a shell would part it.
+fn words(text: &str) -> Result<Words, String> {
+    match shell_words::split(text) {
+        Ok(words) if words.is_empty() => Err("it is empty".to_owned()),
+        Ok(words) => Ok(Words(words)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// `--timeout-stacks`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum TimeoutStacks {
+    /// gdb, eu-stack or /proc, the first that is there.
+    #[default]
+    Auto,
+    /// gdb.
+    Gdb,
+    /// eu-stack, of elfutils.
+    EuStack,
+    /// isotest, by /proc: the system call of each thread.
+    Proc,
+    /// Nobody.
+    None,
 }
 
 impl RunOptions {

@@ -1,8 +1,9 @@
 //! The order of blocks: those of two binaries never interleave.
 //!
-//! Binaries run in one pool, so their events come mixed. Those of the first unfinished binary
-//! pass at once; those of later ones are held until it is their turn. What a passed test wrote is
-//! dropped on arrival unless it will be shown, so what is held stays small.
+//! Binaries run in one pool, so their events come mixed. Those of the binary whose turn it is pass
+//! at once; those of others are held. What a passed test wrote is dropped on arrival unless it will
+//! be shown, so what is held stays small: for each case its outcome, and what failed ones wrote,
+//! which libtest itself keeps until the end of a block.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -37,12 +38,24 @@ pub enum Turn {
     Close(usize, Duration),
 }
 
+/// Whose turn it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// As cargo runs the binaries: the first that has not ended.
+    #[default]
+    Cargos,
+    /// As they end: nobody waits for a slow one. Only the last that has not ended has its turn
+    /// before it ends.
+    Ends,
+}
+
 /// Holds events until their block has its turn.
 #[derive(Debug)]
 pub struct Blocks {
     binaries: Vec<Binary>,
-    current: usize,
-    open: bool,
+    order: Order,
+    /// The binary whose block is open.
+    open: Option<usize>,
     cancelled: bool,
     show_output: bool,
 }
@@ -51,6 +64,8 @@ pub struct Blocks {
 struct Binary {
     harness: bool,
     empty: bool,
+    /// Whether its block is printed, or left out.
+    is_past: bool,
     left: usize,
     held: VecDeque<(CaseIndex, News)>,
     span: Option<(Instant, Instant)>,
@@ -58,18 +73,19 @@ struct Binary {
 
 impl Blocks {
     /// No event yet; `show_output` keeps what passed tests wrote.
-    pub fn new(suites: &[Suite], show_output: bool) -> Self {
+    pub fn new(suites: &[Suite], show_output: bool, order: Order) -> Self {
         let binary = |suite: &Suite| Binary {
             harness: suite.harness,
             empty: suite.cases.is_empty(),
+            is_past: false,
             left: suite.cases.len(),
             held: VecDeque::new(),
             span: None,
         };
         Blocks {
             binaries: suites.iter().map(binary).collect(),
-            current: 0,
-            open: false,
+            order,
+            open: None,
             cancelled: false,
             show_output,
         }
@@ -84,8 +100,8 @@ impl Blocks {
             Event::Finished(index, outcome) => {
                 (index, News::Finished(self.trimmed(index, outcome)))
             }
-            // It is told of at once, in no block.
-            Event::Slow(..) | Event::Retried(..) => return,
+            // They are told of at once, in no block.
+            Event::Slow(..) | Event::Retried(..) | Event::Running(_) => return,
             Event::Interrupted(_) => {
                 self.cancelled = true;
                 return;
@@ -106,24 +122,38 @@ impl Blocks {
 
     /// What can be printed now; `None` until the next event.
     pub fn next_turn(&mut self) -> Option<Turn> {
-        while let Some(binary) = self.binaries.get_mut(self.current) {
-            if !self.open && binary.may_open(self.cancelled) {
-                self.open = true;
-                return Some(Turn::Open(self.current));
+        while let Some(current) = self.open.or_else(|| self.next()) {
+            let binary = &mut self.binaries[current];
+            if self.open.is_none() && binary.may_open(self.cancelled) {
+                self.open = Some(current);
+                return Some(Turn::Open(current));
             }
             match binary.held.pop_front() {
-                Some((index, news)) if self.open => return Some(Turn::Case(index, news)),
+                Some((index, news)) if self.open.is_some() => return Some(Turn::Case(index, news)),
                 Some(_) => continue,
                 None if binary.left > 0 => return None,
                 None => {}
             }
-            let closed = Turn::Close(self.current, binary.elapsed());
-            self.current += 1;
-            if std::mem::take(&mut self.open) {
+            binary.is_past = true;
+            let closed = Turn::Close(current, binary.elapsed());
+            if self.open.take().is_some() {
                 return Some(closed);
             }
         }
         None
+    }
+
+    /// The binary whose turn it is where no block is open.
+    fn next(&self) -> Option<usize> {
+        let mut waiting = self.binaries.iter().enumerate().filter(|(_, binary)| !binary.is_past);
+        match self.order {
+            Order::Cargos => waiting.next().map(|(index, _)| index),
+            Order::Ends => {
+                let (first, more) = (waiting.next()?, waiting.clone().next().is_some());
+                let ended = [first].into_iter().chain(waiting).find(|(_, binary)| binary.left == 0);
+                ended.or((!more).then_some(first)).map(|(index, _)| index)
+            }
+        }
     }
 }
 
@@ -180,7 +210,7 @@ mod tests {
     #[test]
     fn events_of_later_binaries_wait_for_their_turn() {
         let suites = [example(&["a", "b"]), example(&[]), example(&["c"])];
-        let mut blocks = Blocks::new(&suites, false);
+        let mut blocks = Blocks::new(&suites, false, Order::Cargos);
         let now = Instant::now();
         blocks.push(finished(2, 0, Verdict::Passed), now);
         assert_eq!(turns(&mut blocks), "");
@@ -191,9 +221,28 @@ mod tests {
     }
 
     #[test]
+    fn nobody_waits_for_a_slow_binary_where_the_order_is_that_of_their_ends() {
+        let suites = [example(&["a", "b"]), example(&["c", "d"]), example(&[]), example(&["e"])];
+        let mut blocks = Blocks::new(&suites, false, Order::Ends);
+        let now = Instant::now();
+        assert_eq!(turns(&mut blocks), "(2)");
+        blocks.push(Event::Started(CaseIndex { binary: 0, case: 0 }), now);
+        blocks.push(finished(1, 0, Verdict::Passed), now);
+        assert_eq!(turns(&mut blocks), "");
+        blocks.push(finished(3, 0, Verdict::Passed), now);
+        assert_eq!(turns(&mut blocks), "(3 0)");
+        blocks.push(finished(0, 1, Verdict::Passed), now);
+        blocks.push(finished(1, 1, Verdict::Passed), now);
+        // The last one is told of as it goes.
+        assert_eq!(turns(&mut blocks), "(1 0 1)(0 0 1");
+        blocks.push(finished(0, 0, Verdict::Passed), now);
+        assert_eq!(turns(&mut blocks), " 0)");
+    }
+
+    #[test]
     fn a_binary_of_which_nothing_was_run_has_no_block() {
         let suites = [example(&["a", "b"]), example(&["c"]), example(&[])];
-        let mut blocks = Blocks::new(&suites, false);
+        let mut blocks = Blocks::new(&suites, false, Order::Cargos);
         let now = Instant::now();
         blocks.push(finished(0, 0, Verdict::Failed { code: 101 }), now);
         blocks.push(finished(0, 1, Verdict::NotRun(NotRun::Cancelled)), now);
@@ -207,7 +256,7 @@ mod tests {
         outcome.output.head = b"text".to_vec();
         let index = CaseIndex { binary: 0, case: 0 };
         for (show, kept) in [(false, 0), (true, 4)] {
-            let blocks = Blocks::new(&[example(&["a"])], show);
+            let blocks = Blocks::new(&[example(&["a"])], show, Order::Cargos);
             let trimmed = blocks.trimmed(index, Box::new(outcome.clone()));
             assert_eq!(trimmed.output.head.len(), kept);
         }

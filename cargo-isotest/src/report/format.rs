@@ -26,6 +26,20 @@ pub enum FormatName {
     Terse,
     /// An object for each event.
     Json,
+    /// The same, with what nextest adds of each binary.
+    JsonPlus,
+    /// isotest's own objects ([`messages`](super::messages)); a format has nothing to say.
+    Messages,
+}
+
+impl FormatName {
+    /// Whether nothing else may stand on stdout.
+    pub fn is_for_programs(self) -> bool {
+        match self {
+            FormatName::Pretty | FormatName::Terse => false,
+            FormatName::Json | FormatName::JsonPlus | FormatName::Messages => true,
+        }
+    }
 }
 
 /// Words the block of one binary after the other.
@@ -61,6 +75,30 @@ pub fn choose(options: &Options) -> Box<dyn Format> {
     match options.format {
         FormatName::Pretty => Box::new(Pretty::new(options)),
         FormatName::Terse => Box::new(Terse::new(options)),
-        FormatName::Json => Box::new(Json::new(options)),
+        FormatName::Json | FormatName::JsonPlus => Box::new(Json::new(options)),
+        FormatName::Messages => Box::new(Silent),
+    }
+}
+
+/// Says nothing.
+struct Silent;
+
+impl Format for Silent {
+    fn open(&mut self, _suite: &Suite, _out: &mut dyn Write) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn finished(&mut self, _: &Case, _outcome: Outcome, _out: &mut dyn Write) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn close(
+        &mut self,
+        _suite: &Suite,
+        _tally: &Tally,
+        _elapsed: Duration,
+        _out: &mut dyn Write,
+    ) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -277,9 +277,12 @@ pub fn test_command(plan: &Plan) -> io::Result<()> {
     )
 }
 
-/// Passes lines on to stdout as they come; `look` sees each.
-pub fn pass_on(mut lines: impl BufRead, mut look: impl FnMut(&str)) -> io::Result<()> {
-    let (mut out, mut line) = (io::stdout(), Vec::new());
+/// Passes lines on as they come: to stdout, or to stderr where the format has no word for them.
+/// `look` sees each.
+pub fn pass_on(mut lines: impl BufRead, aside: bool, mut look: impl FnMut(&str)) -> io::Result<()> {
+    let mut out: Box<dyn Write> =
+        if aside { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
+    let mut line = Vec::new();
     while lines.read_until(b'\n', &mut line)? > 0 {
         look(&String::from_utf8_lossy(&line));
         out.write_all(&line)?;
@@ -293,7 +296,7 @@ pub fn pass_on(mut lines: impl BufRead, mut look: impl FnMut(&str)) -> io::Resul
 /// Its JSON has no word for that.
 pub fn root_of_doctests(root: Option<&str>, format: FormatName) -> io::Result<()> {
     match root {
-        Some(root) if format == FormatName::Json => {
+        Some(root) if format.is_for_programs() => {
             writeln!(io::stderr(), "     Running documentation tests in {root}")
         }
         root => words::root_line(root, &mut io::stdout()),

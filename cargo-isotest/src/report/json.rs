@@ -16,7 +16,7 @@ use std::time::Duration;
 use isotest_core::case::{Case, Ignore};
 use isotest_core::outcome::{NotRun, Outcome, Verdict};
 
-use super::format::Format;
+use super::format::{Format, FormatName};
 use super::reporter::Options;
 use super::suite::Suite;
 use super::tally::Tally;
@@ -35,6 +35,8 @@ pub struct Json {
     show_output: bool,
     report_time: bool,
     shuffle_seed: Option<u64>,
+    /// Whether the events of a suite tell what nextest's do.
+    plus: bool,
     /// The names of the cases that are running.
     running: HashSet<String>,
 }
@@ -46,8 +48,30 @@ impl Json {
             show_output: options.show_output,
             report_time: options.report_time,
             shuffle_seed: options.shuffle_seed,
+            plus: options.format == FormatName::JsonPlus,
             running: HashSet::new(),
         }
+    }
+
+    /// The keys of a suite that libtest's events do not have: its root filesystem, where a run has
+    /// several, and nextest's `nextest` of its `libtest-json-plus`.
+    fn more(&self, suite: &Suite) -> String {
+        let mut more = String::new();
+        if let Some(root) = &suite.root {
+            add(&mut more, format_args!(r#", "root": "{}""#, Escaped(root)));
+        }
+        if self.plus {
+            let (package, target, kind) = (&suite.package, &suite.target, suite.kind);
+            add(
+                &mut more,
+                format_args!(
+                    r#", "nextest": {{ "crate": "{}", "test_binary": "{}", "kind": "{kind}" }}"#,
+                    Escaped(package),
+                    Escaped(target)
+                ),
+            );
+        }
+        more
     }
 
     /// The line of a case that has ended.
@@ -104,12 +128,6 @@ fn add_texts(line: &mut String, case: &Case, outcome: &Outcome, shown: bool) {
     }
 }
 
-/// The key that tells of the root filesystem, where a run has several.
-fn root(suite: &Suite) -> String {
-    let root = suite.root.as_deref();
-    root.map_or(String::new(), |root| format!(r#", "root": "{}""#, Escaped(root)))
-}
-
 fn add(line: &mut String, text: fmt::Arguments<'_>) {
     line.write_fmt(text).expect("a String takes all");
 }
@@ -144,7 +162,7 @@ fn texts(case: &Case, outcome: &Outcome) -> (String, Option<String>) {
         | Verdict::ExitedEarly { .. }
         | Verdict::Flaky
         | Verdict::NotRun(_) => {
-            let message = words::explain(&outcome.verdict).map(|text| format!("isotest: {text}"));
+            let message = words::explanation(outcome).map(|text| format!("isotest: {text}"));
             (output, message)
         }
         Verdict::Ignored => match &case.ignore {
@@ -169,12 +187,12 @@ fn without_note(mut output: String) -> (String, Option<String>) {
 impl Format for Json {
     fn open(&mut self, suite: &Suite, out: &mut dyn Write) -> io::Result<()> {
         self.running.clear();
-        let (count, root) = (suite.cases.len(), root(suite));
+        let (count, more) = (suite.cases.len(), self.more(suite));
         let seed =
             self.shuffle_seed.map_or(String::new(), |seed| format!(r#", "shuffle_seed": {seed}"#));
         writeln!(
             out,
-            r#"{{ "type": "suite", "event": "started", "test_count": {count}{seed}{root} }}"#
+            r#"{{ "type": "suite", "event": "started", "test_count": {count}{seed}{more} }}"#
         )
     }
 
@@ -215,10 +233,10 @@ impl Format for Json {
             0 => String::new(),
             count => format!(r#", "not_run": {count}"#),
         };
-        let (seconds, root) = (elapsed.as_secs_f64(), root(suite));
+        let (seconds, more) = (elapsed.as_secs_f64(), self.more(suite));
         writeln!(
             out,
-            r#"{{ "type": "suite", "event": "{event}", "passed": {passed}, "failed": {failed}, "ignored": {ignored}, "measured": 0, "filtered_out": {filtered_out}{not_run}, "exec_time": {seconds}{root} }}"#
+            r#"{{ "type": "suite", "event": "{event}", "passed": {passed}, "failed": {failed}, "ignored": {ignored}, "measured": 0, "filtered_out": {filtered_out}{not_run}, "exec_time": {seconds}{more} }}"#
         )
     }
 }

@@ -223,9 +223,10 @@ fn message(outcome: &Outcome) -> Option<String> {
     })
 }
 
-/// What the test said of its failure.
+/// What the test said of its failure; what its threads were doing where it timed out.
 fn description(outcome: &Outcome) -> Option<String> {
-    words::failure(&String::from_utf8_lossy(&outcome.output.to_bytes()))
+    let said = words::failure(&String::from_utf8_lossy(&outcome.output.to_bytes()));
+    if outcome.stacks.is_empty() { said } else { words::explanation(outcome) }
 }
 
 /// Of all attempts together.

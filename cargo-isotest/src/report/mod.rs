@@ -15,6 +15,7 @@ mod github;
 mod json;
 mod junit;
 mod libtest;
+mod messages;
 mod sections;
 mod terse;
 mod words;
@@ -29,13 +30,16 @@ mod screen;
 mod config;
 mod diagnosis;
 mod error;
+mod follow;
 mod inspect;
 mod reporter;
+mod running;
 mod stress;
 
 #[cfg(test)]
 mod tests;
 
+pub use blocks::Order;
 pub use cargo::executable;
 pub use closing::{Grant, Hint};
 pub use config::{Configuration, Overriding, configuration, imported, schema, text};
@@ -44,6 +48,7 @@ pub use error::{
     Archived, archived, error, not_kept, not_summarized, pruned, services, setting_up, unpacking,
     weakened,
 };
+pub use follow::follow;
 pub use format::FormatName;
 pub use github::Workflow;
 pub use inspect::{

@@ -49,7 +49,11 @@ impl Progress {
         match event {
             Event::Started(index) => self.running.push((*index, now)),
             Event::Finished(index, _) => self.running.retain(|(running, _)| running != index),
-            Event::Output(..) | Event::Slow(..) | Event::Retried(..) | Event::Interrupted(_) => {}
+            Event::Output(..)
+            | Event::Slow(..)
+            | Event::Retried(..)
+            | Event::Running(_)
+            | Event::Interrupted(_) => {}
         }
     }
 

@@ -15,14 +15,16 @@ use isotest_core::schedule::{Event, Stream};
 
 use crate::doctests::Documented;
 
-use super::blocks::{Blocks, News, Turn};
+use super::blocks::{Blocks, News, Order, Turn};
 use super::cargo;
 use super::closing::{Closing, Grant, Hint};
 use super::format::{self, Format, FormatName};
 use super::github::{Github, Workflow};
 use super::junit::{Junit, JunitError};
+use super::messages::{self, Message};
 use super::paint::{self, WARNING};
 use super::progress::Progress;
+use super::running;
 use super::screen::Screen;
 use super::suite::{self, Look, Suite};
 use super::tally::Tally;
@@ -33,6 +35,8 @@ use super::words;
 pub struct Options {
     /// The format of stdout.
     pub format: FormatName,
+    /// Which binary's block comes next.
+    pub order: Order,
     /// libtest's `--show-output`: what passed tests wrote is shown too.
     pub show_output: bool,
     /// libtest's `--report-time`.
@@ -134,12 +138,12 @@ impl Reporter {
     ) -> Self {
         let start = Instant::now();
         let cases = suites.iter().map(|suite| suite.cases.len()).sum();
-        Reporter {
+        let mut reporter = Reporter {
             start,
             wall: Duration::ZERO,
             screen: Screen::new(stdout, stderr),
             progress: Progress::new(cases, options.look, start),
-            blocks: Blocks::new(&suites, options.show_output),
+            blocks: Blocks::new(&suites, options.show_output, options.order),
             format: format::choose(&options),
             block: Tally::default(),
             troubled: Vec::new(),
@@ -149,7 +153,25 @@ impl Reporter {
             github: None,
             suites,
             options,
+        };
+        if reporter.has_messages() {
+            for message in messages::first(&reporter.suites, options.shuffle_seed) {
+                reporter.say(&message).expect("the screen gathers it in memory");
+            }
         }
+        reporter
+    }
+
+    fn has_messages(&self) -> bool {
+        self.options.format == FormatName::Messages
+    }
+
+    /// Prints a message of isotest's own format.
+    fn say(&mut self, message: &Message) -> io::Result<()> {
+        self.screen.print(Stream::Stdout, |out| {
+            serde_json::to_writer(&mut *out, message)?;
+            writeln!(out)
+        })
     }
 
     /// Writes a JUnit report too; the properties are those of each of its suites.
@@ -226,6 +248,11 @@ impl Reporter {
     /// Prints the closing block.
     pub fn finish(&mut self, hints: Vec<Hint>, documented: Documented) -> io::Result<Summary> {
         let colour = self.options.look.stderr_colour;
+        if self.has_messages() {
+            let (total, wall) = (&self.total, self.wall);
+            let last = messages::last(&self.suites, total, wall, documented, &hints);
+            self.say(&last)?;
+        }
         self.closing.take_hints(hints);
         self.closing.take_doctests(documented);
         let is_expected = !self.options.quiet && self.options.frame == Frame::Ours;
@@ -273,7 +300,7 @@ impl Reporter {
         if !self.options.quiet && self.options.frame == Frame::Ours {
             self.screen.print(Stream::Stderr, |err| cargo::running(suite, colour, err))?;
         }
-        if self.options.format != FormatName::Json {
+        if !self.options.format.is_for_programs() {
             self.screen
                 .print(Stream::Stdout, |out| words::root_line(suite.root.as_deref(), out))?;
         }
@@ -284,18 +311,21 @@ impl Reporter {
     }
 
     fn case(&mut self, index: CaseIndex, news: News) -> io::Result<()> {
+        let passes_on = !self.has_messages();
         let suite = &self.suites[index.binary];
         let case = &suite.cases[index.case];
         let (screen, format) = (&mut self.screen, &mut self.format);
         match news {
-            News::Output(stream, bytes) => screen.print(stream, |out| out.write_all(&bytes)),
+            News::Output(stream, bytes) if passes_on => {
+                screen.print(stream, |out| out.write_all(&bytes))
+            }
             News::Started if suite.harness => {
                 screen.print(Stream::Stdout, |out| format.started(case, out))
             }
             News::Slow if suite.harness => {
                 screen.print(Stream::Stdout, |out| format.slow(case, out))
             }
-            News::Started | News::Slow => Ok(()),
+            News::Output(..) | News::Started | News::Slow => Ok(()),
             News::Finished(outcome) => {
                 self.block.count(&outcome);
                 if !suite.harness {
@@ -308,8 +338,10 @@ impl Reporter {
 
     /// A program that is no harness: what it wrote and, should it fail, how.
     fn program(&mut self, binary: usize, outcome: &Outcome) -> io::Result<()> {
-        let output = outcome.output.to_bytes();
-        self.screen.print(Stream::Stdout, |out| out.write_all(&output))?;
+        if !self.has_messages() {
+            let output = outcome.output.to_bytes();
+            self.screen.print(Stream::Stdout, |out| out.write_all(&output))?;
+        }
         self.report_failure(binary)?;
         self.screen.print(Stream::Stderr, |err| cargo::cause(&outcome.verdict, err))
     }
@@ -367,6 +399,9 @@ impl Report for Reporter {
     fn event(&mut self, event: Event) -> io::Result<()> {
         let now = Instant::now();
         self.progress.observe(&event, now);
+        if self.has_messages() {
+            self.say(&messages::of_event(&self.suites, &event))?;
+        }
         match &event {
             Event::Finished(index, outcome) => {
                 self.total.count(outcome);
@@ -380,6 +415,13 @@ impl Report for Reporter {
             }
             Event::Slow(index, age, _) => self.slow(*index, *age)?,
             Event::Retried(index, attempt, most) => self.retried(*index, *attempt, *most)?,
+            Event::Running(snapshots) => {
+                let ended = self.total.total();
+                let colour = self.options.look.stderr_colour;
+                self.screen.print(Stream::Stderr, |err| {
+                    running::write(&self.suites, snapshots, ended, colour, err)
+                })?;
+            }
             Event::Interrupted(signal) => self.closing.interrupt(*signal),
             Event::Started(_) | Event::Output(..) => {}
         }

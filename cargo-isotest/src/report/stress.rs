@@ -11,9 +11,11 @@ use isotest_core::case::CaseIndex;
 use isotest_core::finding::Finding;
 use isotest_core::outcome::{NotRun, Outcome, Verdict, signal_name};
 use isotest_core::schedule::{Event, Stream};
+use isotest_core::snapshot::Snapshot;
 
 use super::paint::{self, ERROR, GOOD, Word};
 use super::reporter::{Options, Report, Summary};
+use super::running;
 use super::suite::{Look, Suite};
 use super::tally::Tally;
 use super::words::{self, counted};
@@ -139,6 +141,13 @@ impl Stress {
         }
     }
 
+    fn show(&mut self, snapshots: &[Snapshot]) -> io::Result<()> {
+        let (ended, colour) = (self.all.count as usize, self.look.stderr_colour);
+        let mut text = Vec::new();
+        running::write(&self.suites, snapshots, ended, colour, &mut text)?;
+        self.pass_on(Stream::Stderr, &text)
+    }
+
     fn pass_on(&mut self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
         let target = match stream {
             Stream::Stdout => &mut self.stdout,
@@ -155,6 +164,7 @@ impl Report for Stress {
             Event::Finished(index, outcome) => self.count(index, &outcome),
             Event::Output(_, stream, bytes) => self.pass_on(stream, &bytes)?,
             Event::Interrupted(signal) => self.interrupted = Some(signal),
+            Event::Running(snapshots) => self.show(&snapshots)?,
             Event::Started(_) | Event::Slow(..) | Event::Retried(..) => {}
         }
         Ok(())

@@ -12,6 +12,12 @@ pub struct Suite {
     pub heading: String,
     /// The binary's id, `demo::it`.
     pub id: String,
+    /// The name of its package.
+    pub package: String,
+    /// The name of its target.
+    pub target: String,
+    /// The kind of its target, as nextest names it.
+    pub kind: &'static str,
     /// The cargo arguments that select this binary again: `-p demo --test it`.
     pub rerun: String,
     /// The root filesystem that it runs in, where the run has several.
@@ -64,6 +70,9 @@ pub(super) fn example(names: &[&str]) -> Suite {
     Suite {
         heading: "tests/it.rs (target/debug/deps/it-2c77)".to_owned(),
         id: "demo::it".to_owned(),
+        package: "demo".to_owned(),
+        target: "it".to_owned(),
+        kind: "test",
         rerun: "--test it".to_owned(),
         root: None,
         layers: Vec::new(),

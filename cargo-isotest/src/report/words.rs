@@ -85,9 +85,18 @@ pub fn written(outcome: &Outcome) -> Vec<u8> {
 
 fn tell(text: &mut Vec<u8>, outcome: &Outcome) {
     text.extend_from_slice(&written(outcome));
-    if let Some(explanation) = explain(&outcome.verdict) {
+    if let Some(explanation) = explanation(outcome) {
         own_line(text, format_args!("{explanation}"));
     }
+}
+
+/// What became of the case, and what its threads were doing where that is known.
+pub fn explanation(outcome: &Outcome) -> Option<String> {
+    let explanation = explain(&outcome.verdict)?;
+    Some(match outcome.stacks.trim_end() {
+        "" => explanation,
+        stacks => format!("{explanation}. Its threads at that time:\n{stacks}"),
+    })
 }
 
 /// Adds a line of isotest's own.

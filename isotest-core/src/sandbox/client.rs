@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -29,6 +29,8 @@ pub struct Warden {
     channel: Channel,
     process: Pid,
     listening: bool,
+    /// What has been said while an answer was waited for.
+    unheard: VecDeque<(Response, Vec<OwnedFd>)>,
     /// By the address of the set-up, which the `Arc` beside it keeps from being used again.
     setups: HashMap<usize, (u32, Arc<Setup>)>,
     /// How many were made known.
@@ -93,6 +95,7 @@ impl Warden {
                     channel: ours,
                     process,
                     listening: false,
+                    unheard: VecDeque::new(),
                     setups: HashMap::new(),
                     prepared: 0,
                     host: host.clone(),
@@ -199,6 +202,19 @@ impl Warden {
         let _ = self.channel.send(&Request::Kill(case), &[]);
     }
 
+    /// A pidfd (pidfd_open(2)) of PID 1 of a case; `None` where it is not cloned yet, or has ended.
+    /// Notices that come meanwhile are kept: ask for them afterwards, though nothing is readable.
+    pub fn find(&mut self, case: u64) -> Option<OwnedFd> {
+        self.channel.send(&Request::Find(case), &[]).ok()?;
+        loop {
+            match self.channel.receive(true) {
+                Ok((Response::Found, found)) => return found.into_iter().next(),
+                Ok(other) => self.unheard.push_back(other),
+                Err(_) => return None,
+            }
+        }
+    }
+
     /// Stops every process of every case, or lets them go on.
     pub fn suspend(&self, stop: bool) {
         let request = if stop { Request::Stop } else { Request::Continue };
@@ -206,14 +222,15 @@ impl Warden {
     }
 
     /// The next notice; `None` where there is none yet and `wait` is false.
-    pub fn notice(&self, wait: bool) -> Option<Notice> {
-        match self.channel.receive(wait) {
+    pub fn notice(&mut self, wait: bool) -> Option<Notice> {
+        let unheard = self.unheard.pop_front();
+        match unheard.map_or_else(|| self.channel.receive(wait), Ok) {
             Ok((Response::Ended(end), scratch)) => {
                 Some(Notice::Ended(end, scratch.into_iter().next()))
             }
             Ok((Response::Panicked(message), _)) => Some(Notice::Died(Some(message))),
             Err(Errno::EAGAIN) => None,
-            Ok((Response::Ready { .. } | Response::Built(_), _)) | Err(_) => {
+            Ok((Response::Ready { .. } | Response::Built(_) | Response::Found, _)) | Err(_) => {
                 Some(Notice::Died(None))
             }
         }

@@ -1,7 +1,8 @@
-//! What the warden sees of a case's processes in its own /proc (proc(5)).
+//! What is seen of a case's processes in /proc (proc(5)): the warden's own, or for
+//! [`snapshot`](crate::snapshot) the host's.
 //!
-//! Only ever asked while the process waits in a notification of the guard, so that what is read
-//! is of that process and of that moment. What cannot be read is taken for not there.
+//! The warden asks only while the process waits in a notification of the guard, so that what is
+//! read is of that process and of that moment. What cannot be read is taken for not there.
 
 use std::fs;
 use std::io::Read;
@@ -41,7 +42,8 @@ pub fn children_of(pid: i32) -> Vec<Leftover> {
     child_ids(pid).into_iter().filter_map(leftover).collect()
 }
 
-fn child_ids(pid: i32) -> Vec<i32> {
+/// The ids of the children of a process, those that are zombies among them.
+pub fn child_ids(pid: i32) -> Vec<i32> {
     let tasks = PathBuf::from(format!("/proc/{pid}/task"));
     // A link each for `.`, `..` and every thread; most have one thread left when they exit.
     let threads: Vec<PathBuf> = match fs::metadata(&tasks).map(|directory| directory.nlink()) {

@@ -17,7 +17,7 @@ mod cgroup;
 mod guard;
 mod inside;
 mod keeper;
-mod look;
+pub(crate) mod look;
 mod lower;
 mod servers;
 mod sys;

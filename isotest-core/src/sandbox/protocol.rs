@@ -36,6 +36,8 @@ pub enum Request {
     Terminate(u64),
     /// Kill every process of this case.
     Kill(u64),
+    /// Show PID 1 of this case.
+    Find(u64),
     /// Stop (SIGSTOP) every process of every case.
     Stop,
     /// Let every process of every case go on (SIGCONT).
@@ -101,6 +103,9 @@ pub enum Response {
     Built(Option<Fault>),
     /// A case has ended. A descriptor beside it is the scratch, for write-back.
     Ended(End),
+    /// The answer to `Find`. A descriptor beside it is a pidfd (pidfd_open(2)) of PID 1 of the
+    /// case; there is none before it is cloned, and once it has been waited for.
+    Found,
     /// The warden itself has a bug; it ends.
     Panicked(String),
 }

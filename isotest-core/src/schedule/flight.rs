@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
+use super::looks::Look;
 use super::{Event, Job, Stream};
 use crate::collect::{self, Capture, Killed};
 use crate::harness::{Passage, Results};
@@ -36,6 +37,7 @@ pub struct Flight {
     /// How often it has been told of as slow.
     pub told_slow: u32,
     pub killed: Option<Killed>,
+    pub look: Look,
     pub pipes: [Option<OwnedFd>; 2],
     pub capture: Capture,
     /// Where the harness may speak in a stdout that is passed through.
@@ -129,10 +131,12 @@ impl Flight {
     }
 
     pub fn outcome(mut self, end: End, events: &SyncSender<Event>) -> (Job, Outcome) {
+        let killed = self.killed_by();
         self.capture.push(&self.passage.take().map_or(Vec::new(), Passage::finish));
         let index = self.job.index;
         let output = self.capture.finish();
-        let mut outcome = collect::outcome(&self.job.plan, end, output, self.killed, self.started);
+        let mut outcome = collect::outcome(&self.job.plan, end, output, killed, self.started);
+        outcome.stacks = self.look.into_text();
         if let Some(served) = self.served {
             served.add_to(&mut outcome);
         }

@@ -238,6 +238,7 @@ impl State {
             Ok((Request::Start(start), descriptors)) => self.start(start, descriptors),
             Ok((Request::Terminate(case), _)) => self.signal(case, libc::SIGTERM),
             Ok((Request::Kill(case), _)) => self.signal(case, libc::SIGKILL),
+            Ok((Request::Find(case), _)) => self.find(case),
             Ok((Request::Stop, _)) => self.signal_all(Signal::SIGSTOP),
             Ok((Request::Continue, _)) => self.signal_all(Signal::SIGCONT),
             Err(Errno::EAGAIN) => {}
@@ -273,6 +274,18 @@ impl State {
         // It is cloned when the answer comes.
         if let Some(server) = self.setups.get(&setup).and_then(|set_up| set_up.server.as_ref()) {
             server.ping();
+        }
+    }
+
+    /// Shows PID 1 of a case, where there is one.
+    fn find(&self, case: u64) {
+        let slot = self.running.iter().find(|(_, running)| running.case == case);
+        let pid = slot.and_then(|(slot, _)| rustix::process::Pid::from_raw(self.pid(*slot)?));
+        let flags = rustix::process::PidfdFlags::empty();
+        let found = pid.and_then(|pid| rustix::process::pidfd_open(pid, flags).ok());
+        let found = found.as_ref().map(AsFd::as_fd);
+        if self.channel.send(&Response::Found, found.as_slice()).is_err() {
+            kernel::exit(0);
         }
     }
 

@@ -1,0 +1,656 @@
+//! `--message-format json`: everything that is known of a run, a JSON object a line, as it happens.
+//!
+//! The types are the format; `docs/messages.schema.json` is made of them. A key may be added at any
+//! time. Where one goes, or changes its meaning, [`VERSION`] is counted up. Text that is not UTF-8
+//! has U+FFFD where it is not.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use isotest_core::case::{Case, CaseIndex, Ignore};
+use isotest_core::finding::{self, Leftover};
+use isotest_core::outcome::{self, NotRun, Outcome, signal_name};
+use isotest_core::schedule::{Event, Stream};
+use isotest_core::snapshot::{Process, Snapshot};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::closing::Hint;
+use super::suite::Suite;
+use super::tally::Tally;
+use super::words;
+use crate::doctests::Documented;
+
+/// The version of the format.
+pub const VERSION: u32 = 1;
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum Message {
+    /// The first line.
+    RunStarted {
+        /// The version of this format.
+        format_version: u32,
+        /// The version of isotest.
+        isotest_version: String,
+        /// How many binaries there are, each in each root filesystem.
+        binaries: usize,
+        /// How many tests are selected.
+        tests: usize,
+        /// The seed of the order in which tests start, where it is random.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        shuffle_seed: Option<u64>,
+    },
+    /// A binary, before any of its tests is started.
+    Binary(Box<Binary>),
+    /// A test was started.
+    TestStarted {
+        /// Which.
+        #[serde(flatten)]
+        test: Test,
+    },
+    /// A test wrote, and its output is passed through.
+    TestOutput {
+        /// Which.
+        #[serde(flatten)]
+        test: Test,
+        /// `stdout` or `stderr`.
+        stream: String,
+        /// What it wrote.
+        text: String,
+    },
+    /// A test has run for longer than a minute.
+    TestSlow {
+        /// Which.
+        #[serde(flatten)]
+        test: Test,
+        /// For how many seconds it has run.
+        seconds: f64,
+    },
+    /// A test has failed and is started again.
+    TestRetried {
+        /// Which.
+        #[serde(flatten)]
+        test: Test,
+        /// The number of the attempt that starts, 2 for the first retry.
+        attempt: u32,
+        /// How many there are at the most.
+        attempts: u32,
+    },
+    /// A test has ended for good, is ignored or was not run.
+    TestFinished(Box<Finished>),
+    /// All that runs, oldest first: somebody has asked by a signal or a key.
+    Running {
+        /// The tests.
+        tests: Vec<Running>,
+    },
+    /// A signal ends the run.
+    Interrupted {
+        /// Its name.
+        signal: String,
+    },
+    /// The last line. It is missing where the run could not go on.
+    RunFinished {
+        /// How long the tests took together, in seconds.
+        seconds: f64,
+        /// How many tests ended in which way.
+        tests: Counts,
+        /// The documentation tests, which rustdoc reports.
+        documentation_tests: DocumentationTests,
+        /// Flags with which failed tests pass.
+        hints: Vec<Suggestion>,
+    },
+}
+
+/// A test binary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Binary {
+    /// Its id, as nextest's: `demo::it`.
+    pub binary: String,
+    /// The root filesystem that it runs in, as it was typed, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+    /// The name of its package.
+    pub package: String,
+    /// The name of its target.
+    pub target: String,
+    /// The kind of its target, as nextest's: `lib`, `test`.
+    pub kind: String,
+    /// What cargo prints behind `Running`.
+    pub heading: String,
+    /// The options of `cargo isotest` that select it.
+    pub select: String,
+    /// Whether it is a test harness. The one test of a program that is none is the program.
+    pub harness: bool,
+    /// Every layer and limit that its tests have, but for what an override says of some of them.
+    pub layers: BTreeMap<String, String>,
+    /// The names of its selected tests.
+    pub tests: Vec<String>,
+    /// How many more it has.
+    pub filtered_out: usize,
+}
+
+/// Which test a line is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Test {
+    /// The id of its binary.
+    pub binary: String,
+    /// The root filesystem that it runs in, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+    /// Its name.
+    pub test: String,
+}
+
+/// A test that has ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Finished {
+    /// Which.
+    #[serde(flatten)]
+    pub test: Test,
+    /// Its last attempt.
+    #[serde(flatten)]
+    pub last: Attempt,
+    /// The number of that attempt, 1 for the first.
+    pub attempt: usize,
+    /// How many there are at the most.
+    pub attempts: u32,
+    /// Whether it passed, but not at the first attempt.
+    pub flaky: bool,
+    /// The attempts before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_attempts: Vec<Attempt>,
+}
+
+/// How one attempt ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Attempt {
+    /// What became of it.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// From the start of its set-up to its end, in seconds.
+    pub seconds: f64,
+    /// What it used.
+    pub usage: Usage,
+    /// What it wrote, stdout and stderr as they came; empty where that is passed through. Behind it,
+    /// where it did not pass, what its services wrote.
+    pub output: String,
+    /// How many bytes of its output were thrown away, from where the output says so.
+    pub output_cut: u64,
+    /// What it did that is not hermetic.
+    pub findings: Vec<Finding>,
+    /// The layers that it shared with the host since the machine refuses others.
+    pub weakened: Vec<String>,
+    /// Where it timed out: what its threads were doing then.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stacks: String,
+}
+
+/// What became of a test.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "verdict", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum Verdict {
+    /// It passed.
+    Passed,
+    /// The harness said so, or a program that is none exited so.
+    Failed {
+        /// The exit code.
+        exit_code: i32,
+    },
+    /// A signal ended it.
+    Signalled {
+        /// Its name.
+        signal: String,
+    },
+    /// Its time was up.
+    TimedOut {
+        /// The limit, in seconds.
+        limit: f64,
+    },
+    /// The process exited before the harness printed a result.
+    ExitedEarly {
+        /// The exit code.
+        exit_code: i32,
+    },
+    /// It passed at a retry only, which counts as a failure.
+    Flaky,
+    /// It is marked `#[ignore]`.
+    Ignored {
+        /// Why, where the mark says so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// It could not be run; never a failure.
+    NotRun {
+        /// Why.
+        cause: NotRunCause,
+        /// The same in words.
+        reason: String,
+        /// What to do about it, where that is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
+    },
+}
+
+/// Why a test was not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum NotRunCause {
+    /// Its sandbox could not be set up.
+    Sandbox,
+    /// A service that it needs could not be had.
+    Service,
+    /// The run ended first.
+    Cancelled,
+    /// The warden died.
+    WardenDied,
+    /// The process of its binary had ended (`--unit binary`).
+    ProcessEnded,
+}
+
+/// What an attempt used. Times are in seconds, memory is in bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Usage {
+    /// Processor time in user mode.
+    pub user: f64,
+    /// Processor time in kernel mode.
+    pub system: f64,
+    /// The largest resident set of one process.
+    pub max_rss: u64,
+    /// The most memory of all processes together, known where it had a control group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_peak: Option<u64>,
+    /// Voluntary context switches.
+    pub voluntary_switches: u64,
+    /// Involuntary context switches.
+    pub involuntary_switches: u64,
+}
+
+/// Something that is not hermetic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Finding {
+    /// What it is.
+    #[serde(flatten)]
+    pub kind: FindingKind,
+    /// The same in words.
+    pub text: String,
+}
+
+/// The kinds of findings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "finding", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum FindingKind {
+    /// Processes outlived the test and were killed.
+    ProcessesLeft {
+        /// Their names.
+        processes: Vec<String>,
+    },
+    /// Files were copied out of the sandbox, as was asked for.
+    WrittenBack {
+        /// Their paths, relative to the project.
+        files: Vec<String>,
+    },
+    /// A file could not be copied out.
+    WriteBackFailed {
+        /// Its path, relative to the project.
+        file: String,
+    },
+    /// A limit was reached.
+    LimitReached {
+        /// The flag that raises it.
+        flag: String,
+    },
+    /// A limit may have been reached.
+    LimitSuspected {
+        /// The flag that raises it.
+        flag: String,
+    },
+    /// Processes were killed since the machine had no memory left.
+    OutOfMemory {
+        /// How many.
+        processes: u64,
+    },
+    /// It tried to reach the network.
+    NetworkTried {
+        /// How many packets had no route.
+        packets: u64,
+    },
+    /// PID 1 sent itself a signal that the kernel discarded.
+    SignalDiscarded {
+        /// Its name.
+        signal: String,
+    },
+}
+
+/// A test that runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Running {
+    /// Which.
+    #[serde(flatten)]
+    pub test: Test,
+    /// For how many seconds it has run.
+    pub seconds: f64,
+    /// Its processes, PID 1 first.
+    pub processes: Vec<RunningProcess>,
+    /// The last of what it has written; empty where that is passed through.
+    pub output: String,
+}
+
+/// A process of a test that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunningProcess {
+    /// Its id on the host.
+    pub pid: i32,
+    /// A line for each of its threads, and below it its stack in the kernel, where that is shown.
+    pub threads: String,
+}
+
+/// How many tests ended in which way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Counts {
+    /// Passed, the flaky ones among them.
+    pub passed: usize,
+    /// Passed, but not at the first attempt; those that count as failed too.
+    pub flaky: usize,
+    /// Failed in whatever way.
+    pub failed: usize,
+    /// Failed by a signal.
+    pub signalled: usize,
+    /// Failed by a time-out.
+    pub timed_out: usize,
+    /// Failed by exiting early.
+    pub exited_early: usize,
+    /// Ignored.
+    pub ignored: usize,
+    /// Not run because of the sandbox.
+    pub not_run: usize,
+    /// Not run, or not to the end, since the run ended first.
+    pub cancelled: usize,
+}
+
+/// What became of the documentation tests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DocumentationTests {
+    /// How many were selected.
+    pub selected: usize,
+    /// How many passed.
+    pub passed: usize,
+    /// Whether one failed, or could not be built.
+    pub failed: bool,
+}
+
+/// A flag with which failed tests pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Suggestion {
+    /// The flag.
+    pub flag: String,
+    /// What is different with it.
+    pub why: String,
+    /// The tests.
+    pub tests: Vec<Test>,
+}
+
+/// The first lines of a run.
+pub fn first(suites: &[Suite], shuffle_seed: Option<u64>) -> Vec<Message> {
+    let started = Message::RunStarted {
+        format_version: VERSION,
+        isotest_version: env!("CARGO_PKG_VERSION").to_owned(),
+        binaries: suites.len(),
+        tests: suites.iter().map(|suite| suite.cases.len()).sum(),
+        shuffle_seed,
+    };
+    let binaries = suites.iter().map(|suite| Message::Binary(Box::new(binary(suite))));
+    [started].into_iter().chain(binaries).collect()
+}
+
+/// What an event says.
+pub fn of_event(suites: &[Suite], event: &Event) -> Message {
+    match event {
+        Event::Started(index) => Message::TestStarted { test: test(suites, *index) },
+        Event::Output(index, stream, bytes) => Message::TestOutput {
+            test: test(suites, *index),
+            stream: match stream {
+                Stream::Stdout => "stdout".to_owned(),
+                Stream::Stderr => "stderr".to_owned(),
+            },
+            text: text(bytes),
+        },
+        Event::Slow(index, age, _) => {
+            Message::TestSlow { test: test(suites, *index), seconds: age.as_secs_f64() }
+        }
+        Event::Retried(index, attempt, attempts) => Message::TestRetried {
+            test: test(suites, *index),
+            attempt: *attempt,
+            attempts: *attempts,
+        },
+        Event::Finished(index, outcome) => {
+            Message::TestFinished(Box::new(finished(suites, *index, outcome)))
+        }
+        Event::Running(snapshots) => Message::Running {
+            tests: snapshots.iter().map(|snapshot| running(suites, snapshot)).collect(),
+        },
+        Event::Interrupted(signal) => Message::Interrupted { signal: signal_name(*signal) },
+    }
+}
+
+/// The last line of a run.
+pub fn last(
+    suites: &[Suite],
+    tally: &Tally,
+    wall: Duration,
+    documented: Documented,
+    hints: &[Hint],
+) -> Message {
+    Message::RunFinished {
+        seconds: wall.as_secs_f64(),
+        tests: Counts {
+            passed: tally.passed,
+            flaky: tally.flaky,
+            failed: tally.failed,
+            signalled: tally.signalled,
+            timed_out: tally.timed_out,
+            exited_early: tally.exited_early,
+            ignored: tally.ignored,
+            not_run: tally.not_run,
+            cancelled: tally.cancelled,
+        },
+        documentation_tests: DocumentationTests {
+            selected: documented.selected,
+            passed: documented.passed,
+            failed: documented.failed,
+        },
+        hints: hints.iter().map(|hint| suggestion(suites, hint)).collect(),
+    }
+}
+
+fn binary(suite: &Suite) -> Binary {
+    let layers = suite.layers.iter();
+    Binary {
+        binary: suite.id.clone(),
+        root: suite.root.clone(),
+        package: suite.package.clone(),
+        target: suite.target.clone(),
+        kind: suite.kind.to_owned(),
+        heading: suite.heading.clone(),
+        select: suite.rerun.clone(),
+        harness: suite.harness,
+        layers: layers.map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+        tests: suite.cases.iter().map(|case| case.name.clone()).collect(),
+        filtered_out: suite.filtered_out,
+    }
+}
+
+fn test(suites: &[Suite], CaseIndex { binary, case }: CaseIndex) -> Test {
+    let suite = &suites[binary];
+    Test {
+        binary: suite.id.clone(),
+        root: suite.root.clone(),
+        test: suite.cases[case].name.clone(),
+    }
+}
+
+fn finished(suites: &[Suite], index: CaseIndex, outcome: &Outcome) -> Finished {
+    let case = &suites[index.binary].cases[index.case];
+    Finished {
+        test: test(suites, index),
+        last: attempt(case, outcome),
+        attempt: outcome.attempt(),
+        attempts: outcome.attempts,
+        flaky: outcome.is_flaky(),
+        failed_attempts: outcome.earlier.iter().map(|earlier| attempt(case, earlier)).collect(),
+    }
+}
+
+fn attempt(case: &Case, outcome: &Outcome) -> Attempt {
+    let usage = &outcome.usage;
+    Attempt {
+        verdict: verdict(case, &outcome.verdict),
+        seconds: outcome.duration.as_secs_f64(),
+        usage: Usage {
+            user: usage.user.as_secs_f64(),
+            system: usage.system.as_secs_f64(),
+            max_rss: usage.max_rss,
+            memory_peak: usage.memory_peak,
+            voluntary_switches: usage.voluntary_switches,
+            involuntary_switches: usage.involuntary_switches,
+        },
+        output: text(&words::written(outcome)),
+        output_cut: outcome.output.cut,
+        findings: outcome.findings.iter().map(finding).collect(),
+        weakened: outcome.weakened.iter().map(|layer| layer.name().to_owned()).collect(),
+        stacks: outcome.stacks.clone(),
+    }
+}
+
+fn verdict(case: &Case, verdict: &outcome::Verdict) -> Verdict {
+    match verdict {
+        outcome::Verdict::Passed => Verdict::Passed,
+        outcome::Verdict::Failed { code } => Verdict::Failed { exit_code: *code },
+        outcome::Verdict::Signalled { signal } => {
+            Verdict::Signalled { signal: signal_name(*signal) }
+        }
+        outcome::Verdict::TimedOut { limit } => Verdict::TimedOut { limit: limit.as_secs_f64() },
+        outcome::Verdict::ExitedEarly { code } => Verdict::ExitedEarly { exit_code: *code },
+        outcome::Verdict::Flaky => Verdict::Flaky,
+        outcome::Verdict::Ignored => Verdict::Ignored {
+            reason: match &case.ignore {
+                Ignore::No | Ignore::Yes => None,
+                Ignore::Because(reason) => Some(reason.clone()),
+            },
+        },
+        outcome::Verdict::NotRun(reason) => Verdict::NotRun {
+            cause: match reason {
+                NotRun::Sandbox(_) => NotRunCause::Sandbox,
+                NotRun::Service(_) => NotRunCause::Service,
+                NotRun::Cancelled => NotRunCause::Cancelled,
+                NotRun::WardenDied => NotRunCause::WardenDied,
+                NotRun::ProcessEnded => NotRunCause::ProcessEnded,
+            },
+            reason: words::not_run(reason),
+            hint: match reason {
+                NotRun::Sandbox(error) => error.hint.clone(),
+                NotRun::Service(_)
+                | NotRun::Cancelled
+                | NotRun::WardenDied
+                | NotRun::ProcessEnded => None,
+            },
+        },
+    }
+}
+
+fn finding(finding: &finding::Finding) -> Finding {
+    let path = |path: &std::path::PathBuf| path.to_string_lossy().into_owned();
+    let kind = match finding {
+        finding::Finding::ProcessesLeft(processes) => {
+            let name = |process: &Leftover| process.name.clone();
+            FindingKind::ProcessesLeft { processes: processes.iter().map(name).collect() }
+        }
+        finding::Finding::WrittenBack(files) => {
+            FindingKind::WrittenBack { files: files.iter().map(path).collect() }
+        }
+        finding::Finding::WriteBackFailed(file, _) => {
+            FindingKind::WriteBackFailed { file: path(file) }
+        }
+        finding::Finding::LimitReached(_, flag) => {
+            FindingKind::LimitReached { flag: (*flag).to_owned() }
+        }
+        finding::Finding::LimitSuspected(_, _, flag) => {
+            FindingKind::LimitSuspected { flag: (*flag).to_owned() }
+        }
+        finding::Finding::OutOfMemory(processes) => {
+            FindingKind::OutOfMemory { processes: *processes }
+        }
+        finding::Finding::NetworkTried(packets) => FindingKind::NetworkTried { packets: *packets },
+        finding::Finding::SignalDiscarded(signal) => {
+            FindingKind::SignalDiscarded { signal: signal_name(*signal) }
+        }
+    };
+    Finding { kind, text: finding.to_string() }
+}
+
+fn running(suites: &[Suite], snapshot: &Snapshot) -> Running {
+    let process = |process: &Process| RunningProcess {
+        pid: process.pid,
+        threads: process.to_string().trim_end().to_owned(),
+    };
+    Running {
+        test: test(suites, snapshot.index),
+        seconds: snapshot.elapsed.as_secs_f64(),
+        processes: snapshot.processes.iter().map(process).collect(),
+        output: text(&snapshot.output),
+    }
+}
+
+fn suggestion(suites: &[Suite], hint: &Hint) -> Suggestion {
+    Suggestion {
+        flag: hint.flag.to_owned(),
+        why: hint.why.to_owned(),
+        tests: hint.cases.iter().map(|index| test(suites, *index)).collect(),
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs};
+
+    use super::*;
+    use crate::report::suite::example;
+
+    #[test]
+    fn a_failed_test_is_one_flat_object_that_can_be_read_again() {
+        let mut outcome = Outcome::without_run(outcome::Verdict::Failed { code: 101 });
+        outcome.output.head = b"text\n".to_vec();
+        outcome.findings.push(finding::Finding::NetworkTried(2));
+        outcome.earlier = vec![outcome.clone()];
+        outcome.attempts = 2;
+        let index = CaseIndex { binary: 0, case: 0 };
+        let message = of_event(&[example(&["a"])], &Event::Finished(index, Box::new(outcome)));
+        let line = serde_json::to_string(&message).expect("plain data");
+        let start = r#"{"type":"test-finished","binary":"demo::it","test":"a","verdict":"failed","exit-code":101,"seconds":0.0,"#;
+        assert!(line.starts_with(start), "{line}");
+        assert!(line.contains(r#""findings":[{"finding":"network-tried","packets":2,"text":"#));
+        assert_eq!(serde_json::from_str::<Message>(&line).expect("it was just written"), message);
+    }
+
+    #[test]
+    fn the_schema_in_the_book_is_that_of_the_types() {
+        let schema = schemars::schema_for!(Message);
+        let made = serde_json::to_string_pretty(&schema).expect("plain data") + "\n";
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/messages.schema.json");
+        if env::var_os("UPDATE_EXPECT").is_some() {
+            fs::write(file, &made).expect("it is writable");
+        }
+        let kept = fs::read_to_string(file).expect("it is there");
+        assert!(kept == made, "run this test again with `UPDATE_EXPECT=1`");
+    }
+}

@@ -1,0 +1,315 @@
+//! Looks at cases that run: all of them when somebody asks, one before its time is up.
+//!
+//! A look at `/proc` is done at once. A debugger takes its time; what it prints is read by the
+//! loop like any other output, and it has a deadline of its own.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+
+use super::flight::Flight;
+use super::{Event, Run};
+use crate::collect::Killed;
+use crate::snapshot::{self, Process, Snapshot};
+use crate::{collect, harness};
+
+/// Who reads the stacks of a case before it is killed for its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stacks {
+    /// Nobody.
+    #[default]
+    None,
+    /// This process, by /proc: what each thread waits for.
+    Proc,
+    /// gdb(1).
+    Gdb,
+    /// eu-stack(1) of elfutils.
+    EuStack,
+}
+
+/// How long a debugger may take for one case.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many debuggers there are at once; a case beyond them is looked at by /proc. Each may need
+/// hundreds of megabytes for the symbols of a program.
+const AT_ONCE: usize = 4;
+
+/// How many processes of a case a debugger is shown.
+const PROCESSES: usize = 8;
+
+/// How much is shown of what a case has written.
+const TAIL: usize = 4 << 10;
+
+/// How much of what a debugger prints is kept.
+const KEPT: u64 = 1 << 20;
+
+/// Tokens of debuggers: this, and the number of the case.
+pub(super) const TOKEN: u64 = 1 << 63;
+
+/// What is known of the stacks of a case.
+pub(super) enum Look {
+    /// Its time is not up.
+    NotTaken,
+    /// A debugger reads them.
+    Reading(Reading),
+    /// All that is known.
+    Taken(String),
+}
+
+/// A debugger at work. Dropping it ends it, and lets the processes go on.
+pub(super) struct Reading {
+    child: Child,
+    pipe: OwnedFd,
+    /// What is still to be run.
+    next: VecDeque<Command>,
+    printed: collect::Capture,
+    /// What is told where the debugger tells nothing.
+    by_proc: String,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Run<'_> {
+    /// Looks at all that runs, oldest first.
+    pub(super) fn show(&mut self) {
+        let mut numbers: Vec<u64> = self.flights.keys().copied().collect();
+        numbers.sort_unstable();
+        let mut running = Vec::new();
+        for number in numbers {
+            let leader = self.warden.find(number);
+            let Some(flight) = self.flights.get_mut(&number) else { continue };
+            for stream in [0, 1] {
+                flight.read(stream, &mut self.buffer, self.events);
+            }
+            let mut output = flight.capture.last(TAIL);
+            harness::strip_header(&mut output);
+            running.push(Snapshot {
+                index: flight.job.index,
+                elapsed: flight.started.elapsed(),
+                processes: leader.map_or_else(Vec::new, snapshot::processes),
+                output,
+            });
+        }
+        self.tell(Event::Running(running));
+        // Nothing is readable for what the warden has said meanwhile.
+        self.hear_warden();
+    }
+
+    /// Ends the cases whose time is up.
+    pub(super) fn time_out_late(&mut self, now: Instant) {
+        let is_late = |flight: &Flight| flight.deadline.is_some_and(|deadline| now >= deadline);
+        let late = self.flights.iter().filter(|(_, flight)| is_late(flight));
+        let late: Vec<u64> = late.map(|(number, _)| *number).collect();
+        if late.is_empty() {
+            return;
+        }
+        late.into_iter().for_each(|number| self.time_out(number, now));
+        // Nothing is readable for what the warden has said when it was asked.
+        self.hear_warden();
+    }
+
+    /// The time of a case is up: looks at it, where it is to be looked at, and ends it.
+    fn time_out(&mut self, number: u64, now: Instant) {
+        if let Some(flight) = self.flights.get_mut(&number)
+            && let Look::Reading(reading) = &mut flight.look
+        {
+            let told = format!("the debugger took longer than {PATIENCE:?}\n{}", reading.by_proc);
+            flight.look = Look::Taken(told);
+        }
+        if self.is_to_be_looked_at(number) && self.look(number, now) {
+            return;
+        }
+        if let Some(flight) = self.flights.get_mut(&number) {
+            flight.time_out(number, self.warden, now);
+        }
+    }
+
+    fn is_to_be_looked_at(&self, number: u64) -> bool {
+        self.options.stacks != Stacks::None
+            && self.flights.get(&number).is_some_and(|flight| {
+                flight.killed.is_none() && matches!(flight.look, Look::NotTaken)
+            })
+    }
+
+    /// Looks at a case by /proc, and has a debugger look at it. Returns whether one does.
+    fn look(&mut self, number: u64, now: Instant) -> bool {
+        let processes = self.warden.find(number).map_or_else(Vec::new, snapshot::processes);
+        let at_work = self.flights.values().filter(|flight| flight.is_read()).count();
+        let Some(flight) = self.flights.get_mut(&number).filter(|_| !processes.is_empty()) else {
+            return false;
+        };
+        let by_proc: String = processes.iter().map(Process::to_string).collect();
+        let next = match at_work < AT_ONCE {
+            true => commands(self.options.stacks, &processes),
+            false => VecDeque::new(),
+        };
+        match start(next, number, &self.epoll) {
+            Some((child, pipe, next)) => {
+                let printed = collect::Capture::new(KEPT);
+                flight.look = Look::Reading(Reading { child, pipe, next, printed, by_proc });
+                flight.deadline = Some(now + PATIENCE);
+                true
+            }
+            None => {
+                flight.look = Look::Taken(by_proc);
+                false
+            }
+        }
+    }
+
+    /// Reads what a debugger prints. At its end its case is ended.
+    pub(super) fn read_stacks(&mut self, number: u64) {
+        let Some(flight) = self.flights.get_mut(&number) else { return };
+        let Look::Reading(reading) = &mut flight.look else { return };
+        let Reading { child, pipe, next, printed, .. } = reading;
+        if !collect::drain(pipe, &mut self.buffer, |bytes| printed.push(bytes)) {
+            return;
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+        if let Some(started) = start(std::mem::take(next), number, &self.epoll) {
+            (*child, *pipe, *next) = started;
+            return;
+        }
+        let printed = std::mem::take(printed).finish().to_bytes();
+        let frames = frames(&String::from_utf8_lossy(&printed));
+        let by_proc = std::mem::take(&mut reading.by_proc);
+        flight.look = Look::Taken(if frames.is_empty() { by_proc } else { frames });
+        flight.deadline = Some(Instant::now());
+    }
+}
+
+impl Look {
+    /// What is known.
+    pub(super) fn into_text(self) -> String {
+        match self {
+            Look::NotTaken => String::new(),
+            Look::Reading(mut reading) => std::mem::take(&mut reading.by_proc),
+            Look::Taken(stacks) => stacks,
+        }
+    }
+}
+
+impl Flight {
+    /// What isotest did to it. Once it is looked at its time is up, however it ends.
+    pub(super) fn killed_by(&self) -> Option<Killed> {
+        match &self.look {
+            Look::NotTaken => self.killed,
+            Look::Reading(_) | Look::Taken(_) => {
+                Some(Killed::Terminated(self.job.plan.timeout.unwrap_or_default()))
+            }
+        }
+    }
+
+    /// Whether a debugger is at work on it.
+    fn is_read(&self) -> bool {
+        matches!(self.look, Look::Reading(_))
+    }
+}
+
+/// Starts the first of these commands that can be; `None` where none can.
+fn start(
+    mut commands: VecDeque<Command>,
+    number: u64,
+    epoll: &Epoll,
+) -> Option<(Child, OwnedFd, VecDeque<Command>)> {
+    while let Some(command) = commands.pop_front() {
+        if let Ok((child, pipe)) = start_one(command, number, epoll) {
+            return Some((child, pipe, commands));
+        }
+    }
+    None
+}
+
+fn start_one(mut command: Command, number: u64, epoll: &Epoll) -> io::Result<(Child, OwnedFd)> {
+    let (read, write) = collect::pipe()?;
+    epoll.add(&read, EpollEvent::new(EpollFlags::EPOLLIN, TOKEN | number))?;
+    let child = command.stdin(Stdio::null()).stdout(write).stderr(Stdio::null()).spawn()?;
+    Ok((child, read))
+}
+
+/// What prints the stacks of these processes.
+fn commands(stacks: Stacks, processes: &[Process]) -> VecDeque<Command> {
+    let processes = processes.iter().take(PROCESSES).map(|process| process.pid);
+    match stacks {
+        Stacks::None | Stacks::Proc => VecDeque::new(),
+        Stacks::Gdb => VecDeque::from([gdb(processes)]),
+        Stacks::EuStack => processes.map(eu_stack).collect(),
+    }
+}
+
+/// It runs outside the sandbox: nothing that a test could have written is executed (no `.gdbinit`,
+/// no scripts of libraries) and nothing is downloaded. Files are those that the case sees.
+fn gdb(processes: impl Iterator<Item = i32>) -> Command {
+    let mut command = Command::new("gdb");
+    command.args(["-nx", "-batch"]);
+    for setting in ["auto-load off", "debuginfod enabled off", "pagination off", "width 0"] {
+        command.args(["-iex", &format!("set {setting}")]);
+    }
+    command.args(["-ex", "set backtrace limit 100"]);
+    for pid in processes {
+        let acts = [
+            format!("set sysroot /proc/{pid}/root"),
+            format!("attach {pid}"),
+            "thread apply all backtrace".to_owned(),
+            "detach".to_owned(),
+        ];
+        for act in acts {
+            command.args(["-ex", &act]);
+        }
+    }
+    command
+}
+
+fn eu_stack(pid: i32) -> Command {
+    let mut command = Command::new("eu-stack");
+    command.args(["-n", "100", "-p", &pid.to_string()]).env_remove("DEBUGINFOD_URLS");
+    command
+}
+
+/// The frames in what a debugger has printed, below the lines that name their threads; empty where
+/// there is none. As in the standard library's short backtraces, what called a test or the function
+/// of a thread is left out.
+fn frames(printed: &str) -> String {
+    let mut text = String::new();
+    let (mut heading, mut outside) = (None, false);
+    for line in printed.lines() {
+        if line.starts_with("Thread ") || line.starts_with("TID ") {
+            (heading, outside) = (Some(line), false);
+        }
+        outside |= line.contains("__rust_begin_short_backtrace");
+        if line.starts_with('#') && !outside {
+            // gdb also tells where each process stands when it attaches to it.
+            let heading = heading.take().map(|heading| format!("{heading}\n"));
+            text += &format!("{}{line}\n", heading.unwrap_or_default());
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_told_by_thread() {
+        let gdb = "[New LWP 7]\n__poll () at poll.c:29\n\nThread 2 (Thread 0x7f (LWP 7) \"a\"):\n\
+                   #0  f () at src/lib.rs:3\n#1  g ()\n\
+                   #2  std::sys::backtrace::__rust_begin_short_backtrace ()\n#3  main ()\n\nThread 1 (Thread 0x7e (LWP 6) \"t\"):\n\
+                   #0  h ()\n[Inferior 1 (process 6) detached]\n";
+        let expected = "Thread 2 (Thread 0x7f (LWP 7) \"a\"):\n#0  f () at src/lib.rs:3\n#1  g ()\n\
+                        Thread 1 (Thread 0x7e (LWP 6) \"t\"):\n#0  h ()\n";
+        assert_eq!(frames(gdb), expected);
+        assert_eq!(frames("PID 6 - process\nTID 6:\n#0  0x7f f\n"), "TID 6:\n#0  0x7f f\n");
+        assert_eq!(frames("ptrace: Operation not permitted.\n"), "");
+    }
+}
