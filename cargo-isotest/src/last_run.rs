@@ -5,14 +5,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
 use crate::error::Error;
 use crate::prepare::{self, Selected};
+use crate::remembered;
 use crate::report::{Ended, Reporter, State};
 
 /// The version of the file's format.
@@ -104,13 +104,7 @@ impl LastRun {
         if self.failed == self.kept {
             return Ok(());
         }
-        let directory = self.path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(directory)?;
         let content = Content { version: VERSION, failed: self.failed.clone() };
-        let mut file = NamedTempFile::new_in(directory)?;
-        serde_json::to_writer(&mut file, &content)?;
-        file.write_all(b"\n")?;
-        file.persist(&self.path)?;
-        Ok(())
+        remembered::replace(&self.path, &content)
     }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use isotest_core::case::Case;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 
 use crate::discover::Project;
 
@@ -26,12 +28,16 @@ fn read<T: DeserializeOwned + Default>(file: &Path) -> T {
     text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
 }
 
-/// Writes a file. What another run reads while it is half written is nothing.
-fn write(file: &Path, content: &impl Serialize) {
-    if let (Some(directory), Ok(text)) = (file.parent(), serde_json::to_vec(content)) {
-        let _ = fs::create_dir_all(directory);
-        let _ = fs::write(file, text);
-    }
+/// Writes a file anew, whole or not at all. A symbolic link in its place is replaced and not
+/// followed: tests that share the project with the host may have put it there.
+pub fn replace(path: &Path, content: &impl Serialize) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(directory)?;
+    let mut file = NamedTempFile::new_in(directory)?;
+    serde_json::to_writer(&mut file, content)?;
+    file.write_all(b"\n")?;
+    file.persist(path)?;
+    Ok(())
 }
 
 /// The lists of binaries, each with what tells that the binary is still the same.
@@ -95,7 +101,7 @@ impl Lists {
     pub fn write(mut self) {
         if self.changed {
             self.known.retain(|program, _| program.exists());
-            write(&self.file, &self.known);
+            let _ = replace(&self.file, &self.known);
         }
     }
 }
@@ -130,7 +136,7 @@ impl Durations {
 
     /// Keeps them for the next run.
     pub fn write(&self) {
-        write(&self.file, &self.known);
+        let _ = replace(&self.file, &self.known);
     }
 }
 
@@ -179,5 +185,16 @@ mod tests {
         let durations = Durations { known: read(&file), file };
         assert_eq!(durations.of("b", "x"), long);
         assert_eq!(durations.of("b", "y"), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_file_is_not_followed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let [target, link] = ["target", "lists.json"].map(|name| directory.path().join(name));
+        fs::write(&target, "untouched").expect("it is writable");
+        std::os::unix::fs::symlink(&target, &link).expect("a link");
+        replace(&link, &1).expect("it is writable");
+        assert_eq!(fs::read_to_string(&target).expect("it is there"), "untouched");
+        assert_eq!(fs::read_to_string(&link).expect("it is there"), "1\n");
     }
 }
