@@ -17,7 +17,7 @@ use isotest_core::signals::Signals;
 use twox_hash::XxHash64;
 
 use crate::archive;
-use crate::cli::{Part, RunCommand, Unit};
+use crate::cli::{NoTests, Part, RunCommand, Unit};
 use crate::config::{self, Config, Given, Needs};
 use crate::debug::{self, Tool};
 use crate::discover::{Project, Reused};
@@ -130,9 +130,20 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         report::not_summarized(&error);
     }
     reporter.write_junit()?;
-    let code = ExitCode::of_run(&summary).with(documented);
+    let mut code = ExitCode::of_run(&summary).with(documented);
     if code == ExitCode::NothingToRun {
-        report::error(&prepare::nothing_selected(&selected, part.as_ref()));
+        let nothing = prepare::nothing_selected(&selected, part.as_ref());
+        code = match command.run.no_tests {
+            NoTests::Auto | NoTests::Fail => {
+                report::error(&nothing);
+                code
+            }
+            NoTests::Warn => {
+                report::warning(&nothing);
+                ExitCode::Passed
+            }
+            NoTests::Pass => ExitCode::Passed,
+        };
     }
     // The reasons stand far above.
     if let Some(Refused { roots, .. }) = &refused {

@@ -54,6 +54,15 @@ fn a_filter_that_matches_nothing_is_nothing_to_run() {
 }
 
 #[test]
+fn that_nothing_is_selected_means_what_the_flag_says() {
+    let warning = "warning: cannot find a test that the filters select, among 1";
+    check("no_such_test --no-tests warn", 0, &[warning]);
+    check("no_such_test --no-tests pass", 0, &["1 filtered out"]);
+    check("no_such_test --no-tests fail", 4, &["error: cannot find a test"]);
+    check("no_such_test --no-tests never", 2, &["error: invalid value 'never' for '--no-tests"]);
+}
+
+#[test]
 fn a_project_without_tests_is_nothing_to_run() {
     check_project(&[("src/lib.rs", "")], "", 4, &["running 0 tests"]);
 }

@@ -30,4 +30,4 @@ pub use libtest::{Color, Format, LibtestOptions, RunIgnored, asks_for_help, libt
 pub use partition::{Part, Partition, Scheme};
 pub use quantity::{Threads, deadline as read_deadline, duration, threads};
 pub use reuse::{ArchiveCommand, ReuseOptions};
-pub use run::{TimeoutStacks, Unit, Words};
+pub use run::{NoTests, TimeoutStacks, Unit, Words};

@@ -61,9 +61,26 @@ pub struct RunOptions {
     /// Read no keys (`t` or Enter: what is running) from the terminal
     #[arg(long)]
     pub no_input_handler: bool,
+    /// What it means that nothing is selected: an error, as if nothing is said, a warning or nothing
+    #[arg(long, value_name = "ACTION", default_value = "auto", help_heading = "Test selection")]
+    pub no_tests: NoTests,
     /// Run only what has failed and not passed since
     #[arg(long, help_heading = "Test selection")]
     pub rerun_failed: bool,
+}
+
+/// `--no-tests`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum NoTests {
+    /// As `fail`.
+    #[default]
+    Auto,
+    /// Exit code 0, and nothing is said of it.
+    Pass,
+    /// Exit code 0, with a warning.
+    Warn,
+    /// Exit code 4.
+    Fail,
 }
 
 /// `--unit`.

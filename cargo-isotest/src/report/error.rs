@@ -21,6 +21,11 @@ pub fn error(error: &impl Display) {
     let _ = writeln!(anstream::stderr(), "{bold}error{bold:#}: {error}");
 }
 
+/// Prints `warning: …` on stderr.
+pub fn warning(text: &impl Display) {
+    anstream::eprintln!("{WARNING}warning{WARNING:#}: {text}");
+}
+
 /// Prints what services wrote of which one could not be had.
 pub fn services(outputs: &[ServiceOutput]) {
     let _ = io::stderr().write_all(&words::services(outputs));
@@ -82,24 +87,19 @@ pub fn pruned(removed: usize, bytes: u64, in_use: usize) {
 /// Warns of a layer that is the host's, since the machine refuses another and that was allowed.
 pub fn weakened(layer: Weakened, refusal: &SandboxError) {
     let name = layer.name();
-    anstream::eprintln!(
-        "{WARNING}warning{WARNING:#}: the layer `{name}` is the host's, as `--allow-weaker {name}` \
-         allows: {refusal}"
-    );
+    warning(&format_args!(
+        "the layer `{name}` is the host's, as `--allow-weaker {name}` allows: {refusal}"
+    ));
 }
 
 /// Warns that what has failed could not be kept for `--rerun-failed`.
 pub fn not_kept(error: &io::Error) {
-    anstream::eprintln!(
-        "{WARNING}warning{WARNING:#}: cannot keep what has failed for `--rerun-failed`: {error}"
-    );
+    warning(&format_args!("cannot keep what has failed for `--rerun-failed`: {error}"));
 }
 
 /// Warns that the summary of a workflow could not be written.
 pub fn not_summarized(error: &io::Error) {
-    anstream::eprintln!(
-        "{WARNING}warning{WARNING:#}: cannot add to the summary that GITHUB_STEP_SUMMARY names: {error}"
-    );
+    warning(&format_args!("cannot add to the summary that GITHUB_STEP_SUMMARY names: {error}"));
 }
 
 /// `12.3 MiB`.
