@@ -1,13 +1,18 @@
 //! A command line before it is run.
 
+#![allow(unsafe_code)]
+
 use std::env;
 use std::env::consts::ARCH;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{PipeReader, pipe};
+use std::io::{self, PipeReader, pipe};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 use crate::program::isotest;
 use crate::run::{Reading, Run, Running, Stream};
@@ -50,6 +55,14 @@ pub struct Call {
     command: Command,
     output: Output,
     reading: Reading,
+}
+
+/// A shell without job control has what it starts in the background ignore SIGINT, and this test
+/// would hand that on.
+fn hear_interrupts() -> io::Result<()> {
+    // SAFETY: the default disposition runs no code.
+    unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }?;
+    Ok(())
 }
 
 impl Call {
@@ -161,6 +174,8 @@ impl Call {
             File::from(OwnedFd::from(keyboard))
         });
         self.command.stdout(out_write).stderr(err_write);
+        // SAFETY: sigaction(2) is a plain system call; nothing is allocated.
+        unsafe { self.command.pre_exec(hear_interrupts) };
         let line = self.line();
         let directory = self.command.get_current_dir().expect("it is always set").to_owned();
         let child = self.command.spawn();
