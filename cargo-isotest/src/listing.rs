@@ -131,8 +131,8 @@ pub fn list(
     };
     let mut unknown = programs;
     for (index, answer) in ask(&harnesses, list::JSON_ARGUMENTS, true)? {
-        let passed = answer.verdict == Verdict::Passed;
-        let cases = passed.then(|| list::parse_json(&answer.stdout.to_bytes()).ok()).flatten();
+        let whole = answer.verdict == Verdict::Passed && answer.stdout.cut == 0;
+        let cases = whole.then(|| list::parse_json(&answer.stdout.head).ok()).flatten();
         match cases {
             Some(cases) => {
                 if let Some(lists) = &mut lists {
@@ -148,6 +148,8 @@ pub fn list(
         lists.write();
     }
     let all = ask(&unknown, list::TERSE_ARGUMENTS, false)?;
+    // Of a list that is not whole nothing more is wanted.
+    unknown.retain(|index| all.get(index).is_some_and(|answer| answer.stdout.cut == 0));
     let ignored = ask(&unknown, list::TERSE_IGNORED_ARGUMENTS, false)?;
     for (index, answer) in all {
         let binary = &binaries[index];

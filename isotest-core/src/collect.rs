@@ -68,6 +68,7 @@ impl Capture {
         if cut == 0 {
             self.head.append(&mut self.tail);
         }
+        self.tail.shrink_to_fit();
         Captured { head: self.head, cut, tail: self.tail }
     }
 }
