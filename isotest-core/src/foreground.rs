@@ -31,14 +31,23 @@ pub enum Ended {
     Interrupted(i32),
     /// It was never started.
     NotRun(SandboxError),
-    /// A service that it needs could not be had; what all of them wrote.
-    NotServed(ServiceError, Vec<ServiceOutput>),
+    /// A service that it needs could not be had.
+    NotServed(ServiceError),
     /// The warden died meanwhile.
     WardenDied,
 }
 
+/// A program that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conclusion {
+    /// How it ended.
+    pub ended: Ended,
+    /// What its services left.
+    pub services: Vec<ServiceOutput>,
+}
+
 /// Runs `plan` to its end.
-pub fn run(warden: &mut Warden, plan: &Plan, signals: &Signals) -> io::Result<Ended> {
+pub fn run(warden: &mut Warden, plan: &Plan, signals: &Signals) -> io::Result<Conclusion> {
     let terminal = Terminal::open()?;
     let (input, output, error) = (stdin(), stdout(), stderr());
     match &terminal {
@@ -54,7 +63,11 @@ pub fn run(warden: &mut Warden, plan: &Plan, signals: &Signals) -> io::Result<En
 }
 
 /// The same, but its stdin is `/dev/null`, and it has no terminal.
-pub fn run_without_input(warden: &mut Warden, plan: &Plan, signals: &Signals) -> io::Result<Ended> {
+pub fn run_without_input(
+    warden: &mut Warden,
+    plan: &Plan,
+    signals: &Signals,
+) -> io::Result<Conclusion> {
     let null = std::fs::File::open("/dev/null")?;
     let (output, error) = (stdout(), stderr());
     let streams = [null.as_fd(), output.as_fd(), error.as_fd()];
@@ -67,7 +80,7 @@ fn attend(
     signals: &Signals,
     streams: &[BorrowedFd<'_>],
     terminal: Option<Terminal>,
-) -> io::Result<Ended> {
+) -> io::Result<Conclusion> {
     let _attendance = signals.attend();
     let mut start = plan.start(0);
     start.terminal = terminal.is_some();
@@ -107,7 +120,7 @@ struct Foreground<'a> {
 }
 
 impl Foreground<'_> {
-    fn finish(mut self) -> io::Result<Ended> {
+    fn finish(mut self) -> io::Result<Conclusion> {
         loop {
             let ready = self.wait()?;
             if ready.signals {
@@ -122,7 +135,7 @@ impl Foreground<'_> {
                 if let Some(terminal) = &mut self.terminal {
                     terminal.relay(false, true)?;
                 }
-                return Ok(self.ended(notice));
+                return Ok(self.conclude(notice));
             }
             if ready.served {
                 self.hear_services();
@@ -209,9 +222,9 @@ impl Foreground<'_> {
         self.warden.kill(0);
     }
 
-    fn ended(mut self, notice: Notice) -> Ended {
+    fn conclude(mut self, notice: Notice) -> Conclusion {
         self.hear_services();
-        match notice {
+        let ended = match notice {
             Notice::Died(_) => Ended::WardenDied,
             Notice::Ended(end, scratch) => {
                 if let Some(write_back) = &self.plan.write_back {
@@ -219,15 +232,13 @@ impl Foreground<'_> {
                     write_back.copy(scratch, end.case);
                 }
                 let ended = self.reason.take().unwrap_or_else(|| ended(self.plan, &end));
-                let error = self.served.as_ref().and_then(Served::error);
-                match (ended, error, self.served) {
-                    (Ended::NotRun(_), Some(error), Some(served)) => {
-                        Ended::NotServed(error, served.outputs())
-                    }
-                    (ended, ..) => ended,
+                match (ended, self.served.as_ref().and_then(Served::error)) {
+                    (Ended::NotRun(_), Some(error)) => Ended::NotServed(error),
+                    (ended, _) => ended,
                 }
             }
-        }
+        };
+        Conclusion { ended, services: self.served.map_or_else(Vec::new, Served::outputs) }
     }
 }
 

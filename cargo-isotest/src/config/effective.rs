@@ -1,5 +1,6 @@
 //! What is asked for, in order: flag, environment, override, profile, default.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -110,6 +111,8 @@ pub struct Config {
     pub setup: Vec<SetupTable>,
     /// The test groups, and where each stands.
     pub test_groups: Vec<(String, TestGroup, String)>,
+    /// The packages that expressions were read against: the id of each by its name.
+    pub packages: BTreeMap<String, String>,
     /// Flags, then the environment.
     typed: Vec<Source>,
     /// The first that selects a case counts first.
@@ -139,6 +142,7 @@ impl Config {
             services: Vec::new(),
             setup: Vec::new(),
             test_groups: Vec::new(),
+            packages: BTreeMap::new(),
             typed: vec![flags, environment],
             overrides: Vec::new(),
             profiles: Vec::new(),
@@ -181,6 +185,7 @@ impl Config {
         };
         config.profile = profile.unwrap_or(DEFAULT).to_owned();
         config.take_file(&mut workspace, machine)?;
+        config.packages = workspace.packages();
         workspace.test_groups = config.test_groups.iter().map(|(name, ..)| name.clone()).collect();
         config.selecting = typed_expressions(expressions, Place::Selection, &mut workspace)?;
         Ok(config)

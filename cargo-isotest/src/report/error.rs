@@ -36,6 +36,16 @@ pub fn setting_up(name: &str) {
     anstream::eprintln!("{GOOD}{:>12}{GOOD:#} {name}", "Setting up");
 }
 
+/// Warns that setup commands which a test asks for are not run.
+pub fn not_set_up<'a>(names: impl Iterator<Item = &'a str>) {
+    for name in names {
+        warning(&format_args!(
+            "the setup command `{name}` is not run: it would be for each test that nextest starts\n\
+             hint: a setup script of nextest's, `[scripts.setup.{name}]`, runs once"
+        ));
+    }
+}
+
 /// Tells, before it is done, that an archive or an image is unpacked: it may take a while.
 pub fn unpacking(named: &Path) {
     anstream::eprintln!("{GOOD}{:>12}{GOOD:#} {}", "Unpacking", named.display());
