@@ -208,6 +208,14 @@ pub struct Stage {
     pub members: Vec<Member>,
 }
 
+impl Stage {
+    /// The priority of one of its cases.
+    fn priority(&self, index: CaseIndex) -> i8 {
+        let member = self.members.binary_search_by_key(&index, |member| member.index);
+        member.map_or(0, |place| self.members[place].rules.priority)
+    }
+}
+
 /// What runs in all of them.
 struct Stages<'a> {
     stages: Vec<Stage>,
@@ -410,6 +418,12 @@ fn shuffle(jobs: &mut [Job], selected: &[Selected], seed: u64) {
     });
 }
 
+/// Stages run one after the other: the one with the highest priority first, else in their order.
+fn by_priority(stages: &mut [Stage]) {
+    let highest = |stage: &Stage| stage.members.iter().map(|member| member.rules.priority).max();
+    stages.sort_by_cached_key(|stage| Reverse(highest(stage)));
+}
+
 /// Runs all on a thread of its own and reports on this one, which the wardens' lives hang on.
 fn execute<R: Report>(
     settings: &Settings,
@@ -422,6 +436,9 @@ fn execute<R: Report>(
     let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
     let (selected, _) = needed;
     let mut units = Units::default();
+    if settings.unit == Unit::Test {
+        by_priority(stages);
+    }
     for stage in stages {
         let (left_out, mut planned) = plan(settings, stage, needed, &mut units);
         if settings.unit == Unit::Binary {
@@ -435,6 +452,9 @@ fn execute<R: Report>(
                 Reverse(durations.of(binary, case))
             });
         }
+        if settings.unit == Unit::Test {
+            planned.sort_by_cached_key(|job| Reverse(stage.priority(job.index)));
+        }
         ignored.extend(left_out);
         jobs.push((&mut stage.sandboxes.warden, planned));
     }
@@ -447,6 +467,7 @@ fn execute<R: Report>(
         jobs: at_once,
         spare,
         max_fail: settings.max_fail,
+        timeout: settings.global_timeout,
         repeat: settings.repeat,
         stacks: settings.stacks,
     };

@@ -11,6 +11,7 @@ use std::io::{self, IsTerminal};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Duration;
 
 use isotest_core::policy::Policy;
 use isotest_core::schedule::{MaxFail, Repeat, Stacks};
@@ -166,6 +167,8 @@ pub struct Settings {
     pub single_threaded: bool,
     /// After how many failures no more are started.
     pub max_fail: Option<MaxFail>,
+    /// How long the run may take, but for what is done before the first case.
+    pub global_timeout: Option<Duration>,
     /// How often each case is run.
     pub repeat: Repeat,
     /// What has a sandbox of its own.
@@ -215,6 +218,7 @@ impl Settings {
                 Some(FailFast::After(limit)) => Some(limit),
                 Some(FailFast::Never) | None => None,
             },
+            global_timeout: course.global_timeout.and_then(Into::into),
             repeat: command.run.repeat(),
             unit: command.run.unit,
             pass_through,

@@ -8,7 +8,7 @@ use isotest_core::retry::Retries;
 use isotest_core::schedule::Repeat;
 
 use super::course::{CourseOptions, FailFast, FlakyResult, max_fail};
-use super::quantity::duration;
+use super::quantity::{Deadline, deadline, duration};
 
 /// Flags for the course of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
@@ -28,6 +28,9 @@ pub struct RunOptions {
     #[arg(long, value_name = "N", value_parser = max_fail)]
     #[arg(conflicts_with_all = ["fail_fast", "no_fail_fast"])]
     max_fail: Option<FailFast>,
+    /// End the run after this time (`90s`, `30m`), which counts from the first test on; `none`
+    #[arg(long, value_name = "DURATION", value_parser = deadline)]
+    global_timeout: Option<Deadline>,
     /// What has a sandbox of its own: each test, or a whole binary, with threads as under cargo test
     #[arg(long, value_name = "UNIT", default_value = "test")]
     pub unit: Unit,
@@ -163,6 +166,7 @@ impl RunOptions {
             flaky_result: self.flaky_result,
             fail_fast: (self.fail_fast || self.no_fail_fast).then_some(self.fail_fast),
             max_fail: self.max_fail,
+            global_timeout: self.global_timeout,
             ..CourseOptions::default()
         }
     }

@@ -501,8 +501,9 @@ fn may_have_file(cargo: &CargoOptions, machine: &Machine) -> bool {
 /// list. A variable that is no key is somebody else's.
 fn of_environment(variables: &[Variable]) -> Result<Values, ConfigError> {
     let mut values = Values::default();
-    // A group is for some tests, which no variable names.
-    for key in cli::keys().into_iter().filter(|key| key.name != "test-group") {
+    // They tell some tests from others, and no variable names tests.
+    let of_some = ["test-group", "priority"];
+    for key in cli::keys().into_iter().filter(|key| !of_some.contains(&key.name.as_str())) {
         let name = format!("ISOTEST_{}", key.name.to_uppercase().replace('-', "_"));
         let found = variables.iter().find(|(known, _)| *known == *name);
         let Some((_, value)) = found.filter(|(_, value)| !value.is_empty()) else { continue };

@@ -136,7 +136,8 @@ fn without_null(schema: &mut Schema) {
 }
 
 /// Keys that all tests of a run have in common.
-const OF_A_RUN: [&str; 5] = ["root", "allow-weaker", "fail-fast", "max-fail", "test-threads"];
+const OF_A_RUN: [&str; 6] =
+    ["root", "allow-weaker", "fail-fast", "max-fail", "global-timeout", "test-threads"];
 
 /// Reads a text that goes by `name`.
 pub fn read(name: &str, text: &str) -> Result<File, Box<ConfigError>> {
