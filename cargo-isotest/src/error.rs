@@ -92,9 +92,9 @@ impl Error {
             | Error::Host(_)
             | Error::Scratch(_)
             | Error::WardenDied => ExitCode::SandboxFailed,
-            Error::Archive(ArchiveError::Write(..) | ArchiveError::Add(..)) => {
-                ExitCode::ArchiveFailed
-            }
+            Error::Archive(
+                ArchiveError::Write(..) | ArchiveError::Add(..) | ArchiveError::Missing(..),
+            ) => ExitCode::ArchiveFailed,
             Error::Archive(ArchiveError::Empty(_)) => ExitCode::NothingToRun,
             Error::Archive(_)
             | Error::Glob(_)

@@ -108,6 +108,7 @@ impl Import {
         for (key, value) in table {
             match key.as_str() {
                 "filter" | "overrides" | "scripts" | "inherits" | "default-filter" => {}
+                "archive" => lines.extend(included(value)),
                 "slow-timeout" => lines.extend(self.timeout(at, value).into_iter().flatten()),
                 "fail-fast" => lines.extend(Import::fail_fast(value)),
                 "retries" | "flaky-result" | "threads-required" | "test-group" | "test-threads"
@@ -174,7 +175,7 @@ fn why_not(key: &str) -> &'static str {
         "leak-timeout" => "what a test leaves behind is ended with it, and reported",
         "grace-period" => "with `init = \"reaper\"` SIGTERM comes 2 seconds before SIGKILL",
         "on-timeout" => "a test whose time is up has failed",
-        "junit" | "store" | "archive" => "isotest writes no such file",
+        "junit" | "store" => "isotest writes no such file",
         "wrapper" | "list-wrapper" | "run-wrapper" => {
             "isotest has no wrapper scripts: the sandbox is built in"
         }
@@ -186,6 +187,11 @@ fn why_not(key: &str) -> &'static str {
         "experimental" | "nextest-version" => "it means something to nextest alone",
         _ => "isotest has nothing that means the same",
     }
+}
+
+/// What archives have beside the tests.
+fn included(archive: &Value) -> Option<String> {
+    Some(format!("archive.include = {}", archive.get("include")?))
 }
 
 pub(super) fn quoted(text: &str) -> String {
@@ -220,6 +226,7 @@ mod tests {
             inherits = "default"
             fail-fast = { max-fail = 3, terminate = "immediate" }
             global-timeout = "1h 30m"
+            archive.include = [{ path = "data", relative-to = "target", depth = 2 }]
             test-threads = -1
             flaky-result = "fail"
             slow-timeout = { period = "45s", terminate-after = 2, grace-period = "5s" }
@@ -262,6 +269,7 @@ mod tests {
         assert_eq!(limits(&live.values), [time(120); 2]);
         assert_eq!(live.values.course.threads_required.map(|n| n.count(8, 8)), Some(4));
         assert_eq!(live.values.course.priority, Some(-7));
+        assert_eq!(ci.archive.as_ref().map(|archive| archive.include.len()), Some(1));
         let limit = ci.values.course.global_timeout.and_then(Into::into);
         assert_eq!(limit, Some(Duration::from_secs(5400)));
         assert_eq!(live.values.course.test_group.as_deref(), Some("db"));

@@ -51,6 +51,14 @@ pub fn unpacking(named: &Path) {
     anstream::eprintln!("{GOOD}{:>12}{GOOD:#} {}", "Unpacking", named.display());
 }
 
+/// Warns that something is not in an archive which the configuration wants in it.
+pub fn not_archived(path: &Path, why: &str) {
+    warning(&format_args!(
+        "`{}`, which `archive.include` names, is not in the archive: {why}",
+        path.display()
+    ));
+}
+
 /// What was written to an archive.
 pub struct Archived<'a> {
     /// The archive.
