@@ -48,7 +48,7 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let mut config = config(command, reused, machine)?;
     config.take_flags(opened.iter().flat_map(|opened| opened.flags.iter().cloned()));
     config.take_flags((command.run.unit == Unit::Binary).then(|| "--unit binary".to_owned()));
-    let mut settings = Settings::of_run(command, config.values(), machine);
+    let mut settings = Settings::of_run(command, config.values(), machine)?;
     settings.policy = trial::weaken(settings.policy, &settings.layers.allow_weaker, machine);
     let named = &settings.layers.root;
     let roots = prepare::in_roots(&settings.policy, named, machine, command.cargo.quiet)?;
@@ -86,6 +86,9 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     }
     let needs = needs(&stages, &selected);
     let provision = Provision::prepare(&config, needs, &project, machine, &signals)?;
+    if settings.unit == Unit::Binary {
+        report::unheeded(&unheeded(&stages, &selected, &settings));
+    }
     if let Some(tool) = Tool::of(command) {
         let single = settings.single_threaded;
         return debug::run(&tool, &mut stages, (&selected, &provision), single, machine, &signals);
@@ -308,6 +311,20 @@ fn needs<'a>(
     stages.iter().flat_map(move |Stage { sandboxes, members }| {
         members.iter().filter(runs).map(|member| (&sandboxes.policy, &member.needs))
     })
+}
+
+/// What of the configuration does not hold, since binaries run as a whole.
+fn unheeded(
+    stages: &[Stage],
+    selected: &[Selected],
+    settings: &Settings,
+) -> Vec<(&'static str, &'static str)> {
+    let is_whole = |member: &&Member| {
+        selected[member.index.binary].binary.harness
+            && case(selected, member.index).ignore == Ignore::No
+    };
+    let members = stages.iter().flat_map(|stage| &stage.members).filter(is_whole);
+    unit::unheeded(members, settings.max_fail)
 }
 
 /// The second look in each stage.

@@ -157,7 +157,7 @@ fn tests(
     let name = layers.root.first().cloned();
     let policy = policy(layers, machine, true)?;
     let root = InRoot { name, label: None, policy: policy.clone() };
-    let mut settings = Settings::of_run(&run, values, machine);
+    let mut settings = Settings::of_run(&run, values, machine)?;
     settings.policy = policy.clone();
     settings.report.frame = Frame::Cargos;
     let unbuilt = Unbuilt::start(policy)?;

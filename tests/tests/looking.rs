@@ -274,6 +274,26 @@ fn without_a_debugger_its_system_calls_are_told() {
     assert!(line(&run, "sleep").contains(" in clock_nanosleep"));
 }
 
+#[test]
+fn a_debugger_that_is_not_there_is_an_error_before_anything_is_built() {
+    if refused() {
+        return;
+    }
+    let project = project();
+    for (program, stacks) in [("gdb", "gdb"), ("eu-stack", "eu-stack")] {
+        let nowhere = project.directory().join("nowhere");
+        let call = project.isotest("--test it --timeout-stacks").words(stacks).env("PATH", nowhere);
+        let run = call.run();
+        let message = format!(
+            "error: cannot use `--timeout-stacks {program}`: there is no `{program}` on PATH\n\
+             hint: install it; `--timeout-stacks proc` needs no debugger, and `auto` takes what is \
+             there\n"
+        );
+        run.check(2, &[&message]);
+        assert_eq!(run.stderr.lines().count(), 2, "{}", run.stderr);
+    }
+}
+
 /// The test that hangs, timed out where `gdb` is this script.
 fn timed_out_with_gdb(script: &str) -> Run {
     let project = project();

@@ -8,6 +8,7 @@ use isotest_core::retry::Retries;
 use isotest_core::schedule::Repeat;
 
 use super::course::{CourseOptions, FailFast, FlakyResult, max_fail};
+use super::layers::LayerOptions;
 use super::quantity::{Deadline, deadline, duration};
 
 /// Flags for the course of a run.
@@ -127,7 +128,7 @@ pub enum TimeoutStacks {
 
 impl RunOptions {
     /// Fails where a whole binary cannot do what single tests can.
-    pub(super) fn check_unit(&self, measures: bool) -> Result<(), String> {
+    pub(super) fn check_unit(&self, measures: bool, layers: &LayerOptions) -> Result<(), String> {
         if self.unit == Unit::Test {
             return Ok(());
         }
@@ -137,6 +138,12 @@ impl RunOptions {
                 "--retries",
                 "a test of it cannot be started again by itself",
             ),
+            (
+                self.flaky_result.is_some(),
+                "--flaky-result",
+                "a test of it cannot be started again by itself",
+            ),
+            (layers.slow_timeout.is_some(), "--slow-timeout", "libtest tells of it after 60 s"),
             (self.repeat() != Repeat::Once, "a stress run", "copies of a test do not meet in it"),
             (self.max_fail.is_some(), "--max-fail", "it does not end in the middle of its tests"),
             (measures, "--bench", "what is measured must not be disturbed"),

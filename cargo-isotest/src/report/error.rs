@@ -51,6 +51,17 @@ pub fn unpacking(named: &Path) {
     anstream::eprintln!("{GOOD}{:>12}{GOOD:#} {}", "Unpacking", named.display());
 }
 
+/// Warns of keys that do not hold, where some are, since binaries run as a whole; each with what
+/// holds instead.
+pub fn unheeded(keys: &[(&str, &str)]) {
+    if keys.is_empty() {
+        return;
+    }
+    let keys: String =
+        keys.iter().map(|(key, instead)| format!("\n    {key}: {instead}")).collect();
+    warning(&format_args!("`--unit binary` takes these of the configuration otherwise:{keys}"));
+}
+
 /// Warns that something is not in an archive which the configuration wants in it.
 pub fn not_archived(path: &Path, why: &str) {
     warning(&format_args!(
