@@ -84,14 +84,18 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         }
         return Ok(ExitCode::Passed.or_refused(refused.map(|refused| refused.code)));
     }
+    // Before any setup command is run for it.
+    let tool = Tool::of(command);
+    let debugged = tool.map(|tool| debug::find(tool, &stages, &selected)).transpose()?;
     let needs = needs(&stages, &selected);
     let provision = Provision::prepare(&config, needs, &project, machine, &signals)?;
     if settings.unit == Unit::Binary {
         report::unheeded(&unheeded(&stages, &selected, &settings));
     }
-    if let Some(tool) = Tool::of(command) {
+    if let Some(debugged) = debugged {
         let single = settings.single_threaded;
-        return debug::run(&tool, &mut stages, (&selected, &provision), single, machine, &signals);
+        let needed = (selected.as_slice(), &provision);
+        return debug::run(&debugged, &mut stages, needed, single, machine, &signals);
     }
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
     let mut durations = Durations::read(&project);

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
+use rustix::termios::{OptionalActions, tcgetwinsize, tcsetattr, tcsetwinsize};
 
+use crate::keyboard::{self, Raw};
 use crate::outcome::Verdict;
 use crate::plan::Plan;
 use crate::sandbox::{End, Notice, SandboxError, ServiceError, Warden};
@@ -206,11 +207,18 @@ impl Foreground<'_> {
                         terminal.copy_size();
                     }
                 }
-                libc::SIGCONT | libc::SIGUSR1 => {}
+                libc::SIGUSR1 => {}
                 libc::SIGTSTP => {
                     self.warden.suspend(true);
+                    let terminal = keyboard::release();
                     Signals::stop_self();
+                    drop(terminal);
                     self.warden.suspend(false);
+                }
+                libc::SIGCONT => {
+                    if let Some(terminal) = &self.terminal {
+                        terminal.raw.take();
+                    }
                 }
                 ending => self.kill(Ended::Interrupted(ending)),
             }
@@ -272,24 +280,21 @@ struct Ready {
 struct Terminal {
     outside: OwnedFd,
     inside: OwnedFd,
-    saved: Termios,
+    raw: Raw,
     typing_ended: bool,
 }
 
 impl Terminal {
     /// `None` where stdin is no terminal.
     fn open() -> io::Result<Option<Terminal>> {
-        let Ok(saved) = tcgetattr(stdin()) else { return Ok(None) };
+        let Some((raw, saved)) = Raw::open() else { return Ok(None) };
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let outside = openpt(flags)?;
         grantpt(&outside)?;
         unlockpt(&outside)?;
         let inside = ioctl_tiocgptpeer(&outside, flags)?;
-        tcsetattr(&inside, OptionalActions::Now, &saved)?;
-        let mut raw = saved.clone();
-        raw.make_raw();
-        tcsetattr(stdin(), OptionalActions::Now, &raw)?;
-        let terminal = Terminal { outside, inside, saved, typing_ended: false };
+        tcsetattr(&inside, OptionalActions::Now, saved)?;
+        let terminal = Terminal { outside, inside, raw, typing_ended: false };
         terminal.copy_size();
         Ok(Some(terminal))
     }
@@ -310,12 +315,6 @@ impl Terminal {
             copy(self.outside.as_fd(), stdout().as_fd())?;
         }
         Ok(())
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = tcsetattr(stdin(), OptionalActions::Now, &self.saved);
     }
 }
 

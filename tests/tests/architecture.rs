@@ -33,7 +33,7 @@ const CORE: [Row; 19] = [
             "served", "signals", "snapshot",
         ],
     ),
-    ("foreground", &["collect", "outcome", "plan", "sandbox", "served", "signals"]),
+    ("foreground", &["collect", "keyboard", "outcome", "plan", "sandbox", "served", "signals"]),
     ("signals", &["keyboard"]),
     ("snapshot", &["case", "sandbox"]),
     ("lib", &[]),
