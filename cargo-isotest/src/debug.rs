@@ -13,12 +13,12 @@ use isotest_core::signals::Signals;
 
 use crate::cli::{RunCommand, Words};
 use crate::error::Error;
+use crate::execute::Stage;
 use crate::exit_code::ExitCode;
 use crate::inspect;
 use crate::policies::Member;
 use crate::prepare::Selected;
 use crate::provision::Provision;
-use crate::run::Stage;
 use crate::settings::Machine;
 use crate::setups;
 
