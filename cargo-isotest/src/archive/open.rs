@@ -83,7 +83,7 @@ fn open_archive(
     if !is_new && !options.extract_overwrite {
         return Err(ArchiveError::Exists(path, target).into());
     }
-    let unpacked = unpack_into(&directory, stream);
+    let unpacked = unpack_into(&target, stream);
     let opened = match unpacked {
         Ok(()) => describe(archive, &directory, options, machine),
         Err(cause) => Err(ArchiveError::Unpack(path, cause).into()),
@@ -128,12 +128,23 @@ fn describe(
             _ => ArchiveError::Read(path, cause),
         })
     });
-    let target = Some(utf8(directory.join(TOP))?);
-    read(archive, described, [target.clone(), target], options, machine)
+    let target = utf8(directory.join(TOP))?;
+    let places = [Some(target.clone()), Some(target.clone())];
+    let opened = read(archive, described, places, options, machine)?;
+    let root = opened.build.workspace_root();
+    let is_own = |root: PathBuf| target.canonicalize().is_ok_and(|target| root.starts_with(target));
+    match options.workspace_remap {
+        // The configuration of sources may run commands outside of every sandbox.
+        None if root.as_std_path().canonicalize().is_ok_and(is_own) => {
+            Err(ArchiveError::OwnSources(archive.to_owned(), root.into()).into())
+        }
+        Some(_) | None => Ok(opened),
+    }
 }
 
-fn unpack_into(directory: &Path, stream: impl Read) -> Result<(), UnpackError> {
-    Unpacker::new(directory, LIMITS).only(TOP).unpack(stream, Whiteouts::Kept)
+fn unpack_into(target: &Path, stream: impl Read) -> Result<(), UnpackError> {
+    fs::create_dir_all(target)?;
+    Unpacker::new(target, LIMITS).only(TOP).unpack(stream, Whiteouts::Kept)
 }
 
 /// The tar archive in a file that zstd has compressed.
