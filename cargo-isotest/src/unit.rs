@@ -17,6 +17,7 @@ use isotest_core::plan::{Plan, Protocol};
 use isotest_core::policy::Weakened;
 use isotest_core::retry::Retries;
 use isotest_core::schedule::{Claim, Event, Job, Stream};
+use memchr::memmem;
 use serde::Deserialize;
 
 use crate::policies::Member;
@@ -37,7 +38,7 @@ const FAILED: i32 = 101;
 const LONG_LINE: usize = 64 << 10;
 
 /// How an event of libtest's begins.
-const EVENT: &str = "{ \"type\": \"";
+const EVENT: &[u8] = b"{ \"type\": \"";
 
 /// The binaries that are run as a whole, by the case that stands for each in the schedule.
 #[derive(Default)]
@@ -60,8 +61,8 @@ struct Unit {
     counts: Counts,
     /// What libtest says at its end.
     summary: Option<Counts>,
-    /// Whether two results are of the same test.
-    is_contradictory: bool,
+    /// The first test that there was more than one result of.
+    contradicted: Option<usize>,
     line: Vec<u8>,
     /// What is neither libtest's nor captured by it, unless it is passed through.
     stray: Option<Capture>,
@@ -228,7 +229,7 @@ impl Unit {
             last: None,
             counts: Counts::default(),
             summary: None,
-            is_contradictory: false,
+            contradicted: None,
             line: Vec::new(),
             stray: (!pass_through).then(|| Capture::new(output_limit)),
             output_limit,
@@ -257,18 +258,14 @@ impl Unit {
     fn is_long(&self) -> bool {
         let most = usize::try_from(self.output_limit.saturating_mul(8)).unwrap_or(usize::MAX);
         let start = self.line.get(..LONG_LINE);
-        let begins = |start: &[u8]| String::from_utf8_lossy(start).contains(EVENT);
+        let begins = |start: &[u8]| memmem::find(start, EVENT).is_some();
         start.is_some_and(|start| !begins(start) || self.line.len() > most.max(LONG_LINE))
     }
 
     /// Takes a line. An event may stand behind what somebody else has written without a newline.
     fn line(&mut self, index: CaseIndex, mut line: Vec<u8>, events: &mut Vec<Event>) {
-        let said = std::str::from_utf8(&line).ok().and_then(|text| {
-            let starts = text.match_indices(EVENT);
-            starts
-                .into_iter()
-                .find_map(|(at, _)| Some((at, serde_json::from_str(&text[at..]).ok()?)))
-        });
+        let said = memmem::find_iter(&line, EVENT)
+            .find_map(|at| Some((at, serde_json::from_slice(line.get(at..)?).ok()?)));
         if let Some((at, said)) = said
             && self.hear(&said, events)
         {
@@ -307,7 +304,9 @@ impl Unit {
                     events.push(Event::Finished(index, outcome));
                 }
             }
-            ("ok" | "failed" | "started", _) => self.is_contradictory = true,
+            ("ok" | "failed" | "started", _) => {
+                self.contradicted.get_or_insert(at);
+            }
             (_, _) => return false,
         }
         true
@@ -403,7 +402,7 @@ impl Unit {
         };
         let is_whole = exits_as_counted
             && self.summary == Some(self.counts)
-            && !self.is_contradictory
+            && self.contradicted.is_none()
             && of(State::Ended).count() == self.tests.len();
         match &process.verdict {
             _ if is_whole => Vec::new(),
@@ -421,15 +420,19 @@ impl Unit {
     fn note(&self, blamed: &[usize], process: &Outcome) -> String {
         let names: Vec<&str> = blamed.iter().map(|at| self.tests[*at].1.as_str()).collect();
         let binary = &self.binary;
+        let contradicted = self.contradicted.map(|at| self.tests[at].1.as_str());
         match (names.as_slice(), &self.last) {
             ([], _) => String::new(),
-            (_, Some(_)) if self.is_contradictory => {
-                format!("isotest: {binary} has printed more than one result of the same test\n")
-            }
-            (_, Some(_)) => format!(
-                "isotest: all tests of {binary} had ended, but the end of its process says \
-                 otherwise; which of them is to blame is not known\n"
-            ),
+            (_, Some(_)) => match contradicted {
+                Some(name) => format!(
+                    "isotest: {binary} has printed more than one result of {name}: what is told \
+                     of it is not to be relied on\n"
+                ),
+                None => format!(
+                    "isotest: all tests of {binary} had ended, but the end of its process says \
+                     otherwise; which of them is to blame is not known\n"
+                ),
+            },
             ([_], None) if self.states[blamed[0]] == State::Waiting => {
                 format!("isotest: no test of {binary} was running when its process ended\n")
             }
