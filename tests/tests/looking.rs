@@ -306,6 +306,20 @@ fn a_debugger_that_hangs_is_ended() {
     run.check(100, &["Its threads at that time:\nthe debugger took longer than 10s\nprocess "]);
 }
 
+/// Some distributions have a script of that name. While anybody traces it, a case does not end.
+#[test]
+fn a_debugger_that_a_script_has_started_is_ended_too() {
+    if refused() || missing("gdb") {
+        return;
+    }
+    timed_out_with_gdb(
+        "for word; do case $word in 'attach '*) pid=${pid:-${word#attach }};; esac; done\n\
+         PATH=${PATH#*:} gdb -nx -batch -ex \"attach $pid\" -ex 'shell sleep 600' </dev/null \
+         >/dev/null 2>&1 &\n\
+         until grep -q 'TracerPid:.[1-9]' /proc/$pid/status; do :; done",
+    );
+}
+
 #[test]
 fn under_an_init_the_stacks_are_read_before_sigterm() {
     if refused() {

@@ -579,6 +579,12 @@ fn a_workflow_gets_annotations_and_a_summary() {
             "::warning title=Flaky test::FLAKY 3/3 demo::passes_at_3\n",
         ],
     );
+    // What tests print between the two is no command.
+    let stopped = run.stderr.split_once("::stop-commands::").expect("they are stopped").1;
+    let (token, rest) = stopped.split_once('\n').expect("a line");
+    let (before, after) =
+        rest.split_once(&format!("\n::{token}::\n")).expect("they are not any more");
+    assert!(!before.contains("::error") && after.starts_with("::error"), "{rest}");
     let text = fs::read_to_string(&summary).expect("it was there");
     assert!(text.starts_with("# Before\n## Tests\n"), "{text}");
     assert!(text.contains("| 2 | 1 | 1 | 0 | 0 | "), "{text}");
