@@ -4,7 +4,7 @@ use std::env;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
-use isotest_tests::processes::{MARK, marked};
+use isotest_tests::processes::{MARK, marked, status};
 use isotest_tests::{Call, Project, Run, Running, missing, refused, until};
 use nix::sys::signal::Signal::{self, SIGCONT, SIGINT, SIGSTOP, SIGTERM, SIGTSTP, SIGUSR1};
 use nix::sys::signal::kill;
@@ -275,8 +275,7 @@ fn without_a_debugger_its_system_calls_are_told() {
 }
 
 /// The test that hangs, timed out where `gdb` is this script.
-fn timed_out_with_gdb(script: &str) -> Run {
-    let project = project();
+fn timed_out_with_gdb(project: &Project, script: &str) -> Run {
     let directory = project.directory().join("bin");
     fs::create_dir(&directory).expect("it is writable");
     let gdb = directory.join("gdb");
@@ -294,7 +293,7 @@ fn a_debugger_that_tells_nothing_is_made_up_for() {
     if refused() {
         return;
     }
-    timed_out_with_gdb("echo ptrace: Operation not permitted; exit 1");
+    timed_out_with_gdb(&project(), "echo ptrace: Operation not permitted; exit 1");
 }
 
 #[test]
@@ -302,22 +301,28 @@ fn a_debugger_that_hangs_is_ended() {
     if refused() {
         return;
     }
-    let run = timed_out_with_gdb("exec sleep 1000");
+    let run = timed_out_with_gdb(&project(), "exec sleep 1000");
     run.check(100, &["Its threads at that time:\nthe debugger took longer than 10s\nprocess "]);
 }
 
-/// Some distributions have a script of that name. While anybody traces it, a case does not end.
+/// Some distributions have a script of that name.
 #[test]
 fn a_debugger_that_a_script_has_started_is_ended_too() {
     if refused() || missing("gdb") {
         return;
     }
+    let project = project();
     timed_out_with_gdb(
+        &project,
         "for word; do case $word in 'attach '*) pid=${pid:-${word#attach }};; esac; done\n\
          PATH=${PATH#*:} gdb -nx -batch -ex \"attach $pid\" -ex 'shell sleep 600' </dev/null \
          >/dev/null 2>&1 &\n\
+         echo $! >\"$0.pid\"\n\
          until grep -q 'TracerPid:.[1-9]' /proc/$pid/status; do :; done",
     );
+    let id = fs::read_to_string(project.directory().join("bin/gdb.pid")).expect("it was written");
+    let id = id.trim().parse().expect("a number");
+    until("the debugger to end", || status(id, "VmRSS").is_none().then_some(()));
 }
 
 #[test]
