@@ -296,6 +296,18 @@ fn a_debugger_that_tells_nothing_is_made_up_for() {
     timed_out_with_gdb(&project(), "echo ptrace: Operation not permitted; exit 1");
 }
 
+/// It is outside of the sandbox, and reads what a test has written for it.
+#[test]
+fn a_debugger_has_its_share_of_memory() {
+    if refused() {
+        return;
+    }
+    let project = project();
+    let script = "until [ \"$(ulimit -d)\" = 4194304 ]; do :; done\ntouch \"$0.limited\"";
+    timed_out_with_gdb(&project, script);
+    assert!(project.directory().join("bin/gdb.limited").exists());
+}
+
 #[test]
 fn a_debugger_that_hangs_is_ended() {
     if refused() {

@@ -127,12 +127,29 @@ impl Reused {
         // Rustdoc would have to build them.
         project.has_doctests = false;
         project.moved = self.moved();
+        self.check_linked(&project)?;
         // Of other directories than packages' the description has nothing to say.
         project.package_directories.retain(|directory| directory.join("Cargo.toml").is_file());
         for binary in &mut project.binaries {
             binary.rerun_flag = format!("-E 'binary_id(={})'", binary.id);
         }
         Ok(project)
+    }
+
+    /// Fails where a directory with libraries is elsewhere than it says, by a link.
+    fn check_linked(&self, project: &Project) -> Result<(), DiscoverError> {
+        let real = |path: &Utf8Path| path.canonicalize_utf8().ok();
+        let built = [&project.target_directory, &project.build_directory].map(|path| real(path));
+        let is_built = |path: Utf8PathBuf| built.iter().flatten().any(|it| path.starts_with(it));
+        // What is not there is shown to nobody.
+        let is_elsewhere = |path: &&Utf8PathBuf| real(path).is_some_and(|path| !is_built(path));
+        match project.linked_paths.iter().find(is_elsewhere) {
+            Some(path) => {
+                let (what, name) = ("the directory", path.to_string());
+                Err(DiscoverError::Strange { what, name, wrong: OUTSIDE })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Where a path of the build is now.
@@ -345,6 +362,34 @@ mod tests {
         check_refused(&target, METADATA, "directory `target` is not absolute");
         let workspace = METADATA.replace(r#""/w""#, r#""/proc/../home""#);
         check_refused(BINARIES, &workspace, "has `..` in its path");
+    }
+
+    #[test]
+    fn a_linked_directory_that_is_a_link_to_another_is_refused() {
+        let place = tempfile::tempdir().expect("a directory");
+        let place = Utf8Path::from_path(place.path()).expect("it is text");
+        for directory in ["w", "t/inside", "other"] {
+            std::fs::create_dir_all(place.join(directory)).expect("it is writable");
+        }
+        std::fs::write(place.join("w/Cargo.toml"), "").expect("it is writable");
+        let link = |target: &str, link: &str| {
+            std::os::unix::fs::symlink(place.join(target), place.join(link)).expect("a link");
+        };
+        link("other", "t/out");
+        link("t/inside", "t/in");
+        let project = |linked: &str| {
+            let binaries = BINARIES
+                .replace(r#""linked-paths":[]"#, &format!(r#""linked-paths":["{linked}"]"#));
+            let target = Some(place.join("t"));
+            let workspace = Some(place.join("w"));
+            let places = Places { workspace, build: target.clone(), target };
+            Reused::read(&binaries, METADATA, places).expect("a description").project()
+        };
+        for linked in ["inside", "in", "none"] {
+            project(linked).expect("it is in the target directory");
+        }
+        let error = project("out").expect_err("it leads out").to_string();
+        assert!(error.contains("/t/out` is not in the target directory"), "{error}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use rustix::process::{Resource, Rlimit, prlimit};
 
 use super::flight::Flight;
 use super::{Event, Run};
@@ -41,6 +42,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How many debuggers there are at once; a case beyond them is looked at by /proc. Each may need
 /// hundreds of megabytes for the symbols of a program.
 const AT_ONCE: usize = 4;
+
+/// How many bytes of memory a debugger may have: a small file can say that it holds gigabytes of
+/// debug information.
+const MEMORY: u64 = 4 << 30;
 
 /// How many processes of a case a debugger is shown.
 const PROCESSES: usize = 8;
@@ -242,7 +247,12 @@ fn start_one(mut command: Command, number: u64, epoll: &Epoll) -> io::Result<(De
     let (read, write) = collect::pipe()?;
     epoll.add(&read, EpollEvent::new(EpollFlags::EPOLLIN, TOKEN | number))?;
     command.stdin(Stdio::null()).stdout(write).stderr(Stdio::null()).process_group(0);
-    Ok((Debugger(command.spawn()?), read))
+    let debugger = Debugger(command.spawn()?);
+    let id = rustix::process::Pid::from_child(&debugger.0);
+    let limit = Rlimit { current: Some(MEMORY), maximum: Some(MEMORY) };
+    // Where it has less already, it may not have more.
+    let _ = prlimit(Some(id), Resource::Data, limit);
+    Ok((debugger, read))
 }
 
 /// What prints the stacks of these processes.
