@@ -12,6 +12,7 @@ use std::time::Duration;
 use isotest_core::case::{CaseIndex, Ignore};
 use isotest_core::collect::Capture;
 use isotest_core::finding::Finding;
+use isotest_core::harness;
 use isotest_core::outcome::{Captured, NotRun, Outcome, Verdict};
 use isotest_core::plan::{Plan, Protocol};
 use isotest_core::policy::Weakened;
@@ -34,7 +35,7 @@ const UNSTABLE: (&str, &str) = ("RUSTC_BOOTSTRAP", "isotest-unit-binary");
 /// libtest's, of a test that has failed.
 const FAILED: i32 = 101;
 
-/// A line that is longer is no result, unless it begins as one.
+/// Of a line that is longer, what is before a result is not kept until it ends.
 const LONG_LINE: usize = 64 << 10;
 
 /// How an event of libtest's begins.
@@ -246,7 +247,15 @@ impl Unit {
         }
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.line.extend_from_slice(piece);
-            if piece.ends_with(b"\n") || self.is_long() {
+            if self.line.len() > LONG_LINE && !piece.ends_with(b"\n") {
+                // What cannot be libtest's is not kept.
+                let event = harness::first_possible(&self.line, EVENT);
+                let before: Vec<u8> = self.line.drain(..event).collect();
+                if !before.is_empty() {
+                    self.stray(index, stream, before, &mut events);
+                }
+            }
+            if piece.ends_with(b"\n") || self.line.len() > self.longest_line() {
                 let line = std::mem::take(&mut self.line);
                 self.line(index, line, &mut events);
             }
@@ -254,12 +263,11 @@ impl Unit {
         events
     }
 
-    /// Whether a line that has not ended is none of libtest's, or too long for this to be known.
-    fn is_long(&self) -> bool {
+    /// A longer line is no result, whatever it begins with: of what a test has written so much is
+    /// kept, and in JSON a byte may become six.
+    fn longest_line(&self) -> usize {
         let most = usize::try_from(self.output_limit.saturating_mul(8)).unwrap_or(usize::MAX);
-        let start = self.line.get(..LONG_LINE);
-        let begins = |start: &[u8]| memmem::find(start, EVENT).is_some();
-        start.is_some_and(|start| !begins(start) || self.line.len() > most.max(LONG_LINE))
+        most.max(LONG_LINE)
     }
 
     /// Takes a line. An event may stand behind what somebody else has written without a newline.

@@ -286,6 +286,27 @@ fn writes() {
     check(WRITES, "", 0, &["test writes ... ok"]);
 }
 
+/// The first half of a result may be all that is read at first, behind a line that is long already.
+#[test]
+fn a_long_line_does_not_hide_a_result() {
+    const WRITES: &str = r#"
+fn write(bytes: &[u8]) {
+    std::io::Write::write_all(&mut std::fs::File::create("/proc/self/fd/1").unwrap(), bytes).unwrap()
+}
+
+#[test]
+fn has_two_results() {
+    write(&[b'x'; 70_000]);
+    write(b"{ \"type\": \"te");
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    write(b"st\", \"name\": \"has_two_results\", \"event\": \"ok\", \"exec_time\": 0.1 }\n");
+}
+"#;
+    let texts =
+        ["printed more than one result of has_two_results: what is told of it is not to be"];
+    check(WRITES, "", 100, &texts);
+}
+
 #[test]
 fn what_is_not_captured_is_shown_and_does_not_hide_a_result() {
     const WRITES: &str = r#"
