@@ -296,8 +296,9 @@ fn write(bytes: &[u8]) {
 
 #[test]
 fn has_two_results() {
-    write(&[b'x'; 70_000]);
-    write(b"{ \"type\": \"te");
+    write(&[b'x'; 65_000]);
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    write(&[&[b'x'; 1000], b"{ \"type\": \"te" as &[u8]].concat());
     std::thread::sleep(std::time::Duration::from_millis(200));
     write(b"st\", \"name\": \"has_two_results\", \"event\": \"ok\", \"exec_time\": 0.1 }\n");
 }
