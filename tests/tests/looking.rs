@@ -3,6 +3,7 @@
 use std::env;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use isotest_tests::processes::{MARK, marked, status};
 use isotest_tests::{Call, Project, Run, Running, missing, refused, until};
@@ -294,6 +295,46 @@ fn a_debugger_that_tells_nothing_is_made_up_for() {
         return;
     }
     timed_out_with_gdb(&project(), "echo ptrace: Operation not permitted; exit 1");
+}
+
+/// Has a script in Python for who debugs it (`.debug_gdb_scripts` of gdb's manual).
+const SCRIPTED: &str = r#"
+std::arch::global_asm!(
+    ".pushsection .debug_gdb_scripts, \"MS\", %progbits, 1",
+    ".byte 4",
+    ".ascii \"script\\nimport os; open(os.environ['MADE'], 'w')\\n\"",
+    ".byte 0",
+    ".popsection",
+);
+
+#[test]
+fn hangs() {
+    loop {
+        std::thread::park();
+    }
+}
+"#;
+
+#[test]
+fn a_debugger_runs_no_script_of_a_test() {
+    if refused() || missing("gdb") {
+        return;
+    }
+    let project = Project::new(&[("src/lib.rs", SCRIPTED)]);
+    let made = project.directory().join("made");
+    let run = project.isotest("--lib --timeout 3s --timeout-stacks gdb").env("MADE", &made).run();
+    run.check(
+        100,
+        &["was killed. Its threads at that time:\nThread ", " demo::hangs () at src/lib.rs:"],
+    );
+    assert!(!made.exists());
+    // Who has it loaded runs it.
+    let (_, program) = run.stderr.split_once("src/lib.rs (").expect("it is named");
+    let (program, _) = program.split_once(')').expect("a path");
+    let mut gdb = Command::new("gdb");
+    gdb.args(["-nx", "-batch", "-iex", "set auto-load safe-path /"]);
+    let gdb = gdb.arg(project.directory().join(program)).env("MADE", &made).output();
+    assert!(made.exists(), "{gdb:?}");
 }
 
 /// It is outside of the sandbox, and reads what a test has written for it.

@@ -303,6 +303,31 @@ fn a_junit_report_has_the_attempts_of_what_was_retried() {
 }
 
 #[test]
+fn a_junit_report_is_xml_whatever_a_test_prints() {
+    if refused() {
+        return;
+    }
+    const PRINTS: &str = r#"
+#[test]
+fn prints() {
+    println!("one\u{fffe}\u{0}\u{1b}[31m ]]> <two>");
+    panic!("three\u{ffff}\u{8}");
+}
+"#;
+    let project = Project::new(&[("src/lib.rs", PRINTS)]);
+    project.isotest("--lib --junit junit.xml").run().check(100, &[]);
+    let file = project.directory().join("junit.xml");
+    let text = fs::read_to_string(file).expect("the run has left it");
+    // The rule `Char` of XML 1.0.
+    let is_xml = |character| {
+        matches!(character, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}'
+            | '\u{10000}'..)
+    };
+    assert!(text.chars().all(is_xml), "{text:?}");
+    assert!(text.contains("one ]]&gt; &lt;two&gt;") && text.contains("three"), "{text}");
+}
+
+#[test]
 fn a_junit_report_that_cannot_be_written_is_told_of() {
     if refused() {
         return;
