@@ -432,23 +432,29 @@ fn coverage_is_the_same_line_by_line() {
         return;
     }
     let project = Project::new(&[("src/lib.rs", COVERED)]);
-    let call = |line: &str| project.cargo(&format!("llvm-cov {line} --text --output-path lines"));
     let lines = |call: Call| {
         call.run().check(0, &[]);
-        fs::read_to_string(project.directory().join("lines")).expect("it is a report")
+        let report = project.directory().join("lines");
+        let lines = fs::read_to_string(&report).expect("it is a report");
+        fs::remove_file(report).expect("it is ours");
+        lines
     };
+    let report = "--text --output-path lines";
     for line in ["--lib", "--lib -- small"] {
-        let (before, after) = line.split_once(" -- ").unwrap_or((line, ""));
-        let with = |call: Call| match after {
-            "" => call,
-            name => call.arg("--").arg(name),
-        };
-        let expected = lines(with(call(before)));
+        let call = |tests: &str| project.cargo(&format!("llvm-cov {tests} {report} {line}"));
+        let expected = lines(call(""));
         assert!(expected.contains("|pub fn pick"), "{expected}");
-        assert_eq!(lines(with(call(before).runner(""))), expected, "{line}");
-        if !missing("cargo-nextest") && after.is_empty() {
-            assert_eq!(lines(call("nextest --lib").runner("")), expected, "nextest");
+        assert_eq!(lines(call("").runner("")), expected, "cargo test {line}");
+        if !missing("cargo-nextest") {
+            assert_eq!(lines(call("nextest").runner("")), expected, "nextest {line}");
         }
+        let own = format!(
+            "eval \"$(cargo llvm-cov show-env --sh)\" && cargo llvm-cov clean --workspace && \
+             {} isotest {line} && cargo llvm-cov report {report}",
+            isotest().display()
+        );
+        let own = Call::new("sh", project.directory()).arg("-c").arg(own);
+        assert_eq!(lines(own), expected, "cargo isotest {line}");
     }
 }
 
@@ -470,7 +476,9 @@ fn mutants_are_caught_as_without() {
         return;
     }
     let project = Project::new(&[("src/lib.rs", COVERED)]);
-    let call = || project.cargo("mutants --no-shuffle --no-times --colors never --timeout 300");
+    let call = || {
+        project.cargo("mutants --re replace.> --no-shuffle --no-times --colors never --timeout 300")
+    };
     let outcomes = |run: Run| -> BTreeSet<String> {
         // 2: some were missed.
         assert_eq!(run.code, 2, "the exit code");
