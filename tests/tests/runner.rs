@@ -518,21 +518,23 @@ fn what_crates_write_for_people_arrives_through_write_back() {
         let found = || fs::read_to_string(&path).is_ok_and(|found| found.contains(text));
         let call = || {
             let call = project.cargo_test(&format!("--workspace --test {test}"));
+            // One of them compiles.
+            let call = call.runner("--timeout 5m");
             match variable.split_once('=') {
                 Some((name, value)) => call.env(name, value),
                 None => call,
             }
         };
-        call().runner("").run().check_ran();
+        call().run().check_ran();
         assert!(!found(), "{test}: without it what is written to `{file}` is thrown away");
-        let run = call().env("ISOTEST_WRITE_BACK", file).runner("").run();
+        let run = call().env("ISOTEST_WRITE_BACK", file).run();
         run.check_ran();
         assert!(found(), "{test}: `{file}` is not as it should be");
         run.check(run.code, &[&format!("wrote back {file}")]);
     }
     // What was accepted is accepted.
     let line = "--workspace --test insta --test expect --test ui";
-    project.cargo_test(line).runner("").run().check(0, &["test messages ... ok"]);
+    project.cargo_test(line).runner("--timeout 5m").run().check(0, &["test messages ... ok"]);
 }
 
 trait Ran {
