@@ -51,9 +51,9 @@ enum Cause {
 }
 
 impl ListingError {
-    /// Whether there is a list, but not all of it could be kept.
-    fn is_too_long(&self) -> bool {
-        matches!(self.cause, Cause::TooLong(_))
+    /// Whether there is a list, which cannot be used.
+    fn is_of_a_list(&self) -> bool {
+        matches!(self.cause, Cause::TooLong(_) | Cause::List(ListError::Control(_)))
     }
 
     /// Whether its sandbox could not be set up.
@@ -163,7 +163,7 @@ pub fn list(
 fn accept(binary: &Binary, parsed: Result<Vec<Case>, Box<ListingError>>) -> Result<Listed, Error> {
     match parsed {
         Ok(cases) if binary.harness || !cases.is_empty() => Ok(Listed { cases, harness: true }),
-        Err(error) if binary.harness || error.is_too_long() => Err(error.into()),
+        Err(error) if binary.harness || error.is_of_a_list() => Err(error.into()),
         Ok(_) | Err(_) => {
             let name = binary.target_name.clone();
             let case = Case { name, kind: Kind::Test, ignore: Ignore::No };

@@ -8,7 +8,7 @@ use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -173,13 +173,38 @@ fn run(
         Ended::TimedOut(limit) => Cause::TimedOut(limit),
         Ended::Interrupted(signal) => return Err(Error::Interrupted(signal)),
     };
-    let output = fs::read(output).unwrap_or_default();
+    let output = last_part(&output).unwrap_or_default();
     Err(Error::Setup(Box::new(error(cause, output))))
+}
+
+/// All of a file, which a command may have replaced by anything: a pipe, which nobody writes to, or
+/// something without end.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    /// More than all variables of a process may have together, on any machine (execve(2)).
+    const MOST: u64 = 64 << 20;
+    let file = fs::metadata(path)?;
+    match file.len() {
+        _ if !file.is_file() => Err(io::Error::other("it is no regular file any more")),
+        length if length > MOST => Err(io::Error::other(format!("it is larger than {MOST} bytes"))),
+        _ => fs::read(path),
+    }
+}
+
+/// The last part of what a command has written.
+fn last_part(path: &Path) -> io::Result<Vec<u8>> {
+    const MOST: u64 = 1 << 20;
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(MOST)))?;
+    let mut bytes = Vec::new();
+    // Others may still write.
+    file.take(MOST).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Reads lines `NAME=VALUE`; empty ones are skipped.
 fn read(path: &Path) -> Result<Vec<Variable>, Cause> {
-    let bytes = fs::read(path).map_err(Cause::Files)?;
+    let bytes = read_file(path).map_err(Cause::Variables)?;
     let lines = bytes.split(|byte| *byte == b'\n').zip(1..);
     let lines = lines.filter(|(line, _)| !line.is_empty());
     lines
@@ -208,6 +233,8 @@ pub struct SetupError {
 enum Cause {
     /// The files for its variables and its output cannot be had.
     Files(io::Error),
+    /// The file with its variables cannot be read.
+    Variables(io::Error),
     /// It cannot be executed.
     Execute(OsString, io::Error),
     /// It failed.
@@ -226,6 +253,10 @@ impl fmt::Display for SetupError {
             Cause::Files(cause) => {
                 write!(f, "cannot be given files: {cause}")?;
                 "they are made where TMPDIR says, or in `/tmp`".to_owned()
+            }
+            Cause::Variables(cause) => {
+                write!(f, "has left a file of variables that cannot be read: {cause}")?;
+                "ISOTEST_ENV_FILE names it; lines are added to it".to_owned()
             }
             Cause::Execute(program, cause) => {
                 write!(f, "cannot be executed: `{}`: {cause}", program.display())?;
@@ -281,6 +312,15 @@ mod tests {
         let expected =
             expected.map(|(name, value)| (name.into(), OsString::from_vec(value.into())));
         assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn of_what_a_command_has_written_the_end_is_kept() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let text = [vec![b'a'; 1 << 20], b" the end\n".to_vec()].concat();
+        fs::write(file.path(), text).expect("it can be written");
+        let kept = last_part(file.path()).expect("it can be read");
+        assert!(kept.len() == 1 << 20 && kept.ends_with(b"aaa the end\n"));
     }
 
     #[test]

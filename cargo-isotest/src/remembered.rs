@@ -16,11 +16,14 @@ use tempfile::NamedTempFile;
 
 use crate::discover::Project;
 
+/// The directory in the target directory that is isotest's.
+const OWN: &str = "isotest";
+
 /// Cases that took less are not worth a line.
 const WORTH_NOTING: Duration = Duration::from_millis(20);
 
 fn file(project: &Project, name: &str) -> PathBuf {
-    project.target_directory.join("isotest").join(name).into_std_path_buf()
+    project.target_directory.join(OWN).join(name).into_std_path_buf()
 }
 
 fn read<T: DeserializeOwned + Default>(file: &Path) -> T {
@@ -28,11 +31,25 @@ fn read<T: DeserializeOwned + Default>(file: &Path) -> T {
     text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
 }
 
-/// Writes a file anew, whole or not at all. A symbolic link in its place is replaced and not
-/// followed: tests that share the project with the host may have put it there.
+/// Makes the directory `isotest` of a target directory, or one below it. A symbolic link that stands
+/// there is an error, since it would lead to files of the user's: tests that share the project with
+/// the host may have put it there, or an archive.
+pub fn make_own(directory: &Path) -> io::Result<()> {
+    let below = directory.ancestors().take_while(|path| !path.ends_with(OWN)).count();
+    let mut own = directory.ancestors().take(below + 1);
+    if let Some(link) = own.find(|path| path.is_symlink()) {
+        let message = format!("`{}` is a symbolic link, which is not followed", link.display());
+        return Err(io::Error::other(message));
+    }
+    fs::create_dir_all(directory)
+}
+
+/// Writes a file anew, whole or not at all. A symbolic link in its place is replaced, one in the
+/// place of its directory is an error, and none is followed: tests that share the project with the
+/// host may have put it there.
 pub fn replace(path: &Path, content: &impl Serialize) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(directory)?;
+    make_own(directory)?;
     let mut file = NamedTempFile::new_in(directory)?;
     serde_json::to_writer(&mut file, content)?;
     file.write_all(b"\n")?;
@@ -146,7 +163,7 @@ mod tests {
     use isotest_core::case::{Ignore, Kind};
 
     fn lists(directory: &Path) -> Lists {
-        let file = directory.join("lists.json");
+        let file = directory.join(OWN).join("lists.json");
         Lists { known: read(&file), file, changed: false }
     }
 
@@ -168,14 +185,16 @@ mod tests {
     #[test]
     fn what_is_no_memory_is_none() {
         let directory = tempfile::tempdir().expect("a directory");
-        fs::write(directory.path().join("lists.json"), "{\"a\": 3").expect("it is writable");
+        fs::create_dir(directory.path().join(OWN)).expect("it is writable");
+        fs::write(directory.path().join(OWN).join("lists.json"), "{\"a\": 3")
+            .expect("it is writable");
         assert!(lists(directory.path()).known.is_empty());
     }
 
     #[test]
     fn only_long_cases_are_remembered() {
         let directory = tempfile::tempdir().expect("a directory");
-        let file = directory.path().join("durations.json");
+        let file = directory.path().join(OWN).join("durations.json");
         let mut durations = Durations { known: BTreeMap::new(), file: file.clone() };
         let (short, long) = (Duration::from_millis(3), Duration::from_secs(2));
         durations.note("b", "x", long);
@@ -188,9 +207,26 @@ mod tests {
     }
 
     #[test]
+    fn a_link_in_the_place_of_a_directory_is_not_followed() {
+        let place = tempfile::tempdir().expect("a directory");
+        let [other, own] = ["other", OWN].map(|name| place.path().join(name));
+        fs::create_dir(&other).expect("it is writable");
+        std::os::unix::fs::symlink(&other, &own).expect("a link");
+        for directory in [own.clone(), own.join("scratch"), own.join("a/b")] {
+            let error = make_own(&directory).expect_err("there is a link");
+            let expected = format!("`{}` is a symbolic link, which", own.display());
+            assert!(error.to_string().starts_with(&expected), "{error}");
+            assert!(replace(&directory.join("x.json"), &1).is_err());
+        }
+        assert_eq!(fs::read_dir(&other).expect("it is there").count(), 0);
+    }
+
+    #[test]
     fn a_link_in_the_place_of_a_file_is_not_followed() {
         let directory = tempfile::tempdir().expect("a directory");
-        let [target, link] = ["target", "lists.json"].map(|name| directory.path().join(name));
+        let own = directory.path().join(OWN);
+        fs::create_dir(&own).expect("it is writable");
+        let [target, link] = ["target", "lists.json"].map(|name| own.join(name));
         fs::write(&target, "untouched").expect("it is writable");
         std::os::unix::fs::symlink(&target, &link).expect("a link");
         replace(&link, &1).expect("it is writable");

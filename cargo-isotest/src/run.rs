@@ -101,7 +101,8 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     reporter.take_grants(policies::grants(&config, &selected));
     if let Some(workflow) = &settings.workflow {
         let workspace = project.workspace_root.as_std_path();
-        reporter = reporter.with_github(workflow.clone(), workspace);
+        let told = reporter.with_github(workflow.clone(), workspace);
+        reporter = told.map_err(Error::Report)?;
     }
     if let Some(path) = &settings.junit {
         reporter = reporter.with_junit(path, &properties(&settings, part))?;

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 
 use crate::environment::{self, Variable};
 use crate::error::Error;
+use crate::remembered;
 use crate::settings::Machine;
 
 /// A warden that has not built its template yet: started first, while this process is small,
@@ -78,7 +79,8 @@ impl Unbuilt {
         let Unbuilt { host, policy, mut warden } = self;
         let scratch = match (policy.scratch, &project.scratch) {
             (Scratch::Disk, Some(parent)) => {
-                Some(locked_directory(parent).map_err(Error::Scratch)?)
+                let made = remembered::make_own(parent).and_then(|()| locked_directory(parent));
+                Some(made.map_err(Error::Scratch)?)
             }
             (Scratch::Disk, None) | (Scratch::Memory, _) => None,
         };
@@ -146,17 +148,21 @@ impl Sandboxes {
     }
 }
 
+/// How the name of a directory of one run's own begins.
+const RUN: &str = "run-";
+
 /// A directory of this run's own. Those of runs that were killed are swept: nobody holds their
 /// lock.
 pub fn locked_directory(parent: &Path) -> io::Result<TempDir> {
     fs::create_dir_all(parent)?;
     for entry in fs::read_dir(parent)?.flatten() {
-        let dead = File::open(entry.path()).is_ok_and(|old| old.try_lock().is_ok());
-        if dead {
+        let is_run = entry.file_name().as_bytes().starts_with(RUN.as_bytes())
+            && entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_run && File::open(entry.path()).is_ok_and(|old| old.try_lock().is_ok()) {
             isotest_core::write_back::remove(&entry.path());
         }
     }
-    let directory = tempfile::Builder::new().prefix("run-").tempdir_in(parent)?;
+    let directory = tempfile::Builder::new().prefix(RUN).tempdir_in(parent)?;
     // Held until this process ends, however it does.
     let lock = File::open(directory.path())?;
     lock.try_lock().map_err(io::Error::other)?;

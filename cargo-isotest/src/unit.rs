@@ -13,11 +13,13 @@ use std::time::Duration;
 use isotest_core::case::{CaseIndex, Ignore};
 use isotest_core::collect::Capture;
 use isotest_core::finding::Finding;
+use isotest_core::harness;
 use isotest_core::outcome::{Captured, NotRun, Outcome, Verdict};
 use isotest_core::plan::{Plan, Protocol};
 use isotest_core::policy::{Limits, Weakened};
 use isotest_core::retry::Retries;
 use isotest_core::schedule::{Claim, Event, Job, MaxFail, Stream};
+use memchr::memmem;
 use serde::Deserialize;
 
 use crate::policies::Member;
@@ -34,11 +36,11 @@ const UNSTABLE: (&str, &str) = ("RUSTC_BOOTSTRAP", "isotest-unit-binary");
 /// libtest's, of a test that has failed.
 const FAILED: i32 = 101;
 
-/// A line that is longer is no result, unless it begins as one.
+/// Of a line that is longer, what is before a result is not kept until it ends.
 const LONG_LINE: usize = 64 << 10;
 
 /// How an event of libtest's begins.
-const EVENT: &str = "{ \"type\": \"";
+const EVENT: &[u8] = b"{ \"type\": \"";
 
 /// The binaries that are run as a whole, by the case that stands for each in the schedule.
 #[derive(Default)]
@@ -61,8 +63,8 @@ struct Unit {
     counts: Counts,
     /// What libtest says at its end.
     summary: Option<Counts>,
-    /// Whether two results are of the same test.
-    is_contradictory: bool,
+    /// The first test that there was more than one result of.
+    contradicted: Option<usize>,
     line: Vec<u8>,
     /// What is neither libtest's nor captured by it, unless it is passed through.
     stray: Option<Capture>,
@@ -261,7 +263,7 @@ impl Unit {
             last: None,
             counts: Counts::default(),
             summary: None,
-            is_contradictory: false,
+            contradicted: None,
             line: Vec::new(),
             stray: (!pass_through).then(|| Capture::new(output_limit)),
             output_limit,
@@ -278,7 +280,15 @@ impl Unit {
         }
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.line.extend_from_slice(piece);
-            if piece.ends_with(b"\n") || self.is_long() {
+            if self.line.len() > LONG_LINE && !piece.ends_with(b"\n") {
+                // What cannot be libtest's is not kept.
+                let event = harness::first_possible(&self.line, EVENT);
+                let before: Vec<u8> = self.line.drain(..event).collect();
+                if !before.is_empty() {
+                    self.stray(index, stream, before, &mut events);
+                }
+            }
+            if piece.ends_with(b"\n") || self.line.len() > self.longest_line() {
                 let line = std::mem::take(&mut self.line);
                 self.line(index, line, &mut events);
             }
@@ -286,22 +296,17 @@ impl Unit {
         events
     }
 
-    /// Whether a line that has not ended is none of libtest's, or too long for this to be known.
-    fn is_long(&self) -> bool {
+    /// A longer line is no result, whatever it begins with: of what a test has written so much is
+    /// kept, and in JSON a byte may become six.
+    fn longest_line(&self) -> usize {
         let most = usize::try_from(self.output_limit.saturating_mul(8)).unwrap_or(usize::MAX);
-        let start = self.line.get(..LONG_LINE);
-        let begins = |start: &[u8]| String::from_utf8_lossy(start).contains(EVENT);
-        start.is_some_and(|start| !begins(start) || self.line.len() > most.max(LONG_LINE))
+        most.max(LONG_LINE)
     }
 
     /// Takes a line. An event may stand behind what somebody else has written without a newline.
     fn line(&mut self, index: CaseIndex, mut line: Vec<u8>, events: &mut Vec<Event>) {
-        let said = std::str::from_utf8(&line).ok().and_then(|text| {
-            let starts = text.match_indices(EVENT);
-            starts
-                .into_iter()
-                .find_map(|(at, _)| Some((at, serde_json::from_str(&text[at..]).ok()?)))
-        });
+        let said = memmem::find_iter(&line, EVENT)
+            .find_map(|at| Some((at, serde_json::from_slice(line.get(at..)?).ok()?)));
         if let Some((at, said)) = said
             && self.hear(&said, events)
         {
@@ -340,7 +345,9 @@ impl Unit {
                     events.push(Event::Finished(index, outcome));
                 }
             }
-            ("ok" | "failed" | "started", _) => self.is_contradictory = true,
+            ("ok" | "failed" | "started", _) => {
+                self.contradicted.get_or_insert(at);
+            }
             (_, _) => return false,
         }
         true
@@ -436,7 +443,7 @@ impl Unit {
         };
         let is_whole = exits_as_counted
             && self.summary == Some(self.counts)
-            && !self.is_contradictory
+            && self.contradicted.is_none()
             && of(State::Ended).count() == self.tests.len();
         match &process.verdict {
             _ if is_whole => Vec::new(),
@@ -454,15 +461,19 @@ impl Unit {
     fn note(&self, blamed: &[usize], process: &Outcome) -> String {
         let names: Vec<&str> = blamed.iter().map(|at| self.tests[*at].1.as_str()).collect();
         let binary = &self.binary;
+        let contradicted = self.contradicted.map(|at| self.tests[at].1.as_str());
         match (names.as_slice(), &self.last) {
             ([], _) => String::new(),
-            (_, Some(_)) if self.is_contradictory => {
-                format!("isotest: {binary} has printed more than one result of the same test\n")
-            }
-            (_, Some(_)) => format!(
-                "isotest: all tests of {binary} had ended, but the end of its process says \
-                 otherwise; which of them is to blame is not known\n"
-            ),
+            (_, Some(_)) => match contradicted {
+                Some(name) => format!(
+                    "isotest: {binary} has printed more than one result of {name}: what is told \
+                     of it is not to be relied on\n"
+                ),
+                None => format!(
+                    "isotest: all tests of {binary} had ended, but the end of its process says \
+                     otherwise; which of them is to blame is not known\n"
+                ),
+            },
             ([_], None) if self.states[blamed[0]] == State::Waiting => {
                 format!("isotest: no test of {binary} was running when its process ended\n")
             }

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::printable::printable;
+
 /// A process of a case that was still there when the test itself ended.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Leftover {
@@ -48,7 +50,7 @@ impl fmt::Display for Finding {
                 write!(f, "left {} {many} behind: ", processes.len())?;
                 for (index, process) in processes.iter().take(NAMED).enumerate() {
                     let comma = if index == 0 { "" } else { ", " };
-                    write!(f, "{comma}{} (pid {})", process.name, process.pid)?;
+                    write!(f, "{comma}{} (pid {})", printable(&process.name), process.pid)?;
                 }
                 match processes.len().saturating_sub(NAMED) {
                     0 => Ok(()),
@@ -59,12 +61,13 @@ impl fmt::Display for Finding {
                 write!(f, "wrote back ")?;
                 for (index, file) in files.iter().enumerate() {
                     let comma = if index == 0 { "" } else { ", " };
-                    write!(f, "{comma}{}", file.display())?;
+                    write!(f, "{comma}{}", printable(&file.to_string_lossy()))?;
                 }
                 Ok(())
             }
             Finding::WriteBackFailed(file, error) => {
-                write!(f, "could not write back {}: {error}", file.display())
+                let file = file.to_string_lossy();
+                write!(f, "could not write back {}: {error}", printable(&file))
             }
             Finding::LimitReached(what, flag) => {
                 write!(f, "reached the limit of {what}; raise it with `{flag}`")

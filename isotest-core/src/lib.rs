@@ -42,6 +42,7 @@ pub mod case;
 pub mod finding;
 pub mod outcome;
 pub mod policy;
+pub mod printable;
 pub mod retry;
 
 pub mod host;

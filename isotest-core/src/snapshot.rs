@@ -13,6 +13,7 @@ use std::time::Duration;
 use syscalls::Sysno;
 
 use crate::case::CaseIndex;
+use crate::printable::printable;
 use crate::sandbox::look::{child_ids, status_field};
 
 /// A running case, as it is looked at.
@@ -176,11 +177,11 @@ impl fmt::Display for Process {
 
 impl fmt::Display for Thread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "thread {} `{}`: {}", self.id, self.name, self.state)?;
+        write!(f, "thread {} `{}`: {}", self.id, printable(&self.name), self.state)?;
         if let Some(Call { name, descriptor }) = &self.call {
             write!(f, " in {name}")?;
             if let Some((number, target)) = descriptor {
-                write!(f, " on descriptor {number}, {target}")?;
+                write!(f, " on descriptor {number}, {}", printable(target))?;
             }
         }
         match &self.wait_channel {
@@ -228,6 +229,18 @@ mod tests {
         assert!(seen.to_string().contains(&format!(" in read on descriptor {number}, pipe:[")));
         drop(write);
         reader.join().expect("it does not panic").expect("a pipe can be read");
+    }
+
+    #[test]
+    fn names_are_no_commands_to_a_terminal() {
+        let target = "/tmp/a\n::error::b".to_owned();
+        let call = Call { name: "read".to_owned(), descriptor: Some((3, target)) };
+        let (name, state) = ("\u{1b}[2Jx".to_owned(), "S (sleeping)".to_owned());
+        let call = Some(call);
+        let thread = Thread { id: 7, name, state, call, wait_channel: None, stack: Vec::new() };
+        let expected = "thread 7 `\\u{1b}[2Jx`: S (sleeping) in read on descriptor 3, \
+                        /tmp/a\\n::error::b";
+        assert_eq!(thread.to_string(), expected);
     }
 
     #[test]

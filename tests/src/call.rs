@@ -20,7 +20,7 @@ use crate::terminal;
 
 /// Variables of the caller that a command gets: what it takes to find and run a toolchain. What
 /// cargo has set for this test itself must not reach it.
-const KEPT: [&str; 16] = [
+const KEPT: [&str; 18] = [
     "PATH",
     "HOME",
     "USER",
@@ -37,6 +37,8 @@ const KEPT: [&str; 16] = [
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "RUSTFLAGS",
+    "LLVM_COV",
+    "LLVM_PROFDATA",
 ];
 
 /// Where a command writes.

@@ -17,5 +17,5 @@ pub mod wait;
 pub use call::Call;
 pub use project::Project;
 pub use run::{Run, Running};
-pub use skip::{missing, refused, unavailable};
+pub use skip::{missing, refused, skipped, unavailable};
 pub use wait::until;

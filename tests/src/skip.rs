@@ -23,14 +23,14 @@ pub fn refused() -> bool {
     true
 }
 
-/// Whether a program that a test is about is not on `PATH`; says so. Few machines have them all, so
-/// this is no failure anywhere.
+/// Whether a program that a test is about, or what has this path, is not there; as [`unavailable`].
 #[must_use]
 pub fn missing(program: &str) -> bool {
     let paths = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&paths).any(|directory| directory.join(program).is_file());
+    // An absolute path replaces the directory.
+    let found = env::split_paths(&paths).any(|directory| directory.join(program).exists());
     if !found {
-        let _ = writeln!(io::stderr(), "skipped: there is no `{program}`");
+        unavailable(&format!("there is no `{program}`"));
     }
     !found
 }
@@ -38,6 +38,11 @@ pub fn missing(program: &str) -> bool {
 /// Says that a test cannot be done here, and why; fails where `ISOTEST_NO_SKIP` is set.
 pub fn unavailable(why: &str) {
     assert!(env::var_os("ISOTEST_NO_SKIP").is_none(), "ISOTEST_NO_SKIP is set, but {why}");
+    skipped(why);
+}
+
+/// Says that a test cannot be done here, and why, which few machines can: it is no failure anywhere.
+pub fn skipped(why: &str) {
     let _ = writeln!(io::stderr(), "skipped: {why}");
 }
 

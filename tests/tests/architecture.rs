@@ -11,9 +11,10 @@ use isotest_tests::program::workspace;
 type Row = (&'static str, &'static [&'static str]);
 
 /// Plain data at the top; each row may name only what its stage is given.
-const CORE: [Row; 19] = [
+const CORE: [Row; 20] = [
     ("case", &[]),
-    ("finding", &["outcome"]),
+    ("printable", &[]),
+    ("finding", &["outcome", "printable"]),
     ("outcome", &["finding", "policy", "retry", "sandbox", "served"]),
     ("policy", &[]),
     ("host", &[]),
@@ -29,13 +30,23 @@ const CORE: [Row; 19] = [
     (
         "schedule",
         &[
-            "case", "collect", "harness", "keyboard", "outcome", "plan", "retry", "sandbox",
-            "served", "signals", "snapshot",
+            "case",
+            "collect",
+            "harness",
+            "keyboard",
+            "outcome",
+            "plan",
+            "printable",
+            "retry",
+            "sandbox",
+            "served",
+            "signals",
+            "snapshot",
         ],
     ),
     ("foreground", &["collect", "keyboard", "outcome", "plan", "sandbox", "served", "signals"]),
     ("signals", &["keyboard"]),
-    ("snapshot", &["case", "sandbox"]),
+    ("snapshot", &["case", "printable", "sandbox"]),
     ("lib", &[]),
 ];
 

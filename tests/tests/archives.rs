@@ -492,6 +492,34 @@ fn sources_that_are_not_there_are_asked_for() {
     run.check(2, &[&none, "hint: an archive has none; `--workspace-remap DIR` says"]);
 }
 
+/// Whose configuration would run its setup commands, outside of every sandbox.
+#[test]
+fn sources_that_are_in_the_archive_itself_are_refused() {
+    if refused() {
+        return;
+    }
+    let command = "[setup.evil]\ncommand = \"touch made\"\n[profile.default]\nsetup = [\"evil\"]\n";
+    let manifest = "[package]\nname = 'own'\nversion = '0.0.0'\nedition = '2024'\n[workspace]\n";
+    let files = [
+        ("target/own/Cargo.toml", manifest),
+        ("target/own/src/lib.rs", "#[test]\nfn passes() {}\n"),
+        ("target/own/.config/isotest.toml", command),
+    ];
+    let project = Project::new(&files);
+    let own = project.directory().join("target/own");
+    let archive = project.isotest("archive --manifest-path target/own/Cargo.toml");
+    archive.words("--archive-file own.tar.zst").run().check(0, &["Archived"]);
+    let run = |line: &str| {
+        let call = project.isotest("--archive-file own.tar.zst --extract-to .");
+        call.words("--extract-overwrite").words(line).run()
+    };
+    let refused = format!("it has its sources, and their configuration, in `{}`", own.display());
+    run("").check(2, &[&refused, "hint: `--workspace-remap DIR` says where the sources are"]);
+    assert!(!own.join("made").exists());
+    run("--workspace-remap target/own").check(0, &["1 passed"]);
+    assert!(own.join("made").exists(), "by name they are what they are");
+}
+
 #[test]
 fn what_is_about_building_does_not_go_with_an_archive() {
     let project = Project::new(&FILES);

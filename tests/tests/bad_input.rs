@@ -100,6 +100,17 @@ fn garbage_from_a_program_without_a_harness_is_no_list() {
     check_project(&files, "--test it", 0, &["Summary 1 test", "1 passed"]);
 }
 
+/// A name that would print the line of another test, or be a command to a terminal.
+#[test]
+fn a_name_with_control_characters_is_a_listing_error() {
+    let manifest = "[package]\nname = \"demo\"\nedition = \"2024\"\n[workspace]\n[[test]]\nname = \"it\"\nharness = false\n";
+    let program = r#"fn main() { println!("passes: test\n\x1b[2Jx: test") }"#;
+    let files = [("Cargo.toml", manifest), ("src/lib.rs", ""), ("tests/it.rs", program)];
+    let texts = ["error: cannot list the tests of `demo::it`: cannot read the list of tests: \
+         `\\u{1b}[2Jx` has control characters, which could pass for lines of other tests\n"];
+    check_project(&files, "--test it", 104, &texts);
+}
+
 /// Libtest is in it, but something prints before libtest does.
 #[test]
 fn a_list_that_is_not_text_is_a_listing_error() {

@@ -3,8 +3,9 @@
 use std::env;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
-use isotest_tests::processes::{MARK, marked};
+use isotest_tests::processes::{MARK, marked, status};
 use isotest_tests::{Call, Project, Run, Running, missing, refused, until};
 use nix::sys::signal::Signal::{self, SIGCONT, SIGINT, SIGSTOP, SIGTERM, SIGTSTP, SIGUSR1};
 use nix::sys::signal::kill;
@@ -309,8 +310,7 @@ fn a_debugger_that_is_not_there_is_an_error_before_anything_is_built() {
 }
 
 /// The test that hangs, timed out where `gdb` is this script.
-fn timed_out_with_gdb(script: &str) -> Run {
-    let project = project();
+fn timed_out_with_gdb(project: &Project, script: &str) -> Run {
     let directory = project.directory().join("bin");
     fs::create_dir(&directory).expect("it is writable");
     let gdb = directory.join("gdb");
@@ -328,7 +328,59 @@ fn a_debugger_that_tells_nothing_is_made_up_for() {
     if refused() {
         return;
     }
-    timed_out_with_gdb("echo ptrace: Operation not permitted; exit 1");
+    timed_out_with_gdb(&project(), "echo ptrace: Operation not permitted; exit 1");
+}
+
+/// Has a script in Python for who debugs it (`.debug_gdb_scripts` of gdb's manual).
+const SCRIPTED: &str = r#"
+std::arch::global_asm!(
+    ".pushsection .debug_gdb_scripts, \"MS\", %progbits, 1",
+    ".byte 4",
+    ".ascii \"script\\nimport os; open(os.environ['MADE'], 'w')\\n\"",
+    ".byte 0",
+    ".popsection",
+);
+
+#[test]
+fn hangs() {
+    loop {
+        std::thread::park();
+    }
+}
+"#;
+
+#[test]
+fn a_debugger_runs_no_script_of_a_test() {
+    if refused() || missing("gdb") {
+        return;
+    }
+    let project = Project::new(&[("src/lib.rs", SCRIPTED)]);
+    let made = project.directory().join("made");
+    let run = project.isotest("--lib --timeout 3s --timeout-stacks gdb").env("MADE", &made).run();
+    run.check(
+        100,
+        &["was killed. Its threads at that time:\nThread ", " demo::hangs () at src/lib.rs:"],
+    );
+    assert!(!made.exists());
+    // Who has it loaded runs it.
+    let (_, program) = run.stderr.split_once("src/lib.rs (").expect("it is named");
+    let (program, _) = program.split_once(')').expect("a path");
+    let mut gdb = Command::new("gdb");
+    gdb.args(["-nx", "-batch", "-iex", "set auto-load safe-path /"]);
+    let gdb = gdb.arg(project.directory().join(program)).env("MADE", &made).output();
+    assert!(made.exists(), "{gdb:?}");
+}
+
+/// It is outside of the sandbox, and reads what a test has written for it.
+#[test]
+fn a_debugger_has_its_share_of_memory() {
+    if refused() {
+        return;
+    }
+    let project = project();
+    let script = "until [ \"$(ulimit -d)\" = 4194304 ]; do :; done\ntouch \"$0.limited\"";
+    timed_out_with_gdb(&project, script);
+    assert!(project.directory().join("bin/gdb.limited").exists());
 }
 
 #[test]
@@ -336,8 +388,28 @@ fn a_debugger_that_hangs_is_ended() {
     if refused() {
         return;
     }
-    let run = timed_out_with_gdb("exec sleep 1000");
+    let run = timed_out_with_gdb(&project(), "exec sleep 1000");
     run.check(100, &["Its threads at that time:\nthe debugger took longer than 10s\nprocess "]);
+}
+
+/// Some distributions have a script of that name.
+#[test]
+fn a_debugger_that_a_script_has_started_is_ended_too() {
+    if refused() || missing("gdb") {
+        return;
+    }
+    let project = project();
+    timed_out_with_gdb(
+        &project,
+        "for word; do case $word in 'attach '*) pid=${pid:-${word#attach }};; esac; done\n\
+         PATH=${PATH#*:} gdb -nx -batch -ex \"attach $pid\" -ex 'shell sleep 600' </dev/null \
+         >/dev/null 2>&1 &\n\
+         echo $! >\"$0.pid\"\n\
+         until grep -q 'TracerPid:.[1-9]' /proc/$pid/status; do :; done",
+    );
+    let id = fs::read_to_string(project.directory().join("bin/gdb.pid")).expect("it was written");
+    let id = id.trim().parse().expect("a number");
+    until("the debugger to end", || status(id, "VmRSS").is_none().then_some(()));
 }
 
 #[test]

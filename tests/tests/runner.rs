@@ -11,7 +11,7 @@ use std::process::Command;
 use isotest_tests::normalise::{normalise, normalise_json};
 use isotest_tests::processes::{MARK, marked};
 use isotest_tests::program::isotest;
-use isotest_tests::{Call, Project, Run, missing, refused, unavailable, until};
+use isotest_tests::{Call, Project, Run, missing, refused, skipped, unavailable, until};
 use serde_json::Value;
 
 use super::same_as_cargo_test::{COMPARABLE, compare};
@@ -432,42 +432,40 @@ fn coverage_is_the_same_line_by_line() {
         return;
     }
     let project = Project::new(&[("src/lib.rs", COVERED)]);
-    let call = |line: &str| {
-        let call = project.cargo(&format!("llvm-cov {line} --text --output-path lines"));
-        LLVM.iter().fold(call, |call, name| match env::var_os(name) {
-            Some(value) => call.env(name, value),
-            None => call,
-        })
-    };
     let lines = |call: Call| {
         call.run().check(0, &[]);
-        fs::read_to_string(project.directory().join("lines")).expect("it is a report")
+        let report = project.directory().join("lines");
+        let lines = fs::read_to_string(&report).expect("it is a report");
+        fs::remove_file(report).expect("it is ours");
+        lines
     };
+    let report = "--text --output-path lines";
     for line in ["--lib", "--lib -- small"] {
-        let (before, after) = line.split_once(" -- ").unwrap_or((line, ""));
-        let with = |call: Call| match after {
-            "" => call,
-            name => call.arg("--").arg(name),
-        };
-        let expected = lines(with(call(before)));
+        let call = |tests: &str| project.cargo(&format!("llvm-cov {tests} {report} {line}"));
+        let expected = lines(call(""));
         assert!(expected.contains("|pub fn pick"), "{expected}");
-        assert_eq!(lines(with(call(before).runner(""))), expected, "{line}");
-        if !missing("cargo-nextest") && after.is_empty() {
-            assert_eq!(lines(call("nextest --lib").runner("")), expected, "nextest");
+        assert_eq!(lines(call("").runner("")), expected, "cargo test {line}");
+        if !missing("cargo-nextest") {
+            assert_eq!(lines(call("nextest").runner("")), expected, "nextest {line}");
         }
+        let own = format!(
+            "eval \"$(cargo llvm-cov show-env --sh)\" && cargo llvm-cov clean --workspace && \
+             {} isotest {line} && cargo llvm-cov report {report}",
+            isotest().display()
+        );
+        let own = Call::new("sh", project.directory()).arg("-c").arg(own);
+        assert_eq!(lines(own), expected, "cargo isotest {line}");
     }
 }
 
-/// What names LLVM's tools where the toolchain has none.
-const LLVM: [&str; 2] = ["LLVM_COV", "LLVM_PROFDATA"];
-
+/// Whether there is an LLVM that reads the profiles: rustup's component, or what `LLVM_COV` names.
 fn has_llvm_tools() -> bool {
-    let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output().expect("it runs");
-    let sysroot = String::from_utf8_lossy(&sysroot.stdout).trim().to_owned();
-    let tool = format!("lib/rustlib/{}-unknown-linux-gnu/bin/llvm-cov", ARCH);
-    let found = env::var_os(LLVM[0]).is_some() || Path::new(&sysroot).join(tool).exists();
+    let libraries = Command::new("rustc").args(["--print", "target-libdir"]).output();
+    let libraries = libraries.expect("it runs").stdout;
+    let tool = Path::new(String::from_utf8_lossy(&libraries).trim()).with_file_name("bin/llvm-cov");
+    let found = env::var_os("LLVM_COV").is_some() || tool.exists();
     if !found {
-        eprintln!("skipped: there is neither the component `llvm-tools` nor `LLVM_COV`");
+        skipped("there is neither the component `llvm-tools` nor `LLVM_COV`");
     }
     found
 }
@@ -478,7 +476,9 @@ fn mutants_are_caught_as_without() {
         return;
     }
     let project = Project::new(&[("src/lib.rs", COVERED)]);
-    let call = || project.cargo("mutants --no-shuffle --no-times --colors never");
+    let call = || {
+        project.cargo("mutants --re replace.> --no-shuffle --no-times --colors never --timeout 300")
+    };
     let outcomes = |run: Run| -> BTreeSet<String> {
         // 2: some were missed.
         assert_eq!(run.code, 2, "the exit code");
@@ -518,21 +518,23 @@ fn what_crates_write_for_people_arrives_through_write_back() {
         let found = || fs::read_to_string(&path).is_ok_and(|found| found.contains(text));
         let call = || {
             let call = project.cargo_test(&format!("--workspace --test {test}"));
+            // One of them compiles.
+            let call = call.runner("--timeout 5m");
             match variable.split_once('=') {
                 Some((name, value)) => call.env(name, value),
                 None => call,
             }
         };
-        call().runner("").run().check_ran();
+        call().run().check_ran();
         assert!(!found(), "{test}: without it what is written to `{file}` is thrown away");
-        let run = call().env("ISOTEST_WRITE_BACK", file).runner("").run();
+        let run = call().env("ISOTEST_WRITE_BACK", file).run();
         run.check_ran();
         assert!(found(), "{test}: `{file}` is not as it should be");
         run.check(run.code, &[&format!("wrote back {file}")]);
     }
     // What was accepted is accepted.
     let line = "--workspace --test insta --test expect --test ui";
-    project.cargo_test(line).runner("").run().check(0, &["test messages ... ok"]);
+    project.cargo_test(line).runner("--timeout 5m").run().check(0, &["test messages ... ok"]);
 }
 
 trait Ran {

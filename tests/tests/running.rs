@@ -303,6 +303,31 @@ fn a_junit_report_has_the_attempts_of_what_was_retried() {
 }
 
 #[test]
+fn a_junit_report_is_xml_whatever_a_test_prints() {
+    if refused() {
+        return;
+    }
+    const PRINTS: &str = r#"
+#[test]
+fn prints() {
+    println!("one\u{fffe}\u{0}\u{1b}[31m ]]> <two>");
+    panic!("three\u{ffff}\u{8}");
+}
+"#;
+    let project = Project::new(&[("src/lib.rs", PRINTS)]);
+    project.isotest("--lib --junit junit.xml").run().check(100, &[]);
+    let file = project.directory().join("junit.xml");
+    let text = fs::read_to_string(file).expect("the run has left it");
+    // The rule `Char` of XML 1.0.
+    let is_xml = |character| {
+        matches!(character, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}'
+            | '\u{10000}'..)
+    };
+    assert!(text.chars().all(is_xml), "{text:?}");
+    assert!(text.contains("one ]]&gt; &lt;two&gt;") && text.contains("three"), "{text}");
+}
+
+#[test]
 fn a_junit_report_that_cannot_be_written_is_told_of() {
     if refused() {
         return;
@@ -579,6 +604,12 @@ fn a_workflow_gets_annotations_and_a_summary() {
             "::warning title=Flaky test::FLAKY 3/3 demo::passes_at_3\n",
         ],
     );
+    // What tests print between the two is no command.
+    let stopped = run.stderr.split_once("::stop-commands::").expect("they are stopped").1;
+    let (token, rest) = stopped.split_once('\n').expect("a line");
+    let (before, after) =
+        rest.split_once(&format!("\n::{token}::\n")).expect("they are not any more");
+    assert!(!before.contains("::error") && after.starts_with("::error"), "{rest}");
     let text = fs::read_to_string(&summary).expect("it was there");
     assert!(text.starts_with("# Before\n## Tests\n"), "{text}");
     assert!(text.contains("| 2 | 1 | 1 | 0 | 0 | "), "{text}");

@@ -2,9 +2,8 @@
 //! had.
 
 use std::fs;
-use std::path::Path;
 
-use isotest_tests::{Project, missing, refused, unavailable, until};
+use isotest_tests::{Project, missing, refused, until};
 use nix::sys::signal::Signal;
 
 /// The fixture has a profile for each kind of service.
@@ -293,18 +292,9 @@ fn under_nextest_each_test_has_its_services_and_its_overrides() {
     project.cargo_test("--lib").runner("").run().check(0, &["2 passed; 0 failed"]);
 }
 
-/// Whether a program, or what has this path, is not installed.
-fn is_missing(program: &str) -> bool {
-    let gone = if program.contains('/') { !Path::new(program).exists() } else { missing(program) };
-    if gone {
-        unavailable(&format!("there is no `{program}`"));
-    }
-    gone
-}
-
 #[test]
 fn twenty_tests_at_once_have_a_redis_each() {
-    if refused() || is_missing("redis-server") {
+    if refused() || missing("redis-server") {
         return;
     }
     let run = Project::fixture("services").isotest("-j 20 --test redis").run();
@@ -313,7 +303,7 @@ fn twenty_tests_at_once_have_a_redis_each() {
 
 #[test]
 fn twenty_tests_at_once_have_a_postgresql_each() {
-    if refused() || is_missing("psql") || is_missing("/usr/lib/postgresql") {
+    if refused() || missing("psql") || missing("/usr/lib/postgresql") {
         return;
     }
     let run = Project::fixture("services").isotest("-j 20 --test postgres").run();

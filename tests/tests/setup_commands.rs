@@ -172,3 +172,25 @@ fn a_line_that_is_no_variable_is_named() {
            hint: every line is `NAME=VALUE`"],
     );
 }
+
+#[test]
+fn a_file_of_variables_that_is_none_ends_the_run() {
+    if refused() {
+        return;
+    }
+    let made = |command: &str, text: &str| {
+        let definition = format!("command = [\"sh\", \"-c\", \"{command}\"]");
+        check(
+            &definition,
+            &["the setup command `data` has left a file of variables that cannot", text],
+        );
+    };
+    let file = "$ISOTEST_ENV_FILE";
+    made(
+        &format!("rm {file}; mkfifo {file}"),
+        "be read: it is no regular file any more\nhint: ISO",
+    );
+    made(&format!("ln -sf /dev/zero {file}"), "be read: it is no regular file any more");
+    made(&format!("truncate -s 1G {file}"), "be read: it is larger than 67108864 bytes");
+    made(&format!("rm {file}"), "be read: No such file or directory");
+}

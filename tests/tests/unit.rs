@@ -250,6 +250,67 @@ fn b() {}
 }
 
 #[test]
+fn a_result_that_is_contradicted_is_named() {
+    const FORGES: &str = r#"
+#[test]
+fn a_forges() {
+    use std::io::Write;
+    let of = |name| format!("{{ \"type\": \"test\", \"event\": \"started\", \"name\": \"{name}\" }}\n\
+        {{ \"type\": \"test\", \"name\": \"{name}\", \"event\": \"ok\", \"exec_time\": 0.1 }}\n");
+    std::io::stdout().write_all(of("b_fails").as_bytes()).unwrap();
+}
+
+#[test]
+fn b_fails() {
+    panic!();
+}
+
+#[test]
+fn c_passes() {}
+"#;
+    let texts = [
+        "isotest: demo has printed more than one result of b_fails: what is told of it is not to be",
+        "1 failed",
+    ];
+    check(FORGES, "--test-threads 1", 100, &texts);
+}
+
+/// Bytes that are no text stand before a result of libtest's, on the same line.
+#[test]
+fn what_is_no_text_does_not_hide_a_result() {
+    const WRITES: &str = r#"
+#[test]
+fn writes() {
+    let mut child = std::process::Command::new("printf").arg("\\377").spawn();
+    child.as_mut().unwrap().wait().unwrap();
+}
+"#;
+    check(WRITES, "", 0, &["test writes ... ok"]);
+}
+
+/// The first half of a result may be all that is read at first, behind a line that is long already.
+#[test]
+fn a_long_line_does_not_hide_a_result() {
+    const WRITES: &str = r#"
+fn write(bytes: &[u8]) {
+    std::io::Write::write_all(&mut std::fs::File::create("/proc/self/fd/1").unwrap(), bytes).unwrap()
+}
+
+#[test]
+fn has_two_results() {
+    write(&[b'x'; 65_000]);
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    write(&[&[b'x'; 1000], b"{ \"type\": \"te" as &[u8]].concat());
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    write(b"st\", \"name\": \"has_two_results\", \"event\": \"ok\", \"exec_time\": 0.1 }\n");
+}
+"#;
+    let texts =
+        ["printed more than one result of has_two_results: what is told of it is not to be"];
+    check(WRITES, "", 100, &texts);
+}
+
+#[test]
 fn what_is_not_captured_is_shown_and_does_not_hide_a_result() {
     const WRITES: &str = r#"
 #[test]

@@ -20,6 +20,8 @@ pub enum ArchiveError {
     Foreign(PathBuf, &'static str),
     /// What describes the build cannot be understood.
     Description(PathBuf, Box<DiscoverError>),
+    /// It says that its sources are in itself.
+    OwnSources(PathBuf, PathBuf),
     /// There is no place to unpack to.
     NoPlace(PathBuf),
     /// A directory to unpack to cannot be made or used.
@@ -62,6 +64,13 @@ impl fmt::Display for ArchiveError {
             ArchiveError::Description(path, cause) => {
                 write!(f, "cannot use `{}`: {cause}", path.display())
             }
+            ArchiveError::OwnSources(path, root) => write!(
+                f,
+                "cannot use `{}`: it has its sources, and their configuration, in `{}`, which it \
+                 was unpacked to\nhint: `--workspace-remap DIR` says where the sources are",
+                path.display(),
+                root.display()
+            ),
             ArchiveError::NoPlace(path) => write!(
                 f,
                 "cannot unpack `{}`: there is no cache directory\n\

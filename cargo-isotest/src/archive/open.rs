@@ -83,7 +83,7 @@ fn open_archive(
     if !is_new && !options.extract_overwrite {
         return Err(ArchiveError::Exists(path, target).into());
     }
-    let unpacked = unpack_into(&directory, stream);
+    let unpacked = unpack_into(&target, stream);
     let opened = match unpacked {
         Ok(()) => describe(archive, &directory, options, machine),
         Err(cause) => Err(ArchiveError::Unpack(path, cause).into()),
@@ -123,17 +123,40 @@ fn describe(
 ) -> Result<Opened, Error> {
     let described = [BINARIES, METADATA].map(|name| {
         let path = directory.join(name);
-        fs::read_to_string(&path).map_err(|cause| match cause.kind() {
+        read_description(&path).map_err(|cause| match cause.kind() {
             io::ErrorKind::NotFound => ArchiveError::Foreign(archive.to_owned(), name),
             _ => ArchiveError::Read(path, cause),
         })
     });
-    let target = Some(utf8(directory.join(TOP))?);
-    read(archive, described, [target.clone(), target], options, machine)
+    let target = utf8(directory.join(TOP))?;
+    let places = [Some(target.clone()), Some(target.clone())];
+    let opened = read(archive, described, places, options, machine)?;
+    let root = opened.build.workspace_root();
+    let is_own = |root: PathBuf| target.canonicalize().is_ok_and(|target| root.starts_with(target));
+    match options.workspace_remap {
+        // The configuration of sources may run commands outside of every sandbox.
+        None if root.as_std_path().canonicalize().is_ok_and(is_own) => {
+            Err(ArchiveError::OwnSources(archive.to_owned(), root.into()).into())
+        }
+        Some(_) | None => Ok(opened),
+    }
 }
 
-fn unpack_into(directory: &Path, stream: impl Read) -> Result<(), UnpackError> {
-    Unpacker::new(directory, LIMITS).only(TOP).unpack(stream, Whiteouts::Kept)
+/// The text of a file that nobody vouches for.
+fn read_description(path: &Path) -> io::Result<String> {
+    /// Far more than any project has.
+    const MOST: u64 = 256 << 20;
+    let file = fs::symlink_metadata(path)?;
+    match file.len() {
+        _ if !file.is_file() => Err(io::Error::other("it is no regular file")),
+        length if length > MOST => Err(io::Error::other(format!("it is larger than {MOST} bytes"))),
+        _ => fs::read_to_string(path),
+    }
+}
+
+fn unpack_into(target: &Path, stream: impl Read) -> Result<(), UnpackError> {
+    fs::create_dir_all(target)?;
+    Unpacker::new(target, LIMITS).only(TOP).unpack(stream, Whiteouts::Kept)
 }
 
 /// The tar archive in a file that zstd has compressed.
@@ -186,4 +209,23 @@ fn flags(options: &ReuseOptions) -> Vec<String> {
         named.map(|(flag, path)| format!("{flag} {}", report::quoted(&path.to_string_lossy())));
     let overwrites = options.extract_to.is_some().then(|| "--extract-overwrite".to_owned());
     typed.chain(overwrites).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_is_a_file_of_some_size() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("description");
+        let error = || read_description(&path).expect_err("it is hostile").to_string();
+        std::os::unix::fs::symlink("/dev/zero", &path).expect("a link");
+        assert_eq!(error(), "it is no regular file");
+        fs::remove_file(&path).expect("it is there");
+        File::create(&path).and_then(|file| file.set_len(1 << 40)).expect("files have holes");
+        assert_eq!(error(), "it is larger than 268435456 bytes");
+        fs::write(&path, "{}").expect("it is writable");
+        assert_eq!(read_description(&path).expect("it is a file"), "{}");
+    }
 }

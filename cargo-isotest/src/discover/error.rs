@@ -74,6 +74,15 @@ pub enum DiscoverError {
         /// Its kind.
         kind: String,
     },
+    /// What describes a build that was made before names something that no build has.
+    Strange {
+        /// What it is.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        wrong: &'static str,
+    },
     /// The sources of a build that was made before are not there.
     NoSources(Utf8PathBuf),
     /// A path that cargo could not name either.
@@ -115,13 +124,19 @@ impl fmt::Display for DiscoverError {
                 write!(f, "cannot find the current directory: {cause}")
             }
             DiscoverError::UnknownPackage(id) => {
+                let id = id.escape_debug();
                 write!(f, "cannot find package `{id}`: `cargo metadata` does not know it")
             }
             DiscoverError::BinariesMetadata(cause) => {
                 write!(f, "cannot read the list of test binaries: {cause}")
             }
             DiscoverError::UnknownKind { binary, kind } => {
+                let (binary, kind) = (binary.escape_debug(), kind.escape_debug());
                 write!(f, "cannot run `{binary}`: it is of the unknown kind `{kind}`")
+            }
+            DiscoverError::Strange { what, name, wrong } => {
+                let name = name.escape_debug();
+                write!(f, "cannot use the description of the build: {what} `{name}` {wrong}")
             }
             DiscoverError::NoSources(root) => write!(
                 f,

@@ -41,6 +41,8 @@ pub enum ListError {
     },
     /// The list of ignored cases names one that the whole list does not.
     UnknownIgnored(String),
+    /// A name that is more than a name where it is printed.
+    Control(String),
 }
 
 impl fmt::Display for ListError {
@@ -63,6 +65,11 @@ impl fmt::Display for ListError {
             ListError::UnknownIgnored(name) => {
                 write!(f, "`{name}` is listed with `--ignored` but not without")
             }
+            ListError::Control(name) => write!(
+                f,
+                "`{}` has control characters, which could pass for lines of other tests",
+                name.escape_debug()
+            ),
         }
     }
 }
@@ -102,7 +109,7 @@ pub fn parse_json(output: &[u8]) -> Result<Vec<Case>, ListError> {
     if counted != Some(cases.len()) {
         return Err(ListError::Incomplete { named: cases.len(), counted });
     }
-    Ok(cases)
+    check_names(cases)
 }
 
 const RECORD_START: &str = "{ \"type\": \"";
@@ -169,6 +176,14 @@ pub fn parse_terse(all: &[u8], ignored: &[u8]) -> Result<Vec<Case>, ListError> {
     }
     match ignored.into_iter().min() {
         Some(name) => Err(ListError::UnknownIgnored(name)),
+        None => check_names(cases),
+    }
+}
+
+/// Fails where a name could pass for something else on a terminal or in a log.
+fn check_names(cases: Vec<Case>) -> Result<Vec<Case>, ListError> {
+    match cases.iter().find(|case| case.name.contains(char::is_control)) {
+        Some(case) => Err(ListError::Control(case.name.clone())),
         None => Ok(cases),
     }
 }
@@ -272,6 +287,17 @@ and é", "source_path": "b.rs", "start_line": 5, "start_col": 44, "end_line": 5,
             parse_terse(b"a: test\n", b"b: test\n"),
             Err(ListError::UnknownIgnored("b".to_owned()))
         );
+    }
+
+    #[test]
+    fn a_name_is_one_line_and_no_command() {
+        for name in ["a\nb ... ok", "\u{1b}[2Ja", "a\r", "\u{9b}a"] {
+            let listed = JSON.replacen("\"a\"", &serde_json::json!(name).to_string(), 1);
+            assert_eq!(parse_json(listed.as_bytes()), Err(ListError::Control(name.to_owned())));
+        }
+        let name = "\u{1b}[2Ja".to_owned();
+        let terse = format!("b: test\n{name}: test\n");
+        assert_eq!(parse_terse(terse.as_bytes(), b""), Err(ListError::Control(name)));
     }
 
     #[test]

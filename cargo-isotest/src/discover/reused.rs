@@ -5,7 +5,7 @@
 
 use std::env;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use guppy::CargoMetadata;
 use guppy::graph::PackageGraph;
 use nextest_metadata::{BinaryListSummary, RustTestBinarySummary};
@@ -61,7 +61,8 @@ impl Reused {
         let build = &summary.rust_build_meta;
         let target_directory = &build.target_directory;
         let build_directory = build.build_directory.as_ref().unwrap_or(target_directory);
-        // The target directory often lies in the workspace: it comes first.
+        // The target directory often lies in the workspace: it comes first. What is built lies in
+        // these two.
         let moves = [
             (build_directory, places.build),
             (target_directory, places.target),
@@ -69,7 +70,37 @@ impl Reused {
         ];
         let moves = moves
             .map(|(from, to)| Move { to: to.unwrap_or_else(|| from.clone()), from: from.clone() });
-        Ok(Reused { graph, moves: moves.into(), summary, metadata })
+        let reused = Reused { graph, moves: moves.into(), summary, metadata };
+        reused.check()?;
+        Ok(reused)
+    }
+
+    /// Fails where a path or a name is none that cargo would give. Nobody vouches for the
+    /// description, and what it names is shown to tests.
+    fn check(&self) -> Result<(), DiscoverError> {
+        let build = &self.summary.rust_build_meta;
+        let directories = [&self.metadata.workspace_root, &build.target_directory];
+        for directory in directories.into_iter().chain(&build.build_directory) {
+            check_path("the directory", directory, Utf8Path::is_absolute, "is not absolute")?;
+        }
+        for package in &self.metadata.packages {
+            check_name("the package", &package.name)?;
+            let whole = Utf8Path::is_absolute;
+            check_path("the manifest", &package.manifest_path, whole, "is not absolute")?;
+        }
+        let of_build = |path: &Utf8Path| {
+            let built = self.moves.iter().take(2);
+            path.is_absolute() && built.into_iter().any(|built| path.starts_with(&built.from))
+        };
+        for binary in self.summary.rust_binaries.values() {
+            check_name("the binary", &binary.binary_name)?;
+            check_path("the binary", &binary.binary_path, of_build, OUTSIDE)?;
+        }
+        let made = build.build_script_out_dirs.values().chain(&build.linked_paths);
+        for path in made.map(|path| Utf8Path::new(path.as_str())) {
+            check_path("the directory", path, Utf8Path::is_relative, OUTSIDE)?;
+        }
+        Ok(())
     }
 
     /// The directory of the workspace's manifest.
@@ -96,10 +127,29 @@ impl Reused {
         // Rustdoc would have to build them.
         project.has_doctests = false;
         project.moved = self.moved();
+        self.check_linked(&project)?;
+        // Of other directories than packages' the description has nothing to say.
+        project.package_directories.retain(|directory| directory.join("Cargo.toml").is_file());
         for binary in &mut project.binaries {
             binary.rerun_flag = format!("-E 'binary_id(={})'", binary.id);
         }
         Ok(project)
+    }
+
+    /// Fails where a directory with libraries is elsewhere than it says, by a link.
+    fn check_linked(&self, project: &Project) -> Result<(), DiscoverError> {
+        let real = |path: &Utf8Path| path.canonicalize_utf8().ok();
+        let built = [&project.target_directory, &project.build_directory].map(|path| real(path));
+        let is_built = |path: Utf8PathBuf| built.iter().flatten().any(|it| path.starts_with(it));
+        // What is not there is shown to nobody.
+        let is_elsewhere = |path: &&Utf8PathBuf| real(path).is_some_and(|path| !is_built(path));
+        match project.linked_paths.iter().find(is_elsewhere) {
+            Some(path) => {
+                let (what, name) = ("the directory", path.to_string());
+                Err(DiscoverError::Strange { what, name, wrong: OUTSIDE })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Where a path of the build is now.
@@ -214,6 +264,37 @@ impl Reused {
     }
 }
 
+/// What does not lie in the directories of the build.
+const OUTSIDE: &str = "is not in the target directory";
+
+/// Fails where a path is not of this form, or could lead elsewhere than it says.
+fn check_path(
+    what: &'static str,
+    path: &Utf8Path,
+    is_right: impl Fn(&Utf8Path) -> bool,
+    otherwise: &'static str,
+) -> Result<(), DiscoverError> {
+    let climbs = path.components().any(|part| part == Utf8Component::ParentDir);
+    let wrong = match path.as_str() {
+        name if name.contains('\0') => "has a NUL byte",
+        _ if climbs => "has `..` in its path",
+        _ if !is_right(path) => otherwise,
+        _ => return Ok(()),
+    };
+    Err(DiscoverError::Strange { what, name: path.to_string(), wrong })
+}
+
+/// Fails where a name could be more than a name where it is printed.
+fn check_name(what: &'static str, name: &str) -> Result<(), DiscoverError> {
+    match name.contains(char::is_control) {
+        true => {
+            let wrong = "has control characters";
+            Err(DiscoverError::Strange { what, name: name.to_owned(), wrong })
+        }
+        false => Ok(()),
+    }
+}
+
 /// Where an archive has standard libraries, below the target directory.
 const LIBRARIES: &str = "nextest/libdirs";
 
@@ -255,6 +336,75 @@ mod tests {
         let whole = places(Some("/x"), Some("/y")).moved();
         assert_eq!(whole, [("/w".into(), "/x".into())]);
         assert!(places(None, Some("/y")).moved().is_empty());
+    }
+
+    #[track_caller]
+    fn check_refused(binaries: &str, metadata: &str, words: &str) {
+        let places = Places { workspace: None, target: None, build: None };
+        let error = Reused::read(binaries, metadata, places).expect_err("it is hostile");
+        let error = error.to_string();
+        assert!(error.starts_with("cannot use the description of the build: "), "{error}");
+        assert!(error.contains(words), "{error}");
+    }
+
+    #[test]
+    fn a_path_that_no_build_has_is_refused() {
+        let linked = |path: &str| BINARIES.replace(r#""linked-paths":[]"#, path);
+        let outside = "is not in the target directory";
+        check_refused(&linked(r#""linked-paths":["/home"]"#), METADATA, outside);
+        check_refused(&linked(r#""linked-paths":["a/../../b"]"#), METADATA, "has `..` in");
+        check_refused(&linked(r#""linked-paths":["a\u0000"]"#), METADATA, "has a NUL byte");
+        let made = r#""linked-paths":[],"build-script-out-dirs":{"p":"/home"}"#;
+        check_refused(&linked(made), METADATA, outside);
+        let target = BINARIES.replace("/w/target", "/../old/home");
+        check_refused(&target, METADATA, "directory `/../old/home` has `..` in its path");
+        let target = BINARIES.replace("/w/target", "target");
+        check_refused(&target, METADATA, "directory `target` is not absolute");
+        let workspace = METADATA.replace(r#""/w""#, r#""/proc/../home""#);
+        check_refused(BINARIES, &workspace, "has `..` in its path");
+    }
+
+    #[test]
+    fn a_linked_directory_that_is_a_link_to_another_is_refused() {
+        let place = tempfile::tempdir().expect("a directory");
+        let place = Utf8Path::from_path(place.path()).expect("it is text");
+        for directory in ["w", "t/inside", "other"] {
+            std::fs::create_dir_all(place.join(directory)).expect("it is writable");
+        }
+        std::fs::write(place.join("w/Cargo.toml"), "").expect("it is writable");
+        let link = |target: &str, link: &str| {
+            std::os::unix::fs::symlink(place.join(target), place.join(link)).expect("a link");
+        };
+        link("other", "t/out");
+        link("t/inside", "t/in");
+        let project = |linked: &str| {
+            let binaries = BINARIES
+                .replace(r#""linked-paths":[]"#, &format!(r#""linked-paths":["{linked}"]"#));
+            let target = Some(place.join("t"));
+            let workspace = Some(place.join("w"));
+            let places = Places { workspace, build: target.clone(), target };
+            Reused::read(&binaries, METADATA, places).expect("a description").project()
+        };
+        for linked in ["inside", "in", "none"] {
+            project(linked).expect("it is in the target directory");
+        }
+        let error = project("out").expect_err("it leads out").to_string();
+        assert!(error.contains("/t/out` is not in the target directory"), "{error}");
+    }
+
+    #[test]
+    fn a_binary_outside_of_the_build_is_refused() {
+        let binary = |path: &str, name: &str| {
+            let binary = format!(
+                r#""rust-binaries":{{"b":{{"binary-id":"b","binary-name":"{name}","package-id":"p",
+                "kind":"lib","binary-path":"{path}","build-platform":"target"}}}}"#
+            );
+            BINARIES.replace(r#""rust-binaries":{}"#, &binary)
+        };
+        let outside = "the binary `/usr/bin/sh` is not in the target directory";
+        check_refused(&binary("/usr/bin/sh", "b"), METADATA, outside);
+        let control = r"the binary `\u{1b}[m\n::error::` has control characters";
+        check_refused(&binary("/w/target/b", r"\u001b[m\n::error::"), METADATA, control);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub struct Workflow {
 #[derive(Debug)]
 pub struct Github {
     workflow: Workflow,
+    /// What makes commands of lines again, and tests cannot know.
+    token: String,
     /// The project's workspace, which paths of panics are relative to.
     workspace: PathBuf,
     failed: Vec<Failed>,
@@ -54,8 +57,10 @@ struct Failed {
 impl Github {
     /// Nothing yet.
     pub fn new(workflow: Workflow, workspace: &Path) -> Github {
-        let workspace = workspace.to_owned();
-        Github { workflow, workspace, failed: Vec::new(), failures: 0, flaky: Vec::new() }
+        let (workspace, failed, flaky) = (workspace.to_owned(), Vec::new(), Vec::new());
+        // Its keys are random (`RandomState`).
+        let token = format!("isotest-{:016x}", RandomState::new().build_hasher().finish());
+        Github { workflow, token, workspace, failed, failures: 0, flaky }
     }
 
     /// Takes note of a case that has ended.
@@ -81,13 +86,22 @@ impl Github {
         let (_, place) = text.lines().next()?.rsplit_once(" panicked at ")?;
         let mut parts = place.trim_end_matches(':').rsplitn(3, ':');
         let (_column, line, file) = (parts.next()?, parts.next()?, parts.next()?);
+        // A test may write any such line, and what stands here becomes part of a command.
+        let line = line.parse::<u32>().ok()?.to_string();
         let file = self.workspace.join(file);
         let file = file.strip_prefix(self.workflow.repository.as_ref()?).ok()?;
-        Some((file.to_str()?.to_owned(), line.to_owned()))
+        Some((file.to_str()?.to_owned(), line))
+    }
+
+    /// From here on nothing that is written is a command, until the annotations are: what a test
+    /// prints could otherwise speak to the workflow.
+    pub fn stop_commands(&self, err: &mut dyn Write) -> io::Result<()> {
+        writeln!(err, "::stop-commands::{}", self.token)
     }
 
     /// Writes the annotations.
     pub fn annotate(&self, err: &mut dyn Write) -> io::Result<()> {
+        writeln!(err, "::{}::", self.token)?;
         for Failed { label, place, text } in self.failed.iter().take(ANNOTATIONS) {
             let place = place.as_ref().map_or(String::new(), |(file, line)| {
                 format!("file={},line={line},", escaped_property(file))
@@ -137,7 +151,7 @@ impl Github {
         if !self.flaky.is_empty() {
             text += "\nFlaky:\n\n";
             for flaky in self.flaky.iter().take(FAILED) {
-                add(&mut text, format_args!("- <code>{}</code>\n", html(flaky)));
+                add(&mut text, format_args!("- <code>{}</code>\n", literal(flaky)));
             }
         }
         text
@@ -158,11 +172,22 @@ fn escaped_property(text: &str) -> String {
     escaped(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// Text between the tags of Markdown's HTML.
+/// Text between the tags of a block of HTML in Markdown.
 fn html(text: &str) -> String {
-    // An empty line would end the HTML.
     let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    text.replace("\n\n", "\n&nbsp;\n")
+    // A line of blanks would end the block, and what follows would be Markdown.
+    let line =
+        |line: &str| if line.trim().is_empty() { "&nbsp;".to_owned() } else { line.to_owned() };
+    text.split(['\n', '\r']).map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Text between the tags of inline HTML in Markdown, which is read for its punctuation.
+fn literal(text: &str) -> String {
+    let character = |character: char| match character.is_ascii_punctuation() {
+        true => format!("&#{};", u32::from(character)),
+        false => character.to_string(),
+    };
+    text.chars().map(character).collect()
 }
 
 #[cfg(test)]
@@ -184,13 +209,39 @@ mod tests {
         let killed = Outcome::without_run(Verdict::Signalled { signal: 9 });
         github.observe(&suites, CaseIndex { binary: 0, case: 1 }, &killed);
         let mut err = Vec::new();
+        github.stop_commands(&mut err).expect("a Vec takes all");
         github.annotate(&mut err).expect("a Vec takes all");
+        let err = String::from_utf8(err).expect("it is text");
+        let (stopped, err) = err.split_once('\n').expect("a line");
+        let token = stopped.strip_prefix("::stop-commands::").expect("a token");
+        let err = err.strip_prefix(&format!("::{token}::\n")).expect("the same token");
         let expected = "::error file=sub/src/a%2Cb.rs,line=3,title=demo%3A%3Ait%3A%3Aa::thread 'a' (7) \
                         panicked at src/a,b.rs:3:5:%0A100%25 <one>%0A%0Atwo\n\
                         ::error title=demo%3A%3Ait%3A%3Ab::killed by SIGKILL\n";
-        assert_eq!(String::from_utf8_lossy(&err), expected);
+        assert_eq!(err, expected);
         let text = github.markdown(&Tally { failed: 2, ..Tally::default() }, Duration::ZERO);
         assert!(text.contains("| 0 | 0 | 2 | 0 | 0 | 0.00s |\n"), "{text}");
         assert!(text.contains("100% &lt;one&gt;\n&nbsp;\ntwo</pre>"), "{text}");
+    }
+
+    #[test]
+    fn what_a_test_says_is_no_command_and_no_markdown() {
+        let workflow = Workflow { repository: Some("/w".into()), summary: None };
+        let mut github = Github::new(workflow, Path::new("/w"));
+        let suites = [example(&["a", "[b](c)"])];
+        let mut failed = Outcome::without_run(Verdict::Failed { code: 101 });
+        failed.output.head =
+            b"thread 'a' (7) panicked at a.rs:3,title=x\r##[add-mask]e:5:\n\n \n\t\r\r# x\n"
+                .to_vec();
+        github.observe(&suites, CaseIndex { binary: 0, case: 0 }, &failed);
+        assert_eq!(github.failed[0].place, None);
+        let mut flaky = Outcome::without_run(Verdict::Passed);
+        (flaky.earlier, flaky.attempts) = (vec![failed], 2);
+        github.observe(&suites, CaseIndex { binary: 0, case: 1 }, &flaky);
+        let text = github.markdown(&Tally::default(), Duration::ZERO);
+        let said = text.split_once("<pre>").and_then(|(_, rest)| rest.split_once("</pre>"));
+        let (said, _) = said.expect("it is told");
+        assert!(said.lines().all(|line| !line.trim().is_empty()), "{said:?}");
+        assert!(text.contains("&#58;&#91;b&#93;&#40;c&#41;</code>"), "{text}");
     }
 }

@@ -191,9 +191,11 @@ impl Reporter {
     }
 
     /// Tells a workflow of GitHub Actions too; the paths of panics are relative to `workspace`.
-    pub fn with_github(mut self, workflow: Workflow, workspace: &Path) -> Self {
-        self.github = Some(Github::new(workflow, workspace));
-        self
+    pub fn with_github(mut self, workflow: Workflow, workspace: &Path) -> io::Result<Self> {
+        let github = Github::new(workflow, workspace);
+        self.screen.print(Stream::Stderr, |err| github.stop_commands(err))?;
+        self.github = Some(github);
+        Ok(self)
     }
 
     /// All cases have ended: prints what is left of the blocks, and cargo's last lines. A block

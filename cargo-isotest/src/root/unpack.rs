@@ -68,7 +68,7 @@ enum Cause {
 impl fmt::Display for UnpackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(entry) = &self.entry {
-            write!(f, "its entry `{}` ", entry.display())?;
+            write!(f, "its entry `{}` ", entry.to_string_lossy().escape_debug())?;
         }
         let subject = if self.entry.is_some() { "" } else { "it " };
         match &self.cause {
@@ -121,7 +121,7 @@ impl From<Astray> for Cause {
 /// A root filesystem in the making.
 pub struct Unpacker<'a> {
     root: &'a Path,
-    /// The directory that every entry must be in; `None`: the root itself.
+    /// The directory of the archive that becomes the root; `None`: all of the archive.
     only: Option<&'static str>,
     left: Limits,
     /// What the current archive has made, which its own whiteouts do not concern.
@@ -134,8 +134,8 @@ impl<'a> Unpacker<'a> {
         Unpacker { root, only: None, left: limits, made: HashSet::new() }
     }
 
-    /// The same, but what is not in this directory of the root is refused: what stands beside it
-    /// is not the archive's.
+    /// The same, but the root is this directory of the archive; what is not in it is refused. What
+    /// stands beside the root is out of the reach of links then.
     pub fn only(self, directory: &'static str) -> Unpacker<'a> {
         Unpacker { only: Some(directory), ..self }
     }
@@ -167,10 +167,8 @@ impl<'a> Unpacker<'a> {
         whiteouts: Whiteouts,
     ) -> Result<(), Cause> {
         self.left.entries = self.left.entries.checked_sub(1).ok_or(Cause::TooManyEntries)?;
-        let path = inner_path(path)?;
-        if let Some(only) = self.only.filter(|only| !path.starts_with(only)) {
-            return Err(Cause::Outside(only));
-        }
+        let whole = inner_path(path)?;
+        let path = self.below_root(&whole)?;
         let Some(name) = path.file_name() else {
             return Ok(()); // The root itself.
         };
@@ -185,6 +183,12 @@ impl<'a> Unpacker<'a> {
         self.made
             .extend(place.ancestors().take_while(|path| *path != self.root).map(Path::to_owned));
         Ok(())
+    }
+
+    /// A path of the archive as one of the root.
+    fn below_root<'p>(&self, path: &'p Path) -> Result<&'p Path, Cause> {
+        let Some(only) = self.only else { return Ok(path) };
+        path.strip_prefix(only).map_err(|_| Cause::Outside(only))
     }
 
     fn make<R: Read>(&mut self, entry: &mut Entry<'_, R>, place: &Path) -> Result<(), Cause> {
@@ -223,7 +227,8 @@ impl<'a> Unpacker<'a> {
     fn hard_link(&self, target: &Path, place: &Path) -> Result<(), Cause> {
         let escapes = |_| Cause::LinkEscapes(target.to_owned());
         // As with paths, a leading `./` is usual, and `/` is not.
-        let inner = inner_path(target).map_err(escapes)?;
+        let whole = inner_path(target).map_err(escapes)?;
+        let inner = self.below_root(&whole).map_err(escapes)?;
         let none = || Cause::NoLinkTarget(target.to_owned());
         let name = inner.file_name().ok_or_else(none)?;
         let parent = inner.parent().unwrap_or(Path::new(""));

@@ -76,6 +76,9 @@ struct Running {
 /// Shortest and longest pause between two questions whether a service is ready.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
 
+/// How many pieces of what a service writes are read before others are: more than a pipe holds.
+const AT_ONCE: usize = 64;
+
 impl Attendant<'_> {
     /// What the process does from its first instruction to its end.
     pub fn serve(self) -> ! {
@@ -298,7 +301,9 @@ impl Attendant<'_> {
         let mut heard = Vec::new();
         let mut buffer = [0; 1 << 14];
         for (running, number) in all.iter_mut().zip(0..) {
-            while let Some(output) = &running.output {
+            // One that writes without end must not keep the others, and deadlines, waiting.
+            for _ in 0..AT_ONCE {
+                let Some(output) = &running.output else { break };
                 match nix::unistd::read(output, &mut buffer) {
                     Ok(length @ 1..) => {
                         let bytes = buffer.get(..length).unwrap_or_default().to_vec();

@@ -6,14 +6,19 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use rustix::process::{Resource, Rlimit, prlimit};
 
 use super::flight::Flight;
 use super::{Event, Run};
 use crate::collect::Killed;
+use crate::printable::printable;
 use crate::snapshot::{self, Process, Snapshot};
 use crate::{collect, harness};
 
@@ -38,6 +43,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// hundreds of megabytes for the symbols of a program.
 const AT_ONCE: usize = 4;
 
+/// How many bytes of memory a debugger may have: a small file can say that it holds gigabytes of
+/// debug information.
+const MEMORY: u64 = 4 << 30;
+
 /// How many processes of a case a debugger is shown.
 const PROCESSES: usize = 8;
 
@@ -60,9 +69,9 @@ pub(super) enum Look {
     Taken(String),
 }
 
-/// A debugger at work. Dropping it ends it, and lets the processes go on.
+/// A debugger at work.
 pub(super) struct Reading {
-    child: Child,
+    debugger: Debugger,
     pipe: OwnedFd,
     /// What is still to be run.
     next: VecDeque<Command>,
@@ -71,10 +80,16 @@ pub(super) struct Reading {
     by_proc: String,
 }
 
-impl Drop for Reading {
+/// The first process of a process group. Dropping it ends the group, and lets the processes go on
+/// that it has stopped: `gdb` may be a script that starts another, which would keep a case from
+/// ending.
+struct Debugger(Child);
+
+impl Drop for Debugger {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // Nobody has waited for it, so the id is still its own.
+        let _ = killpg(Pid::from_raw(self.0.id() as i32), Signal::SIGKILL);
+        let _ = self.0.wait();
     }
 }
 
@@ -153,9 +168,9 @@ impl Run<'_> {
             false => VecDeque::new(),
         };
         match start(next, number, &self.epoll) {
-            Some((child, pipe, next)) => {
+            Some((debugger, pipe, next)) => {
                 let printed = collect::Capture::new(KEPT);
-                flight.look = Look::Reading(Reading { child, pipe, next, printed, by_proc });
+                flight.look = Look::Reading(Reading { debugger, pipe, next, printed, by_proc });
                 flight.deadline = Some(now + PATIENCE);
                 true
             }
@@ -170,14 +185,12 @@ impl Run<'_> {
     pub(super) fn read_stacks(&mut self, number: u64) {
         let Some(flight) = self.flights.get_mut(&number) else { return };
         let Look::Reading(reading) = &mut flight.look else { return };
-        let Reading { child, pipe, next, printed, .. } = reading;
+        let Reading { debugger, pipe, next, printed, .. } = reading;
         if !collect::drain(pipe, &mut self.buffer, |bytes| printed.push(bytes)) {
             return;
         }
-        let _ = child.kill();
-        let _ = child.wait();
         if let Some(started) = start(std::mem::take(next), number, &self.epoll) {
-            (*child, *pipe, *next) = started;
+            (*debugger, *pipe, *next) = started;
             return;
         }
         let printed = std::mem::take(printed).finish().to_bytes();
@@ -221,20 +234,25 @@ fn start(
     mut commands: VecDeque<Command>,
     number: u64,
     epoll: &Epoll,
-) -> Option<(Child, OwnedFd, VecDeque<Command>)> {
+) -> Option<(Debugger, OwnedFd, VecDeque<Command>)> {
     while let Some(command) = commands.pop_front() {
-        if let Ok((child, pipe)) = start_one(command, number, epoll) {
-            return Some((child, pipe, commands));
+        if let Ok((debugger, pipe)) = start_one(command, number, epoll) {
+            return Some((debugger, pipe, commands));
         }
     }
     None
 }
 
-fn start_one(mut command: Command, number: u64, epoll: &Epoll) -> io::Result<(Child, OwnedFd)> {
+fn start_one(mut command: Command, number: u64, epoll: &Epoll) -> io::Result<(Debugger, OwnedFd)> {
     let (read, write) = collect::pipe()?;
     epoll.add(&read, EpollEvent::new(EpollFlags::EPOLLIN, TOKEN | number))?;
-    let child = command.stdin(Stdio::null()).stdout(write).stderr(Stdio::null()).spawn()?;
-    Ok((child, read))
+    command.stdin(Stdio::null()).stdout(write).stderr(Stdio::null()).process_group(0);
+    let debugger = Debugger(command.spawn()?);
+    let id = rustix::process::Pid::from_child(&debugger.0);
+    let limit = Rlimit { current: Some(MEMORY), maximum: Some(MEMORY) };
+    // Where it has less already, it may not have more.
+    let _ = prlimit(Some(id), Resource::Data, limit);
+    Ok((debugger, read))
 }
 
 /// What prints the stacks of these processes.
@@ -289,8 +307,8 @@ fn frames(printed: &str) -> String {
         outside |= line.contains("__rust_begin_short_backtrace");
         if line.starts_with('#') && !outside {
             // gdb also tells where each process stands when it attaches to it.
-            let heading = heading.take().map(|heading| format!("{heading}\n"));
-            text += &format!("{}{line}\n", heading.unwrap_or_default());
+            let heading = heading.take().map(|heading| format!("{}\n", printable(heading)));
+            text += &format!("{}{}\n", heading.unwrap_or_default(), printable(line));
         }
     }
     text
@@ -310,6 +328,8 @@ mod tests {
                         Thread 1 (Thread 0x7e (LWP 6) \"t\"):\n#0  h ()\n";
         assert_eq!(frames(gdb), expected);
         assert_eq!(frames("PID 6 - process\nTID 6:\n#0  0x7f f\n"), "TID 6:\n#0  0x7f f\n");
+        let escaped = frames("Thread 1 \"\u{1b}[2J\":\n#0  \u{7}f ()\n");
+        assert_eq!(escaped, "Thread 1 \"\\u{1b}[2J\":\n#0  \\u{7}f ()\n");
         assert_eq!(frames("ptrace: Operation not permitted.\n"), "");
     }
 }

@@ -235,6 +235,32 @@ fn a_file_behind_a_link_that_leads_out_is_refused() {
     );
 }
 
+/// As an archive of tests is unpacked, into a directory of a project.
+#[test]
+fn what_stands_beside_the_one_directory_is_outside() {
+    let unpack = |items: &[Item<'_>]| {
+        let place = Place::new();
+        let root = place.root();
+        let mut unpacker = Unpacker::new(&root, LIMITS).only("target");
+        let unpacked = unpacker.unpack(archive(items).as_slice(), Whiteouts::Kept);
+        let neighbour = fs::metadata(place.0.path().join("neighbour")).unwrap();
+        assert_eq!(neighbour.nlink(), 1);
+        assert_eq!(fs::read_dir(place.0.path()).unwrap().count(), 2, "something was made outside");
+        unpacked.map(|()| place.listing()).map_err(|error| error.to_string())
+    };
+    let link = unpack(&[(LINK, "target/a", ".."), (FILE, "target/a/neighbour", "x")]);
+    let error = link.expect_err("it leads out");
+    assert!(error.contains("leads out of the archive"), "{error}");
+    let hard = unpack(&[(HARD, "target/a", "neighbour")]).expect_err("it is outside");
+    assert!(hard.contains("is a hard link to `neighbour`, outside of the archive"), "{hard}");
+    let beside = unpack(&[(FILE, "neighbour", "x")]).expect_err("it is outside");
+    assert_eq!(beside, "its entry `neighbour` is not in `target`");
+    let itself = unpack(&[(LINK, "target", "."), (FILE, "target/a", "x"), (LINK, "target/b", "a")]);
+    assert_eq!(itself.unwrap(), ["a=x", "b -> a"]);
+    let inside = unpack(&[(FILE, "target/d/a", "x"), (HARD, "target/b", "./target/d/a")]);
+    assert_eq!(inside.unwrap(), ["b=x", "d/", "d/a=x"]);
+}
+
 #[test]
 fn a_hard_link_to_what_is_outside_is_refused() {
     let outside = "outside of the archive";
