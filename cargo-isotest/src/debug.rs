@@ -13,12 +13,12 @@ use isotest_core::signals::Signals;
 
 use crate::cli::{RunCommand, Words};
 use crate::error::Error;
+use crate::execute::Stage;
 use crate::exit_code::ExitCode;
 use crate::inspect;
 use crate::policies::Member;
 use crate::prepare::Selected;
 use crate::provision::Provision;
-use crate::run::Stage;
 use crate::settings::Machine;
 use crate::setups;
 
@@ -51,25 +51,45 @@ impl<'a> Tool<'a> {
     }
 }
 
-/// Runs the one test that is selected. The exit code is the command's.
+/// A test, and what it is run under.
+pub struct Debugged<'a> {
+    tool: Tool<'a>,
+    /// The number of its stage.
+    stage: usize,
+    member: Member,
+}
+
+/// The one test that is selected.
+pub fn find<'a>(
+    tool: Tool<'a>,
+    stages: &[Stage],
+    selected: &[Selected],
+) -> Result<Debugged<'a>, Error> {
+    let runs = |member: &&Member| case(selected, member.index).ignore == Ignore::No;
+    let mut found = Vec::new();
+    for (number, stage) in stages.iter().enumerate() {
+        found.extend(stage.members.iter().filter(runs).map(|member| (number, member.clone())));
+    }
+    match found.as_slice() {
+        [(stage, member)] => Ok(Debugged { tool, stage: *stage, member: member.clone() }),
+        _ => {
+            let found: Vec<CaseIndex> = found.iter().map(|(_, member)| member.index).collect();
+            Err(not_one(&tool, selected, &found))
+        }
+    }
+}
+
+/// Runs the test. The exit code is the command's.
 pub fn run(
-    tool: &Tool<'_>,
+    debugged: &Debugged<'_>,
     stages: &mut [Stage],
     (selected, provision): (&[Selected], &Provision),
     single_threaded: bool,
     machine: &Machine,
     signals: &Signals,
 ) -> Result<ExitCode, Error> {
-    let runs = |member: &&Member| case(selected, member.index).ignore == Ignore::No;
-    let mut found = Vec::new();
-    for (number, stage) in stages.iter().enumerate() {
-        found.extend(stage.members.iter().filter(runs).map(|member| (number, member.clone())));
-    }
-    let [(number, member)] = found.as_slice() else {
-        let found: Vec<CaseIndex> = found.iter().map(|(_, member)| member.index).collect();
-        return Err(not_one(tool, selected, &found));
-    };
-    let sandboxes = &mut stages[*number].sandboxes;
+    let Debugged { tool, stage, member } = debugged;
+    let sandboxes = &mut stages[*stage].sandboxes;
     let subject = &selected[member.index.binary];
     let given = provision.give(&member.needs);
     let setup = setups::setup(sandboxes, subject, single_threaded, given);

@@ -18,6 +18,7 @@ use crate::listing::ListingError;
 use crate::provision::SetupError;
 use crate::report::JunitError;
 use crate::root::RootError;
+use crate::settings::MissingDebugger;
 
 /// Why a run cannot go on.
 #[derive(Debug)]
@@ -66,6 +67,8 @@ pub enum Error {
     Profiles(PathBuf, io::Error),
     /// A name on the command line fits no test, or more than one.
     Case(String),
+    /// A debugger that is to read stacks is not there.
+    Debugger(MissingDebugger),
     /// A debugger or a tracer runs one test, and several are selected.
     NotOne(String),
     /// A signal ended the run before there was anything to report.
@@ -92,15 +95,16 @@ impl Error {
             | Error::Host(_)
             | Error::Scratch(_)
             | Error::WardenDied => ExitCode::SandboxFailed,
-            Error::Archive(ArchiveError::Write(..) | ArchiveError::Add(..)) => {
-                ExitCode::ArchiveFailed
-            }
+            Error::Archive(
+                ArchiveError::Write(..) | ArchiveError::Add(..) | ArchiveError::Missing(..),
+            ) => ExitCode::ArchiveFailed,
             Error::Archive(ArchiveError::Empty(_)) => ExitCode::NothingToRun,
             Error::Archive(_)
             | Error::Glob(_)
             | Error::Path(..)
             | Error::Root(_)
             | Error::Partition(_)
+            | Error::Debugger(_)
             | Error::NotOne(_) => ExitCode::Usage,
             // As a shell says it.
             Error::Command(_) | Error::Shell(_) | Error::Execute(..) => ExitCode::Of(127),
@@ -147,6 +151,7 @@ impl Error {
             | Error::Junit(_)
             | Error::Partition(_)
             | Error::NothingFailed(_)
+            | Error::Debugger(_)
             | Error::NotOne(_)
             | Error::Case(_) => false,
         }
@@ -208,6 +213,7 @@ impl fmt::Display for Error {
                 path.display()
             ),
             Error::Junit(error) => write!(f, "{error}"),
+            Error::Debugger(error) => write!(f, "{error}"),
             Error::Case(message) | Error::NotOne(message) => write!(f, "{message}"),
             Error::Interrupted(signal) => write!(f, "interrupted by signal {signal}"),
         }
@@ -249,6 +255,12 @@ impl From<RootError> for Error {
 impl From<Box<ListingError>> for Error {
     fn from(error: Box<ListingError>) -> Self {
         Error::Listing(error)
+    }
+}
+
+impl From<MissingDebugger> for Error {
+    fn from(error: MissingDebugger) -> Self {
+        Error::Debugger(error)
     }
 }
 

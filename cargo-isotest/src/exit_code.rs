@@ -2,6 +2,8 @@
 //!
 //! Which of them a finished run has is decided in [`ExitCode::of_run`].
 
+use isotest_core::schedule::Interruption;
+
 use crate::doctests::Documented;
 use crate::report::Summary;
 
@@ -18,7 +20,7 @@ pub enum ExitCode {
     BadFilter,
     /// 96: a sandbox could not be set up, so not every test was run.
     SandboxFailed,
-    /// 100: some test failed.
+    /// 100: some test failed, or the time of the run was up.
     TestsFailed,
     /// 101: the build failed.
     BuildFailed,
@@ -40,13 +42,15 @@ pub enum ExitCode {
 
 impl ExitCode {
     /// What a finished run exits with. A signal comes first; then 96, also where tests failed:
-    /// the results are incomplete, and whoever reads 100 takes them for complete.
+    /// the results are incomplete, and whoever reads 100 takes them for complete. A run whose time
+    /// was up has failed, as with nextest.
     pub fn of_run(summary: &Summary) -> Self {
         let tally = &summary.tally;
         match summary.interrupted {
-            Some(signal) => ExitCode::Signal(signal),
+            Some(Interruption::Signal(signal)) => ExitCode::Signal(signal),
+            _ if tally.not_run > 0 => ExitCode::SandboxFailed,
+            Some(Interruption::Timeout(_)) => ExitCode::TestsFailed,
             None if tally.total() == 0 => ExitCode::NothingToRun,
-            None if tally.not_run > 0 => ExitCode::SandboxFailed,
             None if !tally.is_clean() => ExitCode::TestsFailed,
             None => ExitCode::Passed,
         }
@@ -103,10 +107,12 @@ impl From<ExitCode> for std::process::ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::report::Tally;
 
-    fn number(tally: Tally, interrupted: Option<i32>) -> u8 {
+    fn number(tally: Tally, interrupted: Option<Interruption>) -> u8 {
         ExitCode::of_run(&Summary { tally, interrupted }).number()
     }
 
@@ -119,6 +125,9 @@ mod tests {
         assert_eq!(number(passed, None), 0);
         assert_eq!(number(failed, None), 100);
         assert_eq!(number(not_run, None), 96);
-        assert_eq!(number(not_run, Some(2)), 130);
+        assert_eq!(number(not_run, Some(Interruption::Signal(2))), 130);
+        let timeout = Some(Interruption::Timeout(Duration::from_secs(9)));
+        assert_eq!(number(passed, timeout), 100);
+        assert_eq!(number(not_run, timeout), 96);
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isotest_core::case;
-use isotest_core::foreground::{self, Ended};
+use isotest_core::foreground::{self, Conclusion, Ended};
 use isotest_core::plan::{self, Plan, Protocol, Setup};
 use isotest_core::policy::{Limits, Policy, Root};
 use isotest_core::signals::Signals;
@@ -274,8 +274,8 @@ pub fn attend(
     signals: &Signals,
 ) -> Result<ExitCode, Error> {
     let plan = plan_of(sandboxes, setup, timeout);
-    let ended = foreground::run(&mut sandboxes.warden, &plan, signals).map_err(Error::Host)?;
-    exit_code(ended)
+    let conclusion = foreground::run(&mut sandboxes.warden, &plan, signals);
+    exit_code(conclusion.map_err(Error::Host)?)
 }
 
 /// The plan of one command, for so long at most.
@@ -294,8 +294,8 @@ pub fn plan_of(sandboxes: &Sandboxes, setup: Arc<Setup>, timeout: Option<Duratio
 }
 
 /// The end of a command as this program's.
-pub fn exit_code(ended: Ended) -> Result<ExitCode, Error> {
-    match ended {
+pub fn exit_code(conclusion: Conclusion) -> Result<ExitCode, Error> {
+    match conclusion.ended {
         Ended::Exited(code) => Ok(ExitCode::Of(code)),
         Ended::Signalled(signal) | Ended::Interrupted(signal) => Ok(ExitCode::Signal(signal)),
         Ended::TimedOut => {
@@ -303,8 +303,8 @@ pub fn exit_code(ended: Ended) -> Result<ExitCode, Error> {
             Ok(ExitCode::Signal(SIGKILL))
         }
         Ended::NotRun(error) => Err(Error::Sandbox(error)),
-        Ended::NotServed(error, outputs) => {
-            report::services(&outputs);
+        Ended::NotServed(error) => {
+            report::services(&conclusion.services);
             Err(Error::Service(error))
         }
         Ended::WardenDied => Err(Error::WardenDied),

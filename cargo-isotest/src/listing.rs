@@ -14,7 +14,7 @@ use isotest_core::plan::{Plan, Protocol};
 use isotest_core::policy::{Limits, Policy, Root};
 use isotest_core::retry::Retries;
 use isotest_core::sandbox::SandboxError;
-use isotest_core::schedule::{self, Claim, Event, Job, Repeat, Stacks, Stream};
+use isotest_core::schedule::{self, Claim, Event, Interruption, Job, Stream};
 use isotest_core::signals::Signals;
 
 use crate::discover::list::{self, ListError};
@@ -263,8 +263,7 @@ fn ask(
     });
     let plans: Vec<Job> = plans.collect();
     let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
-    let (repeat, stacks) = (Repeat::Once, Stacks::None);
-    let options = schedule::Options { jobs, spare: 0, max_fail: None, repeat, stacks };
+    let options = schedule::Options::of(jobs);
     let limit = longest(&sandboxes.policy);
     let warden = &mut sandboxes.warden;
     thread::scope(|scope| {
@@ -318,8 +317,12 @@ fn gather(heard: mpsc::Receiver<Event>, limit: u64) -> Result<BTreeMap<usize, An
                     answer.verdict = outcome.verdict;
                 }
             }
+            Event::Interrupted(Interruption::Signal(signal)) => {
+                return Err(Error::Interrupted(signal));
+            }
+            // Each has a limit of its own, and all together none.
+            Event::Interrupted(Interruption::Timeout(_)) => {}
             Event::Slow(..) | Event::Retried(..) | Event::Running(_) => {}
-            Event::Interrupted(signal) => return Err(Error::Interrupted(signal)),
         }
     }
     Ok(answers.into_iter().map(|(index, answer)| (index, answer.finish())).collect())

@@ -15,6 +15,7 @@ mod doctests;
 mod doctor;
 mod environment;
 mod error;
+mod execute;
 mod exit_code;
 mod exposures;
 mod fork_server;

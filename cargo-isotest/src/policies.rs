@@ -37,6 +37,8 @@ pub struct Rules {
     pub threads_required: Option<ThreadsRequired>,
     /// The test group that it is in.
     pub group: Option<schedule::Group>,
+    /// It starts before those with a lower one.
+    pub priority: i8,
 }
 
 impl Rules {
@@ -154,6 +156,7 @@ fn rules(config: &Config, sources: &[&Source], machine: &Machine) -> Rules {
     Rules {
         retries: course.retries(),
         threads_required: course.threads_required,
+        priority: course.priority.unwrap_or_default(),
         group: group.map(|(number, (_, group, _))| schedule::Group {
             number,
             max_threads: group.max_threads.count(machine.cores),

@@ -1,20 +1,11 @@
 //! `cargo isotest run`: [`prepare`], plan, run, report.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
-use std::sync::mpsc;
-use std::thread;
 
 use isotest_core::case::{CaseIndex, Ignore};
-use isotest_core::keyboard::Keyboard;
-use isotest_core::outcome::{Outcome, Verdict};
-use isotest_core::plan::Setup;
 use isotest_core::policy::Policy;
-use isotest_core::schedule::{self, Event, Job, Repeat};
+use isotest_core::schedule::Repeat;
 use isotest_core::signals::Signals;
-use twox_hash::XxHash64;
 
 use crate::archive;
 use crate::cli::{NoTests, Part, RunCommand, Unit};
@@ -23,6 +14,7 @@ use crate::debug::{self, Tool};
 use crate::discover::{Project, Reused};
 use crate::doctests::{self, Documented};
 use crate::error::Error;
+use crate::execute::{Stage, execute};
 use crate::exit_code::ExitCode;
 use crate::inspect;
 use crate::last_run::LastRun;
@@ -32,13 +24,12 @@ use crate::policies::{self, Group, Member};
 use crate::prepare::{self, InRoot, Prepared, Selected, Selecting, case};
 use crate::provision::Provision;
 use crate::remembered::Durations;
-use crate::report::{self, Hint, Report, Reporter, Stress, Suite, Summary};
+use crate::report::{self, Hint, Reporter, Stress, Suite, Summary};
 use crate::sandboxes::{Sandboxes, Unbuilt};
 use crate::second_look::second_look;
 use crate::settings::{Machine, Settings};
-use crate::setups::{plan_of, setup};
 use crate::trial;
-use crate::unit::{self, Units};
+use crate::unit;
 
 /// Builds the project's tests and runs each in a sandbox of its own.
 pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
@@ -48,7 +39,7 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let mut config = config(command, reused, machine)?;
     config.take_flags(opened.iter().flat_map(|opened| opened.flags.iter().cloned()));
     config.take_flags((command.run.unit == Unit::Binary).then(|| "--unit binary".to_owned()));
-    let mut settings = Settings::of_run(command, config.values(), machine);
+    let mut settings = Settings::of_run(command, config.values(), machine)?;
     settings.policy = trial::weaken(settings.policy, &settings.layers.allow_weaker, machine);
     let named = &settings.layers.root;
     let roots = prepare::in_roots(&settings.policy, named, machine, command.cargo.quiet)?;
@@ -84,11 +75,18 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         }
         return Ok(ExitCode::Passed.or_refused(refused.map(|refused| refused.code)));
     }
+    // Before any setup command is run for it.
+    let tool = Tool::of(command);
+    let debugged = tool.map(|tool| debug::find(tool, &stages, &selected)).transpose()?;
     let needs = needs(&stages, &selected);
     let provision = Provision::prepare(&config, needs, &project, machine, &signals)?;
-    if let Some(tool) = Tool::of(command) {
+    if settings.unit == Unit::Binary {
+        report::unheeded(&unheeded(&stages, &selected, &settings));
+    }
+    if let Some(debugged) = debugged {
         let single = settings.single_threaded;
-        return debug::run(&tool, &mut stages, (&selected, &provision), single, machine, &signals);
+        let needed = (selected.as_slice(), &provision);
+        return debug::run(&debugged, &mut stages, needed, single, machine, &signals);
     }
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
     let mut durations = Durations::read(&project);
@@ -201,14 +199,6 @@ fn config(
     Config::load(given, &command.cargo, machine)
 }
 
-/// What runs in one root filesystem under one policy.
-pub struct Stage {
-    /// What its cases are run in.
-    pub sandboxes: Sandboxes,
-    /// Its cases, in order.
-    pub members: Vec<Member>,
-}
-
 /// What runs in all of them.
 struct Stages<'a> {
     stages: Vec<Stage>,
@@ -303,6 +293,20 @@ fn needs<'a>(
     })
 }
 
+/// What of the configuration does not hold, since binaries run as a whole.
+fn unheeded(
+    stages: &[Stage],
+    selected: &[Selected],
+    settings: &Settings,
+) -> Vec<(&'static str, &'static str)> {
+    let is_whole = |member: &&Member| {
+        selected[member.index.binary].binary.harness
+            && case(selected, member.index).ignore == Ignore::No
+    };
+    let members = stages.iter().flat_map(|stage| &stage.members).filter(is_whole);
+    unit::unheeded(members, settings.max_fail)
+}
+
 /// The second look in each stage.
 fn look_again(
     stages: Vec<Stage>,
@@ -357,136 +361,4 @@ fn suite(selected: &Selected, root: &InRoot, config: &Config, machine: &Machine)
         cases: selected.selection.cases.clone(),
         filtered_out: selected.selection.filtered_out,
     }
-}
-
-/// What is not run at all, and the plans of the rest.
-fn plan(
-    settings: &Settings,
-    stage: &Stage,
-    (selected, provision): (&[Selected], &Provision),
-    units: &mut Units,
-) -> (Vec<CaseIndex>, Vec<Job>) {
-    let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
-    let mut whole: BTreeMap<(usize, &Needs), Vec<&Member>> = BTreeMap::new();
-    let sandboxes = &stage.sandboxes;
-    let mut setups: BTreeMap<(usize, &Needs), Arc<Setup>> = BTreeMap::new();
-    for member @ Member { index, limits, needs, rules } in &stage.members {
-        let listed = case(selected, *index);
-        let selected = &selected[index.binary];
-        // Another harness than libtest need not know its JSON.
-        let is_whole = settings.unit == Unit::Binary && selected.binary.harness;
-        if is_whole && listed.ignore == Ignore::No {
-            whole.entry((index.binary, needs)).or_default().push(member);
-            continue;
-        }
-        let provided = || provision.give(needs);
-        let make = || setup(sandboxes, selected, settings.single_threaded, provided());
-        let setup = setups.entry((index.binary, needs)).or_insert_with(make);
-        match listed.ignore {
-            Ignore::No => jobs.push(Job {
-                index: *index,
-                plan: plan_of(sandboxes, setup, selected, listed, limits),
-                pass_through: settings.pass_through || !selected.harness,
-                retries: rules.retries(settings),
-                claim: rules.claim(settings),
-            }),
-            Ignore::Yes | Ignore::Because(_) => ignored.push(*index),
-        }
-    }
-    let whole = whole.into_iter().filter_map(|((binary, needs), members)| {
-        let provided = provision.give(needs);
-        unit::job(settings, sandboxes, (&selected[binary], provided), &members, units)
-    });
-    jobs.extend(whole);
-    jobs.sort_by_key(|job| job.index);
-    (ignored, jobs)
-}
-
-/// Puts jobs into an order that depends on the seed and on nothing else: what is left out does not
-/// change the order of the rest.
-fn shuffle(jobs: &mut [Job], selected: &[Selected], seed: u64) {
-    jobs.sort_by_cached_key(|Job { index, .. }| {
-        let (binary, case) = name(selected, *index);
-        (XxHash64::oneshot(seed, format!("{binary} {case}").as_bytes()), *index)
-    });
-}
-
-/// Runs all on a thread of its own and reports on this one, which the wardens' lives hang on.
-fn execute<R: Report>(
-    settings: &Settings,
-    stages: &mut [Stage],
-    needed: (&[Selected], &Provision),
-    durations: &mut Durations,
-    signals: &Signals,
-    reporter: R,
-) -> Result<R, Error> {
-    let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
-    let (selected, _) = needed;
-    let mut units = Units::default();
-    for stage in stages {
-        let (left_out, mut planned) = plan(settings, stage, needed, &mut units);
-        if settings.unit == Unit::Binary {
-            // One after the other, as cargo's: each has all threads.
-        } else if let Some(seed) = settings.shuffle {
-            shuffle(&mut planned, selected, seed);
-        } else if !settings.single_threaded {
-            // A long case that starts last keeps everybody waiting.
-            planned.sort_by_cached_key(|job| {
-                let (binary, case) = name(selected, job.index);
-                Reverse(durations.of(binary, case))
-            });
-        }
-        ignored.extend(left_out);
-        jobs.push((&mut stage.sandboxes.warden, planned));
-    }
-    let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
-    let (at_once, spare) = match settings.unit {
-        Unit::Test => (settings.jobs, settings.spare),
-        Unit::Binary => (1, 0),
-    };
-    let options = schedule::Options {
-        jobs: at_once,
-        spare,
-        max_fail: settings.max_fail,
-        repeat: settings.repeat,
-        stacks: settings.stacks,
-    };
-    let keyboard = settings.keys.then(Keyboard::open).flatten();
-    thread::scope(|scope| {
-        let engine = scope.spawn(move || {
-            for index in ignored {
-                let outcome = Outcome::without_run(Verdict::Ignored);
-                // Where nobody hears it, the run hears of that as well.
-                let _ = events.send(Event::Finished(index, Box::new(outcome)));
-            }
-            schedule::run_all(jobs, options, signals, &events)
-        });
-        let mut note = |index, took| {
-            let (binary, case) = name(selected, index);
-            durations.note(binary, case, took);
-        };
-        let mut tick = || {
-            let keys = keyboard.as_ref().map_or_else(Vec::new, Keyboard::pressed);
-            if keys.iter().any(|key| matches!(key, b't' | b'\n')) {
-                signals.ask_for_snapshots();
-            }
-        };
-        let mut translate = |event| units.translate(event);
-        let reported = report::follow(reporter, heard, &mut translate, &mut note, &mut tick);
-        if reported.is_err() {
-            signals.tell_broken_pipe();
-        }
-        engine.join().expect("the engine has no panic path").map_err(Error::Host)?;
-        let mut reporter = reported.map_err(Error::Report)?;
-        for (binary, findings) in units.findings() {
-            reporter.take_shared(binary, findings);
-        }
-        Ok(reporter)
-    })
-}
-
-/// The id of a case's binary, and its name.
-fn name(selected: &[Selected], index: CaseIndex) -> (&str, &str) {
-    let binary = &selected[index.binary];
-    (&binary.binary.id, &case(selected, index).name)
 }

@@ -2,30 +2,37 @@
 //!
 //! Called for a whole test binary, it is that binary to the caller: it takes libtest's command line
 //! and prints what libtest prints, but runs each test in a sandbox of its own. Called for one test,
-//! for a list or for measuring, it runs the binary as it is in one sandbox. What was not built to be
-//! tested it runs as if it were not there.
+//! for a list or for measuring, it runs the binary as it is in one sandbox; for one test with what
+//! the configuration has for it. What was not built to be tested it runs as if it were not there.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
+use isotest_core::case::{Case, Ignore, Kind};
+use isotest_core::foreground::{self, Ended};
 use isotest_core::policy::Policy;
 use isotest_core::signals::Signals;
 
 use crate::caller::Caller;
-use crate::cli::{self, CargoOptions, ExecCommand, LibtestOptions, RunCommand};
-use crate::config::{Config, Given};
+use crate::cli::{self, CargoOptions, ExecCommand, LayerOptions, LibtestOptions, RunCommand};
+use crate::config::{Config, Given, Needs, merged};
+use crate::discover::filterset::Subject;
 use crate::discover::{Call, Called, Purpose, called};
+use crate::environment::Variable;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::inspect::{attend, patience, policy};
+use crate::inspect::{exit_code, patience, plan_of, policy};
+use crate::listing;
 use crate::prepare::{self, InRoot};
 use crate::profiles::collected;
+use crate::provision::{Provided, Provision};
 use crate::report::{self, Frame};
 use crate::run;
-use crate::sandboxes::Unbuilt;
-use crate::settings::{Machine, Settings};
+use crate::sandboxes::{Sandboxes, Unbuilt};
+use crate::settings::{self, Machine, Settings};
+use crate::setups::set_up;
 
 /// libtest's, for a failed test as for a command line that it does not understand.
 const FAILED: ExitCode = ExitCode::Of(101);
@@ -68,15 +75,23 @@ pub fn runner(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Erro
         reused: None,
     };
     let config = Config::load(given, &CargoOptions::default(), machine)?.without_default_filter();
+    if let Some(id) = config.packages.get(&called.binary.package_name) {
+        called.binary.package_id.clone_from(id);
+    }
     collected(machine, |machine| match wanted {
         Wanted::Tests(options) => tests(&config, &options, &called, arguments, machine),
+        Wanted::Test(options) => {
+            let once = !is_nextest(&caller);
+            test(&config, &options, once, (&called, arguments), machine)
+        }
         Wanted::Part => {
-            let limit = |_: &Policy| patience(&config.layers());
-            itself(&config, &called, arguments, limit, machine)
+            let layers = config.layers();
+            let limit = |_: &Policy| patience(&layers);
+            itself(&layers, (&called, arguments), limit, nothing, machine)
         }
         Wanted::Program => {
             let limit = |policy: &Policy| policy.limits.timeout;
-            itself(&config, &called, arguments, limit, machine)
+            itself(&config.layers(), (&called, arguments), limit, nothing, machine)
         }
         Wanted::Nothing(message) => {
             report::error(&message);
@@ -89,7 +104,9 @@ pub fn runner(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Erro
 enum Wanted {
     /// The tests of a binary, or some of them, each in a sandbox.
     Tests(Box<LibtestOptions>),
-    /// A part of what a harness does, in one sandbox: one test, its list, its measurements, its help.
+    /// One test, in one sandbox.
+    Test(Box<LibtestOptions>),
+    /// Another part of what a harness does, in one sandbox: its list, its measurements, its help.
     Part,
     /// All that a program does, in one sandbox.
     Program,
@@ -107,7 +124,8 @@ impl Wanted {
             return Wanted::Part;
         }
         match cli::libtest_options(arguments) {
-            Ok(options) if options.list || options.bench || is_one_test(&options) => Wanted::Part,
+            Ok(options) if options.list || options.bench => Wanted::Part,
+            Ok(options) if is_one_test(&options) => Wanted::Test(Box::new(options)),
             Ok(options) => Wanted::Tests(Box::new(options)),
             // A harness of the project's own may understand it.
             Err(_) if !harness => Wanted::Program,
@@ -139,18 +157,17 @@ fn tests(
     let name = layers.root.first().cloned();
     let policy = policy(layers, machine, true)?;
     let root = InRoot { name, label: None, policy: policy.clone() };
-    let mut settings = Settings::of_run(&run, values, machine);
+    let mut settings = Settings::of_run(&run, values, machine)?;
     settings.policy = policy.clone();
     settings.report.frame = Frame::Cargos;
     let unbuilt = Unbuilt::start(policy)?;
     let signals = Signals::listen().map_err(Error::Host)?;
-    let mut project = called.project.clone();
-    project.binaries.push(called.binary.clone());
+    let project = called.alone();
     let asked = (&settings, config);
     let Some(summary) = run::run_built(unbuilt, root, &project, asked, machine, &signals)? else {
         drop(signals);
         let limit = |policy: &Policy| policy.limits.timeout;
-        return itself(config, called, arguments, limit, machine);
+        return itself(&config.layers(), (called, arguments), limit, nothing, machine);
     };
     Ok(match ExitCode::of_run(&summary) {
         ExitCode::NothingToRun => ExitCode::Passed,
@@ -159,26 +176,83 @@ fn tests(
     })
 }
 
-/// Runs a program as it was called, in one sandbox.
-fn itself(
+/// Whether nextest has started this program, as it does for each test.
+fn is_nextest(caller: &Caller) -> bool {
+    let mode =
+        |(name, value): &Variable| name == "NEXTEST_EXECUTION_MODE" && value == "process-per-test";
+    caller.set.iter().any(mode)
+}
+
+/// Runs the one test that is called for, with what the configuration has for it. Its setup
+/// commands are run where this is done `once`; else it is told that they are not.
+fn test(
     config: &Config,
-    called: &Called,
-    arguments: &[OsString],
-    limit: impl FnOnce(&Policy) -> Option<Duration>,
+    options: &LibtestOptions,
+    once: bool,
+    (called, arguments): (&Called, &[OsString]),
     machine: &Machine,
 ) -> Result<ExitCode, Error> {
-    let unbuilt = Unbuilt::start(policy(&config.layers(), machine, true)?)?;
+    let name = options.filters.concat();
+    let case = Case { name, kind: Kind::Test, ignore: Ignore::No };
+    let sources = config.sources_of(&Subject::of(&called.binary), &case);
+    let (layers, mut needs) = (merged(&sources).layers, config.needs(&sources));
+    let limit = |_: &Policy| patience(&layers);
+    let provide = |sandboxes: &mut Sandboxes, signals: &Signals| {
+        if needs == Needs::default() || !runs(options, called, sandboxes, signals)? {
+            return Ok(Provided::default());
+        }
+        if !once {
+            let skipped = std::mem::take(&mut needs.setup);
+            report::not_set_up(skipped.iter().map(|place| config.setup[*place].name.as_str()));
+        }
+        let needed = [(&sandboxes.policy, &needs)].into_iter();
+        let provision = Provision::prepare(config, needed, &called.project, machine, signals)?;
+        Ok(provision.give(&needs))
+    };
+    itself(&layers, (called, arguments), limit, provide, machine)
+}
+
+/// Whether the test is in the binary at all, and not ignored: `cargo test` calls each binary.
+fn runs(
+    options: &LibtestOptions,
+    called: &Called,
+    sandboxes: &mut Sandboxes,
+    signals: &Signals,
+) -> Result<bool, Error> {
+    let project = called.alone();
+    let listed = listing::list(sandboxes, &project, 1, signals)?;
+    let cases = listed.into_iter().flat_map(|listed| listed.cases).collect();
+    let selected = settings::selection(options).select(cases, |_| true).cases;
+    Ok(selected.iter().any(|case| case.ignore == Ignore::No))
+}
+
+/// For what needs nothing beside its sandbox.
+fn nothing(_: &mut Sandboxes, _: &Signals) -> Result<Provided, Error> {
+    Ok(Provided::default())
+}
+
+/// Runs a program as it was called, in one sandbox, with what `provide` has for it.
+fn itself(
+    layers: &LayerOptions,
+    (called, arguments): (&Called, &[OsString]),
+    limit: impl FnOnce(&Policy) -> Option<Duration>,
+    provide: impl FnOnce(&mut Sandboxes, &Signals) -> Result<Provided, Error>,
+    machine: &Machine,
+) -> Result<ExitCode, Error> {
+    let unbuilt = Unbuilt::start(policy(layers, machine, true)?)?;
     let signals = Signals::listen().map_err(Error::Host)?;
     let mut sandboxes = prepare::sandboxes(unbuilt, &called.project, machine)?;
+    let provided = provide(&mut sandboxes, &signals)?;
     let limit = limit(&sandboxes.policy);
-    let binary = &called.binary;
     let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();
-    let setup = sandboxes.setup(
-        binary.executable.as_os_str(),
-        &arguments,
-        binary.working_directory.as_std_path(),
-        &binary.environment,
-        Some("it is one command"),
-    );
-    attend(&mut sandboxes, setup, limit, &signals)
+    let executed = Some("it is one command");
+    let setup = set_up(&sandboxes, &called.binary, &arguments, provided, executed);
+    let plan = plan_of(&sandboxes, setup, limit);
+    let conclusion = foreground::run(&mut sandboxes.warden, &plan, &signals);
+    let conclusion = conclusion.map_err(Error::Host)?;
+    match conclusion.ended {
+        Ended::Exited(0) | Ended::Interrupted(_) | Ended::NotServed(_) => {}
+        _ => report::services(&conclusion.services),
+    }
+    exit_code(conclusion)
 }

@@ -16,7 +16,7 @@ use isotest_core::outcome::Verdict;
 use isotest_core::plan;
 use isotest_core::policy::{Directory, Init, Namespace, Net, Policy, Scratch, User, Workspace};
 use isotest_core::retry::Retries;
-use isotest_core::schedule::{self, Claim, Event, Job, Repeat, Stacks};
+use isotest_core::schedule::{self, Claim, Event, Job};
 use isotest_core::signals::Signals;
 
 use crate::environment::PROFILE;
@@ -134,8 +134,7 @@ fn passing(
         })
         .collect();
     let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
-    let (repeat, stacks) = (Repeat::Once, Stacks::None);
-    let options = schedule::Options { jobs: JOBS, spare: 0, max_fail: None, repeat, stacks };
+    let options = schedule::Options::of(JOBS);
     let passed = |event| match event {
         Event::Finished(index, outcome) if outcome.verdict == Verdict::Passed => Some(index),
         _ => None,

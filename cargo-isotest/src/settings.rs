@@ -6,11 +6,13 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IsTerminal};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Duration;
 
 use isotest_core::policy::Policy;
 use isotest_core::schedule::{MaxFail, Repeat, Stacks};
@@ -103,6 +105,22 @@ impl Machine {
         paths.map(|directory| directory.join(program)).any(|path| path.is_file())
     }
 
+    /// Who reads the stacks of a case before it is killed for its time.
+    fn stacks(&self, asked: TimeoutStacks) -> Result<Stacks, MissingDebugger> {
+        let known = |program: &'static str, stacks| match self.has(program) {
+            true => Ok(stacks),
+            false => Err(MissingDebugger(program)),
+        };
+        match asked {
+            TimeoutStacks::Auto if self.has("gdb") => Ok(Stacks::Gdb),
+            TimeoutStacks::Auto if self.has("eu-stack") => Ok(Stacks::EuStack),
+            TimeoutStacks::Auto | TimeoutStacks::Proc => Ok(Stacks::Proc),
+            TimeoutStacks::Gdb => known("gdb", Stacks::Gdb),
+            TimeoutStacks::EuStack => known("eu-stack", Stacks::EuStack),
+            TimeoutStacks::None => Ok(Stacks::None),
+        }
+    }
+
     /// The workflow of GitHub Actions that this process is started by.
     fn workflow(&self) -> Option<Workflow> {
         let path = |name| self.variable(name).map(PathBuf::from);
@@ -141,6 +159,23 @@ impl Machine {
     }
 }
 
+/// A debugger that is asked to read stacks, and is not on `PATH`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MissingDebugger(&'static str);
+
+impl fmt::Display for MissingDebugger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let program = self.0;
+        write!(
+            f,
+            "cannot use `--timeout-stacks {program}`: there is no `{program}` on PATH\n\
+             hint: install it; `--timeout-stacks proc` needs no debugger, and `auto` takes what is there"
+        )
+    }
+}
+
+impl std::error::Error for MissingDebugger {}
+
 /// For each processor, how many short cases more than one are in flight. A case goes from process
 /// to process and through queues of the kernel's; a processor would wait meanwhile.
 const SPARE: usize = 3;
@@ -166,6 +201,8 @@ pub struct Settings {
     pub single_threaded: bool,
     /// After how many failures no more are started.
     pub max_fail: Option<MaxFail>,
+    /// How long the run may take, but for what is done before the first case.
+    pub global_timeout: Option<Duration>,
     /// How often each case is run.
     pub repeat: Repeat,
     /// What has a sandbox of its own.
@@ -193,7 +230,11 @@ impl Settings {
     }
 
     /// What `cargo isotest run` is told; `values` is what flags and configuration ask for together.
-    pub fn of_run(command: &RunCommand, values: Values, machine: &Machine) -> Settings {
+    pub fn of_run(
+        command: &RunCommand,
+        values: Values,
+        machine: &Machine,
+    ) -> Result<Settings, MissingDebugger> {
         let libtest = &command.libtest;
         let Values { layers, course } = values;
         let asked = libtest.test_threads.or(course.test_threads);
@@ -202,7 +243,7 @@ impl Settings {
         let shuffle = command.run.shuffle.map(|seed| seed.unwrap_or_else(random));
         let pass_through = libtest.no_capture
             || machine.variable("RUST_TEST_NOCAPTURE").is_some_and(|value| value != "0");
-        Settings {
+        Ok(Settings {
             policy: policy(&layers),
             layers,
             request: request(&command.cargo),
@@ -215,23 +256,17 @@ impl Settings {
                 Some(FailFast::After(limit)) => Some(limit),
                 Some(FailFast::Never) | None => None,
             },
+            global_timeout: course.global_timeout.and_then(Into::into),
             repeat: command.run.repeat(),
             unit: command.run.unit,
             pass_through,
             shuffle,
             workflow: machine.workflow(),
             junit: command.junit.as_ref().map(|path| machine.directory.join(path)),
-            stacks: match command.run.timeout_stacks {
-                TimeoutStacks::Auto if machine.has("gdb") => Stacks::Gdb,
-                TimeoutStacks::Auto if machine.has("eu-stack") => Stacks::EuStack,
-                TimeoutStacks::Auto | TimeoutStacks::Proc => Stacks::Proc,
-                TimeoutStacks::Gdb => Stacks::Gdb,
-                TimeoutStacks::EuStack => Stacks::EuStack,
-                TimeoutStacks::None => Stacks::None,
-            },
+            stacks: machine.stacks(command.run.timeout_stacks)?,
             keys: machine.stdin_terminal && !command.run.no_input_handler,
             report: report(command, machine, pass_through, shuffle),
-        }
+        })
     }
 }
 

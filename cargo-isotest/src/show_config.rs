@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::cli::{ImportNextestCommand, ShowConfigCommand};
-use crate::config::{self, Config, ConfigError, Given, Imported, TestGroup};
+use crate::config::{self, Config, ConfigError, Given, Imported, Include, TestGroup};
 use crate::discover::filterset::Workspace;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
@@ -39,11 +39,18 @@ pub fn show(command: &ShowConfigCommand, machine: &Machine) -> Result<ExitCode, 
         default_filter: config.default_filter.as_ref(),
         layers: &rows,
         course: &[config::case_rows(&sources), config::run_rows(&sources)].concat(),
+        archived: config.archived.as_ref().map(archived),
         test_groups: &config.test_groups.iter().map(test_group).collect::<Vec<_>>(),
         overrides: &config.overrides().map(config::given).collect::<Vec<_>>(),
     };
     report::configuration(&shown).map_err(Error::Report)?;
     Ok(ExitCode::Passed)
+}
+
+/// What archives have, in a line, and where that stands.
+fn archived((included, place): &(Vec<Include>, String)) -> (String, &str) {
+    let paths: Vec<&str> = included.iter().map(|include| include.path.as_str()).collect();
+    (if paths.is_empty() { "none".to_owned() } else { paths.join(" ") }, place)
 }
 
 /// A group's name and size, and where it stands.

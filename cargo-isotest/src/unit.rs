@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use isotest_core::case::{CaseIndex, Ignore};
@@ -15,9 +16,9 @@ use isotest_core::finding::Finding;
 use isotest_core::harness;
 use isotest_core::outcome::{Captured, NotRun, Outcome, Verdict};
 use isotest_core::plan::{Plan, Protocol};
-use isotest_core::policy::Weakened;
+use isotest_core::policy::{Limits, Weakened};
 use isotest_core::retry::Retries;
-use isotest_core::schedule::{Claim, Event, Job, Stream};
+use isotest_core::schedule::{Claim, Event, Job, MaxFail, Stream};
 use memchr::memmem;
 use serde::Deserialize;
 
@@ -135,6 +136,38 @@ pub fn job(
         claim: Claim::default(),
     })
 }
+
+/// Keys that ask for something which the tests of a whole binary cannot have, and what holds
+/// instead. The members are those that run so.
+pub fn unheeded<'a>(
+    members: impl Iterator<Item = &'a Member> + Clone,
+    max_fail: Option<MaxFail>,
+) -> Vec<(&'static str, &'static str)> {
+    let any = |asks: fn(&Member) -> bool| members.clone().any(asks);
+    let mut limits: BTreeMap<usize, Vec<Option<Duration>>> = BTreeMap::new();
+    for member in members.clone() {
+        limits.entry(member.index.binary).or_default().push(member.limits.timeout);
+    }
+    let differ = limits.values().any(|limits| limits.iter().any(|limit| *limit != limits[0]));
+    let slow = Limits::default().slow_timeout;
+    let keys = [
+        (any(|one| one.rules.retries.count > 0), "retries", "no test is started again"),
+        (any(|one| one.rules.threads_required.is_some()), "threads-required", ALONE),
+        (any(|one| one.rules.group.is_some()), "test-group", ALONE),
+        (any(|one| one.rules.priority != 0), "priority", "binaries run in cargo's order"),
+        (members.clone().any(|one| one.limits.slow_timeout != slow), "slow-timeout", "it is 1m"),
+        (differ, "timeout", "the longest of a binary is that of all its tests"),
+        (
+            max_fail.is_some_and(|most| most.failures > NonZeroUsize::MIN),
+            "max-fail",
+            "it counts binaries",
+        ),
+    ];
+    keys.into_iter().filter(|(asked, ..)| *asked).map(|(_, key, instead)| (key, instead)).collect()
+}
+
+/// What weights and groups are for.
+const ALONE: &str = "one binary runs at a time, and its tests beside each other";
 
 /// The longest time that one of them may take; `None` where one has no limit.
 fn longest(members: &[&Member]) -> Option<Duration> {

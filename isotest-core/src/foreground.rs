@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
+use rustix::termios::{OptionalActions, tcgetwinsize, tcsetattr, tcsetwinsize};
 
+use crate::keyboard::{self, Raw};
 use crate::outcome::Verdict;
 use crate::plan::Plan;
 use crate::sandbox::{End, Notice, SandboxError, ServiceError, Warden};
@@ -31,14 +32,23 @@ pub enum Ended {
     Interrupted(i32),
     /// It was never started.
     NotRun(SandboxError),
-    /// A service that it needs could not be had; what all of them wrote.
-    NotServed(ServiceError, Vec<ServiceOutput>),
+    /// A service that it needs could not be had.
+    NotServed(ServiceError),
     /// The warden died meanwhile.
     WardenDied,
 }
 
+/// A program that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conclusion {
+    /// How it ended.
+    pub ended: Ended,
+    /// What its services left.
+    pub services: Vec<ServiceOutput>,
+}
+
 /// Runs `plan` to its end.
-pub fn run(warden: &mut Warden, plan: &Plan, signals: &Signals) -> io::Result<Ended> {
+pub fn run(warden: &mut Warden, plan: &Plan, signals: &Signals) -> io::Result<Conclusion> {
     let terminal = Terminal::open()?;
     let (input, output, error) = (stdin(), stdout(), stderr());
     match &terminal {
@@ -54,7 +64,11 @@ pub fn run(warden: &mut Warden, plan: &Plan, signals: &Signals) -> io::Result<En
 }
 
 /// The same, but its stdin is `/dev/null`, and it has no terminal.
-pub fn run_without_input(warden: &mut Warden, plan: &Plan, signals: &Signals) -> io::Result<Ended> {
+pub fn run_without_input(
+    warden: &mut Warden,
+    plan: &Plan,
+    signals: &Signals,
+) -> io::Result<Conclusion> {
     let null = std::fs::File::open("/dev/null")?;
     let (output, error) = (stdout(), stderr());
     let streams = [null.as_fd(), output.as_fd(), error.as_fd()];
@@ -67,7 +81,7 @@ fn attend(
     signals: &Signals,
     streams: &[BorrowedFd<'_>],
     terminal: Option<Terminal>,
-) -> io::Result<Ended> {
+) -> io::Result<Conclusion> {
     let _attendance = signals.attend();
     let mut start = plan.start(0);
     start.terminal = terminal.is_some();
@@ -107,7 +121,7 @@ struct Foreground<'a> {
 }
 
 impl Foreground<'_> {
-    fn finish(mut self) -> io::Result<Ended> {
+    fn finish(mut self) -> io::Result<Conclusion> {
         loop {
             let ready = self.wait()?;
             if ready.signals {
@@ -122,7 +136,7 @@ impl Foreground<'_> {
                 if let Some(terminal) = &mut self.terminal {
                     terminal.relay(false, true)?;
                 }
-                return Ok(self.ended(notice));
+                return Ok(self.conclude(notice));
             }
             if ready.served {
                 self.hear_services();
@@ -193,11 +207,18 @@ impl Foreground<'_> {
                         terminal.copy_size();
                     }
                 }
-                libc::SIGCONT | libc::SIGUSR1 => {}
+                libc::SIGUSR1 => {}
                 libc::SIGTSTP => {
                     self.warden.suspend(true);
+                    let terminal = keyboard::release();
                     Signals::stop_self();
+                    drop(terminal);
                     self.warden.suspend(false);
+                }
+                libc::SIGCONT => {
+                    if let Some(terminal) = &self.terminal {
+                        terminal.raw.take();
+                    }
                 }
                 ending => self.kill(Ended::Interrupted(ending)),
             }
@@ -209,9 +230,9 @@ impl Foreground<'_> {
         self.warden.kill(0);
     }
 
-    fn ended(mut self, notice: Notice) -> Ended {
+    fn conclude(mut self, notice: Notice) -> Conclusion {
         self.hear_services();
-        match notice {
+        let ended = match notice {
             Notice::Died(_) => Ended::WardenDied,
             Notice::Ended(end, scratch) => {
                 if let Some(write_back) = &self.plan.write_back {
@@ -219,15 +240,13 @@ impl Foreground<'_> {
                     write_back.copy(scratch, end.case);
                 }
                 let ended = self.reason.take().unwrap_or_else(|| ended(self.plan, &end));
-                let error = self.served.as_ref().and_then(Served::error);
-                match (ended, error, self.served) {
-                    (Ended::NotRun(_), Some(error), Some(served)) => {
-                        Ended::NotServed(error, served.outputs())
-                    }
-                    (ended, ..) => ended,
+                match (ended, self.served.as_ref().and_then(Served::error)) {
+                    (Ended::NotRun(_), Some(error)) => Ended::NotServed(error),
+                    (ended, _) => ended,
                 }
             }
-        }
+        };
+        Conclusion { ended, services: self.served.map_or_else(Vec::new, Served::outputs) }
     }
 }
 
@@ -261,24 +280,21 @@ struct Ready {
 struct Terminal {
     outside: OwnedFd,
     inside: OwnedFd,
-    saved: Termios,
+    raw: Raw,
     typing_ended: bool,
 }
 
 impl Terminal {
     /// `None` where stdin is no terminal.
     fn open() -> io::Result<Option<Terminal>> {
-        let Ok(saved) = tcgetattr(stdin()) else { return Ok(None) };
+        let Some((raw, saved)) = Raw::open() else { return Ok(None) };
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let outside = openpt(flags)?;
         grantpt(&outside)?;
         unlockpt(&outside)?;
         let inside = ioctl_tiocgptpeer(&outside, flags)?;
-        tcsetattr(&inside, OptionalActions::Now, &saved)?;
-        let mut raw = saved.clone();
-        raw.make_raw();
-        tcsetattr(stdin(), OptionalActions::Now, &raw)?;
-        let terminal = Terminal { outside, inside, saved, typing_ended: false };
+        tcsetattr(&inside, OptionalActions::Now, saved)?;
+        let terminal = Terminal { outside, inside, raw, typing_ended: false };
         terminal.copy_size();
         Ok(Some(terminal))
     }
@@ -299,12 +315,6 @@ impl Terminal {
             copy(self.outside.as_fd(), stdout().as_fd())?;
         }
         Ok(())
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = tcsetattr(stdin(), OptionalActions::Now, &self.saved);
     }
 }
 

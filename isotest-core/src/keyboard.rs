@@ -1,4 +1,5 @@
-//! Keys of the terminal on stdin while a run goes on: one by one, without echo.
+//! The terminal on stdin, taken over while a run goes on: its keys come one by one and without echo,
+//! and where a program has a terminal of its own they come raw.
 //!
 //! The terminal is the caller's before and afterwards, however the run ends: where it is stopped,
 //! by a panic, by the second of two signals. In the background it is left alone: whoever sets its
@@ -37,7 +38,9 @@ impl Keyboard {
     /// background.
     pub fn pressed(&self) -> Vec<u8> {
         let mut keys = vec![0; 64];
-        let length = match take() && is_readable() {
+        let one_by_one =
+            |modes: &mut Termios| modes.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
+        let length = match set(one_by_one) && is_readable() {
             true => rustix::io::read(stdin(), &mut keys).unwrap_or(0),
             false => 0,
         };
@@ -47,6 +50,32 @@ impl Keyboard {
 }
 
 impl Drop for Keyboard {
+    fn drop(&mut self) {
+        drop(release());
+    }
+}
+
+/// While it lives what is typed comes as it is, signals too. Dropping it restores the terminal.
+#[derive(Debug)]
+pub struct Raw(());
+
+impl Raw {
+    /// It, and the caller's modes; `None` where stdin is no terminal.
+    pub fn open() -> Option<(Raw, &'static Termios)> {
+        let found = tcgetattr(stdin()).ok()?;
+        let saved = SAVED.get_or_init(|| found);
+        let raw = Raw(());
+        raw.take();
+        Some((raw, saved))
+    }
+
+    /// Sets the modes where they are not set, as while this process is in the background.
+    pub fn take(&self) {
+        set(Termios::make_raw);
+    }
+}
+
+impl Drop for Raw {
     fn drop(&mut self) {
         drop(release());
     }
@@ -74,20 +103,21 @@ pub fn restore() {
     }
 }
 
-/// Sets our modes where they are not set. Returns whether there are keys to read.
-fn take() -> bool {
+/// Changes the caller's modes where that is not done. Returns whether there are keys to read.
+fn set(change: impl FnOnce(&mut Termios)) -> bool {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let (Some(saved), true) = (SAVED.get(), is_in_foreground()) else { return false };
     if TAKEN.swap(true, Ordering::SeqCst) {
         return true;
     }
     let mut modes = saved.clone();
-    modes.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
+    change(&mut modes);
     tcsetattr(stdin(), OptionalActions::Now, &modes).is_ok()
 }
 
+/// A terminal that is not this session's knows no background.
 fn is_in_foreground() -> bool {
-    tcgetpgrp(stdin()).is_ok_and(|foreground| foreground == getpgrp())
+    tcgetpgrp(stdin()).map_or(true, |foreground| foreground == getpgrp())
 }
 
 fn is_readable() -> bool {

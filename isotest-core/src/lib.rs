@@ -32,8 +32,8 @@
 //!     executed: Some("it is one command"),
 //! };
 //! let setup = Arc::new(plan::setup(&host, &project, &policy, command));
-//! let ended = foreground::run(&mut warden, &Plan::of(setup), &Signals::listen()?)?;
-//! println!("{ended:?}");
+//! let conclusion = foreground::run(&mut warden, &Plan::of(setup), &Signals::listen()?)?;
+//! println!("{:?}", conclusion.ended);
 //! # Ok(())
 //! # }
 //! ```

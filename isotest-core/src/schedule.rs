@@ -65,10 +65,20 @@ pub enum Event {
     Retried(CaseIndex, u32, u32),
     /// A case has ended for good, was ignored or could not be run.
     Finished(CaseIndex, Box<Outcome>),
-    /// All that runs, oldest first: a signal has asked for it ([`Signals::ask_for_snapshots`]).
+    /// All that runs, oldest first: a signal has asked for it ([`Signals::ask_for_snapshots`]), or the
+    /// time of the run is up.
     Running(Vec<Snapshot>),
-    /// A signal asked the run to end; what is in flight is being killed.
-    Interrupted(i32),
+    /// The run ends early; what is in flight is being killed.
+    Interrupted(Interruption),
+}
+
+/// What ends a run before all its cases have ended, other than failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruption {
+    /// This signal asked for it.
+    Signal(i32),
+    /// The time that the whole run may take is up.
+    Timeout(Duration),
 }
 
 /// One case to run.
@@ -95,10 +105,26 @@ pub struct Options {
     pub spare: usize,
     /// When failures end the run.
     pub max_fail: Option<MaxFail>,
+    /// How long the run may take from its first case on; then it is ended as by a signal.
+    pub timeout: Option<Duration>,
     /// How often each case is run. [`Event::Finished`] comes for each time.
     pub repeat: Repeat,
     /// Who reads the stacks of a case before it is killed for its time.
     pub stacks: Stacks,
+}
+
+impl Options {
+    /// So many at once, each once, whatever fails.
+    pub fn of(jobs: usize) -> Options {
+        Options {
+            jobs,
+            spare: 0,
+            max_fail: None,
+            timeout: None,
+            repeat: Repeat::Once,
+            stacks: Stacks::None,
+        }
+    }
 }
 
 /// When failures end a run.
@@ -152,7 +178,8 @@ pub fn run_all(
     events: &SyncSender<Event>,
 ) -> io::Result<()> {
     let _attendance = signals.attend();
-    let mut course = Course::default();
+    let deadline = options.timeout.map(|limit| Instant::now() + limit);
+    let mut course = Course { deadline, ..Course::default() };
     for (warden, jobs) in stages {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let input = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
@@ -189,6 +216,8 @@ pub fn run_all(
 struct Course {
     failures: usize,
     cancelled: bool,
+    /// When the time of the run is up; `None` from then on.
+    deadline: Option<Instant>,
 }
 
 struct Run<'a> {
@@ -435,7 +464,7 @@ impl Run<'_> {
                 libc::SIGPIPE => self.cancel(),
                 libc::SIGCONT | libc::SIGWINCH => {}
                 ending => {
-                    self.tell(Event::Interrupted(ending));
+                    self.tell(Event::Interrupted(Interruption::Signal(ending)));
                     self.cancel();
                 }
             }
@@ -450,8 +479,9 @@ impl Run<'_> {
         Signals::stop_self();
         drop(terminal);
         self.warden.suspend(false);
-        for flight in self.flights.values_mut() {
-            flight.deadline = flight.deadline.map(|deadline| deadline + stopped.elapsed());
+        let deadlines = self.flights.values_mut().map(|flight| &mut flight.deadline);
+        for deadline in deadlines.chain([&mut self.course.deadline]) {
+            *deadline = deadline.map(|deadline| deadline + stopped.elapsed());
         }
     }
 
@@ -468,8 +498,8 @@ impl Run<'_> {
 
     fn next_deadline(&self) -> EpollTimeout {
         let now = Instant::now();
-        let next =
-            self.flights.values().flat_map(Flight::next_look).chain(self.attempts.next_due()).min();
+        let looks = self.flights.values().flat_map(Flight::next_look);
+        let next = looks.chain(self.attempts.next_due()).chain(self.course.deadline).min();
         match next {
             None => EpollTimeout::NONE,
             Some(next) => {
@@ -495,6 +525,13 @@ impl Run<'_> {
             }
         }
         self.time_out_late(now);
+        if self.course.deadline.take_if(|deadline| now >= *deadline).is_some() {
+            let limit = self.options.timeout.unwrap_or_default();
+            // Who is to blame is among them.
+            self.show();
+            self.tell(Event::Interrupted(Interruption::Timeout(limit)));
+            self.cancel();
+        }
         Ok(())
     }
 }

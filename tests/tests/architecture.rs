@@ -44,7 +44,7 @@ const CORE: [Row; 20] = [
             "snapshot",
         ],
     ),
-    ("foreground", &["collect", "outcome", "plan", "sandbox", "served", "signals"]),
+    ("foreground", &["collect", "keyboard", "outcome", "plan", "sandbox", "served", "signals"]),
     ("signals", &["keyboard"]),
     ("snapshot", &["case", "printable", "sandbox"]),
     ("lib", &[]),

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use isotest_tests::project::PASSING;
 use isotest_tests::{Call, Project, Run, missing, refused};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -101,11 +102,10 @@ impl Archived {
     fn by(line: &str) -> Archived {
         let project = Project::new(&FILES);
         let place = TempDir::with_prefix("isotest-tests-").expect("there is a temporary directory");
-        let call = match line.strip_prefix("isotest ") {
-            Some(line) => project.isotest(line),
-            None => project.cargo(line),
-        };
-        let run = call.arg("--archive-file").arg(place.path().join("tests.tar.zst")).run();
+        let run = either(&project, line)
+            .arg("--archive-file")
+            .arg(place.path().join("tests.tar.zst"))
+            .run();
         run.check(0, &["Archived"]);
         Archived { built: project.directory().to_owned(), place }
     }
@@ -124,6 +124,14 @@ impl Archived {
     fn left(&self) -> usize {
         let archives = self.place.path().join("home/.cache/isotest/archives");
         fs::read_dir(archives).map_or(0, |left| left.count())
+    }
+}
+
+/// `cargo isotest …` or, by cargo itself, `cargo nextest …`.
+fn either(project: &Project, line: &str) -> Call {
+    match line.strip_prefix("isotest ") {
+        Some(line) => project.isotest(line),
+        None => project.cargo(line),
     }
 }
 
@@ -320,6 +328,95 @@ fn an_archive_has_the_binaries_that_an_expression_selects() {
     archive("").check(0, &["Archived 3 test binaries, "]);
     let nowhere = project.isotest("archive --archive-file nowhere/x.tar.zst").run();
     nowhere.check(103, &["cannot write the archive `nowhere/x.tar.zst`: No such file"]);
+}
+
+const INCLUDED: &str = r#"[
+    { path = "given", relative-to = "target", depth = 2 },
+    { path = "given/deep/deeper/one", relative-to = "target", depth = 0 },
+    { path = "given/deep", relative-to = "target", depth = 0 },
+    { path = "nowhere", relative-to = "target" },
+    { path = "nor here", relative-to = "target", on-missing = "ignore" },
+]"#;
+
+/// A project with a target directory in which something is to be archived, and with what is to be.
+fn with_included(include: &str) -> Project {
+    let ours = format!("[profile.default]\narchive.include = {include}\n[profile.ci]\n");
+    let theirs = format!("[profile.default]\narchive.include = {include}\n");
+    let files = [
+        PASSING,
+        (".config/isotest.toml", ours.as_str()),
+        (".config/nextest.toml", theirs.as_str()),
+        ("target/given/text", "1"),
+        ("target/given/deep/text", "2"),
+        ("target/given/deep/deeper/one", "3"),
+        ("target/given/deep/deeper/other", "4"),
+    ];
+    let project = Project::new(&files);
+    let link = project.directory().join("target/given/link");
+    std::os::unix::fs::symlink("deep/deeper/other", link).expect("it is writable");
+    project
+}
+
+/// Archives, and tells which files below `given` arrive when the archive is unpacked.
+fn given(project: &Project, line: &str, texts: &[&str]) -> Vec<PathBuf> {
+    let place = TempDir::with_prefix("isotest-tests-").expect("there is a temporary directory");
+    let archive = place.path().join("tests.tar.zst");
+    either(project, line).arg("--archive-file").arg(&archive).run().check(0, texts);
+    let call = project.isotest("list --archive-file").arg(&archive);
+    call.arg("--extract-to").arg(place.path()).run().check(0, &["passes"]);
+    files(&place.path().join("target/given"))
+}
+
+#[test]
+fn an_archive_has_what_the_configuration_names_as_with_nextest() {
+    if refused() {
+        return;
+    }
+    let project = with_included(INCLUDED);
+    let path = |name: &str| project.directory().canonicalize().expect("it is there").join(name);
+    let warning = |name: &str, why: &str| {
+        format!(
+            "warning: `{}`, which `archive.include` names, is not in the archive: {why}\n",
+            path(name).display()
+        )
+    };
+    let deep = "it lies deeper than its `depth` says";
+    let told = [
+        warning("target/nowhere", "it is not there"),
+        warning("target/given/deep/deeper", deep),
+        warning("target/given/deep", deep),
+    ];
+    let told: Vec<&str> = told.iter().map(String::as_str).collect();
+    let expected = ["deep/deeper/one", "deep/text", "link", "text"].map(PathBuf::from);
+    assert_eq!(given(&project, "isotest archive", &told), expected);
+    assert_eq!(given(&project, "isotest archive -P ci", &told), expected);
+    if !missing("cargo-nextest") {
+        assert_eq!(given(&project, "nextest archive", &[]), expected);
+    }
+    let shown = project.isotest("show-config").run();
+    let row = "include          given given/deep/deeper/one given/deep nowhere nor here \
+               .config/isotest.toml:1";
+    shown.check(0, &["archives\n", row]);
+}
+
+#[test]
+fn what_must_be_in_an_archive_and_is_not_there_is_an_error() {
+    if refused() {
+        return;
+    }
+    let project =
+        with_included("[{ path = \"none\", relative-to = \"target\", on-missing = \"error\" }]");
+    let run = project.isotest("archive --archive-file x.tar.zst").run();
+    let texts =
+        ["/target/none` to the archive: it is not there\nhint: `archive.include` names it, with \
+         `on-missing = \"error\"`, in .config/isotest.toml:1\n"];
+    run.check(103, &texts);
+    assert!(!project.directory().join("x.tar.zst").exists());
+    let loops = with_included("[{ path = \"given\", relative-to = \"target\" }]");
+    let link = loops.directory().join("target/given/loop");
+    std::os::unix::fs::symlink("../given", link).expect("it is writable");
+    let run = loops.isotest("archive --archive-file x.tar.zst").run();
+    run.check(0, &["target/given/loop`, which", "not in the archive: it is a link to a directory"]);
 }
 
 /// An archive with this content is refused with this message, and nothing is left of it.

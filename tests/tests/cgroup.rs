@@ -20,7 +20,7 @@ use isotest_core::plan::{self, Access, Exposure, Plan, Project};
 use isotest_core::policy::{Init, Limits, Namespace, Policy, User};
 use isotest_core::retry::Retries;
 use isotest_core::sandbox::{SandboxError, Warden};
-use isotest_core::schedule::{self, BACKLOG, Claim, Event, Job, Options, Repeat, Stacks};
+use isotest_core::schedule::{self, BACKLOG, Claim, Event, Job, Options};
 use isotest_core::signals::Signals;
 use isotest_tests::until;
 use nix::sys::signal::{Signal, kill};
@@ -222,8 +222,7 @@ fn run(policy: &Policy, what: &str) -> Result<Outcome, SandboxError> {
     }];
     let (events, heard) = sync_channel(BACKLOG);
     let signals = Signals::listen().expect("signals can be taken over");
-    let (repeat, stacks) = (Repeat::Once, Stacks::None);
-    let options = Options { jobs: 1, spare: 0, max_fail: None, repeat, stacks };
+    let options = Options::of(1);
     schedule::run(&mut warden, jobs, options, &signals, &events).expect("it runs");
     let ended = heard.try_iter().find_map(|event| match event {
         Event::Finished(_, outcome) => Some(*outcome),

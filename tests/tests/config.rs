@@ -347,6 +347,7 @@ filter = "test(=named_by_default)"
 slow-timeout = { period = "300ms", terminate-after = 1 }
 threads-required = 2
 priority = 1
+leak-timeout = "1s"
 "#;
     let project = Project::new(&[UNIT, TESTS, (".config/nextest.toml", nextest)]);
     project.isotest("import-nextest").run().check(
@@ -355,7 +356,7 @@ priority = 1
             "Wrote .config/isotest.toml",
             "note: not taken over:",
             "    profile.default: `success-output`: isotest prints",
-            "    profile.default.overrides 1: `priority`: ",
+            "    profile.default.overrides 1: `leak-timeout`: ",
         ],
     );
     project.isotest("show-config").run().check(

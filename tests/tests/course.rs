@@ -296,3 +296,119 @@ threads-required = "num-cpus"
     let required = format!("threads-required num-cpus                 {place}");
     project.isotest("explain a1").run().check(0, &[&retries, &group, &required]);
 }
+
+/// The first passes, and the others never end.
+const HANGING: &str = "#[test]\nfn a() {}\n\
+                       #[test]\nfn b() { loop { std::thread::park() } }\n\
+                       #[test]\nfn c() { loop { std::thread::park() } }\n";
+
+#[test]
+fn a_run_ends_when_its_time_is_up_and_tells_what_ran() {
+    if refused() {
+        return;
+    }
+    let config = "[profile.default]\nglobal-timeout = \"1s\"\ntimeout = \"none\"\n";
+    let project = Project::new(&[("src/lib.rs", HANGING), (".config/isotest.toml", config)]);
+    let run = project.isotest("--lib --test-threads 2 b c").run();
+    let texts = [
+        "Running 2 tests; 0 ended before",
+        "---- demo::b, ",
+        "2 tests in ",
+        ": 0 passed, 2 cancelled",
+        "error: the run took longer than 1s; 2 tests did not run to the end\n\
+         hint: `global-timeout`, a key of the profile and a flag, gives it more time; \
+         `--partition` parts it\n",
+    ];
+    run.check(100, &texts);
+    let stress = "--lib --stress-count 2 c";
+    project.isotest(stress).run().check(100, &["error: the run took longer than 1s\nhint: "]);
+    let units = project.isotest("--lib --unit binary b c").run();
+    units.check(100, &["0 passed, 2 cancelled", "error: the run took longer than 1s; 2 tests"]);
+    let messages = project.isotest("--lib --message-format json c").run();
+    messages
+        .check(100, &["{\"type\":\"run-timed-out\",\"seconds\":1.0}", "\"type\":\"run-finished\""]);
+    let call = project.cargo_test("--lib").runner("").env("ISOTEST_GLOBAL_TIMEOUT", "2s");
+    call.run().check(101, &["error: the run took longer than 2s; "]);
+    let shown = project.isotest("show-config").run();
+    shown.check(0, &["global-timeout   1s                       profile `default`"]);
+}
+
+#[test]
+fn a_run_that_ends_in_time_is_not_cut_short() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[("src/lib.rs", HANGING)]);
+    for limit in ["1h", "none", "0"] {
+        let run = project.isotest("--lib --global-timeout").words(limit).words("a").run();
+        run.check(0, &["test result: ok. 1 passed"]);
+    }
+    let wrong = project.isotest("--lib --global-timeout soon").run();
+    wrong.check(2, &["invalid value 'soon' for '--global-timeout <DURATION>'", "`2m` or `none`"]);
+    let config = "[[profile.default.override]]\nfilter = \"all()\"\nglobal-timeout = \"1s\"\n";
+    let project = Project::new(&[("src/lib.rs", HANGING), (".config/isotest.toml", config)]);
+    project.isotest("list").run().check(
+        2,
+        &[
+            "`global-timeout` is no key of an override: a whole run has it",
+            ".config/isotest.toml:3:1",
+        ],
+    );
+}
+
+/// Each test says when it starts, in the project, which they share.
+const IN_ORDER: &str = r#"
+#[cfg(test)]
+fn note(name: &str) {
+    use std::io::Write;
+    let file = std::fs::File::options().create(true).append(true).open("order");
+    file.unwrap().write_all(name.as_bytes()).unwrap();
+}
+#[test]
+fn a() { note("a"); }
+#[test]
+fn b() { note("b"); }
+#[test]
+fn c() { note("c"); }
+#[test]
+fn d() { note("d"); }
+"#;
+
+#[test]
+fn tests_with_a_higher_priority_start_first() {
+    if refused() {
+        return;
+    }
+    let config = r#"
+[profile.default]
+test-threads = 1
+[[profile.default.override]]
+filter = "test(=c)"
+priority = 100
+[[profile.default.override]]
+filter = "test(=a)"
+priority = -1
+[profile.stages]
+[[profile.stages.override]]
+filter = "test(=d)"
+uts = "other"
+priority = 7
+"#;
+    let project = Project::new(&[("src/lib.rs", IN_ORDER), (".config/isotest.toml", config)]);
+    let order = |line: &str| {
+        let _ = fs::remove_file(project.directory().join("order"));
+        let run = project.isotest("--lib --workspace=shared").words(line).run();
+        run.check(0, &["4 passed"]);
+        fs::read_to_string(project.directory().join("order")).expect("they ran")
+    };
+    assert_eq!(order(""), "cbda");
+    // Another sandbox runs behind, unless a test of it has the highest priority of all.
+    assert_eq!(order("-P stages"), "cbad");
+    let seeded = order("--shuffle=7");
+    assert!(seeded.starts_with('c') && seeded.ends_with('a'), "{seeded}");
+    let explained = project.isotest("explain a").run();
+    explained.check(0, &["priority         -1                       override 2 of profile"]);
+    let config = config.replace("priority = 7", "priority = 101");
+    fs::write(project.directory().join(".config/isotest.toml"), config).expect("writable");
+    project.isotest("list").run().check(2, &["invalid value `101`: 101 is not in -100..=100"]);
+}

@@ -142,7 +142,17 @@ fn copies_of_a_stress_run_are_told_of() {
 
 /// isotest with the test that hangs on a terminal that it has taken over.
 fn on_terminal(project: &Project) -> Running {
-    let running = hanging(project, "").typed_at().start();
+    taken_over(project, hanging(project, ""))
+}
+
+/// The same with a program in the test's place, which has a terminal of its own.
+fn program_on_terminal(project: &Project) -> Running {
+    let call = project.isotest("shell --test it hangs -- sleep 1000");
+    taken_over(project, call.env(MARK, project.directory().display().to_string()))
+}
+
+fn taken_over(project: &Project, call: Call) -> Running {
+    let running = call.typed_at().start();
     wait_for_child(project);
     until("keys to be read", || is_taken(&running).then_some(()));
     running
@@ -186,40 +196,44 @@ fn a_second_signal_restores_the_terminal_too() {
     if refused() {
         return;
     }
-    let project = project();
-    let running = on_terminal(&project);
-    // It would end at the first one, but for a warden that says nothing.
-    let warden = marked(&project.directory().display().to_string());
-    let warden = warden.into_iter().find(|process| process.name == "isotest-warden");
-    kill(Pid::from_raw(warden.expect("there is one").pid), SIGSTOP).expect("it is there");
-    running.signal(SIGTERM);
-    let status = format!("/proc/{}/status", running.pid());
-    until("the first signal to be heard", || {
-        let status = fs::read_to_string(&status).expect("it is there");
-        status.contains("\nShdPnd:\t0000000000000000\n").then_some(())
-    });
-    running.signal(SIGINT);
-    // The handler of the second may be called before that of the first.
-    check_restored(running, &[SIGINT, SIGTERM]);
+    for start in [on_terminal, program_on_terminal] {
+        let project = project();
+        let running = start(&project);
+        // It would end at the first one, but for a warden that says nothing.
+        let warden = marked(&project.directory().display().to_string());
+        let warden = warden.into_iter().find(|process| process.name == "isotest-warden");
+        kill(Pid::from_raw(warden.expect("there is one").pid), SIGSTOP).expect("it is there");
+        running.signal(SIGTERM);
+        let status = format!("/proc/{}/status", running.pid());
+        until("the first signal to be heard", || {
+            let status = fs::read_to_string(&status).expect("it is there");
+            status.contains("\nShdPnd:\t0000000000000000\n").then_some(())
+        });
+        running.signal(SIGINT);
+        // The handler of the second may be called before that of the first.
+        check_restored(running, &[SIGINT, SIGTERM]);
+    }
 }
 
 #[test]
-fn a_run_that_is_stopped_gives_the_terminal_back_meanwhile() {
+fn isotest_gives_the_terminal_back_while_it_is_stopped() {
     if refused() {
         return;
     }
-    let project = project();
-    let running = on_terminal(&project);
-    running.signal(SIGTSTP);
-    let stat = format!("/proc/{}/stat", running.pid());
-    until("isotest to be stopped", || {
-        let stat = fs::read_to_string(&stat).expect("it is there");
-        stat.rsplit_once(") ").expect("a name").1.starts_with('T').then_some(())
-    });
-    assert!(!is_taken(&running));
-    running.signal(SIGCONT);
-    until("keys to be read again", || is_taken(&running).then_some(()));
-    end_restored(running, SIGINT);
+    for start in [on_terminal, program_on_terminal] {
+        let project = project();
+        let running = start(&project);
+        running.signal(SIGTSTP);
+        let stat = format!("/proc/{}/stat", running.pid());
+        until("isotest to be stopped", || {
+            let stat = fs::read_to_string(&stat).expect("it is there");
+            stat.rsplit_once(") ").expect("a name").1.starts_with('T').then_some(())
+        });
+        assert!(!is_taken(&running));
+        running.signal(SIGCONT);
+        until("the terminal to be taken over again", || is_taken(&running).then_some(()));
+        end_restored(running, SIGINT);
+    }
 }
 
 #[test]
@@ -273,6 +287,26 @@ fn without_a_debugger_its_system_calls_are_told() {
     let run = timed_out("--timeout-stacks proc");
     assert!(line(&run, "hangs").contains(" in wait4"));
     assert!(line(&run, "sleep").contains(" in clock_nanosleep"));
+}
+
+#[test]
+fn a_debugger_that_is_not_there_is_an_error_before_anything_is_built() {
+    if refused() {
+        return;
+    }
+    let project = project();
+    for (program, stacks) in [("gdb", "gdb"), ("eu-stack", "eu-stack")] {
+        let nowhere = project.directory().join("nowhere");
+        let call = project.isotest("--test it --timeout-stacks").words(stacks).env("PATH", nowhere);
+        let run = call.run();
+        let message = format!(
+            "error: cannot use `--timeout-stacks {program}`: there is no `{program}` on PATH\n\
+             hint: install it; `--timeout-stacks proc` needs no debugger, and `auto` takes what is \
+             there\n"
+        );
+        run.check(2, &[&message]);
+        assert_eq!(run.stderr.lines().count(), 2, "{}", run.stderr);
+    }
 }
 
 /// The test that hangs, timed out where `gdb` is this script.
@@ -431,6 +465,33 @@ fn a_debugger_has_the_terminal() {
     running.end().check(0, &[]);
 }
 
+/// A signal from the keyboard is the debugger's, and no service's.
+#[test]
+fn under_a_debugger_a_test_has_its_services_and_its_set_up() {
+    if refused() || missing("gdb") {
+        return;
+    }
+    let config = "[setup.data]\ncommand = [\"sh\", \"-c\", \"echo DATA=made >>$ISOTEST_ENV_FILE\"]\n\
+                  [service.waits]\ncommand = [\"sh\", \"-c\", \"echo up; exec sleep 1000\"]\n\
+                  ready = { output = \"up\" }\n\
+                  [profile.default]\nsetup = [\"data\"]\nservices = [\"waits\"]\n";
+    let project = Project::new(&[("src/lib.rs", ""), FILE, (".config/isotest.toml", config)]);
+    let call = project.isotest("--test it --exact tells_its_pid");
+    let running = call.arg("--debugger").arg("gdb --args").typed_at().start();
+    running.wait_for("Setting up data");
+    running.wait_for("(gdb) ");
+    running.press(b"\x03");
+    running.press(b"shell echo $DATA; cat /proc/[0-9]*/comm\n");
+    running.wait_for("made\r\n");
+    running.wait_for("sleep\r\n");
+    running.press(b"quit\n");
+    running.end().check(0, &[]);
+    let call = project.isotest("--test it --exact tells_its_pid");
+    let tracer = "sh -c 'echo $DATA; cat /proc/[0-9]*/comm; exec \"$@\"' tracer";
+    let run = call.arg("--tracer").arg(tracer).run();
+    run.check(0, &["made\n", "sleep\n", "test tells_its_pid ... ok"]);
+}
+
 #[test]
 fn a_tracer_writes_to_the_callers_streams() {
     if refused() || missing("strace") {
@@ -459,6 +520,13 @@ fn a_debugger_runs_one_test_and_no_more() {
         2,
         &["error: `--debugger` runs one test, and 3 are selected\n    demo::it aborts\n"],
     );
+    // No setup command is run for it.
+    let config = "[setup.data]\ncommand = \"false\"\n[profile.default]\nsetup = [\"data\"]\n";
+    fs::create_dir(project.directory().join(".config")).expect("it is writable");
+    fs::write(project.directory().join(".config/isotest.toml"), config).expect("it is writable");
+    debug("--test it").check(2, &["error: `--debugger` runs one test, and 3 are selected\n"]);
+    debug("--exact hangs").check(105, &["the setup command `data` exited with 1"]);
+    fs::remove_dir_all(project.directory().join(".config")).expect("it is ours");
     debug("nowhere").check(4, &["cannot find a test to run under `--debugger`"]);
     debug("is_ignored").check(4, &["cannot find a test to run under `--debugger`"]);
     let call = project.isotest("--exact hangs").arg("--tracer").arg("nonexistent-tracer");

@@ -245,6 +245,54 @@ fn as_cargo_s_runner_the_tests_of_a_binary_have_their_services() {
 }
 
 #[test]
+fn as_cargo_s_runner_one_test_has_its_services_too() {
+    if refused() {
+        return;
+    }
+    let project = Project::fixture("services");
+    let one = |name: &str| {
+        let call = project.cargo_test("--test it -- --nocapture --exact").words(name).runner("");
+        call.env("ISOTEST_PROFILE", "server").run()
+    };
+    one("looks::at_its_variables").check(0, &["test looks::at_its_variables ... ok"]);
+    let told = "isotest: service `server`: wrote\nthe server listens\nrequest 1\n";
+    one("fails").check(101, &["as it should", told]);
+    let definition =
+        ("bad", "command = [\"sh\", \"-c\", \"echo no; exit 1\"]\nready = { tcp = 7 }");
+    let project = failing(&[definition]);
+    let call = project.cargo_test("--lib -- --exact test --nocapture").runner("");
+    let run = call.env("ISOTEST_PROFILE", "bad").run();
+    let texts = ["service `bad`: wrote\nno\n", "error: cannot start the service `bad`: "];
+    run.check(96, &texts);
+    assert!(!run.stdout.contains("it ran"));
+}
+
+#[test]
+fn under_nextest_each_test_has_its_services_and_its_overrides() {
+    if refused() || missing("cargo-nextest") {
+        return;
+    }
+    let config = "[service.one]\ncommand = [\"sh\", \"-c\", \"echo $TOLD >/tmp/served\"]\n\
+                  ready = \"exit\"\nenv = { TOLD = \"yes\" }\n\
+                  [[profile.default.override]]\nfilter = \"package(demo) & test(=served)\"\n\
+                  services = [\"one\"]\nuts = \"other\"\n";
+    let tests = "#[cfg(test)]\nuse std::fs::read_to_string;\n\
+                 #[cfg(test)]\nfn host() -> String { read_to_string(\"/proc/sys/kernel/hostname\").unwrap() }\n\
+                 #[test]\nfn served() {\n\
+                     assert_eq!(read_to_string(\"/tmp/served\").unwrap(), \"yes\\n\");\n\
+                     assert_eq!((host().trim(), std::env::var(\"TOLD\").is_ok()), (\"other\", true));\n\
+                 }\n\
+                 #[test]\nfn not_served() {\n\
+                     assert!(read_to_string(\"/tmp/served\").is_err());\n\
+                     assert_eq!(host().trim(), \"isotest\");\n\
+                 }\n";
+    let project = Project::new(&[(".config/isotest.toml", config), ("src/lib.rs", tests)]);
+    let run = project.cargo("nextest run").runner("").run();
+    run.check(0, &["2 tests run: 2 passed, 0 skipped"]);
+    project.cargo_test("--lib").runner("").run().check(0, &["2 passed; 0 failed"]);
+}
+
+#[test]
 fn twenty_tests_at_once_have_a_redis_each() {
     if refused() || missing("redis-server") {
         return;

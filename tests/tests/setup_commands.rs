@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use isotest_tests::{Project, Run, refused};
+use isotest_tests::{Project, Run, missing, refused};
 
 const TESTS: (&str, &str) = (
     "tests/it.rs",
@@ -74,6 +74,48 @@ fn they_run_once_in_the_order_of_definition_where_a_test_needs_them() {
     assert_eq!(ran(&project).lines().count(), 2);
     let shell = project.isotest("shell bound_to_one --").arg("sh").arg("-c").arg("echo $FIRST");
     shell.run().check(0, &["Setting up z", "1 = one\n"]);
+}
+
+/// Cargo calls each binary, whether or not the test is in it.
+#[test]
+fn as_cargo_s_runner_one_test_has_what_they_write_where_it_is() {
+    if refused() {
+        return;
+    }
+    let project = project(CONFIG);
+    let one = |name: &str| {
+        let call = project.cargo_test("-- --nocapture --exact").words(name).runner("");
+        call.run()
+    };
+    one("bound_to_one").check(0, &["  Setting up z\n", "test bound_to_one ... ok"]);
+    assert_eq!(ran(&project).lines().count(), 1);
+    let run = one("bound_and_ignored");
+    run.check(0, &["test bound_and_ignored ... ignored"]);
+    assert!(!run.stderr.contains("Setting up"));
+    let config = "[setup.data]\ncommand = \"false\"\n[profile.default]\nsetup = [\"data\"]\n";
+    fs::write(project.directory().join(".config/isotest.toml"), config).expect("writable");
+    let texts = ["error: cannot set up: the setup command `data` exited with 1\n"];
+    let run = one("bound_to_none");
+    run.check(105, &texts);
+    assert!(!run.stdout.contains("test bound_to_none"), "it was run");
+}
+
+#[test]
+fn under_nextest_they_are_not_run_and_the_test_is_told() {
+    if refused() || missing("cargo-nextest") {
+        return;
+    }
+    let project = project(CONFIG);
+    let call = project.cargo("nextest run --no-fail-fast").runner("");
+    call.run().check(
+        100,
+        &[
+            "3 tests run: 1 passed, 2 failed, 1 skipped",
+            "warning: the setup command `z` is not run: it would be for each test that nextest \
+             starts\n    hint: a setup script of nextest's, `[scripts.setup.z]`, runs once\n",
+        ],
+    );
+    assert_eq!(ran(&project), "");
 }
 
 /// Runs with one setup command of this definition, which fails.

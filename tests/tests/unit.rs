@@ -1,6 +1,8 @@
 //! `--unit binary`: what is shared in a binary's one sandbox, and what becomes of its tests however
 //! its process ends.
 
+use std::fs;
+
 use isotest_tests::{Project, Run, refused};
 
 /// Runs a library with these tests, on two threads unless the line says otherwise.
@@ -380,6 +382,8 @@ fn what_needs_a_test_by_itself_is_refused() {
     let project = Project::new(&[("src/lib.rs", EVERY_END)]);
     let refused = [
         ("--retries 1", "`--retries` does not go with `--unit binary`"),
+        ("--flaky-result fail", "`--flaky-result` does not go with `--unit binary`"),
+        ("--slow-timeout 5s", "`--slow-timeout` does not go with `--unit binary`"),
         ("--stress-count 2", "a stress run does not go with `--unit binary`"),
         ("--stress-duration 1s", "a stress run does not go with `--unit binary`"),
         ("--max-fail 2", "`--max-fail` does not go with `--unit binary`"),
@@ -389,5 +393,49 @@ fn what_needs_a_test_by_itself_is_refused() {
     for (line, message) in refused {
         let unit = if line.contains("--unit") { "" } else { "--unit binary" };
         project.isotest(unit).words(line).run().check(2, &[message]);
+    }
+}
+
+#[test]
+fn keys_that_ask_for_what_it_cannot_do_are_told_of_once() {
+    if refused() {
+        return;
+    }
+    let config = r#"
+[test-groups]
+db = { max-threads = 1 }
+[profile.default]
+max-fail = 2
+[[profile.default.override]]
+filter = "test(=a)"
+retries = 2
+threads-required = 2
+test-group = "db"
+priority = 1
+slow-timeout = "20s"
+timeout = "10s"
+"#;
+    let tests = "#[test]\nfn a() {}\n#[test]\nfn b() {}\n";
+    let files = [("src/lib.rs", tests), ("tests/it.rs", tests), (".config/isotest.toml", config)];
+    let project = Project::new(&files);
+    let run = project.isotest("--unit binary --lib --test it").run();
+    let alone = "one binary runs at a time, and its tests beside each other";
+    let told = format!(
+        "warning: `--unit binary` takes these of the configuration otherwise:\n    \
+         retries: no test is started again\n    threads-required: {alone}\n    \
+         test-group: {alone}\n    priority: binaries run in cargo's order\n    \
+         slow-timeout: it is 1m\n    \
+         timeout: the longest of a binary is that of all its tests\n    \
+         max-fail: it counts binaries\n"
+    );
+    run.check(0, &[told.as_str()]);
+    assert_eq!(run.stderr.matches("warning").count(), 1);
+    // Of tests that run by themselves, and of those that do not run, all holds.
+    for line in ["-P ci --lib", "--unit binary -P ci --lib b"] {
+        let config = config.replace("profile.default", "profile.ci").replace("max-fail = 2", "");
+        fs::write(project.directory().join(".config/isotest.toml"), config).expect("writable");
+        let run = project.isotest(line).run();
+        run.check(0, &["0 failed"]);
+        assert!(!run.stderr.contains("warning"), "{line}: {}", run.stderr);
     }
 }

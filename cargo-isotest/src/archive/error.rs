@@ -34,6 +34,8 @@ pub enum ArchiveError {
     Write(PathBuf, io::Error),
     /// A file that belongs in an archive cannot be added to it.
     Add(PathBuf, io::Error),
+    /// What the configuration names is not there; where it is named.
+    Missing(PathBuf, String),
     /// The filter expressions select no test binary, of so many.
     Empty(usize),
 }
@@ -96,6 +98,12 @@ impl fmt::Display for ArchiveError {
             ArchiveError::Add(path, cause) => {
                 write!(f, "cannot add `{}` to the archive: {cause}", path.display())
             }
+            ArchiveError::Missing(path, place) => write!(
+                f,
+                "cannot add `{}` to the archive: it is not there\n\
+                 hint: `archive.include` names it, with `on-missing = \"error\"`, in {place}",
+                path.display()
+            ),
             ArchiveError::Empty(built) => write!(
                 f,
                 "cannot make an archive: the filter expressions select no test binary, among {built}"

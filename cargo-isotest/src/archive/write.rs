@@ -13,8 +13,8 @@ use tar::{Builder, Header};
 use zstd::Encoder;
 
 use super::{ArchiveError, BINARIES, LIBRARIES, METADATA, TOP};
-use crate::cli::ArchiveCommand;
-use crate::config;
+use crate::cli::{ArchiveCommand, LayerOptions};
+use crate::config::{self, Config, Given, Include, OnMissing, RelativeTo};
 use crate::discover::filterset::Subject;
 use crate::discover::{self, Built};
 use crate::error::Error;
@@ -27,8 +27,17 @@ use crate::settings::{self, Machine};
 pub fn archive(command: &ArchiveCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let start = Instant::now();
     let request = settings::request(&command.cargo);
+    let given = Given {
+        layers: &LayerOptions::default(),
+        course: None,
+        profile: command.config.profile.as_deref(),
+        filterset: None,
+        reused: None,
+    };
+    let config = Config::load(given, &command.cargo, machine)?;
     let expressions = config::binary_expressions(&command.filterset, &request)?;
     let built = discover::build_for_archive(&request)?;
+    config.check(built.project.workspace_root.as_std_path())?;
     let is_selected = |subject: &Subject| {
         expressions.is_empty() || expressions.iter().any(|it| it.selects_binary(subject))
     };
@@ -45,6 +54,10 @@ pub fn archive(command: &ArchiveCommand, machine: &Machine) -> Result<ExitCode, 
         .map_err(failed)?;
     let mut entries = Entries::new(file.as_file(), command.zstd_level, &path).map_err(failed)?;
     add_all(&mut entries, &built, &summary)?;
+    let (included, place) = config.archived.unwrap_or_default();
+    for include in &included {
+        entries.add_included(include, &summary.rust_build_meta.target_directory, &place)?;
+    }
     let files = entries.finish().map_err(failed)?;
     file.persist(&path).map_err(|error| failed(error.error))?;
     if !command.cargo.quiet {
@@ -142,6 +155,60 @@ impl<'a> Entries<'a> {
                 self.add(entry.path(), &name.join(entry.file_name()))?;
             }
         }
+        Ok(())
+    }
+
+    /// Adds what the configuration names, which is given with its place.
+    fn add_included(
+        &mut self,
+        include: &Include,
+        target: &Utf8Path,
+        place: &str,
+    ) -> Result<(), ArchiveError> {
+        let (base, top) = match include.relative_to {
+            RelativeTo::Target => (target, Utf8Path::new(TOP)),
+        };
+        let (path, name) = (base.join(&include.path), top.join(&include.path));
+        match (path.symlink_metadata(), include.on_missing) {
+            (Ok(_), _) => self.add_tree(&path, &name, include.depth.0),
+            (Err(cause), OnMissing::Error) if cause.kind() == io::ErrorKind::NotFound => {
+                Err(ArchiveError::Missing(path.into(), place.to_owned()))
+            }
+            (Err(cause), OnMissing::Warn) if cause.kind() == io::ErrorKind::NotFound => {
+                report::not_archived(path.as_std_path(), "it is not there");
+                Ok(())
+            }
+            (Err(cause), OnMissing::Ignore) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
+            (Err(cause), _) => Err(ArchiveError::Add(path.into(), cause)),
+        }
+    }
+
+    /// Adds a file, or the files of a directory that lie so deep at the most. A link counts as the
+    /// file that it leads to.
+    fn add_tree(
+        &mut self,
+        path: &Utf8Path,
+        name: &Utf8Path,
+        depth: u32,
+    ) -> Result<(), ArchiveError> {
+        let failed = |cause| ArchiveError::Add(path.to_owned().into(), cause);
+        let kind = path.symlink_metadata().map_err(failed)?.file_type();
+        let leads_to = path.metadata().map_err(failed)?.file_type();
+        if kind.is_dir() && depth > 0 {
+            for entry in path.read_dir_utf8().map_err(failed)? {
+                let entry = entry.map_err(failed)?;
+                self.add_tree(entry.path(), &name.join(entry.file_name()), depth - 1)?;
+            }
+            return Ok(());
+        }
+        let why = match (kind.is_dir(), leads_to.is_dir(), leads_to.is_file()) {
+            (false, false, true) => return self.add(path, name),
+            (true, ..) => "it lies deeper than its `depth` says",
+            // It may lead to a directory that it lies in.
+            (false, true, _) => "it is a link to a directory",
+            (false, false, false) => "it is neither a file nor a directory",
+        };
+        report::not_archived(path.as_std_path(), why);
         Ok(())
     }
 

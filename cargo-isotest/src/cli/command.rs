@@ -435,7 +435,8 @@ fn check_layers(command: &Command) -> Result<(), String> {
 fn check_reuse(command: &Command) -> Result<(), String> {
     match command {
         Command::Run(run) => {
-            run.reuse.check(&run.cargo).and_then(|()| run.run.check_unit(run.libtest.bench))
+            let unit = || run.run.check_unit(run.libtest.bench, &run.layers);
+            run.reuse.check(&run.cargo).and_then(|()| unit())
         }
         Command::List(list) => list.reuse.check(&list.cargo),
         Command::Explain(explain) => explain.reuse.check(&explain.cargo),

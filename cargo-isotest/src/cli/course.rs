@@ -7,12 +7,12 @@ use std::fmt;
 use std::num::NonZeroUsize;
 
 use clap::builder::BoolishValueParser;
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, value_parser};
 use isotest_core::retry::{self, Growth, Retries};
 use isotest_core::schedule::{InFlight, MaxFail};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::quantity::{Threads, threads};
+use super::quantity::{self, Deadline, Threads, deadline, threads};
 
 /// The course of a run, as one place asks for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args, JsonSchema)]
@@ -33,6 +33,11 @@ pub struct CourseOptions {
     /// The test group that it is in; `@global` is none
     #[arg(long)]
     pub test_group: Option<String>,
+    /// Which tests start first: those with the highest number, from -100 to 100; 0 where nothing is
+    /// said
+    #[arg(long, value_parser = value_parser!(i8).range(-100..=100))]
+    #[schemars(range(min = -100, max = 100))]
+    pub priority: Option<i8>,
     /// Start no further test after the first failure
     #[arg(long, value_parser = BoolishValueParser::new())]
     pub fail_fast: Option<bool>,
@@ -41,6 +46,10 @@ pub struct CourseOptions {
     #[arg(long, value_parser = max_fail)]
     #[schemars(schema_with = "max_fail_schema")]
     pub max_fail: Option<FailFast>,
+    /// End the run after this time (`90s`, `30m`), which counts from the first test on; `none`
+    #[arg(long, value_parser = deadline)]
+    #[schemars(schema_with = "quantity::schema")]
+    pub global_timeout: Option<Deadline>,
     /// How many tests run at a time: a number, `num-cpus`, or `-N` for all processors but N
     #[arg(long, value_parser = threads)]
     #[schemars(schema_with = "threads_schema")]
@@ -111,8 +120,10 @@ impl CourseOptions {
             flaky_result: self.flaky_result.or(lower.flaky_result),
             threads_required: self.threads_required.or(lower.threads_required),
             test_group: self.test_group.clone().or(lower.test_group),
+            priority: self.priority.or(lower.priority),
             fail_fast,
             max_fail,
+            global_timeout: self.global_timeout.or(lower.global_timeout),
             test_threads: self.test_threads.or(lower.test_threads),
         }
     }

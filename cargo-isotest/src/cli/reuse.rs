@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::cargo::CargoOptions;
+use super::config::ConfigOptions;
 
 /// Where test binaries come from, if not from cargo.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
@@ -69,6 +70,9 @@ pub struct ArchiveCommand {
     /// Archive only test binaries that this expression selects
     #[arg(short = 'E', long = "filterset", value_name = "EXPR", help_heading = "Archive")]
     pub filterset: Vec<String>,
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigOptions,
     /// What is built.
     #[command(flatten)]
     pub cargo: CargoOptions,

@@ -8,7 +8,8 @@ use isotest_core::retry::Retries;
 use isotest_core::schedule::Repeat;
 
 use super::course::{CourseOptions, FailFast, FlakyResult, max_fail};
-use super::quantity::duration;
+use super::layers::LayerOptions;
+use super::quantity::{Deadline, deadline, duration};
 
 /// Flags for the course of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
@@ -28,6 +29,9 @@ pub struct RunOptions {
     #[arg(long, value_name = "N", value_parser = max_fail)]
     #[arg(conflicts_with_all = ["fail_fast", "no_fail_fast"])]
     max_fail: Option<FailFast>,
+    /// End the run after this time (`90s`, `30m`), which counts from the first test on; `none`
+    #[arg(long, value_name = "DURATION", value_parser = deadline)]
+    global_timeout: Option<Deadline>,
     /// What has a sandbox of its own: each test, or a whole binary, with threads as under cargo test
     #[arg(long, value_name = "UNIT", default_value = "test")]
     pub unit: Unit,
@@ -124,7 +128,7 @@ pub enum TimeoutStacks {
 
 impl RunOptions {
     /// Fails where a whole binary cannot do what single tests can.
-    pub(super) fn check_unit(&self, measures: bool) -> Result<(), String> {
+    pub(super) fn check_unit(&self, measures: bool, layers: &LayerOptions) -> Result<(), String> {
         if self.unit == Unit::Test {
             return Ok(());
         }
@@ -134,6 +138,12 @@ impl RunOptions {
                 "--retries",
                 "a test of it cannot be started again by itself",
             ),
+            (
+                self.flaky_result.is_some(),
+                "--flaky-result",
+                "a test of it cannot be started again by itself",
+            ),
+            (layers.slow_timeout.is_some(), "--slow-timeout", "libtest tells of it after 60 s"),
             (self.repeat() != Repeat::Once, "a stress run", "copies of a test do not meet in it"),
             (self.max_fail.is_some(), "--max-fail", "it does not end in the middle of its tests"),
             (measures, "--bench", "what is measured must not be disturbed"),
@@ -163,6 +173,7 @@ impl RunOptions {
             flaky_result: self.flaky_result,
             fail_fast: (self.fail_fast || self.no_fail_fast).then_some(self.fail_fast),
             max_fail: self.max_fail,
+            global_timeout: self.global_timeout,
             ..CourseOptions::default()
         }
     }

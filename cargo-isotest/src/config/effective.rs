@@ -1,5 +1,6 @@
 //! What is asked for, in order: flag, environment, override, profile, default.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,15 +8,14 @@ use std::path::{Path, PathBuf};
 use isotest_core::case::Case;
 
 use super::PATH;
+use super::archive::Include;
 use super::commands::{ServiceTable, SetupTable};
 use super::error::{ConfigError, nearest};
 use super::file::{self, File, GLOBAL, Profile, TestGroup, Text};
-use crate::cli::{
-    self, CargoOptions, CourseOptions, FiltersetOptions, LayerOptions, Shape, Threads, Values,
-};
+use super::variables;
+use crate::cli::{CargoOptions, CourseOptions, FiltersetOptions, LayerOptions, Values};
 use crate::discover::filterset::{Expression, Fault, Place, ReadError, Subject, Workspace};
 use crate::discover::{Binary, Request, Reused};
-use crate::environment::Variable;
 use crate::error::Error;
 use crate::report;
 use crate::settings::{self, Machine};
@@ -110,6 +110,10 @@ pub struct Config {
     pub setup: Vec<SetupTable>,
     /// The test groups, and where each stands.
     pub test_groups: Vec<(String, TestGroup, String)>,
+    /// What archives have beside the tests, and where that stands.
+    pub archived: Option<(Vec<Include>, String)>,
+    /// The packages that expressions were read against: the id of each by its name.
+    pub packages: BTreeMap<String, String>,
     /// Flags, then the environment.
     typed: Vec<Source>,
     /// The first that selects a case counts first.
@@ -130,7 +134,7 @@ impl Config {
     pub fn without_file(layers: &LayerOptions, machine: &Machine) -> Result<Config, Error> {
         let values = Values { layers: layers.clone(), ..Values::default() };
         let flags = Source::typed(Origin::Flag, values);
-        let environment = of_environment(&machine.variables)?;
+        let environment = variables::read(&machine.variables)?;
         let environment = Source::typed(Origin::Environment, environment);
         Ok(Config {
             path: None,
@@ -139,6 +143,8 @@ impl Config {
             services: Vec::new(),
             setup: Vec::new(),
             test_groups: Vec::new(),
+            archived: None,
+            packages: BTreeMap::new(),
             typed: vec![flags, environment],
             overrides: Vec::new(),
             profiles: Vec::new(),
@@ -181,6 +187,7 @@ impl Config {
         };
         config.profile = profile.unwrap_or(DEFAULT).to_owned();
         config.take_file(&mut workspace, machine)?;
+        config.packages = workspace.packages();
         workspace.test_groups = config.test_groups.iter().map(|(name, ..)| name.clone()).collect();
         config.selecting = typed_expressions(expressions, Place::Selection, &mut workspace)?;
         Ok(config)
@@ -207,6 +214,11 @@ impl Config {
             self.default = read.expression(filter, Place::Default, workspace)?;
             self.default_filter = Some((filter.text.clone(), read.place(filter.span.start)));
         }
+        let archived =
+            chain.iter().find_map(|(_, profile)| Some((profile, profile.archive.as_ref()?)));
+        self.archived = archived.map(|(profile, archive)| {
+            (archive.include.clone(), format!("{}:{}", read.name, profile.line))
+        });
         let groups = read.file.test_groups.iter();
         let groups = groups.map(|(name, group)| {
             (name.clone(), group.clone(), format!("{}:{}", read.name, group.line))
@@ -492,49 +504,6 @@ fn may_have_file(cargo: &CargoOptions, machine: &Machine) -> bool {
     start.ancestors().any(|directory| directory.join(PATH).is_file())
 }
 
-/// What `ISOTEST_*` asks for: `ISOTEST_TMP_SIZE` is the key `tmp-size`. Commas part the values of a
-/// list. A variable that is no key is somebody else's.
-fn of_environment(variables: &[Variable]) -> Result<Values, ConfigError> {
-    let mut values = Values::default();
-    // A group is for some tests, which no variable names.
-    for key in cli::keys().into_iter().filter(|key| key.name != "test-group") {
-        let name = format!("ISOTEST_{}", key.name.to_uppercase().replace('-', "_"));
-        let found = variables.iter().find(|(known, _)| *known == *name);
-        let Some((_, value)) = found.filter(|(_, value)| !value.is_empty()) else { continue };
-        if key.name == "max-fail" && values.course.fail_fast.is_some() {
-            let message = "cannot use the variables `ISOTEST_FAIL_FAST` and `ISOTEST_MAX_FAIL` of \
-                           the environment: they are one value";
-            return Err(ConfigError::new(message).hint(Some("unset one of them")));
-        }
-        let value = value.to_string_lossy();
-        let given = match (key.shape, value.as_ref()) {
-            (Shape::Single | Shape::Bool, value) => vec![value.to_owned()],
-            (Shape::List, value) => value.split(',').map(str::to_owned).collect(),
-            (Shape::Switch, "1" | "true") => Vec::new(),
-            (Shape::Switch, "0" | "false") => continue,
-            (Shape::Switch, value) => {
-                let message = format!("cannot use `{name}={value}`: it is `1` or `0`");
-                return Err(ConfigError::new(message));
-            }
-        };
-        let read = cli::read_key(&key.name, &given).map_err(|cause| {
-            let message = format!("cannot use the variable `{name}` of the environment: {cause}");
-            ConfigError::new(message)
-        })?;
-        values = read.over(values);
-    }
-    if values.course.test_threads.is_none() {
-        values.course.test_threads = libtests(variables);
-    }
-    Ok(values)
-}
-
-/// What libtest's own variable asks for; it ends with a panic where that is no number.
-fn libtests(variables: &[Variable]) -> Option<Threads> {
-    let (_, value) = variables.iter().find(|(known, _)| known == "RUST_TEST_THREADS")?;
-    value.to_str()?.parse().ok().map(Threads::Count)
-}
-
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let reason = match self {
@@ -559,6 +528,7 @@ impl fmt::Display for Origin {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli;
 
     fn read(text: &str) -> Read {
         let file = file::read("c.toml", text).expect("it is right");
@@ -609,22 +579,5 @@ mod tests {
         let merged = merged(&[&first, &second, &third]);
         assert_eq!(merged.layers.timeout, second.values.layers.timeout);
         assert_eq!(merged.layers.pass_env, ["C", "B", "A"]);
-    }
-
-    #[test]
-    fn variables_are_keys_and_a_wrong_value_is_an_error() {
-        let variables = |name: &str, value: &str| vec![(name.into(), value.into())];
-        let read = |name, value| of_environment(&variables(name, value));
-        assert_eq!(read("ISOTEST_PASS_ENV", "A,B").expect("names").layers.pass_env, ["A", "B"]);
-        assert_eq!(read("ISOTEST_NO_SKIP", "1").expect("no key"), Values::default());
-        assert!(read("ISOTEST_NO_FORK_SERVER", "1").expect("a switch").layers.no_fork_server);
-        let threads = |name, value| read(name, value).expect("a number").course.test_threads;
-        assert_eq!(threads("ISOTEST_TEST_THREADS", "-1"), Some(Threads::LessThanProcessors(1)));
-        assert_eq!(threads("RUST_TEST_THREADS", "3").map(|threads| threads.count(8)), Some(3));
-        assert_eq!(threads("RUST_TEST_THREADS", "0"), None);
-        let retries = read("ISOTEST_RETRIES", "2").expect("a number").course.retries;
-        assert_eq!(retries.map(|retries| retries.count), Some(2));
-        let error = read("ISOTEST_NET", "internet").expect_err("no value").to_string();
-        assert!(error.contains("`ISOTEST_NET`") && error.contains("`loopback`, `host`"), "{error}");
     }
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::archive::ArchiveTable;
 use super::commands::{ServiceTable, SetupTable};
 use super::error::{ConfigError, line_of, nearest};
 use crate::cli::{self, CourseOptions, Key, LayerOptions, Shape, Threads, Values, threads_schema};
@@ -67,6 +68,8 @@ pub struct Profile {
     /// Names of setup commands that tests need; those of all tables that select a test add up
     #[schemars(with = "Vec<String>")]
     pub setup: Vec<Text>,
+    /// What archives of the tests have beside them
+    pub archive: Option<ArchiveTable>,
     /// The keys that overrides have as well.
     #[schemars(flatten)]
     pub values: Values,
@@ -136,7 +139,8 @@ fn without_null(schema: &mut Schema) {
 }
 
 /// Keys that all tests of a run have in common.
-const OF_A_RUN: [&str; 5] = ["root", "allow-weaker", "fail-fast", "max-fail", "test-threads"];
+const OF_A_RUN: [&str; 6] =
+    ["root", "allow-weaker", "fail-fast", "max-fail", "global-timeout", "test-threads"];
 
 /// Reads a text that goes by `name`.
 pub fn read(name: &str, text: &str) -> Result<File, Box<ConfigError>> {
@@ -161,9 +165,15 @@ impl Part {
 
     fn own_keys(self) -> &'static [&'static str] {
         match self {
-            Part::Profile => {
-                &["inherits", "default-filter", "reason", "services", "setup", "override"]
-            }
+            Part::Profile => &[
+                "inherits",
+                "default-filter",
+                "reason",
+                "services",
+                "setup",
+                "archive",
+                "override",
+            ],
             Part::Override => &["filter", "reason", "services", "setup"],
         }
     }
@@ -244,6 +254,7 @@ impl<'t> Reader<'t> {
                 "reason" => profile.reason = Some(self.reason(value)?),
                 "services" => profile.services = self.names(value)?,
                 "setup" => profile.setup = self.names(value)?,
+                "archive" => profile.archive = Some(self.archive(value)?),
                 "override" => {
                     let DeValue::Array(overrides) = value.get_ref() else {
                         let what = "overrides are tables: `[[profile.NAME.override]]`";

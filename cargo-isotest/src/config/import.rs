@@ -108,9 +108,11 @@ impl Import {
         for (key, value) in table {
             match key.as_str() {
                 "filter" | "overrides" | "scripts" | "inherits" | "default-filter" => {}
+                "archive" => lines.extend(included(value)),
                 "slow-timeout" => lines.extend(self.timeout(at, value).into_iter().flatten()),
                 "fail-fast" => lines.extend(Import::fail_fast(value)),
-                "retries" | "flaky-result" | "threads-required" | "test-group" | "test-threads" => {
+                "retries" | "flaky-result" | "threads-required" | "test-group" | "test-threads"
+                | "priority" | "global-timeout" => {
                     lines.push(format!("{key} = {value}"));
                 }
                 key => self.leave(at, key),
@@ -169,13 +171,11 @@ impl Import {
 /// Why a key is not taken over.
 fn why_not(key: &str) -> &'static str {
     match key {
-        "priority" => "tests start longest first, as earlier runs have measured them",
         "run-extra-args" => "give them behind `--`",
         "leak-timeout" => "what a test leaves behind is ended with it, and reported",
         "grace-period" => "with `init = \"reaper\"` SIGTERM comes 2 seconds before SIGKILL",
         "on-timeout" => "a test whose time is up has failed",
-        "global-timeout" => "isotest has no limit for a whole run",
-        "junit" | "store" | "archive" => "isotest writes no such file",
+        "junit" | "store" => "isotest writes no such file",
         "wrapper" | "list-wrapper" | "run-wrapper" => {
             "isotest has no wrapper scripts: the sandbox is built in"
         }
@@ -187,6 +187,11 @@ fn why_not(key: &str) -> &'static str {
         "experimental" | "nextest-version" => "it means something to nextest alone",
         _ => "isotest has nothing that means the same",
     }
+}
+
+/// What archives have beside the tests.
+fn included(archive: &Value) -> Option<String> {
+    Some(format!("archive.include = {}", archive.get("include")?))
 }
 
 pub(super) fn quoted(text: &str) -> String {
@@ -220,6 +225,8 @@ mod tests {
             [profile.ci]
             inherits = "default"
             fail-fast = { max-fail = 3, terminate = "immediate" }
+            global-timeout = "1h 30m"
+            archive.include = [{ path = "data", relative-to = "target", depth = 2 }]
             test-threads = -1
             flaky-result = "fail"
             slow-timeout = { period = "45s", terminate-after = 2, grace-period = "5s" }
@@ -228,7 +235,7 @@ mod tests {
             slow-timeout = { period = "2m", terminate-after = 1 }
             threads-required = 4
             test-group = "db"
-            priority = 1
+            priority = -7
             [[profile.ci.overrides]]
             platform = "cfg(windows)"
             slow-timeout = "1s"
@@ -261,6 +268,10 @@ mod tests {
         assert_eq!(live.filter.text, "test(/^live_/)");
         assert_eq!(limits(&live.values), [time(120); 2]);
         assert_eq!(live.values.course.threads_required.map(|n| n.count(8, 8)), Some(4));
+        assert_eq!(live.values.course.priority, Some(-7));
+        assert_eq!(ci.archive.as_ref().map(|archive| archive.include.len()), Some(1));
+        let limit = ci.values.course.global_timeout.and_then(Into::into);
+        assert_eq!(limit, Some(Duration::from_secs(5400)));
         assert_eq!(live.values.course.test_group.as_deref(), Some("db"));
         let backoff = retried.values.course.retries().backoff;
         assert_eq!((backoff.growth, backoff.jitter), (Growth::Exponential, true));
@@ -269,12 +280,11 @@ mod tests {
         for at in [
             "`nextest-version`",
             "profile.ci: `grace-period`",
-            "profile.ci.overrides 1: `priority`",
             "profile.ci.overrides 2: `platform`",
         ] {
             assert!(told(at), "{at}: {notes:#?}");
         }
-        assert_eq!(notes.len(), 4, "{notes:#?}");
+        assert_eq!(notes.len(), 3, "{notes:#?}");
     }
 
     #[test]

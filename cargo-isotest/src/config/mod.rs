@@ -4,6 +4,7 @@
 //! in order: flag, environment, override, profile, default. What a value does is the policy's
 //! business; [`rows()`] says where each comes from. [`import()`] reads nextest's configuration.
 
+mod archive;
 mod commands;
 mod effective;
 mod error;
@@ -11,7 +12,9 @@ mod file;
 mod import;
 mod rows;
 mod setup_scripts;
+mod variables;
 
+pub use archive::{Include, OnMissing, RelativeTo};
 pub use commands::{ReadyTable, ServiceTable, SetupTable};
 pub use effective::{Config, Given, Needs, Source, binary_expressions, merged};
 pub use error::ConfigError;

@@ -105,20 +105,24 @@ fn course_rows(rows: Vec<CourseRow>, sources: &[&Source]) -> Vec<Layer> {
 fn of_case(course: &CourseOptions) -> Vec<CourseRow> {
     let flaky = course.retries().flaky;
     let required = course.threads_required.map_or("1".to_owned(), |threads| threads.to_string());
+    let priority = course.priority.unwrap_or_default().to_string();
     let group = course.test_group.as_deref().unwrap_or(GLOBAL).to_owned();
     vec![
         ("retries", retries_name(&course.retries()), |given| given.retries.is_some()),
         ("flaky-result", word(&flaky), |given| given.flaky_result.is_some()),
         ("threads-required", required, |given| given.threads_required.is_some()),
         ("test-group", group, |given| given.test_group.is_some()),
+        ("priority", priority, |given| given.priority.is_some()),
     ]
 }
 
 fn of_run(course: &CourseOptions) -> Vec<CourseRow> {
     let most = course.fail_fast().unwrap_or(FailFast::Never).to_string();
+    let timeout = time(course.global_timeout.and_then(Into::into));
     let threads = course.test_threads.unwrap_or(Threads::LessThanProcessors(0)).to_string();
     vec![
         ("max-fail", most, |given| given.fail_fast().is_some()),
+        ("global-timeout", timeout, |given| given.global_timeout.is_some()),
         ("test-threads", threads, |given| given.test_threads.is_some()),
     ]
 }
@@ -173,9 +177,6 @@ fn files(policy: &Policy) -> Vec<Row> {
 fn limits(policy: &Policy) -> Vec<Row> {
     let limits = &policy.limits;
     let number = |value: Option<u64>| value.map_or("none".to_owned(), |value| value.to_string());
-    let time = |value: Option<Duration>| {
-        value.map_or("none".to_owned(), |time| humantime::format_duration(time).to_string())
-    };
     vec![
         ("timeout", time(limits.timeout), |given| given.timeout.is_some()),
         ("slow-timeout", time(limits.slow_timeout), |given| given.slow_timeout.is_some()),
@@ -188,6 +189,10 @@ fn limits(policy: &Policy) -> Vec<Row> {
         ("cpu-time", number(limits.cpu_time), |given| given.cpu_time.is_some()),
         ("address-space", number(limits.address_space), |given| given.address_space.is_some()),
     ]
+}
+
+fn time(value: Option<Duration>) -> String {
+    value.map_or("none".to_owned(), |time| humantime::format_duration(time).to_string())
 }
 
 fn word(value: &dyn Debug) -> String {
@@ -245,7 +250,7 @@ mod tests {
         assert_eq!(source("pid"), "default");
         assert_eq!(source("services"), "profile `ci` (c.toml:1): why");
         assert_eq!(source("setup"), "default");
-        let (retries, threads) = (&case_rows(&sources)[0], &run_rows(&sources)[1]);
+        let (retries, threads) = (&case_rows(&sources)[0], &run_rows(&sources)[2]);
         assert_eq!((retries.name, retries.value.as_str()), ("retries", "2"));
         assert_eq!(retries.source, "profile `ci` (c.toml:1): why");
         assert_eq!((threads.name, threads.value.as_str()), ("test-threads", "num-cpus"));

@@ -108,6 +108,13 @@ pub fn called(call: &Call<'_>) -> Result<Called, DiscoverError> {
     Ok(Called { project, binary, purpose })
 }
 
+impl Called {
+    /// The project with no other binary than the program.
+    pub fn alone(&self) -> Project {
+        Project { binaries: vec![self.binary.clone()], ..self.project.clone() }
+    }
+}
+
 impl<'a> Call<'a> {
     fn variable(&self, name: &str) -> Option<&'a OsStr> {
         let found = self.variables.iter().find(|(known, _)| known == name);

@@ -4,7 +4,7 @@
 //! anything is built, so that a wrong one costs no build. What is selected by name, and how the two
 //! are combined, is [`filter`](super::filter)'s and the caller's business.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::ops::Range;
 
@@ -55,6 +55,12 @@ impl Workspace {
     /// The directory of its manifest.
     pub fn root(&self) -> &Utf8Path {
         &self.root
+    }
+
+    /// Its packages: the id of each by its name, which no other has.
+    pub fn packages(&self) -> BTreeMap<String, String> {
+        let packages = self.graph.workspace().iter();
+        packages.map(|package| (package.name().to_owned(), package.id().to_string())).collect()
     }
 
     /// Reads an expression. Cargo resolves the dependencies for the first that asks for them.

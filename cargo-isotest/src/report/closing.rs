@@ -10,8 +10,9 @@ use std::time::Duration;
 use anstyle::Style;
 use isotest_core::case::CaseIndex;
 use isotest_core::finding::Finding;
-use isotest_core::outcome::{NotRun, Outcome, Verdict, signal_name};
+use isotest_core::outcome::{NotRun, Outcome, Verdict};
 use isotest_core::policy::Weakened;
+use isotest_core::schedule::Interruption;
 
 use crate::doctests::Documented;
 
@@ -71,7 +72,7 @@ pub struct Closing {
     wardens_died: usize,
     /// The cases of which it is not known how they end.
     not_ended: BTreeSet<CaseIndex>,
-    interrupted: Option<i32>,
+    interrupted: Option<Interruption>,
 }
 
 /// The kinds of findings, in the order in which they are listed.
@@ -201,9 +202,9 @@ impl Closing {
         }
     }
 
-    /// Takes note of the signal that ended the run.
-    pub fn interrupt(&mut self, signal: i32) {
-        self.interrupted = Some(signal);
+    /// Takes note of what ended the run early.
+    pub fn interrupt(&mut self, cause: Interruption) {
+        self.interrupted = Some(cause);
     }
 
     /// The cases that have failed at every attempt.
@@ -247,8 +248,8 @@ impl Closing {
         self.hints = hints;
     }
 
-    /// The signal that ended the run.
-    pub fn interrupted(&self) -> Option<i32> {
+    /// What ended the run early.
+    pub fn interrupted(&self) -> Option<Interruption> {
         self.interrupted
     }
 
@@ -283,11 +284,11 @@ impl Closing {
         self.write_findings(colour, err)?;
         self.write_not_run(colour, err)?;
         self.write_hints(suites, colour, err)?;
-        if let Some(signal) = self.interrupted {
+        if let Some(cause) = self.interrupted {
             let error = paint::styled(colour, ERROR, "error");
             let cut = counted(tally.cancelled, "test");
-            let signal = signal_name(signal);
-            writeln!(err, "\n{error}: interrupted by {signal}; {cut} did not run to the end")?;
+            let (cause, hint) = words::interruption(cause);
+            writeln!(err, "\n{error}: {cause}; {cut} did not run to the end{hint}")?;
         }
         self.write_commands(suites, colour, err)
     }

@@ -22,6 +22,8 @@ pub struct Configuration<'a> {
     pub layers: &'a [Layer],
     /// What holds for the course of a run.
     pub course: &'a [Layer],
+    /// What archives have beside the tests, and where that stands.
+    pub archived: Option<(String, &'a str)>,
     /// The test groups: name, size, and where each stands.
     pub test_groups: &'a [[String; 3]],
     /// What is different for some tests.
@@ -53,6 +55,10 @@ pub fn configuration(shown: &Configuration<'_>) -> io::Result<()> {
     write_layers(&mut out, shown.layers)?;
     writeln!(out, "\n{BOLD}course of a run{BOLD:#}")?;
     write_layers(&mut out, shown.course)?;
+    if let Some((paths, place)) = &shown.archived {
+        writeln!(out, "\n{BOLD}archives{BOLD:#}")?;
+        writeln!(out, "    {:<16} {paths:<24} {DIM}{place}{DIM:#}", "include")?;
+    }
     if !shown.test_groups.is_empty() {
         writeln!(out, "\n{BOLD}test groups{BOLD:#}")?;
     }

@@ -36,9 +36,38 @@ pub fn setting_up(name: &str) {
     anstream::eprintln!("{GOOD}{:>12}{GOOD:#} {name}", "Setting up");
 }
 
+/// Warns that setup commands which a test asks for are not run.
+pub fn not_set_up<'a>(names: impl Iterator<Item = &'a str>) {
+    for name in names {
+        warning(&format_args!(
+            "the setup command `{name}` is not run: it would be for each test that nextest starts\n\
+             hint: a setup script of nextest's, `[scripts.setup.{name}]`, runs once"
+        ));
+    }
+}
+
 /// Tells, before it is done, that an archive or an image is unpacked: it may take a while.
 pub fn unpacking(named: &Path) {
     anstream::eprintln!("{GOOD}{:>12}{GOOD:#} {}", "Unpacking", named.display());
+}
+
+/// Warns of keys that do not hold, where some are, since binaries run as a whole; each with what
+/// holds instead.
+pub fn unheeded(keys: &[(&str, &str)]) {
+    if keys.is_empty() {
+        return;
+    }
+    let keys: String =
+        keys.iter().map(|(key, instead)| format!("\n    {key}: {instead}")).collect();
+    warning(&format_args!("`--unit binary` takes these of the configuration otherwise:{keys}"));
+}
+
+/// Warns that something is not in an archive which the configuration wants in it.
+pub fn not_archived(path: &Path, why: &str) {
+    warning(&format_args!(
+        "`{}`, which `archive.include` names, is not in the archive: {why}",
+        path.display()
+    ));
 }
 
 /// What was written to an archive.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use isotest_core::case::{Case, CaseIndex, Ignore};
 use isotest_core::finding::{self, Leftover};
 use isotest_core::outcome::{self, NotRun, Outcome, signal_name};
-use isotest_core::schedule::{Event, Stream};
+use isotest_core::schedule::{Event, Interruption, Stream};
 use isotest_core::snapshot::{Process, Snapshot};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -89,6 +89,11 @@ pub enum Message {
     Interrupted {
         /// Its name.
         signal: String,
+    },
+    /// The time that the run may take is up, which ends it.
+    RunTimedOut {
+        /// How many seconds that is.
+        seconds: f64,
     },
     /// The last line. It is missing where the run could not go on.
     RunFinished {
@@ -435,7 +440,12 @@ pub fn of_event(suites: &[Suite], event: &Event) -> Message {
         Event::Running(snapshots) => Message::Running {
             tests: snapshots.iter().map(|snapshot| running(suites, snapshot)).collect(),
         },
-        Event::Interrupted(signal) => Message::Interrupted { signal: signal_name(*signal) },
+        Event::Interrupted(Interruption::Signal(signal)) => {
+            Message::Interrupted { signal: signal_name(*signal) }
+        }
+        Event::Interrupted(Interruption::Timeout(limit)) => {
+            Message::RunTimedOut { seconds: limit.as_secs_f64() }
+        }
     }
 }
 

@@ -45,8 +45,8 @@ pub use closing::{Grant, Hint};
 pub use config::{Configuration, Overriding, configuration, imported, schema, text};
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
 pub use error::{
-    Archived, archived, error, not_kept, not_summarized, pruned, services, setting_up, unpacking,
-    warning, weakened,
+    Archived, archived, error, not_archived, not_kept, not_set_up, not_summarized, pruned,
+    services, setting_up, unheeded, unpacking, warning, weakened,
 };
 pub use follow::follow;
 pub use format::FormatName;

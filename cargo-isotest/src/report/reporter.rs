@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use isotest_core::case::{Case, CaseIndex};
 use isotest_core::finding::Finding;
 use isotest_core::outcome::Outcome;
-use isotest_core::schedule::{Event, Stream};
+use isotest_core::schedule::{Event, Interruption, Stream};
 
 use crate::doctests::Documented;
 
@@ -69,8 +69,8 @@ pub enum Frame {
 pub struct Summary {
     /// The counts of the whole run.
     pub tally: Tally,
-    /// The signal that ended it.
-    pub interrupted: Option<i32>,
+    /// What ended it early.
+    pub interrupted: Option<Interruption>,
 }
 
 /// What is known of a case once the run has ended.
@@ -213,8 +213,8 @@ impl Reporter {
         self.screen.flush(&self.progress)
     }
 
-    /// The signal that ended the run.
-    pub fn interrupted(&self) -> Option<i32> {
+    /// What ended the run early.
+    pub fn interrupted(&self) -> Option<Interruption> {
         self.closing.interrupted()
     }
 
@@ -424,7 +424,7 @@ impl Report for Reporter {
                     running::write(&self.suites, snapshots, ended, colour, err)
                 })?;
             }
-            Event::Interrupted(signal) => self.closing.interrupt(*signal),
+            Event::Interrupted(cause) => self.closing.interrupt(*cause),
             Event::Started(_) | Event::Output(..) => {}
         }
         self.blocks.push(event, now);
@@ -561,7 +561,7 @@ help: to run again what failed
         let cancelled = |binary, case| finished(binary, case, Verdict::NotRun(NotRun::Cancelled));
         let events = vec![
             finished(0, 0, Verdict::Passed),
-            Event::Interrupted(2),
+            Event::Interrupted(Interruption::Signal(2)),
             cancelled(0, 1),
             cancelled(1, 0),
         ];

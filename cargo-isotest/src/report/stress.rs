@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use isotest_core::case::CaseIndex;
 use isotest_core::finding::Finding;
-use isotest_core::outcome::{NotRun, Outcome, Verdict, signal_name};
-use isotest_core::schedule::{Event, Stream};
+use isotest_core::outcome::{NotRun, Outcome, Verdict};
+use isotest_core::schedule::{Event, Interruption, Stream};
 use isotest_core::snapshot::Snapshot;
 
 use super::paint::{self, ERROR, GOOD, Word};
@@ -45,7 +45,7 @@ pub struct Stress {
     cases: Vec<Vec<Runs>>,
     not_run: Option<NotRun>,
     tally: Tally,
-    interrupted: Option<i32>,
+    interrupted: Option<Interruption>,
 }
 
 impl Stress {
@@ -89,8 +89,9 @@ impl Stress {
         if let Some(reason) = &self.not_run {
             writeln!(self.stderr, "\n{error}: a test was not run: {}", words::not_run(reason))?;
         }
-        if let Some(signal) = self.interrupted {
-            writeln!(self.stderr, "\n{error}: interrupted by {}", signal_name(signal))?;
+        if let Some(cause) = self.interrupted {
+            let (cause, hint) = words::interruption(cause);
+            writeln!(self.stderr, "\n{error}: {cause}{hint}")?;
         }
         self.stderr.flush()?;
         Ok(Summary { tally: self.tally, interrupted: self.interrupted })
@@ -163,7 +164,7 @@ impl Report for Stress {
         match event {
             Event::Finished(index, outcome) => self.count(index, &outcome),
             Event::Output(_, stream, bytes) => self.pass_on(stream, &bytes)?,
-            Event::Interrupted(signal) => self.interrupted = Some(signal),
+            Event::Interrupted(cause) => self.interrupted = Some(cause),
             Event::Running(snapshots) => self.show(&snapshots)?,
             Event::Started(_) | Event::Slow(..) | Event::Retried(..) => {}
         }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use isotest_core::outcome::{NotRun, Outcome, Verdict, signal_name};
+use isotest_core::schedule::Interruption;
 use isotest_core::served::ServiceOutput;
 
 /// What became of the case, where libtest's own words do not say it.
@@ -37,6 +38,18 @@ pub fn not_run(reason: &NotRun) -> String {
         NotRun::Cancelled => "the run ended first".to_owned(),
         NotRun::WardenDied => "the warden died".to_owned(),
         NotRun::ProcessEnded => "the process of its binary had ended".to_owned(),
+    }
+}
+
+/// What ended a run early; behind it, where something can be done, a line that says what.
+pub fn interruption(cause: Interruption) -> (String, &'static str) {
+    match cause {
+        Interruption::Signal(signal) => (format!("interrupted by {}", signal_name(signal)), ""),
+        Interruption::Timeout(limit) => (
+            format!("the run took longer than {}", humantime::format_duration(limit)),
+            "\nhint: `global-timeout`, a key of the profile and a flag, gives it more time; \
+             `--partition` parts it",
+        ),
     }
 }
 
