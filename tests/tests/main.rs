@@ -3,6 +3,7 @@
 mod architecture;
 mod archives;
 mod bad_input;
+mod book;
 mod config;
 mod course;
 mod faults;
