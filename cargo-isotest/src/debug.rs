@@ -91,10 +91,10 @@ pub fn run(
     let Debugged { tool, stage, member } = debugged;
     let sandboxes = &mut stages[*stage].sandboxes;
     let subject = &selected[member.index.binary];
-    let given = provision.give(&member.needs);
+    let given = provision.give(&member.terms.needs);
     let setup = setups::setup(sandboxes, subject, single_threaded, given);
     let case = case(selected, member.index);
-    let test = setups::plan_of(sandboxes, &setup, subject, case, &member.limits);
+    let test = setups::plan_of(sandboxes, &setup, subject, case, &member.terms.limits);
     let words = tool.words().iter().map(OsString::from);
     let line = setup.arguments.iter().chain(&test.arguments).map(word);
     let words: Vec<OsString> = words.chain(line).collect();

@@ -17,7 +17,7 @@ use twox_hash::XxHash64;
 use crate::cli::Unit;
 use crate::config::Needs;
 use crate::error::Error;
-use crate::policies::Member;
+use crate::policies::{Member, Terms};
 use crate::prepare::{Selected, case};
 use crate::provision::Provision;
 use crate::remembered::Durations;
@@ -39,7 +39,7 @@ impl Stage {
     /// The priority of one of its cases.
     fn priority(&self, index: CaseIndex) -> i8 {
         let member = self.members.binary_search_by_key(&index, |member| member.index);
-        member.map_or(0, |place| self.members[place].rules.priority)
+        member.map_or(0, |place| self.members[place].terms.rules.priority)
     }
 }
 
@@ -54,7 +54,8 @@ fn plan(
     let mut whole: BTreeMap<(usize, &Needs), Vec<&Member>> = BTreeMap::new();
     let sandboxes = &stage.sandboxes;
     let mut setups: BTreeMap<(usize, &Needs), Arc<Setup>> = BTreeMap::new();
-    for member @ Member { index, limits, needs, rules } in &stage.members {
+    for member @ Member { index, terms } in &stage.members {
+        let Terms { limits, needs, rules } = &**terms;
         let listed = case(selected, *index);
         let selected = &selected[index.binary];
         // Another harness than libtest need not know its JSON.
@@ -97,7 +98,8 @@ fn shuffle(jobs: &mut [Job], selected: &[Selected], seed: u64) {
 
 /// Stages run one after the other: the one with the highest priority first, else in their order.
 fn by_priority(stages: &mut [Stage]) {
-    let highest = |stage: &Stage| stage.members.iter().map(|member| member.rules.priority).max();
+    let highest =
+        |stage: &Stage| stage.members.iter().map(|member| member.terms.rules.priority).max();
     stages.sort_by_cached_key(|stage| Reverse(highest(stage)));
 }
 

@@ -2,6 +2,8 @@
 //!
 //! A warden has one policy, so there is one for each that differs in more than what a plan holds.
 
+use std::sync::Arc;
+
 use isotest_core::case::{Case, CaseIndex, Ignore};
 use isotest_core::policy::{Limits, Policy};
 use isotest_core::retry::Retries;
@@ -15,12 +17,19 @@ use crate::report::Grant;
 use crate::settings::{self, Machine, Settings};
 use crate::trial;
 
-/// A case and its limits, of which those that a plan holds may be its own.
+/// A case, and what the configuration has for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// The case.
     pub index: CaseIndex,
-    /// Its limits.
+    /// Shared by all cases that the same overrides select: there may be very many.
+    pub terms: Arc<Terms>,
+}
+
+/// What the configuration has for a case beside its policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// Its limits, of which those that a plan holds may be its own.
     pub limits: Limits,
     /// What it needs beside its sandbox.
     pub needs: Needs,
@@ -78,28 +87,27 @@ pub fn groups(
     let mut groups = vec![Group { policy: base.clone(), members: Vec::new() }];
     // What sources ask for, and what became of it: few differ, and a trial takes time.
     let all = config.sources();
-    let rules_of_all = rules(config, &all, machine);
-    let mut known: Vec<(Vec<&Source>, Policy, Rules)> = vec![(all, base.clone(), rules_of_all)];
+    let terms_of_all = terms(config, &all, base, machine);
+    let mut known: Vec<(Vec<&Source>, usize, Arc<Terms>)> = vec![(all, 0, terms_of_all)];
     for (offset, selected) in selected.iter().enumerate() {
         let subject = Subject::of(&selected.binary);
         for (case, listed) in selected.selection.cases.iter().enumerate() {
             let sources = config.sources_of(&subject, listed);
-            let needs = config.needs(&sources);
-            let (policy, rules) = match known.iter().find(|(known, ..)| *known == sources) {
-                Some((_, policy, rules)) => (policy.clone(), *rules),
-                None => {
-                    let policy = policy(base, &sources, machine);
-                    let rules = rules(config, &sources, machine);
-                    known.push((sources, policy.clone(), rules));
-                    (policy, rules)
-                }
-            };
+            let place = known.iter().position(|(known, ..)| *known == sources);
+            let place = place.unwrap_or_else(|| {
+                let policy = policy(base, &sources, machine);
+                let terms = terms(config, &sources, &policy, machine);
+                let shares = |group: &Group| shares_warden(&group.policy, &policy);
+                let group = groups.iter().position(shares).unwrap_or_else(|| {
+                    groups.push(Group { policy, members: Vec::new() });
+                    groups.len() - 1
+                });
+                known.push((sources, group, terms));
+                known.len() - 1
+            });
+            let (_, group, terms) = &known[place];
             let index = CaseIndex { binary: first + offset, case };
-            let member = Member { index, limits: policy.limits.clone(), needs, rules };
-            match groups.iter_mut().find(|group| shares_warden(&group.policy, &policy)) {
-                Some(group) => group.members.push(member),
-                None => groups.push(Group { policy, members: vec![member] }),
-            }
+            groups[*group].members.push(Member { index, terms: Arc::clone(terms) });
         }
     }
     groups
@@ -146,6 +154,14 @@ fn policy(base: &Policy, sources: &[&Source], machine: &Machine) -> Policy {
     let policy = trial::weaken(settings::policy(&layers), &layers.allow_weaker, machine);
     // It has been found already, and a whole run has it.
     Policy { root: base.root.clone(), ..policy }
+}
+
+fn terms(config: &Config, sources: &[&Source], policy: &Policy, machine: &Machine) -> Arc<Terms> {
+    Arc::new(Terms {
+        limits: policy.limits.clone(),
+        needs: config.needs(sources),
+        rules: rules(config, sources, machine),
+    })
 }
 
 fn rules(config: &Config, sources: &[&Source], machine: &Machine) -> Rules {

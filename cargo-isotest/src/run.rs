@@ -289,7 +289,7 @@ fn needs<'a>(
 ) -> impl Iterator<Item = (&'a Policy, &'a Needs)> {
     let runs = |member: &&Member| case(selected, member.index).ignore == Ignore::No;
     stages.iter().flat_map(move |Stage { sandboxes, members }| {
-        members.iter().filter(runs).map(|member| (&sandboxes.policy, &member.needs))
+        members.iter().filter(runs).map(|member| (&sandboxes.policy, &member.terms.needs))
     })
 }
 

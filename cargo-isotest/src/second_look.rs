@@ -119,9 +119,9 @@ fn passing(
     let jobs: Vec<Job> = failed
         .iter()
         .filter(|member| selected[member.index.binary].harness)
-        .map(|Member { index, needs, .. }| {
+        .map(|Member { index, terms }| {
             let selected = &selected[index.binary];
-            let setup = setups::setup(sandboxes, selected, false, provision.give(needs));
+            let setup = setups::setup(sandboxes, selected, false, provision.give(&terms.needs));
             let case = &selected.selection.cases[index.case];
             let plan = setups::plan_of(sandboxes, &setup, selected, case, &sandboxes.policy.limits);
             Job {

@@ -146,16 +146,20 @@ pub fn unheeded<'a>(
     let any = |asks: fn(&Member) -> bool| members.clone().any(asks);
     let mut limits: BTreeMap<usize, Vec<Option<Duration>>> = BTreeMap::new();
     for member in members.clone() {
-        limits.entry(member.index.binary).or_default().push(member.limits.timeout);
+        limits.entry(member.index.binary).or_default().push(member.terms.limits.timeout);
     }
     let differ = limits.values().any(|limits| limits.iter().any(|limit| *limit != limits[0]));
     let slow = Limits::default().slow_timeout;
     let keys = [
-        (any(|one| one.rules.retries.count > 0), "retries", "no test is started again"),
-        (any(|one| one.rules.threads_required.is_some()), "threads-required", ALONE),
-        (any(|one| one.rules.group.is_some()), "test-group", ALONE),
-        (any(|one| one.rules.priority != 0), "priority", "binaries run in cargo's order"),
-        (members.clone().any(|one| one.limits.slow_timeout != slow), "slow-timeout", "it is 1m"),
+        (any(|one| one.terms.rules.retries.count > 0), "retries", "no test is started again"),
+        (any(|one| one.terms.rules.threads_required.is_some()), "threads-required", ALONE),
+        (any(|one| one.terms.rules.group.is_some()), "test-group", ALONE),
+        (any(|one| one.terms.rules.priority != 0), "priority", "binaries run in cargo's order"),
+        (
+            members.clone().any(|one| one.terms.limits.slow_timeout != slow),
+            "slow-timeout",
+            "it is 1m",
+        ),
         (differ, "timeout", "the longest of a binary is that of all its tests"),
         (
             max_fail.is_some_and(|most| most.failures > NonZeroUsize::MIN),
@@ -171,7 +175,7 @@ const ALONE: &str = "one binary runs at a time, and its tests beside each other"
 
 /// The longest time that one of them may take; `None` where one has no limit.
 fn longest(members: &[&Member]) -> Option<Duration> {
-    let limits = members.iter().map(|member| member.limits.timeout);
+    let limits = members.iter().map(|member| member.terms.limits.timeout);
     limits.collect::<Option<Vec<_>>>()?.into_iter().max()
 }
 
@@ -253,7 +257,8 @@ impl Unit {
         let tests: Vec<(CaseIndex, String)> = members.iter().map(test).collect();
         let cases = selected.selection.cases.iter();
         let ignored = cases.filter(|case| case.ignore != Ignore::No);
-        let output_limit = members.iter().map(|member| member.limits.output).max().unwrap_or(0);
+        let output_limit =
+            members.iter().map(|member| member.terms.limits.output).max().unwrap_or(0);
         Unit {
             binary: selected.binary.id.clone(),
             by_name: tests.iter().zip(0..).map(|((_, name), at)| (name.clone(), at)).collect(),
