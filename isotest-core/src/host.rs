@@ -3,12 +3,16 @@
 //! The only module of the core, beside the sandbox itself, that looks at the host. What it finds
 //! is plain data, so that plans stay pure and can be tested for machines that are not there.
 
+mod etc;
+
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::unistd::{getegid, geteuid};
+
+pub use etc::{Content, Piece};
 
 /// A top-level entry of a root filesystem that tests see.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub struct Host {
     pub top_level: Vec<TopLevel>,
     /// Files below `/etc` that not everybody may read, relative to `/etc`.
     pub hidden_etc: Vec<PathBuf>,
+    /// What everybody may read of the host's `/etc`, where it cannot be the layer of an overlay.
+    pub etc: Option<Arc<[Piece]>>,
     /// What another root filesystem has in its `/dev`: tests see none of it.
     pub hidden_dev: Vec<PathBuf>,
     /// Paths in `/proc` by which the superuser steers the whole machine, and which a case of the
@@ -84,12 +90,10 @@ impl Host {
             }
         };
         let etc = root.join("etc");
-        let mut hidden_etc = Vec::new();
-        find_private(&etc, Path::new(""), &mut hidden_etc);
         let superuser = uid == 0 && maps_superuser(&fs::read_to_string("/proc/self/uid_map")?);
         let mountinfo = fs::read_to_string("/proc/self/mountinfo")?;
         let of_superuser = |paths: Vec<PathBuf>| if superuser { paths } else { Vec::new() };
-        Ok(Host {
+        let mut host = Host {
             settings: of_superuser(settings()),
             statistics: of_superuser(in_proc(&STATISTICS)),
             keys: in_proc(&["keys"]),
@@ -102,11 +106,17 @@ impl Host {
             mount_points: mount_points(&mountinfo, |_| true),
             no_layers: mount_points(&mountinfo, |kind| !LAYERS.contains(&kind)),
             top_level: system.iter().filter_map(|name| top_level(root, name)).collect(),
-            hidden_etc,
+            hidden_etc: etc::find_private(&etc),
+            etc: None,
             hidden_dev: if system.is_empty() { names_in(&root.join("dev")) } else { Vec::new() },
             devices: in_dev(&DEVICES),
             ipc_directories: in_dev(&["shm", "mqueue"]),
-        })
+        };
+        let is_layer = is_directory(&etc) && host.can_be_layer(Path::new("/etc"));
+        if !is_layer && !system.is_empty() {
+            host.etc = Some(etc::read(&etc)?.into());
+        }
+        Ok(host)
     }
 
     /// The mount points strictly below `path`.
@@ -192,6 +202,11 @@ fn in_proc(names: &[&str]) -> Vec<PathBuf> {
 fn maps_superuser(map: &str) -> bool {
     let words = map.lines().map(|line| line.split_whitespace().take(2).collect::<Vec<_>>());
     words.into_iter().any(|words| words == ["0", "0"])
+}
+
+/// Whether it is a directory, and no symbolic link to one.
+fn is_directory(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
 }
 
 /// Those of the names that stand in `/dev`.
@@ -292,23 +307,6 @@ fn unescape(text: &str) -> std::ffi::OsString {
         }
     }
     std::ffi::OsString::from_vec(bytes)
-}
-
-/// Finds what in a directory not everybody may read. What cannot be listed is hidden as a whole.
-fn find_private(directory: &Path, relative: &Path, found: &mut Vec<PathBuf>) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for entry in entries.flatten() {
-        let Ok(metadata) = entry.metadata() else { continue };
-        let name = relative.join(entry.file_name());
-        let (readable, kind) = (metadata.mode() & 0o004 != 0, metadata.file_type());
-        if kind.is_symlink() {
-            continue;
-        } else if !readable || (kind.is_dir() && metadata.mode() & 0o001 == 0) {
-            found.push(name);
-        } else if kind.is_dir() {
-            find_private(&entry.path(), &name, found);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod isolation;
 mod lifecycle;
 mod looking;
 mod messages;
+mod mounts;
 mod pid1;
 mod propagation;
 mod reference;

@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::builder::{Steps, c_path};
 use super::keeps_covers;
@@ -20,7 +21,7 @@ use super::layout::{
     self, DISK, EMPTY, Fresh, LIBRARY_PATH, Layout, PROC, Placed, SCRATCH, STAGE, Shown,
 };
 use super::server;
-use crate::host::{Host, TopLevel};
+use crate::host::{Content, Host, Piece, TopLevel};
 use crate::policy::{Init, Namespace, Net, Policy, Propagation, Root, User, Uts};
 use crate::sandbox::{LIBRARY, Op, Step};
 
@@ -46,7 +47,9 @@ pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
         }
         Root::Directory(other) => {
             let mut contents = Steps::default();
-            make_etc(&mut contents, host, policy, &new("etc"));
+            contents.directory(&new("etc"), 0o755, "the layer over /etc");
+            make_fixed_etc(&mut contents, policy, &new("etc"));
+            hide_private_etc(&mut contents, host, &new("etc"));
             hide_devices(&mut contents, host);
             fill(&mut contents, host, layout, policy);
             // The kernel wants a layer complete before it is one.
@@ -178,16 +181,17 @@ fn fixed_etc(policy: &Policy) -> Vec<(&'static str, String)> {
 fn show_etc(steps: &mut Steps, host: &Host, policy: &Policy) {
     let etc = Path::new(OLD).join("etc");
     steps.directory(&new("etc"), 0o755, "mount point");
-    if host.can_be_layer(Path::new("/etc")) {
-        show_etc_as_layers(steps, host, policy, &etc);
-    } else {
-        show_etc_as_binds(steps, host, policy, &etc);
+    match &host.etc {
+        None => show_etc_as_layers(steps, host, policy, &etc),
+        Some(pieces) => compose_etc(steps, pieces, policy, &etc),
     }
 }
 
 fn show_etc_as_layers(steps: &mut Steps, host: &Host, policy: &Policy, etc: &Path) {
     let layer = new(STAGE).join("etc");
-    make_etc(steps, host, policy, &layer);
+    steps.directory(&layer, 0o755, "the layer over /etc");
+    make_fixed_etc(steps, policy, &layer);
+    hide_private_etc(steps, host, &layer);
     lay(steps, &layer, etc, &new("etc"), "/etc without secrets");
 }
 
@@ -236,17 +240,16 @@ fn bind_read_only(
     steps.attributes(target, set, "no case can write to it");
 }
 
-/// The layer over an `/etc`.
-fn make_etc(steps: &mut Steps, host: &Host, policy: &Policy, layer: &Path) {
-    steps.directory(layer, 0o755, "the layer over /etc");
+/// What is the same in every `/etc`.
+fn make_fixed_etc(steps: &mut Steps, policy: &Policy, etc: &Path) {
     for (name, content) in fixed_etc(policy) {
-        steps.file(&layer.join(name), content.as_bytes(), 0o644, "the same on every machine");
+        steps.file(&etc.join(name), content.as_bytes(), 0o644, "the same on every machine");
     }
-    steps.link(
-        Path::new("/usr/share/zoneinfo/Etc/UTC"),
-        &layer.join("localtime"),
-        "the same on every machine",
-    );
+    let utc = Path::new("/usr/share/zoneinfo/Etc/UTC");
+    steps.link(utc, &etc.join("localtime"), "the same on every machine");
+}
+
+fn hide_private_etc(steps: &mut Steps, host: &Host, layer: &Path) {
     for hidden in &host.hidden_etc {
         let parents: Vec<&Path> =
             hidden.ancestors().skip(1).filter(|p| p.parent().is_some()).collect();
@@ -257,20 +260,21 @@ fn make_etc(steps: &mut Steps, host: &Host, policy: &Policy, layer: &Path) {
     }
 }
 
-fn show_etc_as_binds(steps: &mut Steps, host: &Host, policy: &Policy, etc: &Path) {
-    steps.bind(etc, &new("etc"), true, "the host's /etc; mounts below it rule an overlay out");
-    let layer = new(STAGE).join("etc");
-    steps.directory(&layer, 0o755, "the files bound over the host's");
-    for (name, content) in fixed_etc(policy) {
-        let file = layer.join(name);
-        steps.file(&file, content.as_bytes(), 0o644, "the same on every machine");
-        steps.bind(&file, &new("etc").join(name), false, "the same on every machine");
+/// An `/etc` that is made of what everybody may read, where mounts below the host's rule an
+/// overlay out. What is private is not covered but absent, also what comes later.
+fn compose_etc(steps: &mut Steps, readable: &[Piece], policy: &Policy, source: &Path) {
+    let etc = new("etc");
+    let fixed: Vec<&str> =
+        fixed_etc(policy).iter().map(|(name, _)| *name).chain(["localtime"]).collect();
+    let is_kept = |piece: &&Piece| fixed.iter().all(|name| !piece.path.starts_with(name));
+    let pieces: Arc<[Piece]> = readable.iter().filter(is_kept).cloned().collect();
+    let (path, large) = (c_path(&etc), Arc::clone(&pieces));
+    steps.add("what everybody may read of the host's", Op::Fill { path, pieces });
+    make_fixed_etc(steps, policy, &etc);
+    for piece in large.iter().filter(|piece| piece.content == Content::LargeFile) {
+        let (source, target) = (source.join(&piece.path), etc.join(&piece.path));
+        bind_read_only(steps, &source, &target, "too large to be copied");
     }
-    for hidden in &host.hidden_etc {
-        steps.bind(&new(EMPTY), &new("etc").join(hidden), false, "not everybody may read it");
-    }
-    let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
-    steps.attributes(&new("etc"), set, "no case can write to it");
 }
 
 /// The devices that another root filesystem has are of no use; a file of the layer hides its own.

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::{Access, Command, Exposure, Project, Setup, setup, template};
-use crate::host::{Host, TopLevel};
+use crate::host::{Content, Host, Piece, TopLevel};
 use crate::policy::{
     Directory, Guard, Namespace, Net, Policy, Propagation, Root, Scratch, User, Weakened, Workspace,
 };
@@ -136,6 +136,11 @@ impl Paper {
         Ok(())
     }
 
+    fn make_new(&mut self, path: &Path) -> Result<(), String> {
+        let exists = self.exists(path);
+        if exists { Err("it exists".to_owned()) } else { self.make(path) }
+    }
+
     fn mount(
         &mut self,
         target: &Path,
@@ -171,10 +176,14 @@ impl Paper {
 
     fn perform(&mut self, op: &Op) -> Result<(), String> {
         match op {
-            Op::MakeDirectory { path, .. }
-            | Op::CreateFile { path, .. }
-            | Op::Whiteout { path } => self.make(&self.at(path)),
-            Op::MakeSymlink { path, .. } => self.make(&self.at(path)),
+            Op::MakeDirectory { path, .. } | Op::Whiteout { path } => self.make(&self.at(path)),
+            Op::CreateFile { path, .. } | Op::MakeSymlink { path, .. } => {
+                self.make_new(&self.at(path))
+            }
+            Op::Fill { path, pieces } => {
+                let at = self.at(path);
+                pieces.iter().try_for_each(|piece| self.make_new(&at.join(&piece.path)))
+            }
             Op::Write { path, .. } => self.must_exist(&self.at(path)),
             Op::ChangeDirectory { path } if path.as_bytes() != b"/" => {
                 self.must_exist(&self.at(path))
@@ -582,15 +591,33 @@ fn a_file_with_a_secret_is_shown_empty() {
 }
 
 #[test]
-fn with_mounts_below_etc_files_are_bound_over() {
+fn with_mounts_below_etc_it_is_made_of_what_everybody_may_read() {
     let mut scene = usual();
     scene.host.mount_points = vec!["/etc/hosts".into(), "/etc/resolv.conf".into()];
+    let piece = |path: &str, content| Piece { path: path.into(), content };
+    let readable = [
+        piece("hosts", Content::File(0o644, b"127.0.0.1 localhost".to_vec())),
+        piece("large", Content::LargeFile),
+        piece("ssh", Content::Directory(0o755)),
+        piece("ssh/config", Content::File(0o644, b"Host *".to_vec())),
+    ];
+    scene.host.etc = Some(readable.into());
+    let scene = scene.with(&["/etc/large", "/etc/redis/redis.conf"]);
+    scene.check(&[
+        ("/etc/hosts", Seen::ReadOnly),
+        ("/etc/hostname", Seen::ReadOnly),
+        ("/etc/large", Seen::ReadOnly),
+        ("/etc/ssh/config", Seen::ReadOnly),
+        ("/etc/ssh/key", Seen::Nothing),
+        ("/etc/shadow", Seen::Nothing),
+        ("/etc/redis", Seen::Nothing),
+    ]);
     let paper = scene.walk();
-    for file in ["/etc/hosts", "/etc/shadow", "/etc/hostname"] {
-        let shown = paper.place(&Path::new("/new").join(&file[1..])).expect("it is there");
-        assert!(!matches!(paper.filesystems[shown.0], Filesystem::Host), "{file}: {shown:?}");
-    }
-    assert_eq!(paper.seen("/etc/ssh"), Seen::ReadOnly);
+    let of_host = |file: &str| {
+        let shown = paper.place(Path::new(file)).expect("it is in a filesystem");
+        matches!(paper.filesystems[shown.0], Filesystem::Host)
+    };
+    assert!(of_host("/new/etc/large") && !of_host("/new/etc/ssh") && !of_host("/new/etc/hosts"));
 }
 
 #[test]

@@ -4,11 +4,14 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_char, c_long};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::attendant::meeting;
 use super::inside::launch::STAGE_DIRECTORY;
 use super::inside::program::{CALL_WORDS, LINKED_SIZE, NONE, header, kind};
 use super::steps::{Op, Step};
+use crate::host::{Content, Piece};
 use crate::plan::Setup;
 
 const AT_FDCWD: Argument = Argument(kind::VALUE, libc::AT_FDCWD as u64);
@@ -81,7 +84,9 @@ impl List {
             }
         }
         let words = head.into_iter().chain(self.calls.iter().flat_map(Call::words));
-        words.flat_map(u64::to_le_bytes).chain(self.data).collect()
+        let mut all: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
+        all.extend_from_slice(&self.data);
+        all
     }
 
     fn call<const N: usize>(&mut self, number: c_long, given: [Argument; N]) -> &mut Call {
@@ -148,6 +153,9 @@ impl List {
             Op::MakeSymlink { target, path } => {
                 let (target, path) = (self.text(target), self.text(path));
                 self.call(libc::SYS_symlinkat, [target, AT_FDCWD, path]);
+            }
+            Op::Fill { path, pieces } => {
+                pieces.iter().for_each(|piece| self.make_piece(path, piece));
             }
             Op::Whiteout { path } => {
                 // The character device 0:0, which overlayfs takes for a deleted file.
@@ -234,6 +242,25 @@ impl List {
             self.call(libc::SYS_write, [FIRST, bytes, length]).expect(data.len());
         }
         self.close(FIRST);
+    }
+
+    /// A copy of something, in a directory. Of a large file, only the place for it.
+    fn make_piece(&mut self, directory: &CStr, piece: &Piece) {
+        let joined = |path: &Path| {
+            let whole = [directory.to_bytes(), b"/", path.as_os_str().as_bytes()].concat();
+            CString::new(whole).expect("paths hold no NUL byte")
+        };
+        let path = joined(&piece.path);
+        match &piece.content {
+            Content::Directory(mode) => self.add(&Op::MakeDirectory { path, mode: *mode }),
+            Content::File(mode, data) => self.write(&path, data, Some(*mode)),
+            Content::LargeFile => self.write(&path, &[], Some(0o444)),
+            Content::Link(target) => {
+                let target = CString::new(target.as_os_str().as_bytes());
+                let target = target.expect("paths hold no NUL byte");
+                self.add(&Op::MakeSymlink { target, path });
+            }
+        }
     }
 
     /// mount(2) with MS_BIND, and MS_REC where `recursive`.

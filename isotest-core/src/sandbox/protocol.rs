@@ -26,7 +26,7 @@ use crate::outcome::Usage;
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
     /// Build the template by these operations, lowered (`sandbox::lower`).
-    Template(Vec<u8>),
+    Template(#[serde(with = "bytes")] Vec<u8>),
     /// Keep this set-up under a number.
     Setup(u32, Setup),
     /// Start a case. The descriptors beside it become 0, 1 and 2; with two, 0 is `/dev/null`. Where
@@ -51,6 +51,7 @@ pub struct Setup {
     pub program: CString,
     /// What is done between clone and the program, its arguments and its environment,
     /// lowered (`sandbox::lower`).
+    #[serde(with = "bytes")]
     pub lowered: Vec<u8>,
     /// The uid map and the gid map that the warden writes, where the child may not.
     pub id_maps: Option<(Vec<u8>, Vec<u8>)>,
@@ -154,6 +155,19 @@ pub struct Held {
     pub descriptor_room: u64,
     /// The most address space it has had, in bytes. 0 where it is not known.
     pub address_space: u64,
+}
+
+/// Bytes as one value. Serde takes them for a sequence of numbers, each one by itself.
+mod bytes {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        <&'de [u8]>::deserialize(deserializer).map(<[u8]>::to_vec)
+    }
 }
 
 /// The largest message that goes through the socket itself; a longer one goes in a memfd.

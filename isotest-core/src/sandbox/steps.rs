@@ -10,6 +10,9 @@
 use std::borrow::Cow;
 use std::ffi::CString;
 use std::fmt;
+use std::sync::Arc;
+
+use crate::host::Piece;
 
 /// One set-up operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub enum Op {
     MakeDirectory { path: CString, mode: u32 },
     /// Creates a symbolic link.
     MakeSymlink { target: CString, path: CString },
+    /// Fills a directory with copies of these files, directories and links, parents first.
+    Fill { path: CString, pieces: Arc<[Piece]> },
     /// Hides the file of that name in the overlay layers below.
     Whiteout { path: CString },
     /// Mounts a new filesystem.
@@ -91,6 +96,7 @@ impl Op {
             Op::CreateFile { .. }
             | Op::MakeDirectory { .. }
             | Op::MakeSymlink { .. }
+            | Op::Fill { .. }
             | Op::Whiteout { .. } => true,
             Op::AwaitIdMaps
             | Op::Write { .. }
@@ -131,6 +137,9 @@ impl fmt::Display for Op {
             }
             Op::MakeSymlink { target, path } => {
                 write!(f, "link `{}` to `{}`", text(path), text(target))
+            }
+            Op::Fill { path, pieces } => {
+                write!(f, "fill `{}` ({} files, directories and links)", text(path), pieces.len())
             }
             Op::Whiteout { path } => write!(f, "hide `{}`", text(path)),
             Op::Mount { fstype, target, options, .. } => {

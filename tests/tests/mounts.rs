@@ -1,0 +1,126 @@
+//! Hosts that have filesystems mounted where a sandbox takes things from, as containers have: in a
+//! mount namespace of the test's own.
+
+use isotest_tests::program::isotest;
+use isotest_tests::project::PASSING;
+use isotest_tests::{Call, Project, Run, refused};
+
+/// Mounts by a script, in which `$2` is an empty directory, and runs isotest by the rest of it,
+/// `$1`.
+fn outer(script: &str) -> Option<Run> {
+    if refused() {
+        return None;
+    }
+    let project = Project::new(&[PASSING]);
+    let empty = project.directory().with_file_name("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let call = Call::new("unshare", project.directory());
+    let call = call.words("--map-root-user --mount --pid --fork --kill-child --mount-proc sh -euc");
+    Some(call.arg(script).arg("sh").arg(isotest()).arg(&empty).run())
+}
+
+/// What a sandbox shows of `/etc`, and that nothing can be written there.
+const LOOK: &str = r#"
+    "$1" isotest exec -- sh -c '
+        cat /etc/hostname; grep -c ^root: /etc/passwd
+        cat /etc/private/key /etc/key /etc/shadow /etc/ssl/private/* || :
+        (: > /etc/new) || :'
+"#;
+
+/// With these mounts a sandbox stands, and shows the same `/etc`.
+#[track_caller]
+fn check(mounts: &str) {
+    let Some(run) = outer(&format!("{mounts}\n{LOOK}")) else { return };
+    assert_eq!(run.stdout, "isotest\n1\n", "what is seen of `/etc` with {mounts}: {}", run.stderr);
+    assert!(run.stderr.contains("/etc/new: Read-only file system"), "{}", run.stderr);
+    run.check(0, &[]);
+}
+
+/// An `/etc` of the test's own, with secrets in it.
+const OWN_ETC: &str = r#"
+    mount -t tmpfs tmpfs "$2"
+    cp -r /etc/. "$2" 2> /dev/null || :
+    mkdir -p "$2/tmpfs" "$2/ssl/private"; mkdir -m 700 "$2/private"
+    for file in private/key key shadow ssl/private/key; do
+        echo secret > "$2/$file"
+        chmod 600 "$2/$file"
+    done
+    mount --move "$2" /etc
+"#;
+
+#[test]
+fn files_are_mounted_below_etc_as_docker_does() {
+    check(
+        "for file in hosts passwd; do
+            cp /etc/$file $2/$file
+            mount --bind $2/$file /etc/$file
+        done",
+    );
+}
+
+#[test]
+fn a_filesystem_is_mounted_on_etc() {
+    check(OWN_ETC);
+}
+
+#[test]
+fn a_filesystem_is_mounted_below_an_etc_with_secrets() {
+    check(&format!("{OWN_ETC} mount -t tmpfs tmpfs /etc/tmpfs"));
+    check(&format!("{OWN_ETC} mount --bind /etc/ssl /etc/ssl; mount --bind /etc/key /etc/hosts"));
+}
+
+#[test]
+fn etc_is_mounted_on_itself_with_all_that_is_in_it() {
+    check("mount --rbind /etc /etc; mount --rbind /etc /etc; mount --bind /etc/hosts /etc/hosts");
+}
+
+#[test]
+fn what_is_mounted_below_etc_is_seen() {
+    let script = format!(
+        r#"{OWN_ETC} mount -t tmpfs tmpfs /etc/tmpfs; echo content > /etc/tmpfs/file
+        head -c 300000 /dev/zero > /etc/tmpfs/large; ln -s file /etc/tmpfs/link
+        "$1" isotest exec -- sh -c 'cat /etc/tmpfs/link; wc -c < /etc/tmpfs/large'"#
+    );
+    let Some(run) = outer(&script) else { return };
+    assert_eq!(run.stdout, "content\n300000\n", "{}", run.stderr);
+    run.check(0, &[]);
+}
+
+#[test]
+fn a_secret_that_comes_while_a_test_runs_is_absent() {
+    let script = format!(
+        r#"{OWN_ETC} mount -t tmpfs tmpfs /etc/tmpfs; mkdir "$2/s"
+        "$1" isotest exec --rw "$2/s" -- sh -c '
+            : > "$1/ready"; until [ -e "$1/go" ]; do :; done
+            ls /etc/late /etc/key; cat /etc/passwd | wc -l' sh "$2/s" > "$2/seen" 2>&1 &
+        until [ -e "$2/s/ready" ]; do :; done
+        echo secret > /etc/late; chmod 600 /etc/late
+        mv /etc/key /etc/passwd
+        : > "$2/s/go"; wait; cat "$2/seen""#
+    );
+    let Some(run) = outer(&script) else { return };
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    let absent = |name: &str| lines.iter().any(|l| l.contains(name) && l.contains("No such file"));
+    assert!(absent("/etc/late") && absent("/etc/key"), "{lines:?}");
+    assert!(
+        lines.last().is_some_and(|count| count.parse::<u32>().is_ok_and(|n| n > 1)),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn filesystems_are_mounted_below_system_directories() {
+    check(
+        "mount -t tmpfs tmpfs /usr/local
+         mount --bind /usr/bin/env /usr/bin/env
+         mount --rbind /usr/lib /usr/lib
+         mount -t tmpfs tmpfs /opt",
+    );
+}
+
+#[test]
+fn doctor_finds_nothing_in_the_way() {
+    let script = format!("{OWN_ETC} mount --bind /etc/hosts /etc/hosts; \"$1\" isotest doctor");
+    let Some(run) = outer(&script) else { return };
+    run.check(0, &["every test can have full isolation here"]);
+}
