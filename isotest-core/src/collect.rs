@@ -128,7 +128,7 @@ pub fn outcome(
     let verdict = judge(plan, &end, killed, passed);
     let was_run = !matches!(verdict, Verdict::NotRun(_));
     let weakened = if was_run { plan.weakened.clone() } else { Vec::new() };
-    let mut limits = limits_reached(plan, &end);
+    let mut limits = limits_reached(plan, &end, &output);
     if verdict.is_failure() {
         limits.extend(limits_suspected(plan, &end, &output));
     }
@@ -152,7 +152,7 @@ pub fn outcome(
 }
 
 /// The limits of the policy that the case ran into, as far as its end shows.
-fn limits_reached(plan: &Plan, end: &End) -> Vec<Finding> {
+fn limits_reached(plan: &Plan, end: &End, output: &Captured) -> Vec<Finding> {
     let killed = libc::WIFSIGNALED(end.status) && !end.seen.aborted;
     let used = end.usage.user + end.usage.system;
     // The kernel counts in ticks and is ahead of what wait4(2) tells.
@@ -162,8 +162,12 @@ fn limits_reached(plan: &Plan, end: &End) -> Vec<Finding> {
     let crowded = |limit| end.seen.held.is_some_and(|held| held.processes + 1 >= limit);
     let is_crowded = || limit_of(plan, libc::RLIMIT_NPROC).is_some_and(crowded);
     let cpu_time = limit_of(plan, libc::RLIMIT_CPU).map(Duration::from_secs);
+    let file_size = limit_of(plan, libc::RLIMIT_FSIZE).is_some();
+    let is_too_long = killed && libc::WTERMSIG(end.status) == libc::SIGXFSZ;
     let limits = [
         (cpu_time.is_some_and(is_spent), "processor time", "--cpu-time"),
+        (file_size && is_too_long, "the size of a file", "--file-size"),
+        (output.cut > 0, "output that is kept", "--output-limit"),
         (end.seen.scratch_full, "what a test may write", "--tmp-size"),
         (group.memory_refused > 0, "memory", "--memory"),
         (group.forks_refused > 0 || is_crowded(), "processes and threads", "--processes"),
@@ -181,6 +185,10 @@ fn limits_reached(plan: &Plan, end: &End) -> Vec<Finding> {
 /// back before a failed test ends. Only where the kernel's figures allow it, its words are told.
 fn limits_suspected(plan: &Plan, end: &End, output: &Captured) -> Vec<Finding> {
     const FILES: &str = "Too many open files";
+    // EFBIG, which is all that PID 1 hears; a child that SIGXFSZ has killed, in the words of a shell
+    // and of the standard library.
+    const SIZE: [&str; 4] =
+        ["File too large", "File size limit exceeded", "SIGXFSZ", "unix_wait_status(25)"];
     // The standard library's, and strerror(3)'s.
     const MEMORY: [&str; 2] = ["memory allocation of", "Cannot allocate memory"];
     let wrote = |words: &&str| {
@@ -201,7 +209,10 @@ fn limits_suspected(plan: &Plan, end: &End, output: &Captured) -> Vec<Finding> {
             };
             (words, format!("{limit} bytes of address space{used}"), "--address-space")
         });
-    let suspected = files.into_iter().chain(memory);
+    let size = limit_of(plan, libc::RLIMIT_FSIZE)
+        .and_then(|limit| Some((limit, SIZE.into_iter().find(|words| wrote(words))?)))
+        .map(|(limit, words)| (words, format!("{limit} bytes in a file"), "--file-size"));
+    let suspected = files.into_iter().chain(memory).chain(size);
     suspected.map(|(words, limit, flag)| Finding::LimitSuspected(words, limit, flag)).collect()
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use isotest_tests::processes::{MARK, Process, marked, pid_namespaces, status};
 use isotest_tests::program::workspace;
 use isotest_tests::project::executes;
-use isotest_tests::{Call, Project, Run, Running, refused, until};
+use isotest_tests::{Call, Project, Run, Running, missing, refused, until};
 use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGKILL, SIGTERM};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
@@ -92,6 +92,19 @@ fn a_fork_bomb_is_bounded() {
     assert!(started.is_some_and(|count| (300..=700).contains(&count)), "{started:?} were started");
 }
 
+/// The list of so many children takes more than one read of `/proc`.
+#[test]
+fn a_large_fork_bomb_is_counted_whole_and_its_limit_is_named() {
+    if refused() || is_unbounded() {
+        return;
+    }
+    let named = "reached the limit of processes and threads; raise it with `--processes`";
+    let run = run("processes::multiply", "--processes 3000", 100, &[named]);
+    let left = run.stderr.split_once(": left ").and_then(|(_, rest)| rest.split_once(' '));
+    let left = left.and_then(|(count, _)| count.parse::<u32>().ok());
+    assert!(left.is_some_and(|count| (2900..=3300).contains(&count)), "{left:?} were left");
+}
+
 /// Root is bounded by nothing before Linux 6.14.
 fn is_unbounded() -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc is mounted");
@@ -116,6 +129,71 @@ fn what_leaves_its_session_ends_with_the_test() {
     let texts = ["1 test left processes behind", "left 1 process behind: "];
     check("processes::escape_by_a_double_fork", "", 0, &texts);
     check("processes::escape_by_a_double_fork", "--init reaper", 0, &texts);
+}
+
+/// A test many times, since what it does is a race.
+fn many(name: &str, body: &str) -> String {
+    let copy = |number| format!("#[test]\nfn {name}_{number}() {{\n{body}\n}}\n");
+    (0..40).map(copy).collect()
+}
+
+/// A command closes its output before it is a zombie, and has its own name only after `spawn` has
+/// returned.
+#[test]
+fn what_is_ending_is_no_leftover_and_what_is_left_has_its_own_name() {
+    if refused() {
+        return;
+    }
+    let echo = r#"
+        let mut child = Command::new("echo").arg("hi").stdout(Stdio::piped()).spawn().unwrap();
+        let mut text = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "hi\n");
+        forget(child);"#;
+    let kill = r#"
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        child.kill().unwrap();
+        forget(child);"#;
+    let leave = r#"forget(Command::new("sleep").arg("1000").spawn().unwrap());"#;
+    let used = "#![cfg(test)]\nuse std::{io::Read, mem::forget, process::{Command, Stdio}};\n";
+    let tests = [many("reads", echo), many("kills", kill), many("leaves", leave)].concat();
+    let project = Project::new(&[("src/lib.rs", &format!("{used}{tests}"))]);
+    let run = project.isotest("--lib --message-format json").run();
+    run.check(0, &["40 tests left processes behind"]);
+    let left: Vec<&str> =
+        run.stdout.lines().filter(|line| line.contains("processes-left")).collect();
+    let is_right = |line: &&str| line.contains("leaves_") && line.contains(r#"["sleep"]"#);
+    assert!(left.len() == 40 && left.iter().all(is_right), "{left:#?}");
+}
+
+/// Ends the thread that leads a process, while another one lives on.
+const HEADLESS: &str = r#"
+#![cfg(test)]
+use std::{fs, io::Read, mem::forget, process::{Command, Stdio}, thread};
+
+#[test]
+fn leaves_it() {
+    let line = "import ctypes, threading, time\n\
+                threading.Thread(target=time.sleep, args=(1000,)).start()\n\
+                print('ready', flush=True)\n\
+                ctypes.CDLL(None).pthread_exit(None)";
+    let mut python = Command::new("python3");
+    let mut child = python.args(["-c", line]).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdout.take().unwrap().read_exact(&mut [0; 6]).unwrap();
+    while !fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap().contains(") Z ") {
+        thread::yield_now();
+    }
+    forget(child);
+}
+"#;
+
+#[test]
+fn a_process_whose_first_thread_has_ended_is_left_all_the_same() {
+    if refused() || missing("python3") {
+        return;
+    }
+    let named = ["1 test left processes behind", "left 1 process behind: python3"];
+    Project::new(&[("src/lib.rs", HEADLESS)]).isotest("--lib").run().check(0, &named);
 }
 
 /// Whoever waited for the end of stdout would wait for the daemon.
@@ -143,6 +221,59 @@ fn a_full_disk_is_named() {
         ["No space left on device", "3 tests reached a limit", "raise it with `--tmp-size`"];
     check(tests, "--tmp-size 8M", 100, &texts);
     check(tests, "--tmp-size 8M --init reaper", 100, &texts);
+}
+
+/// What fills a file, by itself and by commands, and what writes more than is kept.
+const LARGE: &str = r#"
+#[cfg(test)]
+use std::{fs, process::Command};
+
+#[test]
+fn writes() {
+    fs::write("/tmp/large", vec![0; 2 << 20]).unwrap();
+}
+
+#[test]
+fn has_a_command_write() {
+    let status = Command::new("dd").args(["if=/dev/zero", "of=/tmp/large", "bs=2M", "count=1"]).status();
+    let status = status.unwrap();
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn has_a_shell_write() {
+    let status = Command::new("sh").args(["-c", "head -c 2M /dev/zero > /tmp/large; echo $?"]).status();
+    assert!(!status.unwrap().success());
+}
+
+#[test]
+fn prints() {
+    print!("{}", "line\n".repeat(100_000));
+}
+
+#[test]
+fn only_says_so() {
+    panic!("File too large");
+}
+"#;
+
+#[test]
+fn a_limit_of_a_files_size_or_of_output_is_named() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[("src/lib.rs", LARGE)]);
+    let run = |line: &str| project.isotest(&format!("--lib {line}")).run();
+    let flag = "reached the limit of 1048576 bytes in a file; raise it with `--file-size`";
+    for test in ["writes", "has_a_command_write", "has_a_shell_write"] {
+        run(&format!("--file-size 1M {test}")).check(100, &["may have reached a limit", flag]);
+    }
+    let reached = "writes: reached the limit of the size of a file; raise it with `--file-size`";
+    run("--file-size 1M --init reaper writes").check(100, &[reached]);
+    let output = "prints: reached the limit of output that is kept; raise it with `--output-limit`";
+    run("--output-limit 100K prints").check(0, &["1 test reached a limit", output]);
+    let unlimited = run("only_says_so prints");
+    assert!(!unlimited.stderr.contains("a limit"), "{}", unlimited.stderr);
 }
 
 #[test]

@@ -11,6 +11,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::policy::Guard;
 
@@ -207,6 +208,12 @@ impl Listener {
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         use std::os::fd::AsFd;
         self.0.as_fd()
+    }
+
+    /// Whether a process waits for an answer, and its notification has not been taken.
+    pub fn asks(&self) -> bool {
+        let mut polled = [PollFd::new(self.descriptor(), PollFlags::POLLIN)];
+        poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
     /// Takes one notification; `None` where its process has died meanwhile.

@@ -5,7 +5,6 @@
 //! read is of that process and of that moment. What cannot be read is taken for not there.
 
 use std::fs;
-use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -36,13 +35,39 @@ pub fn status_field(thread: i32, field: &str) -> Option<String> {
     Some(line.trim().to_owned())
 }
 
-/// The living children of a process, `/proc/PID/task/TID/children` of proc(5). Orphans of its
-/// pid namespace are among them where it is PID 1 there.
-pub fn children_of(pid: i32) -> Vec<Leftover> {
-    child_ids(pid).into_iter().filter_map(leftover).collect()
+/// What is left of a case beside its PID 1.
+#[derive(Debug, Default)]
+pub struct Remaining {
+    /// Its living processes: not those that have ended or are about to.
+    pub processes: Vec<Leftover>,
+    /// How many of them may be about to end, or to execute the program that they were made for.
+    pub in_motion: usize,
 }
 
-/// The ids of the children of a process, those that are zombies among them.
+/// The living descendants of a process. Orphans of its pid namespace are among them where it is
+/// PID 1 there.
+pub fn remaining(leader: i32) -> Remaining {
+    let mut remaining = Remaining::default();
+    for pid in descendants(leader) {
+        let Some((leftover, motion)) = leftover(pid) else { continue };
+        remaining.processes.push(leftover);
+        remaining.in_motion += usize::from(motion == Motion::Moves);
+    }
+    remaining
+}
+
+/// The ids of all descendants of a process, children first; zombies are among them.
+fn descendants(pid: i32) -> Vec<i32> {
+    let (mut found, mut next) = (child_ids(pid), 0);
+    while let Some(&pid) = found.get(next) {
+        found.extend(child_ids(pid));
+        next += 1;
+    }
+    found
+}
+
+/// The ids of the children of a process, those that are zombies among them:
+/// `/proc/PID/task/TID/children` of proc(5).
 pub fn child_ids(pid: i32) -> Vec<i32> {
     let tasks = PathBuf::from(format!("/proc/{pid}/task"));
     // A link each for `.`, `..` and every thread; most have one thread left when they exit.
@@ -53,23 +78,11 @@ pub fn child_ids(pid: i32) -> Vec<i32> {
             Err(_) => Vec::new(),
         },
     };
-    let lists: String =
-        threads.iter().filter_map(|thread| read_proc(&thread.join("children"))).collect();
+    let lists: String = threads
+        .iter()
+        .filter_map(|thread| fs::read_to_string(thread.join("children")).ok())
+        .collect();
     lists.split_whitespace().filter_map(|id| id.parse().ok()).collect()
-}
-
-/// Reads a file of proc, whose size is told as 0 and which is short, as a rule: it ends where a
-/// read does not fill what it was given.
-fn read_proc(path: &Path) -> Option<String> {
-    let mut file = fs::File::open(path).ok()?;
-    let (mut text, mut part) = (Vec::new(), [0; 4096]);
-    loop {
-        let length = file.read(&mut part).ok()?;
-        text.extend_from_slice(part.get(..length)?);
-        if length < part.len() {
-            return String::from_utf8(text).ok();
-        }
-    }
 }
 
 /// What the test `pid` holds when it fails, as far as limits go; `leader` is PID 1 of its case.
@@ -85,20 +98,64 @@ pub fn held(pid: i32, leader: i32) -> Held {
     }
 }
 
-/// The threads of a process and of all its descendants.
+/// The threads of a process and of all its descendants. A zombie counts until it is waited for, as
+/// it does for the kernel.
 fn tasks(pid: i32) -> u64 {
-    let own = status_field(pid, "Threads:").and_then(|text| text.parse().ok()).unwrap_or(0);
-    own + child_ids(pid).into_iter().map(tasks).sum::<u64>()
+    let threads = |pid| status_field(pid, "Threads:")?.parse::<u64>().ok();
+    [pid].into_iter().chain(descendants(pid)).filter_map(threads).sum()
 }
 
-/// A process as a leftover; `None` where it has ended already.
-fn leftover(pid: i32) -> Option<Leftover> {
-    if status_field(pid, "State:")?.starts_with(['Z', 'X']) {
-        return None;
+/// Whether a process waits for something, or may soon be another one or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Motion {
+    Waits,
+    Moves,
+}
+
+/// A process as a leftover; `None` where it has ended, is just ending, or was killed.
+fn leftover(pid: i32) -> Option<(Leftover, Motion)> {
+    let directory = PathBuf::from(format!("/proc/{pid}"));
+    let status = fs::read_to_string(directory.join("status")).ok()?;
+    let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let motion = match field("Threads:")? {
+        "1" => motion(&directory, &status)?,
+        // The thread that leads it may have ended before the others.
+        _ => {
+            let threads = fs::read_dir(directory.join("task")).ok()?.flatten();
+            let motion = |thread: fs::DirEntry| {
+                let status = fs::read_to_string(thread.path().join("status")).ok()?;
+                motion(&thread.path(), &status)
+            };
+            threads.filter_map(motion).max()?
+        }
+    };
+    let inside = field("NSpid:")?.split_whitespace().last()?.parse().ok()?;
+    // Between the end of its old memory and its new name a process that executes a program has no
+    // arguments, and still the name of the thread that has made it (fs/exec.c, begin_new_exec).
+    let is_named = fs::read(directory.join("cmdline")).is_ok_and(|line| !line.is_empty());
+    let motion = if is_named { motion } else { Motion::Moves };
+    Some((Leftover { pid: inside, name: field("Name:")?.to_owned() }, motion))
+}
+
+/// What a thread does, by its directory and its status there; `None` where it ends.
+fn motion(directory: &Path, status: &str) -> Option<Motion> {
+    /// `PF_EXITING` of linux/sched.h: do_exit() has begun, which closes files long before the
+    /// thread is a zombie.
+    const EXITING: u32 = 0x4;
+    const KILLED: u64 = 1 << (libc::SIGKILL - 1);
+    let stat = fs::read_to_string(directory.join("stat")).ok()?;
+    // The name, in brackets, may hold anything.
+    let mut words = stat.rsplit_once(") ")?.1.split(' ');
+    let state = words.next()?;
+    let flags: u32 = words.nth(5)?.parse().ok()?;
+    let pending = status.lines().find_map(|line| line.strip_prefix("SigPnd:"))?;
+    let pending = u64::from_str_radix(pending.trim(), 16).ok()?;
+    match state {
+        "Z" | "X" => None,
+        _ if flags & EXITING != 0 || pending & KILLED != 0 => None,
+        "R" => Some(Motion::Moves),
+        _ => Some(Motion::Waits),
     }
-    let inside = status_field(pid, "NSpid:")?;
-    let name = status_field(pid, "Name:")?;
-    Some(Leftover { pid: inside.split_whitespace().last()?.parse().ok()?, name })
 }
 
 /// How many packets of the process's network namespace found no route: OutNoRoutes of

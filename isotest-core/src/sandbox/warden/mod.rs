@@ -18,11 +18,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use self::notifications::Departure;
 use super::cgroup::{Base, Group};
 use super::error::{Fault, STAGE_EXEC, STAGE_GUARD};
 use super::guard::{self, Listener};
@@ -81,6 +82,8 @@ struct State {
     setups: HashMap<u32, Prepared>,
     /// By slot.
     running: HashMap<usize, Running>,
+    /// Exits that are put off.
+    departures: Vec<Departure>,
 }
 
 /// What the warden does from its first instruction to its end. `mapped` reaches its end when the
@@ -106,6 +109,7 @@ pub fn run(channel: Channel, mapped: OwnedFd, guard: Guard, base: Option<Base>) 
                 free: (0..SLOTS).rev().collect(),
                 setups: HashMap::new(),
                 running: HashMap::new(),
+                departures: Vec::new(),
             };
             warden.serve(&signals)
         }
@@ -194,7 +198,7 @@ impl State {
             let polled = polled.chain(self.servers().map(|(_, server)| server.as_fd()));
             let mut polled: Vec<PollFd<'_>> =
                 polled.map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN)).collect();
-            if poll(&mut polled, PollTimeout::NONE).is_err() {
+            if poll(&mut polled, self.next_look()).is_err() {
                 continue;
             }
             let ready: Vec<bool> = polled.iter().map(|fd| fd.any().unwrap_or(false)).collect();
@@ -212,6 +216,7 @@ impl State {
             if fixed.first() == Some(&true) {
                 self.handle_request();
             }
+            self.look_again();
         }
     }
 

@@ -1,11 +1,33 @@
 //! What the guard tells the warden of: exits, and signals that PID 1 sends itself.
 
+use std::time::{Duration, Instant};
+
+use nix::poll::PollTimeout;
+
 use super::State;
-use crate::sandbox::guard::{Act, Notification};
+use crate::sandbox::guard::{Act, Listener, Notification};
 use crate::sandbox::inside::kernel;
 use crate::sandbox::look::{
-    children_of, held, is_deadly, is_scratch_full, status_field, unrouted_packets,
+    held, is_deadly, is_scratch_full, remaining, status_field, unrouted_packets,
 };
+
+/// How long PID 1 of a case waits in its exit for processes that may be about to end.
+const DEPARTURE: Duration = Duration::from_millis(100);
+/// How long it waits before the second look at them; each look after that is twice as late.
+const FIRST_WAIT: Duration = Duration::from_millis(1);
+/// Where there are more of them nobody waits: they are no command that a test has read to its end.
+const MOST_IN_MOTION: usize = 16;
+
+/// The exit of a PID 1 that is put off, since what it leaves behind may be about to end: a command
+/// closes its output, and whoever has read that to its end exits, before the command is a zombie.
+pub struct Departure {
+    slot: usize,
+    notification: u64,
+    began: Instant,
+    wait: Duration,
+    /// When its processes are looked at again.
+    pub due: Instant,
+}
 
 impl State {
     pub fn answer_notification(&mut self) {
@@ -15,9 +37,6 @@ impl State {
             Act::Exit { code } => {
                 let process = self.leader_of(notification.thread);
                 let test = self.slot_of(process);
-                if let Some(running) = test.and_then(|slot| self.running.get_mut(&slot)) {
-                    running.seen.leftovers = children_of(process);
-                }
                 // Only a failure is worth the look. An init does not fail, its test does.
                 let failed = (code != 0).then(|| test.or_else(|| self.init_of(process))).flatten();
                 let leader = failed.and_then(|slot| self.pid(slot)).unwrap_or(process);
@@ -27,6 +46,17 @@ impl State {
                     if running.own_network {
                         running.seen.unrouted = unrouted_packets(process);
                     }
+                }
+                if let Some(slot) = test {
+                    let now = Instant::now();
+                    let (notification, wait) = (notification.id, FIRST_WAIT);
+                    return self.depart(Departure {
+                        slot,
+                        notification,
+                        began: now,
+                        wait,
+                        due: now,
+                    });
                 }
             }
             Act::Signal { signal, thread } => {
@@ -40,6 +70,49 @@ impl State {
         }
         if let Some(listener) = &self.listener {
             listener.go_on(notification.id);
+        }
+    }
+
+    /// Lets PID 1 of a case exit, once what is left behind is known.
+    fn depart(&mut self, mut departure: Departure) {
+        let Some(leader) = self.pid(departure.slot) else { return };
+        let left = remaining(leader);
+        // What waits for an answer from here is about to exit, too.
+        let asks = !left.processes.is_empty() && self.listener.as_ref().is_some_and(Listener::asks);
+        let moves = asks || (1..=MOST_IN_MOTION).contains(&left.in_motion);
+        if let Some(running) = self.running.get_mut(&departure.slot) {
+            running.seen.leftovers = left.processes;
+        }
+        let now = Instant::now();
+        if moves && now.duration_since(departure.began) < DEPARTURE {
+            departure.due = now + departure.wait;
+            departure.wait *= 2;
+            return self.departures.push(departure);
+        }
+        if let Some(listener) = &self.listener {
+            listener.go_on(departure.notification);
+        }
+    }
+
+    /// When the first exit that is put off has to be looked at.
+    pub fn next_look(&self) -> PollTimeout {
+        let next = self.departures.iter().map(|departure| departure.due).min();
+        let wait = next.map(|due| due.saturating_duration_since(Instant::now()).as_millis() + 1);
+        wait.map_or(PollTimeout::NONE, |wait| wait.try_into().unwrap_or(PollTimeout::MAX))
+    }
+
+    /// Looks again at what exits that were put off leave behind.
+    pub fn look_again(&mut self) {
+        let now = Instant::now();
+        let (due, later) =
+            std::mem::take(&mut self.departures).into_iter().partition(|one| one.due <= now);
+        self.departures = later;
+        for departure in due {
+            // It may have been killed, and its slot be another case's.
+            let listener = self.listener.as_ref();
+            if listener.is_some_and(|listener| listener.is_valid(departure.notification)) {
+                self.depart(departure);
+            }
         }
     }
 
@@ -75,7 +148,7 @@ impl State {
             return false;
         }
         running.seen.aborted = true;
-        running.seen.leftovers = children_of(leader);
+        running.seen.leftovers = remaining(leader).processes;
         running.seen.held = Some(held(leader, leader));
         kernel::kill(leader, libc::SIGKILL);
         true
