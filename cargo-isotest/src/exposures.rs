@@ -36,9 +36,9 @@ pub fn of_project(
     for path in &project.package_directories {
         exposures.show(path.as_std_path(), Access::Workspace, "a package of the project");
     }
-    exposures.show(project.sysroot.as_std_path(), Access::ReadOnly, "the toolchain");
+    exposures.show_beside(project.sysroot.as_std_path(), "the toolchain");
     for path in &project.linked_paths {
-        exposures.show(path.as_std_path(), Access::ReadOnly, "a library directory");
+        exposures.show_beside(path.as_std_path(), "a library directory");
     }
     for (name, now) in &project.moved {
         if let Ok(now) = now.as_std_path().canonicalize() {
@@ -75,7 +75,7 @@ pub fn of_command(
         Root::Directory(root) => follow(root, program, Links::Inside).is_ok(),
     };
     if let Some(parent) = program.parent().filter(|parent| parent.is_absolute() && !is_inside) {
-        exposures.show(parent, Access::ReadOnly, "the program");
+        exposures.show_beside(parent, "the program");
     }
     exposures.finish(machine, root.join("target/isotest/scratch"))
 }
@@ -122,6 +122,20 @@ impl<'a> Exposures<'a> {
         });
     }
 
+    /// Shows a path read-only that tests need beside the project, unless the project's layers hold
+    /// it: there it is as writable as the rest, for a test that builds or writes beside its
+    /// executable.
+    fn show_beside(&mut self, path: &Path, what: &str) {
+        let Ok(real) = path.canonicalize() else { return };
+        let mut held =
+            self.project.exposures.iter().filter(|known| known.access == Access::Workspace);
+        match held.any(|known| real.starts_with(&known.path)) {
+            true if real == path => {}
+            true => self.link(path),
+            false => self.show(path, Access::ReadOnly, what),
+        }
+    }
+
     /// Names the first symbolic link on the way to a path; what is behind it has no other name.
     fn link(&mut self, path: &Path) {
         let mut above: Vec<&Path> = path.ancestors().collect();
@@ -161,6 +175,7 @@ impl<'a> Exposures<'a> {
             [(machine.cargo_home(), "cargo's home"), (machine.rustup_home(), "rustup's home")];
         for (path, what) in tools {
             if let Some(path) = path {
+                // Also below the project: an overlay would not have its secrets masked.
                 self.show(&path, Access::ReadOnly, what);
             }
         }

@@ -136,7 +136,8 @@ fn cache(path: &Utf8Path) -> Option<&Utf8Path> {
 }
 
 /// The target directory, where it need not be that of the program: a build directory of its own
-/// has what is tested, and the target directory the binaries that tests start.
+/// has what is tested, and the target directory the binaries that tests start. The loader looks
+/// there first.
 fn target_directory(
     call: &Call<'_>,
     directory: &Utf8Path,
@@ -147,7 +148,9 @@ fn target_directory(
     let is_binary = |name: &OsStr| name.to_string_lossy().starts_with("CARGO_BIN_EXE_");
     let binary = call.set.iter().find(|(name, _)| is_binary(name));
     let binary = binary.map(|(_, path)| utf8(path.as_ref())).transpose()?;
-    Ok(binary.and_then(|binary| cache(&binary).map(Into::into)))
+    let libraries = library_directories(call);
+    let found = binary.as_deref().into_iter().chain(libraries.iter().map(Utf8PathBuf::as_path));
+    Ok(found.filter_map(cache).next().map(Into::into))
 }
 
 /// The nearest directory, the package's or above it, with the manifest of a workspace that does not
