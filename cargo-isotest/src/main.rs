@@ -89,7 +89,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         Command::ImportNextest(command) => show_config::import(command, &machine),
         Command::Prune => prune::prune(&machine),
         Command::Completions(command) => {
-            report::completions(command.shell, cli::command()).map_err(Error::Report)
+            report::completions(command.shell, cli::completed()).map_err(Error::Report)
         }
         Command::Man => report::manual_page(cli::command()).map_err(Error::Report),
     }

@@ -191,7 +191,7 @@ fn config(
 ) -> Result<Config, Error> {
     let given = Given {
         layers: &command.layers,
-        course: Some(&command.run.course()),
+        course: Some(&command.course()),
         profile: command.config.profile.as_deref(),
         filterset: Some(&command.filterset),
         reused,

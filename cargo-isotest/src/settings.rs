@@ -262,7 +262,7 @@ impl Settings {
             pass_through,
             shuffle,
             workflow: machine.workflow(),
-            junit: command.junit.as_ref().map(|path| machine.directory.join(path)),
+            junit: course.junit.as_ref().map(|path| machine.directory.join(path)),
             stacks: machine.stacks(command.run.timeout_stacks)?,
             keys: machine.stdin_terminal && !command.run.no_input_handler,
             report: report(command, machine, pass_through, shuffle),

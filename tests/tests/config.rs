@@ -339,6 +339,7 @@ fn nextests_configuration_is_imported_and_what_is_left_out_is_named() {
 [profile.default]
 fail-fast = false
 success-output = "final"
+junit = { path = "junit.xml", store-success-output = true }
 default-filter = "not test(hangs)"
 slow-timeout = { period = "20s", terminate-after = 2 }
 
@@ -356,6 +357,7 @@ leak-timeout = "1s"
             "Wrote .config/isotest.toml",
             "note: not taken over:",
             "    profile.default: `success-output`: isotest prints",
+            "    profile.default.junit: `store-success-output`: ",
             "    profile.default.overrides 1: `leak-timeout`: ",
         ],
     );
@@ -372,6 +374,10 @@ leak-timeout = "1s"
         ],
     );
     project.isotest("named_by_default hangs").run().check(0, &["1 passed; 0 failed"]);
+    // What reads nextest's report finds isotest's, wherever in the workspace it was started.
+    let report = project.directory().join("target/nextest/default/junit.xml");
+    let report = fs::read_to_string(report).expect("a report");
+    assert!(report.contains("<testsuites name=\"isotest-run\" tests=\"1\""), "{report}");
     let again = project.isotest("import-nextest").run();
     again.check(2, &["cannot write `.config/isotest.toml`: it is there already", "`--force`"]);
     project.isotest("import-nextest --force").run().check(0, &["Wrote"]);

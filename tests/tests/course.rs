@@ -63,8 +63,12 @@ flaky-result = "fail"
     assert_eq!(strict, [0, 0, 2]);
     let flag = runs(config, "--retries 0 --flaky-result pass -P strict", 100, &["3 failed"]);
     assert_eq!(flag, [1, 1, 1]);
-    let stress = runs(config, "--stress-count 1 a_fails", 100, &["1 run · 1 failure"]);
+    let line = "--stress-count 1 --retries 0 a_fails";
+    let stress = runs(config, line, 100, &["1 run · 1 failure"]);
     assert_eq!(stress, [1, 0, 0]);
+    let refused = ["error: a stress run starts no failed test again"];
+    let stress = runs(config, "--stress-count 1 --retries 2 a_fails", 2, &refused);
+    assert_eq!(stress, [0, 0, 0]);
 }
 
 #[test]

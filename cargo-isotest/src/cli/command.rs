@@ -14,6 +14,7 @@ use isotest_core::schedule::Repeat;
 
 use super::cargo::{CargoOptions, WorkspaceFlag};
 use super::config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
+use super::course::CourseOptions;
 use super::layers::{LayerOptions, Workspace};
 use super::libtest::{self, Format, LibtestOptions, OutputFlags, SelectionFlags, Shared};
 use super::reuse::{ArchiveCommand, ReuseOptions};
@@ -119,7 +120,7 @@ pub struct RunCommand {
     pub message_format: MessageFormat,
     /// Write a JUnit XML report
     #[arg(long, value_name = "FILE", help_heading = "Output")]
-    pub junit: Option<PathBuf>,
+    junit: Option<PathBuf>,
     /// What is built.
     #[command(flatten)]
     pub cargo: CargoOptions,
@@ -151,9 +152,17 @@ impl RunCommand {
         self.message_format != MessageFormat::Human
     }
 
+    /// What the flags say that are keys as well.
+    pub fn course(&self) -> CourseOptions {
+        CourseOptions { junit: self.junit.clone(), ..self.run.course() }
+    }
+
     /// What the options do not say together.
     fn check(&self) -> Result<(), &'static str> {
         let is_stress = self.run.repeat() != Repeat::Once;
+        if is_stress && self.run.starts_again() {
+            return Err("a stress run starts no failed test again: without `--retries`, or with 0");
+        }
         let alone = "`--message-format` tells of tests that run in sandboxes of their own";
         match (self.has_messages(), is_stress, self.cargo.doc, self.libtest.list) {
             (true, true, ..) => Err("a stress run has no results in JSON"),
@@ -296,6 +305,14 @@ pub fn command() -> clap::Command {
         .arg(help)
         .override_usage(USAGE)
         .after_help(EXIT_CODES)
+}
+
+/// The same for completions: behind `isotest` stands a command or an option. What is none of them is
+/// for `run`, and the scripts say so.
+pub fn completed() -> clap::Command {
+    let run = RunCommand::augment_args(clap::Command::new("run"));
+    let options = run.get_arguments().filter(|argument| !argument.is_positional()).cloned();
+    Cli::command().args(options)
 }
 
 /// Reads an argument vector, with or without the word `isotest` that cargo puts second.

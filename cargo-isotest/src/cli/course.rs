@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum, value_parser};
@@ -54,6 +55,11 @@ pub struct CourseOptions {
     #[arg(long, value_parser = threads)]
     #[schemars(schema_with = "threads_schema")]
     pub test_threads: Option<Threads>,
+    /// Write a JUnit XML report of the run to this file; a relative path starts at the workspace's
+    /// root
+    #[arg(long)]
+    #[schemars(with = "Option<String>")]
+    pub junit: Option<PathBuf>,
 }
 
 /// What a failing case means for those after it.
@@ -125,6 +131,7 @@ impl CourseOptions {
             max_fail,
             global_timeout: self.global_timeout.or(lower.global_timeout),
             test_threads: self.test_threads.or(lower.test_threads),
+            junit: self.junit.clone().or(lower.junit),
         }
     }
 

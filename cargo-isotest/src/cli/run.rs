@@ -42,11 +42,11 @@ pub struct RunOptions {
     #[arg(long, value_name = "RESULT")]
     flaky_result: Option<FlakyResult>,
     /// Run each test N times, copies of it beside each other
-    #[arg(long, value_name = "N", conflicts_with_all = ["retries", "junit"])]
+    #[arg(long, value_name = "N", conflicts_with = "junit")]
     pub stress_count: Option<NonZeroU32>,
     /// Run each test as often as it can be started in this time (`30s`, `10m`)
     #[arg(long, value_name = "DURATION", value_parser = duration)]
-    #[arg(conflicts_with_all = ["stress_count", "retries", "junit"])]
+    #[arg(conflicts_with_all = ["stress_count", "junit"])]
     pub stress_duration: Option<Duration>,
     /// Start the tests in a random order, that of SEED
     #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true)]
@@ -133,11 +133,7 @@ impl RunOptions {
             return Ok(());
         }
         let refused = [
-            (
-                self.retries.is_some_and(|count| count > 0),
-                "--retries",
-                "a test of it cannot be started again by itself",
-            ),
+            (self.starts_again(), "--retries", "a test of it cannot be started again by itself"),
             (
                 self.flaky_result.is_some(),
                 "--flaky-result",
@@ -164,6 +160,11 @@ impl RunOptions {
             (None, Some(time)) => Repeat::For(time),
             (None, None) => Repeat::Once,
         }
+    }
+
+    /// Whether a test that fails is started again.
+    pub(super) fn starts_again(&self) -> bool {
+        self.retries.is_some_and(|count| count > 0)
     }
 
     /// What the flags say that are keys as well.

@@ -255,7 +255,11 @@ impl Config {
             reason: profile.reason.clone(),
         };
         let (services, setup) = (names(&profile.services), names(&profile.setup));
-        self.profiles.push(Source { origin, values: profile.values.clone(), services, setup });
+        let mut values = profile.values.clone();
+        // The same file wherever in the workspace a run is started.
+        let junit = values.course.junit.take();
+        values.course.junit = junit.map(|path| workspace.root().as_std_path().join(path));
+        self.profiles.push(Source { origin, values, services, setup });
         Ok(())
     }
 

@@ -91,10 +91,10 @@ pub struct Override {
     /// Why they get more of the host than by default
     pub reason: Option<String>,
     /// Names of services that tests need; those of all tables that select a test add up
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<String>", default)]
     pub services: Vec<Text>,
     /// Names of setup commands that tests need; those of all tables that select a test add up
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<String>", default)]
     pub setup: Vec<Text>,
     /// The other keys.
     #[schemars(flatten)]
@@ -139,8 +139,8 @@ fn without_null(schema: &mut Schema) {
 }
 
 /// Keys that all tests of a run have in common.
-const OF_A_RUN: [&str; 6] =
-    ["root", "allow-weaker", "fail-fast", "max-fail", "global-timeout", "test-threads"];
+const OF_A_RUN: [&str; 7] =
+    ["root", "allow-weaker", "fail-fast", "max-fail", "global-timeout", "test-threads", "junit"];
 
 /// Reads a text that goes by `name`.
 pub fn read(name: &str, text: &str) -> Result<File, Box<ConfigError>> {

@@ -4,6 +4,7 @@
 //! Text in, text out. Nextest's keys are those of its repository configuration reference.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use toml::{Table, Value};
 
@@ -26,7 +27,13 @@ pub fn import(name: &str, text: &str) -> Result<Imported, Box<ConfigError>> {
         let message = format!("cannot read `{name}`: {}", error.message());
         ConfigError::new(message).at(name, text, error.span().unwrap_or(end..end))
     })?;
-    let mut import = Import { text: String::new(), notes: Vec::new(), setups: Vec::new() };
+    let store = table.get("store").and_then(|store| store.get("dir")).and_then(Value::as_str);
+    let mut import = Import {
+        text: String::new(),
+        notes: Vec::new(),
+        setups: Vec::new(),
+        store: store.unwrap_or("target/nextest").to_owned(),
+    };
     // What profiles name comes first.
     if let Some(scripts) = table.get("scripts") {
         import.scripts(scripts);
@@ -39,6 +46,8 @@ pub fn import(name: &str, text: &str) -> Result<Imported, Box<ConfigError>> {
                 }
             }
             ("test-groups", Value::Table(groups)) => import.groups(groups),
+            // Of use where a profile has a report.
+            ("store", Value::Table(_)) => {}
             (key, _) => import.leave(key, key),
         }
     }
@@ -57,6 +66,8 @@ pub(super) struct Import {
     pub(super) notes: Vec<String>,
     /// The names of setup commands that were taken over.
     pub(super) setups: Vec<String>,
+    /// Where nextest puts the reports of each profile.
+    store: String,
 }
 
 impl Import {
@@ -68,6 +79,9 @@ impl Import {
             if let Some(Value::String(text)) = table.get(key) {
                 lines.insert(0, format!("{key} = {}", quoted(text)));
             }
+        }
+        if let Some(Value::Table(junit)) = table.get("junit") {
+            lines.extend(self.junit(name, &at, junit));
         }
         let _ = write!(self.text, "\n[{at}]\n");
         for line in lines {
@@ -107,7 +121,7 @@ impl Import {
         let mut lines = Vec::new();
         for (key, value) in table {
             match key.as_str() {
-                "filter" | "overrides" | "scripts" | "inherits" | "default-filter" => {}
+                "filter" | "overrides" | "scripts" | "inherits" | "default-filter" | "junit" => {}
                 "archive" => lines.extend(included(value)),
                 "slow-timeout" => lines.extend(self.timeout(at, value).into_iter().flatten()),
                 "fail-fast" => lines.extend(Import::fail_fast(value)),
@@ -119,6 +133,16 @@ impl Import {
             }
         }
         lines
+    }
+
+    /// The report where nextest writes it, and what reads it looks for it.
+    fn junit(&mut self, profile: &str, at: &str, table: &Table) -> Option<String> {
+        for key in table.keys().filter(|key| *key != "path") {
+            self.leave(&format!("{at}.junit"), key);
+        }
+        let path = table.get("path")?.as_str()?;
+        let path = [self.store.as_str(), profile, path].iter().collect::<PathBuf>();
+        Some(format!("junit = {}", quoted(&path.to_string_lossy())))
     }
 
     fn groups(&mut self, groups: &Table) {
@@ -175,7 +199,10 @@ fn why_not(key: &str) -> &'static str {
         "leak-timeout" => "what a test leaves behind is ended with it, and reported",
         "grace-period" => "with `init = \"reaper\"` SIGTERM comes 2 seconds before SIGKILL",
         "on-timeout" => "a test whose time is up has failed",
-        "junit" | "store" => "isotest writes no such file",
+        "report-name" => "isotest's reports have a name of their own",
+        "store-success-output" | "store-failure-output" | "flaky-fail-status" => {
+            "a report has what failed tests wrote; with `--show-output` what all wrote"
+        }
         "wrapper" | "list-wrapper" | "run-wrapper" => {
             "isotest has no wrapper scripts: the sandbox is built in"
         }
@@ -206,6 +233,7 @@ pub(super) fn key(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::time::Duration;
 
     use isotest_core::retry::{FlakyResult, Growth};
@@ -229,6 +257,7 @@ mod tests {
             archive.include = [{ path = "data", relative-to = "target", depth = 2 }]
             test-threads = -1
             flaky-result = "fail"
+            junit = { path = "junit.xml", report-name = "ours" }
             slow-timeout = { period = "45s", terminate-after = 2, grace-period = "5s" }
             [[profile.ci.overrides]]
             filter = "test(/^live_/)"
@@ -244,6 +273,8 @@ mod tests {
             retries = { backoff = "exponential", count = 3, delay = "1s", jitter = true }
             [test-groups]
             db = { max-threads = 2 }
+            [store]
+            dir = "reports"
         "#;
         let Imported { text, notes } = import("n.toml", text).expect("it can be imported");
         let file = file::read("c.toml", &text).expect("it can be read");
@@ -276,15 +307,17 @@ mod tests {
         let backoff = retried.values.course.retries().backoff;
         assert_eq!((backoff.growth, backoff.jitter), (Growth::Exponential, true));
         assert_eq!(file.test_groups["db"].max_threads.count(8), 2);
+        assert_eq!(ci.values.course.junit.as_deref(), Some(Path::new("reports/ci/junit.xml")));
         let told = |at: &str| notes.iter().any(|note| note.starts_with(at));
         for at in [
             "`nextest-version`",
             "profile.ci: `grace-period`",
+            "profile.ci.junit: `report-name`",
             "profile.ci.overrides 2: `platform`",
         ] {
             assert!(told(at), "{at}: {notes:#?}");
         }
-        assert_eq!(notes.len(), 3, "{notes:#?}");
+        assert_eq!(notes.len(), 4, "{notes:#?}");
     }
 
     #[test]

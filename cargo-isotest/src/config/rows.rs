@@ -119,11 +119,13 @@ fn of_case(course: &CourseOptions) -> Vec<CourseRow> {
 fn of_run(course: &CourseOptions) -> Vec<CourseRow> {
     let most = course.fail_fast().unwrap_or(FailFast::Never).to_string();
     let timeout = time(course.global_timeout.and_then(Into::into));
+    let junit = course.junit.as_ref().map_or("none".to_owned(), |path| path.display().to_string());
     let threads = course.test_threads.unwrap_or(Threads::LessThanProcessors(0)).to_string();
     vec![
         ("max-fail", most, |given| given.fail_fast().is_some()),
         ("global-timeout", timeout, |given| given.global_timeout.is_some()),
         ("test-threads", threads, |given| given.test_threads.is_some()),
+        ("junit", junit, |given| given.junit.is_some()),
     ]
 }
 

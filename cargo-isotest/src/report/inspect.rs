@@ -1,10 +1,9 @@
-//! What `list`, `explain`, `completions` and `man` print, and the other texts without events.
+//! What `list`, `explain` and `man` print, and the other texts without events.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufWriter, Write};
 
 use anstyle::Style;
-use clap_complete::Shell;
 use isotest_core::case::{Case, Ignore, Kind};
 use isotest_core::plan::Plan;
 use isotest_core::sandbox::{Op, Service, Step};
@@ -301,12 +300,6 @@ pub fn root_of_doctests(root: Option<&str>, format: FormatName) -> io::Result<()
         }
         root => words::root_line(root, &mut io::stdout()),
     }
-}
-
-/// Completions for a shell.
-pub fn completions(shell: Shell, mut command: clap::Command) -> io::Result<ExitCode> {
-    clap_complete::generate(shell, &mut command, "cargo-isotest", &mut io::stdout());
-    Ok(ExitCode::Passed)
 }
 
 /// The manual page.

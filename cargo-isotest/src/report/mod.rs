@@ -22,6 +22,7 @@ mod words;
 
 mod cargo;
 mod closing;
+mod completions;
 mod paint;
 mod progress;
 mod rerun;
@@ -42,6 +43,7 @@ mod tests;
 pub use blocks::Order;
 pub use cargo::executable;
 pub use closing::{Grant, Hint};
+pub use completions::completions;
 pub use config::{Configuration, Overriding, configuration, imported, schema, text};
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
 pub use error::{
@@ -52,8 +54,8 @@ pub use follow::follow;
 pub use format::FormatName;
 pub use github::Workflow;
 pub use inspect::{
-    Explanation, completions, explain, list_for_people, list_for_programs, lists_as_libtest,
-    manual_page, pass_on, root_of_doctests, test_command,
+    Explanation, explain, list_for_people, list_for_programs, lists_as_libtest, manual_page,
+    pass_on, root_of_doctests, test_command,
 };
 pub use junit::JunitError;
 pub use reporter::{Ended, Frame, Options, Report, Reporter, State, Summary};
