@@ -8,11 +8,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use isotest_core::host::Host;
-use isotest_core::plan::{Access, Exposure, Project};
+use isotest_core::plan::{Access, Exposure, Ids, Project};
 use isotest_core::policy::{Policy, Propagation, Root};
 
 use crate::discover;
 use crate::error::Error;
+use crate::foreign;
 use crate::root::{Links, RootError, find_conflict, follow};
 use crate::settings::Machine;
 
@@ -169,6 +170,33 @@ impl<'a> Exposures<'a> {
         }
     }
 
+    /// Finds what overlays could not take from others, in what is shown and in the working
+    /// directory.
+    fn copy_foreign(&mut self, machine: &Machine) {
+        if !self.policy.shows_overlays() {
+            return;
+        }
+        let is_overlay = |shown: &&Exposure| shown.access == Access::Workspace && shown.directory;
+        let overlays = self.project.exposures.iter().filter(is_overlay);
+        let overlays: Vec<&Path> = overlays.map(|shown| shown.path.as_path()).collect();
+        let ids = Ids::new(self.host, &self.project, self.policy);
+        let working = machine.directory.canonicalize().ok();
+        let working = working.as_deref().filter(|path| !overlays.contains(path));
+        let candidates = overlays.iter().copied().chain(working);
+        let likely: Vec<&Path> = candidates.filter(|path| foreign::is_likely(path, &ids)).collect();
+        let is_in = |path: &Path, above: &Path| {
+            let mut between = self.host.mounts_below(above).into_iter();
+            path.starts_with(above) && !between.any(|point| path.starts_with(point))
+        };
+        let is_inner = |path: &Path| overlays.iter().any(|o| path != *o && is_in(path, o));
+        let found = overlays.iter().filter(|path| !is_inner(path)).map(|overlay| {
+            let inside: Vec<&Path> =
+                likely.iter().copied().filter(|path| is_in(path, overlay)).collect();
+            (overlay.to_path_buf(), foreign::find(overlay, &inside, &ids))
+        });
+        self.project.foreign = found.filter(|(_, pieces)| !pieces.is_empty()).collect();
+    }
+
     /// Adds what every command sees: the tools, and what the policy asks for.
     fn finish(mut self, machine: &Machine, scratch: PathBuf) -> Result<Project, Error> {
         let tools =
@@ -208,6 +236,7 @@ impl<'a> Exposures<'a> {
             shown.chain(&self.project.hollow).chain(&self.project.home).cloned().collect();
         self.project.links.retain(|(link, _)| taken.iter().all(|path| !path.starts_with(link)));
         self.project.scratch = Some(scratch);
+        self.copy_foreign(machine);
         match &self.policy.root {
             Root::Host => {}
             Root::Directory(root) => check_places(&self.project, root)?,

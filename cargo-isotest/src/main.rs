@@ -18,6 +18,7 @@ mod error;
 mod execute;
 mod exit_code;
 mod exposures;
+mod foreign;
 mod fork_server;
 mod inspect;
 mod last_run;

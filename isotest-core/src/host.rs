@@ -10,9 +10,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::unistd::{getegid, geteuid};
+use nix::unistd::{getegid, geteuid, getgroups};
 
-pub use etc::{Content, Piece};
+pub use etc::{Content, Original, Piece};
 
 /// A top-level entry of a root filesystem that tests see.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct Host {
     pub uid: u32,
     /// The effective gid.
     pub gid: u32,
+    /// The supplementary groups.
+    pub groups: Vec<u32>,
     /// The warden's uid map, user_namespaces(7): every id of this user namespace for a
     /// privileged caller, its own id for others.
     pub uid_map: String,
@@ -99,6 +101,7 @@ impl Host {
             keys: in_proc(&["keys"]),
             uid,
             gid,
+            groups: getgroups()?.iter().map(|group| group.as_raw()).collect(),
             uid_map: map("/proc/self/uid_map", uid)?,
             gid_map: map("/proc/self/gid_map", gid)?,
             maps_ranges: privileged,

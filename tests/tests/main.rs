@@ -8,6 +8,7 @@ mod completions;
 mod config;
 mod course;
 mod faults;
+mod foreign;
 mod fork_server;
 mod isolation;
 mod lifecycle;

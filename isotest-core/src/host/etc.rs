@@ -34,6 +34,19 @@ pub enum Content {
     File(u32, Vec<u8>),
     /// A file that is too large to be copied.
     LargeFile,
+    /// A file that is copied from the host's.
+    Copy(Original),
+}
+
+/// A file of the host's, for a copy of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Original {
+    /// The permissions of the copy.
+    pub mode: u32,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was modified: seconds and nanoseconds, as st_mtim of stat(2).
+    pub modified: (i64, i64),
 }
 
 /// Larger files are not copied.

@@ -178,8 +178,10 @@ fn show(steps: &mut Steps, layout: &Layout, index: usize, placed: &Placed, stage
                 hide_scratch(steps, &upper, inner);
             }
             // Without userxattr deleting and making again a lower directory fails with EIO.
+            let copies = placed.copies.iter().map(|copies| format!("{}:", copies.path.display()));
             let options = format!(
-                "lowerdir={},upperdir={},workdir={},userxattr",
+                "lowerdir={}{},upperdir={},workdir={},userxattr",
+                copies.collect::<String>(),
                 staged.display(),
                 upper.display(),
                 work.display()

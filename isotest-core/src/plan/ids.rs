@@ -8,6 +8,57 @@ use crate::policy::{Policy, User};
 /// user and no range of subuid(5) is there.
 const UNUSED: u32 = 1 << 31;
 
+/// Which of the host's ids a case has, as far as files go.
+///
+/// The kernel copies no file up into an overlay whose owner or group has no id in the user
+/// namespace of the overlay (EOVERFLOW; fs/overlayfs/copy_up.c).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ids {
+    uids: Vec<(u32, u32)>,
+    gids: Vec<(u32, u32)>,
+    own: u32,
+    groups: Vec<u32>,
+}
+
+impl Ids {
+    /// Those of a case under this policy. It has more where [`Project::owners`] says so.
+    pub fn new(host: &Host, project: &Project, policy: &Policy) -> Ids {
+        let own = (format!("0 {} 1\n", host.uid), format!("0 {} 1\n", host.gid));
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let maps = maps(host, project, policy).map(|(uids, gids)| (text(uids), text(gids)));
+        let (uids, gids) = maps.unwrap_or(own);
+        let groups = host.groups.iter().copied().chain([host.gid]).collect();
+        Ids { uids: outside(&uids), gids: outside(&gids), own: host.uid, groups }
+    }
+
+    /// Whether both ids of a file are among them.
+    pub fn hold(&self, uid: u32, gid: u32) -> bool {
+        let holds = |ranges: &[(u32, u32)], id: u32| {
+            ranges.iter().any(|(first, count)| id.checked_sub(*first).is_some_and(|n| n < *count))
+        };
+        holds(&self.uids, uid) && holds(&self.gids, gid)
+    }
+
+    /// What a case may do with a file, by its permissions: bits 0 to 2 of them.
+    pub fn access(&self, mode: u32, uid: u32, gid: u32) -> u32 {
+        let shift = match (uid == self.own, self.groups.contains(&gid)) {
+            (true, _) => 6,
+            (false, true) => 3,
+            (false, false) => 0,
+        };
+        mode >> shift & 0o7
+    }
+}
+
+/// The ranges of ids outside in a map: first and count.
+fn outside(map: &str) -> Vec<(u32, u32)> {
+    let lines = map.lines().map(|line| {
+        let mut words = line.split_whitespace().skip(1).map(str::parse);
+        Some((words.next()?.ok()?, words.next()?.ok()?))
+    });
+    lines.flatten().collect()
+}
+
 /// The uid and gid that a case has inside.
 pub fn inner(host: &Host, policy: &Policy) -> (u32, u32) {
     const NOBODY: u32 = 65534;

@@ -7,9 +7,10 @@
 
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{Access, Project};
-use crate::host::{Host, TopLevel};
+use crate::host::{Content, Host, Piece, TopLevel};
 use crate::policy::{Directory, Guard, Namespace, Policy, Propagation, Scratch, Workspace};
 
 /// How a host path appears.
@@ -36,6 +37,16 @@ pub struct Placed {
     pub has_mounts_below: bool,
     /// Which mounts travel between the host and it.
     pub propagation: Propagation,
+    /// Under an overlay: copies of what belongs to others.
+    pub copies: Option<Copies>,
+}
+
+/// A layer of copies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copies {
+    /// Where it is made.
+    pub path: PathBuf,
+    pub pieces: Arc<[Piece]>,
 }
 
 /// A directory that is fresh for every case.
@@ -94,6 +105,7 @@ impl Layout {
             }
         }
         stage(&fresh, &mut placed);
+        add_copies(project, &mut placed);
         let disk = (policy.scratch == Scratch::Disk).then(|| project.scratch.clone()).flatten();
         let made = |link: &PathBuf| {
             fresh.iter().any(|fresh| fresh.path == *link)
@@ -113,6 +125,18 @@ impl Layout {
     pub fn placed_above(&self, path: &Path) -> Option<&Placed> {
         let is_above = |placed: &&Placed| placed.path != path && path.starts_with(&placed.path);
         self.placed.iter().rev().find(is_above)
+    }
+
+    /// How many bytes are copied in the template, and how many files and directories.
+    pub fn copies(&self) -> (u64, u64) {
+        let pieces = self.placed.iter().filter_map(|placed| placed.copies.as_ref());
+        let sizes =
+            pieces.flat_map(|copies| copies.pieces.iter()).map(|piece| match &piece.content {
+                Content::Copy(original) => original.size.next_multiple_of(4096),
+                Content::File(_, data) => (data.len() as u64).next_multiple_of(4096),
+                Content::Directory(_) | Content::Link(_) | Content::LargeFile => 0,
+            });
+        sizes.fold((0, 0), |(bytes, count), size| (bytes + size, count + 1))
     }
 
     /// Whether what the host mounts later is to be seen anywhere.
@@ -175,6 +199,7 @@ fn shown(host: &Host, project: &Project, policy: &Policy) -> Vec<Placed> {
         staged: None,
         has_mounts_below: !host.mounts_below(path).is_empty(),
         propagation: Propagation::Private,
+        copies: None,
     };
     let mut all: Vec<Placed> = project
         .exposures
@@ -241,6 +266,16 @@ fn stage(fresh: &[Fresh], placed: &mut [Placed]) {
             || overlays.iter().any(|above| entry.path.starts_with(above));
         if covered {
             entry.staged = Some(PathBuf::from(format!("{STAGE}/l{index}")));
+        }
+    }
+}
+
+fn add_copies(project: &Project, placed: &mut [Placed]) {
+    for (index, entry) in placed.iter_mut().enumerate() {
+        let foreign = project.foreign.iter().find(|(path, _)| *path == entry.path);
+        if let (Some((_, pieces)), Shown::Overlay) = (foreign, entry.shown) {
+            let path = PathBuf::from(format!("{STAGE}/f{index}"));
+            entry.copies = Some(Copies { path, pieces: Arc::clone(pieces) });
         }
     }
 }

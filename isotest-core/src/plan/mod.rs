@@ -11,6 +11,7 @@ mod layout;
 mod server;
 mod template;
 
+pub use ids::Ids;
 pub use layout::LIBRARY_PATH;
 
 use std::ffi::{CString, OsStr};
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::host::Host;
+use crate::host::{Host, Piece};
 use crate::policy::{Init, Namespace, Net, Policy, Propagation, Scratch, User, Uts, Weakened};
 use crate::sandbox::{GroupLimits, Op, Service, Start, Step};
 use crate::write_back::WriteBack;
@@ -66,6 +67,9 @@ pub struct Project {
     pub masked: Vec<PathBuf>,
     /// The uids and gids that own what the project exposes for writing.
     pub owners: Vec<(u32, u32)>,
+    /// What belongs to others in what is shown below an overlay, by the path of the exposure; see
+    /// [`Ids`].
+    pub foreign: Vec<(PathBuf, Arc<[Piece]>)>,
     /// `$HOME`.
     pub home: Option<PathBuf>,
     /// Where `scratch = disk` puts its directories.

@@ -38,7 +38,7 @@ const NOTHING: &str = "/nothing";
 pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
     let mut steps = Steps::default();
     leave_propagation(&mut steps, layout);
-    make_roots(&mut steps);
+    make_roots(&mut steps, layout);
     match &policy.root {
         Root::Host => {
             show_system(&mut steps, host);
@@ -94,7 +94,7 @@ fn leave_propagation(steps: &mut Steps, layout: &Layout) {
 }
 
 /// A tmpfs becomes the root, with the host's at `/old`, so that no mount of ours hides a source.
-fn make_roots(steps: &mut Steps) {
+fn make_roots(steps: &mut Steps, layout: &Layout) {
     let flags = libc::MS_NOSUID | libc::MS_NODEV;
     let base = Path::new("/tmp");
     steps.mount("tmpfs", base, flags, "mode=0755,size=1m", "a place for both roots");
@@ -108,8 +108,10 @@ fn make_roots(steps: &mut Steps) {
     );
     steps.directory(Path::new(WAITING), 0o755, "what becomes a layer waits here");
     steps.directory(Path::new(NOTHING), 0o755, "an empty layer");
-    let options = "mode=0755,size=64m,nr_inodes=64k";
-    steps.mount("tmpfs", Path::new(NEW), flags, options, "the new root");
+    let (bytes, count) = layout.copies();
+    let (size, inodes) = ((64 << 20) + bytes, (64 << 10) + count);
+    let options = format!("mode=0755,size={size},nr_inodes={inodes}");
+    steps.mount("tmpfs", Path::new(NEW), flags, &options, "the new root");
     steps.directory(&new(STAGE), 0o755, "the stage, and where a case's /tmp will be");
     steps.directory(&new(SCRATCH), 0o755, "where a case mounts its scratch");
     steps.file(&new(EMPTY), b"", 0o444, "covers files with secrets");
@@ -269,7 +271,8 @@ fn compose_etc(steps: &mut Steps, readable: &[Piece], policy: &Policy, source: &
     let is_kept = |piece: &&Piece| fixed.iter().all(|name| !piece.path.starts_with(name));
     let pieces: Arc<[Piece]> = readable.iter().filter(is_kept).cloned().collect();
     let (path, large) = (c_path(&etc), Arc::clone(&pieces));
-    steps.add("what everybody may read of the host's", Op::Fill { path, pieces });
+    let fill = Op::Fill { source: c_path(source), path, pieces };
+    steps.add("what everybody may read of the host's", fill);
     make_fixed_etc(steps, policy, &etc);
     for piece in large.iter().filter(|piece| piece.content == Content::LargeFile) {
         let (source, target) = (source.join(&piece.path), etc.join(&piece.path));
@@ -450,6 +453,13 @@ fn show_project(steps: &mut Steps, host: &Host, layout: &Layout) {
                 let set =
                     libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
                 steps.attributes(&target, set, "writes go to the upper layer");
+                if let Some(layer) = &placed.copies {
+                    let (layer, pieces) = (new(&layer.path), Arc::clone(&layer.pieces));
+                    steps.directory(&layer, 0o755, "the layer over what belongs to others");
+                    let (path, source) = (c_path(&layer), c_path(&source));
+                    let reason = "the kernel copies up nothing whose owner has no id in the case";
+                    steps.add(reason, Op::Fill { source, path, pieces });
+                }
             }
         }
     }

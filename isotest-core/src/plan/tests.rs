@@ -180,7 +180,7 @@ impl Paper {
             Op::CreateFile { path, .. } | Op::MakeSymlink { path, .. } => {
                 self.make_new(&self.at(path))
             }
-            Op::Fill { path, pieces } => {
+            Op::Fill { path, pieces, .. } => {
                 let at = self.at(path);
                 pieces.iter().try_for_each(|piece| self.make_new(&at.join(&piece.path)))
             }

@@ -5,13 +5,12 @@
 
 use std::ffi::{CStr, CString, c_char, c_long};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use super::attendant::meeting;
 use super::inside::launch::STAGE_DIRECTORY;
 use super::inside::program::{CALL_WORDS, LINKED_SIZE, NONE, header, kind};
 use super::steps::{Op, Step};
-use crate::host::{Content, Piece};
+use crate::host::{Content, Original, Piece};
 use crate::plan::Setup;
 
 const AT_FDCWD: Argument = Argument(kind::VALUE, libc::AT_FDCWD as u64);
@@ -154,8 +153,8 @@ impl List {
                 let (target, path) = (self.text(target), self.text(path));
                 self.call(libc::SYS_symlinkat, [target, AT_FDCWD, path]);
             }
-            Op::Fill { path, pieces } => {
-                pieces.iter().for_each(|piece| self.make_piece(path, piece));
+            Op::Fill { source, path, pieces } => {
+                pieces.iter().for_each(|piece| self.make_piece(source, path, piece));
             }
             Op::Whiteout { path } => {
                 // The character device 0:0, which overlayfs takes for a deleted file.
@@ -245,15 +244,16 @@ impl List {
     }
 
     /// A copy of something, in a directory. Of a large file, only the place for it.
-    fn make_piece(&mut self, directory: &CStr, piece: &Piece) {
-        let joined = |path: &Path| {
-            let whole = [directory.to_bytes(), b"/", path.as_os_str().as_bytes()].concat();
+    fn make_piece(&mut self, source: &CStr, directory: &CStr, piece: &Piece) {
+        let below = |directory: &CStr| {
+            let whole = [directory.to_bytes(), b"/", piece.path.as_os_str().as_bytes()].concat();
             CString::new(whole).expect("paths hold no NUL byte")
         };
-        let path = joined(&piece.path);
+        let path = below(directory);
         match &piece.content {
             Content::Directory(mode) => self.add(&Op::MakeDirectory { path, mode: *mode }),
             Content::File(mode, data) => self.write(&path, data, Some(*mode)),
+            Content::Copy(original) => self.copy(&below(source), &path, original),
             Content::LargeFile => self.write(&path, &[], Some(0o444)),
             Content::Link(target) => {
                 let target = CString::new(target.as_os_str().as_bytes());
@@ -261,6 +261,26 @@ impl List {
                 self.add(&Op::MakeSymlink { target, path });
             }
         }
+    }
+
+    /// A copy of a file, as long as the original was: sendfile(2), utimensat(2). What is no file
+    /// any more gives EINVAL.
+    fn copy(&mut self, source: &CStr, target: &CStr, original: &Original) {
+        let flags = libc::O_RDONLY | libc::O_NONBLOCK;
+        self.open_exact(source, flags);
+        let target = self.text(target);
+        let flags = value(libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC);
+        self.call(libc::SYS_openat, [AT_FDCWD, target, flags, value(original.mode)]).keep(SECOND);
+        if original.size > 0 {
+            let size = Argument(kind::VALUE, original.size);
+            self.call(libc::SYS_sendfile, [SECOND, FIRST, ZERO, size]);
+        }
+        let (seconds, nanoseconds) = original.modified;
+        let times = [0, libc::UTIME_OMIT, seconds, nanoseconds].map(i64::to_le_bytes).concat();
+        let times = self.data(&times);
+        self.call(libc::SYS_utimensat, [AT_FDCWD, target, times, ZERO]);
+        self.close(FIRST);
+        self.close(SECOND);
     }
 
     /// mount(2) with MS_BIND, and MS_REC where `recursive`.
@@ -275,13 +295,7 @@ impl List {
     /// meanwhile.
     fn bind_exact(&mut self, source: &CStr, target: &CStr, recursive: bool) {
         const OPEN_TREE_CLONE: i32 = 1;
-        // SAFETY: an all-zero open_how is valid.
-        let mut how: libc::open_how = unsafe { std::mem::zeroed() };
-        how.flags = (libc::O_PATH | libc::O_CLOEXEC) as u64;
-        how.resolve = libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_MAGICLINKS;
-        let (path, how) = (self.text(source), self.structure(&how));
-        let size = value(size_of::<libc::open_how>() as i64);
-        self.call(libc::SYS_openat2, [AT_FDCWD, path, how, size]).keep(FIRST);
+        self.open_exact(source, libc::O_PATH);
         let below = if recursive { libc::AT_RECURSIVE } else { 0 };
         let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC | libc::AT_EMPTY_PATH | below;
         let nothing = self.text(c"");
@@ -289,6 +303,17 @@ impl List {
         self.attach(SECOND, target);
         self.close(FIRST);
         self.close(SECOND);
+    }
+
+    /// openat2(2), without following any symbolic link; the descriptor is the first one kept.
+    fn open_exact(&mut self, path: &CStr, flags: i32) {
+        // SAFETY: an all-zero open_how is valid.
+        let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+        how.flags = (flags | libc::O_CLOEXEC) as u64;
+        how.resolve = libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_MAGICLINKS;
+        let (path, how) = (self.text(path), self.structure(&how));
+        let size = value(size_of::<libc::open_how>() as i64);
+        self.call(libc::SYS_openat2, [AT_FDCWD, path, how, size]).keep(FIRST);
     }
 
     /// move_mount(2): attaches the detached mount `tree` at `target`.

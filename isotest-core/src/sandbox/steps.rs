@@ -27,8 +27,9 @@ pub enum Op {
     MakeDirectory { path: CString, mode: u32 },
     /// Creates a symbolic link.
     MakeSymlink { target: CString, path: CString },
-    /// Fills a directory with copies of these files, directories and links, parents first.
-    Fill { path: CString, pieces: Arc<[Piece]> },
+    /// Fills a directory with copies of these files, directories and links, parents first; those
+    /// that have not been read are in `source`.
+    Fill { source: CString, path: CString, pieces: Arc<[Piece]> },
     /// Hides the file of that name in the overlay layers below.
     Whiteout { path: CString },
     /// Mounts a new filesystem.
@@ -138,7 +139,7 @@ impl fmt::Display for Op {
             Op::MakeSymlink { target, path } => {
                 write!(f, "link `{}` to `{}`", text(path), text(target))
             }
-            Op::Fill { path, pieces } => {
+            Op::Fill { path, pieces, .. } => {
                 write!(f, "fill `{}` ({} files, directories and links)", text(path), pieces.len())
             }
             Op::Whiteout { path } => write!(f, "hide `{}`", text(path)),

@@ -1,0 +1,86 @@
+//! Projects that belong to others, whose ids a case has not: a group's checkout, a container's.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
+use std::path::{Path, PathBuf};
+
+use isotest_tests::program::isotest;
+use isotest_tests::project::PASSING;
+use isotest_tests::{Call, Project, missing, refused};
+use nix::unistd::geteuid;
+
+const GROUP: u32 = 2000;
+const OTHER: u32 = 2001;
+
+/// A project that belongs to somebody else and to a group, and may be written to with `mode`. Only
+/// root can give files away.
+fn given_away(mode: u32) -> Option<Project> {
+    if !geteuid().is_root() || refused() || missing("setpriv") {
+        return None;
+    }
+    let project = Project::new(&[PASSING]);
+    fs::create_dir_all(project.directory().join("data/deep")).unwrap();
+    fs::write(project.directory().join("data/deep/file"), "old\n").unwrap();
+    fs::create_dir(project.directory().join("closed")).unwrap();
+    fs::write(project.directory().join("closed/file"), "closed\n").unwrap();
+    let all = walk(project.directory());
+    for path in &all {
+        let directory = if path.is_dir() { 0o111 } else { 0 };
+        let closed = path.components().any(|part| part.as_os_str() == "closed");
+        let mode = if closed { 0o444 | directory } else { mode | directory };
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        lchown(path, Some(OTHER), Some(GROUP)).unwrap();
+    }
+    Some(project)
+}
+
+fn walk(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let below = entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] });
+    [directory.to_owned()].into_iter().chain(below).collect()
+}
+
+const WRITES: &str = "
+    set -e
+    test \"$(stat -c %Y data/deep/file)\" = \"$1\"
+    echo new > data/deep/file; cat data/deep/file
+    echo more >> Cargo.toml; chmod 600 Cargo.toml
+    mkdir data/new; echo x > data/deep/x; mv data/deep/file data/moved; rm -r data/deep
+    ! echo x > closed/file; ! echo x > closed/x; ! rm closed/file";
+
+/// All that may be changed on the host can be changed inside, and the host keeps what it has.
+#[track_caller]
+fn check(project: &Project, command: Call, layers: &str) {
+    let file = project.directory().join("data/deep/file");
+    let before = file.metadata().unwrap();
+    let call = command.words("isotest exec").words(layers).words("-- sh -c").arg(WRITES);
+    let run = call.arg("sh").arg(before.mtime().to_string()).run();
+    assert_eq!(run.stdout, "new\n", "{}", run.stderr);
+    run.check(0, &["closed/file: Permission denied", "closed/x: Permission denied"]);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "old\n");
+    assert_eq!(file.metadata().unwrap().uid(), before.uid());
+    assert!(!project.directory().join("data/new").exists());
+}
+
+#[test]
+fn a_member_of_the_group_writes_to_a_groups_checkout() {
+    let Some(project) = given_away(0o664) else { return };
+    // One who may not map other ids than its own.
+    let call = Call::new("setpriv", project.directory());
+    let caller = format!("--groups {GROUP} --bounding-set -setuid,-setgid --");
+    check(&project, call.words(&caller).arg(isotest()), "");
+}
+
+#[test]
+fn nobody_writes_to_what_everybody_may_write_to() {
+    let Some(project) = given_away(0o666) else { return };
+    check(&project, Call::new(isotest(), project.directory()), "--user nobody");
+}
+
+#[test]
+fn root_of_a_sandbox_writes_to_what_everybody_may_write_to() {
+    let Some(project) = given_away(0o666) else { return };
+    let call = Call::new(isotest(), project.directory());
+    let script = "echo new > data/deep/file; echo x > data/deep/x; cat data/deep/file data/deep/x";
+    call.words("isotest exec --user root -- sh -c").arg(script).run().check(0, &["new\nx\n"]);
+}
