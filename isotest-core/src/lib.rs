@@ -53,6 +53,8 @@ pub mod foreground;
 pub mod outside;
 pub mod served;
 
+pub mod untrusted;
+
 pub mod collect;
 pub mod harness;
 pub mod keyboard;

@@ -1,0 +1,386 @@
+//! Files and directories that a case, an archive or the project may have put in place.
+//!
+//! What a case can write is hostile input: a symbolic link that leads to the user's files, a FIFO
+//! that blocks who opens it, a file without an end. Everything here goes by a descriptor of a
+//! directory, follows no symbolic link below it and crosses no mount (openat2(2)), looks at the
+//! kind and the size of what it has opened and not of what it is about to open, and reads no more
+//! than it was told to.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path};
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, chmod,
+    fchmod, flock, fstat, mkdirat, open, openat2, renameat, renameat_with, statat, unlinkat,
+};
+use rustix::io::Errno;
+
+/// No symbolic link is followed, and nothing above or on another filesystem is reached.
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS)
+    .union(ResolveFlags::NO_XDEV);
+
+/// How often another name is tried where one is taken.
+const TRIES: u32 = 1 << 16;
+
+/// A directory whose contents are untrusted, by its descriptor: it stays the same one, whatever
+/// becomes of its path.
+#[derive(Debug)]
+pub struct Directory(OwnedFd);
+
+impl From<OwnedFd> for Directory {
+    fn from(descriptor: OwnedFd) -> Directory {
+        Directory(descriptor)
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Directory {
+    /// Opens a directory by a path that the caller vouches for; only its last component must be no
+    /// symbolic link.
+    pub fn open(path: &Path) -> io::Result<Directory> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Directory(rustix::fs::openat(CWD, path, flags, Mode::empty())?))
+    }
+
+    /// Opens a directory below this one. A symbolic link on the way is ELOOP.
+    pub fn directory(&self, relative: impl AsRef<Path>) -> io::Result<Directory> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Directory(openat2(&self.0, relative.as_ref(), flags, Mode::empty(), BENEATH)?))
+    }
+
+    /// Opens a directory below this one, and makes those that are missing with `mode`.
+    pub fn make(&self, relative: &Path, mode: u32) -> io::Result<Directory> {
+        let mut directory = Directory(self.0.try_clone()?);
+        for part in relative.components() {
+            let Component::Normal(name) = part else {
+                return Err(Errno::INVAL.into());
+            };
+            match mkdirat(&directory, name, Mode::from(mode)) {
+                Ok(()) | Err(Errno::EXIST) => directory = directory.directory(name)?,
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(directory)
+    }
+
+    /// Makes a directory that did not exist, for its owner alone (mode 0700). `names` are tried
+    /// until one is free.
+    pub fn make_new(
+        &self,
+        names: impl Iterator<Item = OsString>,
+    ) -> io::Result<(OsString, Directory)> {
+        for name in names.take(TRIES as usize) {
+            match mkdirat(&self.0, &name, Mode::from(0o700)) {
+                Ok(()) => {
+                    let directory = self.directory(&name)?;
+                    return Ok((name, directory));
+                }
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Err(Errno::EXIST.into())
+    }
+
+    /// Opens a regular file below this one for reading. Another kind of file is an error, and is
+    /// not opened: that could block, or make a device act.
+    pub fn file(&self, relative: impl AsRef<Path>) -> io::Result<File> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let found = openat2(&self.0, relative.as_ref(), flags, Mode::empty(), BENEATH)?;
+        match FileType::from_raw_mode(fstat(&found)?.st_mode) {
+            FileType::RegularFile => {}
+            FileType::Symlink => return Err(Errno::LOOP.into()),
+            _ => return Err(io::Error::other("it is no regular file")),
+        }
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(File::from(open(by_descriptor(&found), flags, Mode::empty())?))
+    }
+
+    /// Reads a regular file below this one; an error where it has more than `most` bytes.
+    pub fn read(&self, relative: impl AsRef<Path>, most: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.file(relative)?.take(most + 1).read_to_end(&mut bytes)?;
+        match bytes.len() as u64 > most {
+            true => Err(io::Error::other(format!("it has more than {most} bytes"))),
+            false => Ok(bytes),
+        }
+    }
+
+    /// Writes a file of this directory anew, whole or not at all. What stands in its place is
+    /// replaced, a symbolic link too.
+    pub fn replace(&self, name: &OsStr, content: &[u8]) -> io::Result<()> {
+        let (temporary, mut file) = self.make_file(name)?;
+        let written = file
+            .write_all(content)
+            .and_then(|()| Ok(fchmod(&file, Mode::from(0o644))?))
+            .and_then(|()| Ok(renameat(&self.0, &temporary, &self.0, name)?));
+        if written.is_err() {
+            // What could not be finished must not stay under the temporary name.
+            let _ = unlinkat(&self.0, &temporary, AtFlags::empty());
+        }
+        written
+    }
+
+    /// A new file beside `name`, for its owner alone.
+    fn make_file(&self, name: &OsStr) -> io::Result<(OsString, File)> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        for temporary in numbered(name).take(TRIES as usize) {
+            match openat2(&self.0, &temporary, flags, Mode::from(0o600), BENEATH) {
+                Ok(file) => return Ok((temporary, File::from(file))),
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Err(Errno::EXIST.into())
+    }
+
+    /// The names and kinds of what is in this directory, `most` of them at the most.
+    pub fn entries(&self, most: usize) -> io::Result<Vec<(OsString, FileType)>> {
+        let mut entries = Vec::new();
+        for entry in Dir::read_from(&self.0)? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
+            if entries.len() == most {
+                break;
+            }
+            // Not every filesystem tells the kind here.
+            let kind = match entry.file_type() {
+                FileType::Unknown => statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)
+                    .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode)),
+                kind => kind,
+            };
+            entries.push((name.to_owned(), kind));
+        }
+        Ok(entries)
+    }
+
+    /// Whether `name` is this very directory.
+    pub fn is_at(&self, parent: &Directory, name: &OsStr) -> bool {
+        let there = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW);
+        let own = fstat(&self.0);
+        matches!((there, own), (Ok(a), Ok(b)) if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+    }
+
+    /// Device and inode number.
+    pub fn identity(&self) -> io::Result<(u64, u64)> {
+        let stat = fstat(&self.0)?;
+        Ok((stat.st_dev, stat.st_ino))
+    }
+
+    /// Takes the lock of this directory (flock(2)), which is held as long as it is open; `false`
+    /// where somebody else has it.
+    pub fn try_lock(&self) -> io::Result<bool> {
+        match flock(&self.0, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Removes what stands under `name`, with all that is in it. Directories that are not empty are
+    /// moved up beside it first, so that neither the depth of a tree nor the length of a path
+    /// matters. Other mounts are not entered, and are an error.
+    pub fn remove(&self, name: &OsStr) -> io::Result<()> {
+        if unlink(self.as_fd(), name)? {
+            return Ok(());
+        }
+        let mut spare = numbered(name);
+        let mut waiting = vec![name.to_owned()];
+        while let Some(name) = waiting.pop() {
+            let directory = self.own(self.as_fd(), &name)?;
+            let mut found = false;
+            for entry in Dir::read_from(&directory)? {
+                let entry = entry?;
+                let inner = OsStr::from_bytes(entry.file_name().to_bytes());
+                if inner == "." || inner == ".." {
+                    continue;
+                }
+                found = true;
+                if !unlink(directory.as_fd(), inner)? {
+                    // To be moved it must be writable: its `..` changes.
+                    self.own(directory.as_fd(), inner)?;
+                    waiting.push(self.move_up(directory.as_fd(), inner, &mut spare)?);
+                }
+            }
+            match unlinkat(&self.0, &name, AtFlags::REMOVEDIR) {
+                Ok(()) => {}
+                // Some filesystems leave out entries of a directory that changes meanwhile.
+                Err(Errno::NOTEMPTY) if found => waiting.push(name),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a directory for removal; where its owner may not enter it, as overlayfs leaves one, now
+    /// they may.
+    fn own(&self, parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<Directory> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let found = openat2(parent, name, flags, Mode::empty(), BENEATH)?;
+        const OWNERS: u32 = 0o700;
+        if fstat(&found)?.st_mode & OWNERS != OWNERS {
+            chmod(by_descriptor(&found), Mode::from(OWNERS))?;
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Directory(open(by_descriptor(&found), flags, Mode::empty())?))
+    }
+
+    /// Moves a directory here, under the first free name.
+    fn move_up(
+        &self,
+        from: BorrowedFd<'_>,
+        name: &OsStr,
+        spare: &mut impl Iterator<Item = OsString>,
+    ) -> io::Result<OsString> {
+        for free in spare {
+            match renameat_with(from, name, &self.0, &free, RenameFlags::NOREPLACE) {
+                Ok(()) => return Ok(free),
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Err(Errno::EXIST.into())
+    }
+}
+
+/// Unlinks a file of any kind, or an empty directory; `false` where it is a directory that is not
+/// empty.
+fn unlink(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<bool> {
+    match unlinkat(directory, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(true),
+        // unlink(2): EISDIR is Linux's, EPERM is POSIX's.
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    match unlinkat(directory, name, AtFlags::REMOVEDIR) {
+        Ok(()) => Ok(true),
+        // EACCES: whether it is empty cannot be seen.
+        Err(Errno::NOTEMPTY | Errno::EXIST | Errno::ACCESS) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// `NAME.0`, `NAME.1` and so on.
+fn numbered(name: &OsStr) -> impl Iterator<Item = OsString> {
+    (0_u64..).map(move |number| {
+        let mut numbered = name.to_owned();
+        numbered.push(format!(".{number}"));
+        numbered
+    })
+}
+
+/// The path by which an open file is reached without a look at its name (proc(5)).
+fn by_descriptor(file: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn place() -> (tempfile::TempDir, Directory) {
+        let place = tempfile::tempdir().expect("a directory");
+        let directory = Directory::open(place.path()).expect("it is there");
+        (place, directory)
+    }
+
+    fn fifo(path: &Path) {
+        rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::from(0o600), 0).expect("a FIFO");
+    }
+
+    #[test]
+    fn only_regular_files_are_read_and_no_more_than_asked_for() {
+        let (place, directory) = place();
+        fs::write(place.path().join("file"), "12345").expect("it is writable");
+        symlink("file", place.path().join("link")).expect("a link");
+        symlink("/dev/zero", place.path().join("zero")).expect("a link");
+        fifo(&place.path().join("fifo"));
+        fs::create_dir(place.path().join("directory")).expect("it is writable");
+        assert_eq!(directory.read("file", 5).expect("it is short"), b"12345");
+        assert!(directory.read("file", 4).is_err());
+        for name in ["link", "zero", "fifo", "directory", "missing", "../file", "/etc/passwd"] {
+            assert!(directory.read(name, 100).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_link_is_neither_entered_nor_followed_nor_emptied() {
+        let (place, directory) = place();
+        let other = tempfile::tempdir().expect("a directory");
+        fs::write(other.path().join("kept"), "kept").expect("it is writable");
+        symlink(other.path(), place.path().join("link")).expect("a link");
+        assert!(directory.directory("link").is_err());
+        assert!(directory.make(Path::new("link/a"), 0o755).is_err());
+        fs::create_dir(place.path().join("tree")).expect("it is writable");
+        symlink(other.path(), place.path().join("tree/link")).expect("a link");
+        fifo(&place.path().join("tree/fifo"));
+        directory.remove(OsStr::new("tree")).expect("it is ours");
+        directory.remove(OsStr::new("link")).expect("it is ours");
+        assert_eq!(fs::read_dir(place.path()).expect("it is there").count(), 0);
+        assert_eq!(fs::read_to_string(other.path().join("kept")).expect("it is there"), "kept");
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_file_is_replaced() {
+        let (place, directory) = place();
+        fs::write(place.path().join("target"), "untouched").expect("it is writable");
+        symlink("target", place.path().join("link")).expect("a link");
+        directory.replace(OsStr::new("link"), b"new").expect("it is writable");
+        let read = |name| fs::read_to_string(place.path().join(name)).expect("it is there");
+        assert_eq!((read("target"), read("link")), ("untouched".to_owned(), "new".to_owned()));
+        assert_eq!(directory.entries(9).expect("it is there").len(), 2);
+    }
+
+    #[test]
+    fn a_tree_deeper_than_any_path_is_removed() {
+        let (place, directory) = place();
+        let name = OsString::from("d".repeat(200));
+        let mut inner = directory.make(Path::new("tree"), 0o755).expect("it is writable");
+        for _ in 0..3000 {
+            inner = inner.make(Path::new(&name), 0o755).expect("it is writable");
+        }
+        inner.replace(OsStr::new("file"), b"").expect("it is writable");
+        drop(inner);
+        directory.remove(OsStr::new("tree")).expect("it is ours");
+        assert_eq!(fs::read_dir(place.path()).expect("it is there").count(), 0);
+    }
+
+    #[test]
+    fn what_its_owner_may_not_enter_is_removed() {
+        let (place, directory) = place();
+        let tree = place.path().join("tree/work/inner");
+        fs::create_dir_all(&tree).expect("it is writable");
+        for path in [&tree, &place.path().join("tree/work")] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0)).expect("it is ours");
+        }
+        directory.remove(OsStr::new("tree")).expect("it is ours");
+        assert_eq!(fs::read_dir(place.path()).expect("it is there").count(), 0);
+    }
+
+    #[test]
+    fn a_lock_is_held_once() {
+        let (place, directory) = place();
+        let other = Directory::open(place.path()).expect("it is there");
+        assert!(directory.try_lock().expect("it can be locked"));
+        assert!(!other.try_lock().expect("it can be asked for"));
+        drop(directory);
+        assert!(other.try_lock().expect("it can be locked"));
+    }
+}
