@@ -46,8 +46,7 @@ pub fn of_project(
             exposures.add_link(name.clone().into(), now);
         }
     }
-    let scratch = project.target_directory.join("isotest/scratch").into_std_path_buf();
-    exposures.finish(machine, scratch)
+    exposures.finish(machine, project.target_directory.clone().into_std_path_buf())
 }
 
 /// What a command sees that is run in the working directory.
@@ -67,8 +66,9 @@ pub fn of_command(
         exposures.project.root = root.canonicalize().ok();
         exposures.show(root, Access::Workspace, "the project");
     }
-    if let Some(target) = machine.variable("CARGO_TARGET_DIR") {
-        exposures.show(&directory.join(target), Access::Workspace, "the target directory");
+    let target = machine.variable("CARGO_TARGET_DIR").map(|target| directory.join(target));
+    if let Some(target) = &target {
+        exposures.show(target, Access::Workspace, "the target directory");
     }
     // Another root filesystem has its own programs.
     let is_inside = match &policy.root {
@@ -78,7 +78,7 @@ pub fn of_command(
     if let Some(parent) = program.parent().filter(|parent| parent.is_absolute() && !is_inside) {
         exposures.show_beside(parent, "the program");
     }
-    exposures.finish(machine, root.join("target/isotest/scratch"))
+    exposures.finish(machine, target.unwrap_or_else(|| root.join("target")))
 }
 
 /// A list of exposures in the making.

@@ -4,7 +4,6 @@
 //! is gone is taken out by the next run that has its whole binary.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,8 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::prepare::{self, Selected};
-use crate::remembered;
+use crate::remembered::Own;
 use crate::report::{Ended, Reporter, State};
+
+const FILE: &str = "failed.json";
 
 /// The version of the file's format.
 const VERSION: u32 = 1;
@@ -39,6 +40,8 @@ struct Content {
 /// The file and what is in it.
 #[derive(Debug)]
 pub struct LastRun {
+    own: Own,
+    /// Where it is.
     path: PathBuf,
     /// What the file says.
     kept: BTreeSet<Failed>,
@@ -49,12 +52,12 @@ impl LastRun {
     /// Reads what is kept in a target directory. A file that cannot be read, or is another
     /// version's, counts as none: nothing hangs on it but what runs first.
     pub fn read(target_directory: &Path) -> LastRun {
-        let path = target_directory.join("isotest/failed.json");
-        let content = fs::read(&path).ok();
-        let content = content.and_then(|bytes| serde_json::from_slice::<Content>(&bytes).ok());
+        let own = Own::of(target_directory);
+        let path = target_directory.join("isotest").join(FILE);
+        let content: Option<Content> = own.read(FILE);
         let known = content.filter(|content| content.version == VERSION);
         let kept = known.map(|content| content.failed).unwrap_or_default();
-        LastRun { path, failed: kept.clone(), kept }
+        LastRun { own, path, failed: kept.clone(), kept }
     }
 
     /// Leaves out what has not failed, in the root filesystem of that name.
@@ -105,6 +108,6 @@ impl LastRun {
             return Ok(());
         }
         let content = Content { version: VERSION, failed: self.failed.clone() };
-        remembered::replace(&self.path, &content)
+        self.own.replace(FILE, &content)
     }
 }

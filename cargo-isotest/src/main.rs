@@ -34,6 +34,7 @@ mod remembered;
 mod report;
 mod root;
 mod run;
+mod run_directory;
 mod runner;
 mod sandboxes;
 mod second_look;

@@ -3,63 +3,68 @@
 //! be read or written is not there.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Write};
+use std::ffi::OsStr;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use isotest_core::case::Case;
+use isotest_core::untrusted::Directory;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
 use crate::discover::Project;
 
 /// The directory in the target directory that is isotest's.
 const OWN: &str = "isotest";
 
+/// More than a file of a million tests has.
+const MOST: u64 = 256 << 20;
+
 /// Cases that took less are not worth a line.
 const WORTH_NOTING: Duration = Duration::from_millis(20);
 
-fn file(project: &Project, name: &str) -> PathBuf {
-    project.target_directory.join(OWN).join(name).into_std_path_buf()
+/// The directory `isotest` of a target directory. Tests that share the project with the host, or an
+/// archive, may have put anything there: no symbolic link is followed, and what is no regular file
+/// is not opened.
+#[derive(Debug)]
+pub struct Own {
+    /// The target directory, as it is before any test runs.
+    target: io::Result<Directory>,
 }
 
-fn read<T: DeserializeOwned + Default>(file: &Path) -> T {
-    let text = fs::read(file).ok();
-    text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
-}
-
-/// Makes the directory `isotest` of a target directory, or one below it. A symbolic link that stands
-/// there is an error, since it would lead to files of the user's: tests that share the project with
-/// the host may have put it there, or an archive.
-pub fn make_own(directory: &Path) -> io::Result<()> {
-    let below = directory.ancestors().take_while(|path| !path.ends_with(OWN)).count();
-    let mut own = directory.ancestors().take(below + 1);
-    if let Some(link) = own.find(|path| path.is_symlink()) {
-        let message = format!("`{}` is a symbolic link, which is not followed", link.display());
-        return Err(io::Error::other(message));
+impl Own {
+    /// That of a target directory.
+    pub fn of(target_directory: &Path) -> Own {
+        Own { target: Directory::open(target_directory) }
     }
-    fs::create_dir_all(directory)
+
+    /// What a file of it says; nothing where it cannot be read.
+    pub fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        let target = self.target.as_ref().ok()?;
+        let bytes = target.read(Path::new(OWN).join(name), MOST).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Writes a file of it anew, whole or not at all. A symbolic link in its place is replaced.
+    pub fn replace(&self, name: &str, content: &impl Serialize) -> io::Result<()> {
+        let target = self
+            .target
+            .as_ref()
+            .map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
+        let mut bytes = serde_json::to_vec(content)?;
+        bytes.push(b'\n');
+        target.make(Path::new(OWN), 0o755)?.replace(OsStr::new(name), &bytes)
+    }
 }
 
-/// Writes a file anew, whole or not at all. A symbolic link in its place is replaced, one in the
-/// place of its directory is an error, and none is followed: tests that share the project with the
-/// host may have put it there.
-pub fn replace(path: &Path, content: &impl Serialize) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    make_own(directory)?;
-    let mut file = NamedTempFile::new_in(directory)?;
-    serde_json::to_writer(&mut file, content)?;
-    file.write_all(b"\n")?;
-    file.persist(path)?;
-    Ok(())
-}
+const LISTS: &str = "lists.json";
+const DURATIONS: &str = "durations.json";
 
 /// The lists of binaries, each with what tells that the binary is still the same.
 pub struct Lists {
-    file: PathBuf,
+    own: Own,
     known: BTreeMap<PathBuf, List>,
     changed: bool,
 }
@@ -95,8 +100,11 @@ impl Identity {
 impl Lists {
     /// Those of a project.
     pub fn read(project: &Project) -> Lists {
-        let file = file(project, "lists.json");
-        Lists { known: read(&file), file, changed: false }
+        Lists::of_own(Own::of(project.target_directory.as_std_path()))
+    }
+
+    fn of_own(own: Own) -> Lists {
+        Lists { known: own.read(LISTS).unwrap_or_default(), own, changed: false }
     }
 
     /// The cases of a binary that is as it was when it was asked for them.
@@ -118,22 +126,25 @@ impl Lists {
     pub fn write(mut self) {
         if self.changed {
             self.known.retain(|program, _| program.exists());
-            let _ = replace(&self.file, &self.known);
+            let _ = self.own.replace(LISTS, &self.known);
         }
     }
 }
 
 /// How long cases took, by the id of their binary and their name.
 pub struct Durations {
-    file: PathBuf,
+    own: Own,
     known: BTreeMap<String, BTreeMap<String, Duration>>,
 }
 
 impl Durations {
     /// Those of a project.
     pub fn read(project: &Project) -> Durations {
-        let file = file(project, "durations.json");
-        Durations { known: read(&file), file }
+        Durations::of_own(Own::of(project.target_directory.as_std_path()))
+    }
+
+    fn of_own(own: Own) -> Durations {
+        Durations { known: own.read(DURATIONS).unwrap_or_default(), own }
     }
 
     /// How long a case took; nothing where it was short or is not known.
@@ -153,18 +164,19 @@ impl Durations {
 
     /// Keeps them for the next run.
     pub fn write(&self) {
-        let _ = replace(&self.file, &self.known);
+        let _ = self.own.replace(DURATIONS, &self.known);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use isotest_core::case::{Ignore, Kind};
 
     fn lists(directory: &Path) -> Lists {
-        let file = directory.join(OWN).join("lists.json");
-        Lists { known: read(&file), file, changed: false }
+        Lists::of_own(Own::of(directory))
     }
 
     #[test]
@@ -194,43 +206,29 @@ mod tests {
     #[test]
     fn only_long_cases_are_remembered() {
         let directory = tempfile::tempdir().expect("a directory");
-        let file = directory.path().join(OWN).join("durations.json");
-        let mut durations = Durations { known: BTreeMap::new(), file: file.clone() };
+        let durations = || Durations::of_own(Own::of(directory.path()));
+        let mut known = durations();
         let (short, long) = (Duration::from_millis(3), Duration::from_secs(2));
-        durations.note("b", "x", long);
-        durations.note("b", "y", long);
-        durations.note("b", "y", short);
-        durations.write();
-        let durations = Durations { known: read(&file), file };
-        assert_eq!(durations.of("b", "x"), long);
-        assert_eq!(durations.of("b", "y"), Duration::ZERO);
+        known.note("b", "x", long);
+        known.note("b", "y", long);
+        known.note("b", "y", short);
+        known.write();
+        assert_eq!(durations().of("b", "x"), long);
+        assert_eq!(durations().of("b", "y"), Duration::ZERO);
     }
 
     #[test]
-    fn a_link_in_the_place_of_a_directory_is_not_followed() {
+    fn a_link_in_the_place_of_the_directory_is_not_followed() {
         let place = tempfile::tempdir().expect("a directory");
         let [other, own] = ["other", OWN].map(|name| place.path().join(name));
         fs::create_dir(&other).expect("it is writable");
+        fs::write(other.join(LISTS), "1").expect("it is writable");
         std::os::unix::fs::symlink(&other, &own).expect("a link");
-        for directory in [own.clone(), own.join("scratch"), own.join("a/b")] {
-            let error = make_own(&directory).expect_err("there is a link");
-            let expected = format!("`{}` is a symbolic link, which", own.display());
-            assert!(error.to_string().starts_with(&expected), "{error}");
-            assert!(replace(&directory.join("x.json"), &1).is_err());
-        }
-        assert_eq!(fs::read_dir(&other).expect("it is there").count(), 0);
-    }
-
-    #[test]
-    fn a_link_in_the_place_of_a_file_is_not_followed() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let own = directory.path().join(OWN);
-        fs::create_dir(&own).expect("it is writable");
-        let [target, link] = ["target", "lists.json"].map(|name| own.join(name));
-        fs::write(&target, "untouched").expect("it is writable");
-        std::os::unix::fs::symlink(&target, &link).expect("a link");
-        replace(&link, &1).expect("it is writable");
-        assert_eq!(fs::read_to_string(&target).expect("it is there"), "untouched");
-        assert_eq!(fs::read_to_string(&link).expect("it is there"), "1\n");
+        let remembered = Own::of(place.path());
+        assert_eq!(remembered.read::<u32>(LISTS), None);
+        let error = remembered.replace(LISTS, &2).expect_err("there is a link");
+        let expected = format!("`{}` is a symbolic link, which is not followed", own.display());
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(fs::read_to_string(other.join(LISTS)).expect("it is there"), "1");
     }
 }

@@ -1,7 +1,6 @@
 //! The sandboxes of one run: a warden with its template, and what is needed to plan for it.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -13,13 +12,12 @@ use globset::{GlobBuilder, GlobSetBuilder};
 use isotest_core::host::Host;
 use isotest_core::plan::{self, Command, Setup};
 use isotest_core::policy::{Policy, Root, Scratch};
-use isotest_core::sandbox::Warden;
+use isotest_core::sandbox::{Disk, Warden};
 use isotest_core::write_back::WriteBack;
-use tempfile::TempDir;
 
 use crate::environment::{self, Variable};
 use crate::error::Error;
-use crate::remembered;
+use crate::run_directory::RunDirectory;
 use crate::settings::Machine;
 
 /// A warden that has not built its template yet: started first, while this process is small,
@@ -46,10 +44,10 @@ pub struct Sandboxes {
     pub profile: Option<OsString>,
     /// What is copied out of the throwaway layers, or removed from the disk.
     pub write_back: Option<Arc<WriteBack>>,
-    /// Where directories for scratch on disk may be made.
-    scratch_parent: Option<PathBuf>,
+    /// The target directory, in which there may be scratch on disk.
+    target: Option<PathBuf>,
     /// The directory of scratch on disk, removed at the end.
-    _scratch: Option<TempDir>,
+    _scratch: Option<RunDirectory>,
 }
 
 impl Unbuilt {
@@ -78,18 +76,18 @@ impl Unbuilt {
     pub fn build(self, machine: &Machine, mut project: plan::Project) -> Result<Sandboxes, Error> {
         let Unbuilt { host, policy, mut warden } = self;
         let scratch = match (policy.scratch, &project.scratch) {
-            (Scratch::Disk, Some(parent)) => {
-                let made = remembered::make_own(parent).and_then(|()| locked_directory(parent));
-                Some(made.map_err(Error::Scratch)?)
+            (Scratch::Disk, Some(target)) => {
+                Some(RunDirectory::make(target, Path::new(SCRATCH)).map_err(Error::Scratch)?)
             }
             (Scratch::Disk, None) | (Scratch::Memory, _) => None,
         };
-        let scratch_parent = project.scratch.take();
+        let target = project.scratch.take();
         project.scratch = scratch.as_ref().map(|directory| directory.path().to_owned());
-        warden.build(&plan::template(&host, &project, &policy))?;
+        let disk = scratch.as_ref().map(disk).transpose().map_err(Error::Scratch)?;
+        warden.build(&plan::template(&host, &project, &policy), disk)?;
         let mut variables = environment::clean(&machine.variables, &policy);
         let profile = environment::take_profile(&mut variables);
-        let write_back = write_back(&host, &project, &policy)?.map(Arc::new);
+        let write_back = write_back(&host, &project, &policy, scratch.as_ref())?.map(Arc::new);
         Ok(Sandboxes {
             host,
             project,
@@ -98,7 +96,7 @@ impl Unbuilt {
             variables,
             profile,
             write_back,
-            scratch_parent,
+            target,
             _scratch: scratch,
         })
     }
@@ -107,7 +105,7 @@ impl Unbuilt {
 impl Sandboxes {
     /// The project as it was when the template was built.
     pub fn project(&self) -> plan::Project {
-        plan::Project { scratch: self.scratch_parent.clone(), ..self.project.clone() }
+        plan::Project { scratch: self.target.clone(), ..self.project.clone() }
     }
 
     /// What the environment of each case has for itself: each call gives another.
@@ -148,26 +146,13 @@ impl Sandboxes {
     }
 }
 
-/// How the name of a directory of one run's own begins.
-const RUN: &str = "run-";
+/// Where in a target directory the directories for scratch on disk are.
+const SCRATCH: &str = "isotest/scratch";
 
-/// A directory of this run's own. Those of runs that were killed are swept: nobody holds their
-/// lock.
-pub fn locked_directory(parent: &Path) -> io::Result<TempDir> {
-    fs::create_dir_all(parent)?;
-    for entry in fs::read_dir(parent)?.flatten() {
-        let is_run = entry.file_name().as_bytes().starts_with(RUN.as_bytes())
-            && entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if is_run && File::open(entry.path()).is_ok_and(|old| old.try_lock().is_ok()) {
-            isotest_core::write_back::remove(&entry.path());
-        }
-    }
-    let directory = tempfile::Builder::new().prefix(RUN).tempdir_in(parent)?;
-    // Held until this process ends, however it does.
-    let lock = File::open(directory.path())?;
-    lock.try_lock().map_err(io::Error::other)?;
-    std::mem::forget(lock);
-    Ok(directory)
+/// The directory of a run, as the warden is told of it.
+fn disk(scratch: &RunDirectory) -> io::Result<Disk> {
+    let path = c_string(scratch.path().as_os_str());
+    Ok(Disk { path, identity: scratch.directory().identity()? })
 }
 
 /// What is done with the layers of a case afterwards, where anything is.
@@ -175,13 +160,14 @@ fn write_back(
     host: &Host,
     project: &plan::Project,
     policy: &Policy,
+    scratch: Option<&RunDirectory>,
 ) -> Result<Option<WriteBack>, Error> {
-    let (Some(root), disk) = (project.root.clone(), project.scratch.clone()) else {
-        return Ok(None);
-    };
-    if policy.write_back.is_empty() && disk.is_none() {
+    let Some(root) = project.root.clone() else { return Ok(None) };
+    if policy.write_back.is_empty() && scratch.is_none() {
         return Ok(None);
     }
+    let disk = scratch.map(|scratch| scratch.directory().try_clone());
+    let disk = disk.transpose().map_err(Error::Scratch)?;
     let mut globs = GlobSetBuilder::new();
     for glob in &policy.write_back {
         globs.add(GlobBuilder::new(glob).literal_separator(true).build().map_err(Error::Glob)?);

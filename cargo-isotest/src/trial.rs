@@ -101,7 +101,7 @@ pub fn attempt(policy: &Policy, machine: &Machine) -> Result<(), SandboxError> {
         ..Project::default()
     };
     let mut warden = Warden::start(&host, policy)?;
-    warden.build(&plan::template(&host, &project, policy))?;
+    warden.build(&plan::template(&host, &project, policy), None)?;
     let command = plan::Command {
         program: c_string(program.as_os_str()),
         arguments: vec![c_string(program.as_os_str()), c"--version".to_owned()],

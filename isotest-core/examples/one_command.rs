@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (host, project, policy) =
         (Host::read(Path::new("/"))?, Project::default(), Policy::default());
     let mut warden = Warden::start(&host, &policy)?;
-    warden.build(&plan::template(&host, &project, &policy))?;
+    warden.build(&plan::template(&host, &project, &policy), None)?;
     let command = Command {
         program,
         arguments,

@@ -23,7 +23,7 @@
 //!     (Host::read(Path::new("/"))?, Project::default(), Policy::default());
 //! // One warden and one template serve any number of commands.
 //! let mut warden = Warden::start(&host, &policy)?;
-//! warden.build(&plan::template(&host, &project, &policy))?;
+//! warden.build(&plan::template(&host, &project, &policy), None)?;
 //! let command = Command {
 //!     program: c"/bin/ls".to_owned(),
 //!     arguments: vec![c"ls".to_owned(), c"/".to_owned()],

@@ -53,15 +53,30 @@ impl Directory {
         Ok(Directory(rustix::fs::openat(CWD, path, flags, Mode::empty())?))
     }
 
-    /// Opens a directory below this one. A symbolic link on the way is ELOOP.
+    /// Another descriptor of it.
+    pub fn try_clone(&self) -> io::Result<Directory> {
+        Ok(Directory(self.0.try_clone()?))
+    }
+
+    /// Opens a directory below this one. A symbolic link on the way is an error.
     pub fn directory(&self, relative: impl AsRef<Path>) -> io::Result<Directory> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Directory(openat2(&self.0, relative.as_ref(), flags, Mode::empty(), BENEATH)?))
+        match openat2(&self.0, relative.as_ref(), flags, Mode::empty(), BENEATH) {
+            Err(Errno::LOOP) => Err(self.is_a_link(relative.as_ref())),
+            opened => Ok(Directory(opened?)),
+        }
+    }
+
+    /// Words the refusal of a symbolic link. The path is this directory's as far as proc(5) tells it.
+    fn is_a_link(&self, relative: &Path) -> io::Error {
+        let own = std::fs::read_link(by_descriptor(&self.0)).unwrap_or_default();
+        let path = own.join(relative);
+        io::Error::other(format!("`{}` is a symbolic link, which is not followed", path.display()))
     }
 
     /// Opens a directory below this one, and makes those that are missing with `mode`.
     pub fn make(&self, relative: &Path, mode: u32) -> io::Result<Directory> {
-        let mut directory = Directory(self.0.try_clone()?);
+        let mut directory = self.try_clone()?;
         for part in relative.components() {
             let Component::Normal(name) = part else {
                 return Err(Errno::INVAL.into());
@@ -100,7 +115,7 @@ impl Directory {
         let found = openat2(&self.0, relative.as_ref(), flags, Mode::empty(), BENEATH)?;
         match FileType::from_raw_mode(fstat(&found)?.st_mode) {
             FileType::RegularFile => {}
-            FileType::Symlink => return Err(Errno::LOOP.into()),
+            FileType::Symlink => return Err(self.is_a_link(relative.as_ref())),
             _ => return Err(io::Error::other("it is no regular file")),
         }
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -368,7 +383,7 @@ mod tests {
         let tree = place.path().join("tree/work/inner");
         fs::create_dir_all(&tree).expect("it is writable");
         for path in [&tree, &place.path().join("tree/work")] {
-            fs::set_permissions(path, fs::Permissions::from_mode(0)).expect("it is ours");
+            fs::set_permissions(path, fs::Permissions::from_mode(0o000)).expect("it is ours");
         }
         directory.remove(OsStr::new("tree")).expect("it is ours");
         assert_eq!(fs::read_dir(place.path()).expect("it is there").count(), 0);

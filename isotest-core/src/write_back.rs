@@ -19,9 +19,10 @@ use rustix::fs::{
 };
 
 use crate::finding::Finding;
+use crate::untrusted::Directory;
 
 /// What is copied out, and to where.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct WriteBack {
     /// Which files, by their path relative to `root`.
     pub globs: GlobSet,
@@ -30,8 +31,8 @@ pub struct WriteBack {
     /// For every overlay the directory of its upper layer, below the scratch, and the host's
     /// directory that it covers.
     pub layers: Vec<(PathBuf, PathBuf)>,
-    /// Where scratch on disk lies; then nobody hands a descriptor over.
-    pub disk: Option<PathBuf>,
+    /// Where scratch on disk lies, a directory of its number for each case.
+    pub disk: Option<Directory>,
 }
 
 /// How deep a layer is looked into.
@@ -41,11 +42,6 @@ impl WriteBack {
     /// Copies out what case number `case` wrote; tells what was copied and what could not be.
     /// Scratch on disk is removed.
     pub fn copy(&self, scratch: Option<OwnedFd>, case: u64) -> Vec<Finding> {
-        let directory = self.disk.as_ref().map(|disk| disk.join(case.to_string()));
-        let scratch = match (&directory, scratch) {
-            (Some(path), _) => open_directory(CWD, path.as_os_str()).ok(),
-            (None, scratch) => scratch,
-        };
         let mut copy = Copy { plan: self, written: Vec::new(), failed: Vec::new() };
         if let Some(scratch) = scratch.filter(|_| !self.globs.is_empty()) {
             for (upper, covered) in &self.layers {
@@ -54,8 +50,9 @@ impl WriteBack {
                 }
             }
         }
-        if let Some(path) = directory {
-            remove(&path);
+        if let Some(disk) = &self.disk {
+            // What stays is removed with the directory of the run.
+            let _ = disk.remove(OsStr::new(&case.to_string()));
         }
         let Copy { written, failed, .. } = copy;
         let written = (!written.is_empty()).then_some(Finding::WrittenBack(written));
@@ -159,21 +156,4 @@ fn make_parents(base: &Path, relative: &Path) -> io::Result<OwnedFd> {
         directory = openat2(&directory, name, flags, Mode::empty(), beneath)?;
     }
     Ok(directory)
-}
-
-/// Removes a directory of the scratch. Overlayfs leaves one that its owner may not enter.
-pub fn remove(path: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    let Ok(entries) = std::fs::read_dir(path) else { return };
-    for entry in entries.flatten() {
-        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if is_directory {
-            let _ = std::fs::set_permissions(entry.path(), PermissionsExt::from_mode(0o700));
-            remove(&entry.path());
-        } else {
-            // What stays is swept by the next run.
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
-    let _ = std::fs::remove_dir(path);
 }

@@ -79,7 +79,7 @@ fn run(policy: &Policy, directory: &std::ffi::CStr) -> End {
         ..Project::default()
     };
     let mut warden = Warden::start(&host, policy).expect("a warden starts");
-    warden.build(&template(&host, &project, policy)).expect("the template can be built");
+    warden.build(&template(&host, &project, policy), None).expect("the template can be built");
     let program = CString::from(c"/bin/true");
     let command = Command {
         arguments: vec![program.clone()],

@@ -202,7 +202,7 @@ fn run(policy: &Policy, what: &str) -> Result<Outcome, SandboxError> {
     };
     let project = Project { exposures: vec![exposure], ..Project::default() };
     let mut warden = Warden::start(&host, policy)?;
-    warden.build(&plan::template(&host, &project, policy))?;
+    warden.build(&plan::template(&host, &project, policy), None)?;
     let text = |text: &OsStr| CString::new(text.as_encoded_bytes()).expect("no NUL byte");
     let command = plan::Command {
         program: text(program.as_os_str()),

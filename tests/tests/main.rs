@@ -10,6 +10,7 @@ mod course;
 mod faults;
 mod foreign;
 mod fork_server;
+mod hostile;
 mod isolation;
 mod lifecycle;
 mod looking;

@@ -5,7 +5,6 @@ use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use camino::Utf8PathBuf;
-use tempfile::TempDir;
 
 use super::{ArchiveError, BINARIES, METADATA, TOP};
 use crate::cli::ReuseOptions;
@@ -13,7 +12,7 @@ use crate::discover::{DiscoverError, Places, Reused};
 use crate::error::Error;
 use crate::report;
 use crate::root::{LIMITS, UnpackError, Unpacker, Whiteouts, decompressed};
-use crate::sandboxes::locked_directory;
+use crate::run_directory::RunDirectory;
 use crate::settings::Machine;
 
 /// A build that was made before.
@@ -23,7 +22,7 @@ pub struct Opened {
     /// The options by which another run has the same.
     pub flags: Vec<String>,
     /// What was unpacked is removed with it.
-    _place: Option<TempDir>,
+    _place: Option<RunDirectory>,
 }
 
 /// Opens what the options name. `None` where they name nothing, and the project is built.
@@ -95,18 +94,21 @@ fn open_archive(
     Ok(Opened { _place: place, ..opened? })
 }
 
+/// Where in the user's cache directory archives are unpacked.
+const PLACE: &str = "isotest/archives";
+
 /// Where an archive is unpacked to, and what removes it.
 fn destination(
     archive: &Path,
     options: &ReuseOptions,
     machine: &Machine,
-) -> Result<(PathBuf, Option<TempDir>), ArchiveError> {
+) -> Result<(PathBuf, Option<RunDirectory>), ArchiveError> {
     let Some(directory) = &options.extract_to else {
         let cache = machine.cache_directory();
         let cache = cache.ok_or_else(|| ArchiveError::NoPlace(archive.to_owned()))?;
-        let parent = cache.join("isotest/archives");
-        let place =
-            locked_directory(&parent).map_err(|cause| ArchiveError::Place(parent, cause))?;
+        let parent = cache.join(PLACE);
+        let place = RunDirectory::make(&cache, Path::new(PLACE))
+            .map_err(|cause| ArchiveError::Place(parent, cause))?;
         return Ok((place.path().to_owned(), Some(place)));
     };
     let directory = machine.directory.join(directory);

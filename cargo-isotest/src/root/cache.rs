@@ -8,10 +8,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
-
 use super::stream::{sum_of, sum_of_text};
-use crate::sandboxes::locked_directory;
+use crate::run_directory::RunDirectory;
 
 /// The cache.
 #[derive(Debug)]
@@ -59,8 +57,8 @@ impl Cache {
     }
 
     /// An empty directory to unpack in, on the same filesystem.
-    pub fn unpacking(&self) -> io::Result<TempDir> {
-        locked_directory(&self.directory.join("unpacking"))
+    pub fn unpacking(&self) -> io::Result<RunDirectory> {
+        RunDirectory::make(&self.directory, Path::new("unpacking"))
     }
 
     /// Takes in a root filesystem. Where another run was faster its copy is used.

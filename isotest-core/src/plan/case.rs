@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use super::builder::{Steps, c_path};
-use super::layout::{self, DISK, EMPTY, Fresh, Layout, NEW_TMP, Placed, SCRATCH, STAGE, Shown};
-use super::{Project, ids, is_sealed, keeps_covers, keeps_scratch, namespaces};
+use super::layout::{self, EMPTY, Fresh, Layout, NEW_TMP, Placed, SCRATCH, STAGE, Shown};
+use super::{Project, ids, is_sealed, keeps_covers, kept_scratch, namespaces};
 use crate::host::Host;
 use crate::policy::{Guard, Namespace, Net, Policy, Propagation, User, Uts, Weakened};
-use crate::sandbox::{Op, Step, inodes};
+use crate::sandbox::{KeptScratch, Op, Step, inodes};
 
 pub fn steps(host: &Host, project: &Project, layout: &Layout, policy: &Policy) -> Vec<Step> {
     let mut steps = Steps::default();
@@ -61,14 +61,12 @@ fn leave_session(steps: &mut Steps) {
 }
 
 fn mount_scratch(steps: &mut Steps, layout: &Layout, policy: &Policy) {
-    if layout.disk.is_some() {
-        let (source, target) = (c_path(Path::new(DISK)), c_path(Path::new(SCRATCH)));
-        return steps.add("all that the case writes", Op::BindNumbered { source, target });
-    }
-    if keeps_scratch(policy) {
-        let target = c_path(Path::new(SCRATCH));
-        return steps
-            .add("all that the case writes, kept for write-back", Op::AttachScratch { target });
+    if let Some(kept) = kept_scratch(layout, policy) {
+        let reason = match kept {
+            KeptScratch::Memory { .. } => "all that the case writes, kept for write-back",
+            KeptScratch::Disk => "all that the case writes, a directory on disk",
+        };
+        return steps.add(reason, Op::AttachScratch { target: c_path(Path::new(SCRATCH)) });
     }
     let size = policy.limits.tmp_size;
     let options = format!("mode=0755,size={size},nr_inodes={}", inodes(size));

@@ -77,8 +77,6 @@ pub struct Layout {
 pub const STAGE: &str = "/tmp";
 /// Where a case mounts its scratch.
 pub const SCRATCH: &str = "/tmp/s";
-/// Where scratch on disk waits.
-pub const DISK: &str = "/tmp/d";
 /// An empty file, for masking others.
 pub const EMPTY: &str = "/tmp/empty";
 /// A whole proc, by which the kernel lets nested sandboxes mount their own.

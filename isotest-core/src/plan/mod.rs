@@ -12,7 +12,7 @@ mod server;
 mod template;
 
 pub use ids::Ids;
-pub use layout::LIBRARY_PATH;
+pub use layout::{LIBRARY_PATH, SCRATCH};
 
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::host::{Host, Piece};
-use crate::policy::{Init, Namespace, Net, Policy, Propagation, Scratch, User, Uts, Weakened};
-use crate::sandbox::{GroupLimits, Op, Service, Start, Step};
+use crate::policy::{Init, Namespace, Net, Policy, Propagation, User, Uts, Weakened};
+use crate::sandbox::{GroupLimits, KeptScratch, Op, Service, Start, Step};
 use crate::write_back::WriteBack;
 
 /// How a host path is made visible.
@@ -72,7 +72,7 @@ pub struct Project {
     pub foreign: Vec<(PathBuf, Arc<[Piece]>)>,
     /// `$HOME`.
     pub home: Option<PathBuf>,
-    /// Where `scratch = disk` puts its directories.
+    /// The directory in which cases have their scratch on disk.
     pub scratch: Option<PathBuf>,
 }
 
@@ -99,9 +99,8 @@ pub struct Setup {
     pub reaper: bool,
     /// The uid map and the gid map that the warden writes, where the child may not.
     pub id_maps: Option<(Vec<u8>, Vec<u8>)>,
-    /// The size of the scratch in bytes, where the warden makes it and holds on to it, for
-    /// write-back.
-    pub kept_scratch: Option<u64>,
+    /// The scratch, where the warden makes it and holds on to it.
+    pub kept_scratch: Option<KeptScratch>,
     /// What all its processes together may use, where it gets a control group.
     pub group: GroupLimits,
     /// Why its cases are executed; `None` where a fork server starts them.
@@ -227,7 +226,7 @@ pub fn setup(host: &Host, project: &Project, policy: &Policy, command: Command) 
         sealed: is_sealed(host, policy),
         reaper: policy.init == Init::Reaper,
         id_maps: ids::maps(host, project, policy),
-        kept_scratch: keeps_scratch(policy).then_some(policy.limits.tmp_size),
+        kept_scratch: kept_scratch(&layout, policy),
         group: GroupLimits { memory: policy.limits.memory, processes: policy.limits.processes },
         executed: command
             .executed
@@ -252,9 +251,14 @@ pub fn upper_layers(host: &Host, project: &Project, policy: &Policy) -> Vec<(Pat
     overlays.map(|(index, placed)| (layout::upper(index).into(), placed.path.clone())).collect()
 }
 
-/// Whether the scratch must outlive the case. On disk it does by itself.
-fn keeps_scratch(policy: &Policy) -> bool {
-    !policy.write_back.is_empty() && policy.scratch == Scratch::Memory
+/// The scratch that the warden makes: one that outlives the case, or lies where no case may see its
+/// parent.
+fn kept_scratch(layout: &layout::Layout, policy: &Policy) -> Option<KeptScratch> {
+    match (&layout.disk, policy.write_back.as_slice()) {
+        (Some(_), _) => Some(KeptScratch::Disk),
+        (None, []) => None,
+        (None, _) => Some(KeptScratch::Memory { size: policy.limits.tmp_size }),
+    }
 }
 
 /// The namespaces that a case gets, as CLONE_NEW* of clone(2).

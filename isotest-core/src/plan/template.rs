@@ -18,7 +18,7 @@ use std::sync::Arc;
 use super::builder::{Steps, c_path};
 use super::keeps_covers;
 use super::layout::{
-    self, DISK, EMPTY, Fresh, LIBRARY_PATH, Layout, PROC, Placed, SCRATCH, STAGE, Shown,
+    self, EMPTY, Fresh, LIBRARY_PATH, Layout, PROC, Placed, SCRATCH, STAGE, Shown,
 };
 use super::server;
 use crate::host::{Content, Host, Piece, TopLevel};
@@ -472,13 +472,6 @@ fn show_project(steps: &mut Steps, host: &Host, layout: &Layout) {
             Some(_) | None => masked.clone(),
         };
         steps.bind(Path::new(&new(EMPTY)), &new(target), false, "holds a secret");
-    }
-    if let Some(disk) = &layout.disk {
-        steps.directory(&new(DISK), 0o755, "mount point");
-        steps.bind(&old(disk), &new(DISK), false, "scratch on disk");
-        if layout.receives_mounts() {
-            steps.attributes(&new(DISK), 0, "it receives no mounts");
-        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::host::{Content, Host, Piece, TopLevel};
 use crate::policy::{
     Directory, Guard, Namespace, Net, Policy, Propagation, Root, Scratch, User, Weakened, Workspace,
 };
-use crate::sandbox::{Op, Step};
+use crate::sandbox::{KeptScratch, Op, Step};
 
 /// How a path looks from inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,10 +202,6 @@ impl Paper {
                 };
                 let read_only = flags & libc::MS_RDONLY != 0;
                 self.mount(&self.at(target), filesystem, read_only)
-            }
-            Op::BindNumbered { source, target } => {
-                self.must_exist(&self.at(source))?;
-                self.mount(&self.at(target), Filesystem::Tmpfs, false)
             }
             Op::AttachScratch { target } => self.mount(&self.at(target), Filesystem::Tmpfs, false),
             Op::Bind { source, target, recursive }
@@ -631,13 +627,14 @@ fn a_mount_below_the_project_is_an_overlay_of_its_own() {
 fn scratch_may_lie_on_disk() {
     let mut scene = usual().policy(|policy| policy.scratch = Scratch::Disk);
     scene.project.scratch = Some("/home/u/p/target/isotest/scratch/1".into());
-    scene.check(&[
-        ("/tmp", Seen::Fresh),
-        ("/home/u/p/src", Seen::Overlay),
-        ("/tmp/d", Seen::Nothing),
-    ]);
-    let steps = scene.setup().steps;
-    assert!(steps.iter().any(|step| matches!(step.op, Op::BindNumbered { .. })));
+    scene.check(&[("/tmp", Seen::Fresh), ("/home/u/p/src", Seen::Overlay)]);
+    let setup = scene.setup();
+    assert_eq!(setup.kept_scratch, Some(KeptScratch::Disk));
+    assert!(setup.steps.iter().any(|step| matches!(step.op, Op::AttachScratch { .. })));
+    let template = template(&scene.host, &scene.project, &scene.policy);
+    let scratch = c"/old/home/u/p/target/isotest/scratch/1";
+    let shows = |op: &Op| matches!(op, Op::Bind { source, .. } if source.as_c_str() == scratch);
+    assert!(!template.iter().any(|step| shows(&step.op)), "the parent is never shown");
 }
 
 /// Every scene, for rules that hold in all of them.
@@ -686,7 +683,7 @@ fn the_stage_is_covered_by_the_last_mount() {
     for scene in scenes() {
         let steps = scene.setup().steps;
         let last = steps.iter().rev().find(|step| {
-            matches!(step.op, Op::Mount { .. } | Op::Bind { .. } | Op::BindNumbered { .. })
+            matches!(step.op, Op::Mount { .. } | Op::Bind { .. } | Op::AttachScratch { .. })
         });
         let covers =
             |op: &Op| matches!(op, Op::Bind { target, .. } if target.as_c_str() == c"/tmp");

@@ -16,7 +16,7 @@ use super::error::{
     Fault, HINT_ROOT_WITHOUT_CAPABILITIES, STAGE_CGROUP, STAGE_CLONE, STAGE_MAPS, SandboxError,
 };
 use super::inside::kernel::{self, Cloning};
-use super::protocol::{self, Channel, End, Request, Response, Start};
+use super::protocol::{self, Channel, Disk, End, Request, Response, Start};
 use super::steps::Step;
 use super::{lower, sys, warden};
 use crate::host::Host;
@@ -39,6 +39,8 @@ pub struct Warden {
     policy: Policy,
     /// The template's steps, once it is built.
     template: Vec<Step>,
+    /// Where cases have their scratch on disk.
+    disk: Option<Disk>,
     /// Given back when the warden has ended, and with it all that is in the groups of cases.
     claim: Option<Claim>,
 }
@@ -101,6 +103,7 @@ impl Warden {
                     host: host.clone(),
                     policy: policy.clone(),
                     template: Vec::new(),
+                    disk: None,
                     claim,
                 };
                 warden.await_ready()?;
@@ -128,9 +131,11 @@ impl Warden {
     }
 
     /// Builds the template by these steps. Once, before the first case.
-    pub fn build(&mut self, steps: &[Step]) -> Result<(), SandboxError> {
+    /// Cases with scratch on disk have it in `disk`.
+    pub fn build(&mut self, steps: &[Step], disk: Option<Disk>) -> Result<(), SandboxError> {
         self.template = steps.to_vec();
-        let request = Request::Template(lower::steps(steps));
+        self.disk.clone_from(&disk);
+        let request = Request::Template(lower::steps(steps), disk);
         let answer = self.channel.send(&request, &[]).and_then(|()| self.response(true));
         match answer {
             Ok(Response::Built(None)) => Ok(()),
@@ -147,7 +152,7 @@ impl Warden {
             claim.clear();
         }
         let mut next = Warden::start_in(self.claim.take(), &self.host, &self.policy)?;
-        next.build(&self.template)?;
+        next.build(&self.template, self.disk.take())?;
         *self = next;
         Ok(())
     }

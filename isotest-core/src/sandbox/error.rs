@@ -15,7 +15,7 @@ use super::steps::{Op, Step};
 
 /// [`Fault::stage`] of making the control group of a case.
 pub const STAGE_CGROUP: u32 = u32::MAX - 8;
-/// [`Fault::stage`] of making the scratch that is kept for write-back.
+/// [`Fault::stage`] of making the scratch that the warden hands over.
 pub const STAGE_SCRATCH: u32 = u32::MAX - 7;
 /// [`Fault::stage`] of writing the warden's id maps.
 pub const STAGE_MAPS: u32 = u32::MAX - 5;
@@ -51,7 +51,7 @@ impl SandboxError {
             (Some(op), _) => op.to_string(),
             (None, STAGE_CLONE) => "clone a process into new namespaces".to_owned(),
             (None, STAGE_CGROUP) => "make a cgroup for the case".to_owned(),
-            (None, STAGE_SCRATCH) => "make a tmpfs for the scratch".to_owned(),
+            (None, STAGE_SCRATCH) => "make the scratch".to_owned(),
             (None, STAGE_MAPS) => "write the id maps of the user namespace".to_owned(),
             (None, STAGE_GUARD) => "install the seccomp filter".to_owned(),
             (None, STAGE_DESCRIPTORS) => "place the standard descriptors".to_owned(),

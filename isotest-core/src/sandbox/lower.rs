@@ -174,13 +174,6 @@ impl List {
             Op::BindExact { source, target, recursive } => {
                 self.bind_exact(source, target, *recursive);
             }
-            Op::BindNumbered { source, target } => {
-                let (number, target) = (Argument(kind::NUMBER, 0), self.text(target));
-                self.path_call(libc::SYS_chdir, source);
-                let make = [AT_FDCWD, number, value(0o755)];
-                self.call(libc::SYS_mkdirat, make).tolerate(libc::EEXIST);
-                self.bind(number, target, false);
-            }
             Op::AttachScratch { target } => self.attach(Argument(kind::SCRATCH, 0), target),
             Op::Attributes { path, recursive, set, propagation } => {
                 let path = self.text(path);

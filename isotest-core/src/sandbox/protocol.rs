@@ -25,8 +25,9 @@ use crate::outcome::Usage;
 /// From isotest to the warden.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// Build the template by these operations, lowered (`sandbox::lower`).
-    Template(#[serde(with = "bytes")] Vec<u8>),
+    /// Build the template by these operations, lowered (`sandbox::lower`), and hold on to the
+    /// directory in which cases have their scratch on disk.
+    Template(#[serde(with = "bytes")] Vec<u8>, Option<Disk>),
     /// Keep this set-up under a number.
     Setup(u32, Setup),
     /// Start a case. The descriptors beside it become 0, 1 and 2; with two, 0 is `/dev/null`. Where
@@ -55,8 +56,8 @@ pub struct Setup {
     pub lowered: Vec<u8>,
     /// The uid map and the gid map that the warden writes, where the child may not.
     pub id_maps: Option<(Vec<u8>, Vec<u8>)>,
-    /// The size of the scratch in bytes, where the warden makes it and holds on to it.
-    pub kept_scratch: Option<u64>,
+    /// The scratch, where the warden makes it and holds on to it.
+    pub kept_scratch: Option<KeptScratch>,
     /// Where a fork server is wanted: what is done before it is executed, lowered, and how many
     /// cases are to come.
     pub server: Option<(Vec<u8>, u32)>,
@@ -64,6 +65,27 @@ pub struct Setup {
     pub group: GroupLimits,
     /// What runs beside each of its cases.
     pub services: Option<Services>,
+}
+
+/// A scratch that the warden makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeptScratch {
+    /// A tmpfs.
+    Memory {
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// A directory of the run's on disk.
+    Disk,
+}
+
+/// The directory in which cases have their scratch on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disk {
+    /// Its path on the host.
+    pub path: CString,
+    /// Its device and inode number: the warden takes nothing else that stands at this path.
+    pub identity: (u64, u64),
 }
 
 /// What an attendant is told.

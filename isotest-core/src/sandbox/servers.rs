@@ -121,14 +121,13 @@ impl Server {
     pub fn order(
         &self,
         slot: usize,
-        number: u64,
         [arguments, environment]: [&[CString]; 2],
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), Errno> {
         let strings = arguments.iter().chain(environment);
         let strings: Vec<u8> = strings.flat_map(|text| text.as_bytes_with_nul()).copied().collect();
         let (slot, arguments) = (slot as u32, arguments.len() as u32);
-        let order = Order { slot, number, arguments, strings: &strings };
+        let order = Order { slot, arguments, strings: &strings };
         let header = order.header();
         let parts = [IoSlice::new(&header), IoSlice::new(order.strings)];
         let raw: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
@@ -196,7 +195,7 @@ unsafe fn become_server(
 ) -> ! {
     kernel::block_signals(0);
     let unused = AtomicU32::new(0);
-    let values = Values { stage: &unused, mapped: &unused, scratch: -1, user: -1, number: 0 };
+    let values = Values { stage: &unused, mapped: &unused, scratch: -1, user: -1 };
     // SAFETY: this process is to be restricted.
     let restricted = unsafe { Program(source.restriction).run(&values) };
     let places = [SOCKET, SLOTS, SETUP];

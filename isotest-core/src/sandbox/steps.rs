@@ -38,9 +38,7 @@ pub enum Op {
     Bind { source: CString, target: CString, recursive: bool },
     /// The same, where no part of `source` may be a symbolic link.
     BindExact { source: CString, target: CString, recursive: bool },
-    /// Makes `source/N` visible at `target`, N being the number of the case.
-    BindNumbered { source: CString, target: CString },
-    /// Attaches the scratch filesystem that the warden holds on to.
+    /// Attaches the scratch that the warden has made, a mount that is nowhere yet.
     AttachScratch { target: CString },
     /// Sets MOUNT_ATTR_* flags and propagation.
     Attributes { path: CString, recursive: bool, set: u64, propagation: u64 },
@@ -104,7 +102,6 @@ impl Op {
             | Op::Mount { .. }
             | Op::Bind { .. }
             | Op::BindExact { .. }
-            | Op::BindNumbered { .. }
             | Op::AttachScratch { .. }
             | Op::Attributes { .. }
             | Op::PivotRoot { .. }
@@ -149,9 +146,6 @@ impl fmt::Display for Op {
             }
             Op::Bind { source, target, .. } | Op::BindExact { source, target, .. } => {
                 write!(f, "bind `{}` to `{}`", text(source), text(target))
-            }
-            Op::BindNumbered { source, target } => {
-                write!(f, "bind `{}/N` to `{}`", text(source), text(target))
             }
             Op::AttachScratch { target } => write!(f, "attach the scratch at `{}`", text(target)),
             Op::Attributes { path, set, propagation, .. } => {

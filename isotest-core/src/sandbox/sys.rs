@@ -101,6 +101,28 @@ pub fn close_all_but(keep: &[BorrowedFd<'_>]) -> Result<(), Errno> {
     Ok(())
 }
 
+/// mount_setattr(2): no set-user-ID program, no device, and no mount travels.
+pub fn restrict_mount(tree: &OwnedFd) -> Result<(), Errno> {
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
+        attr_clr: 0,
+        propagation: libc::MS_PRIVATE,
+        userns_fd: 0,
+    };
+    // SAFETY: the path is empty, and the address and the size are those of `attributes`.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    })
+    .map(drop)
+}
+
 /// fsopen(2), fsconfig(2), fsmount(2): a tmpfs of `size` bytes that is mounted nowhere yet.
 pub fn make_tmpfs(size: u64) -> Result<OwnedFd, Errno> {
     use rustix::mount::{

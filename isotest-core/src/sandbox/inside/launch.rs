@@ -69,8 +69,6 @@ pub struct Launch<'a> {
     pub scratch: i32,
     /// The user namespace that it enters by a step, or -1.
     pub user: i32,
-    /// The number of the case.
-    pub number: u64,
     /// Whether this process will exec, which closes what is left open.
     pub execs: bool,
     /// Where the kernel keeps the thread id of a child that a reaping init forks; 0 for nowhere.
@@ -93,7 +91,6 @@ impl Launch<'_> {
             mapped: &self.slot.mapped,
             scratch: self.scratch,
             user: self.user,
-            number: self.number,
         };
         // SAFETY: by this function's contract.
         if let Err(errno) = unsafe { self.program.run(&values) } {

@@ -18,8 +18,6 @@ pub const PING: [u8; 1] = [0];
 pub struct Order<'a> {
     /// Its slot.
     pub slot: u32,
-    /// Its number in this run.
-    pub number: u64,
     /// How many of the strings are arguments; the others are its environment's.
     pub arguments: u32,
     /// NUL-terminated strings, one behind the other.
@@ -27,17 +25,15 @@ pub struct Order<'a> {
 }
 
 /// Bytes before the strings.
-pub const HEADER: usize = 16;
+pub const HEADER: usize = 8;
 
 impl<'a> Order<'a> {
     /// The header, as it goes before the strings.
     pub fn header(&self) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
-        let (slot, rest) = bytes.split_at_mut(4);
-        let (arguments, number) = rest.split_at_mut(4);
+        let (slot, arguments) = bytes.split_at_mut(4);
         slot.copy_from_slice(&self.slot.to_le_bytes());
         arguments.copy_from_slice(&self.arguments.to_le_bytes());
-        number.copy_from_slice(&self.number.to_le_bytes());
         bytes
     }
 
@@ -45,9 +41,8 @@ impl<'a> Order<'a> {
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
         let (header, strings) = bytes.split_at_checked(HEADER)?;
         let word = |at| Some(u32::from_le_bytes(header.get(at..at + 4)?.try_into().ok()?));
-        let number = u64::from_le_bytes(header.get(8..)?.try_into().ok()?);
         let ends = strings.is_empty() || strings.last() == Some(&0);
-        let order = Order { slot: word(0)?, number, arguments: word(4)?, strings };
+        let order = Order { slot: word(0)?, arguments: word(4)?, strings };
         (ends && order.arguments as usize <= order.count()).then_some(order)
     }
 
@@ -110,12 +105,8 @@ mod tests {
                 strings.push(0);
             }
             let count = strings.iter().filter(|byte| **byte == 0).count() as u32;
-            let order = Order {
-                slot: random.u32(..),
-                number: random.u64(..),
-                arguments: random.u32(..=count),
-                strings: &strings,
-            };
+            let order =
+                Order { slot: random.u32(..), arguments: random.u32(..=count), strings: &strings };
             let written = [order.header().as_slice(), order.strings].concat();
             assert_eq!(Order::read(&written), Some(order));
             let more = Order { arguments: count + 1 + random.u32(..9), ..order };

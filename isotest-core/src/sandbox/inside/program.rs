@@ -16,16 +16,14 @@ pub mod kind {
     pub const KEPT: u64 = 2;
     /// The descriptor of the case's scratch.
     pub const SCRATCH: u64 = 3;
-    /// The address of the number of the case, as text.
-    pub const NUMBER: u64 = 4;
     /// The address of the word that says that the id maps are written.
-    pub const MAPPED: u64 = 5;
+    pub const MAPPED: u64 = 4;
     /// The address of a copy of a structure that holds a pointer. At that offset in the data stand
     /// the place of the pointer in the structure and the offset that it is to, a word each, then
     /// the structure.
-    pub const LINKED: u64 = 6;
+    pub const LINKED: u64 = 5;
     /// The descriptor of the user namespace that the warden has made for the case.
-    pub const USER: u64 = 7;
+    pub const USER: u64 = 6;
 }
 
 /// The size of a structure of [`kind::LINKED`].
@@ -73,8 +71,6 @@ pub struct Values<'a> {
     pub scratch: i32,
     /// The user namespace that the case is to enter, or -1.
     pub user: i32,
-    /// The number of the case.
-    pub number: u64,
 }
 
 /// A set-up as bytes.
@@ -125,7 +121,6 @@ impl<'a> Program<'a> {
     /// # Safety
     /// The calls are those of a set-up, and this process is one that it may be done to.
     pub unsafe fn run(&self, values: &Values<'_>) -> Result<(), Errno> {
-        let number = decimal(values.number);
         let mut kept = [0; KEPT];
         let mut linked;
         let calls = self.header(header::CALLS).ok_or(EINVAL)?;
@@ -142,7 +137,6 @@ impl<'a> Program<'a> {
                     kind::KEPT => *kept.get(value as usize).ok_or(EINVAL)?,
                     kind::SCRATCH => values.scratch as usize,
                     kind::USER => values.user as usize,
-                    kind::NUMBER => number.as_ptr() as usize,
                     kind::MAPPED => values.mapped.as_ptr() as usize,
                     kind::LINKED => {
                         linked = self.linked(value).ok_or(EINVAL)?;
@@ -174,42 +168,15 @@ impl<'a> Program<'a> {
 #[repr(C, align(8))]
 struct Linked([u8; LINKED_SIZE]);
 
-/// A number as a C string.
-fn decimal(number: u64) -> [u8; 21] {
-    let mut digits = [0; 21];
-    let mut length = 1;
-    let mut rest = number / 10;
-    while rest > 0 {
-        (length, rest) = (length + 1, rest / 10);
-    }
-    rest = number;
-    for digit in digits.iter_mut().take(length).rev() {
-        *digit = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    digits
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_written_in_full() {
-        let text = |number| {
-            let digits = decimal(number);
-            let text = core::ffi::CStr::from_bytes_until_nul(&digits).expect("it ends");
-            text.to_str().expect("digits").to_owned()
-        };
-        assert_eq!([text(0), text(9), text(10)], ["0", "9", "10"]);
-        assert_eq!(text(u64::MAX), u64::MAX.to_string());
-    }
-
-    #[test]
     fn bytes_that_are_no_set_up_are_refused() {
         let stage = AtomicU32::new(0);
         let mapped = &AtomicU32::new(0);
-        let values = Values { stage: &stage, mapped, scratch: -1, user: -1, number: 0 };
+        let values = Values { stage: &stage, mapped, scratch: -1, user: -1 };
         let mut one_call = vec![0; 8 * (header::WORDS + CALL_WORDS)];
         one_call[0] = 1;
         let mut huge = one_call.clone();
@@ -248,7 +215,7 @@ mod tests {
             words[first + 2] = if random.u8(..4) == 0 { 0 } else { ENOSYS };
             for argument in 0..6 {
                 // Mostly a kind that there is.
-                words[first + 5 + 2 * argument] %= if random.u8(..64) == 0 { 64 } else { 8 };
+                words[first + 5 + 2 * argument] %= if random.u8(..64) == 0 { 64 } else { 7 };
             }
         }
         words.extend((0..random.usize(..40)).map(|_| word(random)));
@@ -282,7 +249,7 @@ mod tests {
             if !honest {
                 continue;
             }
-            let values = Values { stage: &stage, mapped, scratch: -1, user: -1, number: 7 };
+            let values = Values { stage: &stage, mapped, scratch: -1, user: -1 };
             // SAFETY: the kernel knows no such call and looks at no argument.
             match unsafe { program.run(&values) } {
                 Ok(()) => ends[0] += 1,

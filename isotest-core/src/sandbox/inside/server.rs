@@ -116,7 +116,6 @@ pub unsafe fn serve(argc: usize, argv: *mut *const c_char, envp: *mut *const c_c
                 terminal: false,
                 scratch,
                 user: -1,
-                number: order.number,
                 execs: false,
                 thread_id: image.thread_id,
                 slot,

@@ -9,6 +9,7 @@
 
 mod attendance;
 mod notifications;
+mod scratch;
 mod start;
 
 use std::collections::HashMap;
@@ -25,16 +26,17 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use self::notifications::Departure;
 use super::cgroup::{Base, Group};
-use super::error::{Fault, STAGE_EXEC, STAGE_GUARD};
+use super::error::{Fault, STAGE_EXEC, STAGE_GUARD, STAGE_SCRATCH};
 use super::guard::{self, Listener};
 use super::inside::kernel;
 use super::inside::launch::Slot;
 use super::inside::program::{Program, Values};
-use super::protocol::{Channel, End, Request, Response, Seen, Setup, Start};
+use super::protocol::{Channel, Disk, End, Request, Response, Seen, Setup, Start};
 use super::servers::Server;
 use super::sys;
 use crate::outcome::Usage;
 use crate::policy::Guard;
+use scratch::Scratches;
 
 /// How many cases may be in flight at once.
 pub const SLOTS: usize = 1024;
@@ -75,6 +77,8 @@ struct State {
     listener: Option<Listener>,
     null: OwnedFd,
     base: Option<Base>,
+    /// Where cases have their scratch on disk.
+    disk: Option<Scratches>,
     slots: &'static [Slot],
     /// The memory of `slots`.
     slots_file: OwnedFd,
@@ -104,6 +108,7 @@ pub fn run(channel: Channel, mapped: OwnedFd, guard: Guard, base: Option<Base>) 
                 listener,
                 null,
                 base,
+                disk: None,
                 slots,
                 slots_file,
                 free: (0..SLOTS).rev().collect(),
@@ -233,7 +238,7 @@ impl State {
 
     fn handle_request(&mut self) {
         match self.channel.receive(false) {
-            Ok((Request::Template(lowered), _)) => self.build(&lowered),
+            Ok((Request::Template(lowered, disk), _)) => self.build(&lowered, disk.as_ref()),
             Ok((Request::Setup(number, setup), _)) => {
                 let expected = setup.server.as_ref().map_or(0, |(_, cases)| *cases);
                 let expected = if expected < WORTH_A_SERVER { 0 } else { expected };
@@ -305,9 +310,17 @@ impl State {
         }
     }
 
-    fn build(&self, lowered: &[u8]) {
+    fn build(&mut self, lowered: &[u8], disk: Option<&Disk>) {
+        // The host's root is still this process's own.
+        match disk.map(Scratches::open).transpose() {
+            Ok(disk) => self.disk = disk,
+            Err(errno) => {
+                let fault = Fault { stage: STAGE_SCRATCH, errno: errno as i32 };
+                return self.send(&Response::Built(Some(fault)));
+            }
+        }
         let (stage, unused) = (AtomicU32::new(0), AtomicU32::new(0));
-        let values = Values { stage: &stage, mapped: &unused, scratch: -1, user: -1, number: 0 };
+        let values = Values { stage: &stage, mapped: &unused, scratch: -1, user: -1 };
         // SAFETY: the template is built in the warden's own mount namespace.
         let refused = unsafe { Program(lowered).run(&values) }.err();
         let stage = stage.load(Ordering::Relaxed);

@@ -18,7 +18,7 @@ use crate::sandbox::inside::kernel::{self, Cloning};
 use crate::sandbox::inside::launch::Launch;
 use crate::sandbox::inside::order::Answer;
 use crate::sandbox::inside::program::{Program, header};
-use crate::sandbox::protocol::{End, Response, Seen, Start};
+use crate::sandbox::protocol::{End, KeptScratch, Response, Seen, Start};
 use crate::sandbox::servers::{Server, Source};
 use crate::sandbox::sys;
 
@@ -41,7 +41,12 @@ impl State {
         let slot = *self.free.last().ok_or(refused(Errno::EAGAIN))?;
         let set_up = self.setups.get_mut(&start.setup).ok_or(refused(Errno::EINVAL))?;
         let word = |index| Program(&set_up.setup.lowered).header(index).unwrap_or(0);
-        let scratch = set_up.setup.kept_scratch.map(sys::make_tmpfs).transpose();
+        let scratch = match (set_up.setup.kept_scratch, &mut self.disk) {
+            (None, _) => Ok(None),
+            (Some(KeptScratch::Memory { size }), _) => sys::make_tmpfs(size).map(Some),
+            (Some(KeptScratch::Disk), Some(disk)) => disk.make(start.case).map(Some),
+            (Some(KeptScratch::Disk), None) => Err(Errno::ENODEV),
+        };
         let scratch = scratch.map_err(|errno| (STAGE_SCRATCH, errno))?;
         let group = self.base.as_mut().map(|base| base.make(&set_up.setup.group)).transpose();
         let group = group.map_err(|errno| (STAGE_CGROUP, errno))?;
@@ -141,7 +146,7 @@ impl State {
             descriptors.iter().take(2).chain(scratch).map(AsFd::as_fd).collect();
         let own = [start.arguments.as_slice(), start.environment.as_slice()];
         // Where it has ended, `hear_server` finds the case not cloned.
-        let _ = server.order(slot, start.case, own, &given);
+        let _ = server.order(slot, own, &given);
         set_up.expected -= 1;
         self.attend(&start, slot, descriptors.get(2));
     }
@@ -265,7 +270,6 @@ impl State {
             terminal: start.terminal,
             scratch: scratch.map_or(-1, AsRawFd::as_raw_fd),
             user: user.as_ref().map_or(-1, AsRawFd::as_raw_fd),
-            number: start.case,
             execs: true,
             thread_id: 0,
             slot: cell,

@@ -1,0 +1,59 @@
+//! Scratch on disk: each case gets a mount of one directory, and never sees that directory's parent.
+//!
+//! The directory of the run is kept as a mount that is attached nowhere. Only while a case's own is
+//! made does it hang in the template, where the warden alone is: cases and fork servers have copies
+//! of the mounts that were there when they were cloned.
+
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use rustix::fs::{CWD, Mode, OFlags, fstat, mkdirat, openat};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, open_tree, unmount};
+
+use crate::plan::SCRATCH;
+use crate::sandbox::protocol::Disk;
+use crate::sandbox::sys;
+
+/// The directory in which cases have theirs, as a detached mount.
+pub struct Scratches(OwnedFd);
+
+impl Scratches {
+    /// Takes the directory at that path. ESTALE where another one stands there by now.
+    pub fn open(disk: &Disk) -> Result<Scratches, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = openat(CWD, &disk.path, flags, Mode::empty()).map_err(errno)?;
+        let stat = fstat(&directory).map_err(errno)?;
+        if (stat.st_dev, stat.st_ino) != disk.identity {
+            return Err(Errno::ESTALE);
+        }
+        let flags = OpenTreeFlags::AT_EMPTY_PATH | CLONE;
+        let tree = open_tree(&directory, "", flags).map_err(errno)?;
+        sys::restrict_mount(&tree)?;
+        Ok(Scratches(tree))
+    }
+
+    /// Makes the directory of a case, which did not exist, and a mount of it.
+    pub fn make(&mut self, case: u64) -> Result<OwnedFd, Errno> {
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        move_mount(&self.0, "", CWD, SCRATCH, flags).map_err(errno)?;
+        let made = self.make_here(case);
+        unmount(SCRATCH, UnmountFlags::DETACH).map_err(errno)?;
+        made
+    }
+
+    fn make_here(&mut self, case: u64) -> Result<OwnedFd, Errno> {
+        let own = format!("{SCRATCH}/{case}");
+        let made = mkdirat(&self.0, case.to_string(), Mode::from(0o755));
+        let flags = CLONE | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+        // A mount can be attached once: the next case has a copy of it.
+        self.0 = open_tree(CWD, SCRATCH, flags).map_err(errno)?;
+        made.map_err(errno)?;
+        open_tree(CWD, own, flags).map_err(errno)
+    }
+}
+
+const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC);
+
+fn errno(error: rustix::io::Errno) -> Errno {
+    Errno::from_raw(error.raw_os_error())
+}
