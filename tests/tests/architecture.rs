@@ -11,7 +11,7 @@ use isotest_tests::program::workspace;
 type Row = (&'static str, &'static [&'static str]);
 
 /// Plain data at the top; each row may name only what its stage is given.
-const CORE: [Row; 20] = [
+const CORE: [Row; 21] = [
     ("case", &[]),
     ("printable", &[]),
     ("finding", &["outcome", "printable"]),
@@ -20,7 +20,8 @@ const CORE: [Row; 20] = [
     ("host", &[]),
     ("plan", &["host", "policy", "sandbox", "write_back"]),
     ("sandbox", &["finding", "host", "outcome", "plan", "policy"]),
-    ("write_back", &["finding"]),
+    ("untrusted", &[]),
+    ("write_back", &["finding", "untrusted"]),
     ("harness", &["outcome"]),
     ("collect", &["finding", "harness", "outcome", "plan", "sandbox"]),
     ("served", &["collect", "outcome", "plan", "sandbox"]),
@@ -57,7 +58,7 @@ const PROGRAM: [Row; 7] = [
     ("discover", &[]),
     ("environment", &[]),
     ("report", &["discover", "doctests", "error", "exit_code", "prepare", "settings"]),
-    ("root", &["sandboxes"]),
+    ("root", &["run_directory"]),
     ("exit_code", &["doctests", "report"]),
     ("settings", &["cli", "discover", "environment", "report"]),
 ];
