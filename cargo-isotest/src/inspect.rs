@@ -295,6 +295,7 @@ pub fn plan_of(sandboxes: &Sandboxes, setup: Arc<Setup>, timeout: Option<Duratio
 
 /// The end of a command as this program's.
 pub fn exit_code(conclusion: Conclusion) -> Result<ExitCode, Error> {
+    conclusion.not_written.iter().for_each(report::warning);
     match conclusion.ended {
         Ended::Exited(code) => Ok(ExitCode::Of(code)),
         Ended::Signalled(signal) | Ended::Interrupted(signal) => Ok(ExitCode::Signal(signal)),

@@ -95,6 +95,7 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         let stress = Stress::new(suites, settings.report, stdout, stderr);
         let stress = execute(&settings, &mut stages, needed, &mut durations, &signals, stress)?;
         let summary = stress.finish().map_err(Error::Report)?;
+        tell_not_written(&stages);
         return Ok(ExitCode::of_run(&summary));
     }
     let mut reporter = Reporter::new(suites, settings.report, stdout, stderr);
@@ -110,6 +111,7 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let mut reporter = execute(&settings, &mut stages, needed, &mut durations, &signals, reporter)?;
     durations.write();
     reporter.end().map_err(Error::Report)?;
+    tell_not_written(&stages);
     let goes_on = reporter.interrupted().is_none() && !settings.is_over(reporter.failures());
     let documented = match documented && goes_on {
         true => doctests::run(command, &settings, in_all, machine, &signals)?,
@@ -179,8 +181,15 @@ pub fn run_built(
     let mut reporter = execute(settings, &mut stages, needed, &mut durations, signals, reporter)?;
     durations.write();
     reporter.end().map_err(Error::Report)?;
+    tell_not_written(&stages);
     let hints = look_again(stages, machine, needed, &reporter.failed(), signals)?;
     reporter.finish(hints, Documented::default()).map(Some).map_err(Error::Report)
+}
+
+/// Tells which files could not be put into the project when the tests had ended.
+fn tell_not_written(stages: &[Stage]) {
+    let plans = stages.iter().filter_map(|stage| stage.sandboxes.write_back.as_ref());
+    plans.flat_map(|plan| plan.failed()).for_each(|finding| report::warning(&finding));
 }
 
 /// What is asked for, by whom.

@@ -5,15 +5,16 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use globset::{GlobBuilder, GlobSetBuilder};
 use isotest_core::host::Host;
 use isotest_core::plan::{self, Command, Setup};
 use isotest_core::policy::{Policy, Root, Scratch};
 use isotest_core::sandbox::{Disk, Warden};
-use isotest_core::write_back::WriteBack;
+use isotest_core::write_back::{Pending, WriteBack};
 
 use crate::environment::{self, Variable};
 use crate::error::Error;
@@ -48,6 +49,8 @@ pub struct Sandboxes {
     target: Option<PathBuf>,
     /// The directory of scratch on disk, removed at the end.
     _scratch: Option<RunDirectory>,
+    /// The directory in which files wait to be written back.
+    _waiting: Option<RunDirectory>,
 }
 
 impl Unbuilt {
@@ -75,19 +78,29 @@ impl Unbuilt {
     /// Builds the template for a project.
     pub fn build(self, machine: &Machine, mut project: plan::Project) -> Result<Sandboxes, Error> {
         let Unbuilt { host, policy, mut warden } = self;
-        let scratch = match (policy.scratch, &project.scratch) {
-            (Scratch::Disk, Some(target)) => {
-                Some(RunDirectory::make(target, Path::new(SCRATCH)).map_err(Error::Scratch)?)
-            }
-            (Scratch::Disk, None) | (Scratch::Memory, _) => None,
-        };
         let target = project.scratch.take();
+        let own_directory = |target: &PathBuf| {
+            RunDirectory::make(target, Path::new(SCRATCH)).map_err(Error::Scratch)
+        };
+        let scratch = match policy.scratch {
+            Scratch::Disk => target.as_ref().map(own_directory).transpose()?,
+            Scratch::Memory => None,
+        };
+        let waiting = match policy.write_back.is_empty() {
+            false => target.as_ref().map(own_directory).transpose()?,
+            true => None,
+        };
         project.scratch = scratch.as_ref().map(|directory| directory.path().to_owned());
         let disk = scratch.as_ref().map(disk).transpose().map_err(Error::Scratch)?;
         warden.build(&plan::template(&host, &project, &policy), disk)?;
         let mut variables = environment::clean(&machine.variables, &policy);
         let profile = environment::take_profile(&mut variables);
-        let write_back = write_back(&host, &project, &policy, scratch.as_ref())?.map(Arc::new);
+        if waiting.is_some() && variables.iter().all(|(name, _)| name != RUN_ID) {
+            // What insta keeps for inline snapshots is that of the last run.
+            environment::set(&mut variables, RUN_ID.into(), run_id().into());
+        }
+        let directories = [scratch.as_ref(), waiting.as_ref()];
+        let write_back = write_back(&host, &project, &policy, directories)?.map(Arc::new);
         Ok(Sandboxes {
             host,
             project,
@@ -98,6 +111,7 @@ impl Unbuilt {
             write_back,
             target,
             _scratch: scratch,
+            _waiting: waiting,
         })
     }
 }
@@ -148,6 +162,15 @@ impl Sandboxes {
 
 /// Where in a target directory the directories for scratch on disk are.
 const SCRATCH: &str = "isotest/scratch";
+/// Names the run to which a test belongs.
+const RUN_ID: &str = "NEXTEST_RUN_ID";
+
+/// The same for all sandboxes of this process, and for no other.
+fn run_id() -> String {
+    static RUN: OnceLock<String> = OnceLock::new();
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    RUN.get_or_init(|| format!("{}-{}", now(), process::id())).clone()
+}
 
 /// The directory of a run, as the warden is told of it.
 fn disk(scratch: &RunDirectory) -> io::Result<Disk> {
@@ -160,14 +183,15 @@ fn write_back(
     host: &Host,
     project: &plan::Project,
     policy: &Policy,
-    scratch: Option<&RunDirectory>,
+    [scratch, waiting]: [Option<&RunDirectory>; 2],
 ) -> Result<Option<WriteBack>, Error> {
     let Some(root) = project.root.clone() else { return Ok(None) };
     if policy.write_back.is_empty() && scratch.is_none() {
         return Ok(None);
     }
-    let disk = scratch.map(|scratch| scratch.directory().try_clone());
-    let disk = disk.transpose().map_err(Error::Scratch)?;
+    let clone = |own: Option<&RunDirectory>| {
+        own.map(|own| own.directory().try_clone()).transpose().map_err(Error::Scratch)
+    };
     let mut globs = GlobSetBuilder::new();
     for glob in &policy.write_back {
         globs.add(GlobBuilder::new(glob).literal_separator(true).build().map_err(Error::Glob)?);
@@ -176,7 +200,9 @@ fn write_back(
         globs: globs.build().map_err(Error::Glob)?,
         root,
         layers: plan::upper_layers(host, project, policy),
-        disk,
+        disk: clone(scratch)?,
+        waiting: clone(waiting)?,
+        pending: Pending::default(),
     }))
 }
 

@@ -12,6 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{OptionalActions, tcgetwinsize, tcsetattr, tcsetwinsize};
 
+use crate::finding::Finding;
 use crate::keyboard::{self, Raw};
 use crate::outcome::Verdict;
 use crate::plan::Plan;
@@ -45,6 +46,8 @@ pub struct Conclusion {
     pub ended: Ended,
     /// What its services left.
     pub services: Vec<ServiceOutput>,
+    /// The files that could not be written back.
+    pub not_written: Vec<Finding>,
 }
 
 /// Runs `plan` to its end.
@@ -83,6 +86,9 @@ fn attend(
     terminal: Option<Terminal>,
 ) -> io::Result<Conclusion> {
     let _attendance = signals.attend();
+    if let Some(write_back) = &plan.write_back {
+        write_back.begin();
+    }
     let mut start = plan.start(0);
     start.terminal = terminal.is_some();
     let (served, attendants) = Served::of(plan)?.unzip();
@@ -232,12 +238,17 @@ impl Foreground<'_> {
 
     fn conclude(mut self, notice: Notice) -> Conclusion {
         self.hear_services();
+        let mut not_written = Vec::new();
         let ended = match notice {
             Notice::Died(_) => Ended::WardenDied,
             Notice::Ended(end, scratch) => {
                 if let Some(write_back) = &self.plan.write_back {
-                    // What could not be copied out is missing in the project for all to see.
-                    write_back.copy(scratch, end.case);
+                    let found = write_back.copy(scratch, end.case).into_iter();
+                    write_back.finish();
+                    let found = found.chain(write_back.failed());
+                    let is_missing =
+                        |finding: &Finding| matches!(finding, Finding::WriteBackFailed(..));
+                    not_written.extend(found.filter(is_missing));
                 }
                 let ended = self.reason.take().unwrap_or_else(|| ended(self.plan, &end));
                 match (ended, self.served.as_ref().and_then(Served::error)) {
@@ -246,7 +257,8 @@ impl Foreground<'_> {
                 }
             }
         };
-        Conclusion { ended, services: self.served.map_or_else(Vec::new, Served::outputs) }
+        let services = self.served.map_or_else(Vec::new, Served::outputs);
+        Conclusion { ended, services, not_written }
     }
 }
 

@@ -58,6 +58,7 @@ pub mod untrusted;
 pub mod collect;
 pub mod harness;
 pub mod keyboard;
+mod merge;
 pub mod schedule;
 pub mod signals;
 pub mod snapshot;

@@ -40,6 +40,7 @@ use crate::sandbox::{End, Notice, SandboxError, Warden};
 use crate::served::Served;
 use crate::signals::Signals;
 use crate::snapshot::Snapshot;
+use crate::write_back::WriteBack;
 
 /// One of the two output streams of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,6 +193,13 @@ pub fn run_all(
         for (setup, cases) in cases.into_values() {
             warden.prepare(setup, cases.saturating_mul(options.repeat.rounds()))?;
         }
+        let mut write_backs: Vec<Arc<WriteBack>> = Vec::new();
+        for plan in jobs.iter().filter_map(|job| job.plan.write_back.as_ref()) {
+            if write_backs.iter().all(|known| !Arc::ptr_eq(known, plan)) {
+                plan.begin();
+                write_backs.push(Arc::clone(plan));
+            }
+        }
         let run = Run {
             warden,
             epoll,
@@ -207,6 +215,7 @@ pub fn run_all(
             buffer: vec![0; 1 << 16],
         };
         course = run.serve(signals)?;
+        write_backs.iter().for_each(|plan| plan.finish());
     }
     Ok(())
 }
@@ -374,17 +383,27 @@ impl Run<'_> {
         for stream in [0, 1] {
             flight.read(stream, &mut self.buffer, self.events);
         }
-        let written = flight.job.plan.write_back.as_ref().map(|plan| plan.copy(scratch, end.case));
+        let case = end.case;
         let (job, mut outcome) = flight.outcome(end, self.events);
-        outcome.findings.extend(written.into_iter().flatten());
+        match &job.plan.write_back {
+            Some(plan) if self.is_started_again(&job, &outcome) => plan.forget(case),
+            Some(plan) => outcome.findings.extend(plan.copy(scratch, case)),
+            None => {}
+        }
         self.settle(job, outcome);
+    }
+
+    /// Whether this was not the last attempt of a case.
+    fn is_started_again(&self, job: &Job, outcome: &Outcome) -> bool {
+        let failed = self.attempts.failed(job.index);
+        outcome.verdict.is_failure() && failed < job.retries.count && !self.is_over()
     }
 
     /// Starts a case that has failed again, where it has another attempt; else this was its end.
     fn settle(&mut self, job: Job, mut outcome: Outcome) {
         let (index, failed) = (job.index, self.attempts.failed(job.index));
         outcome.attempts = job.retries.attempts();
-        if outcome.verdict.is_failure() && failed < job.retries.count && !self.is_over() {
+        if self.is_started_again(&job, &outcome) {
             let retried = Event::Retried(index, failed + 2, outcome.attempts);
             self.attempts.retry(job, outcome);
             return self.tell(retried);

@@ -59,6 +59,15 @@ impl Project {
         Project { directory, _temporary: None }
     }
 
+    /// The same, as long as no other test has it in this way: its tests change it. The file is the
+    /// lock.
+    pub fn fixture_alone(name: &str) -> (Project, File) {
+        let lock =
+            File::create(stage().join(format!("{name}.used"))).expect("the stage is writable");
+        lock.lock().expect("files can be locked");
+        (Project::fixture(name), lock)
+    }
+
     /// A new package `demo` with these files; a manifest among them replaces the usual one.
     pub fn new(files: &[(&str, &str)]) -> Project {
         Project::below(stage(), "project", files)

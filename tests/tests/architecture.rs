@@ -11,7 +11,7 @@ use isotest_tests::program::workspace;
 type Row = (&'static str, &'static [&'static str]);
 
 /// Plain data at the top; each row may name only what its stage is given.
-const CORE: [Row; 21] = [
+const CORE: [Row; 22] = [
     ("case", &[]),
     ("printable", &[]),
     ("finding", &["outcome", "printable"]),
@@ -21,7 +21,8 @@ const CORE: [Row; 21] = [
     ("plan", &["host", "policy", "sandbox", "write_back"]),
     ("sandbox", &["finding", "host", "outcome", "plan", "policy"]),
     ("untrusted", &[]),
-    ("write_back", &["finding", "untrusted"]),
+    ("merge", &[]),
+    ("write_back", &["finding", "merge", "untrusted"]),
     ("harness", &["outcome"]),
     ("collect", &["finding", "harness", "outcome", "plan", "sandbox"]),
     ("served", &["collect", "outcome", "plan", "sandbox"]),
@@ -43,9 +44,13 @@ const CORE: [Row; 21] = [
             "served",
             "signals",
             "snapshot",
+            "write_back",
         ],
     ),
-    ("foreground", &["collect", "keyboard", "outcome", "plan", "sandbox", "served", "signals"]),
+    (
+        "foreground",
+        &["collect", "finding", "keyboard", "outcome", "plan", "sandbox", "served", "signals"],
+    ),
     ("signals", &["keyboard"]),
     ("snapshot", &["case", "printable", "sandbox"]),
     ("lib", &[]),

@@ -30,4 +30,5 @@ mod services;
 mod setup_commands;
 mod system_calls;
 mod unit;
+mod write_back;
 mod zoo;

@@ -496,7 +496,7 @@ fn what_crates_write_for_people_arrives_through_write_back() {
     if refused() {
         return;
     }
-    let project = Project::fixture("writers");
+    let (project, _lock) = Project::fixture_alone("writers");
     if !fetched(&project) {
         return;
     }
