@@ -18,6 +18,7 @@ mod messages;
 mod mounts;
 mod pid1;
 mod propagation;
+mod recipes;
 mod reference;
 mod refusals;
 mod remembered;
