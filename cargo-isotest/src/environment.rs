@@ -11,36 +11,96 @@ use isotest_core::policy::{Env, Policy};
 /// A variable and its value.
 pub type Variable = (OsString, OsString);
 
-/// Names that pass; `*` at the end stands for anything.
-const ALLOWED: [&str; 28] = [
+/// Names that pass; `*` at the end stands for anything. Those of test crates are what these read by
+/// their sources on crates.io.
+const ALLOWED: [&str; 80] = [
+    // Programs and languages.
     "PATH",
     "LANG",
     "LANGUAGE",
     "LC_*",
+    "USER",
+    "LOGNAME",
+    "HOME",
+    "LD_LIBRARY_PATH",
+    "SOURCE_DATE_EPOCH",
+    // Terminals and CI.
     "TERM",
     "COLORTERM",
     "NO_COLOR",
     "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "FORCE_COLOR",
     "CI",
-    "USER",
-    "LOGNAME",
-    "HOME",
-    "SHELL",
+    "TF_BUILD",
+    // Rust, and what a test's own cargo reads.
     "RUST_*",
     "RUSTC*",
     "RUSTUP_*",
     "RUSTDOC*",
+    "RUSTFLAGS",
+    "MIRIFLAGS",
     "CARGO",
     "CARGO_*",
+    "OUT_DIR",
+    "CC",
+    "CXX",
+    "AR",
+    "CFLAGS",
+    "CXXFLAGS",
+    "PKG_CONFIG",
+    "PKG_CONFIG_*",
+    // What measures tests, and runs them.
+    "LLVM_PROFILE_FILE",
+    "ASAN_OPTIONS",
+    "LSAN_OPTIONS",
+    "MSAN_OPTIONS",
+    "TSAN_OPTIONS",
+    "UBSAN_OPTIONS",
+    "NEXTEST",
+    "NEXTEST_*",
+    "RAYON_NUM_THREADS",
+    "TOKIO_WORKER_THREADS",
+    // Crates that compare with files: expected values, snapshots.
     "INSTA_*",
     "UPDATE_EXPECT",
     "TRYBUILD",
+    "TRYCMD",
+    "SNAPSHOTS",
+    "MACROTEST",
+    "TRYEXPAND",
+    "TRYEXPAND_*",
+    "EXPECTORATE",
+    "UPDATE_GOLDENFILES",
+    "REGENERATE_GOLDENFILES",
+    "GOLDIE_UPDATE",
+    "K9_*",
+    "BLESS",
+    "SIMILAR_ASSERTS_*",
+    "COLORBT_SHOW_HIDDEN",
+    // Crates that try many values or schedules.
     "PROPTEST_*",
-    "LLVM_PROFILE_FILE",
-    "LD_LIBRARY_PATH",
-    "OUT_DIR",
-    "NEXTEST",
-    "NEXTEST_*",
+    "QUICKCHECK_*",
+    "ARBTEST_*",
+    "BOLERO_*",
+    "LOOM_*",
+    "SHUTTLE_*",
+    "MADSIM_*",
+    "FAILPOINTS",
+    // Harnesses, fixtures and benchmarks.
+    "RSTEST_*",
+    "GTEST_*",
+    "CUCUMBER_*",
+    "TEST_FUZZ",
+    "TEST_FUZZ_*",
+    "TEST_PERSIST_FILES",
+    "HTTPMOCK_*",
+    "WIREMOCK_*",
+    "TESTCONTAINERS_*",
+    "CRITERION_*",
+    "DIVAN_*",
+    "IAI_CALLGRIND_*",
+    "GUNGRAUN_*",
 ];
 
 /// Parts of names that hold secrets, or that would run a test's own cargo through a runner.
@@ -66,6 +126,77 @@ fn passes(name: &OsStr, policy: &Policy) -> bool {
         Env::Host => !is_runner(name),
         Env::Clean => named(name, &policy.pass_env) || (named(name, &ALLOWED) && !secret()),
     }
+}
+
+/// Names that programs set for themselves, for a login or for a desktop: that they do not reach a
+/// test needs no word.
+const USUAL: [&str; 56] = [
+    "_",
+    "BASH*",
+    "BROWSER",
+    "COLUMNS",
+    "DBUS_*",
+    "DEBIAN_FRONTEND",
+    "DESKTOP_SESSION",
+    "DIRENV_*",
+    "DISPLAY",
+    "EDITOR",
+    "GDMSESSION",
+    "GNOME_*",
+    "GPG_*",
+    "GTK_*",
+    "HIST*",
+    "HOSTNAME",
+    "INVOCATION_ID",
+    "ISOTEST_*",
+    "JOURNAL_STREAM",
+    "KDE_*",
+    "KONSOLE_*",
+    "LESS*",
+    "LINES",
+    "LS_COLORS",
+    "MAIL",
+    "MANPATH",
+    "MEMORY_PRESSURE_*",
+    "OLDPWD",
+    "PAGER",
+    "PS1",
+    "PWD",
+    "QT_*",
+    "SESSION_MANAGER",
+    "SHELL",
+    "SHLVL",
+    "SSH_*",
+    "STARSHIP_*",
+    "STY",
+    "SUDO_*",
+    "SYSTEMD_*",
+    "TEMP",
+    "TERM_*",
+    "TMP",
+    "TMPDIR",
+    "TMUX*",
+    "TZ",
+    "VISUAL",
+    "VSCODE_*",
+    "VTE_*",
+    "WAYLAND_*",
+    "WINDOW*",
+    "WSL*",
+    "XAUTHORITY",
+    "XDG_*",
+    "ZDOTDIR",
+    "ZSH*",
+];
+
+/// The caller's variables that are set and do not pass, by name: without [`USUAL`] ones.
+pub fn withheld<'a>(caller: &'a [Variable], policy: &Policy) -> Vec<&'a str> {
+    let is_withheld =
+        |(name, _): &&Variable| !passes(name, policy) && !named(name, &USUAL) && !is_runner(name);
+    let names = caller.iter().filter(is_withheld).filter_map(|(name, _)| name.to_str());
+    let mut names: Vec<&str> = names.filter(|name| is_name(name)).collect();
+    names.sort_unstable();
+    names
 }
 
 /// Whether cargo reads from it what starts a program.
@@ -148,6 +279,35 @@ mod tests {
         ];
         let kept = passed(&names, &Policy::default());
         assert_eq!(kept, ["PATH", "RUST_BACKTRACE", "CARGO_HOME", "TZ"]);
+    }
+
+    #[test]
+    fn what_test_crates_read_passes() {
+        let names = [
+            "RUSTFLAGS",
+            "RUSTDOCFLAGS",
+            "SNAPSHOTS",
+            "TRYCMD",
+            "QUICKCHECK_TESTS",
+            "LOOM_MAX_PREEMPTIONS",
+            "PROPTEST_CASES",
+            "RSTEST_TIMEOUT",
+        ];
+        let kept = passed(&names, &Policy::default());
+        assert_eq!(kept[..names.len()], names);
+        assert_eq!(passed(&["SHELL", "LOOM_SECRET", "RUST"], &Policy::default()), ["TZ"]);
+    }
+
+    #[test]
+    fn what_is_withheld_is_named_but_for_what_is_always_set() {
+        let names = ["PWD", "SHLVL", "_", "ZED", "PATH", "API_TOKEN", "BASH_FUNC_x%%", "A B"];
+        let caller: Vec<Variable> =
+            names.iter().map(|name| (OsString::from(name), OsString::from("x"))).collect();
+        assert_eq!(withheld(&caller, &Policy::default()), ["API_TOKEN", "ZED"]);
+        let policy = Policy { pass_env: vec!["ZED".into()], ..Policy::default() };
+        assert_eq!(withheld(&caller, &policy), ["API_TOKEN"]);
+        let policy = Policy { env: Env::Host, ..Policy::default() };
+        assert!(withheld(&caller, &policy).is_empty());
     }
 
     #[test]

@@ -113,6 +113,7 @@ pub fn execute<R: Report>(
     reporter: R,
 ) -> Result<R, Error> {
     let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
+    let mut between = Between::default();
     let (selected, _) = needed;
     let mut units = Units::default();
     if settings.unit == Unit::Test {
@@ -134,7 +135,16 @@ pub fn execute<R: Report>(
         if settings.unit == Unit::Test {
             planned.sort_by_cached_key(|job| Reverse(stage.priority(job.index)));
         }
-        ignored.extend(left_out);
+        if settings.single_threaded {
+            let runs = |member: &&Member| case(selected, member.index).ignore == Ignore::No;
+            let order: Vec<CaseIndex> = match settings.unit {
+                Unit::Test => planned.iter().map(|job| job.index).collect(),
+                Unit::Binary => stage.members.iter().filter(runs).map(|one| one.index).collect(),
+            };
+            between.place(left_out, &order);
+        } else {
+            ignored.extend(left_out);
+        }
         jobs.push((&mut stage.sandboxes.warden, planned));
     }
     let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
@@ -154,9 +164,8 @@ pub fn execute<R: Report>(
     thread::scope(|scope| {
         let engine = scope.spawn(move || {
             for index in ignored {
-                let outcome = Outcome::without_run(Verdict::Ignored);
                 // Where nobody hears it, the run hears of that as well.
-                let _ = events.send(Event::Finished(index, Box::new(outcome)));
+                let _ = events.send(not_run(index));
             }
             schedule::run_all(jobs, options, signals, &events)
         });
@@ -170,7 +179,7 @@ pub fn execute<R: Report>(
                 signals.ask_for_snapshots();
             }
         };
-        let mut translate = |event| units.translate(event);
+        let mut translate = |event| between.translate(units.translate(event));
         let _hangup = Hangup(signals);
         let reported = report::follow(reporter, heard, &mut translate, &mut note, &mut tick);
         if reported.is_err() {
@@ -178,11 +187,70 @@ pub fn execute<R: Report>(
         }
         engine.join().expect("the engine has no panic path").map_err(Error::Host)?;
         let mut reporter = reported.map_err(Error::Report)?;
+        for event in between.rest() {
+            reporter.event(event).map_err(Error::Report)?;
+        }
         for (binary, findings) in units.findings() {
             reporter.take_shared(binary, findings);
         }
         Ok(reporter)
     })
+}
+
+/// The event of a case that is ignored.
+fn not_run(index: CaseIndex) -> Event {
+    Event::Finished(index, Box::new(Outcome::without_run(Verdict::Ignored)))
+}
+
+/// Where one case runs at a time: what is ignored is told of in its place among the others, as by
+/// libtest.
+#[derive(Default)]
+struct Between {
+    /// The cases that are ignored, by the case that starts behind them.
+    before: BTreeMap<CaseIndex, Vec<CaseIndex>>,
+    /// Those behind the last one.
+    rest: Vec<CaseIndex>,
+}
+
+impl Between {
+    /// Gives what is ignored, in the order of the list, its place among the others in their order:
+    /// before the first one that stands behind it in the list.
+    fn place(&mut self, ignored: Vec<CaseIndex>, order: &[CaseIndex]) {
+        let mut ignored = ignored.into_iter().peekable();
+        for next in order {
+            let before: Vec<CaseIndex> =
+                std::iter::from_fn(|| ignored.next_if(|index| index < next)).collect();
+            if !before.is_empty() {
+                self.before.insert(*next, before);
+            }
+        }
+        self.rest.extend(ignored);
+    }
+
+    /// The events, and before the first one of a case what stands before it.
+    fn translate(&mut self, events: Vec<Event>) -> Vec<Event> {
+        let mut told = Vec::with_capacity(events.len());
+        for event in events {
+            let before = match &event {
+                Event::Started(index) | Event::Finished(index, _) => self.before.remove(index),
+                Event::Output(..)
+                | Event::Slow(..)
+                | Event::Retried(..)
+                | Event::Running(_)
+                | Event::Resumed(_)
+                | Event::Interrupted(_) => None,
+            };
+            told.extend(before.into_iter().flatten().map(not_run));
+            told.push(event);
+        }
+        told
+    }
+
+    /// What has not been told of.
+    fn rest(&mut self) -> impl Iterator<Item = Event> {
+        let left = std::mem::take(&mut self.before).into_values().flatten();
+        left.chain(std::mem::take(&mut self.rest)).map(not_run)
+    }
 }
 
 /// Ends the engine where the report has panicked: nobody listens any more, and who unwinds waits for

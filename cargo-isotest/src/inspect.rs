@@ -300,7 +300,9 @@ pub fn exit_code(conclusion: Conclusion) -> Result<ExitCode, Error> {
         Ended::Exited(code) => Ok(ExitCode::Of(code)),
         Ended::Signalled(signal) | Ended::Interrupted(signal) => Ok(ExitCode::Signal(signal)),
         Ended::TimedOut => {
-            report::error(&"timed out; every process of the command was killed");
+            report::error(
+                &"timed out; every process of the command was killed (`--timeout` gives it more)",
+            );
             Ok(ExitCode::Signal(SIGKILL))
         }
         Ended::NotRun(error) => Err(Error::Sandbox(error)),

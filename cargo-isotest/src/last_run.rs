@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::prepare::{self, Selected};
 use crate::remembered::Own;
-use crate::report::{Ended, Reporter, State};
+use crate::report::{Ended, Reporter, State, Suite};
 
 const FILE: &str = "failed.json";
 
@@ -100,6 +100,23 @@ impl LastRun {
             let is_its = |it: &Failed| it.binary == suite.id && it.root == suite.root;
             self.failed.retain(|it| !is_its(it) || is_there(&it.test));
         }
+    }
+
+    /// The places of binaries of which exactly what has failed in this run is kept, so that
+    /// `--rerun-failed` runs the same again. One of several root filesystems has another name there
+    /// when it is the only one.
+    pub fn recorded(&self, reporter: &Reporter) -> BTreeSet<usize> {
+        let failed: BTreeSet<(&str, &str)> = reporter
+            .ended()
+            .filter(|ended| ended.state == State::Failed)
+            .map(|Ended { suite, case, .. }| (suite.id.as_str(), case.name.as_str()))
+            .collect();
+        let kept = |it: &Failed| failed.contains(&(it.binary.as_str(), it.test.as_str()));
+        let is_exact = |suite: &Suite| {
+            suite.root.is_none() && self.failed.iter().filter(|it| it.binary == suite.id).all(kept)
+        };
+        let suites = reporter.suites().iter().enumerate();
+        suites.filter(|(_, suite)| is_exact(suite)).map(|(place, _)| place).collect()
     }
 
     /// Writes the file anew, whole or not at all; where nothing has changed it is left alone.

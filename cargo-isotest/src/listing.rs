@@ -322,7 +322,7 @@ fn gather(heard: mpsc::Receiver<Event>, limit: u64) -> Result<BTreeMap<usize, An
             }
             // Each has a limit of its own, and all together none.
             Event::Interrupted(Interruption::Timeout(_)) => {}
-            Event::Slow(..) | Event::Retried(..) | Event::Running(_) => {}
+            Event::Slow(..) | Event::Retried(..) | Event::Running(_) | Event::Resumed(_) => {}
         }
     }
     Ok(answers.into_iter().map(|(index, answer)| (index, answer.finish())).collect())

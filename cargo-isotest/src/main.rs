@@ -32,6 +32,7 @@ mod provision;
 mod prune;
 mod remembered;
 mod report;
+mod rerun;
 mod root;
 mod run;
 mod run_directory;
@@ -43,6 +44,7 @@ mod setups;
 mod show_config;
 mod trial;
 mod unit;
+mod withheld;
 
 use std::env;
 use std::process;

@@ -69,16 +69,23 @@ pub fn case(selected: &[Selected], index: CaseIndex) -> &Case {
     &selected[index.binary].selection.cases[index.case]
 }
 
-/// Why exit code 4.
-pub fn nothing_selected(selected: &[Selected], part: Option<&Part>) -> String {
+/// Why exit code 4; `left_out` tells whether there are documentation tests that a name has left out.
+pub fn nothing_selected(selected: &[Selected], part: Option<&Part>, left_out: bool) -> String {
+    let documented = match left_out {
+        true => {
+            "\nhint: a name before `--` takes no documentation tests, as with cargo test; `-- NAME` \
+             takes them too, `--doc NAME` them alone"
+        }
+        false => "",
+    };
     let listed: usize = selected.iter().map(|selected| selected.listed).sum();
     let part = part.map(|Part { number, total, .. }| format!(" in part {number} of {total}"));
     let part = part.unwrap_or_default();
     match listed {
-        0 => "cannot find any test in what was built".to_owned(),
+        0 => format!("cannot find any test in what was built{documented}"),
         _ => format!(
             "cannot find a test that the filters select{part}, among {listed}\n\
-             hint: `cargo isotest list` prints all names"
+             hint: `cargo isotest list` prints all names{documented}"
         ),
     }
 }

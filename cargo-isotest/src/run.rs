@@ -24,12 +24,14 @@ use crate::policies::{self, Group, Member};
 use crate::prepare::{self, InRoot, Prepared, Selected, Selecting, case};
 use crate::provision::Provision;
 use crate::remembered::Durations;
-use crate::report::{self, Hint, Reporter, Stress, Suite, Summary};
+use crate::report::{self, Reporter, SecondLook, Stress, Suite, Summary, Withheld};
+use crate::rerun;
 use crate::sandboxes::{Sandboxes, Unbuilt};
-use crate::second_look::second_look;
+use crate::second_look::{Threads, second_look};
 use crate::settings::{Machine, Settings};
 use crate::trial;
 use crate::unit;
+use crate::withheld::withheld;
 
 /// Builds the project's tests and runs each in a sandbox of its own.
 pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
@@ -64,12 +66,13 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     if let (Some(refused), []) = (&refused, stages.as_slice()) {
         return Ok(refused.code);
     }
+    let left_out = project.has_doctests && command.cargo.leaves_out_doctests();
     let documented = project.has_doctests
         && command.cargo.selects_doctests()
         && !config.selects_by_expression()
         && narrowing.has_doctests();
     if command.libtest.list {
-        report::lists_as_libtest(&suites).map_err(Error::Report)?;
+        report::lists_as_libtest(&suites, settings.report.format).map_err(Error::Report)?;
         if documented {
             doctests::run(command, &settings, in_all, machine, &signals)?;
         }
@@ -117,23 +120,26 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         true => doctests::run(command, &settings, in_all, machine, &signals)?,
         false => Documented::default(),
     };
-    let hints = match settings.unit {
+    let needed = (selected.as_slice(), &provision, Threads::of(&settings));
+    let second_look = match settings.unit {
         Unit::Test => look_again(stages, machine, needed, &reporter.failed(), &signals)?,
         // Alone a test passes that another one of its process makes fail.
-        Unit::Binary => Vec::new(),
+        Unit::Binary => SecondLook::default(),
     };
-    let summary = reporter.finish(hints, documented).map_err(Error::Report)?;
+    reporter.take_withheld(missed(&reporter, &selected, &settings.policy, machine));
     last_run.update(&reporter);
-    if let Err(error) = last_run.write() {
-        report::not_kept(&error);
+    match last_run.write() {
+        Ok(()) => reporter.take_recorded(last_run.recorded(&reporter)),
+        Err(error) => report::not_kept(&error),
     }
+    let summary = reporter.finish(second_look, documented).map_err(Error::Report)?;
     if let Err(error) = reporter.summarize() {
         report::not_summarized(&error);
     }
     reporter.write_junit()?;
     let mut code = ExitCode::of_run(&summary).with(documented);
     if code == ExitCode::NothingToRun {
-        let nothing = prepare::nothing_selected(&selected, part.as_ref());
+        let nothing = prepare::nothing_selected(&selected, part.as_ref(), left_out);
         code = match command.run.no_tests {
             NoTests::Auto | NoTests::Fail => {
                 report::error(&nothing);
@@ -182,8 +188,10 @@ pub fn run_built(
     durations.write();
     reporter.end().map_err(Error::Report)?;
     tell_not_written(&stages);
-    let hints = look_again(stages, machine, needed, &reporter.failed(), signals)?;
-    reporter.finish(hints, Documented::default()).map(Some).map_err(Error::Report)
+    let needed = (selected.as_slice(), &provision, Threads::of(settings));
+    let second_look = look_again(stages, machine, needed, &reporter.failed(), signals)?;
+    reporter.take_withheld(missed(&reporter, &selected, &settings.policy, machine));
+    reporter.finish(second_look, Documented::default()).map(Some).map_err(Error::Report)
 }
 
 /// Tells which files could not be put into the project when the tests had ended.
@@ -266,7 +274,9 @@ fn prepare_all<'a>(
         let selected = narrowing.narrow(selected, root.label.as_deref());
         let groups = policies::groups(config, &sandboxes.policy, &selected, first, machine);
         all.stages.extend(stages(sandboxes, groups, project, machine)?);
-        all.suites.extend(selected.iter().map(|selected| suite(selected, root, config, machine)));
+        all.suites.extend(
+            selected.iter().map(|selected| suite(selected, root, (settings, config), machine)),
+        );
         all.selected.extend(selected);
         all.in_roots.push(root);
     }
@@ -320,24 +330,42 @@ fn unheeded(
 fn look_again(
     stages: Vec<Stage>,
     machine: &Machine,
-    needed: (&[Selected], &Provision),
+    needed: (&[Selected], &Provision, Threads),
     failed: &[CaseIndex],
     signals: &Signals,
-) -> Result<Vec<Hint>, Error> {
-    let mut hints: Vec<Hint> = Vec::new();
+) -> Result<SecondLook, Error> {
+    let mut all = SecondLook::default();
     for Stage { sandboxes, members } in stages {
         let members = members.into_iter();
         let failed: Vec<Member> = members.filter(|one| failed.contains(&one.index)).collect();
         let (policy, shown) = (sandboxes.policy.clone(), sandboxes.project());
         drop(sandboxes);
-        for hint in second_look(&policy, machine, &shown, needed, &failed, signals)? {
-            match hints.iter_mut().find(|known| known.flag == hint.flag) {
+        let SecondLook { flaky, hints } =
+            second_look(&policy, machine, &shown, needed, failed, signals)?;
+        all.flaky.extend(flaky);
+        for hint in hints {
+            match all.hints.iter_mut().find(|known| known.flag == hint.flag) {
                 Some(known) => known.cases.extend(hint.cases),
-                None => hints.push(hint),
+                None => all.hints.push(hint),
             }
         }
     }
-    Ok(hints)
+    Ok(all)
+}
+
+/// The variables that a failed test may have missed.
+fn missed(
+    reporter: &Reporter,
+    selected: &[Selected],
+    policy: &Policy,
+    machine: &Machine,
+) -> Withheld {
+    let programs = reporter.failed_binaries();
+    let programs = programs.map(|place| selected[place].binary.executable.as_std_path());
+    match programs.collect::<Vec<_>>().as_slice() {
+        [] => Withheld::default(),
+        programs => withheld(machine, policy, programs),
+    }
 }
 
 /// What a JUnit report tells of the whole run.
@@ -349,7 +377,12 @@ fn properties(settings: &Settings, part: Option<Part>) -> Vec<(&'static str, Str
 
 /// The command that runs a suite again names its root filesystem, also where it is the only one,
 /// and the profile.
-fn suite(selected: &Selected, root: &InRoot, config: &Config, machine: &Machine) -> Suite {
+fn suite(
+    selected: &Selected,
+    root: &InRoot,
+    (settings, config): (&Settings, &Config),
+    machine: &Machine,
+) -> Suite {
     let layers = config::rows(&root.policy, &config.sources());
     let binary = &selected.binary;
     let behind = root.label.as_ref().map_or(String::new(), |label| format!(" in {label}"));
@@ -364,6 +397,8 @@ fn suite(selected: &Selected, root: &InRoot, config: &Config, machine: &Machine)
         target: binary.target_name.clone(),
         kind: binary.kind.as_str(),
         rerun: format!("{flags}{}", binary.rerun_flag),
+        again: rerun::before(settings, config, root, binary),
+        again_behind: settings.rerun.behind.clone(),
         root: root.label.clone(),
         layers: layers.into_iter().map(|row| (row.name, row.value)).collect(),
         harness: selected.harness,

@@ -3,8 +3,9 @@
 //! A test may fail for what its sandbox is, not for what it tests: it sends itself a signal that
 //! PID 1 never receives, it waits for an orphan that nobody reaps, it sums up the sizes of
 //! directories on a tmpfs, it is a test for root. Such tests are few and their failure is a riddle, so they are run once
-//! more, under a value that mends it; where they pass, the report names the flag. Nothing is ever
-//! weakened: where a run is not fully isolated no test is run twice.
+//! more, under a value that mends it; where they pass, the report names the flag. One that passes
+//! unchanged is flaky, and no flag mends it. Nothing is ever weakened: where a run is not fully
+//! isolated no test is run twice.
 
 use std::sync::mpsc;
 use std::thread;
@@ -24,9 +25,9 @@ use crate::error::Error;
 use crate::policies::Member;
 use crate::prepare::Selected;
 use crate::provision::Provision;
-use crate::report::Hint;
+use crate::report::{Hint, SecondLook};
 use crate::sandboxes::{Sandboxes, Unbuilt};
-use crate::settings::Machine;
+use crate::settings::{Machine, Settings};
 use crate::setups;
 
 /// With more failures than this the cause is elsewhere.
@@ -36,33 +37,63 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// How many are in flight at once; those that hang cost no processor time.
 const JOBS: usize = 16;
 
-/// The flags that mend failures, each with the cases that pass with it.
+/// On which thread of its process a test runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threads {
+    /// One of its own.
+    Own,
+    /// The main one, as where one test runs at a time.
+    Main,
+}
+
+impl Threads {
+    /// As in a run of these settings.
+    pub fn of(settings: &Settings) -> Threads {
+        if settings.single_threaded { Threads::Main } else { Threads::Own }
+    }
+}
+
+/// What running failed cases once more shows: which pass unchanged, and which with another value.
 pub fn second_look(
     policy: &Policy,
     machine: &Machine,
     project: &plan::Project,
-    needed: (&[Selected], &Provision),
-    failed: &[Member],
+    needed: (&[Selected], &Provision, Threads),
+    failed: Vec<Member>,
     signals: &Signals,
-) -> Result<Vec<Hint>, Error> {
-    let mut hints = Vec::new();
+) -> Result<SecondLook, Error> {
+    let mut look = SecondLook::default();
     if failed.is_empty() || failed.len() > MOST || !is_isolated(policy) {
-        return Ok(hints);
+        return Ok(look);
     }
     // What is run twice must not be counted twice.
     let mut machine = machine.clone();
     machine.variables.retain(|(name, _)| name != PROFILE);
     machine.profiles = None;
-    for (flag, why, other) in others(policy, project, machine.is_root) {
+    let mut base = policy.clone();
+    let timeout = base.limits.timeout.map_or(LIMIT, |timeout| timeout.min(LIMIT));
+    base.limits.timeout = Some(timeout);
+    let passing_with = |policy: Policy, failed: &[Member]| {
         // A value that this machine refuses is no remedy.
-        let Ok(unbuilt) = Unbuilt::start(other) else { continue };
-        let Ok(mut sandboxes) = unbuilt.build(&machine, project.clone()) else { continue };
-        let cases = passing(&mut sandboxes, needed, failed, signals)?;
+        let sandboxes = Unbuilt::start(policy).and_then(|it| it.build(&machine, project.clone()));
+        match sandboxes {
+            Ok(mut sandboxes) => passing(&mut sandboxes, needed, failed, signals),
+            Err(_) => Ok(Vec::new()),
+        }
+    };
+    look.flaky = passing_with(base.clone(), &failed)?;
+    let is_flaky = |member: &Member| look.flaky.contains(&member.index);
+    let failed: Vec<Member> = failed.into_iter().filter(|member| !is_flaky(member)).collect();
+    if failed.is_empty() {
+        return Ok(look);
+    }
+    for (flag, why, other) in others(&base, project, machine.is_root) {
+        let cases = passing_with(other, &failed)?;
         if !cases.is_empty() {
-            hints.push(Hint { flag, why, cases });
+            look.hints.push(Hint { flag, why, cases });
         }
     }
-    Ok(hints)
+    Ok(look)
 }
 
 /// Whether running a test once more can have no effect outside.
@@ -83,12 +114,9 @@ fn others(
     project: &plan::Project,
     by_root: bool,
 ) -> Vec<(&'static str, &'static str, Policy)> {
-    let timeout = policy.limits.timeout.map_or(LIMIT, |timeout| timeout.min(LIMIT));
-    let mut base = policy.clone();
-    base.limits.timeout = Some(timeout);
-    let reaper = Policy { init: Init::Reaper, ..base.clone() };
-    let root = Policy { user: User::Root, ..base.clone() };
-    let disk = Policy { scratch: Scratch::Disk, ..base };
+    let reaper = Policy { init: Init::Reaper, ..policy.clone() };
+    let root = Policy { user: User::Root, ..policy.clone() };
+    let disk = Policy { scratch: Scratch::Disk, ..policy.clone() };
     let reaper = (policy.init == Init::None).then_some((
         "--init reaper",
         "an init is PID 1 instead of the test",
@@ -112,7 +140,7 @@ fn others(
 /// Which of the failed cases pass in these sandboxes.
 fn passing(
     sandboxes: &mut Sandboxes,
-    (selected, provision): (&[Selected], &Provision),
+    (selected, provision, threads): (&[Selected], &Provision, Threads),
     failed: &[Member],
     signals: &Signals,
 ) -> Result<Vec<CaseIndex>, Error> {
@@ -121,7 +149,8 @@ fn passing(
         .filter(|member| selected[member.index.binary].harness)
         .map(|Member { index, terms }| {
             let selected = &selected[index.binary];
-            let setup = setups::setup(sandboxes, selected, false, provision.give(&terms.needs));
+            let single = threads == Threads::Main;
+            let setup = setups::setup(sandboxes, selected, single, provision.give(&terms.needs));
             let case = &selected.selection.cases[index.case];
             let plan = setups::plan_of(sandboxes, &setup, selected, case, &sandboxes.policy.limits);
             Job {

@@ -19,7 +19,7 @@ use isotest_core::schedule::{MaxFail, Repeat, Stacks};
 
 use crate::cli::{
     CargoOptions, Color, FailFast, Format, LayerOptions, LibtestOptions, MessageFormat,
-    PackageScope, RunCommand, RunIgnored, TimeoutStacks, Unit, Values,
+    PackageScope, Rerun, RunCommand, RunIgnored, TimeoutStacks, Unit, Values,
 };
 use crate::discover::{Request, Scope, filter};
 use crate::environment::Variable;
@@ -219,11 +219,18 @@ pub struct Settings {
     pub stacks: Stacks,
     /// Whether keys are read while cases run.
     pub keys: bool,
+    /// What another run is given to be this one.
+    pub rerun: Rerun,
     /// How it is reported.
     pub report: Options,
 }
 
 impl Settings {
+    /// Whether one test runs at a time since somebody wants it, and not for want of processors.
+    pub fn asks_for_one_thread(&self) -> bool {
+        self.single_threaded && self.processors > 1
+    }
+
     /// Whether no more is started after this many failures.
     pub fn is_over(&self, failures: usize) -> bool {
         self.max_fail.is_some_and(|most| failures >= most.failures.get())
@@ -240,19 +247,24 @@ impl Settings {
         let asked = libtest.test_threads.or(course.test_threads);
         let asked = asked.map(|threads| threads.count(machine.cores));
         let jobs = asked.unwrap_or(machine.cores);
-        let shuffle = command.run.shuffle.map(|seed| seed.unwrap_or_else(random));
+        let shuffle =
+            command.run.shuffle.or(libtest.shuffle).map(|seed| seed.unwrap_or_else(random));
         let pass_through = libtest.no_capture
             || machine.variable("RUST_TEST_NOCAPTURE").is_some_and(|value| value != "0");
         Ok(Settings {
             policy: policy(&layers),
             layers,
             request: request(&command.cargo),
-            filter: selection(libtest),
+            filter: match command.run.rerun_failed {
+                true => selection_of_failed(libtest),
+                false => selection(libtest),
+            },
             processors: machine.cores,
             jobs: jobs.min(isotest_core::sandbox::SLOTS),
             spare: if asked.is_none() && jobs > 1 { SPARE * jobs } else { 0 },
             single_threaded: jobs == 1,
             max_fail: match course.fail_fast() {
+                _ if libtest.fail_fast => Some(MaxFail::FIRST),
                 Some(FailFast::After(limit)) => Some(limit),
                 Some(FailFast::Never) | None => None,
             },
@@ -265,6 +277,7 @@ impl Settings {
             junit: course.junit.as_ref().map(|path| machine.directory.join(path)),
             stacks: machine.stacks(command.run.timeout_stacks)?,
             keys: machine.stdin_terminal && !command.run.no_input_handler,
+            rerun: Rerun::of(command),
             report: report(command, machine, pass_through, shuffle),
         })
     }
@@ -313,6 +326,16 @@ pub fn selection(libtest: &LibtestOptions) -> filter::Filter {
             (true, true) => filter::Mode::Both,
         },
     }
+}
+
+/// The same where only what has failed runs: whatever is ignored among that has run before.
+fn selection_of_failed(libtest: &LibtestOptions) -> filter::Filter {
+    let selection = selection(libtest);
+    let run_ignored = match selection.run_ignored {
+        filter::RunIgnored::No | filter::RunIgnored::Yes => filter::RunIgnored::Yes,
+        filter::RunIgnored::Only => filter::RunIgnored::Only,
+    };
+    filter::Filter { run_ignored, ..selection }
 }
 
 fn report(

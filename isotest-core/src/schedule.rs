@@ -67,8 +67,11 @@ pub enum Event {
     /// A case has ended for good, was ignored or could not be run.
     Finished(CaseIndex, Box<Outcome>),
     /// All that runs, oldest first: a signal has asked for it ([`Signals::ask_for_snapshots`]), or the
-    /// time of the run is up.
+    /// run ends early.
     Running(Vec<Snapshot>),
+    /// The run goes on after it was stopped with all its cases (SIGTSTP). For so long nothing ran: this
+    /// time is in no duration.
+    Resumed(Duration),
     /// The run ends early; what is in flight is being killed.
     Interrupted(Interruption),
 }
@@ -135,6 +138,11 @@ pub struct MaxFail {
     pub failures: NonZeroUsize,
     /// What becomes of those in flight.
     pub in_flight: InFlight,
+}
+
+impl MaxFail {
+    /// The first failure; what is in flight runs to its end.
+    pub const FIRST: MaxFail = MaxFail { failures: NonZeroUsize::MIN, in_flight: InFlight::Wait };
 }
 
 /// What becomes of the cases in flight when failures have ended a run.
@@ -483,6 +491,8 @@ impl Run<'_> {
                 libc::SIGPIPE => self.cancel(),
                 libc::SIGCONT | libc::SIGWINCH => {}
                 ending => {
+                    // Who waited too long is among them.
+                    self.show_last();
                     self.tell(Event::Interrupted(Interruption::Signal(ending)));
                     self.cancel();
                 }
@@ -490,18 +500,20 @@ impl Run<'_> {
         }
     }
 
-    /// Stops with all cases, as the terminal asks; time that passes meanwhile does not count.
+    /// Stops with all cases, as the terminal asks; time that passes meanwhile counts nowhere.
     fn pause(&mut self) {
-        let stopped = Instant::now();
+        let since = Instant::now();
         self.warden.suspend(true);
         let terminal = keyboard::release();
         Signals::stop_self();
         drop(terminal);
         self.warden.suspend(false);
-        let deadlines = self.flights.values_mut().map(|flight| &mut flight.deadline);
-        for deadline in deadlines.chain([&mut self.course.deadline]) {
-            *deadline = deadline.map(|deadline| deadline + stopped.elapsed());
-        }
+        let stopped = since.elapsed();
+        self.flights.values_mut().for_each(|flight| flight.postpone(stopped));
+        self.course.deadline = self.course.deadline.map(|deadline| deadline + stopped);
+        self.attempts.postpone(stopped);
+        self.queue.postpone(stopped);
+        self.tell(Event::Resumed(stopped));
     }
 
     fn cancel(&mut self) {
@@ -547,7 +559,7 @@ impl Run<'_> {
         if self.course.deadline.take_if(|deadline| now >= *deadline).is_some() {
             let limit = self.options.timeout.unwrap_or_default();
             // Who is to blame is among them.
-            self.show();
+            self.show_last();
             self.tell(Event::Interrupted(Interruption::Timeout(limit)));
             self.cancel();
         }

@@ -46,6 +46,10 @@ pub struct CargoOptions {
     /// `--workspace` was given without a value.
     #[arg(skip)]
     pub workspace: bool,
+    /// The first test name before `--`, cargo's TESTNAME. Without a named target it makes cargo take
+    /// all test targets, and no documentation tests.
+    #[arg(skip)]
+    pub test_name: Option<String>,
     /// Leave this package out
     #[arg(long, value_name = "SPEC", num_args = 0..=1, default_missing_value = "")]
     pub exclude: Vec<String>,
@@ -155,11 +159,18 @@ pub(super) enum WorkspaceFlag {
 }
 
 impl CargoOptions {
-    /// Whether the documentation tests are among what is selected: asked for, or no target named.
+    /// Whether the documentation tests are among what is selected: asked for, or neither a target nor
+    /// a test named.
     pub fn selects_doctests(&self) -> bool {
         let mut targets = Arguments::default();
         self.push_targets(&mut targets);
-        self.doc || targets.0.is_empty()
+        self.doc || (targets.0.is_empty() && self.test_name.is_none())
+    }
+
+    /// Whether a name alone leaves them out.
+    pub fn leaves_out_doctests(&self) -> bool {
+        let unnamed = CargoOptions { test_name: None, ..self.clone() };
+        !self.selects_doctests() && unnamed.selects_doctests()
     }
 
     /// The options as `cargo test --doc` takes them: no target is named.
@@ -178,6 +189,41 @@ impl CargoOptions {
     pub fn to_arguments(&self) -> Vec<OsString> {
         let mut arguments = Arguments(self.to_build_arguments());
         self.push_output(&mut arguments);
+        arguments.0.extend(self.test_name.as_ref().map(OsString::from));
+        arguments.0
+    }
+
+    /// The packages as they are named.
+    pub(super) fn to_package_arguments(&self) -> Vec<OsString> {
+        let named = self.package.iter().flat_map(|spec| ["-p".into(), spec.into()]);
+        let mut arguments = Arguments(named.collect());
+        arguments.flag("--workspace", self.workspace);
+        arguments.optional_values("--exclude", &self.exclude);
+        arguments.0
+    }
+
+    /// Whether one package is named, and not by a pattern.
+    pub(super) fn names_one_package(&self) -> bool {
+        let alone = !self.workspace && self.exclude.is_empty();
+        matches!(self.package.as_slice(), [spec] if alone && !spec.contains(['*', '?', '[']))
+    }
+
+    /// The targets as they are named. Where only a test is, cargo takes all test targets.
+    pub(super) fn to_target_arguments(&self) -> Vec<OsString> {
+        let mut arguments = Arguments::default();
+        self.push_targets(&mut arguments);
+        if arguments.0.is_empty() {
+            arguments.flag("--tests", self.test_name.is_some());
+        }
+        arguments.0
+    }
+
+    /// Those of the options without which the same targets are built otherwise, or not at all.
+    pub(super) fn to_rerun_arguments(&self) -> Vec<OsString> {
+        let mut arguments = Arguments::default();
+        self.push_features(&mut arguments);
+        self.push_profile(&mut arguments);
+        self.push_manifest(&mut arguments);
         arguments.0
     }
 
@@ -237,13 +283,17 @@ impl CargoOptions {
         arguments.flag("--no-default-features", self.no_default_features);
     }
 
-    fn push_compilation(&self, arguments: &mut Arguments) {
+    fn push_profile(&self, arguments: &mut Arguments) {
         arguments.flag("--release", self.release);
         arguments.values("--profile", &self.profile);
         arguments.optional_values("--target", &self.target);
         arguments.values("--target-dir", &self.target_dir);
-        arguments.values("--jobs", &self.jobs);
         arguments.flag("--ignore-rust-version", self.ignore_rust_version);
+    }
+
+    fn push_compilation(&self, arguments: &mut Arguments) {
+        self.push_profile(arguments);
+        arguments.values("--jobs", &self.jobs);
         arguments.flag("--future-incompat-report", self.future_incompat_report);
         arguments.optional_values("--timings", self.timings.as_slice());
     }

@@ -164,6 +164,9 @@ impl RunCommand {
             return Err("a stress run starts no failed test again: without `--retries`, or with 0");
         }
         let alone = "`--message-format` tells of tests that run in sandboxes of their own";
+        if self.libtest.list && self.libtest.format == Format::Json {
+            return Err("`--list` has no JSON; `cargo isotest list --format json` has nextest's");
+        }
         match (self.has_messages(), is_stress, self.cargo.doc, self.libtest.list) {
             (true, true, ..) => Err("a stress run has no results in JSON"),
             (true, _, true, _) | (true, _, _, true) => Err(alone),
@@ -384,6 +387,7 @@ fn complete(
     match &mut cli.command {
         Command::Run(run) => {
             settle_workspace(&mut run.cargo, &mut run.layers);
+            run.cargo.test_name = run.selection.test_name();
             let shared = Shared::of(&run.cargo);
             run.libtest = libtest::merge(&run.selection, &run.output, shared, after)
                 .map_err(|message| command.error(ErrorKind::UnknownArgument, message))?;
@@ -392,6 +396,7 @@ fn complete(
         Command::List(list) => {
             settle_workspace(&mut list.cargo, &mut list.layers);
             let output = OutputFlags::default();
+            list.cargo.test_name = list.selection.test_name();
             let shared = Shared::of(&list.cargo);
             list.libtest = libtest::merge(&list.selection, &output, shared, after)
                 .map_err(|message| command.error(ErrorKind::UnknownArgument, message))?;

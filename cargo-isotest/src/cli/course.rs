@@ -144,9 +144,7 @@ impl CourseOptions {
     /// When the run ends early; `None` where nobody says so.
     pub fn fail_fast(&self) -> Option<FailFast> {
         let first = |fail_fast| match fail_fast {
-            true => {
-                FailFast::After(MaxFail { failures: NonZeroUsize::MIN, in_flight: InFlight::Wait })
-            }
+            true => FailFast::After(MaxFail::FIRST),
             false => FailFast::Never,
         };
         self.max_fail.or(self.fail_fast.map(first))

@@ -26,16 +26,16 @@ const FLAGS: &[&str] = &[
     "exact",
     "show-output",
     "report-time",
-];
-const VALUES: &[&str] = &["test-threads", "color", "format", "Z"];
-const UNSUPPORTED: &[&str] = &[
-    "logfile",
-    "force-run-in-process",
-    "exclude-should-panic",
-    "fail-fast",
-    "ensure-time",
     "shuffle",
-    "shuffle-seed",
+    "fail-fast",
+];
+const VALUES: &[&str] = &["test-threads", "color", "format", "Z", "shuffle-seed"];
+/// What libtest has and isotest does not take, and what does it instead.
+const UNSUPPORTED: &[(&str, &str)] = &[
+    ("logfile", "`--junit FILE` and `--message-format json`, before `--`, write results"),
+    ("ensure-time", "`--timeout DURATION`, before `--`, limits each test"),
+    ("force-run-in-process", "`--unit binary`, before `--`, runs a binary's tests in one process"),
+    ("exclude-should-panic", "`--skip NAME` and `-E`, before `--`, leave tests out"),
 ];
 
 impl Typed {
@@ -151,10 +151,12 @@ fn utf8(argument: &OsString) -> Result<&str, String> {
 }
 
 fn unrecognized(name: &str) -> String {
-    if UNSUPPORTED.contains(&name) {
-        return format!("the option '{name}' of libtest is not supported by cargo isotest");
+    match UNSUPPORTED.iter().find(|(known, _)| *known == name) {
+        Some((_, instead)) => format!(
+            "the option '{name}' of libtest is not supported by cargo isotest\nhint: {instead}"
+        ),
+        None => format!("Unrecognized option: '{name}'"),
     }
-    format!("Unrecognized option: '{name}'")
 }
 
 #[cfg(test)]

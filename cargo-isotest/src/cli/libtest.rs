@@ -89,6 +89,10 @@ pub struct LibtestOptions {
     pub format: Format,
     /// The duration of each case is printed.
     pub report_time: bool,
+    /// Cases start in a random order, that of a seed where one is given.
+    pub shuffle: Option<Option<u64>>,
+    /// No further case is started after the first failure.
+    pub fail_fast: bool,
     /// Which part of the selected cases runs.
     pub partition: Option<Partition>,
     /// When output is coloured.
@@ -99,7 +103,8 @@ pub struct LibtestOptions {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Test selection")]
 pub(super) struct SelectionFlags {
-    /// Run only tests whose name contains one of these
+    /// Run only tests whose name contains one of these, and no documentation tests (behind `--`: also
+    /// those)
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
     /// Leave out tests whose name contains this
@@ -120,6 +125,13 @@ pub(super) struct SelectionFlags {
     /// Run only this part of them: `slice:M/N`, `hash:M/N` or `auto`, the CI system's
     #[arg(long, value_name = "PART", value_parser = partition)]
     partition: Option<Partition>,
+}
+
+impl SelectionFlags {
+    /// The name that cargo would be given.
+    pub(super) fn test_name(&self) -> Option<String> {
+        self.filters.first().cloned()
+    }
 }
 
 /// The output options as they may be typed before `--`.
@@ -189,7 +201,9 @@ pub(super) fn merge(
         no_capture: output.no_capture || typed.has("no-capture") || typed.has("nocapture"),
         show_output: output.show_output || typed.has("show-output"),
         format: format(&typed, output.format, shared.quiet, unstable)?,
-        report_time: report_time(&typed, unstable)?,
+        report_time: unstable_flag(&typed, "report-time", unstable, SLOWEST)?,
+        shuffle: shuffle(&typed, unstable)?,
+        fail_fast: unstable_flag(&typed, "fail-fast", unstable, FAIL_FAST)?,
         partition: selection.partition,
         color: color(&typed)?.or(shared.color),
     })
@@ -242,7 +256,9 @@ fn format(
         Some("terse") => Format::Terse,
         Some("json") => Format::Json,
         Some("junit") => {
-            return Err("the format 'junit' of libtest is not supported by cargo isotest".into());
+            return Err("the format 'junit' of libtest is not supported by cargo isotest\n\
+                        hint: `--junit FILE`, before `--`, writes such a report"
+                .into());
         }
         Some(other) => {
             return Err(format!(
@@ -261,14 +277,40 @@ fn format(
     Ok(format)
 }
 
-fn report_time(typed: &Typed, unstable: bool) -> Result<bool, String> {
-    let asked = typed.has("report-time");
-    if asked && !unstable {
-        return Err("The \"report-time\" flag is only accepted on the nightly compiler with \
-                    -Z unstable-options"
-            .to_owned());
+const SLOWEST: &str = "`--slowest N` of cargo isotest, before `--`, needs no nightly: it names the \
+                       tests that took longest";
+const FAIL_FAST: &str = "`--fail-fast` of cargo isotest, before `--`, needs no nightly";
+const SHUFFLE: &str =
+    "`--shuffle` and `--shuffle=SEED` of cargo isotest, before `--`, need no nightly";
+
+/// A flag that libtest takes with `-Z unstable-options` only; `instead` is what needs none.
+fn unstable_flag(typed: &Typed, name: &str, unstable: bool, instead: &str) -> Result<bool, String> {
+    if typed.has(name) && !unstable {
+        return Err(not_stable(name, "flag", instead));
     }
-    Ok(asked)
+    Ok(typed.has(name))
+}
+
+fn not_stable(name: &str, what: &str, instead: &str) -> String {
+    format!(
+        "The \"{name}\" {what} is only accepted on the nightly compiler with -Z unstable-options\n\
+         hint: {instead}"
+    )
+}
+
+/// A seed alone asks for its order too.
+fn shuffle(typed: &Typed, unstable: bool) -> Result<Option<Option<u64>>, String> {
+    let asked = unstable_flag(typed, "shuffle", unstable, SHUFFLE)?;
+    let Some(text) = typed.value("shuffle-seed") else {
+        return Ok(asked.then_some(None));
+    };
+    if !unstable {
+        return Err(not_stable("shuffle-seed", "option", SHUFFLE));
+    }
+    let seed = text.parse().map_err(|cause| {
+        format!("argument for --shuffle-seed must be a number (error: {cause})")
+    })?;
+    Ok(Some(Some(seed)))
 }
 
 fn color(typed: &Typed) -> Result<Option<Color>, String> {
@@ -324,12 +366,33 @@ mod tests {
             ),
             (
                 &["--logfile", "x"],
-                "the option 'logfile' of libtest is not supported by cargo isotest",
+                "the option 'logfile' of libtest is not supported by cargo isotest\n\
+                 hint: `--junit FILE` and `--message-format json`, before `--`, write results",
+            ),
+            (
+                &["--shuffle"],
+                "The \"shuffle\" flag is only accepted on the nightly compiler with \
+                 -Z unstable-options\nhint: `--shuffle` and `--shuffle=SEED` of cargo isotest, \
+                 before `--`, need no nightly",
             ),
         ];
         for (arguments, message) in table {
             assert_eq!(after(arguments), Err((*message).to_owned()), "{arguments:?}");
         }
+    }
+
+    #[test]
+    fn an_order_is_asked_for_as_of_libtest_and_a_seed_asks_for_it() {
+        let shuffle = |arguments: &[&str]| {
+            let arguments: Vec<&str> = [&["-Zunstable-options"], arguments].concat();
+            after(&arguments).map(|options| options.shuffle)
+        };
+        assert_eq!(shuffle(&[]), Ok(None));
+        assert_eq!(shuffle(&["--shuffle"]), Ok(Some(None)));
+        assert_eq!(shuffle(&["--shuffle", "--shuffle-seed", "7"]), Ok(Some(Some(7))));
+        assert_eq!(shuffle(&["--shuffle-seed=0"]), Ok(Some(Some(0))));
+        assert!(shuffle(&["--shuffle-seed=x"]).is_err());
+        assert!(after(&["-Zunstable-options", "--fail-fast"]).is_ok_and(|it| it.fail_fast));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod layers;
 mod libtest;
 mod partition;
 mod quantity;
+mod rerun;
 mod reuse;
 mod run;
 
@@ -29,5 +30,6 @@ pub use layers::{LayerOptions, propagation_name};
 pub use libtest::{Color, Format, LibtestOptions, RunIgnored, asks_for_help, libtest_options};
 pub use partition::{Part, Partition, Scheme};
 pub use quantity::{Threads, deadline as read_deadline, duration, threads};
+pub use rerun::Rerun;
 pub use reuse::{ArchiveCommand, ReuseOptions};
 pub use run::{NoTests, TimeoutStacks, Unit, Words};

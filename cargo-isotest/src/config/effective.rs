@@ -294,6 +294,11 @@ impl Config {
         self.flags.iter().cloned().chain(profile).chain(ignores).collect()
     }
 
+    /// The layers and limits that flags and environment ask for.
+    pub fn typed_layers(&self) -> LayerOptions {
+        merged(&self.typed.iter().collect::<Vec<_>>()).layers
+    }
+
     /// Whether filter expressions of the command line select, which know cases alone.
     pub fn selects_by_expression(&self) -> bool {
         !self.selecting.is_empty()

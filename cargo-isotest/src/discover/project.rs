@@ -161,6 +161,11 @@ impl BinaryKind {
 }
 
 impl Binary {
+    /// The option of `cargo test` that selects it in its package.
+    pub fn target_flag(&self) -> String {
+        self.kind.target_flag(&self.target_name)
+    }
+
     /// What cargo prints behind `Running`, less the executable: `unittests src/lib.rs`.
     pub fn description(&self) -> String {
         match self.kind {

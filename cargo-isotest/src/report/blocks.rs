@@ -102,6 +102,13 @@ impl Blocks {
             }
             // They are told of at once, in no block.
             Event::Slow(..) | Event::Retried(..) | Event::Running(_) => return,
+            Event::Resumed(stopped) => {
+                let spans = self.binaries.iter_mut().filter_map(|binary| binary.span.as_mut());
+                return spans.for_each(|(first, last)| {
+                    *first += stopped;
+                    *last += stopped;
+                });
+            }
             Event::Interrupted(_) => {
                 self.cancelled = true;
                 return;

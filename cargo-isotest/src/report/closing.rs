@@ -21,6 +21,7 @@ use super::reporter::State;
 use super::rerun;
 use super::suite::{self, Suite};
 use super::tally::Tally;
+use super::withheld::Withheld;
 use super::words::{self, counted};
 
 /// How many cases of one kind of finding are listed.
@@ -37,6 +38,15 @@ pub struct Hint {
     pub why: &'static str,
     /// The cases that pass.
     pub cases: Vec<CaseIndex>,
+}
+
+/// What running failed cases once more has shown.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SecondLook {
+    /// Those that passed unchanged.
+    pub flaky: Vec<CaseIndex>,
+    /// Flags with which the others pass.
+    pub hints: Vec<Hint>,
 }
 
 /// What the configuration lets some cases have of the host.
@@ -56,7 +66,10 @@ pub struct Closing {
     /// The indices of the failed cases, by binary.
     failed: BTreeMap<usize, Vec<usize>>,
     grants: Vec<Grant>,
-    hints: Vec<Hint>,
+    second_look: SecondLook,
+    /// The binaries whose failures `--rerun-failed` runs again.
+    recorded: BTreeSet<usize>,
+    withheld: Withheld,
     doctests: Documented,
     /// The slowest cases, slowest first, and how many are kept.
     slowest: (Vec<(Duration, CaseIndex)>, usize),
@@ -216,6 +229,11 @@ impl Closing {
             .collect()
     }
 
+    /// The binaries of which a case has failed.
+    pub fn failed_binaries(&self) -> impl Iterator<Item = usize> {
+        self.failed.keys().copied()
+    }
+
     /// What is known of a case once all have ended.
     pub fn state(&self, index: CaseIndex) -> State {
         match self.failed.get(&index.binary) {
@@ -243,9 +261,19 @@ impl Closing {
         self.grants = grants;
     }
 
-    /// Takes note of what would mend failures.
-    pub fn take_hints(&mut self, hints: Vec<Hint>) {
-        self.hints = hints;
+    /// Takes note of what running failed cases once more has shown.
+    pub fn take_second_look(&mut self, second_look: SecondLook) {
+        self.second_look = second_look;
+    }
+
+    /// Takes note of the binaries whose failures `--rerun-failed` runs again.
+    pub fn take_recorded(&mut self, binaries: BTreeSet<usize>) {
+        self.recorded = binaries;
+    }
+
+    /// Takes note of variables that did not reach the tests.
+    pub fn take_withheld(&mut self, withheld: Withheld) {
+        self.withheld = withheld;
     }
 
     /// What ended the run early.
@@ -284,6 +312,9 @@ impl Closing {
         self.write_findings(colour, err)?;
         self.write_not_run(colour, err)?;
         self.write_hints(suites, colour, err)?;
+        if !self.failed.is_empty() {
+            self.withheld.write(colour, err)?;
+        }
         if let Some(cause) = self.interrupted {
             let error = paint::styled(colour, ERROR, "error");
             let cut = counted(tally.cancelled, "test");
@@ -361,8 +392,17 @@ impl Closing {
     }
 
     fn write_hints(&self, suites: &[Suite], colour: bool, err: &mut dyn Write) -> io::Result<()> {
+        let SecondLook { flaky, hints } = &self.second_look;
+        if !flaky.is_empty() {
+            let mut group = Group::default();
+            flaky.iter().for_each(|index| group.add(|| suite::label(suites, *index)));
+            let tests = counted(flaky.len(), "failed test");
+            let verb = if flaky.len() == 1 { "it is" } else { "they are" };
+            let title = format!("{tests} passed when run once more, unchanged: {verb} flaky");
+            group.write(&title, colour, err)?;
+        }
         let title = paint::styled(colour, HINT, "help");
-        for Hint { flag, why, cases } in &self.hints {
+        for Hint { flag, why, cases } in hints {
             let tests = counted(cases.len(), "failed test");
             let verb = if cases.len() == 1 { "passes" } else { "pass" };
             writeln!(err, "\n{title}: {tests} {verb} with `{flag}` ({why})")?;
@@ -391,7 +431,11 @@ impl Closing {
             let mut names: Vec<String> =
                 names.map(|case| suite.cases[*case].name.clone()).collect();
             names.sort();
-            writeln!(err, "    {}", rerun::command(&suite.rerun, &names))?;
+            let command = match suite.harness && self.recorded.contains(binary) {
+                true if names.len() > rerun::NAMES => rerun::recorded(&suite.again),
+                true | false => rerun::command(&suite.again, &suite.again_behind, &names),
+            };
+            writeln!(err, "    {command}")?;
         }
         write_more(self.failed.len().saturating_sub(COMMANDS), err)
     }

@@ -38,8 +38,8 @@ pub fn list_for_people(selected: &[Selected]) -> io::Result<()> {
     out.flush()
 }
 
-/// The cases of every binary, as libtest's `--list` prints them.
-pub fn lists_as_libtest(suites: &[Suite]) -> io::Result<()> {
+/// The cases of every binary, as libtest's `--list` prints them: its terse format has no counts.
+pub fn lists_as_libtest(suites: &[Suite], format: FormatName) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout());
     for suite in suites {
         eprintln!("     Running {}", suite.heading);
@@ -52,9 +52,12 @@ pub fn lists_as_libtest(suites: &[Suite]) -> io::Result<()> {
             };
             writeln!(out, "{}: {kind}", case.name)?;
         }
-        let plural = |count, word| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
-        let (tests, benchmarks) = (count(Kind::Test), count(Kind::Benchmark));
-        writeln!(out, "\n{}, {}\n", plural(tests, "test"), plural(benchmarks, "benchmark"))?;
+        if format != FormatName::Terse {
+            let tests = words::counted(count(Kind::Test), "test");
+            let benchmarks = words::counted(count(Kind::Benchmark), "benchmark");
+            let gap = if suite.cases.is_empty() { "" } else { "\n" };
+            writeln!(out, "{gap}{tests}, {benchmarks}")?;
+        }
         out.flush()?;
     }
     Ok(())

@@ -5,6 +5,7 @@
 //! the others as `rerunFailure`, `flakyFailure` where a later one passed. Properties hold what only
 //! isotest knows.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,10 @@ use super::words;
 
 /// Characters that no XML has, and the library leaves in (the rule `Char` of XML 1.0).
 const NO_XML: [char; 2] = ['\u{FFFE}', '\u{FFFF}'];
+
+/// The most bytes of one text or attribute, as they stand in the file. libxml2, which xmllint, lxml
+/// and others read with, refuses 10,000,000 of them as a "huge text node".
+const NODE: usize = 9_000_000;
 
 /// What the report is called.
 const NAME: &str = "isotest-run";
@@ -109,7 +114,7 @@ impl Junit {
         let told = if outcome.verdict.is_failure() { first } else { outcome };
         let text = words::written(told);
         if (told.verdict != Verdict::Passed || self.show_output) && !text.is_empty() {
-            test_case.set_system_out_lossy(text);
+            test_case.set_system_out_lossy(fitting(&text).as_ref());
         }
         let findings = outcome.findings.iter();
         test_case.add_properties(findings.map(|it| property("isotest.finding", &it.to_string())));
@@ -130,8 +135,47 @@ fn test_suite(suite: &Suite, properties: &[(&str, String)]) -> TestSuite {
 }
 
 fn property(name: &str, value: &str) -> Property {
-    Property::new(name, value)
+    Property::new(name, &*fitting(value.as_bytes()))
 }
+
+/// The text as one node takes it: where it is too long, its first and its last part.
+fn fitting(text: &[u8]) -> Cow<'_, str> {
+    let text = String::from_utf8_lossy(text);
+    if text.len() <= NODE / LONGEST || text.chars().map(written).sum::<usize>() <= NODE {
+        return text;
+    }
+    let half = NODE / 2 - 100;
+    let head =
+        within(text.char_indices(), half).map_or(0, |(at, character)| at + character.len_utf8());
+    let tail = within(text.char_indices().rev(), half).map_or(text.len(), |(at, _)| at);
+    let cut = tail - head;
+    let head = text[..head].trim_end_matches('\n');
+    let tail = text[tail..].trim_start_matches('\n');
+    Cow::Owned(format!(
+        "{head}\n[isotest: {cut} bytes cut here, more than readers of XML take]\n{tail}"
+    ))
+}
+
+/// The last of the first characters that take no more than so many bytes in the file.
+fn within(characters: impl Iterator<Item = (usize, char)>, most: usize) -> Option<(usize, char)> {
+    let mut size = 0;
+    let fits = |(_, character): &(usize, char)| {
+        size += written(*character);
+        size <= most
+    };
+    characters.take_while(fits).last()
+}
+
+/// How many bytes a character takes in the file at the most: `&quot;`, `&#xD;`.
+fn written(character: char) -> usize {
+    match character {
+        '<' | '>' | '&' | '"' | '\'' | '\t' | '\n' | '\r' => LONGEST,
+        _ => character.len_utf8(),
+    }
+}
+
+/// That of the longest escape.
+const LONGEST: usize = 6;
 
 /// The element inside `testcase`, with those of the other attempts.
 fn status(case: &Case, outcome: &Outcome) -> TestCaseStatus {
@@ -202,7 +246,7 @@ fn rerun(attempt: &Outcome) -> TestRerun {
         rerun.set_description(text);
     }
     if !attempt.output.is_empty() {
-        rerun.set_system_out_lossy(words::written(attempt));
+        rerun.set_system_out_lossy(fitting(&words::written(attempt)).as_ref());
     }
     rerun
 }
@@ -223,14 +267,15 @@ fn kind(verdict: &Verdict) -> String {
 fn message(outcome: &Outcome) -> Option<String> {
     words::explain(&outcome.verdict).or_else(|| {
         let text = description(outcome)?;
-        text.lines().next().map(str::to_owned)
+        text.lines().next().map(|line| fitting(line.as_bytes()).into_owned())
     })
 }
 
 /// What the test said of its failure; what its threads were doing where it timed out.
 fn description(outcome: &Outcome) -> Option<String> {
     let said = words::failure(&String::from_utf8_lossy(&outcome.output.to_bytes()));
-    if outcome.stacks.is_empty() { said } else { words::explanation(outcome) }
+    let text = if outcome.stacks.is_empty() { said } else { words::explanation(outcome) };
+    text.map(|text| fitting(text.as_bytes()).into_owned())
 }
 
 /// Of all attempts together.
@@ -240,4 +285,25 @@ fn whole_duration(outcome: &Outcome) -> Duration {
 
 fn timestamp(time: SystemTime) -> DateTime<FixedOffset> {
     DateTime::<Utc>::from(time).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_for_a_node_keeps_its_ends() {
+        assert_eq!(fitting(b"<short>"), "<short>");
+        for text in ["<".repeat(2_000_000), "x".repeat(NODE + 1), "\u{e4}\n".repeat(3_000_000)] {
+            let text = format!("first{text}last");
+            let fitted = fitting(text.as_bytes());
+            assert!(fitted.chars().map(written).sum::<usize>() <= NODE, "{}", fitted.len());
+            assert!(fitted.starts_with("first") && fitted.ends_with("last"));
+            let cut = fitted.split_once("\n[isotest: ").and_then(|(_, rest)| rest.split_once(' '));
+            let cut: usize = cut.and_then(|(cut, _)| cut.parse().ok()).expect("it says how much");
+            assert!(cut > 0 && cut < text.len());
+        }
+        let fits = "x".repeat(NODE);
+        assert_eq!(fitting(fits.as_bytes()), fits);
+    }
 }

@@ -15,7 +15,7 @@ use isotest_core::snapshot::{Process, Snapshot};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::closing::Hint;
+use super::closing::{Hint, SecondLook};
 use super::suite::Suite;
 use super::tally::Tally;
 use super::words;
@@ -80,10 +80,15 @@ pub enum Message {
     },
     /// A test has ended for good, is ignored or was not run.
     TestFinished(Box<Finished>),
-    /// All that runs, oldest first: somebody has asked by a signal or a key.
+    /// All that runs, oldest first: somebody has asked by a signal or a key, or the run ends early.
     Running {
         /// The tests.
         tests: Vec<Running>,
+    },
+    /// The run was stopped (Ctrl-Z) and goes on. This time is in no other number.
+    Resumed {
+        /// For how many seconds it was stopped.
+        seconds: f64,
     },
     /// A signal ends the run.
     Interrupted {
@@ -103,7 +108,10 @@ pub enum Message {
         tests: Counts,
         /// The documentation tests, which rustdoc reports.
         documentation_tests: DocumentationTests,
-        /// Flags with which failed tests pass.
+        /// Failed tests that passed when they were run once more, unchanged.
+        #[serde(default)]
+        passed_again: Vec<Test>,
+        /// Flags with which other failed tests pass.
         hints: Vec<Suggestion>,
     },
 }
@@ -440,6 +448,7 @@ pub fn of_event(suites: &[Suite], event: &Event) -> Message {
         Event::Running(snapshots) => Message::Running {
             tests: snapshots.iter().map(|snapshot| running(suites, snapshot)).collect(),
         },
+        Event::Resumed(stopped) => Message::Resumed { seconds: stopped.as_secs_f64() },
         Event::Interrupted(Interruption::Signal(signal)) => {
             Message::Interrupted { signal: signal_name(*signal) }
         }
@@ -455,7 +464,7 @@ pub fn last(
     tally: &Tally,
     wall: Duration,
     documented: Documented,
-    hints: &[Hint],
+    second_look: &SecondLook,
 ) -> Message {
     Message::RunFinished {
         seconds: wall.as_secs_f64(),
@@ -475,7 +484,8 @@ pub fn last(
             passed: documented.passed,
             failed: documented.failed,
         },
-        hints: hints.iter().map(|hint| suggestion(suites, hint)).collect(),
+        passed_again: second_look.flaky.iter().map(|index| test(suites, *index)).collect(),
+        hints: second_look.hints.iter().map(|hint| suggestion(suites, hint)).collect(),
     }
 }
 

@@ -27,6 +27,7 @@ mod paint;
 mod progress;
 mod rerun;
 mod screen;
+mod withheld;
 
 mod config;
 mod diagnosis;
@@ -42,7 +43,7 @@ mod tests;
 
 pub use blocks::Order;
 pub use cargo::executable;
-pub use closing::{Grant, Hint};
+pub use closing::{Grant, Hint, SecondLook};
 pub use completions::completions;
 pub use config::{Configuration, Overriding, configuration, imported, schema, text};
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
@@ -64,3 +65,4 @@ pub use stress::Stress;
 pub use suite::{Look, Suite};
 #[cfg(test)]
 pub use tally::Tally;
+pub use withheld::Withheld;

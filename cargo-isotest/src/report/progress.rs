@@ -49,6 +49,10 @@ impl Progress {
         match event {
             Event::Started(index) => self.running.push((*index, now)),
             Event::Finished(index, _) => self.running.retain(|(running, _)| running != index),
+            Event::Resumed(stopped) => {
+                self.start += *stopped;
+                self.running.iter_mut().for_each(|(_, since)| *since += *stopped);
+            }
             Event::Output(..)
             | Event::Slow(..)
             | Event::Retried(..)

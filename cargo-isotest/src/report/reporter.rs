@@ -4,6 +4,7 @@
 //! is printed when its binary has its turn. Nothing is written before [`Report::idle`] or until
 //! much has gathered: call it whenever no event is waiting, and about ten times a second.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use crate::doctests::Documented;
 
 use super::blocks::{Blocks, News, Order, Turn};
 use super::cargo;
-use super::closing::{Closing, Grant, Hint};
+use super::closing::{Closing, Grant, SecondLook};
 use super::format::{self, Format, FormatName};
 use super::github::{Github, Workflow};
 use super::junit::{Junit, JunitError};
@@ -28,6 +29,7 @@ use super::running;
 use super::screen::Screen;
 use super::suite::{self, Look, Suite};
 use super::tally::Tally;
+use super::withheld::Withheld;
 use super::words;
 
 /// How a run is reported.
@@ -190,6 +192,21 @@ impl Reporter {
         self.closing.take_grants(grants);
     }
 
+    /// Takes note of variables that did not reach the tests, by name.
+    pub fn take_withheld(&mut self, withheld: Withheld) {
+        self.closing.take_withheld(withheld);
+    }
+
+    /// Takes note of the binaries whose failures `--rerun-failed` runs again.
+    pub fn take_recorded(&mut self, binaries: BTreeSet<usize>) {
+        self.closing.take_recorded(binaries);
+    }
+
+    /// The places of binaries of which a case has failed.
+    pub fn failed_binaries(&self) -> impl Iterator<Item = usize> {
+        self.closing.failed_binaries()
+    }
+
     /// Tells a workflow of GitHub Actions too; the paths of panics are relative to `workspace`.
     pub fn with_github(mut self, workflow: Workflow, workspace: &Path) -> io::Result<Self> {
         let github = Github::new(workflow, workspace);
@@ -248,14 +265,18 @@ impl Reporter {
     }
 
     /// Prints the closing block.
-    pub fn finish(&mut self, hints: Vec<Hint>, documented: Documented) -> io::Result<Summary> {
+    pub fn finish(
+        &mut self,
+        second_look: SecondLook,
+        documented: Documented,
+    ) -> io::Result<Summary> {
         let colour = self.options.look.stderr_colour;
         if self.has_messages() {
             let (total, wall) = (&self.total, self.wall);
-            let last = messages::last(&self.suites, total, wall, documented, &hints);
+            let last = messages::last(&self.suites, total, wall, documented, &second_look);
             self.say(&last)?;
         }
-        self.closing.take_hints(hints);
+        self.closing.take_second_look(second_look);
         self.closing.take_doctests(documented);
         let is_expected = !self.options.quiet && self.options.frame == Frame::Ours;
         if is_expected || self.closing.is_noteworthy(&self.total) {
@@ -425,6 +446,7 @@ impl Report for Reporter {
                 })?;
             }
             Event::Interrupted(cause) => self.closing.interrupt(*cause),
+            Event::Resumed(stopped) => self.start += *stopped,
             Event::Started(_) | Event::Output(..) => {}
         }
         self.blocks.push(event, now);
@@ -476,7 +498,7 @@ mod tests {
             reporter.idle().expect("a Vec takes all");
         }
         reporter.end().expect("a Vec takes all");
-        reporter.finish(Vec::new(), Documented::default()).expect("a Vec takes all");
+        reporter.finish(SecondLook::default(), Documented::default()).expect("a Vec takes all");
         let bytes = terminal.0.lock().expect("no writer panics");
         without_times(std::str::from_utf8(&bytes).expect("text"))
     }
@@ -501,6 +523,7 @@ mod tests {
         let mut suites = vec![example(&["a", "b"]), example(&["raw"])];
         suites[1].harness = false;
         suites[1].rerun = "--test raw".to_owned();
+        suites[1].again = "--test raw".to_owned();
         let mut raw = Outcome::without_run(Verdict::Failed { code: 3 });
         raw.output.head = b"raw program\n".to_vec();
         let mut left = Outcome::without_run(Verdict::Passed);

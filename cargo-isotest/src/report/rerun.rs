@@ -2,51 +2,95 @@
 //!
 //! Ready to be pasted into a POSIX shell.
 
-/// How many names a command takes; a binary in which more failed is run as a whole.
-const NAMES: usize = 20;
+/// How many names a command takes where `--rerun-failed` selects the same.
+pub const NAMES: usize = 20;
 
-/// The command that runs the named cases of one binary again. `select` are the cargo arguments
-/// that select the binary; a program that is no harness has no names.
-pub fn command(select: &str, names: &[String]) -> String {
-    let mut command = "cargo isotest".to_owned();
-    if !select.is_empty() {
-        command.push(' ');
-        command.push_str(select);
-    }
-    if (1..=NAMES).contains(&names.len()) {
-        command.push_str(" -- --exact");
-        for name in names {
-            command.push(' ');
-            command.push_str(&quoted(name));
+/// The command that runs the named cases of one binary again. `select` stands before `--` and selects
+/// the binary, `behind` behind it; a program that is no harness has no names.
+pub fn command(select: &str, behind: &[&str], names: &[String]) -> String {
+    let mut words = before(select);
+    if !names.is_empty() {
+        words.push("--".to_owned());
+        words.extend(behind.iter().map(|flag| (*flag).to_owned()));
+        words.push("--exact".to_owned());
+        if names.iter().any(|name| name.starts_with('-')) {
+            words.push("--".to_owned());
         }
+        words.extend(names.iter().map(|name| quoted(name)));
     }
-    command
+    words.join(" ")
 }
 
-/// A word for the shell, in quotes where it needs them.
+/// The command that runs all failed cases of one binary again, which are kept.
+pub fn recorded(select: &str) -> String {
+    let mut words = before(select);
+    words.push("--rerun-failed".to_owned());
+    words.join(" ")
+}
+
+fn before(select: &str) -> Vec<String> {
+    let select = Some(select).filter(|select| !select.is_empty());
+    ["cargo isotest"].into_iter().chain(select).map(str::to_owned).collect()
+}
+
+/// A word for the shell, in quotes where it needs them. A terminal would take control characters for
+/// keys: printf(1) writes them.
 pub fn quoted(word: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-:./,+@%=".contains(&byte);
     if !word.is_empty() && word.bytes().all(is_plain) {
         word.to_owned()
+    } else if word.contains(char::is_control) {
+        let escaped: String = word.chars().map(octal).collect();
+        format!(r#""$(printf -- '{escaped}')""#)
     } else {
         format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 
+/// A character in the format of printf(1), between single quotes.
+fn octal(character: char) -> String {
+    match character {
+        '\\' | '\'' => format!("\\{:03o}", u32::from(character)),
+        '%' => "%%".to_owned(),
+        _ if character.is_control() => {
+            let mut bytes = [0; 4];
+            let bytes = character.encode_utf8(&mut bytes).bytes();
+            bytes.map(|byte| format!("\\{byte:03o}")).collect()
+        }
+        _ => character.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     #[test]
     fn names_are_quoted_where_a_shell_would_split_them() {
         let names = ["a::b".to_owned(), "src/lib.rs - it's (line 3)".to_owned()];
         let expected = r"cargo isotest -p x --lib -- --exact a::b 'src/lib.rs - it'\''s (line 3)'";
-        assert_eq!(command("-p x --lib", &names), expected);
+        assert_eq!(command("-p x --lib", &[], &names), expected);
     }
 
     #[test]
-    fn a_binary_with_many_failures_is_run_as_a_whole() {
-        let names = vec!["a".to_owned(); NAMES + 1];
-        assert_eq!(command("--lib", &names), "cargo isotest --lib");
+    fn names_that_begin_as_flags_do_stand_behind_two_dashes() {
+        let names = ["--ignored".to_owned(), "a".to_owned()];
+        let expected = "cargo isotest --test it -- --include-ignored --exact -- --ignored a";
+        assert_eq!(command("--test it", &["--include-ignored"], &names), expected);
+        assert_eq!(command("--test raw", &["--ignored"], &[]), "cargo isotest --test raw");
+        assert_eq!(recorded(""), "cargo isotest --rerun-failed");
+    }
+
+    #[test]
+    fn a_shell_reads_every_word_as_it_was() {
+        for word in
+            ["a b", "it's", "$HOME `x` \"y\" \\n", "%d\t\u{1b}[2J'\\", "-x\ty", "", "é\u{85}ü"]
+        {
+            let script = format!("printf %s {}", quoted(word));
+            let output = Command::new("sh").args(["-c", &script]).output().expect("there is sh");
+            assert_eq!(String::from_utf8_lossy(&output.stdout), word, "{script}");
+        }
     }
 }

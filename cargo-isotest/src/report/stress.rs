@@ -165,6 +165,7 @@ impl Report for Stress {
             Event::Finished(index, outcome) => self.count(index, &outcome),
             Event::Output(_, stream, bytes) => self.pass_on(stream, &bytes)?,
             Event::Interrupted(cause) => self.interrupted = Some(cause),
+            Event::Resumed(stopped) => self.start += stopped,
             Event::Running(snapshots) => self.show(&snapshots)?,
             Event::Started(_) | Event::Slow(..) | Event::Retried(..) => {}
         }

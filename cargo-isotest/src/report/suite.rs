@@ -20,6 +20,11 @@ pub struct Suite {
     pub kind: &'static str,
     /// The cargo arguments that select this binary again: `-p demo --test it`.
     pub rerun: String,
+    /// What stands before `--` in the command that runs some of its cases again, in this build and
+    /// under these layers.
+    pub again: String,
+    /// The flags behind `--` of that command.
+    pub again_behind: Vec<&'static str>,
     /// The root filesystem that it runs in, where the run has several.
     pub root: Option<String>,
     /// Every layer and limit that its cases have: name and value.
@@ -74,6 +79,8 @@ pub(super) fn example(names: &[&str]) -> Suite {
         target: "it".to_owned(),
         kind: "test",
         rerun: "--test it".to_owned(),
+        again: "--test it".to_owned(),
+        again_behind: Vec::new(),
         root: None,
         layers: Vec::new(),
         harness: true,

@@ -101,6 +101,9 @@ fn tell(text: &mut Vec<u8>, outcome: &Outcome) {
     if let Some(explanation) = explanation(outcome) {
         own_line(text, format_args!("{explanation}"));
     }
+    if let Some(hint) = hint(&outcome.verdict) {
+        own_line(text, format_args!("hint: {hint}"));
+    }
 }
 
 /// What became of the case, and what its threads were doing where that is known.
@@ -110,6 +113,22 @@ pub fn explanation(outcome: &Outcome) -> Option<String> {
         "" => explanation,
         stacks => format!("{explanation}. Its threads at that time:\n{stacks}"),
     })
+}
+
+/// What can be done about it, where that is a flag.
+fn hint(verdict: &Verdict) -> Option<&'static str> {
+    match verdict {
+        Verdict::TimedOut { .. } => {
+            Some("`--timeout`, a key of the profile too, gives it more time")
+        }
+        Verdict::Passed
+        | Verdict::Ignored
+        | Verdict::Failed { .. }
+        | Verdict::Signalled { .. }
+        | Verdict::ExitedEarly { .. }
+        | Verdict::Flaky
+        | Verdict::NotRun(_) => None,
+    }
 }
 
 /// Adds a line of isotest's own.
@@ -172,7 +191,8 @@ mod tests {
         assert_eq!(told(&killed), b"half a line\nisotest: killed by SIGABRT\n");
         let limit = Duration::from_secs(60);
         let text = told(&Outcome::without_run(Verdict::TimedOut { limit }));
-        let expected = "isotest: timed out after 60s; every process of the test was killed\n";
+        let expected = "isotest: timed out after 60s; every process of the test was killed\n\
+                        isotest: hint: `--timeout`, a key of the profile too, gives it more time\n";
         assert_eq!(text, expected.as_bytes());
     }
     #[test]

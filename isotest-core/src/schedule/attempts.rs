@@ -1,7 +1,7 @@
 //! The attempts of cases that are retried: those that failed, and the pauses between them.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Job;
 use crate::case::CaseIndex;
@@ -50,6 +50,11 @@ impl Attempts {
     /// When the next pause ends.
     pub fn next_due(&self) -> Option<Instant> {
         self.waiting.iter().map(|(due, _)| *due).min()
+    }
+
+    /// Lets every pause end so much later.
+    pub fn postpone(&mut self, stopped: Duration) {
+        self.waiting.iter_mut().for_each(|(due, _)| *due += stopped);
     }
 
     /// Takes out those whose pause is over.

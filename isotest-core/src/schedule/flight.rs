@@ -48,6 +48,12 @@ pub struct Flight {
 }
 
 impl Flight {
+    /// Leaves out time in which it was stopped.
+    pub fn postpone(&mut self, stopped: Duration) {
+        self.started += stopped;
+        self.deadline = self.deadline.map(|deadline| deadline + stopped);
+    }
+
     /// Ends a case whose time is up: by SIGKILL, since PID 1 receives nothing else; below a
     /// reaping init by SIGTERM first.
     pub fn time_out(&mut self, number: u64, warden: &Warden, now: Instant) {

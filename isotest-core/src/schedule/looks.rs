@@ -94,6 +94,13 @@ impl Drop for Debugger {
 }
 
 impl Run<'_> {
+    /// Tells of all that runs where the run ends early; of nothing where nothing does.
+    pub(super) fn show_last(&mut self) {
+        if !self.flights.is_empty() {
+            self.show();
+        }
+    }
+
     /// Looks at all that runs, oldest first.
     pub(super) fn show(&mut self) {
         let mut numbers: Vec<u64> = self.flights.keys().copied().collect();

@@ -5,6 +5,7 @@
 //! what is in flight ends, and then there is room.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use super::Job;
 use super::rounds::{Repeat, Rounds};
@@ -117,6 +118,11 @@ impl Queue {
     /// Takes a case that is retried: it comes next.
     pub fn again(&mut self, job: Job) {
         self.waiting.push_front(job);
+    }
+
+    /// Lets the time of all rounds end so much later.
+    pub fn postpone(&mut self, stopped: Duration) {
+        self.rounds.postpone(stopped);
     }
 
     /// There are no more rounds.

@@ -67,6 +67,14 @@ impl Rounds {
         if is_left { self.jobs.clone() } else { Vec::new() }
     }
 
+    /// Lets the last round start so much later.
+    pub fn postpone(&mut self, stopped: Duration) {
+        match &mut self.more {
+            Some(More::Until(end)) => *end += stopped,
+            Some(More::Times(_)) | None => {}
+        }
+    }
+
     /// There are no more.
     pub fn end(&mut self) {
         self.more = None;

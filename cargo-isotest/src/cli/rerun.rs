@@ -1,0 +1,64 @@
+//! The words by which another run is given the same build, but for what selects tests.
+
+use std::ffi::OsString;
+
+use super::command::RunCommand;
+use super::layers::LayerOptions;
+use super::libtest::RunIgnored;
+use super::quantity::Deadline;
+
+/// What is typed for another run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rerun {
+    /// Which packages are built, as they are named; what features they have hangs on all of them.
+    pub packages: Vec<OsString>,
+    /// Whether that is one package by its name.
+    pub one_package: bool,
+    /// Which targets of them.
+    pub targets: Vec<OsString>,
+    /// How they are built.
+    pub build: Vec<OsString>,
+    /// Flags of libtest without which no test of these names is run.
+    pub behind: Vec<&'static str>,
+}
+
+impl Rerun {
+    /// That of a run which was typed so.
+    pub fn of(command: &RunCommand) -> Rerun {
+        let (cargo, libtest) = (&command.cargo, &command.libtest);
+        let ignored = match libtest.run_ignored {
+            // What has failed runs again, ignored or not.
+            RunIgnored::No if command.run.rerun_failed => Some("--include-ignored"),
+            RunIgnored::No => None,
+            RunIgnored::Only => Some("--ignored"),
+            RunIgnored::Yes => Some("--include-ignored"),
+        };
+        let modes = [(libtest.bench, "--bench"), (libtest.test, "--test")];
+        let modes = modes.into_iter().filter(|(given, _)| *given).map(|(_, flag)| flag);
+        Rerun {
+            packages: cargo.to_package_arguments(),
+            one_package: cargo.names_one_package(),
+            targets: cargo.to_target_arguments(),
+            build: cargo.to_rerun_arguments(),
+            behind: ignored.into_iter().chain(modes).collect(),
+        }
+    }
+}
+
+impl LayerOptions {
+    /// All of the options as they can be typed, but for `--root`, whose value is another one for each
+    /// root filesystem.
+    pub fn to_rerun_arguments(&self) -> Vec<OsString> {
+        let time = |deadline: Deadline| match deadline {
+            Deadline::Never => "none".to_owned(),
+            Deadline::After(limit) => {
+                humantime::format_duration(limit).to_string().replace(' ', "")
+            }
+        };
+        let limits = [("timeout", self.timeout), ("slow-timeout", self.slow_timeout)];
+        let limits = limits.into_iter().filter_map(|(flag, value)| Some((flag, time(value?))));
+        let limits = limits.map(|(flag, value)| format!("--{flag}={value}").into());
+        let executed = self.no_fork_server.then(|| "--no-fork-server".into());
+        self.to_arguments().into_iter().chain(limits).chain(executed).collect()
+    }
+}
