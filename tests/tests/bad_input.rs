@@ -35,6 +35,22 @@ fn an_unknown_flag_of_libtest_is_a_usage_error() {
 }
 
 #[test]
+fn what_libtest_has_and_isotest_has_otherwise_is_named() {
+    for (line, text) in [
+        ("-- --shuffle", "hint: `--shuffle` and `--shuffle=SEED` of cargo isotest, before `--`"),
+        ("-- --shuffle-seed 7", "hint: `--shuffle` and `--shuffle=SEED` of cargo isotest"),
+        ("-- --logfile x", "hint: `--junit FILE`"),
+        ("-- --report-time", "hint: `--slowest N`"),
+        ("-- --ensure-time -Zunstable-options", "hint: `--timeout DURATION`"),
+        ("-- --fail-fast", "hint: `--fail-fast` of cargo isotest"),
+        ("-- --format junit", "hint: `--junit FILE`"),
+        ("-- --list --format json -Zunstable-options", "`cargo isotest list --format json`"),
+    ] {
+        check(line, 2, &[text]);
+    }
+}
+
+#[test]
 fn a_value_that_a_layer_does_not_know_is_a_usage_error() {
     check("--net internet", 2, &["error: invalid value 'internet' for '--net", "loopback, host"]);
 }

@@ -322,3 +322,25 @@ fn the_exit_code_is_the_commands() {
         .run()
         .check(96, &["cannot execute `/no/such/program`"]);
 }
+
+#[test]
+fn variables_that_a_failed_test_may_miss_are_named() {
+    if refused() {
+        return;
+    }
+    let text = "#[test]\nfn reads() {\n    assert!(std::env::var(\"A_SETTING\").is_ok());\n}\n";
+    let project = Project::new(&[("src/lib.rs", text)]);
+    let call = || {
+        let call = project.isotest("--lib").env("A_SETTING", "secret").env("B_SETTING", "2");
+        call.env("SHLVL", "1").env("PWD", project.directory()).env("SHELL", "/usr/bin/fish")
+    };
+    let run = call().run();
+    let named = "    named in the program of a failed test: A_SETTING\n    also set: ";
+    run.check(100, &["do not reach tests; `--pass-env NAME`", named, "B_SETTING"]);
+    for usual in ["secret", "SHLVL", "PWD", "SHELL"] {
+        assert!(!run.stderr.contains(usual), "{usual}");
+    }
+    let run = call().words("--pass-env A_SETTING").run();
+    run.check(0, &["1 passed"]);
+    assert!(!run.stderr.contains("B_SETTING"), "nothing is missed");
+}

@@ -184,7 +184,12 @@ fn sigterm_ends_the_run_with_143() {
 
 #[test]
 fn sigint_ends_the_run_with_130_and_what_finished_is_reported() {
-    let texts = ["test a_passes ... ok", "interrupted by SIGINT; 1 test did not run to the end"];
+    let texts = [
+        "test a_passes ... ok",
+        // What was running, and for how long.
+        " ended before\n\n---- demo::it::b_hangs, ",
+        "interrupted by SIGINT; 1 test did not run to the end",
+    ];
     check_end_by(SIGINT, 130, "", &texts);
 }
 
@@ -239,7 +244,7 @@ fn a_run_that_is_stopped_goes_on_and_no_time_has_passed_for_it() {
         return;
     }
     let case = Case::new(TAKES_A_SECOND);
-    let running = case.call("--timeout 3s").start();
+    let running = case.call("--timeout 3s --slow-timeout 3s").start();
     let is_test = |name: &str| name.starts_with("it-") || name == "takes_a_second";
     until("the test", || {
         marked(&case.mark).iter().any(|process| is_test(&process.name)).then_some(())
@@ -255,6 +260,14 @@ fn a_run_that_is_stopped_goes_on_and_no_time_has_passed_for_it() {
     until("the time limit to pass", || (stopped.elapsed() > Duration::from_secs(4)).then_some(()));
     all_stopped().expect("nothing goes on by itself");
     running.signal(SIGCONT);
-    running.end().check(0, &["test takes_a_second ... ok"]);
+    let run = running.end();
+    run.check(0, &["test takes_a_second ... ok"]);
+    assert!(!run.stderr.contains("Slow"), "it was not slow");
+    let seconds = |text: &str, before: &str| -> f64 {
+        let (_, rest) = text.split_once(before).expect("it tells the time");
+        rest.split_once('s').and_then(|(time, _)| time.parse().ok()).expect("it is in seconds")
+    };
+    assert!(seconds(&run.stderr, "Summary 1 test in ") < 4.0);
+    assert!(seconds(&run.stdout, "; finished in ") < 4.0);
     case.check_nothing_is_left();
 }

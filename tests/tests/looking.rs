@@ -253,7 +253,10 @@ fn no_keys_are_read_where_that_is_asked_for() {
 /// The test that hangs, timed out.
 fn timed_out(options: &str) -> Run {
     let run = project().isotest(&format!("--test it --timeout 3s --exact hangs {options}")).run();
-    run.check(100, &["isotest: timed out after 3s; every process of the test was killed"]);
+    run.check(
+        100,
+        &["isotest: timed out after 3s; every process of the test was killed", "hint: `--timeout`"],
+    );
     run
 }
 

@@ -22,6 +22,7 @@ mod recipes;
 mod reference;
 mod refusals;
 mod remembered;
+mod rerun;
 mod roots;
 mod runner;
 mod running;

@@ -146,3 +146,37 @@ fn no_remedy_is_told_where_there_is_none() {
         assert!(!run.stderr.contains("passes with"), "nothing mends it");
     }
 }
+
+/// Fails where it begins with `1` in the file, once something else is in it.
+const CHANGES: &str = r#"
+#[test]
+fn changes() {
+    let read = || std::fs::read_to_string("/etc/../PATH/state").unwrap();
+    let first = read();
+    println!("began with {first}");
+    while read() == "1" {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_ne!(first, "1");
+}
+"#;
+
+#[test]
+fn what_passes_unchanged_is_flaky_and_no_flag_mends_it() {
+    if refused() {
+        return;
+    }
+    let state = tempfile::TempDir::new_in(isotest_tests::program::stage()).expect("it is writable");
+    let path = state.path().to_str().expect("it is text");
+    let text = CHANGES.replace("/etc/../PATH", path);
+    let project = Project::new(&[("src/lib.rs", &text)]);
+    let file = state.path().join("state");
+    std::fs::write(&file, "1").expect("it is writable");
+    let running = project.isotest("--lib --nocapture --ro").arg(path).start();
+    running.wait_for("began with 1");
+    std::fs::write(&file, "2").expect("it is writable");
+    let run = running.end();
+    let flaky = "warning: 1 failed test passed when run once more, unchanged: it is flaky\n    demo::changes\n";
+    run.check(100, &["test changes ... FAILED", flaky]);
+    assert!(!run.stderr.contains("passes with"), "no flag mends it");
+}

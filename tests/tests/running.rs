@@ -5,7 +5,7 @@ use std::path::Path;
 
 use isotest_tests::program::cargo;
 use isotest_tests::project::PASSING;
-use isotest_tests::{Call, Project, Run, refused, until};
+use isotest_tests::{Call, Project, Run, missing, refused, until};
 use nix::sys::signal::Signal;
 use quick_junit::{
     FlakyOrRerun, NonSuccessKind, NonSuccessReruns, Report, TestCase, TestCaseStatus, XmlString,
@@ -451,6 +451,59 @@ fn a_test_that_is_gone_is_not_run_again() {
     project.isotest("--lib --rerun-failed").run().check(4, &["cannot find a test"]);
     project.isotest("--lib").run().check(0, &["1 passed"]);
     project.isotest("--lib --rerun-failed").run().check(4, &["there is no test to run again"]);
+}
+
+#[test]
+fn an_order_may_be_asked_for_as_of_libtest() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[PASSING]);
+    let line = "--lib -- -Z unstable-options --shuffle-seed 7";
+    project.isotest(line).run().check(0, &["running 1 test (shuffle seed: 7)\n"]);
+    let line = "--lib -- -Z unstable-options --shuffle";
+    project.isotest(line).run().check(0, &["running 1 test (shuffle seed: "]);
+}
+
+#[test]
+fn readers_of_xml_take_what_a_test_has_written_much_of() {
+    if refused() || missing("xmllint") {
+        return;
+    }
+    let text = r#"
+fn write(text: &str) {
+    use std::io::Write;
+    let text = text.repeat(13_000_000 / text.len());
+    std::io::stdout().write_all(text.as_bytes()).unwrap();
+}
+#[test]
+fn a_escaped() {
+    write("<&>\"'\n");
+    panic!("{}", "<".repeat(12_000_000));
+}
+#[test]
+fn b_lines() {
+    write("a line as a server logs it\n");
+}
+#[test]
+fn c_two_bytes() {
+    write("\u{e4}\u{fc}");
+    panic!("at the end");
+}
+"#;
+    let project = Project::new(&[("src/lib.rs", text)]);
+    let line = "--lib --timeout 2m --junit out/junit.xml --retries 1 -- --show-output";
+    let run = project.isotest(line).run();
+    assert_eq!(run.code, 100);
+    assert!(run.stderr.contains("1 passed, 2 failed"));
+    let read = Call::new("xmllint", project.directory()).words("--noout out/junit.xml").run();
+    read.check(0, &[]);
+    assert_eq!(read.stderr, "");
+    let report = report(&project);
+    let output = case(&report, "b_lines").system_out.as_ref().expect("its output").as_str();
+    assert!(output.starts_with("a line as a server logs it\n"));
+    assert!(output.ends_with("a line as a server logs it\n"));
+    assert!(output.contains("\n[isotest: ") && output.contains(" bytes cut here"), "it is cut");
 }
 
 /// The tests that `list` names in one part.

@@ -123,6 +123,112 @@ fn where_nothing_fails() {
     check("zoo", "--test plain --lib passes", normalise);
 }
 
+/// Fails unless both print the same in the same order, with these options behind targets without
+/// documentation tests.
+#[track_caller]
+fn check_order(files: &[(&str, &str)], options: &str) {
+    if refused() {
+        return;
+    }
+    let project = Project::new(files);
+    let as_it_is = |text: &str| {
+        let lines =
+            text.lines().map(|line| line.split("; finished in ").next().unwrap_or_default());
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let line = format!("--tests {options}");
+    let expected = project.cargo_test(&line).run();
+    let found = project.isotest(&line).run();
+    compare(&expected, &found, as_it_is);
+    assert_eq!((expected.code, found.code), (0, 0), "the exit codes");
+}
+
+const ORDER: [(&str, &str); 2] = [
+    (
+        "src/lib.rs",
+        "#[test]\nfn a() {}\n#[test]\n#[ignore]\nfn b() {}\n#[test]\nfn c() {}\n\
+         #[test]\n#[ignore = \"why\"]\nfn d() {}\n",
+    ),
+    ("tests/it.rs", "#[test]\nfn e() {}\n"),
+];
+
+#[test]
+fn what_is_ignored_has_its_place_with_one_thread() {
+    check_order(&ORDER, "-- --test-threads=1");
+    check_order(&ORDER, "-- --test-threads=1 --skip a");
+}
+
+#[test]
+fn lists() {
+    for options in ["--list", "--list --ignored", "--list c", "-q --list", "--list --format=terse"]
+    {
+        check_order(&ORDER, &format!("-- {options}"));
+    }
+}
+
+/// A package with every kind of target, each with a test that a name selects.
+const TARGETS: [(&str, &str); 7] = [
+    (
+        "Cargo.toml",
+        "[workspace]\n[package]\nname = \"demo\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\
+         [[example]]\nname = \"shown\"\ntest = true\n[[example]]\nname = \"hidden\"\n\
+         [[bench]]\nname = \"fast\"\ntest = true\n[[bin]]\nname = \"plain\"\ntest = false\n",
+    ),
+    (
+        "src/lib.rs",
+        "/// ```\n/// demo::one();\n/// ```\npub fn one() {}\n#[test]\nfn one_lib() {}\n#[test]\nfn two() {}\n",
+    ),
+    ("src/bin/plain.rs", "fn main() {}\n#[test]\nfn one_bin() {}\n"),
+    ("tests/it.rs", "#[test]\nfn one_test() {}\n"),
+    ("benches/fast.rs", "#[test]\nfn one_bench() {}\n"),
+    ("examples/shown.rs", "fn main() {}\n#[test]\nfn one_example() {}\n"),
+    ("examples/hidden.rs", "fn main() {}\n"),
+];
+
+#[test]
+fn a_name_takes_the_targets_and_documentation_tests_that_cargo_takes() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&TARGETS);
+    let lines = [
+        "",
+        "one",
+        "one -- two",
+        "-- one",
+        "--test it one",
+        "--lib one",
+        "--bins one",
+        "--doc one",
+        "--doc -- one",
+        "--all-targets one",
+        "--tests -- one",
+        "-p demo one",
+        "--workspace -- one",
+    ];
+    for line in lines {
+        let ran = |run: &Run| {
+            let is_test = |line: &&str| line.starts_with("test ") && line.contains(" ... ");
+            let mut tests: Vec<String> =
+                run.stdout.lines().filter(is_test).map(str::to_owned).collect();
+            tests.sort();
+            let heading = |line: &str| Some(line.trim().split_once(" (")?.0.to_owned());
+            let is_heading =
+                |line: &&str| ["Running", "Doc-tests"].iter().any(|it| line.trim().starts_with(it));
+            let headings = run.stderr.lines().filter(is_heading);
+            tests.extend(headings.map(|line| heading(line).unwrap_or(line.trim().to_owned())));
+            tests
+        };
+        let (expected, found) = (project.cargo_test(line).run(), project.isotest(line).run());
+        assert_eq!(ran(&found), ran(&expected), "`{line}`");
+        assert_eq!((expected.code, found.code), (0, 0), "`{line}`");
+    }
+    let texts = ["cannot find a test", "hint: a name before `--` takes no documentation tests"];
+    project.isotest("no_such_test").run().check(4, &texts);
+    let run = project.isotest("--lib no_such_test").run();
+    assert!(!run.stderr.contains("documentation"), "the target leaves them out");
+}
+
 /// Two binaries, the first of which hangs in one of its tests.
 const SLOW: (&str, &str) = (
     "tests/a_slow.rs",
