@@ -502,7 +502,8 @@ fn c_two_bytes() {
     let report = report(&project);
     let output = case(&report, "b_lines").system_out.as_ref().expect("its output").as_str();
     assert!(output.starts_with("a line as a server logs it\n"));
-    assert!(output.ends_with("a line as a server logs it\n"));
+    // Who reads the report leaves out the last end of a line.
+    assert!(output.trim_end().ends_with("a line as a server logs it"));
     assert!(output.contains("\n[isotest: ") && output.contains(" bytes cut here"), "it is cut");
 }
 
