@@ -10,11 +10,11 @@ use memchr::memmem;
 use nix::errno::Errno;
 
 use crate::finding::Finding;
-use crate::harness;
+use crate::harness::{self, Said};
 use crate::outcome::{Captured, NotRun, Outcome, Usage, Verdict};
 use crate::plan::{Plan, Protocol};
 pub use crate::sandbox::pipe;
-use crate::sandbox::{End, Fault, Op, SandboxError};
+use crate::sandbox::{End, Exit, Fault, Op, SandboxError};
 
 /// Keeps the first and the last part of a stream.
 #[derive(Debug, Default)]
@@ -107,25 +107,23 @@ pub enum Killed {
     Cancelled,
 }
 
-/// Makes the outcome of a case from its end and what it wrote.
+/// Makes the outcome of a case from its end and what it wrote. `begun` says that libtest's first words
+/// have been taken out of its output.
 pub fn outcome(
     plan: &Plan,
     end: End,
-    mut output: Captured,
+    (begun, mut output): (bool, Captured),
     killed: Option<Killed>,
     started: Instant,
 ) -> Outcome {
-    let report = match &plan.protocol {
+    let mut said = match &plan.protocol {
         Protocol::Libtest { name, filtered_out } => {
             harness::strip(&mut output, name, *filtered_out)
         }
-        Protocol::ExitCode | Protocol::Suite { .. } => None,
+        Protocol::ExitCode | Protocol::Suite { .. } => Said::default(),
     };
-    let passed = match &plan.protocol {
-        Protocol::Libtest { .. } => report.as_ref().map(|report| report.passed),
-        Protocol::ExitCode | Protocol::Suite { .. } => Some(libc::WEXITSTATUS(end.status) == 0),
-    };
-    let verdict = judge(plan, &end, killed, passed);
+    said.begun |= begun;
+    let verdict = judge(plan, &end, killed, &said);
     let was_run = !matches!(verdict, Verdict::NotRun(_));
     let weakened = if was_run { plan.weakened.clone() } else { Vec::new() };
     let mut limits = limits_reached(plan, &end, &output);
@@ -138,7 +136,7 @@ pub fn outcome(
         (!end.seen.leftovers.is_empty()).then_some(Finding::ProcessesLeft(end.seen.leftovers));
     Outcome {
         verdict,
-        mode: report.map(|report| report.mode).unwrap_or_default(),
+        mode: said.report.map(|report| report.mode).unwrap_or_default(),
         output,
         duration: started.elapsed(),
         services: Vec::new(),
@@ -226,15 +224,15 @@ fn limit_of(plan: &Plan, wanted: u32) -> Option<u64> {
 
 /// The verdict of a program that nobody has killed, by its wait status alone.
 pub fn verdict_of_program(plan: &Plan, end: &End) -> Verdict {
-    judge(plan, end, None, Some(libc::WEXITSTATUS(end.status) == 0))
+    judge(plan, end, None, &Said::default())
 }
 
-/// The verdict. `passed` is what the harness itself reported, if it did.
-fn judge(plan: &Plan, end: &End, killed: Option<Killed>, passed: Option<bool>) -> Verdict {
+/// The verdict.
+fn judge(plan: &Plan, end: &End, killed: Option<Killed>, said: &Said) -> Verdict {
     let exited = libc::WIFEXITED(end.status).then(|| libc::WEXITSTATUS(end.status));
-    match (end.fault, killed, exited, passed) {
+    match (end.fault, killed, exited) {
         // Nothing has refused its set-up.
-        (Some(Fault { errno: 0, .. }), Some(Killed::Cancelled), ..) => {
+        (Some(Fault { errno: 0, .. }), Some(Killed::Cancelled), _) => {
             Verdict::NotRun(NotRun::Cancelled)
         }
         (Some(fault), ..) => {
@@ -243,21 +241,48 @@ fn judge(plan: &Plan, end: &End, killed: Option<Killed>, passed: Option<bool>) -
             let error = SandboxError::new(fault, &plan.setup.steps, &program, &directory);
             Verdict::NotRun(NotRun::Sandbox(error))
         }
-        (None, Some(Killed::Terminated(limit)), ..) => Verdict::TimedOut { limit },
+        (None, Some(Killed::Terminated(limit)), _) => Verdict::TimedOut { limit },
         // It may have ended by itself just before it was killed: its end counts then.
-        (None, _, Some(0), Some(true)) => Verdict::Passed,
-        (None, _, Some(code), Some(false)) if code != 0 => Verdict::Failed { code },
-        (None, _, Some(code), _) => Verdict::ExitedEarly { code },
-        (None, Some(Killed::TimedOut(limit)), None, _) => Verdict::TimedOut { limit },
-        (None, Some(Killed::Cancelled), None, _) => Verdict::NotRun(NotRun::Cancelled),
-        (None, None, None, _) if end.seen.aborted => Verdict::Signalled { signal: libc::SIGABRT },
-        (None, None, None, _) => Verdict::Signalled { signal: libc::WTERMSIG(end.status) },
+        (None, _, Some(code)) => match &plan.protocol {
+            Protocol::Libtest { .. } => verdict_of_libtest(end.seen.exit, code, said),
+            Protocol::ExitCode | Protocol::Suite { .. } => match code {
+                0 => Verdict::Passed,
+                code => Verdict::Failed { code },
+            },
+        },
+        (None, Some(Killed::TimedOut(limit)), None) => Verdict::TimedOut { limit },
+        (None, Some(Killed::Cancelled), None) => Verdict::NotRun(NotRun::Cancelled),
+        (None, None, None) if end.seen.aborted => Verdict::Signalled { signal: libc::SIGABRT },
+        (None, None, None) => Verdict::Signalled { signal: libc::WTERMSIG(end.status) },
+    }
+}
+
+/// libtest's exit code where a test has failed.
+const FAILED: i32 = 101;
+
+/// The verdict of a test that has exited, with libtest around it. What is known of how it came to
+/// exit is certain; where that is not known, libtest's own words decide.
+fn verdict_of_libtest(exit: Exit, code: i32, said: &Said) -> Verdict {
+    let passed = said.report.as_ref().map(|report| report.passed);
+    match (exit, code, passed) {
+        (Exit::Early, code, _) => Verdict::ExitedEarly { code },
+        // Without its first words libtest may have run nothing at all.
+        (Exit::Returned, 0, _) if said.begun => Verdict::Passed,
+        (Exit::Returned | Exit::MainThread | Exit::Unknown, 0, Some(true)) => Verdict::Passed,
+        (Exit::Returned | Exit::MainThread | Exit::Unknown, 0, _) => Verdict::ExitedEarly { code },
+        (Exit::Returned | Exit::MainThread, code @ FAILED, _) if said.begun => {
+            Verdict::Failed { code }
+        }
+        // With another code than libtest's a runtime ends that has checked something at last.
+        (_, code, Some(_)) => Verdict::Failed { code },
+        (_, code, None) => Verdict::ExitedEarly { code },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::harness::Report;
     use crate::outcome::Usage;
     use crate::plan::Setup;
     use crate::sandbox::Seen;
@@ -293,11 +318,43 @@ mod tests {
             services: Vec::new(),
         };
         let plan = Plan::of(setup.into());
-        let verdict = |errno, killed| judge(&plan, &killed_in_set_up(errno), killed, None);
+        let verdict =
+            |errno, killed| judge(&plan, &killed_in_set_up(errno), killed, &Said::default());
         let cancelled = Verdict::NotRun(NotRun::Cancelled);
         assert_eq!(verdict(0, Some(Killed::Cancelled)), cancelled);
         assert_ne!(verdict(0, None), cancelled);
         assert_ne!(verdict(libc::EPERM, Some(Killed::Cancelled)), cancelled);
+    }
+
+    #[test]
+    fn how_the_process_exits_is_asked_before_what_was_written() {
+        let verdict = |exit, code, passed: Option<bool>| {
+            let report = passed.map(|passed| Report { passed, mode: String::new() });
+            verdict_of_libtest(exit, code, &Said { begun: true, report })
+        };
+        for passed in [None, Some(true), Some(false)] {
+            assert_eq!(verdict(Exit::Returned, 0, passed), Verdict::Passed);
+            assert_eq!(verdict(Exit::Early, 0, passed), Verdict::ExitedEarly { code: 0 });
+            assert_eq!(verdict(Exit::Early, 101, passed), Verdict::ExitedEarly { code: 101 });
+            assert_eq!(verdict(Exit::MainThread, 101, passed), Verdict::Failed { code: 101 });
+        }
+        for exit in [Exit::MainThread, Exit::Unknown] {
+            assert_eq!(verdict(exit, 0, Some(true)), Verdict::Passed);
+            assert_eq!(verdict(exit, 0, Some(false)), Verdict::ExitedEarly { code: 0 });
+            assert_eq!(verdict(exit, 0, None), Verdict::ExitedEarly { code: 0 });
+            assert_eq!(verdict(exit, 23, Some(true)), Verdict::Failed { code: 23 });
+            assert_eq!(verdict(exit, 23, None), Verdict::ExitedEarly { code: 23 });
+        }
+        assert_eq!(verdict(Exit::Unknown, 101, Some(false)), Verdict::Failed { code: 101 });
+        assert_eq!(verdict(Exit::Unknown, 101, None), Verdict::ExitedEarly { code: 101 });
+    }
+
+    #[test]
+    fn libtest_that_has_run_nothing_has_passed_nothing() {
+        let nothing = Said::default();
+        let verdict = |exit, code| verdict_of_libtest(exit, code, &nothing);
+        assert_eq!(verdict(Exit::Returned, 0), Verdict::ExitedEarly { code: 0 });
+        assert_eq!(verdict(Exit::MainThread, 101), Verdict::ExitedEarly { code: 101 });
     }
 
     #[test]

@@ -22,19 +22,30 @@ const HEADER: &[u8] = b"\nrunning 1 test\n";
 const SUMMARY: &[u8] = b"test result: ";
 const DOTS: &[u8] = b" ... ";
 
-/// Takes the harness's lines out of `output`. `None` where there is no result of its own for the
-/// test `name`; the header is taken out all the same.
-pub fn strip(output: &mut Captured, name: &str, filtered_out: usize) -> Option<Report> {
-    strip_header(&mut output.head);
-    let part = if output.cut > 0 { &mut output.tail } else { &mut output.head };
-    strip_result(part, name, filtered_out)
+/// What the harness has said around a test.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Said {
+    /// Whether it was going to run one test.
+    pub begun: bool,
+    /// Its result.
+    pub report: Option<Report>,
 }
 
-/// Takes the first header out.
-pub fn strip_header(bytes: &mut Vec<u8>) {
-    if let Some(at) = memmem::find(bytes, HEADER) {
+/// Takes the harness's lines out of `output`. There is no report where there is no result of its own
+/// for the test `name`; the header is taken out all the same.
+pub fn strip(output: &mut Captured, name: &str, filtered_out: usize) -> Said {
+    let begun = strip_header(&mut output.head);
+    let part = if output.cut > 0 { &mut output.tail } else { &mut output.head };
+    Said { begun, report: strip_result(part, name, filtered_out) }
+}
+
+/// Takes the first header out. Returns whether there was one.
+pub fn strip_header(bytes: &mut Vec<u8>) -> bool {
+    let header = memmem::find(bytes, HEADER);
+    if let Some(at) = header {
         bytes.drain(at..at + HEADER.len());
     }
+    header.is_some()
 }
 
 /// Takes the result out, wherever it stands: a process that outlives the test may write behind
@@ -190,6 +201,11 @@ impl Passage {
         ready
     }
 
+    /// Whether the harness was going to run one test.
+    pub fn has_begun(&self) -> bool {
+        self.header_seen
+    }
+
     /// What has not been passed on: the harness's last words are in it.
     pub fn finish(self) -> Vec<u8> {
         self.held
@@ -258,8 +274,8 @@ mod tests {
 
     fn stripped(text: &str, name: &str) -> (String, Option<Report>) {
         let mut output = Captured { head: text.as_bytes().to_vec(), ..Captured::default() };
-        let report = strip(&mut output, name, 3);
-        (String::from_utf8(output.head).unwrap(), report)
+        let said = strip(&mut output, name, 3);
+        (String::from_utf8(output.head).unwrap(), said.report)
     }
 
     const OK: &str = "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; \

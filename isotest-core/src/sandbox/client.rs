@@ -3,8 +3,11 @@
 #![allow(unsafe_code)]
 
 use std::collections::{HashMap, VecDeque};
+use std::ffi::{CStr, OsStr, OsString};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use nix::errno::Errno;
@@ -166,6 +169,7 @@ impl Warden {
         let server = served.then(|| (lower::steps(&setup.server), cases));
         let message = protocol::Setup {
             program: setup.program.clone(),
+            file_name: file_name(&setup.program),
             lowered: lower::setup(setup),
             id_maps: setup.id_maps.clone(),
             kept_scratch: setup.kept_scratch,
@@ -258,6 +262,14 @@ impl Drop for Warden {
         let _ = nix::sys::signal::kill(self.process, nix::sys::signal::Signal::SIGKILL);
         let _ = waitpid(self.process, None);
     }
+}
+
+/// The name of a program's file: that of the target, where its path is a link.
+fn file_name(program: &CStr) -> OsString {
+    let path = Path::new(OsStr::from_bytes(program.to_bytes()));
+    let target = fs::canonicalize(path);
+    let name = target.as_deref().unwrap_or(path).file_name();
+    name.unwrap_or_default().to_owned()
 }
 
 /// What an attendant is told, where there is one.

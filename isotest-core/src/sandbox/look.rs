@@ -4,8 +4,10 @@
 //! The warden asks only while the process waits in a notification of the guard, so that what is
 //! read is of that process and of that moment. What cannot be read is taken for not there.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +35,69 @@ pub fn status_field(thread: i32, field: &str) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     Some(line.trim().to_owned())
+}
+
+/// `/proc/PID/stat` of proc_pid_stat(5).
+#[derive(Debug, Clone, Copy)]
+pub struct Stat {
+    flags: u64,
+    /// The address of the bottom of the stack; 0 where it is not told.
+    stack: u64,
+}
+
+impl Stat {
+    /// Reads it of a process, a zombie too.
+    pub fn read(pid: i32) -> Option<Stat> {
+        Stat::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    fn parse(text: &[u8]) -> Option<Stat> {
+        // The name, the second field, may hold anything; the third begins behind its parenthesis.
+        let name_ends = text.iter().rposition(|byte| *byte == b')')?;
+        let rest = std::str::from_utf8(text.get(name_ends + 1..)?).ok()?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let field = |number: usize| fields.get(number - 3)?.parse().ok();
+        Some(Stat { flags: field(9)?, stack: field(28)? })
+    }
+
+    /// Whether it, or a thread of it, has called execve(2) since it was cloned.
+    pub fn has_executed(&self) -> bool {
+        const PF_FORKNOEXEC: u64 = 0x40;
+        self.flags & PF_FORKNOEXEC == 0
+    }
+
+    /// The address of the bottom of its first stack.
+    pub fn stack(&self) -> Option<u64> {
+        (self.stack != 0).then_some(self.stack)
+    }
+
+    /// Whether its leader was ended by a signal, which is also how the exit_group(2) of another
+    /// thread ends it (kernel/signal.c, get_signal).
+    pub fn was_signalled(&self) -> bool {
+        const PF_SIGNALED: u64 = 0x400;
+        self.flags & PF_SIGNALED != 0
+    }
+}
+
+/// The stack pointer of a thread that waits in a system call.
+pub fn stack_pointer(thread: i32) -> Option<u64> {
+    // `/proc/PID/syscall`: the number, six arguments, the stack pointer, the program counter.
+    let text = fs::read_to_string(format!("/proc/{thread}/syscall")).ok()?;
+    let pointer = text.split_whitespace().nth(7)?.strip_prefix("0x")?;
+    u64::from_str_radix(pointer, 16).ok()
+}
+
+/// The name of the file that a process runs.
+pub fn file_name(pid: i32) -> Option<OsString> {
+    let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let name = path.file_name()?.as_bytes();
+    let name = name.strip_suffix(b" (deleted)").unwrap_or(name);
+    Some(OsStr::from_bytes(name).to_owned())
+}
+
+/// The command line of a process: each argument with a NUL behind it.
+pub fn command_line(pid: i32) -> Option<Vec<u8>> {
+    fs::read(format!("/proc/{pid}/cmdline")).ok()
 }
 
 /// What is left of a case beside its PID 1.
@@ -177,4 +242,30 @@ pub fn is_scratch_full(pid: i32) -> bool {
     let Ok(directory) = fs::File::open(format!("/proc/{pid}/root/tmp")) else { return false };
     let status = rustix::fs::fstatfs(directory.as_fd());
     status.is_ok_and(|status| status.f_blocks > 0 && (status.f_bavail == 0 || status.f_ffree == 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_was_executed() {
+        let own = std::process::id() as i32;
+        let stat = Stat::read(own).expect("it can be read");
+        assert!(stat.has_executed() && !stat.was_signalled() && stat.stack().is_some());
+        let line = command_line(own).expect("it can be read");
+        assert!(line.starts_with(std::env::args().next().expect("argv[0]").as_bytes()));
+        let executable = std::env::current_exe().expect("it can be read");
+        assert_eq!(file_name(own).as_deref(), executable.file_name());
+    }
+
+    #[test]
+    fn a_name_may_look_like_what_follows_it() {
+        let rest = "S 1 1 1 0 -1 64 0 0 0 0 0 0 0 0 20 0 3 0 9 0 0 0 0 0 4096 0";
+        let text = [b"7 (a) R 9 \xFF(b) ", rest.as_bytes()].concat();
+        let stat = Stat::parse(&text).expect("it can be read");
+        assert_eq!((stat.flags, stat.stack()), (64, Some(4096)));
+        assert!(!stat.has_executed());
+        assert!(Stat::parse(b"7 (a) R 9").is_none());
+    }
 }

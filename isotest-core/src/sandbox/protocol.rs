@@ -3,7 +3,7 @@
 //! Messages are serde values over a `SOCK_SEQPACKET` pair; descriptors travel beside them
 //! (SCM_RIGHTS, unix(7)). Both ends are isotest's own; no test ever holds one.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -50,6 +50,8 @@ pub enum Request {
 pub struct Setup {
     /// The program.
     pub program: CString,
+    /// The name of its file, where the path above is a link that of its target.
+    pub file_name: OsString,
     /// What is done between clone and the program, its arguments and its environment,
     /// lowered (`sandbox::lower`).
     #[serde(with = "bytes")]
@@ -153,6 +155,8 @@ pub struct End {
 /// What the guard saw of a case that its wait status does not tell.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Seen {
+    /// How the process of the test exited.
+    pub exit: Exit,
     /// Whether PID 1 called abort(3): the death by it is what the status should say.
     pub aborted: bool,
     /// Signals that PID 1 sent itself and the kernel discarded.
@@ -165,6 +169,23 @@ pub struct Seen {
     pub unrouted: u64,
     /// What the test still held, where it ended otherwise than with 0.
     pub held: Option<Held>,
+}
+
+/// How the process of a test came to call exit_group(2). libtest runs the test on a thread of its own
+/// and returns from `main`, so this tells the end of the harness from one that the test has caused,
+/// whatever was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Exit {
+    /// Not known: a signal has ended it, or nobody has heard it.
+    #[default]
+    Unknown,
+    /// With 0, by `main`, which has returned, in the program that was started.
+    Returned,
+    /// By the thread that `main` runs on. Whether that is what `main` has come to, is not known.
+    MainThread,
+    /// Otherwise than by the end of `main`: by another thread, in a signal handler on the thread of
+    /// `main`, as another program, or by exit(2) alone.
+    Early,
 }
 
 /// What a test holds when it fails, as far as limits go.

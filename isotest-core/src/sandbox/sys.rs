@@ -74,6 +74,19 @@ pub fn wait_any(pid: i32) -> Option<Waited> {
     (found > 0).then_some(Waited { pid: found, status, usage })
 }
 
+/// The id of a child that can be waited for; it stays so.
+pub fn ended() -> Option<i32> {
+    let flags = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    // SAFETY: an all-zero siginfo is valid, and says that there is no such child.
+    let mut found: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is valid to write to; of a child that is told of the id is set.
+    let process = unsafe {
+        libc::waitid(libc::P_ALL, 0, &raw mut found, flags);
+        found.si_pid()
+    };
+    (process > 0).then_some(process)
+}
+
 /// Sets every signal to its default action and blocks none: signal(7). Ignored signals stay
 /// ignored over clone and exec, so this is done once in the warden.
 pub fn reset_signals() {

@@ -138,9 +138,11 @@ impl Flight {
 
     pub fn outcome(mut self, end: End, events: &SyncSender<Event>) -> (Job, Outcome) {
         let killed = self.killed_by();
-        self.capture.push(&self.passage.take().map_or(Vec::new(), Passage::finish));
+        let passage = self.passage.take();
+        let begun = passage.as_ref().is_some_and(Passage::has_begun);
+        self.capture.push(&passage.map_or(Vec::new(), Passage::finish));
         let index = self.job.index;
-        let output = self.capture.finish();
+        let output = (begun, self.capture.finish());
         let mut outcome = collect::outcome(&self.job.plan, end, output, killed, self.started);
         outcome.stacks = self.look.into_text();
         if let Some(served) = self.served {

@@ -36,6 +36,8 @@ pub struct Slot {
     pub stage: AtomicU32,
     /// The errno of what failed; 0 where nothing did.
     pub errno: AtomicI32,
+    /// With a reaping init: the id of the test in its pid namespace, from the kernel.
+    pub test: AtomicI32,
     /// With a reaping init: the wait status of the test, plus one; 0 while it runs.
     pub status: AtomicI32,
 }
@@ -47,6 +49,7 @@ impl Slot {
         self.mapped.store(0, Ordering::Relaxed);
         self.stage.store(STAGE_CLONE, Ordering::Relaxed);
         self.errno.store(0, Ordering::Relaxed);
+        self.test.store(0, Ordering::Relaxed);
         self.status.store(0, Ordering::Release);
     }
 
@@ -137,8 +140,12 @@ impl Launch<'_> {
         let dumpable = self.check(STAGE_FORK, kernel::dumpable());
         self.check(STAGE_FORK, kernel::set_dumpable(0));
         kernel::block_signals(REAPED);
-        let fork =
-            Cloning { exit_signal: SIGCHLD, child_tid: self.thread_id, ..Cloning::default() };
+        let fork = Cloning {
+            parent_tid: self.slot.test.as_ptr() as usize,
+            exit_signal: SIGCHLD,
+            child_tid: self.thread_id,
+            ..Cloning::default()
+        };
         // SAFETY: this process has one thread, and the child goes on alone.
         if let Some(test) = self.check(STAGE_FORK, unsafe { fork.perform() }) {
             self.reap(test)

@@ -8,11 +8,13 @@
 #![allow(unsafe_code)]
 
 mod attendance;
+mod exits;
 mod notifications;
 mod scratch;
 mod start;
 
 use std::collections::HashMap;
+use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -31,7 +33,7 @@ use super::guard::{self, Listener};
 use super::inside::kernel;
 use super::inside::launch::Slot;
 use super::inside::program::{Program, Values};
-use super::protocol::{Channel, Disk, End, Request, Response, Seen, Setup, Start};
+use super::protocol::{Channel, Disk, End, Exit, Request, Response, Seen, Setup, Start};
 use super::servers::Server;
 use super::sys;
 use crate::outcome::Usage;
@@ -58,6 +60,8 @@ struct Prepared {
 struct Running {
     case: u64,
     setup: u32,
+    /// What follows the set-up's arguments.
+    arguments: Vec<CString>,
     scratch: Option<OwnedFd>,
     group: Option<Group>,
     reaper: bool,
@@ -212,7 +216,8 @@ impl State {
                 self.answer_notification();
             }
             if fixed.get(1) == Some(&true) {
-                while let Ok(Some(_)) = signals.read_signal() {}
+                // However many have ended, the signal is there once.
+                let _ = signals.read_signal();
                 self.reap();
             }
             for (number, _) in servers.iter().zip(answers).filter(|(_, ready)| **ready) {
@@ -328,7 +333,7 @@ impl State {
     }
 
     fn reap(&mut self) {
-        while let Some(waited) = sys::wait_any(-1) {
+        while let Some(waited) = self.wait() {
             if libc::WIFSTOPPED(waited.status) {
                 // A test that called PTRACE_TRACEME has made the warden its tracer. Nobody here
                 // wants to trace it: it goes on with the signal that stopped it.
@@ -342,6 +347,16 @@ impl State {
                 self.lose_attendant(slot);
             }
         }
+    }
+
+    /// Waits for a child that has ended or stopped; `None` where there is none.
+    fn wait(&mut self) -> Option<sys::Waited> {
+        if self.listener.is_some() {
+            return sys::wait_any(-1);
+        }
+        let process = sys::ended()?;
+        self.note_unheard(process);
+        sys::wait_any(process)
     }
 
     /// The slot of the case whose PID 1 this is.
@@ -363,7 +378,11 @@ impl State {
         let test = cell.map_or(0, |cell| cell.status.load(Ordering::Acquire));
         let fault = (stage != STAGE_EXEC || errno != 0).then_some(Fault { stage, errno });
         let status = if running.reaper && test != 0 { test - 1 } else { status };
-        let (case, seen) = (running.case, Box::new(running.seen));
+        let (case, mut seen) = (running.case, Box::new(running.seen));
+        if self.listener.is_some() && !running.reaper && seen.exit == Exit::Unknown {
+            // All its threads have called exit(2), or a signal has ended it.
+            seen.exit = Exit::Early;
+        }
         let group = running.group.as_ref().map(Group::figures);
         let end = Response::Ended(End { case, status, usage, fault, seen, group });
         let scratch = running.scratch.as_ref().map(AsFd::as_fd);

@@ -36,18 +36,30 @@ impl State {
         match notification.act {
             Act::Exit { code } => {
                 let process = self.leader_of(notification.thread);
-                let test = self.slot_of(process);
-                // Only a failure is worth the look. An init does not fail, its test does.
-                let failed = (code != 0).then(|| test.or_else(|| self.init_of(process))).flatten();
-                let leader = failed.and_then(|slot| self.pid(slot)).unwrap_or(process);
+                let leader = self.slot_of(process);
+                if leader.is_some_and(|slot| self.departs(slot)) {
+                    // Its end is another thread's, which takes this one along.
+                    return;
+                }
+                let test = match leader.and_then(|slot| self.running.get(&slot)) {
+                    Some(running) if running.reaper => None,
+                    Some(_) => leader,
+                    None => self.init_of(process),
+                };
+                if let Some(slot) = test {
+                    self.note_exit(slot, process, notification.thread, code);
+                }
+                // Only a failure is worth the look.
+                let failed = test.filter(|_| code != 0);
+                let first = failed.and_then(|slot| self.pid(slot)).unwrap_or(process);
                 if let Some(running) = failed.and_then(|slot| self.running.get_mut(&slot)) {
-                    running.seen.held = Some(held(process, leader));
+                    running.seen.held = Some(held(process, first));
                     running.seen.scratch_full = is_scratch_full(process);
                     if running.own_network {
                         running.seen.unrouted = unrouted_packets(process);
                     }
                 }
-                if let Some(slot) = test {
+                if let Some(slot) = leader {
                     let now = Instant::now();
                     let (notification, wait) = (notification.id, FIRST_WAIT);
                     return self.depart(Departure {
@@ -94,6 +106,11 @@ impl State {
         }
     }
 
+    /// Whether the exit of the case in a slot is put off.
+    fn departs(&self, slot: usize) -> bool {
+        self.departures.iter().any(|departure| departure.slot == slot)
+    }
+
     /// When the first exit that is put off has to be looked at.
     pub fn next_look(&self) -> PollTimeout {
         let next = self.departures.iter().map(|departure| departure.due).min();
@@ -123,14 +140,6 @@ impl State {
         }
         let process = status_field(thread, "Tgid:");
         process.and_then(|text| text.parse().ok()).unwrap_or(thread)
-    }
-
-    /// The slot of the reaping init whose test a process is.
-    fn init_of(&self, process: i32) -> Option<usize> {
-        let init = self.slot_of(status_field(process, "PPid:")?.parse().ok()?)?;
-        let number = status_field(process, "NSpid:")?;
-        let is_test = number.split_whitespace().last() == Some("2");
-        (self.running.get(&init)?.reaper && is_test).then_some(init)
     }
 
     /// Notes a signal with which PID 1 of a case meant to end itself. For SIGABRT the warden

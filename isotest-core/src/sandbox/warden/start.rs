@@ -53,6 +53,7 @@ impl State {
         let running = Running {
             case: start.case,
             setup: start.setup,
+            arguments: start.arguments.clone(),
             scratch,
             group,
             reaper: word(header::REAPER) == 1,
