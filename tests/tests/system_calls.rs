@@ -44,7 +44,7 @@ impl Process {
 
 const PARTS: [Part; 4] = [
     Part { name: "isotest", most: [9.0, 9.0], is: |it| it.count("epoll_wait") > 0 },
-    Part { name: "the warden", most: [14.0, 23.0], is: |it| it.count("pivot_root") > 0 },
+    Part { name: "the warden", most: [14.0, 20.0], is: |it| it.count("pivot_root") > 0 },
     Part {
         name: "the fork server",
         most: [7.0, 7.0],
@@ -104,8 +104,11 @@ fn read(trace: &str) -> BTreeMap<&str, Process> {
     let mut processes: BTreeMap<&str, Process> = BTreeMap::new();
     for line in trace.lines() {
         let Some((pid, call)) = line.split_once(' ') else { continue };
+        // The standard library's, of a descriptor that it is about to close, in a debug build alone.
+        let is_assertion = call.contains(", F_GETFD");
         if let Some((name, _)) = call.trim_start().split_once('(')
             && !name.contains(' ')
+            && !is_assertion
         {
             let process = processes.entry(pid).or_insert(Process { calls: Vec::new() });
             process.calls.push(name.to_owned());
