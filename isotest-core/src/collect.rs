@@ -118,7 +118,7 @@ pub fn outcome(
 ) -> Outcome {
     let mut said = match &plan.protocol {
         Protocol::Libtest { name, filtered_out } => {
-            harness::strip(&mut output, name, *filtered_out)
+            harness::strip(&mut output, name, *filtered_out, results(&end))
         }
         Protocol::ExitCode | Protocol::Suite { .. } => Said::default(),
     };
@@ -225,6 +225,17 @@ fn limit_of(plan: &Plan, wanted: u32) -> Option<u64> {
 /// The verdict of a program that nobody has killed, by its wait status alone.
 pub fn verdict_of_program(plan: &Plan, end: &End) -> Verdict {
     judge(plan, end, None, &Said::default())
+}
+
+/// What libtest can have said of a test whose process has ended so: whether it has passed.
+fn results(end: &End) -> &'static [bool] {
+    match (libc::WIFEXITED(end.status), end.seen.exit, libc::WEXITSTATUS(end.status)) {
+        // What looks like it is what the test has written itself.
+        (false, ..) | (true, Exit::Early, _) => &[],
+        (true, Exit::Returned | Exit::MainThread | Exit::Unknown, 0) => &[true],
+        (true, Exit::Returned | Exit::MainThread | Exit::Unknown, FAILED) => &[false],
+        (true, Exit::Returned | Exit::MainThread | Exit::Unknown, _) => &[true, false],
+    }
 }
 
 /// The verdict.

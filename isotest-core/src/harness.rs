@@ -5,8 +5,11 @@
 //! counts and the number of tests left out are right, so that a test that merely prints
 //! "test result: ok" has not passed.
 
+use std::ops::Range;
+
 use memchr::memmem;
 
+use crate::interleaved;
 use crate::outcome::Captured;
 
 /// What the harness reported.
@@ -19,8 +22,10 @@ pub struct Report {
 }
 
 const HEADER: &[u8] = b"\nrunning 1 test\n";
-const SUMMARY: &[u8] = b"test result: ";
+const FAILURES: &str = "\nfailures:\n";
 const DOTS: &[u8] = b" ... ";
+/// How many lines with the name of the test are looked at, the last ones: it may print some, too.
+const LINES: usize = 16;
 
 /// What the harness has said around a test.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -31,12 +36,14 @@ pub struct Said {
     pub report: Option<Report>,
 }
 
-/// Takes the harness's lines out of `output`. There is no report where there is no result of its own
-/// for the test `name`; the header is taken out all the same.
-pub fn strip(output: &mut Captured, name: &str, filtered_out: usize) -> Said {
+/// Takes the harness's lines out of `output`. `results` are those that it can have had, by the end of
+/// its process: no other is looked for. The header is taken out in any case.
+pub fn strip(output: &mut Captured, name: &str, filtered_out: usize, results: &[bool]) -> Said {
     let begun = strip_header(&mut output.head);
     let part = if output.cut > 0 { &mut output.tail } else { &mut output.head };
-    Said { begun, report: strip_result(part, name, filtered_out) }
+    let mut results = results.iter();
+    let report = results.find_map(|passed| strip_result(part, name, filtered_out, *passed));
+    Said { begun, report }
 }
 
 /// Takes the first header out. Returns whether there was one.
@@ -48,35 +55,88 @@ pub fn strip_header(bytes: &mut Vec<u8>) -> bool {
     header.is_some()
 }
 
-/// Takes the result out, wherever it stands: a process that outlives the test may write behind
-/// it.
-pub fn strip_result(bytes: &mut Vec<u8>, name: &str, filtered_out: usize) -> Option<Report> {
-    let summary = memmem::rfind(bytes, SUMMARY)?;
-    let line_end = summary + memmem::find(bytes.get(summary..)?, b"\n")?;
-    let passed = read_summary(bytes.get(summary..line_end)?, filtered_out)?;
-    // The summary is followed by an empty line.
-    let end = (line_end + 2).min(bytes.len());
-    let line = name_line(bytes.get(..summary)?, name)?;
-    let word: &[u8] = if passed { b"ok" } else { b"FAILED" };
-    let after_name = bytes.get(line.end..summary)?;
-    // With several threads the word follows the name at once. With one thread the name is
-    // printed before the test runs, and its output stands between.
-    let word_at = if after_name.starts_with(word) {
-        line.end
-    } else {
-        let block = [word, if passed { b"\n\n" } else { b"\n\nfailures:\n" }].concat();
-        line.end + memmem::rfind(after_name, &block)?
-    };
-    let note = failure_note(bytes.get(word_at..summary)?, name);
-    let between = bytes.get(line.end..word_at)?.to_vec();
-    let rest = bytes.get(end..)?.to_vec();
-    bytes.truncate(line.start);
-    bytes.extend(between);
-    if !passed {
-        place_unfinished_line(bytes, name);
+/// Takes the result out, wherever it stands: a process that outlives the test may write behind it,
+/// and others between its words.
+fn strip_result(
+    bytes: &mut Vec<u8>,
+    name: &str,
+    filtered_out: usize,
+    passed: bool,
+) -> Option<Report> {
+    let (line, words) = result(bytes, name, filtered_out, passed)?;
+    let mut rest = bytes.get(..line.start)?.to_vec();
+    let mut at = line.end;
+    let (mut place, mut note_end) = (true, 0);
+    for own in &words {
+        let gap = bytes.get(at..own.start)?;
+        match without_heading(gap, name) {
+            Some(note) => {
+                rest.extend(note);
+                note_end = rest.len();
+            }
+            None => rest.extend(gap),
+        }
+        if std::mem::take(&mut place) && !passed {
+            place_unfinished_line(&mut rest, name);
+        }
+        at = own.end;
     }
-    bytes.extend([rest, note].concat());
+    rest.extend(bytes.get(at..)?);
+    if note_end == rest.len() && rest.ends_with(b"\n") {
+        rest.pop();
+    }
+    *bytes = rest;
     Some(Report { passed, mode: line.mode })
+}
+
+/// The line with the name of the test, and the words of the harness behind it.
+fn result(
+    bytes: &[u8],
+    name: &str,
+    filtered_out: usize,
+    passed: bool,
+) -> Option<(NameLine, Vec<Range<usize>>)> {
+    let list = format!("    {name}\n");
+    let (word, counts) = match passed {
+        true => ("ok", "1 passed; 0 failed"),
+        false => ("FAILED", "0 passed; 1 failed"),
+    };
+    let counts = format!(". {counts}; 0 ignored; 0 measured; {filtered_out} filtered out");
+    let failures: &[&str] = if passed { &[] } else { &[FAILURES, FAILURES, &list] };
+    let ends = [&["\n", "test result: ", word, &counts][..], &["; finished in "]].concat();
+    // As libtest writes them, each at once.
+    let pieces = [&[word, "\n"], failures, &ends].concat();
+    let pieces: Vec<&[u8]> = pieces.into_iter().map(str::as_bytes).collect();
+    let mut upto = bytes.len();
+    for _ in 0..LINES {
+        let line = name_line(bytes.get(..upto)?, name)?;
+        let behind = bytes.get(line.end..)?;
+        upto = line.start;
+        let Some(found) = interleaved::find(behind, &pieces) else { continue };
+        let mut words: Vec<Range<usize>> =
+            found.into_iter().map(|own| own.start + line.end..own.end + line.end).collect();
+        let last = words.last_mut()?;
+        let time = bytes.get(last.end..)?;
+        let digits = time.iter().take_while(|byte| matches!(byte, b'0'..=b'9' | b'.' | b's'));
+        last.end += digits.count();
+        // An empty line follows at once, or behind what others have written.
+        let behind = bytes.get(last.end..)?;
+        if let Some(at) = memmem::find(behind, b"\n\n").or((behind == b"\n").then_some(0)) {
+            let start = last.end + at;
+            words.push(start..(start + 2).min(bytes.len()));
+        }
+        return Some((line, words));
+    }
+    None
+}
+
+/// What libtest has to say about a failure ("note: test did not panic as expected"), without its
+/// heading: it prints it in the failures section even where the output is not captured.
+fn without_heading(section: &[u8], name: &str) -> Option<Vec<u8>> {
+    let heading = format!("\n---- {name} stdout ----\n");
+    let at = memmem::find(section, heading.as_bytes())?;
+    let note = section.get(at + heading.len()..)?;
+    Some([section.get(..at)?, note].concat())
 }
 
 /// A test's stdout is buffered by the line, its stderr is not: what it printed last without a
@@ -123,32 +183,6 @@ fn mode(after_name: &[u8]) -> Option<&str> {
     (mode.is_empty() || (mode.starts_with(" - ") && !mode.contains('\n'))).then_some(mode)
 }
 
-/// Reads `test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; N filtered out; …`.
-fn read_summary(line: &[u8], filtered_out: usize) -> Option<bool> {
-    let line = std::str::from_utf8(line).ok()?;
-    let tail = format!("0 ignored; 0 measured; {filtered_out} filtered out; finished in ");
-    let said = |head: &str| line.strip_prefix(head).is_some_and(|rest| rest.starts_with(&tail));
-    if said("test result: ok. 1 passed; 0 failed; ") {
-        Some(true)
-    } else if said("test result: FAILED. 0 passed; 1 failed; ") {
-        Some(false)
-    } else {
-        None
-    }
-}
-
-/// What libtest itself has to say about a failure ("note: test did not panic as expected"): it
-/// prints it in the failures section even where the output is not captured.
-fn failure_note(result: &[u8], name: &str) -> Vec<u8> {
-    let header = format!("---- {name} stdout ----\n");
-    let list = format!("\n\nfailures:\n    {name}\n");
-    let note = memmem::find(result, header.as_bytes()).and_then(|at| {
-        let section = result.get(at + header.len()..)?;
-        section.get(..memmem::rfind(section, list.as_bytes())?)
-    });
-    note.unwrap_or_default().to_vec()
-}
-
 /// What of a stream can be passed on while the harness may still speak in it: all but the header,
 /// and what may turn out to be the harness's last words.
 #[derive(Debug, Default)]
@@ -164,7 +198,7 @@ pub struct Passage {
 const HELD: usize = 64 << 10;
 
 /// How the harness goes on behind the name.
-const WORDS: [&[u8]; 2] = [b"ok\n\ntest result: ", b"FAILED\n\nfailures:\n"];
+const WORDS: [&[u8]; 2] = [b"ok", b"FAILED"];
 
 impl Passage {
     /// For the output of the test `name`.
@@ -187,8 +221,7 @@ impl Passage {
         }
         let end = first_possible(&self.held, &self.lead);
         ready.extend(self.held.drain(..end));
-        // With one thread the harness prints the name before the test runs, and its word behind
-        // what the test prints.
+        // Others may write between the name and the word, and between what follows.
         let line = name_line_at_start(&self.held, &self.lead).unwrap_or(0);
         if line > 0 {
             let output = self.held.get(line..).unwrap_or_default();
@@ -274,7 +307,7 @@ mod tests {
 
     fn stripped(text: &str, name: &str) -> (String, Option<Report>) {
         let mut output = Captured { head: text.as_bytes().to_vec(), ..Captured::default() };
-        let said = strip(&mut output, name, 3);
+        let said = strip(&mut output, name, 3, &[true, false]);
         (String::from_utf8(output.head).unwrap(), said.report)
     }
 
@@ -289,6 +322,69 @@ mod tests {
         let (output, report) = stripped(&text, "a::b");
         assert_eq!(output, "hello");
         assert_eq!(report, Some(Report { passed: true, mode: String::new() }));
+    }
+
+    /// What libtest writes of a test that passes, and of one that fails with a note, each at once.
+    const PASS: [&str; 9] = [
+        "test a ... ",
+        "ok",
+        "\n",
+        "\n",
+        "test result: ",
+        "ok",
+        ". 1 passed; 0 failed; 0 ignored; 0 measured; 3 filtered out",
+        "; finished in 0.00s",
+        "\n\n",
+    ];
+    const FAIL: [&str; 14] = [
+        "test a - should panic ... ",
+        "FAILED",
+        "\n",
+        "\nfailures:\n",
+        "\n",
+        "---- a stdout ----\nnote: test did not panic\n",
+        "\nfailures:\n",
+        "    a\n",
+        "\n",
+        "test result: ",
+        "FAILED",
+        ". 0 passed; 1 failed; 0 ignored; 0 measured; 3 filtered out",
+        "; finished in 0.00s",
+        "\n\n",
+    ];
+
+    #[test]
+    fn others_may_write_between_any_two_words() {
+        let with = |words: &[&str], places: &[usize], line: &str| {
+            let word = |(at, word): (usize, &&str)| match places.contains(&at) {
+                true => format!("{line}{word}"),
+                false => word.to_string(),
+            };
+            let words: String = words.iter().enumerate().map(word).collect();
+            stripped(&format!("\nrunning 1 test\n{words}"), "a")
+        };
+        for line in ["x\n", "it is ok\n", "two\nlines\n"] {
+            for first in 0..PASS.len() {
+                for second in first..PASS.len() {
+                    let places = [first, second];
+                    let (left, report) = with(&PASS, &places, line);
+                    assert!(report.is_some_and(|report| report.passed), "{line:?} at {places:?}");
+                    let lines = if first == second { 1 } else { 2 };
+                    assert_eq!(left, line.repeat(lines), "{line:?} at {places:?}");
+                }
+            }
+            for place in (0..FAIL.len()).filter(|place| *place != 5) {
+                let (left, report) = with(&FAIL, &[place], line);
+                assert!(report.is_some_and(|report| !report.passed), "{line:?} at {place}");
+                let (mut left, mut all): (Vec<&str>, Vec<&str>) =
+                    (left.lines().collect(), line.lines().collect());
+                all.push("note: test did not panic");
+                (left.sort_unstable(), all.sort_unstable());
+                assert_eq!(left, all, "{line:?} at {place}");
+            }
+        }
+        let everywhere: Vec<usize> = (0..PASS.len()).collect();
+        assert_eq!(with(&PASS, &everywhere, "x\n").0, "x\n".repeat(PASS.len()));
     }
 
     #[test]
@@ -363,7 +459,7 @@ mod tests {
         assert_eq!((output.as_str(), report.is_some()), ("one\ntest\n|", true));
         let text = format!("\nrunning 1 test\ntest a ... one\nok\n\ntwo\nok\n\n{OK}");
         let (output, report) = passed(&text, "a");
-        assert_eq!((output.as_str(), report.is_some()), ("one\nok\n\ntwo\n|", true));
+        assert_eq!((output.as_str(), report.is_some()), ("one\n|ok\n\ntwo\n", true));
         assert_eq!(passed("no harness\nat all\n", "a").0, "no harness\nat all|\n");
     }
 

@@ -63,3 +63,5 @@ pub mod schedule;
 pub mod signals;
 pub mod snapshot;
 pub mod write_back;
+
+mod interleaved;

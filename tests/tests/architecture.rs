@@ -11,7 +11,7 @@ use isotest_tests::program::workspace;
 type Row = (&'static str, &'static [&'static str]);
 
 /// Plain data at the top; each row may name only what its stage is given.
-const CORE: [Row; 22] = [
+const CORE: [Row; 23] = [
     ("case", &[]),
     ("printable", &[]),
     ("finding", &["outcome", "printable"]),
@@ -23,7 +23,8 @@ const CORE: [Row; 22] = [
     ("untrusted", &[]),
     ("merge", &[]),
     ("write_back", &["finding", "merge", "untrusted"]),
-    ("harness", &["outcome"]),
+    ("harness", &["interleaved", "outcome"]),
+    ("interleaved", &[]),
     ("collect", &["finding", "harness", "outcome", "plan", "sandbox"]),
     ("served", &["collect", "outcome", "plan", "sandbox"]),
     ("outside", &["signals"]),

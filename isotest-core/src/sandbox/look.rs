@@ -6,6 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -48,7 +49,7 @@ pub struct Stat {
 impl Stat {
     /// Reads it of a process, a zombie too.
     pub fn read(pid: i32) -> Option<Stat> {
-        Stat::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+        Stat::parse(&read_line(Path::new(&format!("/proc/{pid}/stat")))?)
     }
 
     fn parse(text: &[u8]) -> Option<Stat> {
@@ -82,7 +83,8 @@ impl Stat {
 /// The stack pointer of a thread that waits in a system call.
 pub fn stack_pointer(thread: i32) -> Option<u64> {
     // `/proc/PID/syscall`: the number, six arguments, the stack pointer, the program counter.
-    let text = fs::read_to_string(format!("/proc/{thread}/syscall")).ok()?;
+    let text = read_line(Path::new(&format!("/proc/{thread}/syscall")))?;
+    let text = String::from_utf8(text).ok()?;
     let pointer = text.split_whitespace().nth(7)?.strip_prefix("0x")?;
     u64::from_str_radix(pointer, 16).ok()
 }
@@ -143,11 +145,23 @@ pub fn child_ids(pid: i32) -> Vec<i32> {
             Err(_) => Vec::new(),
         },
     };
-    let lists: String = threads
-        .iter()
-        .filter_map(|thread| fs::read_to_string(thread.join("children")).ok())
-        .collect();
+    let lists = threads.iter().filter_map(|thread| read_line(&thread.join("children")));
+    let lists = String::from_utf8(lists.flatten().collect()).unwrap_or_default();
     lists.split_whitespace().filter_map(|id| id.parse().ok()).collect()
+}
+
+/// Reads a file of proc that is one line, or none. Most are shorter than a page; what is not told is
+/// their size.
+fn read_line(path: &Path) -> Option<Vec<u8>> {
+    let mut file = fs::File::open(path).ok()?;
+    let (mut line, mut part) = (Vec::new(), [0; 4096]);
+    while !line.ends_with(b"\n") {
+        match file.read(&mut part).ok()? {
+            0 => break,
+            length => line.extend_from_slice(part.get(..length)?),
+        }
+    }
+    Some(line)
 }
 
 /// What the test `pid` holds when it fails, as far as limits go; `leader` is PID 1 of its case.

@@ -108,7 +108,12 @@ impl State {
 
     /// Whether the exit of the case in a slot is put off.
     fn departs(&self, slot: usize) -> bool {
-        self.departures.iter().any(|departure| departure.slot == slot)
+        // That of a case which was killed meanwhile is no more than a number.
+        let waits = |departure: &Departure| {
+            let listener = self.listener.as_ref();
+            listener.is_some_and(|listener| listener.is_valid(departure.notification))
+        };
+        self.departures.iter().any(|departure| departure.slot == slot && waits(departure))
     }
 
     /// When the first exit that is put off has to be looked at.
