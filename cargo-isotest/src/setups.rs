@@ -25,12 +25,13 @@ pub fn setup(
     if selected.harness {
         // `--include-ignored`: whether it runs was decided when it was selected.
         arguments.extend(["--exact", "--nocapture", "--include-ignored"].map(OsStr::new));
-        if single_threaded {
-            arguments.push(OsStr::new("--test-threads=1"));
-        } else if binary.harness {
-            // For the one test that will run. It saves libtest asking how many processors there
-            // are, which is a tenth of a short case.
+        if binary.harness {
+            // For the one test that will run, on another thread than `main`: who exits tells who has
+            // ended. It also saves libtest asking how many processors there are, which is a tenth of a
+            // short case.
             arguments.push(OsStr::new("--test-threads=2"));
+        } else if single_threaded {
+            arguments.push(OsStr::new("--test-threads=1"));
         }
     }
     let executed = match selected.harness {

@@ -379,7 +379,8 @@ mod tests {
                 let (mut left, mut all): (Vec<&str>, Vec<&str>) =
                     (left.lines().collect(), line.lines().collect());
                 all.push("note: test did not panic");
-                (left.sort_unstable(), all.sort_unstable());
+                left.sort_unstable();
+                all.sort_unstable();
                 assert_eq!(left, all, "{line:?} at {place}");
             }
         }

@@ -13,7 +13,7 @@ use crate::served::ServiceOutput;
 /// What became of a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// The process exited with 0 and the harness printed its own result line for the case.
+    /// The harness ended the process, with 0.
     Passed,
     /// The harness said so, or a program that is no test harness exited with `code`.
     Failed {
@@ -30,7 +30,7 @@ pub enum Verdict {
         /// The limit that it ran into.
         limit: Duration,
     },
-    /// The process exited before the harness printed a result.
+    /// Something else than the harness ended the process.
     ExitedEarly {
         /// The exit code.
         code: i32,
