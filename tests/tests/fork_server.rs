@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use isotest_tests::normalise::normalise;
-use isotest_tests::project::EXECUTED;
+use isotest_tests::project::{EXECUTED, executes};
 use isotest_tests::{Call, Project, Run, refused, unavailable};
-use nix::unistd::{Gid, Uid};
+use nix::unistd::{AccessFlags, Gid, Uid, access};
 use tempfile::TempDir;
 
 /// What cannot be equal, and why.
@@ -105,7 +105,7 @@ fn check_equal(served: &Facts, executed: &Facts) {
 
 /// Runs a test binary of the fixture both ways, and returns what it tells.
 fn check(line: &str) -> Option<Facts> {
-    if refused() || is_in_tmp() {
+    if refused() {
         return None;
     }
     let run = |options: &str| {
@@ -116,15 +116,6 @@ fn check(line: &str) -> Option<Facts> {
     let served = run("");
     check_equal(&served, &run(EXECUTED));
     Some(served)
-}
-
-/// Where this checkout lies in `/tmp`, no server is made.
-fn is_in_tmp() -> bool {
-    let hidden = Project::fixture("start").directory().starts_with("/tmp");
-    if hidden {
-        unavailable("this checkout lies in /tmp, where fork servers see nothing");
-    }
-    hidden
 }
 
 /// Fails unless each test tells this.
@@ -263,7 +254,7 @@ impl Build {
     }
 
     fn check(&self) -> Option<Facts> {
-        if refused() || is_in_tmp() {
+        if refused() {
             return None;
         }
         let run = |options: &str| {
@@ -315,7 +306,7 @@ fn a_program_with_dylibs_of_rust_is_the_same() {
 
 #[test]
 fn a_coverage_build_writes_a_profile_for_each_case() {
-    if refused() || is_in_tmp() {
+    if refused() {
         return;
     }
     let build = Build::new("coverage", "-C instrument-coverage");
@@ -354,6 +345,45 @@ fn a_program_with_a_sanitizer_is_the_same() {
         return eprintln!("skipped: this toolchain has no address sanitizer");
     }
     Build::new("sanitizer", "-Z sanitizer=address").check();
+}
+
+/// Three tests that need a fork server.
+const SERVED: &str = "\
+fn served() {
+    let maps = std::fs::read_to_string(\"/proc/self/maps\").unwrap();
+    assert!(maps.contains(\"fork-server\"), \"it was executed\");
+    let program = std::env::current_exe().unwrap();
+    let own = std::fs::metadata(&program).unwrap();
+    assert!(own.is_file() && program.is_absolute());
+}
+#[test] fn one() { served() }
+#[test] fn two() { served() }
+#[test] fn three() { served() }
+";
+
+/// A server has its program at its own path, also below a directory that is empty in a sandbox.
+#[test]
+fn a_program_is_served_wherever_it_lies() {
+    if refused() || executes() {
+        return;
+    }
+    for parent in ["/tmp", "/var/tmp", "/dev/shm", "/run"].map(Path::new) {
+        // `/run` is root's.
+        if access(parent, AccessFlags::W_OK).is_err() {
+            continue;
+        }
+        for name in ["demo", "a b/s", "\u{fc}/,:"] {
+            let project = Project::below(parent, name, &[("src/lib.rs", SERVED)]);
+            for options in ["", "--init reaper", "--workspace readonly"] {
+                let run = project.isotest(&format!("--lib {options}")).run();
+                run.check(0, &["3 passed"]);
+            }
+        }
+        let project = Project::below(parent, "home/demo", &[("src/lib.rs", SERVED)]);
+        let home = project.directory().parent().expect("it lies in a directory");
+        let run = project.isotest("--lib").env("HOME", home).run();
+        run.check(0, &["3 passed"]);
+    }
 }
 
 #[test]
@@ -400,7 +430,7 @@ fn is_loader(path: &&str) -> bool {
 /// of an indirect function, which the dynamic loader calls.
 #[test]
 fn code_that_runs_in_a_server_has_no_way_out() {
-    if refused() || is_in_tmp() {
+    if refused() {
         return;
     }
     let run = call("-p hostile --test attack").run();
@@ -430,7 +460,7 @@ fn code_that_runs_in_a_server_has_no_way_out() {
     let harmless = |path: &str| {
         let device = ["null", "zero", "full", "random", "urandom", "tty", "ptmx"];
         let device = path.strip_prefix("/dev/").is_some_and(|name| device.contains(&name));
-        device || path.starts_with("/proc/") || path.starts_with("/tmp/proc/")
+        device || path.starts_with("/proc/") || path.starts_with("/tmp/.isotest/proc/")
     };
     let mut written = told.iter().filter(|(name, _)| *name == "writable").map(|(_, path)| *path);
     assert_eq!(written.find(|path| !harmless(path)), None);
@@ -439,7 +469,7 @@ fn code_that_runs_in_a_server_has_no_way_out() {
 /// It may spoil its own cases, and only these.
 #[test]
 fn a_server_that_answers_for_the_cases_of_others_is_not_believed() {
-    if refused() || is_in_tmp() {
+    if refused() {
         return;
     }
     let build = Build::new("forges", "");

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufWriter, Write};
 
 use anstyle::Style;
 use isotest_core::case::{Case, Ignore, Kind};
-use isotest_core::plan::Plan;
+use isotest_core::plan::{NEW_TMP, Plan, SCRATCH};
 use isotest_core::sandbox::{Op, Service, Step};
 use nextest_metadata as nextest;
 
@@ -212,7 +212,7 @@ fn mounts(explanation: &Explanation<'_>) -> Vec<(String, String)> {
     let case = explanation.plan.setup.steps.iter().filter_map(|step| mount(&step.op));
     let mut last: BTreeMap<String, String> = BTreeMap::new();
     for (target, what) in template.chain(case) {
-        let seen = match target.strip_prefix("/tmp/s/tmp") {
+        let seen = match target.strip_prefix(NEW_TMP) {
             Some(rest) => format!("/tmp{rest}"),
             None if target.starts_with("/tmp/") => continue,
             None => target,
@@ -231,7 +231,7 @@ fn mount(op: &Op) -> Option<(String, String)> {
             let source = source.to_string_lossy();
             let what = match source.strip_prefix("/old") {
                 Some(host) => format!("bind of the host's {host}"),
-                None if source.starts_with("/tmp/s/") => "fresh directory".to_owned(),
+                None if source.starts_with(SCRATCH) => "fresh directory".to_owned(),
                 None => "bind of the template's".to_owned(),
             };
             Some((target.to_string_lossy().into_owned(), what))

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::builder::{Steps, c_path};
-use super::layout::{self, EMPTY, Fresh, Layout, NEW_TMP, Placed, SCRATCH, STAGE, Shown};
+use super::layout::{self, EMPTY, Fresh, Layout, NEW_TMP, Placed, SCRATCH, Shown, TMP};
 use super::{Project, ids, is_sealed, keeps_covers, kept_scratch, namespaces};
 use crate::host::Host;
 use crate::policy::{Guard, Namespace, Net, Policy, Propagation, User, Uts, Weakened};
@@ -80,9 +80,8 @@ fn in_scratch(name: &str) -> std::path::PathBuf {
 
 fn make_fresh(steps: &mut Steps, layout: &Layout) {
     steps.directory(Path::new(NEW_TMP), 0o1777, "fresh directory");
-    let is_own = |fresh: &&Fresh| {
-        fresh.path != Path::new(STAGE) && layout.placed_above(&fresh.path).is_none()
-    };
+    let is_own =
+        |fresh: &&Fresh| fresh.path != Path::new(TMP) && layout.placed_above(&fresh.path).is_none();
     for fresh in layout.fresh.iter().filter(is_own) {
         let outer = layout
             .fresh
@@ -270,11 +269,11 @@ fn name_host(steps: &mut Steps, policy: &Policy) {
 }
 
 fn cover_stage(steps: &mut Steps, layout: &Layout) {
-    let below = |path: &Path| path.starts_with(STAGE) && path != Path::new(STAGE);
-    let recursive = layout.placed.iter().any(|placed| placed.path.starts_with(STAGE))
+    let below = |path: &Path| path.starts_with(TMP) && path != Path::new(TMP);
+    let recursive = layout.placed.iter().any(|placed| placed.path.starts_with(TMP))
         || layout.fresh.iter().any(|fresh| below(&fresh.path));
     let reason = "the last mount: covers the stage";
-    steps.bind(Path::new(NEW_TMP), Path::new(STAGE), recursive, reason);
+    steps.bind(Path::new(NEW_TMP), Path::new(TMP), recursive, reason);
 }
 
 /// After the last bind: one that copies a tree leaves out what is unbindable in it.

@@ -1,9 +1,10 @@
 //! Where everything stands in the sandbox: which directories are fresh, which host paths are
 //! shown, and which of these must wait in the stage.
 //!
-//! The stage is the template's own `/tmp`. What cannot be mounted at its place before a case
+//! The stage lies in the template's own `/tmp`. What cannot be mounted at its place before a case
 //! exists, because a fresh directory of the case will cover that place or an overlay needs it as
-//! its lower layer, waits there, and is covered in turn by the case's `/tmp`, the last mount.
+//! its lower layer, waits there, and is covered in turn by the case's `/tmp`, the last mount. All
+//! else in the template's `/tmp` are mount points for fork servers, whose program may lie there.
 
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
@@ -73,18 +74,20 @@ pub struct Layout {
     pub disk: Option<PathBuf>,
 }
 
-/// The template's directory in which the stage lies.
-pub const STAGE: &str = "/tmp";
+/// The directory of the template that a case covers last.
+pub const TMP: &str = "/tmp";
+/// The stage, in it. A project may lie in `/tmp`, but hardly here.
+pub const STAGE: &str = "/tmp/.isotest";
 /// Where a case mounts its scratch.
-pub const SCRATCH: &str = "/tmp/s";
+pub const SCRATCH: &str = "/tmp/.isotest/s";
 /// An empty file, for masking others.
-pub const EMPTY: &str = "/tmp/empty";
+pub const EMPTY: &str = "/tmp/.isotest/empty";
 /// A whole proc, by which the kernel lets nested sandboxes mount their own.
-pub const PROC: &str = "/tmp/proc";
+pub const PROC: &str = "/tmp/.isotest/proc";
 /// Where the library is that makes fork servers. No case sees it.
-pub const LIBRARY_PATH: &CStr = c"/tmp/fork-server.so";
+pub const LIBRARY_PATH: &CStr = c"/tmp/.isotest/fork-server.so";
 /// Where the case's `/tmp` is put together.
-pub const NEW_TMP: &str = "/tmp/s/tmp";
+pub const NEW_TMP: &str = "/tmp/.isotest/s/tmp";
 
 /// The directory of an overlay's upper layer, below the scratch.
 pub fn upper(index: usize) -> String {
@@ -145,7 +148,7 @@ impl Layout {
     /// Where a path of the finished root stands while a case is being set up: the same, but for
     /// what is below `/tmp`, which is put together in the scratch first.
     pub fn during_setup(path: &Path) -> PathBuf {
-        match path.strip_prefix(STAGE) {
+        match path.strip_prefix(TMP) {
             Ok(rest) if rest.as_os_str().is_empty() => PathBuf::from(NEW_TMP),
             Ok(rest) => Path::new(NEW_TMP).join(rest),
             Err(_) => path.to_owned(),
@@ -259,7 +262,7 @@ fn stage(fresh: &[Fresh], placed: &mut [Placed]) {
         .map(|entry| entry.path.clone())
         .collect();
     for (index, entry) in placed.iter_mut().enumerate() {
-        let covered = entry.path.starts_with(STAGE)
+        let covered = entry.path.starts_with(TMP)
             || fresh.iter().any(|fresh| entry.path.starts_with(&fresh.path))
             || overlays.iter().any(|above| entry.path.starts_with(above));
         if covered {

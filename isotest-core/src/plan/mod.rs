@@ -12,7 +12,7 @@ mod server;
 mod template;
 
 pub use ids::Ids;
-pub use layout::{LIBRARY_PATH, SCRATCH};
+pub use layout::{LIBRARY_PATH, NEW_TMP, SCRATCH};
 
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
@@ -232,7 +232,8 @@ pub fn setup(host: &Host, project: &Project, policy: &Policy, command: Command) 
             .executed
             .or((!policy.fork_server).then_some("as asked for"))
             .or(is_sealed(host, policy).then_some("root starts it with capabilities"))
-            .or((!server::is_shown(program)).then_some("it lies in /tmp")),
+            .or((!server::sees(&layout, program))
+                .then_some("the sandbox is put together where it lies")),
         server: server::steps(&layout),
         program: command.program,
         arguments: command.arguments,

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::builder::Steps;
-use super::layout::{Layout, STAGE};
+use super::layout::{Layout, STAGE, TMP};
 use crate::sandbox::{Op, Step};
 
 pub fn steps(layout: &Layout) -> Vec<Step> {
@@ -22,7 +22,17 @@ pub fn steps(layout: &Layout) -> Vec<Step> {
     steps.0
 }
 
-/// Whether a fork server sees what is shown there. The stage is in the way of what lies in `/tmp`.
+/// Whether a fork server sees what is shown there. Its cases need the stage, so that nothing can be
+/// shown in the stage, nor in its parents.
 pub fn is_shown(path: &Path) -> bool {
-    !path.starts_with(STAGE)
+    let stage = Path::new(STAGE);
+    !path.starts_with(stage) && !stage.starts_with(path)
+}
+
+/// Whether a fork server sees this file.
+pub fn sees(layout: &Layout, file: &Path) -> bool {
+    match layout.placed.iter().rev().find(|placed| file.starts_with(&placed.path)) {
+        Some(placed) => is_shown(&placed.path),
+        None => !file.starts_with(TMP),
+    }
 }

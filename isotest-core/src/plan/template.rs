@@ -18,7 +18,7 @@ use std::sync::Arc;
 use super::builder::{Steps, c_path};
 use super::keeps_covers;
 use super::layout::{
-    self, EMPTY, Fresh, LIBRARY_PATH, Layout, PROC, Placed, SCRATCH, STAGE, Shown,
+    self, EMPTY, Fresh, LIBRARY_PATH, Layout, PROC, Placed, SCRATCH, STAGE, Shown, TMP,
 };
 use super::server;
 use crate::host::{Content, Host, Piece, TopLevel};
@@ -112,7 +112,8 @@ fn make_roots(steps: &mut Steps, layout: &Layout) {
     let (size, inodes) = ((64 << 20) + bytes, (64 << 10) + count);
     let options = format!("mode=0755,size={size},nr_inodes={inodes}");
     steps.mount("tmpfs", Path::new(NEW), flags, &options, "the new root");
-    steps.directory(&new(STAGE), 0o755, "the stage, and where a case's /tmp will be");
+    steps.directory(&new(TMP), 0o755, "where a case's /tmp will be");
+    steps.directory(&new(STAGE), 0o755, "the stage");
     steps.directory(&new(SCRATCH), 0o755, "where a case mounts its scratch");
     steps.file(&new(EMPTY), b"", 0o444, "covers files with secrets");
     let library = Path::new(OsStr::from_bytes(LIBRARY_PATH.to_bytes()));
@@ -395,14 +396,18 @@ fn make_links(steps: &mut Steps, host: &Host, layout: &Layout) {
 
 /// Whether a higher host path is shown there, which has the mount point already.
 fn is_in_placed(layout: &Layout, path: &Path) -> bool {
-    layout.placed.iter().any(|above| path != above.path && path.starts_with(&above.path))
+    let is_above = |above: &Placed| path != above.path && path.starts_with(&above.path);
+    layout.placed.iter().any(|above| is_above(above) && server::is_shown(&above.path))
 }
 
 fn make_parents(steps: &mut Steps, host: &Host, layout: &Layout, path: &Path) {
     let parents: Vec<&Path> = path.ancestors().skip(1).collect();
     for parent in parents.iter().rev().filter(|parent| parent.parent().is_some()) {
         let exists = layout::is_system(host, parent)
-            || layout.placed.iter().any(|above| parent.starts_with(&above.path));
+            || layout
+                .placed
+                .iter()
+                .any(|above| parent.starts_with(&above.path) && server::is_shown(&above.path));
         if !exists {
             steps.directory(&new(parent), 0o755, "leads to a mount point");
         }

@@ -2,7 +2,7 @@
 //! needs, and what a test would see in the end is asked of the result.
 
 use std::collections::BTreeSet;
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -342,8 +342,12 @@ impl Scene {
     }
 
     fn setup(&self) -> Setup {
+        self.setup_of(c"/bin/true")
+    }
+
+    fn setup_of(&self, program: &CStr) -> Setup {
         let command = Command {
-            program: c"/bin/true".to_owned(),
+            program: program.to_owned(),
             arguments: Vec::new(),
             environment: Vec::new(),
             executed: None,
@@ -352,8 +356,22 @@ impl Scene {
         setup(&self.host, &self.project, &self.policy, command)
     }
 
-    /// Walks all steps; what a test would see then.
+    /// Walks all steps of a case that the warden starts; what it would see then.
     fn walk(&self) -> Paper {
+        let mut paper = self.walk_template();
+        paper.walk(&self.setup().steps);
+        paper
+    }
+
+    /// The same of a case that a fork server starts, behind the server's own.
+    fn walk_served(&self) -> Paper {
+        let mut paper = self.walk_template();
+        paper.walk(&self.setup().server);
+        paper.walk(&self.setup().steps);
+        paper
+    }
+
+    fn walk_template(&self) -> Paper {
         let mut paper = Paper::new(&self.paths);
         let exposed = self.project.exposures.iter().map(|exposure| exposure.path.as_path());
         let known = exposed.chain(self.project.home.as_deref());
@@ -376,16 +394,17 @@ impl Scene {
             .iter()
             .filter(|step| matches!(step.op, Op::Attributes { .. }));
         paper.walk(&root.cloned().collect::<Vec<_>>());
-        paper.walk(&self.setup().steps);
         paper
     }
 
     /// Walks all steps and compares what a test would see.
     #[track_caller]
     fn check(&self, expected: &[(&str, Seen)]) {
-        let paper = self.walk();
-        let found: Vec<_> = expected.iter().map(|(path, _)| (*path, paper.seen(path))).collect();
-        assert_eq!(found, expected);
+        for paper in [self.walk(), self.walk_served()] {
+            let found: Vec<_> =
+                expected.iter().map(|(path, _)| (*path, paper.seen(path))).collect();
+            assert_eq!(found, expected);
+        }
     }
 }
 
@@ -438,10 +457,34 @@ fn a_project_below_tmp_is_all_that_is_seen_of_it() {
         ("/tmp/x", Seen::Fresh),
         ("/tmp", Seen::Fresh),
         ("/tmp/other", Seen::Nothing),
-        ("/tmp/s", Seen::Nothing),
-        ("/tmp/empty", Seen::Nothing),
-        ("/tmp/l0", Seen::Nothing),
+        ("/tmp/.isotest", Seen::Nothing),
+        ("/tmp/.isotest/empty", Seen::Nothing),
+        ("/tmp/.isotest/l0", Seen::Nothing),
     ]);
+}
+
+/// Its own mounts lie beside the stage, which its cases need.
+#[test]
+fn a_fork_server_has_its_program_below_tmp() {
+    let served = |project: &'static str, tmp| {
+        let program = CString::new(format!("{project}/target/it")).expect("no NUL");
+        let scene = Scene::new(HOME, project, project).policy(|policy| policy.tmp = tmp);
+        let mut paper = scene.walk_template();
+        let setup = scene.setup_of(&program);
+        paper.walk(&setup.server);
+        paper.host.insert(path_of(&program));
+        let sees = paper.exists(&paper.at(&program));
+        assert_eq!(sees, setup.executed.is_none(), "{project}: {:?}", setup.executed);
+        sees
+    };
+    for tmp in [Directory::Fresh, Directory::Host] {
+        for project in ["/tmp/p", "/tmp/s", "/tmp/l0", "/tmp/home/u/p", "/var/tmp/p", "/run/p"] {
+            assert!(served(project, tmp), "{project}");
+        }
+        for project in ["/tmp", "/tmp/.isotest", "/tmp/.isotest/p"] {
+            assert!(!served(project, tmp), "{project}");
+        }
+    }
 }
 
 #[test]
@@ -886,7 +929,8 @@ fn what_is_read_only_is_an_overlay_where_there_can_be_one() {
 /// Whether the list of keys is covered, and whether a whole proc is there for nested sandboxes.
 fn keys(scene: &Scene) -> (bool, bool) {
     let covers = |op: &Op| matches!(op, Op::Bind { target, .. } if **target == *c"/proc/keys");
-    let shows = |op: &Op| matches!(op, Op::Bind { target, .. } if **target == *c"/new/tmp/proc");
+    let shows =
+        |op: &Op| matches!(op, Op::Bind { target, .. } if **target == *c"/new/tmp/.isotest/proc");
     let template = template(&scene.host, &scene.project, &scene.policy);
     let covered = position(&scene.setup().steps, covers).is_some();
     (covered, position(&template, shows).is_some())

@@ -96,8 +96,8 @@ fn old_root(facts: &Facts) -> Escapes {
         "/tmp/old",
         "/tmp/oldroot",
         "/tmp/newroot",
-        "/tmp/s",
-        "/tmp/d",
+        "/tmp/.isotest/s",
+        "/tmp/.isotest/d",
         "/mnt",
         "/run/host",
     ];

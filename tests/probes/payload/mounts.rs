@@ -103,7 +103,7 @@ fn uncovered(facts: &Facts) -> Escapes {
     let mut escapes = facts.read(facts.private.join("secret"));
     escapes.extend(facts.read(facts.home.join(".netrc")));
     escapes.extend(facts.read(facts.home.join(".cargo/credentials.toml")));
-    for stage in ["/tmp", "/tmp/s", "/var/tmp"] {
+    for stage in ["/tmp", "/tmp/.isotest", "/tmp/.isotest/s", "/var/tmp"] {
         let below = |name: &fs::DirEntry| {
             let path = name.path();
             [
