@@ -8,11 +8,14 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, PipeReader, pipe};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use nix::sys::signal::{SigHandler, Signal, signal};
+use tempfile::TempDir;
 
 use crate::program::isotest;
 use crate::run::{Reading, Run, Running, Stream};
@@ -40,6 +43,30 @@ const KEPT: [&str; 18] = [
     "LLVM_COV",
     "LLVM_PROFDATA",
 ];
+
+/// What a blank of a path is in a line.
+const BLANK: &str = "\u{1f}";
+
+/// A path as one word of a line: a checkout may lie where a path has blanks.
+pub fn word(path: &Path) -> String {
+    path.display().to_string().replace(' ', BLANK)
+}
+
+/// Another name of a file where its own has blanks, which cargo splits a variable at.
+fn without_blanks(file: &Path) -> PathBuf {
+    static LINK: OnceLock<PathBuf> = OnceLock::new();
+    if !file.display().to_string().contains(' ') {
+        return file.to_owned();
+    }
+    let link = LINK.get_or_init(|| {
+        let name = file.file_name().expect("it has a name");
+        // One for each user and process; it goes with the machine's next start.
+        let directory = TempDir::with_prefix("isotest-tests-").expect("it is writable").keep();
+        symlink(file, directory.join(name)).expect("it is empty");
+        directory.join(name)
+    });
+    link.clone()
+}
 
 /// Where a command writes.
 #[derive(Debug, Clone, Copy)]
@@ -82,9 +109,9 @@ impl Call {
         Call { command, output: Output::Pipes, reading: Reading::All }
     }
 
-    /// Adds the words of a line.
+    /// Adds the words of a line. A path in it is a [`word`].
     pub fn words(mut self, line: &str) -> Call {
-        self.command.args(line.split_whitespace());
+        self.command.args(line.split_whitespace().map(|word| word.replace(BLANK, " ")));
         self
     }
 
@@ -103,7 +130,7 @@ impl Call {
     /// Has cargo start what it runs with `cargo-isotest runner OPTIONS`.
     pub fn runner(self, options: &str) -> Call {
         let name = format!("CARGO_TARGET_{}_UNKNOWN_LINUX_GNU_RUNNER", ARCH.to_uppercase());
-        self.env(&name, format!("{} runner {options}", isotest().display()))
+        self.env(&name, format!("{} runner {options}", without_blanks(isotest()).display()))
     }
 
     /// Takes a variable away.

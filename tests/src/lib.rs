@@ -14,7 +14,7 @@ pub mod skip;
 mod terminal;
 pub mod wait;
 
-pub use call::Call;
+pub use call::{Call, word};
 pub use project::Project;
 pub use run::{Run, Running};
 pub use skip::{missing, refused, skipped, unavailable};

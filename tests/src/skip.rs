@@ -23,14 +23,44 @@ pub fn refused() -> bool {
     true
 }
 
-/// Whether a program that a test is about, or what has this path, is not there; as [`unavailable`].
+/// What brings a program that tests are about: a package of Debian's, or a command of cargo's.
+const BROUGHT_BY: [(&str, &str); 23] = [
+    ("/usr/include/openssl/sha.h", "Debian's package `libssl-dev`"),
+    ("/usr/lib/postgresql", "Debian's package `postgresql`"),
+    ("bash", "Debian's package `bash`"),
+    ("busybox", "Debian's package `busybox-static`"),
+    ("bwrap", "Debian's package `bubblewrap`"),
+    ("c++", "Debian's package `g++`"),
+    ("cargo-llvm-cov", "`cargo install cargo-llvm-cov`"),
+    ("cargo-mutants", "`cargo install cargo-mutants`"),
+    ("cargo-nextest", "`cargo install --locked cargo-nextest`"),
+    ("cc", "Debian's package `gcc`"),
+    ("debootstrap", "Debian's package `debootstrap`"),
+    ("eu-stack", "Debian's package `elfutils`"),
+    ("fish", "Debian's package `fish`"),
+    ("gdb", "Debian's package `gdb`"),
+    ("git", "Debian's package `git`"),
+    ("psql", "Debian's package `postgresql-client`"),
+    ("python3", "Debian's package `python3`"),
+    ("redis-server", "Debian's package `redis-server`"),
+    ("setpriv", "Debian's package `util-linux`"),
+    ("strace", "Debian's package `strace`"),
+    ("unshare", "Debian's package `util-linux`"),
+    ("xmllint", "Debian's package `libxml2-utils`"),
+    ("zsh", "Debian's package `zsh`"),
+];
+
+/// Whether a program that a test is about, or what has this path, is not there; as [`unavailable`],
+/// with what brings it.
 #[must_use]
 pub fn missing(program: &str) -> bool {
+    let brought_by = BROUGHT_BY.iter().find(|(known, _)| *known == program);
+    let package = brought_by.map_or("a package of that name", |(_, package)| package);
     let paths = env::var_os("PATH").unwrap_or_default();
     // An absolute path replaces the directory.
     let found = env::split_paths(&paths).any(|directory| directory.join(program).exists());
     if !found {
-        unavailable(&format!("there is no `{program}`"));
+        unavailable(&format!("there is no `{program}`: {package} has it"));
     }
     !found
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use isotest_tests::program::{isotest, stage};
 use isotest_tests::project::PASSING;
-use isotest_tests::{Call, Project, refused};
+use isotest_tests::{Call, Project, refused, word};
 use tempfile::TempDir;
 
 const OK: &str = "test result: ok. 1 passed; 0 failed";
@@ -207,7 +207,7 @@ fn a_project_that_may_not_be_written_to_is_tested_all_the_same() {
     let project = Project::new(&[PASSING]);
     project.cargo_test("--no-run").run().check(0, &[]);
     let target = TempDir::with_prefix("isotest-tests-").expect("a directory can be made");
-    let line = format!("--locked --target-dir {}", target.path().display());
+    let line = format!("--locked --target-dir {}", word(target.path()));
     let set_mode = |mode| {
         let set = fs::set_permissions(project.directory(), Permissions::from_mode(mode));
         set.expect("it is ours");

@@ -1,30 +1,53 @@
 //! Which mounts travel between host and sandbox, in a mount namespace where every mount would.
 
+use std::fs;
 use std::path::Path;
 
 use isotest_tests::program::isotest;
 use isotest_tests::project::PASSING;
 use isotest_tests::{Call, Project, refused};
+use tempfile::TempDir;
 
 /// Runs a script in a user and a mount namespace of its own, where all mounts are shared; `$1` is
-/// isotest, `$2` a directory with an empty directory `m`, `$3` the flag that shows it, `$4` the
-/// propagation. The directory lies in the project's parent, and below `/tmp`, where a sandbox puts
-/// it together in another way.
+/// isotest, `$2` a directory with empty directories `m` and `s`, `$3` the flag that shows it, `$4`
+/// the propagation. The directory lies beside the project, and below `/tmp`, where a sandbox puts it
+/// together in another way.
 #[track_caller]
 fn check(propagation: &str, script: &str, expected: &str) {
     if refused() {
         return;
     }
-    let places = ["", "mount -t tmpfs tmpfs /tmp; set -- \"$1\" /tmp/shown \"$3\" \"$4\"\n"];
-    for (flag, place) in ["--ro", "--rw"].into_iter().flat_map(|flag| places.map(|at| (flag, at))) {
-        let project = Project::new(&[PASSING]);
-        let shown = project.directory().with_file_name("shown");
-        let script = format!("{place}mkdir -p \"$2/m\" \"$2/s\"\n{script}");
+    let project = Project::new(&[PASSING]);
+    let script = format!("WAIT\n{script}").replace("WAIT", WAIT);
+    let beside = project.directory().parent().expect("it lies in a directory");
+    for (flag, parent) in ["--ro", "--rw"]
+        .into_iter()
+        .flat_map(|flag| [beside, Path::new("/tmp")].map(|parent| (flag, parent)))
+    {
+        let temporary = TempDir::with_prefix_in("isotest-tests-", parent).expect("it is writable");
+        let shown = temporary.path().join("shown");
+        for name in ["m", "s"] {
+            fs::create_dir_all(shown.join(name)).expect("it is writable");
+        }
         let run = outer(project.directory(), &script, &shown, flag).arg(propagation).run();
-        assert_eq!(run.stdout.trim_end(), expected, "what the script printed with {flag} {place}");
+        let place = parent.display();
+        assert_eq!(run.stdout.trim_end(), expected, "what the script printed: {flag}, in {place}");
         run.check(0, &[]);
     }
 }
+
+/// What `WAIT` in a script stands for: waits for a file, for a minute at the most, since what makes
+/// it may have failed.
+const WAIT: &str = r#"
+    wait_for() {
+        left=6000
+        until [ -e "$1" ]; do
+            [ $left -gt 0 ] || { echo "waited in vain for $1" >&2; exit 1; }
+            left=$((left - 1))
+            sleep 0.01
+        done
+    }
+"#;
 
 fn outer(directory: &Path, script: &str, shown: &Path, flag: &str) -> Call {
     let call = Call::new("unshare", directory);
@@ -38,9 +61,9 @@ fn outer(directory: &Path, script: &str, shown: &Path, flag: &str) -> Call {
 /// mount does travel to a namespace that receives.
 const HOST_MOUNTS: &str = r#"
     mkdir "$2/m/n"
-    wait_for() { until [ -e "$1" ]; do :; done; }
     look='
-        look() { : > "$1/s/$2$3"; until [ -e "$1/s/go$3" ]; do :; done; ls "$1/m/n"; }
+        WAIT
+        look() { : > "$1/s/$2$3"; wait_for "$1/s/go$3"; ls "$1/m/n"; }
         look "$1" "$2" 1; echo then; look "$1" "$2" 2'
     unshare --mount --propagation unchanged sh -c "$look" sh "$2" control > "$2/control" &
     "$1" isotest exec "$3" "$2/m" --rw "$2/s" --propagation "$4" -- sh -c "$look" sh "$2" inside > "$2/seen" &
@@ -77,9 +100,9 @@ fn what_a_slave_receives_has_the_hosts_flags() {
         "slave",
         r#"
         mkdir "$2/m/n"
-        wait_for() { until [ -e "$1" ]; do :; done; }
         "$1" isotest exec "$3" "$2/m" --rw "$2/s" --propagation "$4" -- sh -c '
-            : > "$1/s/started"; until [ -e "$1/s/go" ]; do :; done; echo text > "$1/m/n/file"' sh "$2" &
+            WAIT
+            : > "$1/s/started"; wait_for "$1/s/go"; echo text > "$1/m/n/file"' sh "$2" &
         wait_for "$2/s/started"
         mount -t tmpfs tmpfs "$2/m/n"
         : > "$2/s/go"

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use isotest_tests::program::{isotest, stage};
 use isotest_tests::project::PASSING;
-use isotest_tests::{Call, Project, refused};
+use isotest_tests::{Call, Project, missing, refused, word};
 use nix::unistd::geteuid;
 use tempfile::TempDir;
 
@@ -327,7 +327,7 @@ fn inside_isotest_it_works_for_whoever_can_map_its_id() {
         return;
     }
     let project = Project::new(&[PASSING]);
-    let program = isotest().parent().expect("it has a name").display().to_string();
+    let program = word(isotest().parent().expect("it has a name"));
     let inner = |options: &str| {
         let line = format!("exec --ro {program} {options} --");
         let call = project.isotest(&line).arg(isotest()).words("isotest exec -- sh -c");
@@ -351,11 +351,7 @@ fn inside_isotest_it_works_for_whoever_can_map_its_id() {
 
 #[test]
 fn inside_bubblewrap_it_works_or_says_what_is_refused() {
-    if refused() {
-        return;
-    }
-    if !Path::new("/usr/bin/bwrap").exists() {
-        eprintln!("not tested: bubblewrap is not installed");
+    if refused() || missing("bwrap") {
         return;
     }
     let project = Project::new(&[PASSING]);
@@ -444,7 +440,7 @@ fn a_target_directory_may_lie_on_another_filesystem() {
     }
     let target = TempDir::with_prefix_in("isotest-tests-", "/dev/shm").expect("it is writable");
     let project = Project::new(&[WRITING]);
-    let line = format!("--target-dir {}", target.path().display());
+    let line = format!("--target-dir {}", word(target.path()));
     project.isotest(&line).run().check(0, &[OK]);
 }
 
@@ -468,7 +464,7 @@ fn a_project_may_be_reached_by_a_symbolic_link() {
     symlink(project.directory(), &link).expect("it is writable");
     let call = Call::new(isotest(), &link).arg("isotest").env("PWD", &link);
     call.run().check(0, &[OK]);
-    let manifest = format!("isotest --manifest-path {}/Cargo.toml", link.display());
+    let manifest = format!("isotest --manifest-path {}/Cargo.toml", word(&link));
     Call::new(isotest(), Path::new("/")).words(&manifest).run().check(0, &[OK]);
     fs::remove_file(link).expect("it is there");
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use isotest_tests::program::stage;
 use isotest_tests::project::PASSING;
-use isotest_tests::{Call, Project, Run, refused, unavailable};
+use isotest_tests::{Call, Project, Run, missing, refused, unavailable};
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 use tempfile::TempDir;
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 /// A root filesystem with a static busybox, `sh`, `ls` and `cat`.
 fn busybox() -> Option<TempDir> {
     let Some(program) = find("busybox").filter(|program| is_static(program)) else {
-        unavailable("there is no static busybox; Debian has it in `busybox-static`");
+        unavailable("there is no static busybox: Debian's package `busybox-static` has it");
         return None;
     };
     let root = TempDir::with_prefix_in("root-", stage()).expect("the stage is writable");
@@ -51,16 +51,20 @@ fn debian() -> Option<PathBuf> {
         return Some(root);
     }
     let made = stage().join("debian-in-the-making");
-    if !geteuid().is_root() || find("debootstrap").is_none() {
-        unavailable("making a root filesystem of Debian takes root and debootstrap");
+    if missing("debootstrap") {
+        return None;
+    }
+    if !geteuid().is_root() {
+        unavailable("only root can make a root filesystem of Debian");
         return None;
     }
     // What an earlier try has left.
     let _ = fs::remove_dir_all(&made);
     // What it mounts stays out of everybody else's sight.
-    let mut debootstrap = Command::new("unshare");
-    debootstrap.args(["--mount", "debootstrap", "--variant=minbase", "stable"]).arg(&made);
-    let output = debootstrap.output().expect("it was found");
+    // A network may be slow, or stand still.
+    let mut debootstrap = Command::new("timeout");
+    debootstrap.args(["1200", "unshare", "--mount", "debootstrap", "--variant=minbase", "stable"]);
+    let output = debootstrap.arg(&made).output().expect("it was found");
     if !output.status.success() {
         let _ = fs::remove_dir_all(&made);
         unavailable(&format!("debootstrap: {}", String::from_utf8_lossy(&output.stderr)));

@@ -11,7 +11,7 @@ use std::process::Command;
 use isotest_tests::normalise::{normalise, normalise_json};
 use isotest_tests::processes::{MARK, marked};
 use isotest_tests::program::isotest;
-use isotest_tests::{Call, Project, Run, missing, refused, skipped, unavailable, until};
+use isotest_tests::{Call, Project, Run, missing, refused, skipped, unavailable, until, word};
 use serde_json::Value;
 
 use super::same_as_cargo_test::{COMPARABLE, compare};
@@ -98,7 +98,7 @@ fn what_editors_ask_for_is_what_they_read() {
     // rust-analyzer's test explorer, all of a target and one test; RustRover.
     let explorer = format!(
         "test --package zoo --test plain --no-fail-fast --manifest-path {} --",
-        manifest.display()
+        word(&manifest)
     );
     let unstable = "-Z unstable-options --format=json";
     for line in [
@@ -335,7 +335,7 @@ fn nextest_has_it_as_wrapper_script() {
          [scripts.wrapper.isotest]\ncommand = {:?}\n\
          [[profile.default.scripts]]\nfilter = 'binary(it)'\nrun-wrapper = 'isotest'\n\
          list-wrapper = 'isotest'\n",
-        format!("{} runner", isotest().display())
+        format!("'{}' runner", isotest().display())
     );
     let outside = "#[test]\nfn outside() { assert_ne!(std::process::id(), 1) }\n";
     let files = [
@@ -450,7 +450,7 @@ fn coverage_is_the_same_line_by_line() {
         }
         let own = format!(
             "eval \"$(cargo llvm-cov show-env --sh)\" && cargo llvm-cov clean --workspace && \
-             {} isotest {line} && cargo llvm-cov report {report}",
+             '{}' isotest {line} && cargo llvm-cov report {report}",
             isotest().display()
         );
         let own = Call::new("sh", project.directory()).arg("-c").arg(own);

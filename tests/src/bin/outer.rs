@@ -6,7 +6,7 @@
 //! - `write:PATH=TEXT`: writes to a file of a kernel filesystem
 //! - `tmpfs:PATH`: an empty tmpfs there
 //! - `read-only:PATH`: what is there, but read-only
-//! - `devices:NAME,…`: a `/dev` with these devices and nothing else
+//! - `devices:NAME,…`: a `/dev` with these devices, and of the rest `shm` alone
 //! - `link:PATH=TARGET`: a symbolic link
 //! - `false-proc`: a `/proc` of plain files that say the same of the process itself
 //! - `chroot:DIRECTORY`: the whole root once more, there, as the root
@@ -87,12 +87,20 @@ fn make_read_only(path: &str) -> Result<(), Failure> {
 fn keep_devices(names: &str) -> Result<(), Failure> {
     let open = |name| fs::File::open(Path::new("/dev").join(name)).map(|file| (name, file));
     let devices: Vec<_> = names.split(',').map(open).collect::<Result<_, _>>()?;
+    // A checkout may lie there.
+    let shared = fs::File::open("/dev/shm").ok();
     mount(Some("tmpfs"), "/dev", Some("tmpfs"), MsFlags::empty(), NO_DATA)?;
     for (name, device) in devices {
         let (source, target) =
             (format!("/proc/self/fd/{}", device.as_raw_fd()), format!("/dev/{name}"));
         fs::write(&target, "")?;
         mount(Some(source.as_str()), target.as_str(), NO_DATA, MsFlags::MS_BIND, NO_DATA)?;
+    }
+    if let Some(shared) = shared {
+        let source = format!("/proc/self/fd/{}", shared.as_raw_fd());
+        fs::create_dir("/dev/shm")?;
+        let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+        mount(Some(source.as_str()), "/dev/shm", NO_DATA, flags, NO_DATA)?;
     }
     Ok(())
 }
