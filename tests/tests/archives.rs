@@ -295,10 +295,10 @@ fn what_failed_in_an_archive_is_run_again_by_the_command_that_is_told() {
     let project = Project::new(&FILES);
     fs::write(project.directory().join("data"), "other").expect("it is writable");
     let run = archived.isotest("run", &project, "--workspace-remap .").run();
-    let select = format!(
-        "--archive-file {} --workspace-remap . -E 'binary_id(=demo::it)'",
-        archived.path().display()
-    );
+    let path = archived.path().display().to_string();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/.-_".contains(&byte);
+    let path = if path.bytes().all(is_plain) { path } else { format!("'{path}'") };
+    let select = format!("--archive-file {path} --workspace-remap . -E 'binary_id(=demo::it)'");
     run.check(
         100,
         &[
