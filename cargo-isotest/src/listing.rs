@@ -81,11 +81,21 @@ impl fmt::Display for ListingError {
         if !self.stderr.is_empty() {
             write!(f, "\nits stderr: {}", self.stderr.trim_end())?;
         }
-        write!(
-            f,
-            "\nhint: a target without libtest needs `harness = false` in its manifest, or must \
-             answer `--list --format terse`"
-        )
+        write!(f, "\nhint: {}", hint(&self.stderr))
+    }
+}
+
+/// What mends it. The dynamic loader says itself what it has not found (ld.so(8)).
+fn hint(stderr: &str) -> &'static str {
+    match stderr.contains("error while loading shared libraries") {
+        true => {
+            "a library that it needs is not shown in the sandbox; `--ro DIRECTORY` shows a directory \
+             of `LD_LIBRARY_PATH`"
+        }
+        false => {
+            "a target without libtest needs `harness = false` in its manifest, or must answer \
+             `--list --format terse`"
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use isotest_tests::program::{isotest, stage};
 use isotest_tests::project::PASSING;
-use isotest_tests::{Call, Project, refused, word};
+use isotest_tests::{Call, Project, missing, refused, word};
 use tempfile::TempDir;
 
 const OK: &str = "test result: ok. 1 passed; 0 failed";
@@ -292,4 +292,33 @@ fn a_profile_opens_nothing_but_a_way_out_for_itself() {
     let profile = names.last().expect("there are three");
     assert!(profile.starts_with("x-") && profile.ends_with("-0-%m.profraw"), "{profile}");
     assert!(project.directory().join("src/lib.rs").exists());
+}
+
+/// Links with a library of a directory that no test sees.
+const LINKS: &str = r#"
+fn main() {
+    let directory = std::env::var("LD_LIBRARY_PATH").unwrap();
+    let directory = directory.split(':').next_back().unwrap();
+    std::fs::write("answer.c", "int answer(void) { return 42; }").unwrap();
+    let library = format!("{directory}/libanswer.so");
+    let arguments = ["-shared", "-fPIC", "-o", &library, "answer.c"];
+    assert!(std::process::Command::new("cc").args(arguments).status().unwrap().success());
+    println!("cargo:rustc-link-arg=-L{directory}");
+    println!("cargo:rustc-link-arg=-lanswer");
+}
+"#;
+
+#[test]
+fn a_library_that_is_not_shown_is_named_with_the_flag_that_shows_it() {
+    if refused() || missing("cc") {
+        return;
+    }
+    let test = "unsafe extern \"C\" { fn answer() -> i32; }\n\
+                #[test] fn asks() { assert_eq!(unsafe { answer() }, 42) }";
+    let project = Project::new(&[("src/lib.rs", test), ("build.rs", LINKS)]);
+    let hidden = TempDir::new_in("/var/tmp").expect("it is writable");
+    let run = |line: &str| project.isotest(line).env("LD_LIBRARY_PATH", hidden.path()).run();
+    let hint = "hint: a library that it needs is not shown in the sandbox; `--ro DIRECTORY`";
+    run("--lib").check(104, &["error while loading shared libraries: libanswer.so", hint]);
+    run(&format!("--lib --ro {}", hidden.path().display())).check(0, &["1 passed"]);
 }
