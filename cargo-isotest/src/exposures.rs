@@ -3,8 +3,9 @@
 //! The sandbox shows paths without symbolic links, and overlays only what has no other filesystem
 //! mounted below; what cargo and the user name is brought into that form here.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use isotest_core::host::Host;
@@ -170,6 +171,39 @@ impl<'a> Exposures<'a> {
         }
     }
 
+    /// Whether it is a device that every test has.
+    fn is_given(&self, path: &Path) -> bool {
+        let real = path.canonicalize().unwrap_or_default();
+        self.host.devices.iter().any(|name| real == Path::new("/dev").join(name))
+    }
+
+    /// Why a path cannot be shown, where it cannot.
+    fn refusal(&self, path: &Path, metadata: &Metadata, access: Access) -> Option<String> {
+        let real = path.canonicalize().ok()?;
+        let kind = metadata.file_type();
+        let is_device = kind.is_char_device() || kind.is_block_device();
+        let private = real.strip_prefix("/etc").ok().and_then(|rest| {
+            self.host.hidden_etc.iter().find(|hidden| rest != *hidden && rest.starts_with(hidden))
+        });
+        if real.parent().is_none() {
+            return Some("it is everything; name what is needed".to_owned());
+        }
+        if real == Path::new("/dev") || real.starts_with("/proc") {
+            return Some("a test has its own".to_owned());
+        }
+        if is_device && !self.is_given(path) && access == Access::ReadOnly {
+            return Some(
+                "it is a device, which is written to all the same; `--rw` shows it".into(),
+            );
+        }
+        private.map(|hidden| {
+            format!(
+                "it lies in `/etc/{}`, which not everybody may enter; show that",
+                hidden.display()
+            )
+        })
+    }
+
     /// Finds what overlays could not take from others, in what is shown and in the working
     /// directory.
     fn copy_foreign(&mut self, machine: &Machine) {
@@ -217,7 +251,14 @@ impl<'a> Exposures<'a> {
         for (flag, paths, access) in added {
             for path in paths {
                 let path = machine.directory.join(path);
-                fs::metadata(&path).map_err(|cause| Error::Path(flag, path.clone(), cause))?;
+                let refused = |cause| Error::Path(flag, path.clone(), cause);
+                let metadata = fs::metadata(&path).map_err(refused)?;
+                if let Some(cause) = self.refusal(&path, &metadata, access) {
+                    return Err(refused(io::Error::other(cause)));
+                }
+                if self.is_given(&path) {
+                    continue;
+                }
                 // What is asked for by name goes before what a path is shown as otherwise.
                 let known = path.canonicalize().ok();
                 self.project.exposures.retain(|exposure| Some(&exposure.path) != known.as_ref());
@@ -229,7 +270,9 @@ impl<'a> Exposures<'a> {
             }
         }
         self.project.masked = machine.credentials();
-        self.project.home = machine.home();
+        // A home that is not there, where nothing can be made, is not there inside either.
+        let can_be = |home: &PathBuf| home.is_dir() || !self.host.is_system(home);
+        self.project.home = machine.home().filter(can_be);
         // What has moved may have left its place to others.
         let shown = self.project.exposures.iter().map(|exposure| &exposure.path);
         let taken: Vec<PathBuf> =

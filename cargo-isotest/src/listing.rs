@@ -87,6 +87,10 @@ impl fmt::Display for ListingError {
 
 /// What mends it. The dynamic loader says itself what it has not found (ld.so(8)).
 fn hint(stderr: &str) -> &'static str {
+    if stderr.contains("version `GLIBC_") {
+        return "it was built for a newer C library than that of this root filesystem; build it \
+                there, or where the C library is older";
+    }
     match stderr.contains("error while loading shared libraries") {
         true => {
             "a library that it needs is not shown in the sandbox; `--ro DIRECTORY` shows a directory \

@@ -10,12 +10,11 @@ use std::path::Path;
 use isotest_core::collect;
 use isotest_core::host::Host;
 use isotest_core::outcome::{NotRun, Verdict, signal_name};
-use isotest_core::plan::{self, Access, Exposure, Plan, Project};
-use isotest_core::policy::{
-    Directory, Guard, Namespace, Net, Policy, Propagation, Uts, Weakened, Workspace,
-};
+use isotest_core::plan::{self, Plan};
+use isotest_core::policy::{Directory, Guard, Namespace, Net, Policy, Uts, Weakened, Workspace};
 use isotest_core::sandbox::{Notice, SandboxError, Warden};
 
+use crate::exposures;
 use crate::report;
 use crate::sandboxes::c_string;
 use crate::settings::Machine;
@@ -95,11 +94,8 @@ pub fn attempt(policy: &Policy, machine: &Machine) -> Result<(), SandboxError> {
     let refused = |act: &str| SandboxError { act: act.to_owned(), errno: None, hint: None };
     let program = env::current_exe().map_err(|_| refused("find this program"))?;
     let host = Host::read(Path::new("/")).map_err(|_| refused("read /proc/self"))?;
-    let project = Project {
-        exposures: exposures(&program, machine),
-        home: machine.home(),
-        ..Project::default()
-    };
+    let project = exposures::of_command(machine, &host, policy, &program);
+    let project = project.map_err(|error| refused(&format!("show the project ({error})")))?;
     let mut warden = Warden::start(&host, policy)?;
     warden.build(&plan::template(&host, &project, policy), None)?;
     let command = plan::Command {
@@ -132,22 +128,4 @@ fn run(warden: &mut Warden, plan: &Plan) -> Result<(), SandboxError> {
         }
         other => Err(refused(format!("run a program: {other:?}"))),
     }
-}
-
-/// This program's directory, and the working directory, as a project would be shown.
-fn exposures(program: &Path, machine: &Machine) -> Vec<Exposure> {
-    let program = program.parent().unwrap_or(Path::new("/"));
-    let expose = |path: &Path, access, what: &str| Exposure {
-        path: path.to_owned(),
-        directory: true,
-        access,
-        what: what.to_owned(),
-        propagation: Propagation::Private,
-    };
-    let directory = machine.directory.as_path();
-    let mut all = vec![expose(program, Access::ReadOnly, "the program")];
-    if directory.parent().is_some() {
-        all.push(expose(directory, Access::Workspace, "the working directory"));
-    }
-    all
 }

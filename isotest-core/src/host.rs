@@ -4,6 +4,7 @@
 //! is plain data, so that plans stay pure and can be tested for machines that are not there.
 
 mod etc;
+mod surroundings;
 
 use std::fs;
 use std::io;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use nix::unistd::{getegid, geteuid, getgroups};
 
 pub use etc::{Content, Original, Piece};
+pub use surroundings::{Container, Surroundings};
 
 /// A top-level entry of a root filesystem that tests see.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +130,14 @@ impl Host {
         self.mount_points.iter().filter(below).map(PathBuf::as_path).collect()
     }
 
+    /// Whether the path lies in a system directory, which is shown as a whole.
+    pub fn is_system(&self, path: &Path) -> bool {
+        self.top_level.iter().any(|entry| match entry {
+            TopLevel::Directory(name) => path.starts_with(Path::new("/").join(name)),
+            TopLevel::Link(..) => false,
+        })
+    }
+
     /// Whether a directory can be the lower layer of an overlay that shows all of it.
     pub fn can_be_layer(&self, directory: &Path) -> bool {
         let around = self.mount_points.iter().filter(|point| directory.starts_with(point));
@@ -151,6 +161,14 @@ fn check_genuine() -> io::Result<()> {
     use nix::sys::{stat, statfs};
     if statfs::statfs("/proc")?.filesystem_type() != statfs::PROC_SUPER_MAGIC {
         return Err(io::Error::other("`/proc` is no proc filesystem; mount one there"));
+    }
+    // Id maps would be written for another process.
+    let own = fs::read_link("/proc/self").unwrap_or_default();
+    if own.as_os_str() != std::process::id().to_string().as_str() {
+        return Err(io::Error::other(
+            "`/proc` is that of another pid namespace; mount this one's: `mount -t proc proc \
+             /proc`, or `unshare --mount-proc`",
+        ));
     }
     let null = stat::lstat("/dev/null")?;
     let is_device = null.st_mode & libc::S_IFMT == libc::S_IFCHR;

@@ -17,6 +17,7 @@ mod looking;
 mod messages;
 mod mounts;
 mod pid1;
+mod places;
 mod propagation;
 mod recipes;
 mod reference;

@@ -124,3 +124,32 @@ fn doctor_finds_nothing_in_the_way() {
     let Some(run) = outer(&script) else { return };
     run.check(0, &["every test can have full isolation here"]);
 }
+
+/// A mount below the working directory is no reason for `doctor` to say that nothing works.
+#[test]
+fn doctor_shows_the_project_as_a_run_does() {
+    let script = "mkdir m; mount -t tmpfs tmpfs m; \"$1\" isotest doctor";
+    let Some(run) = outer(script) else { return };
+    run.check(0, &["every test can have full isolation here"]);
+}
+
+/// As with `ProtectKernelTunables=yes` of systemd, where a whole proc is still to be seen somewhere.
+#[test]
+fn doctor_tries_no_setting_that_a_run_leaves_alone() {
+    let script = "mount -t proc proc /mnt; mount --rbind /proc/sys /proc/sys
+        mount -o remount,bind,ro /proc/sys
+        \"$1\" isotest exec -- true && \"$1\" isotest doctor";
+    let Some(run) = outer(script) else { return };
+    run.check(0, &["every test can have full isolation here"]);
+}
+
+#[test]
+fn a_proc_of_another_pid_namespace_is_named() {
+    let project = Project::new(&[PASSING]);
+    if refused() {
+        return;
+    }
+    let call = Call::new("unshare", project.directory());
+    let call = call.words("--map-root-user --pid --fork --kill-child").arg(isotest());
+    call.words("isotest exec -- true").run().check(96, &["another pid namespace", "mount -t proc"]);
+}

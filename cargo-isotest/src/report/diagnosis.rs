@@ -26,6 +26,7 @@ const DIM: Style = Style::new().dimmed();
 /// One line a feature; a refusal takes a second one. Then what is known about the machine.
 pub fn diagnosis_for_people(checks: &[Check], facts: &[(&str, String)]) -> io::Result<()> {
     let mut out = BufWriter::new(anstream::stdout());
+    let mut told: Vec<&String> = Vec::new();
     for check in checks {
         let (word, colour) = match (check.works, check.required) {
             (true, _) => ("works", AnsiColor::Green),
@@ -38,7 +39,9 @@ pub fn diagnosis_for_people(checks: &[Check], facts: &[(&str, String)]) -> io::R
             "{style}{word:>8}{style:#}  {:<28} {DIM}{}{DIM:#}",
             check.feature, check.detail
         )?;
-        if let Some(hint) = check.hint.as_ref().filter(|_| !check.works) {
+        let hint = check.hint.as_ref().filter(|hint| !check.works && !told.contains(hint));
+        if let Some(hint) = hint {
+            told.push(hint);
             writeln!(out, "          {BOLD}hint:{BOLD:#} {hint}")?;
         }
     }

@@ -96,7 +96,7 @@ pub fn upper(index: usize) -> String {
 
 impl Layout {
     pub fn new(host: &Host, project: &Project, policy: &Policy) -> Layout {
-        let fresh = fresh(project, policy);
+        let fresh = fresh(host, project, policy);
         let mut placed: Vec<Placed> = Vec::new();
         let mut wanted = shown(host, project, policy);
         wanted.sort_by(|a, b| a.path.cmp(&b.path));
@@ -111,7 +111,8 @@ impl Layout {
         let made = |link: &PathBuf| {
             fresh.iter().any(|fresh| fresh.path == *link)
                 || placed.iter().any(|placed| link.starts_with(&placed.path))
-                || is_system(host, link)
+                || host.is_system(link)
+                || is_standard_link(host, link)
         };
         let links = project.links.iter().filter(|(link, _)| !made(link)).cloned().collect();
         Layout { fresh, placed, links, masked: project.masked.clone(), disk }
@@ -157,7 +158,7 @@ impl Layout {
 }
 
 /// The fresh directories; `/tmp` itself is one even where the host's is shown in it.
-fn fresh(project: &Project, policy: &Policy) -> Vec<Fresh> {
+fn fresh(host: &Host, project: &Project, policy: &Policy) -> Vec<Fresh> {
     let entry =
         |path: &str, name: &str, mode| Fresh { path: path.into(), name: name.to_owned(), mode };
     let mut fresh = Vec::new();
@@ -171,7 +172,7 @@ fn fresh(project: &Project, policy: &Policy) -> Vec<Fresh> {
     }
     let home = project.home.as_ref().filter(|home| {
         let taken = fresh.iter().any(|fresh| fresh.path == **home);
-        policy.home == Directory::Fresh && home.parent().is_some() && !taken
+        policy.home == Directory::Fresh && !is_no_home(host, home) && !taken
     });
     let home = home.map(|home| (home, "home".to_owned()));
     let hollow = project.hollow.iter().enumerate().map(|(index, path)| (path, format!("h{index}")));
@@ -216,7 +217,7 @@ fn shown(host: &Host, project: &Project, policy: &Policy) -> Vec<Placed> {
         })
         .collect();
     if policy.home == Directory::Host {
-        let home = project.home.iter();
+        let home = project.home.iter().filter(|home| !is_no_home(host, home));
         all.extend(home.map(|home| place(home, true, Shown::ReadWrite, "the host's home")));
     }
     if policy.tmp == Directory::Host {
@@ -242,16 +243,41 @@ fn is_covered(host: &Host, placed: &[Placed], candidate: &Placed) -> bool {
             Shown::ReadOnly | Shown::ReadWrite => true,
         },
         Some(_) => false,
-        None => candidate.shown == Shown::ReadOnly && is_system(host, &candidate.path),
+        None => candidate.shown == Shown::ReadOnly && host.is_system(&candidate.path),
     }
 }
 
-/// Whether the path lies in a system directory, which the template binds as a whole.
-pub fn is_system(host: &Host, path: &Path) -> bool {
-    host.top_level.iter().any(|entry| match entry {
-        TopLevel::Directory(name) => name != "etc" && path.starts_with(Path::new("/").join(name)),
-        TopLevel::Link(..) => false,
-    })
+/// Whether every root filesystem, or the host's, has this link anyway.
+fn is_standard_link(host: &Host, link: &Path) -> bool {
+    link == Path::new("/var/run")
+        || host.top_level.iter().any(|entry| match entry {
+            TopLevel::Directory(_) => false,
+            TopLevel::Link(name, _) => link == Path::new("/").join(name),
+        })
+}
+
+/// Whether a directory cannot be a home of its own: the program would miss what is in it.
+fn is_no_home(host: &Host, path: &Path) -> bool {
+    let of_system = host.top_level.iter().map(|entry| match entry {
+        TopLevel::Directory(name) | TopLevel::Link(name, _) => name.as_str(),
+    });
+    let mut names = of_system.chain(["dev", "etc", "proc", "sys"]);
+    path.parent().is_none()
+        || path.starts_with("/proc")
+        || names.any(|name| path == Path::new("/").join(name))
+}
+
+/// Whether the template has this path before it makes mount points: in a system directory, in `/etc`
+/// or among the devices.
+pub fn is_there(host: &Host, path: &Path) -> bool {
+    let in_etc = |etc: &Path| match &host.etc {
+        None => true,
+        Some(pieces) => pieces.iter().any(|piece| piece.path == etc),
+    };
+    host.is_system(path)
+        || path.strip_prefix("/etc").is_ok_and(|rest| rest.as_os_str().is_empty() || in_etc(rest))
+        || host.devices.iter().any(|name| path == Path::new("/dev").join(name))
+        || host.top_level.is_empty() && path.starts_with("/etc")
 }
 
 /// Gives a place in the stage to what cannot be at its own place in the template.

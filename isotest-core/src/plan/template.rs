@@ -42,14 +42,14 @@ pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
     match &policy.root {
         Root::Host => {
             show_system(&mut steps, host);
-            show_etc(&mut steps, host, policy);
+            show_etc(&mut steps, host, layout, policy);
             fill(&mut steps, host, layout, policy);
         }
         Root::Directory(other) => {
             let mut contents = Steps::default();
             contents.directory(&new("etc"), 0o755, "the layer over /etc");
             make_fixed_etc(&mut contents, policy, &new("etc"));
-            hide_private_etc(&mut contents, host, &new("etc"));
+            hide_private_etc(&mut contents, host, layout, &new("etc"));
             hide_devices(&mut contents, host);
             fill(&mut contents, host, layout, policy);
             // The kernel wants a layer complete before it is one.
@@ -181,20 +181,26 @@ fn fixed_etc(policy: &Policy) -> Vec<(&'static str, String)> {
 
 /// `/etc`: the host's below a layer with the fixed files and with whiteouts over what not
 /// everybody may read. One mount, where nothing is mounted below the host's `/etc`.
-fn show_etc(steps: &mut Steps, host: &Host, policy: &Policy) {
+fn show_etc(steps: &mut Steps, host: &Host, layout: &Layout, policy: &Policy) {
     let etc = Path::new(OLD).join("etc");
     steps.directory(&new("etc"), 0o755, "mount point");
     match &host.etc {
-        None => show_etc_as_layers(steps, host, policy, &etc),
+        None => show_etc_as_layers(steps, host, layout, policy, &etc),
         Some(pieces) => compose_etc(steps, pieces, policy, &etc),
     }
 }
 
-fn show_etc_as_layers(steps: &mut Steps, host: &Host, policy: &Policy, etc: &Path) {
+fn show_etc_as_layers(
+    steps: &mut Steps,
+    host: &Host,
+    layout: &Layout,
+    policy: &Policy,
+    etc: &Path,
+) {
     let layer = new(STAGE).join("etc");
     steps.directory(&layer, 0o755, "the layer over /etc");
     make_fixed_etc(steps, policy, &layer);
-    hide_private_etc(steps, host, &layer);
+    hide_private_etc(steps, host, layout, &layer);
     lay(steps, &layer, etc, &new("etc"), "/etc without secrets");
 }
 
@@ -252,8 +258,11 @@ fn make_fixed_etc(steps: &mut Steps, policy: &Policy, etc: &Path) {
     steps.link(utc, &etc.join("localtime"), "the same on every machine");
 }
 
-fn hide_private_etc(steps: &mut Steps, host: &Host, layer: &Path) {
-    for hidden in &host.hidden_etc {
+/// What is asked for by name is bound over its place, which must be there.
+fn hide_private_etc(steps: &mut Steps, host: &Host, layout: &Layout, layer: &Path) {
+    let is_asked_for =
+        |hidden: &Path| layout.placed.iter().any(|p| p.path == Path::new("/etc").join(hidden));
+    for hidden in host.hidden_etc.iter().filter(|hidden| !is_asked_for(hidden)) {
         let parents: Vec<&Path> =
             hidden.ancestors().skip(1).filter(|p| p.parent().is_some()).collect();
         for parent in parents.iter().rev() {
@@ -380,7 +389,7 @@ fn make_mount_points(steps: &mut Steps, host: &Host, layout: &Layout) {
     // What a fresh directory will cover is seen by fork servers alone.
     for placed in layout.placed.iter().filter(|placed| server::is_shown(&placed.path)) {
         make_parents(steps, host, layout, &placed.path);
-        if !layout::is_system(host, &placed.path) && !is_in_placed(layout, &placed.path) {
+        if !layout::is_there(host, &placed.path) && !is_in_placed(layout, &placed.path) {
             make_mount_point(steps, placed, &new(&placed.path));
         }
     }
@@ -403,7 +412,7 @@ fn is_in_placed(layout: &Layout, path: &Path) -> bool {
 fn make_parents(steps: &mut Steps, host: &Host, layout: &Layout, path: &Path) {
     let parents: Vec<&Path> = path.ancestors().skip(1).collect();
     for parent in parents.iter().rev().filter(|parent| parent.parent().is_some()) {
-        let exists = layout::is_system(host, parent)
+        let exists = layout::is_there(host, parent)
             || layout
                 .placed
                 .iter()
@@ -449,7 +458,8 @@ fn show_project(steps: &mut Steps, host: &Host, layout: &Layout) {
             Shown::ReadWrite => {
                 steps.bind_exact(&source, &target, true, what);
                 let reason = "as on the host, without devices";
-                let set = libc::MOUNT_ATTR_NODEV;
+                // Devices are what is asked for where one is named.
+                let set = if placed.path.starts_with("/dev") { 0 } else { libc::MOUNT_ATTR_NODEV };
                 steps.propagation(&target, set, propagation(placed), reason);
             }
             // A lower layer must have no mount below it that the host made.

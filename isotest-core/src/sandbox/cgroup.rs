@@ -35,6 +35,9 @@ const BASE: &str = "isotest-";
 const HINT: &str = "start it in a group of its own: `systemd-run --user --scope -p Delegate=yes \
      cargo isotest …`, as root without `--user`; `--address-space` limits each process by itself \
      and needs no group";
+const HINT_WITHOUT_SYSTEMD: &str = "it needs a control group that is writable and holds isotest alone, \
+     and there is no systemd to delegate one; `--address-space` limits each process by itself and \
+     needs no group";
 const HINT_VERSION: &str = "`--memory` needs cgroup v2 with the memory controller; a machine that \
      has it in v1 is booted with `systemd.unified_cgroup_hierarchy=1`. `--address-space` limits \
      each process by itself and needs no group";
@@ -289,7 +292,8 @@ impl Group {
 }
 
 fn refused(act: &str, error: &io::Error, hint: &str) -> SandboxError {
-    let hint = Some(hint.to_owned());
+    let without = hint == HINT && !Path::new("/run/systemd/system").is_dir();
+    let hint = Some(if without { HINT_WITHOUT_SYSTEMD } else { hint }.to_owned());
     SandboxError { act: act.to_owned(), errno: Some(errno(error)), hint }
 }
 

@@ -15,13 +15,11 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
 
 use super::cgroup::{Base, Claim};
-use super::error::{
-    Fault, HINT_ROOT_WITHOUT_CAPABILITIES, STAGE_CGROUP, STAGE_CLONE, STAGE_MAPS, SandboxError,
-};
+use super::error::{Fault, STAGE_CGROUP, STAGE_CLONE, STAGE_MAPS, SandboxError};
 use super::inside::kernel::{self, Cloning};
 use super::protocol::{self, Channel, Disk, End, Request, Response, Start};
 use super::steps::Step;
-use super::{lower, sys, warden};
+use super::{lower, remedy, sys, warden};
 use crate::host::Host;
 use crate::plan::Setup;
 use crate::policy::{Namespace, Policy};
@@ -292,7 +290,7 @@ fn explain(fault: Fault, host: &Host) -> SandboxError {
     let refused = fault.stage == STAGE_MAPS && fault.errno == Errno::EPERM as i32;
     let error = SandboxError::new(fault, &[], "", "");
     match refused && host.uid == 0 && !host.maps_ranges {
-        true => error.with_hint(HINT_ROOT_WITHOUT_CAPABILITIES),
+        true => error.with_hint(remedy::ROOT_WITHOUT_CAPABILITIES),
         false => error,
     }
 }

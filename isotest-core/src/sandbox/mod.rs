@@ -19,6 +19,7 @@ mod inside;
 mod keeper;
 pub(crate) mod look;
 mod lower;
+mod remedy;
 mod servers;
 mod sys;
 mod warden;

@@ -14,6 +14,15 @@ use std::sync::Arc;
 
 use crate::host::Piece;
 
+/// The stage of a fault, beside the steps, of making the control group of a case.
+pub const STAGE_CGROUP: u32 = u32::MAX - 8;
+/// The stage of a fault, beside the steps, of making the scratch that the warden hands over.
+pub const STAGE_SCRATCH: u32 = u32::MAX - 7;
+/// The stage of a fault, beside the steps, of writing the warden's id maps.
+pub const STAGE_MAPS: u32 = u32::MAX - 5;
+/// The stage of a fault, beside the steps, of installing the guard.
+pub const STAGE_GUARD: u32 = u32::MAX - 4;
+
 /// One set-up operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {

@@ -1,0 +1,252 @@
+//! Who is known to refuse an act, and what to type: a step, an errno and what can be read of the
+//! [`Surroundings`] become a hint.
+
+use nix::errno::Errno;
+
+use super::inside::launch::{STAGE_CLONE, STAGE_EXEC};
+use super::steps::{Op, STAGE_GUARD, STAGE_MAPS};
+use crate::host::{Container, Surroundings};
+
+const SECCOMP_AND_APPARMOR: &str =
+    "`--security-opt seccomp=unconfined --security-opt apparmor=unconfined";
+const LIMIT: &str = "the limit of namespaces is reached; raise it: `sudo sysctl -w \
+     user.max_user_namespaces=65536 user.max_net_namespaces=65536`";
+const RESTRICTED: &str = "AppArmor takes the capabilities of new user namespaces away (Ubuntu \
+     23.10 and later): `sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`";
+const CAPABILITIES: &str = "a security module takes the capabilities of new user namespaces away; \
+     AppArmor does (Ubuntu 23.10 and later) where `cargo isotest doctor` says that it restricts \
+     them: `sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`";
+/// Linux 5.12, kernel/user_namespace.c `verify_root_map`.
+pub(super) const ROOT_WITHOUT_CAPABILITIES: &str = "uid 0 without CAP_SETFCAP cannot be \
+     mapped into a user namespace; inside isotest: start the outer one as an ordinary user";
+const OVERLAY: &str = "the kernel is older than 5.11, or a filesystem cannot be a layer: \
+     one that is an overlay itself cannot hold `--scratch disk`; otherwise use `--workspace shared` or `--workspace readonly`";
+const LINK: &str = "a part of that path is a symbolic link, or has become one meanwhile; none \
+     is followed there: replace it by what it leads to";
+const KERNEL: &str = "the kernel is too old (5.12 or later is needed) or built without \
+     user namespaces, or a container's seccomp profile is older than the call";
+const EXEC: &str = "the file or its ELF interpreter is not visible in the sandbox; was it \
+     removed after the build? `--ro PATH` makes a path visible";
+
+/// Who is known to refuse this, by the table of `docs/sandbox.md`.
+pub(super) fn hint(
+    stage: u32,
+    op: Option<&Op>,
+    errno: Errno,
+    around: &Surroundings,
+) -> Option<String> {
+    let own = |text: &str| Some(text.to_owned());
+    match (op, stage, errno) {
+        (None, STAGE_CLONE, Errno::ENOSPC) => Some(for_limit(around)),
+        (None, STAGE_CLONE, Errno::EPERM | Errno::ENOSYS) => Some(for_clone(around)),
+        (None, STAGE_CLONE, Errno::EINVAL) => own(KERNEL),
+        (None, STAGE_CLONE | STAGE_MAPS, Errno::EACCES | Errno::EPERM) => Some(for_maps(around)),
+        (None, STAGE_GUARD, Errno::EPERM | Errno::EACCES | Errno::ENOSYS) => {
+            Some(for_refusal(around))
+        }
+        (None, STAGE_EXEC, Errno::ENOENT) => own(EXEC),
+        (Some(op), _, errno) => for_step(op, errno, around),
+        _ => None,
+    }
+}
+
+fn for_step(op: &Op, errno: Errno, around: &Surroundings) -> Option<String> {
+    // ENOSYS of an old call too is a filter's answer.
+    let refused = matches!(errno, Errno::EPERM | Errno::EACCES | Errno::ENOSYS);
+    let own = |text: &str| Some(text.to_owned());
+    match op {
+        Op::Mount { fstype, .. } if fstype.as_bytes() == b"proc" && refused => {
+            Some(for_proc(around))
+        }
+        Op::Mount { fstype, .. } if fstype.as_bytes() == b"overlay" => own(OVERLAY),
+        Op::BindExact { .. } if errno == Errno::ELOOP => own(LINK),
+        Op::PivotRoot { .. } => Some(for_pivot(around)),
+        Op::Attributes { .. } if errno == Errno::ENOSYS => own(KERNEL),
+        Op::NewKeyring if refused => Some(for_filter(around)),
+        Op::Write { .. } if errno == Errno::EROFS => Some(for_read_only(around)),
+        _ if refused => Some(for_refusal(around)),
+        _ => None,
+    }
+}
+
+/// How to start a container so that it refuses nothing.
+fn container_flags(container: Option<Container>) -> String {
+    match container {
+        Some(Container::Docker) => format!(
+            "start the container with {SECCOMP_AND_APPARMOR} --security-opt systempaths=unconfined`"
+        ),
+        Some(Container::Podman) => "start the container with `--security-opt seccomp=unconfined \
+             --security-opt unmask=ALL`"
+            .to_owned(),
+        Some(Container::Nspawn) => "start the container as `SYSTEMD_SECCOMP=0 \
+             SYSTEMD_NSPAWN_API_VFS_WRITABLE=yes systemd-nspawn …`"
+            .to_owned(),
+        Some(Container::Other) | None => format!(
+            "start the container with {SECCOMP_AND_APPARMOR} --security-opt \
+             systempaths=unconfined` (Podman: `unmask=ALL` in place of `systempaths=unconfined`)"
+        ),
+    }
+}
+
+/// EPERM of clone, by what is certain first.
+fn for_clone(around: &Surroundings) -> String {
+    if around.unmapped {
+        return "the uid or gid of the caller has no id in this user namespace, so it can make no \
+             other; start isotest as a user whom `/proc/self/uid_map` and `gid_map` hold"
+            .to_owned();
+    }
+    if around.chroot {
+        return "the caller is in a chroot(2), where the kernel makes no user namespaces: enter \
+             the directory by pivot_root(2), as `bwrap --bind DIR / …` and `systemd-nspawn` do"
+            .to_owned();
+    }
+    if around.forbids_clone {
+        return "this kernel forbids user namespaces to ordinary users: `sudo sysctl -w \
+             kernel.unprivileged_userns_clone=1`"
+            .to_owned();
+    }
+    if around.seccomp {
+        return for_filter(around);
+    }
+    format!("{}; in a chroot(2) the kernel makes no user namespaces either", for_refusal(around))
+}
+
+/// A seccomp filter refuses it.
+fn for_filter(around: &Surroundings) -> String {
+    match around.container {
+        Some(container) => {
+            let flags = container_flags(Some(container));
+            format!("the container's seccomp profile refuses it; {flags}")
+        }
+        None if around.systemd => "a seccomp filter refuses it: of a systemd unit with \
+             `RestrictNamespaces=` or `SystemCallFilter=`, which the unit must lift; of a \
+             container, which `--security-opt seccomp=unconfined` lifts"
+            .to_owned(),
+        None => "a seccomp filter refuses it: that of a container, which `--security-opt \
+             seccomp=unconfined` lifts, or of the program that started isotest"
+            .to_owned(),
+    }
+}
+
+fn for_refusal(around: &Surroundings) -> String {
+    if let Some(profile) = &around.profile {
+        let remedy = match around.container {
+            Some(container) => container_flags(Some(container)),
+            None => format!("`sudo aa-complain {profile}`, or a rule `userns,` in the profile"),
+        };
+        return format!("the AppArmor profile `{profile}` may refuse it: {remedy}");
+    }
+    match around.container {
+        Some(container) => {
+            format!("the container refuses it; {}", container_flags(Some(container)))
+        }
+        None if around.restricts_namespaces => RESTRICTED.to_owned(),
+        None => format!(
+            "a container's seccomp profile, or a security module, refuses it; {}. `cargo isotest \
+             doctor` says what is there",
+            container_flags(None)
+        ),
+    }
+}
+
+/// The limits that are 0 forbid; others are used up.
+fn for_limit(around: &Surroundings) -> String {
+    if around.zero_limits.is_empty() {
+        return LIMIT.to_owned();
+    }
+    let settings: Vec<String> =
+        around.zero_limits.iter().map(|name| format!("user.{name}=65536")).collect();
+    format!("a limit of namespaces is 0; raise it: `sudo sysctl -w {}`", settings.join(" "))
+}
+
+fn for_maps(around: &Surroundings) -> String {
+    if around.restricts_namespaces {
+        return RESTRICTED.to_owned();
+    }
+    match (&around.profile, around.container) {
+        (Some(_), _) | (_, Some(_)) => for_refusal(around),
+        (None, None) => CAPABILITIES.to_owned(),
+    }
+}
+
+fn for_proc(around: &Surroundings) -> String {
+    let flags = container_flags(around.container);
+    let service = match (around.systemd, around.container) {
+        (true, None) => "; in a systemd unit, `ProtectKernelTunables=no` and `ProtectProc=default`",
+        (true, Some(_)) | (false, _) => "",
+    };
+    format!(
+        "parts of the caller's /proc are masked or read-only, as in a container, in bubblewrap, or \
+         inside isotest as root, so the kernel refuses a fresh one; {flags}, the outer isotest as \
+         an ordinary user{service}"
+    )
+}
+
+fn for_read_only(around: &Surroundings) -> String {
+    let service = match (around.systemd, around.container) {
+        (true, None) => "in a systemd unit, `ProtectKernelTunables=no`".to_owned(),
+        (true, Some(_)) | (false, _) => container_flags(around.container),
+    };
+    format!("the caller's /proc/sys is read-only; {service}")
+}
+
+fn for_pivot(around: &Surroundings) -> String {
+    let flags = container_flags(around.container);
+    format!("a seccomp profile refuses pivot_root(2), or the root is an initramfs; {flags}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(act: (u32, Option<Op>, Errno), around: Surroundings, expected: &str, not: &str) {
+        let text = hint(act.0, act.1.as_ref(), act.2, &around).expect("there is a hint");
+        assert!(text.contains(expected), "{around:?}: {text}");
+        assert!(not.is_empty() || !text.contains(not), "{around:?}: {text}");
+    }
+
+    fn clone(errno: Errno) -> (u32, Option<Op>, Errno) {
+        (STAGE_CLONE, None, errno)
+    }
+
+    #[test]
+    fn who_refuses_clone_is_told_apart_by_what_can_be_read() {
+        let none = Surroundings::default;
+        let container = |kind| Surroundings { container: Some(kind), seccomp: true, ..none() };
+        let profile = Some("docker-default".to_owned());
+        for (around, expected, not) in [
+            (Surroundings { unmapped: true, ..none() }, "no id in this user", "seccomp"),
+            (Surroundings { chroot: true, ..none() }, "chroot", "seccomp"),
+            (Surroundings { forbids_clone: true, ..none() }, "userns_clone=1", "seccomp"),
+            (
+                Surroundings { seccomp: true, systemd: true, ..none() },
+                "`RestrictNamespaces=`",
+                "aa-complain",
+            ),
+            (Surroundings { seccomp: true, ..none() }, "seccomp=unconfined", "RestrictNamespaces"),
+            (Surroundings { profile, ..none() }, "`sudo aa-complain docker-default`", "seccomp"),
+            (Surroundings { restricts_namespaces: true, ..none() }, "apparmor_restrict", "seccomp"),
+            (container(Container::Docker), "systempaths=unconfined", "unmask"),
+            (container(Container::Podman), "unmask=ALL", "systempaths"),
+            (container(Container::Nspawn), "SYSTEMD_SECCOMP=0", "security-opt"),
+        ] {
+            check(clone(Errno::EPERM), around, expected, not);
+        }
+    }
+
+    #[test]
+    fn a_limit_of_0_is_named() {
+        let zero_limits = vec!["max_net_namespaces".to_owned()];
+        let around = Surroundings { zero_limits, ..Surroundings::default() };
+        check(clone(Errno::ENOSPC), around, "user.max_net_namespaces=65536", "max_user");
+    }
+
+    #[test]
+    fn keys_and_sysctls_have_the_remedy_of_the_container_that_refuses_them() {
+        let around = Surroundings { container: Some(Container::Nspawn), ..Surroundings::default() };
+        let remedy = "SYSTEMD_NSPAWN_API_VFS_WRITABLE=yes";
+        check((0, Some(Op::NewKeyring), Errno::EPERM), around.clone(), remedy, "security-opt");
+        let write = Op::Write { path: c"/proc/sys/x".to_owned(), data: Vec::new() };
+        check((0, Some(write), Errno::EROFS), around, remedy, "security-opt");
+    }
+}

@@ -1,0 +1,109 @@
+//! Paths that have a place already, or are named through a link of the root.
+
+use std::fs;
+
+use isotest_tests::program::isotest;
+use isotest_tests::project::PASSING;
+use isotest_tests::{Call, Project, Run, refused};
+use nix::unistd::geteuid;
+
+fn run(line: &str, home: Option<&str>) -> Option<Run> {
+    if refused() {
+        return None;
+    }
+    let project = Project::new(&[PASSING]);
+    let call = Call::new(isotest(), project.directory()).words("isotest").words(line);
+    let call = home.into_iter().fold(call, |call, home| call.env("HOME", home));
+    Some(call.run())
+}
+
+/// `echo` runs with this path shown.
+#[track_caller]
+fn check(line: &str) {
+    let Some(run) = run(&format!("exec {line}"), None) else { return };
+    run.check(0, &["seen"]);
+}
+
+/// It is refused, and named.
+#[track_caller]
+fn check_refused(flag: &str, path: &str, cause: &str) {
+    let Some(run) = run(&format!("exec {flag} {path} -- true"), None) else { return };
+    run.check(2, &[path, flag, cause]);
+}
+
+#[test]
+fn a_program_is_named_through_a_link_of_the_root() {
+    check("-- /bin/echo seen");
+    for directory in ["/bin", "/lib", "/lib64", "/sbin", "/usr/bin/", "/usr"] {
+        if fs::exists(directory).is_ok_and(|exists| exists) {
+            check(&format!("--ro {directory} -- /bin/echo seen"));
+            check(&format!("--ro {directory} -- echo seen"));
+        }
+    }
+}
+
+#[test]
+fn what_every_test_has_may_be_named() {
+    for path in ["/etc", "/etc/hosts", "/etc/passwd", "/etc/ssl", "/dev/null", "/dev/zero"] {
+        check(&format!("--ro {path} -- echo seen"));
+    }
+    check("--rw /dev/null -- sh -c echo${IFS}seen>/dev/stdout");
+    for path in ["/tmp", "/var/tmp", "/run", "/var/run", "/dev/shm"] {
+        check(&format!("--ro {path} -- echo seen"));
+        check(&format!("--rw {path} -- echo seen"));
+    }
+}
+
+#[test]
+fn a_file_of_etc_that_is_named_is_the_hosts() {
+    let Some(run) = run("exec --ro /etc/hosts -- cat /etc/hosts", None) else { return };
+    assert_eq!(run.stdout, fs::read_to_string("/etc/hosts").unwrap());
+    run.check(0, &[]);
+}
+
+#[test]
+fn a_secret_that_is_named_is_shown() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let Some(run) = run("exec --ro /etc/shadow -- cat /etc/shadow", None) else { return };
+    assert_eq!(run.stdout, fs::read_to_string("/etc/shadow").unwrap());
+    run.check(0, &[]);
+}
+
+#[test]
+fn what_cannot_be_shown_is_refused() {
+    check_refused("--ro", "/", "everything");
+    check_refused("--rw", "/dev", "has its own");
+    check_refused("--ro", "/proc/sys", "has its own");
+    let full = std::path::Path::new("/dev/kmsg");
+    if full.exists() {
+        check_refused("--ro", "/dev/kmsg", "`--rw` shows it");
+    }
+}
+
+#[test]
+fn a_device_that_is_asked_for_can_be_used() {
+    let usable = ["/dev/kvm", "/dev/net/tun", "/dev/fuse", "/dev/ptmx"];
+    let device =
+        usable.iter().find(|path| fs::File::options().read(true).write(true).open(path).is_ok());
+    let Some(device) = device else { return };
+    let Some(run) = run(&format!("exec --rw {device} -- sh -c :<>{device}"), None) else { return };
+    run.check(0, &[]);
+}
+
+#[test]
+fn a_home_that_is_a_part_of_the_system_is_no_home() {
+    for home in ["/", "/dev", "/etc", "/usr", "/bin", "/proc", "/nonexistent", "/usr/nonexistent"] {
+        let Some(run) = run("exec -- sh -c echo${IFS}seen>/dev/stdout", Some(home)) else { return };
+        run.check(0, &["seen"]);
+    }
+}
+
+#[test]
+fn doctor_tries_what_a_run_does() {
+    for home in ["/", "/dev", "/usr"] {
+        let Some(run) = run("doctor", Some(home)) else { return };
+        run.check(0, &["every test can have full isolation here"]);
+    }
+}
