@@ -152,6 +152,7 @@ class Stage:
 def build(stage, target):
     """Builds the program, and the archives of the projects."""
     path = stage.scratch / f"built-{target or 'host'}"
+    remove(path)
     path.mkdir()
     say(f"building for {target or 'this machine'}")
     environment = os.environ | {"CARGO_PROFILE_DEV_DEBUG": "0",
