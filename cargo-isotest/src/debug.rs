@@ -84,7 +84,6 @@ pub fn run(
     debugged: &Debugged<'_>,
     stages: &mut [Stage],
     (selected, provision): (&[Selected], &Provision),
-    single_threaded: bool,
     machine: &Machine,
     signals: &Signals,
 ) -> Result<ExitCode, Error> {
@@ -92,7 +91,7 @@ pub fn run(
     let sandboxes = &mut stages[*stage].sandboxes;
     let subject = &selected[member.index.binary];
     let given = provision.give(&member.terms.needs);
-    let setup = setups::setup(sandboxes, subject, single_threaded, given);
+    let setup = setups::setup(sandboxes, subject, given);
     let case = case(selected, member.index);
     let test = setups::plan_of(sandboxes, &setup, subject, case, &member.terms.limits);
     let words = tool.words().iter().map(OsString::from);

@@ -16,6 +16,7 @@ use twox_hash::XxHash64;
 
 use crate::cli::Unit;
 use crate::config::Needs;
+use crate::discover::Harness;
 use crate::error::Error;
 use crate::policies::{Member, Terms};
 use crate::prepare::{Selected, case};
@@ -59,19 +60,19 @@ fn plan(
         let listed = case(selected, *index);
         let selected = &selected[index.binary];
         // Another harness than libtest need not know its JSON.
-        let is_whole = settings.unit == Unit::Binary && selected.binary.harness;
+        let is_whole = settings.unit == Unit::Binary && selected.harness == Harness::Libtest;
         if is_whole && listed.ignore == Ignore::No {
             whole.entry((index.binary, needs)).or_default().push(member);
             continue;
         }
         let provided = || provision.give(needs);
-        let make = || setup(sandboxes, selected, settings.single_threaded, provided());
+        let make = || setup(sandboxes, selected, provided());
         let setup = setups.entry((index.binary, needs)).or_insert_with(make);
         match listed.ignore {
             Ignore::No => jobs.push(Job {
                 index: *index,
                 plan: plan_of(sandboxes, setup, selected, listed, limits),
-                pass_through: settings.pass_through || !selected.harness,
+                pass_through: settings.pass_through || selected.harness == Harness::None,
                 retries: rules.retries(settings),
                 claim: rules.claim(settings),
             }),

@@ -89,7 +89,7 @@ pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, 
     let Case { sandboxes, selected, case, sources, limits, config, needs, .. } =
         prepare_case(given, tests, machine)?;
     let provided = Provision::of(&config).give(&needs);
-    let setup = setups::setup(&sandboxes, &selected, false, provided);
+    let setup = setups::setup(&sandboxes, &selected, provided);
     let sources: Vec<&Source> = sources.iter().collect();
     let explanation = Explanation {
         id: &selected.binary.id,
@@ -112,7 +112,7 @@ pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Erro
         prepare_case(given, tests, machine)?;
     let needed = [(&sandboxes.policy, &needs)].into_iter();
     let provision = Provision::prepare(&config, needed, &project, machine, &signals)?;
-    let test = setups::setup(&sandboxes, &selected, false, provision.give(&needs));
+    let test = setups::setup(&sandboxes, &selected, provision.give(&needs));
     let plan = setups::plan_of(&sandboxes, &test, &selected, &case, &limits);
     report::test_command(&plan).map_err(Error::Report)?;
     let policy = &sandboxes.policy;

@@ -17,8 +17,9 @@ use isotest_core::sandbox::SandboxError;
 use isotest_core::schedule::{self, Claim, Event, Interruption, Job, Stream};
 use isotest_core::signals::Signals;
 
-use crate::discover::list::{self, ListError};
-use crate::discover::{Binary, Project};
+use crate::arguments;
+use crate::discover::list::{self, ListError, Note};
+use crate::discover::{Binary, Declared, Harness, Project};
 use crate::error::Error;
 use crate::remembered::Lists;
 use crate::sandboxes::{Sandboxes, c_string};
@@ -28,8 +29,23 @@ use crate::sandboxes::{Sandboxes, c_string};
 pub struct Listed {
     /// Its cases.
     pub cases: Vec<Case>,
-    /// Whether it is a test harness; otherwise it is one case itself.
-    pub harness: bool,
+    /// Its harness; where it has none it is one case itself.
+    pub harness: Harness,
+    /// What is to be told of its list.
+    pub notes: Vec<Note>,
+}
+
+impl Listed {
+    fn of(harness: Harness, cases: Vec<Case>) -> Listed {
+        Listed { cases, harness, notes: Vec::new() }
+    }
+
+    /// A program without a list is one case, named after its target.
+    fn program(binary: &Binary, note: Option<Note>) -> Listed {
+        let case = Case::listed(binary.target_name.clone(), Kind::Test, Ignore::No);
+        let notes = note.into_iter().collect();
+        Listed { cases: vec![case], harness: Harness::None, notes }
+    }
 }
 
 /// A binary that could not list its tests.
@@ -51,9 +67,14 @@ enum Cause {
 }
 
 impl ListingError {
-    /// Whether there is a list, which cannot be used.
-    fn is_of_a_list(&self) -> bool {
-        matches!(self.cause, Cause::TooLong(_) | Cause::List(ListError::Control(_)))
+    fn of(binary: &Binary, arguments: &[&str], answer: &Answer, cause: Cause) -> Error {
+        let error = ListingError {
+            binary: binary.id.clone(),
+            arguments: arguments.join(" "),
+            cause,
+            stderr: String::from_utf8_lossy(&answer.stderr.to_bytes()).into_owned(),
+        };
+        Box::new(error).into()
     }
 
     /// Whether its sandbox could not be set up.
@@ -118,8 +139,60 @@ struct Answer {
     stderr: Captured,
 }
 
+impl Answer {
+    /// Whether the program has refused to answer.
+    fn is_refused(&self) -> bool {
+        matches!(self.verdict, Verdict::Failed { .. })
+    }
+
+    /// Why there is no list in it, and no error of a harness either.
+    fn trouble(&self, limit: u64) -> Option<Cause> {
+        if self.stdout.cut > 0 {
+            return Some(Cause::TooLong(limit));
+        }
+        trouble(&self.verdict)
+    }
+
+    /// What can be told of a list in it that cannot be read; nothing where it is no list at all.
+    fn note(&self, cause: &Cause, reads_arguments: bool) -> Option<Note> {
+        let lines = list::lines_of_a_list(&self.stdout.head);
+        let among = match lines {
+            0 => String::new(),
+            _ => format!(", with {} of a list", counted_lines(lines)),
+        };
+        let why = match cause {
+            Cause::NotRun(_) => return None,
+            // Who refuses knows no lists.
+            Cause::Ended(_) if self.is_refused() && lines == 0 => return None,
+            Cause::Ended(how) => format!("it {how}{among}"),
+            Cause::TooLong(limit) => format!("it wrote more than {limit} bytes{among}"),
+            Cause::List(_) if lines == 0 && !reads_arguments => return None,
+            Cause::List(ListError::NotUtf8(cause)) => format!("{cause}{among}"),
+            Cause::List(ListError::UnexpectedLine(line)) => {
+                format!("unexpected line `{}`{among}", shortened(line))
+            }
+            Cause::List(error @ ListError::Incomplete { .. }) => error.to_string(),
+        };
+        Some(Note::Unreadable(why))
+    }
+}
+
+/// `1 line`, `2 lines`.
+fn counted_lines(lines: usize) -> String {
+    format!("{lines} line{}", if lines == 1 { "" } else { "s" })
+}
+
+/// The beginning of a line, without control characters.
+fn shortened(line: &str) -> String {
+    const MOST: usize = 80;
+    let shown: String = line.chars().take(MOST).flat_map(char::escape_debug).collect();
+    if line.chars().nth(MOST).is_some() { shown + "…" } else { shown }
+}
+
 /// The lists of all binaries of a project, in their order. What libtest has answered is
 /// remembered; whether a binary runs in another root filesystem is not.
+///
+/// A program that does not answer with a list is not asked again: it may run its tests each time.
 pub fn list(
     sandboxes: &mut Sandboxes,
     project: &Project,
@@ -129,88 +202,169 @@ pub fn list(
     let binaries = &project.binaries;
     let mut lists = (sandboxes.policy.root == Root::Host).then(|| Lists::read(project));
     let mut listed = BTreeMap::new();
-    let (mut harnesses, mut programs) = (Vec::new(), Vec::new());
-    for (index, binary) in binaries.iter().enumerate().filter(|(_, binary)| binary.harness) {
-        match lists.as_ref().and_then(|lists| lists.of(binary.executable.as_std_path())) {
-            Some(cases) => {
-                listed.insert(index, Listed { cases, harness: true });
-            }
-            None => harnesses.push(index),
+    let (mut for_json, mut for_terse) = (Vec::new(), Vec::new());
+    for (index, binary) in binaries.iter().enumerate() {
+        let known = || lists.as_ref()?.of(binary.executable.as_std_path());
+        match binary.declared {
+            Declared::NoHarness => for_terse.push(index),
+            Declared::Harness | Declared::Unknown => match known() {
+                Some(cases) => {
+                    listed.insert(index, Listed::of(Harness::Libtest, cases));
+                }
+                None => for_json.push(index),
+            },
         }
     }
-    programs.extend((0..binaries.len()).filter(|index| !binaries[*index].harness));
     let limit = longest(&sandboxes.policy);
     let mut ask = |which: &[usize], arguments: &[&str], json| {
         ask(sandboxes, binaries, which, arguments, json, jobs, signals)
     };
-    let mut unknown = programs;
-    for (index, answer) in ask(&harnesses, list::JSON_ARGUMENTS, true)? {
-        let whole = answer.verdict == Verdict::Passed && answer.stdout.cut == 0;
-        let cases = whole.then(|| list::parse_json(&answer.stdout.head).ok()).flatten();
-        match cases {
-            Some(cases) => {
-                if let Some(lists) = &mut lists {
-                    lists.note(binaries[index].executable.as_std_path(), &cases);
-                }
-                listed.insert(index, Listed { cases, harness: true });
-            }
-            // An old libtest, or one without unstable options: it knows the terse list.
-            None => unknown.push(index),
+    let mut found = BTreeMap::new();
+    let mut take = |index, reply, for_terse: &mut Vec<usize>| match reply {
+        Reply::Listed(list) => {
+            listed.insert(index, list);
         }
+        Reply::List(cases) => {
+            found.insert(index, cases);
+        }
+        Reply::Refused => for_terse.push(index),
+    };
+    let declared = for_terse.len();
+    for (index, answer) in ask(&for_json, list::JSON_ARGUMENTS, true)? {
+        let binary = &binaries[index];
+        let reply = read_json(binary, &answer, limit)?;
+        if let (Some(lists), Reply::Listed(list)) = (&mut lists, &reply)
+            && list.harness == Harness::Libtest
+        {
+            lists.note(binary.executable.as_std_path(), &list.cases);
+        }
+        take(index, reply, &mut for_terse);
     }
     if let Some(lists) = lists {
         lists.write();
     }
-    let all = ask(&unknown, list::TERSE_ARGUMENTS, false)?;
-    // Of a list that is not whole nothing more is wanted.
-    unknown.retain(|index| all.get(index).is_some_and(|answer| answer.stdout.cut == 0));
-    let ignored = ask(&unknown, list::TERSE_IGNORED_ARGUMENTS, false)?;
-    for (index, answer) in all {
-        let binary = &binaries[index];
-        let parsed = parse_terse(binary, &answer, ignored.get(&index), limit);
-        listed.insert(index, accept(binary, parsed)?);
+    let (refused, mut none) = (for_terse.split_off(declared), Vec::new());
+    let asked = [refused.as_slice(), &for_terse].concat();
+    for (index, answer) in ask(&asked, list::TERSE_ARGUMENTS, false)? {
+        let reads_arguments = || {
+            let program = binaries[index].executable.as_std_path();
+            refused.contains(&index) || arguments::reads_arguments(program)
+        };
+        take(index, read_terse(&binaries[index], &answer, reads_arguments, limit)?, &mut none);
+    }
+    let which: Vec<usize> = found.keys().copied().collect();
+    for (index, answer) in ask(&which, list::TERSE_IGNORED_ARGUMENTS, false)? {
+        let mut cases = found.remove(&index).unwrap_or_default();
+        let mut notes = Vec::new();
+        if let Err(why) = mark_ignored(&mut cases, &answer, limit) {
+            notes.push(Note::UnreadableIgnored(why));
+        }
+        let repeated = list::unite(&mut cases).into_iter();
+        notes.extend(repeated.map(|(name, count)| Note::Repeated(name, count)));
+        listed.insert(index, Listed { cases, harness: Harness::Foreign, notes });
     }
     Ok(listed.into_values().collect())
 }
 
-/// A harness must list; a program that does not is one case, named after its target.
-fn accept(binary: &Binary, parsed: Result<Vec<Case>, Box<ListingError>>) -> Result<Listed, Error> {
-    match parsed {
-        Ok(cases) if binary.harness || !cases.is_empty() => Ok(Listed { cases, harness: true }),
-        Err(error) if binary.harness || error.is_of_a_list() => Err(error.into()),
-        Ok(_) | Err(_) => {
-            let name = binary.target_name.clone();
-            let case = Case { name, kind: Kind::Test, ignore: Ignore::No };
-            Ok(Listed { cases: vec![case], harness: false })
+/// What an answer is.
+enum Reply {
+    /// All that is to be known.
+    Listed(Listed),
+    /// A terse list, of which it is not known what is ignored.
+    List(Vec<Case>),
+    /// None: the arguments are not understood.
+    Refused,
+}
+
+/// Reads the answer to a request for JSON. Nothing but libtest prints its events; what else prints a
+/// list is another harness.
+fn read_json(binary: &Binary, answer: &Answer, limit: u64) -> Result<Reply, Error> {
+    let output = &answer.stdout.head;
+    let error = |cause| Err(ListingError::of(binary, list::JSON_ARGUMENTS, answer, cause));
+    let is_declared = binary.declared == Declared::Harness;
+    match answer.trouble(limit) {
+        Some(cause @ Cause::NotRun(_)) => return error(cause),
+        // An old libtest, one without unstable options, or another harness.
+        Some(_) if answer.is_refused() => return Ok(Reply::Refused),
+        Some(cause) if is_declared || list::has_json(output) => return error(cause),
+        Some(cause) => {
+            let note = answer.note(&cause, false);
+            return Ok(Reply::Listed(Listed::program(binary, note)));
         }
+        None => {}
+    }
+    match list::parse_json(output) {
+        Ok(cases) => return Ok(Reply::Listed(Listed::of(Harness::Libtest, cases))),
+        Err(cause) if list::has_json(output) => return error(Cause::List(cause)),
+        Err(_) => {}
+    }
+    let reads_arguments = || arguments::reads_arguments(binary.executable.as_std_path());
+    let is_counted = !output.is_empty();
+    Ok(match list::parse_counted(output) {
+        Ok(cases) if !cases.is_empty() => Reply::List(cases),
+        Ok(_) if is_counted => Reply::Listed(Listed::of(Harness::Foreign, Vec::new())),
+        Ok(_) => Reply::Listed(without_tests(binary, reads_arguments())),
+        Err(cause) => {
+            let note = answer.note(&Cause::List(cause), reads_arguments());
+            Reply::Listed(Listed::program(binary, note))
+        }
+    })
+}
+
+/// Reads the answer to a request for a terse list.
+fn read_terse(
+    binary: &Binary,
+    answer: &Answer,
+    reads_arguments: impl Fn() -> bool,
+    limit: u64,
+) -> Result<Reply, Error> {
+    let output = &answer.stdout.head;
+    let cause = match answer.trouble(limit) {
+        None => match list::parse_terse(output) {
+            Ok(cases) if cases.is_empty() => {
+                return Ok(Reply::Listed(without_tests(binary, reads_arguments())));
+            }
+            Ok(cases) => return Ok(Reply::List(cases)),
+            Err(cause) => Cause::List(cause),
+        },
+        Some(cause) => cause,
+    };
+    // What a program without a harness floods is no list; it need not be kept.
+    let is_wanted = match &cause {
+        Cause::TooLong(_) => {
+            binary.declared == Declared::Harness || list::lines_of_a_list(output) > 0
+        }
+        Cause::NotRun(_) | Cause::Ended(_) => binary.declared == Declared::Harness,
+        Cause::List(_) => false,
+    };
+    if is_wanted {
+        return Err(ListingError::of(binary, list::TERSE_ARGUMENTS, answer, cause));
+    }
+    let note = answer.note(&cause, reads_arguments());
+    Ok(Reply::Listed(Listed::program(binary, note)))
+}
+
+/// A binary that has printed nothing: a harness without tests, or a program that does not know that
+/// it was asked.
+fn without_tests(binary: &Binary, reads_arguments: bool) -> Listed {
+    match reads_arguments {
+        true => Listed { notes: vec![Note::Empty], ..Listed::of(Harness::Foreign, Vec::new()) },
+        false => Listed::program(binary, None),
     }
 }
 
-fn parse_terse(
-    binary: &Binary,
-    all: &Answer,
-    ignored: Option<&Answer>,
-    limit: u64,
-) -> Result<Vec<Case>, Box<ListingError>> {
-    let error = |answer: &Answer, cause| {
-        Box::new(ListingError {
-            binary: binary.id.clone(),
-            arguments: list::TERSE_ARGUMENTS.join(" "),
-            cause,
-            stderr: String::from_utf8_lossy(&answer.stderr.to_bytes()).into_owned(),
-        })
-    };
-    for answer in [Some(all), ignored].into_iter().flatten() {
-        // What a program without a harness floods is no list; it need not be kept.
-        if answer.stdout.cut > 0 && (binary.harness || list::begins(&answer.stdout.head)) {
-            return Err(error(answer, Cause::TooLong(limit)));
-        }
-        if let Some(cause) = trouble(&answer.verdict) {
-            return Err(error(answer, cause));
-        }
+/// Marks the ignored cases.
+fn mark_ignored(cases: &mut Vec<Case>, answer: &Answer, limit: u64) -> Result<(), String> {
+    match answer.trouble(limit) {
+        Some(Cause::Ended(how)) => return Err(format!("it {how}")),
+        Some(Cause::TooLong(limit)) => return Err(format!("it wrote more than {limit} bytes")),
+        Some(Cause::NotRun(error)) => return Err(error.to_string()),
+        Some(Cause::List(_)) | None => {}
     }
-    let ignored = ignored.map_or(&[][..], |answer| &answer.stdout.head);
-    list::parse_terse(&all.stdout.head, ignored).map_err(|cause| error(all, Cause::List(cause)))
+    list::mark_ignored(cases, &answer.stdout.head).map_err(|error| match error {
+        ListError::UnexpectedLine(line) => format!("unexpected line `{}`", shortened(&line)),
+        ListError::NotUtf8(_) | ListError::Incomplete { .. } => error.to_string(),
+    })
 }
 
 fn trouble(verdict: &Verdict) -> Option<Cause> {
@@ -227,6 +381,7 @@ fn trouble(verdict: &Verdict) -> Option<Cause> {
             Cause::Ended(format!("did not end within {}", humantime::format_duration(*limit)))
         }
         Verdict::Ignored
+        | Verdict::NothingRun
         | Verdict::NotRun(
             NotRun::Service(_) | NotRun::Cancelled | NotRun::WardenDied | NotRun::ProcessEnded,
         ) => Cause::Ended("did not run to its end".to_owned()),

@@ -5,6 +5,7 @@
 //! ([`mod@run`]) → `isotest_core::schedule` → [`report`].
 
 mod archive;
+mod arguments;
 mod caller;
 mod choose;
 mod cli;

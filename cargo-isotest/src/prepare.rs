@@ -8,7 +8,8 @@ use isotest_core::signals::Signals;
 
 use crate::cli::Part;
 use crate::config::Config;
-use crate::discover::{self, Binary, Request, Reused, Selection, filter::Filter};
+use crate::discover::list::Note;
+use crate::discover::{self, Binary, Harness, Request, Reused, Selection, filter::Filter};
 use crate::error::Error;
 use crate::exposures;
 use crate::listing::{self, Listed};
@@ -40,12 +41,21 @@ pub struct Prepared {
 pub struct Selected {
     /// The binary.
     pub binary: Binary,
-    /// Whether it is a test harness.
-    pub harness: bool,
+    /// Its harness.
+    pub harness: Harness,
+    /// What is to be told of its list.
+    pub notes: Vec<Note>,
     /// How many cases it lists.
     pub listed: usize,
     /// Its selected cases.
     pub selection: Selection,
+}
+
+impl Selected {
+    /// A harness of which nothing is selected says so; a program that is none says nothing.
+    fn takes_part(&self) -> bool {
+        self.harness != Harness::None || !self.selection.cases.is_empty()
+    }
 }
 
 /// What cargo prints of a binary behind `Running`.
@@ -60,8 +70,7 @@ pub fn narrow(mut selected: Selected, keep: impl FnMut(&Case) -> bool) -> Option
     let before = selection.cases.len();
     selection.cases.retain(keep);
     selection.filtered_out += before - selection.cases.len();
-    // A harness of which nothing is selected says so, as with a filter.
-    (selected.harness || !selected.selection.cases.is_empty()).then_some(selected)
+    selected.takes_part().then_some(selected)
 }
 
 /// The case of this index.
@@ -203,9 +212,10 @@ fn select_cases(
     let Selecting { filter, config } = selecting;
     let selected = binaries.iter().zip(lists).map(|(binary, list)| Selected {
         harness: list.harness,
+        notes: list.notes,
         listed: list.cases.len(),
         selection: filter.select(list.cases, config.selection(binary)),
         binary: binary.clone(),
     });
-    selected.filter(|selected| selected.harness || !selected.selection.cases.is_empty()).collect()
+    selected.filter(Selected::takes_part).collect()
 }

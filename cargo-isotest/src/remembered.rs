@@ -184,7 +184,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let program = directory.path().join("program");
         fs::write(&program, "one").expect("it is writable");
-        let case = Case { name: "a".to_owned(), kind: Kind::Test, ignore: Ignore::Yes };
+        let case = Case::listed("a".to_owned(), Kind::Test, Ignore::Yes);
         let mut before = lists(directory.path());
         assert_eq!(before.of(&program), None);
         before.note(&program, std::slice::from_ref(&case));

@@ -11,7 +11,7 @@ use crate::archive;
 use crate::cli::{NoTests, Part, RunCommand, Unit};
 use crate::config::{self, Config, Given, Needs};
 use crate::debug::{self, Tool};
-use crate::discover::{Project, Reused};
+use crate::discover::{Harness, Project, Reused};
 use crate::doctests::{self, Documented};
 use crate::error::Error;
 use crate::execute::{Stage, execute};
@@ -27,7 +27,7 @@ use crate::remembered::Durations;
 use crate::report::{self, Reporter, SecondLook, Stress, Suite, Summary, Withheld};
 use crate::rerun;
 use crate::sandboxes::{Sandboxes, Unbuilt};
-use crate::second_look::{Threads, second_look};
+use crate::second_look::second_look;
 use crate::settings::{Machine, Settings};
 use crate::trial;
 use crate::unit;
@@ -87,9 +87,8 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         report::unheeded(&unheeded(&stages, &selected, &settings));
     }
     if let Some(debugged) = debugged {
-        let single = settings.single_threaded;
         let needed = (selected.as_slice(), &provision);
-        return debug::run(&debugged, &mut stages, needed, single, machine, &signals);
+        return debug::run(&debugged, &mut stages, needed, machine, &signals);
     }
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
     let mut durations = Durations::read(&project);
@@ -120,7 +119,7 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         true => doctests::run(command, &settings, in_all, machine, &signals)?,
         false => Documented::default(),
     };
-    let needed = (selected.as_slice(), &provision, Threads::of(&settings));
+    let needed = (selected.as_slice(), &provision);
     let second_look = match settings.unit {
         Unit::Test => look_again(stages, machine, needed, &reporter.failed(), &signals)?,
         // Alone a test passes that another one of its process makes fail.
@@ -174,7 +173,8 @@ pub fn run_built(
     let (wardens, asked) = (vec![unbuilt], (settings, config));
     let Stages { mut stages, selected, suites, .. } =
         prepare_all(wardens, &roots, project, asked, narrowing, machine, signals)?;
-    if !selected.iter().any(|selected| selected.harness) {
+    if selected.iter().all(|selected| selected.harness == Harness::None) {
+        report::lists(&suites, settings.report.look.stderr_colour);
         return Ok(None);
     }
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
@@ -188,7 +188,7 @@ pub fn run_built(
     durations.write();
     reporter.end().map_err(Error::Report)?;
     tell_not_written(&stages);
-    let needed = (selected.as_slice(), &provision, Threads::of(settings));
+    let needed = (selected.as_slice(), &provision);
     let second_look = look_again(stages, machine, needed, &reporter.failed(), signals)?;
     reporter.take_withheld(missed(&reporter, &selected, &settings.policy, machine));
     reporter.finish(second_look, Documented::default()).map(Some).map_err(Error::Report)
@@ -319,7 +319,7 @@ fn unheeded(
     settings: &Settings,
 ) -> Vec<(&'static str, &'static str)> {
     let is_whole = |member: &&Member| {
-        selected[member.index.binary].binary.harness
+        selected[member.index.binary].harness == Harness::Libtest
             && case(selected, member.index).ignore == Ignore::No
     };
     let members = stages.iter().flat_map(|stage| &stage.members).filter(is_whole);
@@ -330,7 +330,7 @@ fn unheeded(
 fn look_again(
     stages: Vec<Stage>,
     machine: &Machine,
-    needed: (&[Selected], &Provision, Threads),
+    needed: (&[Selected], &Provision),
     failed: &[CaseIndex],
     signals: &Signals,
 ) -> Result<SecondLook, Error> {
@@ -401,7 +401,8 @@ fn suite(
         again_behind: settings.rerun.behind.clone(),
         root: root.label.clone(),
         layers: layers.into_iter().map(|row| (row.name, row.value)).collect(),
-        harness: selected.harness,
+        harness: selected.harness != Harness::None,
+        notes: selected.notes.clone(),
         cases: selected.selection.cases.clone(),
         filtered_out: selected.selection.filtered_out,
     }

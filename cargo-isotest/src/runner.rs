@@ -19,7 +19,7 @@ use crate::caller::Caller;
 use crate::cli::{self, CargoOptions, ExecCommand, LayerOptions, LibtestOptions, RunCommand};
 use crate::config::{Config, Given, Needs, merged};
 use crate::discover::filterset::Subject;
-use crate::discover::{Call, Called, Purpose, called};
+use crate::discover::{Call, Called, Declared, Purpose, called};
 use crate::environment::Variable;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
@@ -54,11 +54,12 @@ pub fn runner(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Erro
         let merged = ("RUSTDOC_DOCTEST_BIN_PATH".into(), program.clone().into_os_string());
         called.binary.environment.push(merged);
     }
+    let is_foreign = called.binary.declared == Declared::NoHarness;
     let untouched = match called.purpose {
         _ if caller.is_rustdoc => false,
         Purpose::Use => true,
         // What measures must not be disturbed, and keeps what it has measured.
-        Purpose::Test => !called.binary.harness && arguments.iter().any(|word| word == "--bench"),
+        Purpose::Test => is_foreign && arguments.iter().any(|word| word == "--bench"),
         Purpose::Unknown => false,
     };
     if untouched {
@@ -116,7 +117,7 @@ enum Wanted {
 
 impl Wanted {
     fn of(called: &Called, arguments: &[OsString]) -> Wanted {
-        let harness = called.binary.harness;
+        let harness = called.binary.declared == Declared::Harness;
         if called.purpose != Purpose::Test {
             return Wanted::Program;
         }
@@ -193,7 +194,7 @@ fn test(
     machine: &Machine,
 ) -> Result<ExitCode, Error> {
     let name = options.filters.concat();
-    let case = Case { name, kind: Kind::Test, ignore: Ignore::No };
+    let case = Case::listed(name, Kind::Test, Ignore::No);
     let sources = config.sources_of(&Subject::of(&called.binary), &case);
     let (layers, mut needs) = (merged(&sources).layers, config.needs(&sources));
     let limit = |_: &Policy| patience(&layers);

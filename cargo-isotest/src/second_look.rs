@@ -20,6 +20,7 @@ use isotest_core::retry::Retries;
 use isotest_core::schedule::{self, Claim, Event, Job};
 use isotest_core::signals::Signals;
 
+use crate::discover::Harness;
 use crate::environment::PROFILE;
 use crate::error::Error;
 use crate::policies::Member;
@@ -27,7 +28,7 @@ use crate::prepare::Selected;
 use crate::provision::Provision;
 use crate::report::{Hint, SecondLook};
 use crate::sandboxes::{Sandboxes, Unbuilt};
-use crate::settings::{Machine, Settings};
+use crate::settings::Machine;
 use crate::setups;
 
 /// With more failures than this the cause is elsewhere.
@@ -37,28 +38,12 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// How many are in flight at once; those that hang cost no processor time.
 const JOBS: usize = 16;
 
-/// On which thread of its process a test runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Threads {
-    /// One of its own.
-    Own,
-    /// The main one, as where one test runs at a time.
-    Main,
-}
-
-impl Threads {
-    /// As in a run of these settings.
-    pub fn of(settings: &Settings) -> Threads {
-        if settings.single_threaded { Threads::Main } else { Threads::Own }
-    }
-}
-
 /// What running failed cases once more shows: which pass unchanged, and which with another value.
 pub fn second_look(
     policy: &Policy,
     machine: &Machine,
     project: &plan::Project,
-    needed: (&[Selected], &Provision, Threads),
+    needed: (&[Selected], &Provision),
     failed: Vec<Member>,
     signals: &Signals,
 ) -> Result<SecondLook, Error> {
@@ -140,17 +125,16 @@ fn others(
 /// Which of the failed cases pass in these sandboxes.
 fn passing(
     sandboxes: &mut Sandboxes,
-    (selected, provision, threads): (&[Selected], &Provision, Threads),
+    (selected, provision): (&[Selected], &Provision),
     failed: &[Member],
     signals: &Signals,
 ) -> Result<Vec<CaseIndex>, Error> {
     let jobs: Vec<Job> = failed
         .iter()
-        .filter(|member| selected[member.index.binary].harness)
+        .filter(|member| selected[member.index.binary].harness != Harness::None)
         .map(|Member { index, terms }| {
             let selected = &selected[index.binary];
-            let single = threads == Threads::Main;
-            let setup = setups::setup(sandboxes, selected, single, provision.give(&terms.needs));
+            let setup = setups::setup(sandboxes, selected, provision.give(&terms.needs));
             let case = &selected.selection.cases[index.case];
             let plan = setups::plan_of(sandboxes, &setup, selected, case, &sandboxes.policy.limits);
             Job {

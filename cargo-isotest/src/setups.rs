@@ -3,40 +3,33 @@
 use std::ffi::OsStr;
 use std::sync::Arc;
 
-use isotest_core::case::Case;
+use isotest_core::case::{Case, Ignore};
 use isotest_core::plan::{Plan, Protocol, Setup};
 use isotest_core::policy::Limits;
 
-use crate::discover::Binary;
+use crate::discover::{Binary, Harness};
 use crate::fork_server;
 use crate::prepare::Selected;
 use crate::provision::Provided;
 use crate::sandboxes::{Sandboxes, c_string};
 
 /// The set-up that all cases of a binary share which need the same.
-pub fn setup(
-    sandboxes: &Sandboxes,
-    selected: &Selected,
-    single_threaded: bool,
-    provided: Provided,
-) -> Arc<Setup> {
+pub fn setup(sandboxes: &Sandboxes, selected: &Selected, provided: Provided) -> Arc<Setup> {
     let binary = &selected.binary;
     let mut arguments: Vec<&OsStr> = Vec::new();
-    if selected.harness {
+    if selected.harness == Harness::Libtest {
         // `--include-ignored`: whether it runs was decided when it was selected.
-        arguments.extend(["--exact", "--nocapture", "--include-ignored"].map(OsStr::new));
-        if binary.harness {
-            // For the one test that will run, on another thread than `main`: who exits tells who has
-            // ended. It also saves libtest asking how many processors there are, which is a tenth of a
-            // short case.
-            arguments.push(OsStr::new("--test-threads=2"));
-        } else if single_threaded {
-            arguments.push(OsStr::new("--test-threads=1"));
-        }
+        arguments.extend(["--exact", "--include-ignored"].map(OsStr::new));
+        // For the one test that will run, on another thread than `main`: who exits tells who has
+        // ended. It also saves libtest asking how many processors there are, which is a tenth of a
+        // short case.
+        arguments.push(OsStr::new("--test-threads=2"));
     }
     let executed = match selected.harness {
-        true => fork_server::unsuitable(binary.executable.as_std_path()),
-        false => Some("it is no test harness"),
+        Harness::Libtest | Harness::Foreign => {
+            fork_server::unsuitable(binary.executable.as_std_path())
+        }
+        Harness::None => Some("it is no test harness"),
     };
     set_up(sandboxes, binary, &arguments, provided, executed)
 }
@@ -59,6 +52,20 @@ pub fn set_up(
     }
 }
 
+/// What nextest calls a harness with for one case, in its order; a name that could be a flag stands
+/// behind `--`.
+fn as_nextest(case: &Case) -> Vec<&str> {
+    let name = case.called();
+    let ignored = (case.mark != Ignore::No).then_some("--ignored");
+    match name.starts_with('-') {
+        false => ["--exact", name, "--nocapture"].into_iter().chain(ignored).collect(),
+        true => {
+            let behind = ["--", name];
+            ["--exact", "--nocapture"].into_iter().chain(ignored).chain(behind).collect()
+        }
+    }
+}
+
 /// The plan of one case, which these limits hold for.
 pub fn plan_of(
     sandboxes: &Sandboxes,
@@ -67,13 +74,21 @@ pub fn plan_of(
     case: &Case,
     limits: &Limits,
 ) -> Plan {
-    let (arguments, protocol) = if selected.harness {
-        let protocol =
-            Protocol::Libtest { name: case.name.clone(), filtered_out: selected.listed - 1 };
-        (vec![c_string(OsStr::new(&case.name))], protocol)
-    } else {
-        (Vec::new(), Protocol::ExitCode)
+    let name = case.called().to_owned();
+    let (arguments, protocol) = match selected.harness {
+        // `--nocapture` stands last: rusty-fork, which starts the program again for a test, takes
+        // what follows it for its value and leaves it out.
+        Harness::Libtest => {
+            let filtered_out = selected.listed - 1;
+            (
+                vec![name.as_str(), "--nocapture"],
+                Protocol::Libtest { name: name.clone(), filtered_out },
+            )
+        }
+        Harness::Foreign => (as_nextest(case), Protocol::Foreign { name: name.clone() }),
+        Harness::None => (Vec::new(), Protocol::ExitCode),
     };
+    let arguments = arguments.into_iter().map(|text| c_string(OsStr::new(text))).collect();
     Plan {
         setup: Arc::clone(setup),
         arguments,

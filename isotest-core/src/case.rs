@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub enum Kind {
     /// `NAME: test` in a terse list.
     Test,
-    /// `NAME: benchmark` in a terse list.
+    /// `NAME: benchmark` in a terse list, or `NAME: bench`.
     Benchmark,
 }
 
@@ -30,12 +30,43 @@ pub enum Ignore {
 /// One test as its binary lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Case {
-    /// The name in the binary's list, as `module::test`.
+    /// The name in the binary's list, as `module::test`; with escapes where it has control
+    /// characters.
     pub name: String,
     /// Test or benchmark.
     pub kind: Kind,
-    /// Whether it is marked `#[ignore]`.
+    /// Whether it is left out for its mark.
     pub ignore: Ignore,
+    /// Its mark in the list, `#[ignore]`, which may not count in a run.
+    #[serde(default)]
+    pub mark: Ignore,
+    /// What its harness calls it, where [`name`](Case::name) has escapes.
+    #[serde(default)]
+    pub raw: Option<String>,
+}
+
+impl Case {
+    /// A case as it is listed. Control characters in its name are escaped: they could pass for
+    /// something else on a terminal or in a log.
+    pub fn listed(name: String, kind: Kind, ignore: Ignore) -> Case {
+        let mark = ignore.clone();
+        match name.contains(char::is_control) {
+            true => {
+                let escape = |character: char| match character.is_control() {
+                    true => character.escape_default().to_string(),
+                    false => character.to_string(),
+                };
+                let escaped = name.chars().map(escape).collect();
+                Case { name: escaped, kind, ignore, mark, raw: Some(name) }
+            }
+            false => Case { name, kind, ignore, mark, raw: None },
+        }
+    }
+
+    /// What its harness calls it.
+    pub fn called(&self) -> &str {
+        self.raw.as_deref().unwrap_or(&self.name)
+    }
 }
 
 /// Where a case stands in a run: the index of its binary and its index in that binary's list.

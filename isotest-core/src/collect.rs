@@ -10,6 +10,7 @@ use memchr::memmem;
 use nix::errno::Errno;
 
 use crate::finding::Finding;
+use crate::foreign::{self, Summary};
 use crate::harness::{self, Said};
 use crate::outcome::{Captured, NotRun, Outcome, Usage, Verdict};
 use crate::plan::{Plan, Protocol};
@@ -107,12 +108,22 @@ pub enum Killed {
     Cancelled,
 }
 
-/// Makes the outcome of a case from its end and what it wrote. `begun` says that libtest's first words
-/// have been taken out of its output.
+/// What a case wrote, and what of it its harness said.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// The output, without what was taken out of it.
+    pub output: Captured,
+    /// Whether libtest's first words have been taken out.
+    pub begun: bool,
+    /// What another harness has said in libtest's words.
+    pub said: foreign::Said,
+}
+
+/// Makes the outcome of a case from its end and what it wrote.
 pub fn outcome(
     plan: &Plan,
     end: End,
-    (begun, mut output): (bool, Captured),
+    Written { mut output, begun, said: foreign }: Written,
     killed: Option<Killed>,
     started: Instant,
 ) -> Outcome {
@@ -120,10 +131,13 @@ pub fn outcome(
         Protocol::Libtest { name, filtered_out } => {
             harness::strip(&mut output, name, *filtered_out, results(&end))
         }
-        Protocol::ExitCode | Protocol::Suite { .. } => Said::default(),
+        Protocol::Foreign { .. } | Protocol::ExitCode | Protocol::Suite { .. } => Said::default(),
     };
     said.begun |= begun;
-    let verdict = judge(plan, &end, killed, &said);
+    let mut verdict = judge(plan, &end, killed, &said);
+    if let (Protocol::Foreign { .. }, Verdict::Passed) = (&plan.protocol, &verdict) {
+        verdict = refined(&foreign);
+    }
     let was_run = !matches!(verdict, Verdict::NotRun(_));
     let weakened = if was_run { plan.weakened.clone() } else { Vec::new() };
     let mut limits = limits_reached(plan, &end, &output);
@@ -137,6 +151,10 @@ pub fn outcome(
     Outcome {
         verdict,
         mode: said.report.map(|report| report.mode).unwrap_or_default(),
+        reason: match foreign.summary {
+            Summary::Ignored(reason) => reason,
+            Summary::Run | Summary::Empty | Summary::Missing => None,
+        },
         output,
         duration: started.elapsed(),
         services: Vec::new(),
@@ -256,7 +274,7 @@ fn judge(plan: &Plan, end: &End, killed: Option<Killed>, said: &Said) -> Verdict
         // It may have ended by itself just before it was killed: its end counts then.
         (None, _, Some(code)) => match &plan.protocol {
             Protocol::Libtest { .. } => verdict_of_libtest(end.seen.exit, code, said),
-            Protocol::ExitCode | Protocol::Suite { .. } => match code {
+            Protocol::Foreign { .. } | Protocol::ExitCode | Protocol::Suite { .. } => match code {
                 0 => Verdict::Passed,
                 code => Verdict::Failed { code },
             },
@@ -287,6 +305,16 @@ fn verdict_of_libtest(exit: Exit, code: i32, said: &Said) -> Verdict {
         // With another code than libtest's a runtime ends that has checked something at last.
         (_, code, Some(_)) => Verdict::Failed { code },
         (_, code, None) => Verdict::ExitedEarly { code },
+    }
+}
+
+/// The verdict of a test whose harness, which is not libtest, has exited with 0.
+fn refined(said: &foreign::Said) -> Verdict {
+    match (said.running, &said.summary) {
+        (_, Summary::Ignored(_)) => Verdict::Ignored,
+        (Some(0), Summary::Empty | Summary::Missing) => Verdict::NothingRun,
+        (Some(1), Summary::Missing) => Verdict::ExitedEarly { code: 0 },
+        (_, Summary::Run | Summary::Empty | Summary::Missing) => Verdict::Passed,
     }
 }
 

@@ -272,6 +272,7 @@ fn ended(plan: &Plan, end: &End) -> Ended {
         Verdict::NotRun(NotRun::Sandbox(error)) => Ended::NotRun(error),
         Verdict::TimedOut { .. } => Ended::TimedOut,
         Verdict::Ignored
+        | Verdict::NothingRun
         | Verdict::Flaky
         | Verdict::NotRun(
             NotRun::Service(_) | NotRun::Cancelled | NotRun::WardenDied | NotRun::ProcessEnded,

@@ -56,6 +56,7 @@ pub mod served;
 pub mod untrusted;
 
 pub mod collect;
+pub mod foreign;
 pub mod harness;
 pub mod keyboard;
 mod merge;

@@ -15,7 +15,7 @@ use crate::served::ServiceOutput;
 pub enum Verdict {
     /// The harness ended the process, with 0.
     Passed,
-    /// The harness said so, or a program that is no test harness exited with `code`.
+    /// libtest said so; another harness, or a program that is none, exited with `code`.
     Failed {
         /// The exit code; libtest's is 101.
         code: i32,
@@ -38,7 +38,10 @@ pub enum Verdict {
     /// Passed after it had failed, where that counts as a failure
     /// ([`FlakyResult::Fail`](crate::retry::FlakyResult)).
     Flaky,
-    /// Marked `#[ignore]` and not asked for; nothing was run.
+    /// A harness that is not libtest exited with 0 and said that it had run no test.
+    NothingRun,
+    /// Marked `#[ignore]` and not asked for, and nothing was run; or ignored by its harness when it
+    /// was run ([`Outcome::reason`]).
     Ignored,
     /// The case could not be run. Never a test failure.
     NotRun(NotRun),
@@ -67,6 +70,7 @@ impl Verdict {
             | Verdict::Signalled { .. }
             | Verdict::TimedOut { .. }
             | Verdict::ExitedEarly { .. }
+            | Verdict::NothingRun
             | Verdict::Flaky => true,
             Verdict::Passed | Verdict::Ignored | Verdict::NotRun(_) => false,
         }
@@ -129,6 +133,8 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// What libtest prints behind the name, `" - should panic"` for example; often empty.
     pub mode: String,
+    /// Why its harness ignored it when it was run, where that harness says why.
+    pub reason: Option<String>,
     /// What the test wrote, stdout and stderr in the order of writing; the harness's own lines
     /// are taken out. Empty where the output was passed through.
     pub output: Captured,
@@ -157,6 +163,7 @@ impl Outcome {
         Outcome {
             verdict,
             mode: String::new(),
+            reason: None,
             output: Captured::default(),
             duration: Duration::ZERO,
             services: Vec::new(),

@@ -22,7 +22,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use self::attempts::Attempts;
-use self::flight::{Flight, INPUTS, SERVED, TOKEN_OUTPUT, WATCHED_AFTER};
+use self::flight::{Flight, Heard, INPUTS, SERVED, TOKEN_OUTPUT, WATCHED_AFTER};
 use self::looks::Look;
 pub use self::looks::Stacks;
 pub use self::queue::{Claim, Group};
@@ -30,6 +30,7 @@ use self::queue::{Queue, Room};
 pub use self::rounds::Repeat;
 use crate::case::CaseIndex;
 use crate::collect::{self, Capture, Killed};
+use crate::foreign::Listener;
 use crate::harness::{Passage, Results};
 use crate::keyboard;
 use crate::outcome::{NotRun, Outcome, Verdict};
@@ -329,15 +330,21 @@ impl Run<'_> {
             let given = [write.as_fd(), write.as_fd()].into_iter().chain(attendants);
             self.warden.spawn(&job.plan.setup, start, &given.collect::<Vec<_>>())?;
         }
-        let (passage, kept) = match (&job.plan.protocol, job.pass_through) {
-            (Protocol::Libtest { name, .. }, true) => (Some(Passage::new(name)), u64::MAX),
-            (Protocol::Libtest { .. } | Protocol::ExitCode | Protocol::Suite { .. }, _) => {
-                (None, job.plan.output_limit)
+        let passes = job.pass_through;
+        let (heard, kept) = match &job.plan.protocol {
+            Protocol::Libtest { name, .. } if passes => {
+                (Heard::Libtest(Passage::new(name)), u64::MAX)
             }
-        };
-        let results = match job.plan.protocol {
-            Protocol::Suite { tests } => Some(Results::new(tests)),
-            Protocol::Libtest { .. } | Protocol::ExitCode => None,
+            Protocol::Foreign { name } if passes => (Heard::Foreign(Listener::new(name)), u64::MAX),
+            Protocol::Foreign { name } => {
+                (Heard::Foreign(Listener::new(name)), job.plan.output_limit)
+            }
+            Protocol::Suite { tests } => {
+                (Heard::Suite(Results::new(*tests)), job.plan.output_limit)
+            }
+            Protocol::Libtest { .. } | Protocol::ExitCode => {
+                (Heard::Nothing, job.plan.output_limit)
+            }
         };
         let mut flight = Flight {
             started,
@@ -349,8 +356,7 @@ impl Run<'_> {
             look: Look::NotTaken,
             pipes,
             capture: Capture::new(kept),
-            passage,
-            results,
+            heard,
             served,
             job,
         };

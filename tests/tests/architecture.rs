@@ -11,7 +11,7 @@ use isotest_tests::program::workspace;
 type Row = (&'static str, &'static [&'static str]);
 
 /// Plain data at the top; each row may name only what its stage is given.
-const CORE: [Row; 23] = [
+const CORE: [Row; 24] = [
     ("case", &[]),
     ("printable", &[]),
     ("finding", &["outcome", "printable"]),
@@ -25,7 +25,8 @@ const CORE: [Row; 23] = [
     ("write_back", &["finding", "merge", "untrusted"]),
     ("harness", &["interleaved", "outcome"]),
     ("interleaved", &[]),
-    ("collect", &["finding", "harness", "outcome", "plan", "sandbox"]),
+    ("foreign", &["harness"]),
+    ("collect", &["finding", "foreign", "harness", "outcome", "plan", "sandbox"]),
     ("served", &["collect", "outcome", "plan", "sandbox"]),
     ("outside", &["signals"]),
     ("retry", &[]),
@@ -35,6 +36,7 @@ const CORE: [Row; 23] = [
         &[
             "case",
             "collect",
+            "foreign",
             "harness",
             "keyboard",
             "outcome",

@@ -118,13 +118,25 @@ fn garbage_from_a_program_without_a_harness_is_no_list() {
 
 /// A name that would print the line of another test, or be a command to a terminal.
 #[test]
-fn a_name_with_control_characters_is_a_listing_error() {
+fn a_name_with_control_characters_is_shown_escaped_and_run() {
     let manifest = "[package]\nname = \"demo\"\nedition = \"2024\"\n[workspace]\n[[test]]\nname = \"it\"\nharness = false\n";
-    let program = r#"fn main() { println!("passes: test\n\x1b[2Jx: test") }"#;
+    let program = r#"
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.last().map(String::as_str) {
+        Some("terse") => println!("passes: test\n\x1b[2Jx\ty: test"),
+        Some("--ignored") => {}
+        _ => assert_eq!(arguments, ["--exact", "passes", "--nocapture"]),
+    }
+}
+"#;
     let files = [("Cargo.toml", manifest), ("src/lib.rs", ""), ("tests/it.rs", program)];
-    let texts = ["error: cannot list the tests of `demo::it`: cannot read the list of tests: \
-         `\\u{1b}[2Jx` has control characters, which could pass for lines of other tests\n"];
-    check_project(&files, "--test it", 104, &texts);
+    let texts = [
+        "test passes ... ok\n",
+        "test \\u{1b}[2Jx\\ty ... FAILED\n",
+        r"--test it -- --exact '\u{1b}[2Jx\ty'",
+    ];
+    check_project(&files, "--test it", 100, &texts);
 }
 
 /// Libtest is in it, but something prints before libtest does.

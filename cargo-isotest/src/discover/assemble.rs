@@ -12,7 +12,7 @@ use super::error::DiscoverError;
 use super::manifest::Manifest;
 use super::messages::{Build, TestArtifact};
 use super::metadata::{Metadata, Package, Target};
-use super::project::{Binary, BinaryKind, Project, Scope};
+use super::project::{Binary, BinaryKind, Declared, Project, Scope};
 
 /// The project: its test binaries in cargo's order, each with its environment.
 pub(super) fn assemble(
@@ -44,8 +44,9 @@ pub(super) fn assemble(
     let binaries = tests
         .into_iter()
         .map(|(test, package)| {
-            let harness = manifests[&test.manifest_path].harness(test.kind, &test.target_name);
-            assembly.binary(test, package, harness, &build)
+            let manifest = &manifests[&test.manifest_path];
+            let declared = manifest.declared(test.kind, &test.target_name);
+            assembly.binary(test, package, declared, &build)
         })
         .collect();
     Ok(Project {
@@ -73,7 +74,7 @@ impl Assembly<'_> {
         &self,
         test: &TestArtifact,
         package: &Package,
-        harness: bool,
+        declared: Declared,
         build: &Build,
     ) -> Binary {
         let root = package.root();
@@ -88,7 +89,7 @@ impl Assembly<'_> {
             kind: test.kind,
             source: test.source.strip_prefix(&root).unwrap_or(&test.source).to_owned(),
             executable: test.executable.clone(),
-            harness,
+            declared,
             environment: environment::variables(
                 test,
                 package,

@@ -76,6 +76,7 @@ pub fn called(call: &Call<'_>) -> Result<Called, DiscoverError> {
         |name| name.to_string_lossy().into_owned(),
     );
     let target_name = hashed.unwrap_or(name);
+    let source = source(&program, &workspace_root, &package);
     // Which kind of target it is no path tells: a library's is named like its package.
     let kind = match target_name == package_name.replace('-', "_") {
         true => BinaryKind::Lib,
@@ -89,7 +90,7 @@ pub fn called(call: &Call<'_>) -> Result<Called, DiscoverError> {
         source: Utf8PathBuf::new(),
         executable: program.clone(),
         working_directory: directory,
-        harness: manifest.is_harness(target_name),
+        declared: manifest.declared_of(target_name, source.as_deref()),
         environment: call.set.to_vec(),
         rerun_flag: format!("-p {package_name}"),
         package_name,
@@ -120,6 +121,20 @@ impl<'a> Call<'a> {
         let found = self.variables.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_os_str()).filter(|value| !value.is_empty())
     }
+}
+
+/// The main source file of a program, relative to its package, where rustc has told it beside the
+/// program: in `NAME.d`, as the first prerequisite of a rule (`rustc --emit=dep-info`). Cargo
+/// compiles in the root of the workspace.
+fn source(program: &Utf8Path, root: &Utf8Path, package: &Utf8Path) -> Option<Utf8PathBuf> {
+    let rules = std::fs::read_to_string(format!("{program}.d")).ok()?;
+    let prerequisites = rules.lines().next()?.split_once(": ")?.1;
+    let ends = prerequisites.match_indices(' ').map(|(at, _)| at);
+    let end = ends.into_iter().find(|at| !prerequisites[..*at].ends_with('\\'));
+    let first = prerequisites[..end.unwrap_or(prerequisites.len())].replace("\\ ", " ");
+    let real = |path: &Utf8Path| path.canonicalize_utf8().ok();
+    let source = real(&root.join(first))?;
+    source.strip_prefix(real(package)?).ok().map(Utf8PathBuf::from)
 }
 
 /// The name of the crate, where a file's name ends in cargo's hash: nothing that is built to be

@@ -116,7 +116,7 @@ mod tests {
             ("t::ab", Kind::Test, Ignore::Because("slow".to_owned())),
             ("bench", Kind::Benchmark, Ignore::No),
         ]
-        .map(|(name, kind, ignore)| Case { name: name.to_owned(), kind, ignore })
+        .map(|(name, kind, ignore)| Case::listed(name.to_owned(), kind, ignore))
         .to_vec()
     }
 

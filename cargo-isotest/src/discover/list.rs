@@ -5,7 +5,7 @@
 //! harness can print. A list must hold nothing but a list: what cannot be read is an error and
 //! never left out, since a case that is left out is a test that silently does not run.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 use std::str::Utf8Error;
 
@@ -25,6 +25,19 @@ pub const TERSE_ARGUMENTS: &[&str] = &["--list", "--format", "terse"];
 /// Asks any harness for those of its cases that are ignored.
 pub const TERSE_IGNORED_ARGUMENTS: &[&str] = &["--list", "--format", "terse", "--ignored"];
 
+/// What a run tells of the list of a binary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// It cannot be read, for this reason: the binary is one case.
+    Unreadable(String),
+    /// That of the ignored cases cannot be read, for this reason: none is ignored.
+    UnreadableIgnored(String),
+    /// So many cases have this name: they are one.
+    Repeated(String, usize),
+    /// It has no case.
+    Empty,
+}
+
 /// Why a list cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListError {
@@ -39,10 +52,6 @@ pub enum ListError {
         /// Cases counted by the last event, if there is one.
         counted: Option<usize>,
     },
-    /// The list of ignored cases names one that the whole list does not.
-    UnknownIgnored(String),
-    /// A name that is more than a name where it is printed.
-    Control(String),
 }
 
 impl fmt::Display for ListError {
@@ -62,14 +71,6 @@ impl fmt::Display for ListError {
             ListError::Incomplete { named, counted: None } => {
                 write!(f, "it ends after {named} tests without its last line")
             }
-            ListError::UnknownIgnored(name) => {
-                write!(f, "`{name}` is listed with `--ignored` but not without")
-            }
-            ListError::Control(name) => write!(
-                f,
-                "`{}` has control characters, which could pass for lines of other tests",
-                name.escape_debug()
-            ),
         }
     }
 }
@@ -91,6 +92,16 @@ struct Event {
     total: Option<usize>,
 }
 
+/// Whether an output has an event of libtest's JSON list, whatever else is in it.
+pub fn has_json(output: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(output);
+    let is_discovery = |line: &str| {
+        let event = serde_json::from_str::<Event>(line);
+        event.is_ok_and(|it| matches!(it.event.as_str(), "discovery" | "discovered" | "completed"))
+    };
+    text.lines().any(is_discovery)
+}
+
 /// Reads libtest's JSON list.
 pub fn parse_json(output: &[u8]) -> Result<Vec<Case>, ListError> {
     let text = std::str::from_utf8(output).map_err(ListError::NotUtf8)?;
@@ -109,7 +120,7 @@ pub fn parse_json(output: &[u8]) -> Result<Vec<Case>, ListError> {
     if counted != Some(cases.len()) {
         return Err(ListError::Incomplete { named: cases.len(), counted });
     }
-    check_names(cases)
+    Ok(cases)
 }
 
 const RECORD_START: &str = "{ \"type\": \"";
@@ -154,7 +165,7 @@ fn case(event: Event, kind: Kind) -> Case {
         (true, reason) if reason.is_empty() => Ignore::Yes,
         (true, reason) => Ignore::Because(reason),
     };
-    Case { name: event.name, kind, ignore }
+    Case::listed(event.name, kind, ignore)
 }
 
 /// Blames the first line that is no event: noise after an event was taken for a part of it.
@@ -164,49 +175,88 @@ fn unexpected(record: &str) -> ListError {
     ListError::UnexpectedLine(noise.unwrap_or(record).to_owned())
 }
 
-/// Reads a terse list of all cases and one of the ignored ones.
-pub fn parse_terse(all: &[u8], ignored: &[u8]) -> Result<Vec<Case>, ListError> {
-    let mut cases = parse_terse_lines(all)?;
-    let mut ignored: HashSet<String> =
-        parse_terse_lines(ignored)?.into_iter().map(|case| case.name).collect();
-    for case in &mut cases {
-        if ignored.remove(&case.name) {
-            case.ignore = Ignore::Yes;
+/// Reads a terse list of all cases.
+pub fn parse_terse(output: &[u8]) -> Result<Vec<Case>, ListError> {
+    parse_terse_lines(output)
+}
+
+/// Reads a list in the form that a libtest without JSON prints when it is asked for JSON: behind a
+/// terse list it counts.
+pub fn parse_counted(output: &[u8]) -> Result<Vec<Case>, ListError> {
+    let is_count = |line: &[u8]| line.ends_with(b" benchmarks") || line.ends_with(b" benchmark");
+    let trimmed = output.trim_ascii_end();
+    let list = match trimmed.iter().rposition(|byte| *byte == b'\n') {
+        Some(end) if is_count(trimmed) => &output[..end],
+        None if is_count(trimmed) => &[],
+        Some(_) | None => output,
+    };
+    parse_terse_lines(list.strip_suffix(b"\n").unwrap_or(list))
+}
+
+/// Marks those of the cases that a terse list of the ignored ones names; as many of a name as it
+/// names.
+pub fn mark_ignored(cases: &mut Vec<Case>, output: &[u8]) -> Result<(), ListError> {
+    for ignored in parse_terse_lines(output)? {
+        let is_it = |case: &&mut Case| case.name == ignored.name && case.mark == Ignore::No;
+        match cases.iter_mut().find(is_it) {
+            Some(case) => (case.mark, case.ignore) = (Ignore::Yes, Ignore::Yes),
+            None => {
+                let ignored = Case { mark: Ignore::Yes, ignore: Ignore::Yes, ..ignored };
+                cases.push(ignored);
+            }
         }
     }
-    match ignored.into_iter().min() {
-        Some(name) => Err(ListError::UnknownIgnored(name)),
-        None => check_names(cases),
-    }
+    Ok(())
 }
 
-/// Fails where a name could pass for something else on a terminal or in a log.
-fn check_names(cases: Vec<Case>) -> Result<Vec<Case>, ListError> {
-    match cases.iter().find(|case| case.name.contains(char::is_control)) {
-        Some(case) => Err(ListError::Control(case.name.clone())),
-        None => Ok(cases),
+/// Makes one case of those that have the same name: a harness that is asked for one runs them all.
+/// Returns the names, each with how many cases have it.
+pub fn unite(cases: &mut Vec<Case>) -> Vec<(String, usize)> {
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let (mut united, mut counts): (Vec<Case>, Vec<usize>) = Default::default();
+    for case in cases.drain(..) {
+        match places.get(&case.name) {
+            Some(&place) => {
+                counts[place] += 1;
+                // It runs where one of them does.
+                if case.ignore == Ignore::No {
+                    united[place] = case;
+                }
+            }
+            None => {
+                places.insert(case.name.clone(), united.len());
+                united.push(case);
+                counts.push(1);
+            }
+        }
     }
+    let several = united.iter().zip(counts).filter(|(_, count)| *count > 1);
+    let several = several.map(|(case, count)| (case.name.clone(), count)).collect();
+    *cases = united;
+    several
 }
 
-/// Whether what could be the first part of a terse list is one.
-pub fn begins(output: &[u8]) -> bool {
-    let whole = output.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
-    parse_terse_lines(&output[..whole]).is_ok_and(|cases| !cases.is_empty())
+/// How many lines of an output could be those of a terse list.
+pub fn lines_of_a_list(output: &[u8]) -> usize {
+    let text = String::from_utf8_lossy(output);
+    text.lines().filter(|line| parse_terse_line(line).is_ok()).count()
 }
 
 fn parse_terse_lines(output: &[u8]) -> Result<Vec<Case>, ListError> {
     let text = std::str::from_utf8(output).map_err(ListError::NotUtf8)?;
-    text.lines().map(parse_terse_line).collect()
+    // Not `lines()`: a name may end in a carriage return.
+    text.split_terminator('\n').map(parse_terse_line).collect()
 }
 
 fn parse_terse_line(line: &str) -> Result<Case, ListError> {
     let (name, kind) = line.rsplit_once(": ").ok_or_else(|| unexpected(line))?;
     let kind = match kind {
         "test" => Kind::Test,
-        "benchmark" => Kind::Benchmark,
+        // `bench` is libtest-mimic's and divan's.
+        "benchmark" | "bench" => Kind::Benchmark,
         _ => return Err(unexpected(line)),
     };
-    Ok(Case { name: name.to_owned(), kind, ignore: Ignore::No })
+    Ok(Case::listed(name.to_owned(), kind, Ignore::No))
 }
 
 #[cfg(test)]
@@ -222,7 +272,7 @@ and é", "source_path": "b.rs", "start_line": 5, "start_col": 44, "end_line": 5,
 "#;
 
     fn listed(name: &str, kind: Kind, ignore: Ignore) -> Case {
-        Case { name: name.to_owned(), kind, ignore }
+        Case::listed(name.to_owned(), kind, ignore)
     }
 
     #[test]
@@ -261,43 +311,79 @@ and é", "source_path": "b.rs", "start_line": 5, "start_col": 44, "end_line": 5,
         assert_eq!(parse_json(empty.as_bytes()), Ok(Vec::new()));
     }
 
+    /// A list, and one of the ignored cases.
+    fn both(all: &[u8], ignored: &[u8]) -> Result<Vec<Case>, ListError> {
+        let mut cases = parse_terse(all)?;
+        mark_ignored(&mut cases, ignored)?;
+        Ok(cases)
+    }
+
     #[test]
     fn terse_lists_are_put_together() {
-        let all = b"a: test\nm::b: test\nsrc/lib.rs - x (line 3): test\nbb: benchmark\n";
+        let all = b"a: test\nm::b: test\nsrc/lib.rs - x (line 3): test\nbb: benchmark\nd: bench\n";
         assert_eq!(
-            parse_terse(all, b"m::b: test\n"),
+            both(all, b"m::b: test\n"),
             Ok(vec![
                 listed("a", Kind::Test, Ignore::No),
                 listed("m::b", Kind::Test, Ignore::Yes),
                 listed("src/lib.rs - x (line 3)", Kind::Test, Ignore::No),
                 listed("bb", Kind::Benchmark, Ignore::No),
+                listed("d", Kind::Benchmark, Ignore::No),
             ])
         );
     }
 
     #[test]
+    fn a_case_that_only_the_list_of_the_ignored_names_is_one() {
+        let cases = both(b"a: test\n", b"b: test\n").expect("a list");
+        assert_eq!(cases[1], listed("b", Kind::Test, Ignore::Yes));
+    }
+
+    #[test]
     fn terse_lists_hold_nothing_else() {
-        for noise in ["running", "", "a: bench", "1 test, 0 benchmarks"] {
+        for noise in ["running", "", "a: tests", "1 test, 0 benchmarks"] {
             let output = format!("a: test\n{noise}\n");
-            let error = parse_terse(output.as_bytes(), b"").expect_err("noise");
+            let error = parse_terse(output.as_bytes()).expect_err("noise");
             assert_eq!(error, ListError::UnexpectedLine(noise.to_owned()));
+            assert_eq!(lines_of_a_list(output.as_bytes()), 1);
         }
-        assert!(matches!(parse_terse(b"\xff: test\n", b""), Err(ListError::NotUtf8(_))));
-        assert_eq!(
-            parse_terse(b"a: test\n", b"b: test\n"),
-            Err(ListError::UnknownIgnored("b".to_owned()))
-        );
+        assert!(matches!(parse_terse(b"\xff: test\n"), Err(ListError::NotUtf8(_))));
+    }
+
+    #[test]
+    fn a_libtest_without_json_counts_behind_its_list() {
+        let one = Ok(vec![listed("a", Kind::Test, Ignore::No)]);
+        assert_eq!(parse_counted(b"a: test\n\n1 test, 0 benchmarks\n"), one);
+        assert_eq!(parse_counted(b"a: test\n"), one);
+        assert_eq!(parse_counted(b"0 tests, 0 benchmarks\n"), Ok(Vec::new()));
+        assert!(parse_counted(b"hello\n").is_err());
+    }
+
+    #[test]
+    fn cases_of_one_name_are_one() {
+        let mut cases =
+            both(b"a: test\nb: test\na: test\na: test\n", b"a: test\n").expect("a list");
+        assert_eq!(unite(&mut cases), [("a".to_owned(), 3)]);
+        let names: Vec<(&str, &Ignore)> =
+            cases.iter().map(|case| (case.name.as_str(), &case.ignore)).collect();
+        assert_eq!(names, [("a", &Ignore::No), ("b", &Ignore::No)]);
     }
 
     #[test]
     fn a_name_is_one_line_and_no_command() {
-        for name in ["a\nb ... ok", "\u{1b}[2Ja", "a\r", "\u{9b}a"] {
-            let listed = JSON.replacen("\"a\"", &serde_json::json!(name).to_string(), 1);
-            assert_eq!(parse_json(listed.as_bytes()), Err(ListError::Control(name.to_owned())));
+        let table = [
+            ("a\nb ... ok", r"a\nb ... ok"),
+            ("\u{1b}[2Ja", r"\u{1b}[2Ja"),
+            ("a\r", r"a\r"),
+            ("\u{9b}a\tü", r"\u{9b}a\tü"),
+        ];
+        for (name, shown) in table {
+            let json = JSON.replacen("\"a\"", &serde_json::json!(name).to_string(), 1);
+            let case = parse_json(json.as_bytes()).expect("a list").remove(0);
+            assert_eq!((case.name.as_str(), case.called()), (shown, name));
         }
-        let name = "\u{1b}[2Ja".to_owned();
-        let terse = format!("b: test\n{name}: test\n");
-        assert_eq!(parse_terse(terse.as_bytes(), b""), Err(ListError::Control(name)));
+        let terse = parse_terse(b"b: test\na\r: test\n").expect("a list");
+        assert_eq!((terse[1].name.as_str(), terse[1].called()), (r"a\r", "a\r"));
     }
 
     #[test]

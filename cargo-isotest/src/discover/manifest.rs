@@ -3,10 +3,10 @@
 //!
 //! Pure. A target that cargo finds by itself has no table in the manifest, and so a harness.
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
-use super::project::BinaryKind;
+use super::project::{BinaryKind, Declared};
 
 /// The tables of a Cargo.toml that can say `harness = false`.
 #[derive(Debug, Default, Deserialize)]
@@ -40,7 +40,29 @@ struct Package {
 struct Target {
     #[serde(default)]
     name: String,
+    path: Option<Utf8PathBuf>,
     harness: Option<bool>,
+}
+
+impl Target {
+    /// Whether this is its main source file, relative to the package: where it says so, or one of
+    /// those that cargo looks for.
+    fn has_source(&self, kind: BinaryKind, source: &Utf8Path) -> bool {
+        if let Some(path) = &self.path {
+            return path.components().filter(|part| part.as_str() != ".").eq(source.components());
+        }
+        let in_directory = |directory: &str| {
+            let stem = Utf8Path::new(directory).join(&self.name);
+            source == format!("{stem}.rs") || source == stem.join("main.rs")
+        };
+        match kind {
+            BinaryKind::Lib | BinaryKind::ProcMacro => source == "src/lib.rs",
+            BinaryKind::Bin => source == "src/main.rs" || in_directory("src/bin"),
+            BinaryKind::Test => in_directory("tests"),
+            BinaryKind::Bench => in_directory("benches"),
+            BinaryKind::ExampleLib | BinaryKind::Example => in_directory("examples"),
+        }
+    }
 }
 
 impl Manifest {
@@ -48,34 +70,57 @@ impl Manifest {
         toml::from_str(text)
     }
 
-    /// Whether the target is built with libtest.
-    pub(super) fn harness(&self, kind: BinaryKind, name: &str) -> bool {
-        let named = |targets: &[Target]| {
-            targets.iter().find(|target| target.name == name).and_then(|target| target.harness)
-        };
-        let said = match kind {
-            BinaryKind::Lib | BinaryKind::ProcMacro => {
-                self.lib.as_ref().and_then(|lib| lib.harness)
-            }
-            BinaryKind::Bin => named(&self.bin),
-            BinaryKind::Test => named(&self.test),
-            BinaryKind::Bench => named(&self.bench),
-            BinaryKind::ExampleLib | BinaryKind::Example => named(&self.example),
-        };
-        said.unwrap_or(true)
+    /// What is said of the harness of a target.
+    pub(super) fn declared(&self, kind: BinaryKind, name: &str) -> Declared {
+        let of_kind = self.targets().filter(|(of, _)| match kind {
+            BinaryKind::Lib | BinaryKind::ProcMacro => *of == BinaryKind::Lib,
+            BinaryKind::ExampleLib | BinaryKind::Example => *of == BinaryKind::Example,
+            BinaryKind::Bin | BinaryKind::Test | BinaryKind::Bench => *of == kind,
+        });
+        // A package has one library, whatever its name.
+        let is_it =
+            |(of, target): &(BinaryKind, &Target)| *of == BinaryKind::Lib || target.name == name;
+        match of_kind.filter(is_it).any(|(_, target)| target.harness == Some(false)) {
+            true => Declared::NoHarness,
+            false => Declared::Harness,
+        }
     }
 
-    /// Whether the target that this crate was built from is built with libtest, where it is not
-    /// known which kind of target that is: false where any of the name is not.
-    pub(super) fn is_harness(&self, crate_name: &str) -> bool {
-        let is_named = |name: &str| name.replace('-', "_") == crate_name;
-        let library = self.lib.iter().filter(|lib| match (lib.name.as_str(), &self.package) {
-            ("", Some(package)) => is_named(&package.name),
-            (name, _) => is_named(name),
-        });
-        let others = [&self.bin, &self.test, &self.bench, &self.example].into_iter().flatten();
-        let named = library.chain(others.filter(|target| is_named(&target.name)));
-        named.filter_map(|target| target.harness).all(|harness| harness)
+    /// What is said of the harness of the target that a crate was built from, of which the name is
+    /// known, and perhaps the main source file, relative to the package: targets of several kinds
+    /// may have one name.
+    pub(super) fn declared_of(&self, crate_name: &str, source: Option<&Utf8Path>) -> Declared {
+        let is_named = |(kind, target): &(BinaryKind, &Target)| {
+            let name = match (kind, target.name.as_str(), &self.package) {
+                (BinaryKind::Lib, "", Some(package)) => package.name.as_str(),
+                (_, name, _) => name,
+            };
+            name.replace('-', "_") == crate_name
+        };
+        let named: Vec<_> = self.targets().filter(is_named).collect();
+        let says_no = |target: &Target| target.harness == Some(false);
+        if !named.iter().any(|(_, target)| says_no(target)) {
+            // Those that cargo finds by itself have one.
+            return Declared::Harness;
+        }
+        let Some(source) = source else { return Declared::Unknown };
+        let mut of_source = named.iter().filter(|(kind, target)| target.has_source(*kind, source));
+        match of_source.next() {
+            None => Declared::Harness,
+            Some((_, first)) if of_source.all(|(_, it)| says_no(it) == says_no(first)) => {
+                if says_no(first) { Declared::NoHarness } else { Declared::Harness }
+            }
+            Some(_) => Declared::Unknown,
+        }
+    }
+
+    fn targets(&self) -> impl Iterator<Item = (BinaryKind, &Target)> {
+        let library = self.lib.iter().map(|target| (BinaryKind::Lib, target));
+        library
+            .chain(self.bin.iter().map(|target| (BinaryKind::Bin, target)))
+            .chain(self.test.iter().map(|target| (BinaryKind::Test, target)))
+            .chain(self.bench.iter().map(|target| (BinaryKind::Bench, target)))
+            .chain(self.example.iter().map(|target| (BinaryKind::Example, target)))
     }
 
     /// The directory of the workspace's manifest, relative to the package's, where the package
@@ -104,11 +149,16 @@ mod tests {
              [[test]]\nname = 'custom'\nharness = false\n[[test]]\nname = 'plain'\n",
         )
         .expect("a manifest");
-        assert!(!manifest.harness(BinaryKind::Lib, "p"));
-        assert!(!manifest.harness(BinaryKind::Test, "custom"));
-        assert!(manifest.harness(BinaryKind::Test, "plain"));
-        assert!(manifest.harness(BinaryKind::Test, "autodiscovered"));
-        assert!(manifest.harness(BinaryKind::Bench, "custom"));
+        let table = [
+            (BinaryKind::Lib, "p", Declared::NoHarness),
+            (BinaryKind::Test, "custom", Declared::NoHarness),
+            (BinaryKind::Test, "plain", Declared::Harness),
+            (BinaryKind::Test, "autodiscovered", Declared::Harness),
+            (BinaryKind::Bench, "custom", Declared::Harness),
+        ];
+        for (kind, name, expected) in table {
+            assert_eq!(manifest.declared(kind, name), expected, "{name}");
+        }
     }
 
     #[test]
@@ -121,14 +171,32 @@ mod tests {
     }
 
     #[test]
-    fn a_crate_has_no_harness_where_a_target_of_its_name_has_none() {
+    fn targets_of_one_name_are_told_apart_by_their_source() {
         let manifest = Manifest::from_toml(
-            "[package]\nname = 'p-q'\nworkspace = '../root'\n[lib]\nharness = false\n\
-             [[bench]]\nname = 'cust-om'\nharness = false\n[[test]]\nname = 'plain'\n",
+            "[package]\nname = 'p-q'\nworkspace = '../root'\n\
+             [[bench]]\nname = 'p-q'\nharness = false\n\
+             [[test]]\nname = 'moved'\npath = './in/moved.rs'\nharness = false\n\
+             [[bin]]\nname = 'two'\nharness = false\npath = 'in/two.rs'\n\
+             [[example]]\nname = 'two'\npath = 'in/two.rs'\n",
         )
         .expect("a manifest");
-        assert!(!manifest.is_harness("p_q") && !manifest.is_harness("cust_om"));
-        assert!(manifest.is_harness("plain") && manifest.is_harness("autodiscovered"));
+        let declared = |name, source: &str| manifest.declared_of(name, Some(source.into()));
+        assert_eq!(declared("p_q", "src/lib.rs"), Declared::Harness);
+        assert_eq!(declared("p_q", "benches/p-q.rs"), Declared::NoHarness);
+        assert_eq!(declared("p_q", "benches/p-q/main.rs"), Declared::NoHarness);
+        assert_eq!(declared("moved", "in/moved.rs"), Declared::NoHarness);
+        assert_eq!(declared("moved", "tests/moved.rs"), Declared::Harness);
+        assert_eq!(declared("two", "in/two.rs"), Declared::Unknown);
+        assert_eq!(manifest.declared_of("p_q", None), Declared::Unknown);
+        assert_eq!(manifest.declared_of("autodiscovered", None), Declared::Harness);
         assert_eq!(manifest.named_root(), Some("../root"));
+    }
+
+    #[test]
+    fn a_library_without_a_name_has_that_of_its_package() {
+        let manifest = "[package]\nname = 'p-q'\n[lib]\nharness = false\n";
+        let manifest = Manifest::from_toml(manifest).expect("a manifest");
+        let source = Some(Utf8Path::new("src/lib.rs"));
+        assert_eq!(manifest.declared_of("p_q", source), Declared::NoHarness);
     }
 }

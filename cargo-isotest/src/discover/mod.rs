@@ -31,5 +31,5 @@ pub use called::{Call, Called, Purpose, called};
 pub use cargo::{Request, build_for_archive, discover};
 pub use error::DiscoverError;
 pub use filter::Selection;
-pub use project::{Binary, Project, Scope};
+pub use project::{Binary, Declared, Harness, Project, Scope};
 pub use reused::{Places, Reused};

@@ -48,12 +48,34 @@ pub struct Binary {
     pub executable: Utf8PathBuf,
     /// The directory of its package, where cargo starts it.
     pub working_directory: Utf8PathBuf,
-    /// Whether it is built with libtest: false where its manifest says `harness = false`.
-    pub harness: bool,
+    /// What its manifest says of its harness.
+    pub declared: Declared,
     /// What cargo sets in its environment.
     pub environment: Vec<(OsString, OsString)>,
     /// The options of `cargo test` that select it: `-p pkg --test name`.
     pub rerun_flag: String,
+}
+
+/// What a manifest says of the harness of a target: its key `harness`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Declared {
+    /// rustc adds one: libtest, or what the crate names by `#![test_runner]`.
+    Harness,
+    /// `harness = false`.
+    NoHarness,
+    /// Which target the binary was built from is not known.
+    Unknown,
+}
+
+/// The harness of a test binary, as its answers show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Harness {
+    /// libtest: it has printed libtest's own JSON.
+    Libtest,
+    /// Another one, which lists its tests as nextest wants it.
+    Foreign,
+    /// None: the program is one test.
+    None,
 }
 
 /// The kind of a test binary's target, in the order in which cargo runs them.

@@ -43,6 +43,7 @@ pub fn cause(verdict: &Verdict, err: &mut dyn Write) -> io::Result<()> {
         | Verdict::Signalled { .. }
         | Verdict::TimedOut { .. }
         | Verdict::ExitedEarly { .. }
+        | Verdict::NothingRun
         | Verdict::Flaky
         | Verdict::NotRun(_) => words::explain(verdict),
     };

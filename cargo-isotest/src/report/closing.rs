@@ -16,6 +16,7 @@ use isotest_core::schedule::Interruption;
 
 use crate::doctests::Documented;
 
+use super::notes;
 use super::paint::{self, ERROR, GOOD, HINT, STRONG, WARNING};
 use super::reporter::State;
 use super::rerun;
@@ -310,6 +311,7 @@ impl Closing {
         self.write_grants(colour, err)?;
         self.write_weakened(colour, err)?;
         self.write_findings(colour, err)?;
+        notes::write(suites, colour, err)?;
         self.write_not_run(colour, err)?;
         self.write_hints(suites, colour, err)?;
         if !self.failed.is_empty() {

@@ -13,7 +13,7 @@ use std::fmt::{self, Display, Write as _};
 use std::io::{self, Write};
 use std::time::Duration;
 
-use isotest_core::case::{Case, Ignore};
+use isotest_core::case::Case;
 use isotest_core::outcome::{NotRun, Outcome, Verdict};
 
 use super::format::{Format, FormatName};
@@ -140,6 +140,7 @@ fn event(verdict: &Verdict) -> Option<&'static str> {
         | Verdict::Signalled { .. }
         | Verdict::TimedOut { .. }
         | Verdict::ExitedEarly { .. }
+        | Verdict::NothingRun
         | Verdict::Flaky => Some("failed"),
         Verdict::Ignored
         | Verdict::NotRun(
@@ -160,15 +161,13 @@ fn texts(case: &Case, outcome: &Outcome) -> (String, Option<String>) {
         Verdict::Signalled { .. }
         | Verdict::TimedOut { .. }
         | Verdict::ExitedEarly { .. }
+        | Verdict::NothingRun
         | Verdict::Flaky
         | Verdict::NotRun(_) => {
             let message = words::explanation(outcome).map(|text| format!("isotest: {text}"));
             (output, message)
         }
-        Verdict::Ignored => match &case.ignore {
-            Ignore::No | Ignore::Yes => (output, None),
-            Ignore::Because(reason) => (output, Some(reason.clone())),
-        },
+        Verdict::Ignored => (output, words::ignore_reason(case, outcome).map(str::to_owned)),
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, FixedOffset, Utc};
-use isotest_core::case::{Case, CaseIndex, Ignore};
+use isotest_core::case::{Case, CaseIndex};
 use isotest_core::outcome::{NotRun, Outcome, Verdict, signal_name};
 use quick_junit::{
     FlakyOrRerun, NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite,
@@ -181,10 +181,7 @@ const LONGEST: usize = 6;
 fn status(case: &Case, outcome: &Outcome) -> TestCaseStatus {
     let mut status = match &outcome.verdict {
         Verdict::Passed => TestCaseStatus::success(),
-        Verdict::Ignored => skipped(match &case.ignore {
-            Ignore::No | Ignore::Yes => None,
-            Ignore::Because(reason) => Some(reason.clone()),
-        }),
+        Verdict::Ignored => skipped(words::ignore_reason(case, outcome).map(str::to_owned)),
         Verdict::NotRun(NotRun::Cancelled) => skipped(words::explain(&outcome.verdict)),
         Verdict::NotRun(
             NotRun::Sandbox(_) | NotRun::Service(_) | NotRun::WardenDied | NotRun::ProcessEnded,
@@ -200,6 +197,7 @@ fn status(case: &Case, outcome: &Outcome) -> TestCaseStatus {
         | Verdict::Signalled { .. }
         | Verdict::TimedOut { .. }
         | Verdict::ExitedEarly { .. }
+        | Verdict::NothingRun
         | Verdict::Flaky => return failure(outcome),
     };
     status.add_reruns(outcome.earlier.iter().map(rerun));
@@ -258,6 +256,7 @@ fn kind(verdict: &Verdict) -> String {
         Verdict::ExitedEarly { code } => format!("exited early with exit code {code}"),
         Verdict::Signalled { signal } => format!("test abort with {}", signal_name(*signal)),
         Verdict::TimedOut { .. } => "test timeout".to_owned(),
+        Verdict::NothingRun => "nothing run".to_owned(),
         Verdict::Flaky => "flaky".to_owned(),
         Verdict::Passed | Verdict::Ignored | Verdict::NotRun(_) => "test failure".to_owned(),
     }

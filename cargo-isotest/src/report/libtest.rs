@@ -7,7 +7,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use isotest_core::case::{Case, Ignore};
+use isotest_core::case::Case;
 use isotest_core::outcome::{NotRun, Outcome, Verdict};
 
 use super::format::Format;
@@ -47,8 +47,9 @@ impl Pretty {
             | Verdict::Signalled { .. }
             | Verdict::TimedOut { .. }
             | Verdict::ExitedEarly { .. }
+            | Verdict::NothingRun
             | Verdict::Flaky => (Word::Red, format!("FAILED{flaky}")),
-            Verdict::Ignored => (Word::Yellow, ignored(&case.ignore)),
+            Verdict::Ignored => (Word::Yellow, ignored(words::ignore_reason(case, outcome))),
             Verdict::NotRun(
                 NotRun::Sandbox(_) | NotRun::Service(_) | NotRun::WardenDied | NotRun::ProcessEnded,
             ) => (Word::Red, "NOT RUN".to_owned()),
@@ -67,11 +68,8 @@ impl Pretty {
     }
 }
 
-fn ignored(ignore: &Ignore) -> String {
-    match ignore {
-        Ignore::No | Ignore::Yes => "ignored".to_owned(),
-        Ignore::Because(reason) => format!("ignored, {reason}"),
-    }
+fn ignored(reason: Option<&str>) -> String {
+    reason.map_or("ignored".to_owned(), |reason| format!("ignored, {reason}"))
 }
 
 /// `running 3 tests`, as pretty and terse start a block.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use isotest_core::case::{Case, CaseIndex, Ignore};
+use isotest_core::case::{Case, CaseIndex};
 use isotest_core::finding::{self, Leftover};
 use isotest_core::outcome::{self, NotRun, Outcome, signal_name};
 use isotest_core::schedule::{Event, Interruption, Stream};
@@ -229,11 +229,13 @@ pub enum Verdict {
         /// The exit code.
         exit_code: i32,
     },
+    /// Its harness, which is not libtest, ran no test and exited with 0.
+    NothingRun,
     /// It passed at a retry only, which counts as a failure.
     Flaky,
-    /// It is marked `#[ignore]`.
+    /// It is marked `#[ignore]`, or its harness ignored it when it was run.
     Ignored {
-        /// Why, where the mark says so.
+        /// Why, where the mark or the harness says so.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
@@ -530,7 +532,7 @@ fn finished(suites: &[Suite], index: CaseIndex, outcome: &Outcome) -> Finished {
 fn attempt(case: &Case, outcome: &Outcome) -> Attempt {
     let usage = &outcome.usage;
     Attempt {
-        verdict: verdict(case, &outcome.verdict),
+        verdict: verdict(case, outcome),
         seconds: outcome.duration.as_secs_f64(),
         usage: Usage {
             user: usage.user.as_secs_f64(),
@@ -548,8 +550,8 @@ fn attempt(case: &Case, outcome: &Outcome) -> Attempt {
     }
 }
 
-fn verdict(case: &Case, verdict: &outcome::Verdict) -> Verdict {
-    match verdict {
+fn verdict(case: &Case, outcome: &Outcome) -> Verdict {
+    match &outcome.verdict {
         outcome::Verdict::Passed => Verdict::Passed,
         outcome::Verdict::Failed { code } => Verdict::Failed { exit_code: *code },
         outcome::Verdict::Signalled { signal } => {
@@ -557,13 +559,11 @@ fn verdict(case: &Case, verdict: &outcome::Verdict) -> Verdict {
         }
         outcome::Verdict::TimedOut { limit } => Verdict::TimedOut { limit: limit.as_secs_f64() },
         outcome::Verdict::ExitedEarly { code } => Verdict::ExitedEarly { exit_code: *code },
+        outcome::Verdict::NothingRun => Verdict::NothingRun,
         outcome::Verdict::Flaky => Verdict::Flaky,
-        outcome::Verdict::Ignored => Verdict::Ignored {
-            reason: match &case.ignore {
-                Ignore::No | Ignore::Yes => None,
-                Ignore::Because(reason) => Some(reason.clone()),
-            },
-        },
+        outcome::Verdict::Ignored => {
+            Verdict::Ignored { reason: words::ignore_reason(case, outcome).map(str::to_owned) }
+        }
         outcome::Verdict::NotRun(reason) => Verdict::NotRun {
             cause: match reason {
                 NotRun::Sandbox(_) => NotRunCause::Sandbox,

@@ -23,6 +23,7 @@ mod words;
 mod cargo;
 mod closing;
 mod completions;
+mod notes;
 mod paint;
 mod progress;
 mod rerun;
@@ -59,6 +60,7 @@ pub use inspect::{
     pass_on, root_of_doctests, test_command,
 };
 pub use junit::JunitError;
+pub use notes::tell as lists;
 pub use reporter::{Ended, Frame, Options, Report, Reporter, State, Summary};
 pub use rerun::quoted;
 pub use stress::Stress;

@@ -23,6 +23,7 @@ use super::format::{self, Format, FormatName};
 use super::github::{Github, Workflow};
 use super::junit::{Junit, JunitError};
 use super::messages::{self, Message};
+use super::notes;
 use super::paint::{self, WARNING};
 use super::progress::Progress;
 use super::running;
@@ -279,7 +280,8 @@ impl Reporter {
         self.closing.take_second_look(second_look);
         self.closing.take_doctests(documented);
         let is_expected = !self.options.quiet && self.options.frame == Frame::Ours;
-        if is_expected || self.closing.is_noteworthy(&self.total) {
+        let is_noteworthy = self.closing.is_noteworthy(&self.total) || notes::any(&self.suites);
+        if is_expected || is_noteworthy {
             let wall = (self.wall, self.options.shuffle_seed);
             self.screen.print(Stream::Stderr, |err| {
                 self.closing.write(&self.suites, &self.total, wall, colour, err)

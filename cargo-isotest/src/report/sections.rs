@@ -54,6 +54,7 @@ impl Sections {
             | Verdict::Signalled { .. }
             | Verdict::TimedOut { .. }
             | Verdict::ExitedEarly { .. }
+            | Verdict::NothingRun
             | Verdict::Flaky => &mut self.failures,
         };
         section.push((case.name.clone(), words::told(&outcome)));

@@ -5,6 +5,8 @@
 
 use isotest_core::case::{Case, CaseIndex};
 
+use crate::discover::list::Note;
+
 /// One test binary of a run, with its selected cases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suite {
@@ -29,8 +31,10 @@ pub struct Suite {
     pub root: Option<String>,
     /// Every layer and limit that its cases have: name and value.
     pub layers: Vec<(&'static str, String)>,
-    /// Whether it is a libtest harness, and not a program of the project's own.
+    /// Whether it is a test harness, and not a program of the project's own.
     pub harness: bool,
+    /// What is to be told of its list.
+    pub notes: Vec<Note>,
     /// The selected cases; [`CaseIndex::case`] points into them.
     pub cases: Vec<Case>,
     /// How many cases of the binary the filters left out.
@@ -70,8 +74,7 @@ pub struct Look {
 pub(super) fn example(names: &[&str]) -> Suite {
     use isotest_core::case::{Ignore, Kind};
 
-    let case =
-        |name: &&str| Case { name: (*name).to_owned(), kind: Kind::Test, ignore: Ignore::No };
+    let case = |name: &&str| Case::listed((*name).to_owned(), Kind::Test, Ignore::No);
     Suite {
         heading: "tests/it.rs (target/debug/deps/it-2c77)".to_owned(),
         id: "demo::it".to_owned(),
@@ -84,6 +87,7 @@ pub(super) fn example(names: &[&str]) -> Suite {
         root: None,
         layers: Vec::new(),
         harness: true,
+        notes: Vec::new(),
         cases: names.iter().map(case).collect(),
         filtered_out: 0,
     }

@@ -37,7 +37,7 @@ impl Tally {
         self.flaky += usize::from(outcome.is_flaky());
         let counter = match &outcome.verdict {
             Verdict::Passed => &mut self.passed,
-            Verdict::Failed { .. } => return,
+            Verdict::Failed { .. } | Verdict::NothingRun => return,
             Verdict::Signalled { .. } => &mut self.signalled,
             Verdict::TimedOut { .. } => &mut self.timed_out,
             Verdict::ExitedEarly { .. } => &mut self.exited_early,

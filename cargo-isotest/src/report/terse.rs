@@ -88,6 +88,7 @@ impl Format for Terse {
             | Verdict::Signalled { .. }
             | Verdict::TimedOut { .. }
             | Verdict::ExitedEarly { .. }
+            | Verdict::NothingRun
             | Verdict::Flaky => self.own_line(case, "FAILED", out)?,
             Verdict::NotRun(
                 NotRun::Sandbox(_) | NotRun::Service(_) | NotRun::WardenDied | NotRun::ProcessEnded,

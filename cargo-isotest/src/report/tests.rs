@@ -135,7 +135,7 @@ fn a_terse_line_ends_where_libtests_does() {
 #[test]
 fn a_single_ignored_test_tells_its_reason_in_terse() {
     let reason = Ignore::Because("needs a\ndb".to_owned());
-    let case = Case { name: "d".to_owned(), kind: Kind::Test, ignore: reason };
+    let case = Case::listed("d".to_owned(), Kind::Test, reason);
     let suite = Suite { cases: vec![case], ..example(&[]) };
     let options = Options { format: FormatName::Terse, ..Options::default() };
     let outcomes = vec![Outcome::without_run(Verdict::Ignored)];

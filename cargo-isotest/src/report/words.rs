@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io::{self, Write};
 
+use isotest_core::case::{Case, Ignore};
 use isotest_core::outcome::{NotRun, Outcome, Verdict, signal_name};
 use isotest_core::schedule::Interruption;
 use isotest_core::served::ServiceOutput;
@@ -21,11 +22,22 @@ pub fn explain(verdict: &Verdict) -> Option<String> {
         Verdict::ExitedEarly { code } => {
             Some(format!("exited with code {code} before the harness reported a result"))
         }
+        Verdict::NothingRun => Some(
+            "the harness ran nothing: it said `running 0 tests` and exited with code 0".to_owned(),
+        ),
         Verdict::Flaky => Some(
             "passed at a retry only, which counts as a failure (`flaky-result` is `fail`)"
                 .to_owned(),
         ),
         Verdict::NotRun(reason) => Some(format!("not run: {}", not_run(reason))),
+    }
+}
+
+/// Why a case is ignored, where it is known: its harness says it in its list, or when it is run.
+pub fn ignore_reason<'a>(case: &'a Case, outcome: &'a Outcome) -> Option<&'a str> {
+    match &case.ignore {
+        Ignore::Because(reason) => Some(reason),
+        Ignore::No | Ignore::Yes => outcome.reason.as_deref(),
     }
 }
 
@@ -126,6 +138,7 @@ fn hint(verdict: &Verdict) -> Option<&'static str> {
         | Verdict::Failed { .. }
         | Verdict::Signalled { .. }
         | Verdict::ExitedEarly { .. }
+        | Verdict::NothingRun
         | Verdict::Flaky
         | Verdict::NotRun(_) => None,
     }

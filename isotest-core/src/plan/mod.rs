@@ -149,6 +149,12 @@ pub enum Protocol {
         /// How many other tests the harness will say that it left out.
         filtered_out: usize,
     },
+    /// Another harness's: the exit code is the verdict, which libtest's words refine where the
+    /// harness prints them ([`foreign`](crate::foreign)).
+    Foreign {
+        /// The test's name, as the harness prints it.
+        name: String,
+    },
     /// No harness: the exit code is the verdict.
     ExitCode,
     /// A whole binary of libtest's, which prints results in JSON: the exit code is its verdict, and

@@ -9,7 +9,8 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
 use super::looks::Look;
 use super::{Event, Job, Stream};
-use crate::collect::{self, Capture, Killed};
+use crate::collect::{self, Capture, Killed, Written};
+use crate::foreign::Listener;
 use crate::harness::{Passage, Results};
 use crate::outcome::Outcome;
 use crate::sandbox::{End, Warden};
@@ -40,11 +41,31 @@ pub struct Flight {
     pub look: Look,
     pub pipes: [Option<OwnedFd>; 2],
     pub capture: Capture,
-    /// Where the harness may speak in a stdout that is passed through.
-    pub passage: Option<Passage>,
-    /// The results of a whole binary that are still to come.
-    pub results: Option<Results>,
+    pub heard: Heard,
     pub served: Option<Served>,
+}
+
+/// Who listens to what a case writes while it comes in.
+pub enum Heard {
+    /// Nobody.
+    Nothing,
+    /// libtest may speak in a stdout that is passed through.
+    Libtest(Passage),
+    /// Another harness may speak.
+    Foreign(Listener),
+    /// The results of a whole binary that are still to come.
+    Suite(Results),
+}
+
+impl Heard {
+    /// Takes more of a stream, of stdout or of both in one; returns what of it is output.
+    fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
+        match self {
+            Heard::Libtest(passage) => passage.push(bytes),
+            Heard::Foreign(listener) => listener.push(bytes),
+            Heard::Nothing | Heard::Suite(_) => bytes.to_vec(),
+        }
+    }
 }
 
 impl Flight {
@@ -100,7 +121,7 @@ impl Flight {
         let Some(Some(pipe)) = self.pipes.get_mut(stream).map(Option::take) else { return };
         let ended = collect::drain(&pipe, buffer, |bytes| match self.job.pass_through {
             true => self.pass_on(stream, bytes, events),
-            false => self.capture.push(bytes),
+            false => self.capture.push(&self.heard.push(bytes)),
         });
         if !ended && let Some(slot) = self.pipes.get_mut(stream) {
             *slot = Some(pipe);
@@ -122,14 +143,15 @@ impl Flight {
 
     /// Passes output on, but for the harness's own lines.
     fn pass_on(&mut self, stream: usize, bytes: &[u8], events: &SyncSender<Event>) {
-        let has_result = |results: &mut Results| stream == 0 && results.push(bytes);
-        if self.results.as_mut().is_some_and(has_result) && self.killed.is_none() {
+        if let (Heard::Suite(results), 0) = (&mut self.heard, stream)
+            && results.push(bytes)
+            && self.killed.is_none()
+        {
             self.deadline = self.job.plan.timeout.map(|timeout| Instant::now() + timeout);
         }
-        let (kind, ready) = match (&mut self.passage, stream) {
-            (Some(passage), 0) => (Stream::Stdout, passage.push(bytes)),
-            (None, 0) => (Stream::Stdout, bytes.to_vec()),
-            (Some(_) | None, _) => (Stream::Stderr, bytes.to_vec()),
+        let (kind, ready) = match stream {
+            0 => (Stream::Stdout, self.heard.push(bytes)),
+            _ => (Stream::Stderr, bytes.to_vec()),
         };
         if !ready.is_empty() {
             let _ = events.send(Event::Output(self.job.index, kind, ready));
@@ -138,12 +160,23 @@ impl Flight {
 
     pub fn outcome(mut self, end: End, events: &SyncSender<Event>) -> (Job, Outcome) {
         let killed = self.killed_by();
-        let passage = self.passage.take();
-        let begun = passage.as_ref().is_some_and(Passage::has_begun);
-        self.capture.push(&passage.map_or(Vec::new(), Passage::finish));
+        let mut written = Written::default();
+        let rest = match self.heard {
+            Heard::Libtest(passage) => {
+                written.begun = passage.has_begun();
+                passage.finish()
+            }
+            Heard::Foreign(listener) => {
+                let (rest, said) = listener.finish();
+                written.said = said;
+                rest
+            }
+            Heard::Nothing | Heard::Suite(_) => Vec::new(),
+        };
+        self.capture.push(&rest);
         let index = self.job.index;
-        let output = (begun, self.capture.finish());
-        let mut outcome = collect::outcome(&self.job.plan, end, output, killed, self.started);
+        written.output = self.capture.finish();
+        let mut outcome = collect::outcome(&self.job.plan, end, written, killed, self.started);
         outcome.stacks = self.look.into_text();
         if let Some(served) = self.served {
             served.add_to(&mut outcome);
