@@ -14,6 +14,7 @@ use isotest_core::policy::{Policy, Root};
 use isotest_core::signals::Signals;
 
 use crate::cli::{Format, LayerOptions, LibtestOptions, RunCommand, RunIgnored};
+use crate::discover;
 use crate::environment;
 use crate::error::Error;
 use crate::prepare::InRoot;
@@ -62,7 +63,9 @@ fn run_in(
     signals: &Signals,
 ) -> Result<Documented, Error> {
     let cargo = machine.variable("CARGO").unwrap_or(OsStr::new("cargo"));
-    let words = runner(&settings.layers, policy).map_err(Error::Host)?;
+    let triple = command.cargo.target.first().map(String::as_str);
+    let own = discover::runner(&settings.request, triple)?;
+    let words = runner(&settings.layers, policy, &own).map_err(Error::Host)?;
     let mut cargo = Command::new(cargo);
     cargo.args(["test", "--doc"]);
     set_runner(&mut cargo, &words, machine);
@@ -106,9 +109,14 @@ fn leading_number(text: &str) -> usize {
 }
 
 /// The words of cargo's `target.<triple>.runner`.
-fn runner(layers: &LayerOptions, policy: &Policy) -> io::Result<Vec<String>> {
+/// Programs are started through the project's `own` runner, where it has one.
+fn runner(layers: &LayerOptions, policy: &Policy, own: &[OsString]) -> io::Result<Vec<String>> {
     let program = env::current_exe()?;
-    let mut words: Vec<OsString> = vec![program.into(), "runner".into()];
+    let mut words: Vec<OsString> = vec![program.into(), "runner".into(), "--nested".into()];
+    if !own.is_empty() {
+        let own: Vec<String> = own.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        words.push(format!("--through={}", shell_words::join(own)).into());
+    }
     words.extend(layers.to_arguments());
     // Found already, and not relative to where cargo starts it.
     if let Root::Directory(root) = &policy.root {

@@ -42,6 +42,12 @@ pub fn of_project(
     for path in &project.linked_paths {
         exposures.show_beside(path.as_std_path(), "a library directory");
     }
+    // No more than the file: a directory around it may be the whole home.
+    for binary in &project.binaries {
+        if let Some(program) = binary.runner.first() {
+            exposures.show_program(Path::new(program), Path::new(program));
+        }
+    }
     for (name, now) in &project.moved {
         if let Ok(now) = now.as_std_path().canonicalize() {
             exposures.add_link(name.clone().into(), now);
@@ -71,13 +77,8 @@ pub fn of_command(
     if let Some(target) = &target {
         exposures.show(target, Access::Workspace, "the target directory");
     }
-    // Another root filesystem has its own programs.
-    let is_inside = match &policy.root {
-        Root::Host => false,
-        Root::Directory(root) => follow(root, program, Links::Inside).is_ok(),
-    };
-    if let Some(parent) = program.parent().filter(|parent| parent.is_absolute() && !is_inside) {
-        exposures.show_beside(parent, "the program");
+    if let Some(parent) = program.parent().filter(|parent| parent.is_absolute()) {
+        exposures.show_program(program, parent);
     }
     exposures.finish(machine, target.unwrap_or_else(|| root.join("target")))
 }
@@ -122,6 +123,17 @@ impl<'a> Exposures<'a> {
             what: what.into(),
             propagation: Propagation::Private,
         });
+    }
+
+    /// Shows a program by its file or a directory around it, unless another root filesystem has it.
+    fn show_program(&mut self, program: &Path, shown: &Path) {
+        let is_inside = match &self.policy.root {
+            Root::Host => false,
+            Root::Directory(root) => follow(root, program, Links::Inside).is_ok(),
+        };
+        if !is_inside {
+            self.show_beside(shown, "the program");
+        }
     }
 
     /// Shows a path read-only that tests need beside the project, unless the project's layers hold

@@ -406,12 +406,13 @@ fn ask(
             variables.push((name.into(), value.into()));
         }
         let directory = binary.working_directory.as_std_path();
+        let (program, words) = binary.command();
         Job {
             index: CaseIndex { binary: index, case: 0 },
             plan: Plan {
                 setup: sandboxes.setup(
-                    binary.executable.as_os_str(),
-                    &[],
+                    program,
+                    &words,
                     directory,
                     &variables,
                     Some("it is asked for its list"),

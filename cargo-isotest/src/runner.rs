@@ -3,24 +3,27 @@
 //! Called for a whole test binary, it is that binary to the caller: it takes libtest's command line
 //! and prints what libtest prints, but runs each test in a sandbox of its own. Called for one test,
 //! for a list or for measuring, it runs the binary as it is in one sandbox; for one test with what
-//! the configuration has for it. What was not built to be tested it runs as if it were not there.
+//! the configuration has for it. What was not built to be tested it runs as if it were not there,
+//! and so it runs everything within a sandbox.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use isotest_core::case::{Case, Ignore, Kind};
 use isotest_core::foreground::{self, Ended};
+use isotest_core::host;
 use isotest_core::policy::Policy;
 use isotest_core::signals::Signals;
 
 use crate::caller::Caller;
-use crate::cli::{self, CargoOptions, ExecCommand, LayerOptions, LibtestOptions, RunCommand};
+use crate::cli::{self, CargoOptions, LayerOptions, LibtestOptions, RunCommand, RunnerCommand};
 use crate::config::{Config, Given, Needs, merged};
 use crate::discover::filterset::Subject;
 use crate::discover::{Call, Called, Declared, Purpose, called};
-use crate::environment::Variable;
+use crate::environment::{self, Variable};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::inspect::{exit_code, patience, plan_of, policy};
@@ -38,10 +41,14 @@ use crate::setups::set_up;
 const FAILED: ExitCode = ExitCode::Of(101);
 
 /// Runs a program for cargo.
-pub fn runner(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Error> {
+pub fn runner(command: &RunnerCommand, machine: &Machine) -> Result<ExitCode, Error> {
+    let RunnerCommand { nested, through, exec: command } = command;
     let (program, arguments) = command.command.split_first().expect("clap requires one word");
     let program = machine.directory.join(program);
     let caller = Caller::of(&machine.variables);
+    if !nested && steps_aside(machine) {
+        return replace(&program, arguments, caller.is_rustdoc);
+    }
     let mut called = called(&Call {
         program: &program,
         directory: &machine.directory,
@@ -49,11 +56,9 @@ pub fn runner(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Erro
         set: &caller.set,
     })?;
     if caller.is_rustdoc {
-        // It runs merged ones as threads of one process where it finds a runner, unless this
-        // program names theirs (rust-lang/rust#141064).
-        let merged = ("RUSTDOC_DOCTEST_BIN_PATH".into(), program.clone().into_os_string());
-        called.binary.environment.push(merged);
+        called.binary.environment.push((MERGED.into(), program.clone().into_os_string()));
     }
+    called.binary.runner = through.iter().flat_map(|words| &words.0).map(Into::into).collect();
     let is_foreign = called.binary.declared == Declared::NoHarness;
     let untouched = match called.purpose {
         _ if caller.is_rustdoc => false,
@@ -63,8 +68,7 @@ pub fn runner(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Erro
         Purpose::Unknown => false,
     };
     if untouched {
-        let cause = Command::new(&program).args(arguments).exec();
-        return Err(Error::Execute(program, cause));
+        return replace(&program, arguments, false);
     }
     let wanted = Wanted::of(&called, arguments);
     // `cargo test` alone says what is selected.
@@ -99,6 +103,27 @@ pub fn runner(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Erro
             Ok(FAILED)
         }
     })
+}
+
+/// Names the program of merged documentation tests. Rustdoc runs these as threads of one process
+/// where it finds a runner, unless the runner sets this (rust-lang/rust#141064).
+const MERGED: &str = "RUSTDOC_DOCTEST_BIN_PATH";
+
+/// Whether a test has started cargo, whose configuration names isotest as the runner: it is in a
+/// sandbox already, and finds there what it would find without isotest. A variable names a runner
+/// only where the test has set it: none is passed on.
+fn steps_aside(machine: &Machine) -> bool {
+    let is_named = machine.variables.iter().any(|(name, _)| environment::is_runner(name));
+    !is_named && host::is_sandbox()
+}
+
+/// Runs a program as if isotest were not there.
+fn replace(program: &Path, arguments: &[OsString], merges: bool) -> Result<ExitCode, Error> {
+    let mut command = Command::new(program);
+    if merges {
+        command.env(MERGED, program);
+    }
+    Err(Error::Execute(program.to_owned(), command.args(arguments).exec()))
 }
 
 /// What a call wants to be run in sandboxes.
@@ -242,7 +267,7 @@ fn itself(
 ) -> Result<ExitCode, Error> {
     let unbuilt = Unbuilt::start(policy(layers, machine, true)?)?;
     let signals = Signals::listen().map_err(Error::Host)?;
-    let mut sandboxes = prepare::sandboxes(unbuilt, &called.project, machine)?;
+    let mut sandboxes = prepare::sandboxes(unbuilt, &called.alone(), machine)?;
     let provided = provide(&mut sandboxes, &signals)?;
     let limit = limit(&sandboxes.policy);
     let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();

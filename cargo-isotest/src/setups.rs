@@ -42,10 +42,12 @@ pub fn set_up(
     provided: Provided,
     executed: Option<&'static str>,
 ) -> Arc<Setup> {
-    let program = binary.executable.as_os_str();
+    let (program, mut words) = binary.command();
+    words.extend(arguments);
+    let executed = if binary.runner.is_empty() { executed } else { Some("a runner starts it") };
     let directory = binary.working_directory.as_std_path();
     let variables = [binary.environment.as_slice(), &provided.variables].concat();
-    let setup = sandboxes.setup(program, arguments, directory, &variables, executed);
+    let setup = sandboxes.setup(program, &words, directory, &variables, executed);
     match provided.services {
         services if services.is_empty() => setup,
         services => Arc::new(Arc::unwrap_or_clone(setup).with_services(services)),

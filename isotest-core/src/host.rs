@@ -6,6 +6,7 @@
 mod etc;
 mod surroundings;
 
+use std::ffi::CStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,9 @@ use nix::unistd::{getegid, geteuid, getgroups};
 
 pub use etc::{Content, Original, Piece};
 pub use surroundings::{Container, Surroundings};
+
+/// What the filesystems of a sandbox are called as devices, which they have none of.
+pub(crate) const SOURCE: &CStr = c"isotest";
 
 /// A top-level entry of a root filesystem that tests see.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +78,19 @@ pub struct Host {
 const SYSTEM_DIRECTORIES: [&str; 11] =
     ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "opt", "nix", "gnu", "snap"];
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+/// Whether this process is in a sandbox of isotest's: the filesystem at its root says by whom it was
+/// mounted. Nothing that is inherited says so, such as a variable: only who makes the root filesystem
+/// of a machine could.
+pub fn is_sandbox() -> bool {
+    fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mountinfo| is_rooted_in_ours(&mountinfo))
+}
+
+fn is_rooted_in_ours(mountinfo: &str) -> bool {
+    let root = mountinfo.lines().rfind(|line| line.split(' ').nth(4) == Some("/"));
+    let source = root.and_then(|line| line.split_once(" - ")?.1.split(' ').nth(1));
+    source.is_some_and(|source| source.as_bytes() == SOURCE.to_bytes())
+}
 
 /// Whether this process has the effective uid 0.
 pub fn is_root() -> bool {
@@ -359,6 +376,19 @@ mod tests {
         let line = "36 35 98:0 / /mnt/a\\040b rw,noatime - ext3 /dev/root rw\n";
         assert_eq!(mount_points(line, |_| true), [PathBuf::from("/mnt/a b")]);
         assert!(mount_points(line, |kind| kind != "ext3").is_empty());
+    }
+
+    #[test]
+    fn a_sandbox_is_known_by_what_is_mounted_last_at_its_root() {
+        let of = |sources: [&str; 2]| {
+            let [first, last] = sources;
+            is_rooted_in_ours(&format!(
+                "36 35 0:1 / / rw - tmpfs {first} rw\n37 36 0:2 / /proc rw - proc isotest rw\n\
+                 38 36 0:3 / / rw,noatime shared:1 - overlay {last} rw\n"
+            ))
+        };
+        assert!(of(["tmpfs", "isotest"]));
+        assert!(!of(["isotest", "overlay"]) && !is_rooted_in_ours(""));
     }
 
     #[test]

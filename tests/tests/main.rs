@@ -6,6 +6,7 @@ mod bad_input;
 mod book;
 mod completions;
 mod config;
+mod configured;
 mod course;
 mod faults;
 mod foreign;

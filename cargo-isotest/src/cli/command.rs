@@ -18,7 +18,7 @@ use super::course::CourseOptions;
 use super::layers::{LayerOptions, Workspace};
 use super::libtest::{self, Format, LibtestOptions, OutputFlags, SelectionFlags, Shared};
 use super::reuse::{ArchiveCommand, ReuseOptions};
-use super::run::RunOptions;
+use super::run::{RunOptions, Words, words};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -78,7 +78,7 @@ pub enum Command {
     /// Run a program that cargo starts through `target.<triple>.runner`, its tests isolated
     #[command(override_usage = "cargo-isotest runner [OPTIONS] BIN [ARGS]...")]
     #[command(after_help = RUNNER)]
-    Runner(Box<ExecCommand>),
+    Runner(Box<RunnerCommand>),
     /// Print the effective configuration, each value with its source
     ShowConfig(Box<ShowConfigCommand>),
     /// Write .config/isotest.toml with what .config/nextest.toml means
@@ -258,7 +258,21 @@ pub struct ShellCommand {
     pub layers: LayerOptions,
 }
 
-/// `cargo isotest exec`, `cargo isotest runner`.
+/// `cargo isotest runner`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct RunnerCommand {
+    /// Do not step aside in a sandbox: `run` says so for documentation tests
+    #[arg(long, hide = true)]
+    pub nested: bool,
+    /// The runner that the project has for itself, which starts the program
+    #[arg(long, hide = true, value_parser = words)]
+    pub through: Option<Words>,
+    /// What is run, and in which layers.
+    #[command(flatten)]
+    pub exec: ExecCommand,
+}
+
+/// `cargo isotest exec`; `runner` has more.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct ExecCommand {
     /// Layers and limits.
@@ -408,7 +422,8 @@ fn complete(
             let mut layers = LayerOptions::default();
             settle_workspace(&mut archive.cargo, &mut layers);
         }
-        Command::Exec(exec) | Command::Runner(exec) => exec.layers.workspace = exec.workspace,
+        Command::Exec(exec) => exec.layers.workspace = exec.workspace,
+        Command::Runner(runner) => runner.exec.layers.workspace = runner.exec.workspace,
         Command::Doctor(_)
         | Command::ImportNextest(_)
         | Command::Prune
@@ -429,7 +444,7 @@ fn check_layers(command: &Command) -> Result<(), String> {
         Command::Explain(explain) => (&explain.layers, Some("explain")),
         Command::Shell(shell) => (&shell.layers, Some("shell")),
         Command::Exec(exec) => (&exec.layers, Some("exec")),
-        Command::Runner(runner) => (&runner.layers, Some("runner")),
+        Command::Runner(runner) => (&runner.exec.layers, Some("runner")),
         Command::Archive(_)
         | Command::Doctor(_)
         | Command::ShowConfig(_)

@@ -21,7 +21,7 @@ mod run;
 pub use cargo::{CargoOptions, PackageScope};
 pub use command::{
     Cli, Command, DoctorCommand, ExecCommand, ExplainCommand, ListCommand, MessageFormat,
-    ReportFormat, RunCommand, ShellCommand, command, completed, parse,
+    ReportFormat, RunCommand, RunnerCommand, ShellCommand, command, completed, parse,
 };
 pub use config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
 pub use course::{CourseOptions, FailFast, ThreadsRequired, retries_name, threads_schema};

@@ -13,6 +13,7 @@ use super::manifest::Manifest;
 use super::messages::{Build, TestArtifact};
 use super::metadata::{Metadata, Package, Target};
 use super::project::{Binary, BinaryKind, Declared, Project, Scope};
+use super::runners;
 
 /// The project: its test binaries in cargo's order, each with its environment.
 pub(super) fn assemble(
@@ -48,7 +49,7 @@ pub(super) fn assemble(
             let declared = manifest.declared(test.kind, &test.target_name);
             assembly.binary(test, package, declared, &build)
         })
-        .collect();
+        .collect::<Result<_, _>>()?;
     Ok(Project {
         workspace_root: metadata.workspace_root.clone(),
         target_directory: metadata.target_directory.clone(),
@@ -76,12 +77,14 @@ impl Assembly<'_> {
         package: &Package,
         declared: Declared,
         build: &Build,
-    ) -> Binary {
+    ) -> Result<Binary, DiscoverError> {
         let root = package.root();
         let target = &self.metadata.target_directory;
         let layout = Layout::of(&test.executable, target, self.metadata.build_directory());
         let flag = test.kind.target_flag(&test.target_name);
-        Binary {
+        let triple = layout.triple.as_deref().unwrap_or(&self.around.host);
+        let runner = runners::words(&self.around.config.runners, triple)?;
+        Ok(Binary {
             id: test.kind.id(&package.name, &test.target_name),
             package_name: package.name.clone(),
             package_id: test.package_id.clone(),
@@ -90,6 +93,7 @@ impl Assembly<'_> {
             source: test.source.strip_prefix(&root).unwrap_or(&test.source).to_owned(),
             executable: test.executable.clone(),
             declared,
+            runner,
             environment: environment::variables(
                 test,
                 package,
@@ -102,7 +106,7 @@ impl Assembly<'_> {
                 false => flag,
             },
             working_directory: root,
-        }
+        })
     }
 }
 

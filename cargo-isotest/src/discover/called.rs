@@ -91,6 +91,7 @@ pub fn called(call: &Call<'_>) -> Result<Called, DiscoverError> {
         executable: program.clone(),
         working_directory: directory,
         declared: manifest.declared_of(target_name, source.as_deref()),
+        runner: Vec::new(),
         environment: call.set.to_vec(),
         rerun_flag: format!("-p {package_name}"),
         package_name,

@@ -15,13 +15,14 @@ use std::thread;
 use super::assemble::assemble;
 use super::built::Built;
 use super::compiler::Compiler;
-use super::config::{self, EnvTable};
+use super::config::{self, CargoConfig};
 use super::environment::Surroundings;
 use super::error::DiscoverError;
 use super::messages::Build;
 use super::metadata::Metadata;
 use super::process::{message, output};
 use super::project::{Project, Scope};
+use super::runners;
 
 /// What is to be built.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -155,23 +156,46 @@ fn add_foreign_packages(
     Ok(())
 }
 
+/// The words of the runner that cargo has for documentation tests of the project; none where there
+/// is none. `triple` is that of the target, where one is asked for.
+pub fn runner(request: &Request, triple: Option<&str>) -> Result<Vec<OsString>, DiscoverError> {
+    let around = surroundings(request, Compiler::find()?)?;
+    runners::words(&around.config.runners, triple.unwrap_or(&around.host))
+}
+
 fn surroundings(request: &Request, compiler: Compiler) -> Result<Surroundings, DiscoverError> {
     let directory = env::current_dir().map_err(DiscoverError::CurrentDirectory)?;
+    let variables: Vec<_> = env::vars_os().collect();
     Ok(Surroundings {
-        env_table: env_table(&directory, &request.config)?,
+        config: config(&directory, &request.config, &variables)?,
         cargo: compiler.cargo(),
         library_path: compiler.library_path(),
         sysroot: compiler.sysroot,
         host: compiler.host,
-        variables: env::vars_os().collect(),
+        variables,
         archived_libraries: None,
     })
 }
 
-/// `[env]` as cargo sees it from a directory.
-pub(super) fn env_table(directory: &Path, options: &[OsString]) -> Result<EnvTable, DiscoverError> {
+/// Cargo's configuration as it sees it from a directory.
+pub(super) fn config(
+    directory: &Path,
+    options: &[OsString],
+    variables: &[(OsString, OsString)],
+) -> Result<CargoConfig, DiscoverError> {
     let cargo_home = env::var_os("CARGO_HOME")
         .map(|home| directory.join(home))
         .or_else(|| env::home_dir().map(|home| home.join(".cargo")));
-    config::env_table(directory, cargo_home.as_deref(), options).map_err(DiscoverError::Config)
+    let reader =
+        config::Reader { directory, cargo_home: cargo_home.as_deref(), includes: &includes };
+    reader.read(options, variables).map_err(DiscoverError::Config)
+}
+
+/// Whether cargo knows `include` in its configuration, as it does since 1.94. Where there is no
+/// cargo, its newest one is taken for what the file is written for.
+fn includes() -> bool {
+    let version = Command::new(cargo()).arg("--version").output();
+    let version = version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let minor = version.iter().flat_map(|text| text.split('.').nth(1)).next();
+    minor.and_then(|minor| minor.parse::<u32>().ok()).is_none_or(|minor| minor >= 94)
 }

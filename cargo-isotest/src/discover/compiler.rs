@@ -3,7 +3,7 @@
 //! Cargo keeps both to itself: no message of a build names the sysroot or cargo's own path.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -86,9 +86,11 @@ impl Compiler {
     }
 }
 
-fn on_path(program: &str) -> Option<PathBuf> {
+pub(super) fn on_path(program: impl AsRef<OsStr>) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|directory| directory.join(program)).find(|file| file.is_file())
+    env::split_paths(&path)
+        .map(|directory| directory.join(program.as_ref()))
+        .find(|file| file.is_file())
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
-//! The `[env]` table of cargo's configuration files.
+//! The tables `[env]` and `[target]` of cargo's configuration files.
 //!
 //! Cargo looks for `.cargo/config.toml` (or `.cargo/config`) in the current directory and all
-//! above it, then in `CARGO_HOME`; the nearest wins, and `--config` wins over all. Only `[env]` is
-//! read: `cargo config get` is unstable, and no other table matters to a running test.
+//! above it, then in `CARGO_HOME`; the nearest wins, and `--config` wins over all. What a file
+//! includes is read with it: its own values win, then those of the last file that it includes. Only
+//! `[env]` and runners are read: `cargo config get` is unstable, and no other table matters to a
+//! running test.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -11,6 +13,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+use super::runners::{self, Runner};
 
 /// Variables of `[env]` by name.
 pub(super) type EnvTable = BTreeMap<String, EnvValue>;
@@ -22,6 +26,16 @@ pub(super) struct EnvValue {
     pub value: OsString,
     /// Whether it is set also where the caller's environment has the variable.
     pub force: bool,
+}
+
+/// What cargo's configuration says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct CargoConfig {
+    /// `[env]`.
+    pub env: EnvTable,
+    /// The runners of targets by triple, by `cfg(…)`, or by the variable that names one. Of two for
+    /// the same target the first counts.
+    pub runners: Vec<(String, Runner)>,
 }
 
 /// A configuration file that cannot be used.
@@ -40,6 +54,8 @@ pub enum ConfigCause {
     Read(io::Error),
     /// It is not what cargo expects.
     Parse(toml::de::Error),
+    /// It includes itself, by way of others perhaps.
+    Circle,
 }
 
 impl fmt::Display for ConfigError {
@@ -48,6 +64,7 @@ impl fmt::Display for ConfigError {
         match &self.cause {
             ConfigCause::Read(cause) => write!(f, "{cause}"),
             ConfigCause::Parse(cause) => write!(f, "{cause}"),
+            ConfigCause::Circle => write!(f, "it includes itself"),
         }
     }
 }
@@ -58,6 +75,9 @@ impl std::error::Error for ConfigError {}
 struct ConfigFile {
     #[serde(default)]
     env: BTreeMap<String, Entry>,
+    #[serde(default)]
+    target: BTreeMap<String, Target>,
+    include: Option<toml::Value>,
 }
 
 #[derive(Deserialize)]
@@ -73,26 +93,160 @@ enum Entry {
     },
 }
 
-/// Reads `[env]` as cargo sees it from `directory`, with the values of its `--config` options.
-pub(super) fn env_table(
-    directory: &Path,
-    cargo_home: Option<&Path>,
-    options: &[OsString],
-) -> Result<EnvTable, ConfigError> {
-    let mut table = EnvTable::new();
-    for option in options.iter().rev() {
-        merge(&mut table, option_env(directory, option)?);
-    }
-    for file in files(directory, cargo_home) {
-        merge(&mut table, file_env(&file)?);
-    }
-    Ok(table)
+/// A table of `[target]`, of which only its runner is of interest.
+#[derive(Default, Deserialize)]
+struct Target {
+    runner: Option<Words>,
 }
 
-/// Adds what `table` lacks: the sources are read from the strongest to the weakest.
-fn merge(table: &mut EnvTable, weaker: EnvTable) {
-    for (name, value) in weaker {
-        table.entry(name).or_insert(value);
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Words {
+    Line(String),
+    List(Vec<String>),
+}
+
+/// An entry of `include`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Include {
+    Path(PathBuf),
+    Table {
+        path: PathBuf,
+        #[serde(default)]
+        optional: bool,
+    },
+}
+
+/// Who reads cargo's configuration, and where.
+pub(super) struct Reader<'a> {
+    /// The current directory.
+    pub directory: &'a Path,
+    /// `CARGO_HOME`.
+    pub cargo_home: Option<&'a Path>,
+    /// Whether cargo knows `include`; asked where a file has it.
+    pub includes: &'a dyn Fn() -> bool,
+}
+
+impl Reader<'_> {
+    /// Reads what cargo sees: the values of its `--config` options, runners that variables name, and
+    /// the files.
+    pub fn read(
+        &self,
+        options: &[OsString],
+        variables: &[(OsString, OsString)],
+    ) -> Result<CargoConfig, ConfigError> {
+        let mut config = CargoConfig::default();
+        for option in options.iter().rev() {
+            config.add(self.option(option)?);
+        }
+        config.runners.extend(runners::of_environment(variables, self.directory));
+        for file in files(self.directory, self.cargo_home) {
+            config.add(self.file(&file, &[])?);
+        }
+        Ok(config)
+    }
+
+    fn option(&self, option: &OsStr) -> Result<CargoConfig, ConfigError> {
+        let path = self.directory.join(option);
+        if path.is_file() {
+            return self.file(&path, &[]);
+        }
+        let text = option.to_string_lossy();
+        self.parse(&text, Path::new(option), (self.directory, self.directory), &[])
+    }
+
+    /// Reads a file that `above` include one another up to.
+    fn file(&self, path: &Path, above: &[&Path]) -> Result<CargoConfig, ConfigError> {
+        let failed = |cause| ConfigError { path: path.to_path_buf(), cause };
+        if above.contains(&path) {
+            return Err(failed(ConfigCause::Circle));
+        }
+        let text =
+            std::fs::read_to_string(path).map_err(|cause| failed(ConfigCause::Read(cause)))?;
+        let directory = path.parent().unwrap_or(path);
+        // Relative paths start at the parent of the directory that holds the file.
+        let base = directory.parent().unwrap_or(path);
+        self.parse(&text, path, (directory, base), above)
+    }
+
+    /// Reads a text that goes by `name`, with what it includes from `directory` on.
+    fn parse(
+        &self,
+        text: &str,
+        name: &Path,
+        (directory, base): (&Path, &Path),
+        above: &[&Path],
+    ) -> Result<CargoConfig, ConfigError> {
+        let failed =
+            |cause| ConfigError { path: name.to_path_buf(), cause: ConfigCause::Parse(cause) };
+        let ConfigFile { env, target, include } = toml::from_str(text).map_err(failed)?;
+        let runner = |(key, target): (String, Target)| {
+            Some((key, Runner::new(target.runner?.words(), base)?))
+        };
+        let mut config = CargoConfig {
+            env: env.into_iter().map(|(name, entry)| (name, entry.resolve(base))).collect(),
+            runners: target.into_iter().filter_map(runner).collect(),
+        };
+        let Some(include) = include.filter(|_| (self.includes)()) else { return Ok(config) };
+        let include: Vec<Include> = include.try_into().map_err(failed)?;
+        let above = [above, &[name]].concat();
+        for Found { path, optional } in include.into_iter().rev().map(Include::found) {
+            let path = directory.join(path);
+            if !optional || path.exists() {
+                config.add(self.file(&path, &above)?);
+            }
+        }
+        Ok(config)
+    }
+}
+
+impl CargoConfig {
+    /// Adds what this lacks: sources are read from the strongest to the weakest.
+    fn add(&mut self, weaker: CargoConfig) {
+        for (name, value) in weaker.env {
+            self.env.entry(name).or_insert(value);
+        }
+        self.runners.extend(weaker.runners);
+    }
+}
+
+/// A file that is included.
+struct Found {
+    path: PathBuf,
+    optional: bool,
+}
+
+impl Include {
+    fn found(self) -> Found {
+        match self {
+            Include::Path(path) => Found { path, optional: false },
+            Include::Table { path, optional } => Found { path, optional },
+        }
+    }
+}
+
+impl Words {
+    /// A text is parted by white space, as cargo does.
+    fn words(self) -> Vec<OsString> {
+        match self {
+            Words::Line(line) => line.split_whitespace().map(Into::into).collect(),
+            Words::List(words) => words.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl Entry {
+    fn resolve(self, base: &Path) -> EnvValue {
+        match self {
+            Entry::Value(value) => EnvValue { value: value.into(), force: false },
+            Entry::Table { value, force, relative: true } => {
+                EnvValue { value: base.join(value).into_os_string(), force }
+            }
+            Entry::Table { value, force, relative: false } => {
+                EnvValue { value: value.into(), force }
+            }
+        }
     }
 }
 
@@ -114,69 +268,71 @@ fn config_in(directory: &Path) -> Option<PathBuf> {
     ["config", "config.toml"].iter().map(|name| directory.join(name)).find(|path| path.is_file())
 }
 
-fn option_env(directory: &Path, option: &OsStr) -> Result<EnvTable, ConfigError> {
-    let path = directory.join(option);
-    if path.is_file() {
-        return file_env(&path);
-    }
-    parse(&option.to_string_lossy(), directory)
-        .map_err(|cause| ConfigError { path: option.into(), cause: ConfigCause::Parse(cause) })
-}
-
-fn file_env(path: &Path) -> Result<EnvTable, ConfigError> {
-    let failed = |cause| ConfigError { path: path.to_path_buf(), cause };
-    let text = std::fs::read_to_string(path).map_err(|cause| failed(ConfigCause::Read(cause)))?;
-    // Relative paths start at the parent of the directory that holds the file.
-    let base = path.parent().and_then(Path::parent).unwrap_or(path);
-    parse(&text, base).map_err(|cause| failed(ConfigCause::Parse(cause)))
-}
-
-fn parse(text: &str, base: &Path) -> Result<EnvTable, toml::de::Error> {
-    let file: ConfigFile = toml::from_str(text)?;
-    Ok(file.env.into_iter().map(|(name, entry)| (name, entry.resolve(base))).collect())
-}
-
-impl Entry {
-    fn resolve(self, base: &Path) -> EnvValue {
-        match self {
-            Entry::Value(value) => EnvValue { value: value.into(), force: false },
-            Entry::Table { value, force, relative: true } => {
-                EnvValue { value: base.join(value).into_os_string(), force }
-            }
-            Entry::Table { value, force, relative: false } => {
-                EnvValue { value: value.into(), force }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn reader<'a>(directory: &'a Path, includes: &'a dyn Fn() -> bool) -> Reader<'a> {
+        Reader { directory, cargo_home: None, includes }
+    }
+
+    fn read(options: &[&str]) -> Result<CargoConfig, ConfigError> {
+        let options: Vec<OsString> = options.iter().map(OsString::from).collect();
+        reader(Path::new("/none/such"), &|| true).read(&options, &[])
+    }
 
     #[test]
     fn values_are_plain_relative_or_forced() {
         let text = "[env]\nA = 'a'\nB = { value = 'd/e', relative = true }\n\
                     C = { value = 'c', force = true }\n[build]\njobs = 1\n";
-        let table = parse(text, Path::new("/base")).expect("a configuration");
+        let table = read(&[text]).expect("a configuration").env;
         let value = |value: &str, force| EnvValue { value: value.into(), force };
         assert_eq!(table["A"], value("a", false));
-        assert_eq!(table["B"], value("/base/d/e", false));
+        assert_eq!(table["B"], value("/none/such/d/e", false));
         assert_eq!(table["C"], value("c", true));
-    }
-
-    #[test]
-    fn a_command_line_value_is_toml() {
-        let table = option_env(Path::new("/"), OsStr::new("env.A='x'")).expect("a value");
-        assert_eq!(table["A"].value, "x");
-        assert!(option_env(Path::new("/"), OsStr::new("env.A=")).is_err());
+        assert!(read(&["env.A="]).is_err());
     }
 
     #[test]
     fn stronger_sources_are_kept() {
-        let mut table = parse("env.A='near'", Path::new("/")).expect("toml");
-        merge(&mut table, parse("env.A='far'\nenv.B='far'", Path::new("/")).expect("toml"));
+        let table = read(&["env.A='far'\nenv.B='far'", "env.A='near'"]).expect("toml").env;
         assert_eq!(table["A"].value, "near");
         assert_eq!(table["B"].value, "far");
+    }
+
+    #[test]
+    fn own_values_win_over_what_is_included_and_later_files_over_earlier_ones() {
+        let place = tempfile::tempdir().expect("a directory");
+        let root = place.path();
+        let write = |path: &str, text: &str| {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().expect("it has one")).expect("writable");
+            std::fs::write(path, text).expect("writable");
+        };
+        write(
+            ".cargo/config.toml",
+            "include = ['sub/a.toml', { path = '../b.toml' }, { path = 'c.toml', optional = true }]\n\
+             [env]\nOWN = 'own'\n",
+        );
+        let path = "P = { value = 'p', relative = true }\n";
+        write(".cargo/sub/a.toml", &format!("[env]\nOWN = 'a'\nBOTH = 'a'\nA = 'a'\n{path}"));
+        write("b.toml", "include = ['.cargo/sub/a.toml', 'd.toml']\n[env]\nBOTH = 'b'\n");
+        write("d.toml", "[env]\nA = 'd'\n[target.'cfg(unix)']\nrunner = ['./r', 'w x']\n");
+        let read = |includes: &dyn Fn() -> bool| {
+            reader(root, includes).read(&[], &[]).expect("a configuration")
+        };
+        let config = read(&|| true);
+        let value = |name: &str| config.env[name].value.to_str().expect("text");
+        assert_eq!([value("OWN"), value("BOTH"), value("A")], ["own", "b", "d"]);
+        assert_eq!(config.env["P"].value, root.join(".cargo/../.cargo/p"));
+        let [(target, runner)] = config.runners.as_slice() else { panic!("{config:?}") };
+        assert_eq!(target, "cfg(unix)");
+        assert_eq!(runner.words, [root.join(".cargo/../../r").into_os_string(), "w x".into()]);
+        // A cargo that does not know the key.
+        assert_eq!(read(&|| false).env.len(), 1);
+        write("d.toml", "include = ['b.toml']\n");
+        let error = reader(root, &|| true).read(&[], &[]);
+        let error = error.expect_err("a circle").to_string();
+        assert!(error.ends_with("b.toml`: it includes itself"), "{error}");
     }
 }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::config::EnvTable;
+use super::config::CargoConfig;
 use super::messages::{BuildScript, TestArtifact};
 use super::metadata::Package;
 
@@ -30,7 +30,7 @@ pub(super) struct Surroundings {
     /// `LD_LIBRARY_PATH` as cargo itself has it.
     pub library_path: OsString,
     pub variables: Vec<(OsString, OsString)>,
-    pub env_table: EnvTable,
+    pub config: CargoConfig,
     /// Where an archive has the standard libraries of its compiler.
     pub archived_libraries: Option<Utf8PathBuf>,
 }
@@ -174,7 +174,7 @@ impl Variables {
     /// Adds `[env]`. A variable that the caller has already is kept as it is, and named here too,
     /// so that it reaches the test although the sandbox's own rules might drop it.
     fn add_table(&mut self, around: &Surroundings) {
-        for (name, entry) in &around.env_table {
+        for (name, entry) in &around.config.env {
             if self.0.iter().any(|(known, _)| known == name.as_str()) {
                 continue;
             }
@@ -189,7 +189,7 @@ impl Variables {
 
 #[cfg(test)]
 mod tests {
-    use super::super::config::EnvValue;
+    use super::super::config::{EnvTable, EnvValue};
     use super::super::metadata::Target;
     use super::super::project::BinaryKind;
     use super::*;
@@ -293,12 +293,15 @@ mod tests {
         let entry = |value: &str, force| EnvValue { value: value.into(), force };
         let around = Surroundings {
             variables: vec![("A".into(), "mine".into()), ("B".into(), "mine".into())],
-            env_table: EnvTable::from([
-                ("A".to_owned(), entry("table", false)),
-                ("B".to_owned(), entry("table", true)),
-                ("C".to_owned(), entry("table", false)),
-                ("CARGO_PKG_NAME".to_owned(), entry("table", true)),
-            ]),
+            config: CargoConfig {
+                env: EnvTable::from([
+                    ("A".to_owned(), entry("table", false)),
+                    ("B".to_owned(), entry("table", true)),
+                    ("C".to_owned(), entry("table", false)),
+                    ("CARGO_PKG_NAME".to_owned(), entry("table", true)),
+                ]),
+                ..CargoConfig::default()
+            },
             ..around()
         };
         let set = of(BinaryKind::Lib, &around);

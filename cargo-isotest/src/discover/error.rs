@@ -85,6 +85,13 @@ pub enum DiscoverError {
     },
     /// The sources of a build that was made before are not there.
     NoSources(Utf8PathBuf),
+    /// The program of a runner that cargo's configuration names is not on `PATH`.
+    NoRunner {
+        /// Its name.
+        program: OsString,
+        /// The target.
+        triple: String,
+    },
     /// A path that cargo could not name either.
     NotUtf8(PathBuf),
 }
@@ -143,6 +150,15 @@ impl fmt::Display for DiscoverError {
                 "cannot find the project's sources: there is no `Cargo.toml` in `{root}`\n\
                  hint: an archive has none; `--workspace-remap DIR` says where they are"
             ),
+            DiscoverError::NoRunner { program, triple } => {
+                let variable = triple.to_uppercase().replace(['-', '.'], "_");
+                write!(
+                    f,
+                    "cannot find the program `{}`, cargo's runner for `{triple}`, on PATH\n\
+                     hint: install it; with `CARGO_TARGET_{variable}_RUNNER=env` tests run without",
+                    program.display()
+                )
+            }
             DiscoverError::NotUtf8(path) => {
                 write!(f, "cannot run `{}`: the path is not UTF-8", path.display())
             }

@@ -25,10 +25,11 @@ mod metadata;
 mod process;
 mod project;
 mod reused;
+mod runners;
 
 pub use built::Built;
 pub use called::{Call, Called, Purpose, called};
-pub use cargo::{Request, build_for_archive, discover};
+pub use cargo::{Request, build_for_archive, discover, runner};
 pub use error::DiscoverError;
 pub use filter::Selection;
 pub use project::{Binary, Declared, Harness, Project, Scope};

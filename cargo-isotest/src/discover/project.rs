@@ -1,6 +1,6 @@
 //! What cargo built: plain data, cargo's order, and the names that a binary goes by.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use camino::Utf8PathBuf;
 
@@ -50,6 +50,8 @@ pub struct Binary {
     pub working_directory: Utf8PathBuf,
     /// What its manifest says of its harness.
     pub declared: Declared,
+    /// The words that cargo's configuration has started before it; none where there is no runner.
+    pub runner: Vec<OsString>,
     /// What cargo sets in its environment.
     pub environment: Vec<(OsString, OsString)>,
     /// The options of `cargo test` that select it: `-p pkg --test name`.
@@ -186,6 +188,18 @@ impl Binary {
     /// The option of `cargo test` that selects it in its package.
     pub fn target_flag(&self) -> String {
         self.kind.target_flag(&self.target_name)
+    }
+
+    /// The program that runs it, and what stands before its arguments, itself or its runner's.
+    pub fn command(&self) -> (&OsStr, Vec<&OsStr>) {
+        let executable = self.executable.as_os_str();
+        match self.runner.split_first() {
+            None => (executable, Vec::new()),
+            Some((program, words)) => {
+                let words = words.iter().map(OsString::as_os_str);
+                (program, words.chain([executable]).collect())
+            }
+        }
     }
 
     /// What cargo prints behind `Running`, less the executable: `unittests src/lib.rs`.

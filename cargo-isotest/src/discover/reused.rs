@@ -249,9 +249,10 @@ impl Reused {
         let archived = target.join(LIBRARIES);
         let host = self.summary.rust_build_meta.platforms.as_ref();
         let host = host.map(|platforms| platforms.host.platform.triple.clone());
+        let variables: Vec<_> = env::vars_os().collect();
         Ok(Surroundings {
             archived_libraries: archived.is_dir().then_some(archived),
-            env_table: cargo::env_table(root.as_std_path(), &[])?,
+            config: cargo::config(root.as_std_path(), &[], &variables)?,
             cargo: compiler.as_ref().map(Compiler::cargo).unwrap_or_default(),
             library_path: match &compiler {
                 Some(compiler) => compiler.library_path(),
@@ -259,7 +260,7 @@ impl Reused {
             },
             sysroot: compiler.map(|compiler| compiler.sysroot).unwrap_or_default(),
             host: host.unwrap_or_default(),
-            variables: env::vars_os().collect(),
+            variables,
         })
     }
 }

@@ -10,7 +10,7 @@ use super::attendant::meeting;
 use super::inside::launch::STAGE_DIRECTORY;
 use super::inside::program::{CALL_WORDS, LINKED_SIZE, NONE, header, kind};
 use super::steps::{Op, Step};
-use crate::host::{Content, Original, Piece};
+use crate::host::{Content, Original, Piece, SOURCE};
 use crate::plan::Setup;
 
 const AT_FDCWD: Argument = Argument(kind::VALUE, libc::AT_FDCWD as u64);
@@ -165,7 +165,8 @@ impl List {
                 let (fstype, target) = (self.text(fstype), self.text(target));
                 let options = options.as_ref().map_or(ZERO, |options| self.text(options));
                 let flags = Argument(kind::VALUE, *flags);
-                self.call(libc::SYS_mount, [fstype, target, fstype, flags, options]);
+                let source = self.text(SOURCE);
+                self.call(libc::SYS_mount, [source, target, fstype, flags, options]);
             }
             Op::Bind { source, target, recursive } => {
                 let (source, target) = (self.text(source), self.text(target));
