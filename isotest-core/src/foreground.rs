@@ -3,14 +3,17 @@
 //! Where stdin is a terminal the program gets one of its own, a pseudo-terminal that is relayed:
 //! it can neither read what is typed elsewhere nor put words into the caller's mouth.
 
-use std::io::{self, stderr, stdin, stdout};
+use std::io::{self, IoSliceMut, stderr, stdin, stdout};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
-use rustix::termios::{OptionalActions, tcgetwinsize, tcsetattr, tcsetwinsize};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
+use rustix::termios::{OptionalActions, Termios, tcgetwinsize, tcsetattr, tcsetwinsize};
 
 use crate::finding::Finding;
 use crate::keyboard::{self, Raw};
@@ -52,16 +55,14 @@ pub struct Conclusion {
 
 /// Runs `plan` to its end.
 pub fn run(warden: &mut Warden, plan: &Plan, signals: &Signals) -> io::Result<Conclusion> {
-    let terminal = Terminal::open()?;
     let (input, output, error) = (stdin(), stdout(), stderr());
-    match &terminal {
+    match Terminal::prepare()? {
         None => {
             let streams = [input.as_fd(), output.as_fd(), error.as_fd()];
             attend(warden, plan, signals, &streams, None)
         }
-        Some(Terminal { inside, .. }) => {
-            let inside = inside.try_clone()?;
-            attend(warden, plan, signals, &[inside.as_fd(); 3], terminal)
+        Some((terminal, theirs)) => {
+            attend(warden, plan, signals, &[theirs.as_fd(); 3], Some(terminal))
         }
     }
 }
@@ -134,6 +135,9 @@ impl Foreground<'_> {
                 self.hear_signals();
             }
             if let Some(terminal) = &mut self.terminal {
+                if ready.handed_over {
+                    terminal.take_over();
+                }
                 terminal.relay(ready.typed, ready.printed)?;
             }
             if ready.warden
@@ -159,10 +163,17 @@ impl Foreground<'_> {
             PollFd::new(self.warden.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
         ];
-        if let Some(terminal) = &self.terminal {
-            polled.push(PollFd::new(terminal.outside.as_fd(), PollFlags::POLLIN));
-            if !terminal.typing_ended {
-                polled.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
+        let pair = self.terminal.as_ref().map(|terminal| &terminal.pair);
+        match pair {
+            None | Some(Pair::Lost) => {}
+            Some(Pair::Expected(socket)) => {
+                polled.push(PollFd::new(socket.as_fd(), PollFlags::POLLIN));
+            }
+            Some(Pair::Open { outside, .. }) => {
+                polled.push(PollFd::new(outside.as_fd(), PollFlags::POLLIN));
+                if self.terminal.as_ref().is_some_and(|terminal| !terminal.typing_ended) {
+                    polled.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
+                }
             }
         }
         let served = self.served.as_ref().filter(|_| self.attended);
@@ -180,12 +191,13 @@ impl Foreground<'_> {
         let is_ready = |index: usize| {
             polled.get(index).is_some_and(|fd: &PollFd<'_>| fd.any().unwrap_or(false))
         };
-        let has_terminal = self.terminal.is_some();
+        let is_open = matches!(pair, Some(Pair::Open { .. }));
         Ok(Ready {
             warden: is_ready(0),
             signals: is_ready(1),
-            printed: has_terminal && is_ready(2),
-            typed: has_terminal && services != Some(3) && is_ready(3),
+            handed_over: matches!(pair, Some(Pair::Expected(_))) && is_ready(2),
+            printed: is_open && is_ready(2),
+            typed: is_open && services != Some(3) && is_ready(3),
             served: services.is_some_and(is_ready),
         })
     }
@@ -284,51 +296,87 @@ fn ended(plan: &Plan, end: &End) -> Ended {
 struct Ready {
     warden: bool,
     signals: bool,
+    handed_over: bool,
     printed: bool,
     typed: bool,
     served: bool,
 }
 
 /// A pseudo-terminal between the caller's and the program's. Dropping it restores the caller's.
+///
+/// It is made in the sandbox, by its own devpts: to the program it is `/dev/pts/0`, where ttyname(3)
+/// looks for it.
 struct Terminal {
-    outside: OwnedFd,
-    inside: OwnedFd,
+    pair: Pair,
     raw: Raw,
+    saved: &'static Termios,
     typing_ended: bool,
 }
 
+/// The ends of a pseudo-terminal.
+enum Pair {
+    /// They will come over this socket.
+    Expected(OwnedFd),
+    /// They are here. The inner one keeps the outer one from a hang-up while nobody has it open.
+    Open { outside: OwnedFd, _inside: OwnedFd },
+    /// The sandbox could not be set up.
+    Lost,
+}
+
 impl Terminal {
-    /// `None` where stdin is no terminal.
-    fn open() -> io::Result<Option<Terminal>> {
+    /// With it comes what the sandbox hands the ends over by. `None` where stdin is no terminal.
+    fn prepare() -> io::Result<Option<(Terminal, OwnedFd)>> {
         let Some((raw, saved)) = Raw::open() else { return Ok(None) };
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        let terminal = Terminal { pair: Pair::Expected(ours), raw, saved, typing_ended: false };
+        Ok(Some((terminal, theirs)))
+    }
+
+    /// Takes the ends over, with the modes and the size of the caller's. The sandbox waits for that.
+    fn take_over(&mut self) {
+        let Pair::Expected(socket) = std::mem::replace(&mut self.pair, Pair::Lost) else { return };
+        let Some(outside) = receive(&socket) else { return };
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let outside = openpt(flags)?;
-        grantpt(&outside)?;
-        unlockpt(&outside)?;
-        let inside = ioctl_tiocgptpeer(&outside, flags)?;
-        tcsetattr(&inside, OptionalActions::Now, saved)?;
-        let terminal = Terminal { outside, inside, raw, typing_ended: false };
-        terminal.copy_size();
-        Ok(Some(terminal))
+        let Ok(inside) = ioctl_tiocgptpeer(&outside, flags) else { return };
+        let _ = tcsetattr(&inside, OptionalActions::Now, self.saved);
+        self.pair = Pair::Open { outside, _inside: inside };
+        self.copy_size();
+        let _ = nix::unistd::write(&socket, &[0]);
     }
 
     /// Gives the inner terminal the size of the outer one. A terminal without a size has none to
     /// give.
     fn copy_size(&self) {
-        if let Ok(size) = tcgetwinsize(stdin()) {
-            let _ = tcsetwinsize(&self.outside, size);
+        if let (Pair::Open { outside, .. }, Ok(size)) = (&self.pair, tcgetwinsize(stdin())) {
+            let _ = tcsetwinsize(outside, size);
         }
     }
 
     fn relay(&mut self, typed: bool, printed: bool) -> io::Result<()> {
+        let Pair::Open { outside, .. } = &self.pair else { return Ok(()) };
         if typed {
-            self.typing_ended = copy(stdin().as_fd(), self.outside.as_fd())? == 0;
+            self.typing_ended = copy(stdin().as_fd(), outside.as_fd())? == 0;
         }
-        if printed && has_input(self.outside.as_fd())? {
-            copy(self.outside.as_fd(), stdout().as_fd())?;
+        if printed && has_input(outside.as_fd())? {
+            copy(outside.as_fd(), stdout().as_fd())?;
         }
         Ok(())
     }
+}
+
+/// The descriptor that comes over a socket.
+fn receive(socket: &OwnedFd) -> Option<OwnedFd> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let parts = &mut [IoSliceMut::new(&mut byte)];
+    recvmsg(socket, parts, &mut control, RecvFlags::CMSG_CLOEXEC).ok()?;
+    let mut messages = control.drain();
+    messages.find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    })
 }
 
 fn has_input(fd: BorrowedFd<'_>) -> io::Result<bool> {

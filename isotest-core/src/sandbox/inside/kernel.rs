@@ -27,6 +27,7 @@ pub mod number {
     pub const RT_SIGPROCMASK: usize = 14;
     pub const IOCTL: usize = 16;
     pub const SENDTO: usize = 44;
+    pub const SENDMSG: usize = 46;
     pub const RECVMSG: usize = 47;
     pub const CLONE: usize = 56;
     pub const EXECVE: usize = 59;
@@ -70,6 +71,7 @@ pub mod number {
     pub const UMASK: usize = 166;
     pub const PRCTL: usize = 167;
     pub const SENDTO: usize = 206;
+    pub const SENDMSG: usize = 211;
     pub const RECVMSG: usize = 212;
     pub const BRK: usize = 214;
     pub const MUNMAP: usize = 215;
@@ -252,6 +254,52 @@ pub fn take_terminal() -> Result<(), Errno> {
     plain(number::IOCTL, [0, TIOCSCTTY, 0, 0, 0]).map(drop)
 }
 
+/// Makes a pseudo-terminal of the devpts that is mounted on `/dev/pts`, pts(4). Returns the ends for
+/// who is outside and for who is inside.
+pub fn open_terminal() -> Result<(i32, i32), Errno> {
+    const AT_FDCWD: usize = -100_isize as usize;
+    const O_RDWR: usize = 2;
+    const O_NOCTTY: usize = 0o400;
+    const TIOCSPTLCK: usize = 0x4004_5431;
+    const TIOCGPTPEER: usize = 0x5441;
+    let flags = O_RDWR | O_NOCTTY;
+    let path = c"/dev/ptmx".as_ptr() as usize;
+    // SAFETY: openat(2) reads a C string that lives for ever.
+    let outside = unsafe { call(number::OPENAT, [AT_FDCWD, path, flags, 0, 0, 0]) }?;
+    let unlocked = 0_i32;
+    let address = &raw const unlocked as usize;
+    // SAFETY: TIOCSPTLCK reads an int.
+    unsafe { call(number::IOCTL, [outside, TIOCSPTLCK, address, 0, 0, 0]) }?;
+    let inside = plain(number::IOCTL, [outside, TIOCGPTPEER, flags, 0, 0])?;
+    Ok((outside as i32, inside as i32))
+}
+
+/// Hands a descriptor over a socket, with one byte (unix(7), SCM_RIGHTS), and waits for one byte in
+/// return.
+pub fn hand_over(socket: i32, descriptor: i32) -> Result<(), Errno> {
+    /// A header and one descriptor (cmsg(3)).
+    #[repr(C, align(8))]
+    struct Control(usize, i32, i32, i32);
+    /// `struct msghdr`, `struct iovec`.
+    #[repr(C)]
+    struct Message([usize; 2], *const [usize; 2], usize, *const Control, usize, usize);
+    const SOL_SOCKET: i32 = 1;
+    const SCM_RIGHTS: i32 = 1;
+    let mut byte = 0_u8;
+    let parts = [&raw mut byte as usize, 1];
+    let length = size_of::<usize>() + 3 * size_of::<i32>();
+    let control = Control(length, SOL_SOCKET, SCM_RIGHTS, descriptor);
+    let message = Message([0; 2], &raw const parts, 1, &raw const control, size_of::<Control>(), 0);
+    let (socket, message) = (socket as usize, &raw const message as usize);
+    // SAFETY: all that the message points to lives in this frame.
+    unsafe { call(number::SENDMSG, [socket, message, 0, 0, 0, 0]) }?;
+    // SAFETY: read(2) writes one byte to this frame.
+    match unsafe { call(number::READ, [socket, &raw mut byte as usize, 1, 0, 0, 0]) }? {
+        0 => Err(EIO),
+        _ => Ok(()),
+    }
+}
+
 /// Duplicates `from` onto descriptor `to`, without close-on-exec: dup3(2), or fcntl(2) where the
 /// two are the same.
 pub fn place_descriptor(from: i32, to: i32) -> Result<(), Errno> {
@@ -325,6 +373,7 @@ mod tests {
             (number::RT_SIGPROCMASK, libc::SYS_rt_sigprocmask),
             (number::IOCTL, libc::SYS_ioctl),
             (number::SENDTO, libc::SYS_sendto),
+            (number::SENDMSG, libc::SYS_sendmsg),
             (number::RECVMSG, libc::SYS_recvmsg),
             (number::CLONE, libc::SYS_clone),
             (number::EXECVE, libc::SYS_execve),

@@ -66,7 +66,8 @@ pub struct Launch<'a> {
     pub program: Program<'a>,
     /// What become descriptors 0, 1 and 2.
     pub stdio: [i32; 3],
-    /// Whether descriptor 0 becomes the controlling terminal.
+    /// Whether they become a terminal of the sandbox's own instead, the controlling one of the
+    /// session; the first of `stdio` is then a socket that its outer end is handed over.
     pub terminal: bool,
     /// The scratch filesystem, or -1.
     pub scratch: i32,
@@ -124,7 +125,13 @@ impl Launch<'_> {
     }
 
     fn place_descriptors(&self) -> Result<(), Errno> {
-        for (number, from) in self.stdio.iter().enumerate() {
+        let mut stdio = self.stdio;
+        if self.terminal {
+            let (outside, inside) = kernel::open_terminal()?;
+            kernel::hand_over(stdio[0], outside)?;
+            stdio = [inside; 3];
+        }
+        for (number, from) in stdio.iter().enumerate() {
             kernel::place_descriptor(*from, number as i32)?;
         }
         if self.terminal {
