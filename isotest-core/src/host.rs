@@ -52,6 +52,8 @@ pub struct Host {
     pub mount_points: Vec<PathBuf>,
     /// Those of filesystems that are not known to serve as the lower layer of an overlay.
     pub no_layers: Vec<PathBuf>,
+    /// Which of [`TEMPORARY`] the host has not.
+    pub missing: Vec<&'static str>,
     /// The host's root filesystem: its entries that tests see. Of another one they see all.
     pub top_level: Vec<TopLevel>,
     /// Files below `/etc` that not everybody may read, relative to `/etc`.
@@ -78,6 +80,10 @@ pub struct Host {
 const SYSTEM_DIRECTORIES: [&str; 11] =
     ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "opt", "nix", "gnu", "snap"];
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+/// Directories for what is gone when the machine is started again. Few roots lack one: those of
+/// containers that are made by hand.
+pub const TEMPORARY: [&str; 3] = ["/run", "/tmp", "/var/tmp"];
 
 /// Whether this process is in a sandbox of isotest's: the filesystem at its root says by whom it was
 /// mounted. Nothing that is inherited says so, such as a variable: only who makes the root filesystem
@@ -127,6 +133,7 @@ impl Host {
             has_pid_max_per_namespace: kernel_version() >= (6, 14),
             mount_points: mount_points(&mountinfo, |_| true),
             no_layers: mount_points(&mountinfo, |kind| !LAYERS.contains(&kind)),
+            missing: TEMPORARY.into_iter().filter(|path| !Path::new(path).is_dir()).collect(),
             top_level: system.iter().filter_map(|name| top_level(root, name)).collect(),
             hidden_etc: etc::find_private(&etc),
             etc: None,

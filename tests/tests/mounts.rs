@@ -3,7 +3,7 @@
 
 use isotest_tests::program::isotest;
 use isotest_tests::project::PASSING;
-use isotest_tests::{Call, Project, Run, refused};
+use isotest_tests::{Call, Project, Run, refused, skipped};
 
 /// Mounts by a script, in which `$2` is an empty directory, and runs isotest by the rest of it,
 /// `$1`.
@@ -152,4 +152,67 @@ fn a_proc_of_another_pid_namespace_is_named() {
     let call = Call::new("unshare", project.directory());
     let call = call.words("--map-root-user --pid --fork --kill-child").arg(isotest());
     call.words("isotest exec -- true").run().check(96, &["another pid namespace", "mount -t proc"]);
+}
+
+/// A root filesystem without directories for temporary files: all others are the host's.
+const WITHOUT_TMP: &str = r#"
+    mount -t tmpfs tmpfs "$2"; cd "$2"
+    for name in /*; do
+        case $name in /tmp | /run | /var) continue ;; esac
+        if [ -L "$name" ]; then
+            cp -P "$name" .
+        elif [ -d "$name" ]; then
+            mkdir ".$name"
+            mount --rbind "$name" ".$name"
+        fi
+    done
+    mkdir old own; cp "$1" own/isotest
+    pivot_root . old; cd /own
+    umount -l /old; rmdir /old
+"#;
+
+#[test]
+fn a_root_filesystem_has_no_tmp() {
+    let script = r#"
+        ./isotest isotest doctor
+        for tmp in fresh host; do
+            ./isotest isotest exec --tmp $tmp -- sh -c ': > /tmp/a; : > /var/tmp/b; ls /tmp /var/tmp'
+        done
+        ls /
+    "#;
+    let Some(run) = outer(&format!("{WITHOUT_TMP}{script}")) else { return };
+    run.check(0, &["   works  all layers together"]);
+    assert!(!run.stdout.contains(" refused "), "{}", run.stdout);
+    assert_eq!(run.stdout.matches("/tmp:\na\n\n/var/tmp:\nb\n").count(), 2, "{}", run.stdout);
+    assert!(!run.stdout.contains("\ntmp\n"), "the host has none still");
+}
+
+#[test]
+fn a_third_sandbox_within_two_is_refused_and_the_remedy_is_right() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[PASSING]);
+    if isotest_core::host::is_root() {
+        return skipped("the superuser's sandboxes hold no other");
+    }
+    let own = isotest().display().to_string();
+    let two = format!("exec --ro {own} -- {own} isotest exec");
+    project.isotest(&format!("{two} -- echo fine")).run().check(0, &["fine\n"]);
+    let run = project.isotest(&format!("{two} --ro {own} -- {own} isotest exec -- true")).run();
+    run.check(
+        96,
+        &["cannot mount overlay on `/new/", "hint: overlays can be two deep, and this is"],
+    );
+}
+
+#[test]
+fn a_terminal_of_a_sandbox_has_a_name_in_it() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[PASSING]);
+    for line in ["exec -- tty", "exec --init reaper -- tty", "exec --user root -- tty"] {
+        project.isotest(line).on_terminal().run().check(0, &["/dev/pts/0"]);
+    }
 }

@@ -24,6 +24,8 @@ pub enum Container {
 pub struct Surroundings {
     /// The container around it, if one is known.
     pub container: Option<Container>,
+    /// Whether this is a sandbox of isotest's.
+    pub sandbox: bool,
     /// Whether systemd runs this machine.
     pub systemd: bool,
     /// Whether `kernel.unprivileged_userns_clone`, which Debian's kernels have, is 0.
@@ -53,6 +55,7 @@ impl Surroundings {
         let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
         Surroundings {
             container: container(),
+            sandbox: super::is_sandbox(),
             systemd: Path::new("/run/systemd/system").is_dir(),
             forbids_clone: is("/proc/sys/kernel/unprivileged_userns_clone", "0"),
             zero_limits: limits

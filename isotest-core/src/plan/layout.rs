@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Access, Project};
-use crate::host::{Content, Host, Piece, TopLevel};
+use crate::host::{Content, Host, Piece, TEMPORARY, TopLevel};
 use crate::policy::{Directory, Guard, Namespace, Policy, Propagation, Scratch, Workspace};
 
 /// How a host path appears.
@@ -162,10 +162,12 @@ fn fresh(host: &Host, project: &Project, policy: &Policy) -> Vec<Fresh> {
     let entry =
         |path: &str, name: &str, mode| Fresh { path: path.into(), name: name.to_owned(), mode };
     let mut fresh = Vec::new();
-    if policy.tmp == Directory::Fresh {
-        fresh.push(entry("/run", "run", 0o755));
-        fresh.push(entry("/tmp", "tmp", 0o1777));
-        fresh.push(entry("/var/tmp", "var-tmp", 0o1777));
+    let temporary =
+        [("/run", "run", 0o755), ("/tmp", "tmp", 0o1777), ("/var/tmp", "var-tmp", 0o1777)];
+    for (path, name, mode) in temporary {
+        if policy.tmp == Directory::Fresh || host.missing.contains(&path) {
+            fresh.push(entry(path, name, mode));
+        }
     }
     if policy.ipc == Namespace::New {
         fresh.push(entry("/dev/shm", "shm", 0o1777));
@@ -221,8 +223,8 @@ fn shown(host: &Host, project: &Project, policy: &Policy) -> Vec<Placed> {
         all.extend(home.map(|home| place(home, true, Shown::ReadWrite, "the host's home")));
     }
     if policy.tmp == Directory::Host {
-        let names = ["/run", "/tmp", "/var/tmp"].map(Path::new);
-        all.extend(names.map(|path| place(path, true, Shown::ReadWrite, "the host's")));
+        let there = TEMPORARY.iter().filter(|path| !host.missing.contains(path)).map(Path::new);
+        all.extend(there.map(|path| place(path, true, Shown::ReadWrite, "the host's")));
     }
     all
 }

@@ -38,7 +38,7 @@ const NOTHING: &str = "/nothing";
 pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
     let mut steps = Steps::default();
     leave_propagation(&mut steps, layout);
-    make_roots(&mut steps, layout);
+    make_roots(&mut steps, host, layout);
     match &policy.root {
         Root::Host => {
             show_system(&mut steps, host);
@@ -93,10 +93,11 @@ fn leave_propagation(steps: &mut Steps, layout: &Layout) {
     steps.propagation(Path::new("/"), 0, propagation, reason);
 }
 
-/// A tmpfs becomes the root, with the host's at `/old`, so that no mount of ours hides a source.
-fn make_roots(steps: &mut Steps, layout: &Layout) {
+/// A tmpfs becomes the root, with the host's at `/old`, so that no mount of ours hides a source. What
+/// it is mounted on until then is in sight again afterwards; every host has `/proc`.
+fn make_roots(steps: &mut Steps, host: &Host, layout: &Layout) {
     let flags = libc::MS_NOSUID | libc::MS_NODEV;
-    let base = Path::new("/tmp");
+    let base = Path::new(if host.missing.contains(&"/tmp") { "/proc" } else { "/tmp" });
     steps.mount("tmpfs", base, flags, "mode=0755,size=1m", "a place for both roots");
     steps.directory(&base.join("old"), 0o755, "the host's root goes here");
     steps.directory(&base.join("new"), 0o755, "the new root grows here");

@@ -1,6 +1,8 @@
 //! Who is known to refuse an act, and what to type: a step, an errno and what can be read of the
 //! [`Surroundings`] become a hint.
 
+use std::ffi::CStr;
+
 use nix::errno::Errno;
 
 use super::inside::launch::{STAGE_CLONE, STAGE_EXEC};
@@ -21,6 +23,10 @@ pub(super) const ROOT_WITHOUT_CAPABILITIES: &str = "uid 0 without CAP_SETFCAP ca
      mapped into a user namespace; inside isotest: start the outer one as an ordinary user";
 const OVERLAY: &str = "the kernel is older than 5.11, or a filesystem cannot be a layer: \
      one that is an overlay itself cannot hold `--scratch disk`; otherwise use `--workspace shared` or `--workspace readonly`";
+/// FILESYSTEM_MAX_STACK_DEPTH (include/linux/fs.h).
+const DEPTH: &str = "overlays can be two deep, and this is a sandbox of isotest's already: one \
+     in it can be had, but none in that one; a container on an overlay counts as well. Start isotest \
+     one sandbox further out";
 const LINK: &str = "a part of that path is a symbolic link, or has become one meanwhile; none \
      is followed there: replace it by what it leads to";
 const KERNEL: &str = "the kernel is too old (5.12 or later is needed) or built without \
@@ -50,6 +56,10 @@ pub(super) fn hint(
     }
 }
 
+fn has(options: &CStr, option: &[u8]) -> bool {
+    options.to_bytes().windows(option.len()).any(|part| part == option)
+}
+
 fn for_step(op: &Op, errno: Errno, around: &Surroundings) -> Option<String> {
     // ENOSYS of an old call too is a filter's answer.
     let refused = matches!(errno, Errno::EPERM | Errno::EACCES | Errno::ENOSYS);
@@ -57,6 +67,15 @@ fn for_step(op: &Op, errno: Errno, around: &Surroundings) -> Option<String> {
     match op {
         Op::Mount { fstype, .. } if fstype.as_bytes() == b"proc" && refused => {
             Some(for_proc(around))
+        }
+        // Of layers alone: what can be an upper one is another question.
+        Op::Mount { fstype, options, .. }
+            if fstype.as_bytes() == b"overlay"
+                && errno == Errno::EINVAL
+                && around.sandbox
+                && !options.as_ref().is_some_and(|options| has(options, b"upperdir=")) =>
+        {
+            own(DEPTH)
         }
         Op::Mount { fstype, .. } if fstype.as_bytes() == b"overlay" => own(OVERLAY),
         Op::BindExact { .. } if errno == Errno::ELOOP => own(LINK),
