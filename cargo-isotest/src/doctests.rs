@@ -113,9 +113,11 @@ fn leading_number(text: &str) -> usize {
 fn runner(layers: &LayerOptions, policy: &Policy, own: &[OsString]) -> io::Result<Vec<String>> {
     let program = env::current_exe()?;
     let mut words: Vec<OsString> = vec![program.into(), "runner".into(), "--nested".into()];
-    if !own.is_empty() {
-        let own: Vec<String> = own.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        words.push(format!("--through={}", shell_words::join(own)).into());
+    // One by one: a variable that names a runner is parted by white space.
+    for word in own {
+        let mut through = OsString::from("--through=");
+        through.push(word);
+        words.push(through);
     }
     words.extend(layers.to_arguments());
     // Found already, and not relative to where cargo starts it.

@@ -38,6 +38,8 @@ pub enum ExitCode {
     Signal(i32),
     /// `exec` and `shell`: the command's own.
     Of(i32),
+    /// `runner`: by the signal that has ended the program.
+    By(i32),
 }
 
 impl ExitCode {
@@ -94,7 +96,7 @@ impl ExitCode {
             // WEXITSTATUS is one byte.
             ExitCode::Of(code) => code as u8,
             // A signal's number is at most 64.
-            ExitCode::Signal(signal) => 128_u8.saturating_add(signal as u8),
+            ExitCode::Signal(signal) | ExitCode::By(signal) => 128_u8.saturating_add(signal as u8),
         }
     }
 }

@@ -64,7 +64,12 @@ fn main() -> process::ExitCode {
         Err(error) => error.exit(),
     };
     match run(&cli) {
-        Ok(code) => code.into(),
+        Ok(code) => {
+            if let ExitCode::By(signal) = code {
+                Signals::end_self(signal);
+            }
+            code.into()
+        }
         Err(error) => {
             let error = error.or_interrupted(Signals::asked());
             if !error.is_silent() {

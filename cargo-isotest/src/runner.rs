@@ -58,7 +58,7 @@ pub fn runner(command: &RunnerCommand, machine: &Machine) -> Result<ExitCode, Er
     if caller.is_rustdoc {
         called.binary.environment.push((MERGED.into(), program.clone().into_os_string()));
     }
-    called.binary.runner = through.iter().flat_map(|words| &words.0).map(Into::into).collect();
+    called.binary.runner.clone_from(through);
     let is_foreign = called.binary.declared == Declared::NoHarness;
     let untouched = match called.purpose {
         _ if caller.is_rustdoc => false,
@@ -279,6 +279,10 @@ fn itself(
     match conclusion.ended {
         Ended::Exited(0) | Ended::Interrupted(_) | Ended::NotServed(_) => {}
         _ => report::services(&conclusion.services),
+    }
+    // The caller sees the end that it would see without isotest.
+    if let Ended::Signalled(signal) = conclusion.ended {
+        return Ok(ExitCode::By(signal));
     }
     exit_code(conclusion)
 }

@@ -365,6 +365,58 @@ fn what_nextest_kills_is_gone() {
     until("nothing that it started to be alive", || marked(&mark).is_empty().then_some(()));
 }
 
+/// Ways to end before libtest does, and one that is none.
+const ENDS: &str = "\
+#[test]
+fn aborts() { std::process::abort() }
+#[test]
+fn faults() { unsafe { std::ptr::null_mut::<u8>().write_volatile(1) } }
+#[test]
+fn fails() { panic!(\"it does\") }
+#[test]
+fn passes() {}
+";
+
+#[test]
+fn a_death_by_signal_is_the_callers_to_see() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[("tests/it.rs", ENDS)]);
+    for (name, text) in [
+        ("aborts", "(signal: 6, SIGABRT: process abort signal)"),
+        ("faults", "(signal: 11, SIGSEGV: invalid memory reference)"),
+    ] {
+        let line = format!("--test it -- --exact {name} --nocapture");
+        let run = project.cargo_test(&line).runner("").run();
+        run.check(101, &["process didn't exit successfully", text]);
+    }
+    // A core dump would be one of the runner.
+    let line = "test --test it -- --exact aborts --nocapture";
+    let script = format!("ulimit -c unlimited; cd {}; cargo {line}", project.directory().display());
+    let run = Call::new("sh", project.directory()).arg("-c").arg(script).runner("").run();
+    run.check(101, &["SIGABRT"]);
+    let names = fs::read_dir(project.directory()).expect("a directory").flatten();
+    let cores = names.filter(|entry| entry.file_name().to_string_lossy().starts_with("core"));
+    assert_eq!(cores.count(), 0);
+}
+
+#[test]
+fn nextest_hears_of_a_death_by_signal() {
+    if refused() || missing("cargo-nextest") {
+        return;
+    }
+    let project = Project::new(&[("tests/it.rs", ENDS)]);
+    let run = project.cargo("nextest run --no-fail-fast").runner("").run();
+    run.check(100, &["4 tests run: 1 passed, 3 failed"]);
+    let stderr = &run.stderr;
+    let is_told = |status: &str, name: &str| {
+        stderr.lines().any(|line| line.trim_start().starts_with(status) && line.ends_with(name))
+    };
+    assert!(is_told("SIGABRT", "aborts") && is_told("SIGSEGV", "faults"), "{stderr}");
+    assert!(is_told("FAIL", "fails"), "{stderr}");
+}
+
 /// A library with three tests that take three ways through it.
 const COVERED: &str = "\
 pub fn pick(number: u32) -> u32 {

@@ -18,7 +18,7 @@ use super::course::CourseOptions;
 use super::layers::{LayerOptions, Workspace};
 use super::libtest::{self, Format, LibtestOptions, OutputFlags, SelectionFlags, Shared};
 use super::reuse::{ArchiveCommand, ReuseOptions};
-use super::run::{RunOptions, Words, words};
+use super::run::RunOptions;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -264,9 +264,9 @@ pub struct RunnerCommand {
     /// Do not step aside in a sandbox: `run` says so for documentation tests
     #[arg(long, hide = true)]
     pub nested: bool,
-    /// The runner that the project has for itself, which starts the program
-    #[arg(long, hide = true, value_parser = words)]
-    pub through: Option<Words>,
+    /// A word of the runner that the project has for itself, which starts the program
+    #[arg(long, hide = true)]
+    pub through: Vec<OsString>,
     /// What is run, and in which layers.
     #[command(flatten)]
     pub exec: ExecCommand,

@@ -102,7 +102,7 @@ pub enum Unit {
 pub struct Words(pub Vec<String>);
 
 /// Reads a command line as a shell would part it.
-pub(super) fn words(text: &str) -> Result<Words, String> {
+fn words(text: &str) -> Result<Words, String> {
     match shell_words::split(text) {
         Ok(words) if words.is_empty() => Err("it is empty".to_owned()),
         Ok(words) => Ok(Words(words)),
