@@ -327,7 +327,7 @@ mod tests {
         assert_eq!(config.env["P"].value, root.join(".cargo/../.cargo/p"));
         let [(target, runner)] = config.runners.as_slice() else { panic!("{config:?}") };
         assert_eq!(target, "cfg(unix)");
-        assert_eq!(runner.words, [root.join(".cargo/../../r").into_os_string(), "w x".into()]);
+        assert_eq!(runner.words, [root.join(".cargo/./r").into_os_string(), "w x".into()]);
         // A cargo that does not know the key.
         assert_eq!(read(&|| false).env.len(), 1);
         write("d.toml", "include = ['b.toml']\n");
