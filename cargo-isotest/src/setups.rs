@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::sync::Arc;
 
 use isotest_core::case::{Case, Ignore};
-use isotest_core::plan::{Plan, Protocol, Setup};
+use isotest_core::plan::{Plan, Process, Protocol, Setup};
 use isotest_core::policy::Limits;
 
 use crate::discover::{Binary, Harness};
@@ -77,6 +77,10 @@ pub fn plan_of(
     limits: &Limits,
 ) -> Plan {
     let name = case.called().to_owned();
+    let process = match selected.binary.runner.is_empty() {
+        true => Process::First,
+        false => Process::Wrapped,
+    };
     let (arguments, protocol) = match selected.harness {
         // `--nocapture` stands last: rusty-fork, which starts the program again for a test, takes
         // what follows it for its value and leaves it out.
@@ -84,7 +88,7 @@ pub fn plan_of(
             let filtered_out = selected.listed - 1;
             (
                 vec![name.as_str(), "--nocapture"],
-                Protocol::Libtest { name: name.clone(), filtered_out },
+                Protocol::Libtest { name: name.clone(), filtered_out, process },
             )
         }
         Harness::Foreign => (as_nextest(case), Protocol::Foreign { name: name.clone() }),

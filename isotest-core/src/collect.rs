@@ -13,7 +13,7 @@ use crate::finding::Finding;
 use crate::foreign::{self, Summary};
 use crate::harness::{self, Said};
 use crate::outcome::{Captured, NotRun, Outcome, Usage, Verdict};
-use crate::plan::{Plan, Protocol};
+use crate::plan::{Plan, Process, Protocol};
 pub use crate::sandbox::pipe;
 use crate::sandbox::{End, Exit, Fault, Op, SandboxError};
 
@@ -122,13 +122,16 @@ pub struct Written {
 /// Makes the outcome of a case from its end and what it wrote.
 pub fn outcome(
     plan: &Plan,
-    end: End,
+    mut end: End,
     Written { mut output, begun, said: foreign }: Written,
     killed: Option<Killed>,
     started: Instant,
 ) -> Outcome {
+    if let Protocol::Libtest { process: Process::Wrapped, .. } = plan.protocol {
+        end.seen.exit = Exit::Unknown;
+    }
     let mut said = match &plan.protocol {
-        Protocol::Libtest { name, filtered_out } => {
+        Protocol::Libtest { name, filtered_out, .. } => {
             harness::strip(&mut output, name, *filtered_out, results(&end))
         }
         Protocol::Foreign { .. } | Protocol::ExitCode | Protocol::Suite { .. } => Said::default(),

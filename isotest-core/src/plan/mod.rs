@@ -148,6 +148,8 @@ pub enum Protocol {
         name: String,
         /// How many other tests the harness will say that it left out.
         filtered_out: usize,
+        /// Which process is the harness's.
+        process: Process,
     },
     /// Another harness's: the exit code is the verdict, which libtest's words refine where the
     /// harness prints them ([`foreign`](crate::foreign)).
@@ -164,6 +166,15 @@ pub enum Protocol {
         /// How many tests it runs.
         tests: usize,
     },
+}
+
+/// Which process of a case is that of the harness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Process {
+    /// The one that the case is started as: how it exits tells of the harness.
+    First,
+    /// One that another program has started, or has become: its words alone tell of the harness.
+    Wrapped,
 }
 
 /// Everything needed to run one case.
