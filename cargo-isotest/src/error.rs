@@ -33,6 +33,8 @@ pub enum Error {
     Service(ServiceError),
     /// The warden died under the command.
     WardenDied,
+    /// The warden did not answer under the command.
+    WardenSilent,
     /// A setup command failed.
     Setup(Box<SetupError>),
     /// A binary could not list its tests.
@@ -94,7 +96,8 @@ impl Error {
             | Error::Service(_)
             | Error::Host(_)
             | Error::Scratch(_)
-            | Error::WardenDied => ExitCode::SandboxFailed,
+            | Error::WardenDied
+            | Error::WardenSilent => ExitCode::SandboxFailed,
             Error::Archive(
                 ArchiveError::Write(..) | ArchiveError::Add(..) | ArchiveError::Missing(..),
             ) => ExitCode::ArchiveFailed,
@@ -140,6 +143,7 @@ impl Error {
             | Error::Host(_)
             | Error::Scratch(_)
             | Error::WardenDied
+            | Error::WardenSilent
             | Error::Glob(_)
             | Error::Path(..)
             | Error::Archive(_)
@@ -171,6 +175,10 @@ impl fmt::Display for Error {
             Error::WardenDied => {
                 write!(f, "cannot tell how the command ended: the warden was killed under it")
             }
+            Error::WardenSilent => write!(
+                f,
+                "cannot tell how the command ended: the warden did not answer and was killed"
+            ),
             Error::Setup(error) => write!(f, "{error}"),
             Error::Listing(error) => write!(f, "{error}"),
             Error::Host(error) => write!(f, "cannot look at this machine: {error}"),

@@ -311,5 +311,6 @@ pub fn exit_code(conclusion: Conclusion) -> Result<ExitCode, Error> {
             Err(Error::Service(error))
         }
         Ended::WardenDied => Err(Error::WardenDied),
+        Ended::WardenSilent => Err(Error::WardenSilent),
     }
 }

@@ -383,7 +383,11 @@ fn trouble(verdict: &Verdict) -> Option<Cause> {
         Verdict::Ignored
         | Verdict::NothingRun
         | Verdict::NotRun(
-            NotRun::Service(_) | NotRun::Cancelled | NotRun::WardenDied | NotRun::ProcessEnded,
+            NotRun::Service(_)
+            | NotRun::Cancelled
+            | NotRun::WardenDied
+            | NotRun::WardenSilent
+            | NotRun::ProcessEnded,
         ) => Cause::Ended("did not run to its end".to_owned()),
     })
 }

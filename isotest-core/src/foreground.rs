@@ -40,6 +40,8 @@ pub enum Ended {
     NotServed(ServiceError),
     /// The warden died meanwhile.
     WardenDied,
+    /// The warden did not answer, and was ended.
+    WardenSilent,
 }
 
 /// A program that has ended.
@@ -151,6 +153,7 @@ impl Foreground<'_> {
             if ready.served {
                 self.hear_services();
             }
+            self.warden.check(Instant::now());
             if self.time_left().is_some_and(|left| left.is_zero()) {
                 self.kill(Ended::TimedOut);
             }
@@ -181,9 +184,9 @@ impl Foreground<'_> {
             polled.push(PollFd::new(served.as_fd(), PollFlags::POLLIN));
             polled.len() - 1
         });
-        let timeout = self.time_left().map_or(PollTimeout::NONE, |left| {
-            PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
-        });
+        let check = self.warden.next_check().saturating_duration_since(Instant::now());
+        let wait = self.time_left().map_or(check, |left| left.min(check));
+        let timeout = PollTimeout::try_from(wait.as_millis() + 1).unwrap_or(PollTimeout::MAX);
         match poll(&mut polled, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
@@ -253,6 +256,7 @@ impl Foreground<'_> {
         let mut not_written = Vec::new();
         let ended = match notice {
             Notice::Died(_) => Ended::WardenDied,
+            Notice::Silent => Ended::WardenSilent,
             Notice::Ended(end, scratch) => {
                 if let Some(write_back) = &self.plan.write_back {
                     let found = write_back.copy(scratch, end.case).into_iter();
@@ -287,7 +291,11 @@ fn ended(plan: &Plan, end: &End) -> Ended {
         | Verdict::NothingRun
         | Verdict::Flaky
         | Verdict::NotRun(
-            NotRun::Service(_) | NotRun::Cancelled | NotRun::WardenDied | NotRun::ProcessEnded,
+            NotRun::Service(_)
+            | NotRun::Cancelled
+            | NotRun::WardenDied
+            | NotRun::WardenSilent
+            | NotRun::ProcessEnded,
         ) => Ended::WardenDied,
     }
 }

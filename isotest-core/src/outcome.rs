@@ -58,6 +58,8 @@ pub enum NotRun {
     Cancelled,
     /// The warden died while the case was running.
     WardenDied,
+    /// The warden did not answer while the case was running, and was ended.
+    WardenSilent,
     /// The process that it shares with other tests had ended before its turn.
     ProcessEnded,
 }

@@ -384,7 +384,8 @@ impl Run<'_> {
         while let Some(notice) = self.warden.notice(false) {
             match notice {
                 Notice::Ended(end, scratch) => self.land(end, scratch),
-                Notice::Died(_) => return self.lose_warden(),
+                Notice::Died(_) => return self.lose_warden(NotRun::WardenDied),
+                Notice::Silent => return self.lose_warden(NotRun::WardenSilent),
             }
         }
     }
@@ -430,7 +431,7 @@ impl Run<'_> {
 
     /// What was in flight is lost with the warden; another one takes over, unless too many
     /// have died in a row without any case having ended.
-    fn lose_warden(&mut self) {
+    fn lose_warden(&mut self, reason: NotRun) {
         let mut lost: Vec<CaseIndex> =
             self.flights.drain().map(|(_, flight)| flight.job.index).collect();
         // Closing the socket takes it out of the epoll set.
@@ -441,7 +442,7 @@ impl Run<'_> {
             lost.extend(self.left_over().into_iter().map(|job| job.index));
         }
         for index in lost {
-            self.finish(index, Outcome::without_run(Verdict::NotRun(NotRun::WardenDied)));
+            self.finish(index, Outcome::without_run(Verdict::NotRun(reason.clone())));
         }
     }
 
@@ -536,8 +537,9 @@ impl Run<'_> {
     fn next_deadline(&self) -> EpollTimeout {
         let now = Instant::now();
         let looks = self.flights.values().flat_map(Flight::next_look);
-        let next = looks.chain(self.attempts.next_due()).chain(self.course.deadline).min();
-        match next {
+        let check = (!self.flights.is_empty()).then(|| self.warden.next_check());
+        let next = looks.chain(self.attempts.next_due()).chain(self.course.deadline).chain(check);
+        match next.min() {
             None => EpollTimeout::NONE,
             Some(next) => {
                 // Rounded up: waking early would spin.
@@ -561,6 +563,7 @@ impl Run<'_> {
                 let _ = self.events.send(slow);
             }
         }
+        self.warden.check(now);
         self.time_out_late(now);
         if self.course.deadline.take_if(|deadline| now >= *deadline).is_some() {
             let limit = self.options.timeout.unwrap_or_default();

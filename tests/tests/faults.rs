@@ -8,7 +8,7 @@ use isotest_tests::processes::{MARK, Process, marked, pid_namespaces, status};
 use isotest_tests::program::workspace;
 use isotest_tests::project::executes;
 use isotest_tests::{Call, Project, Run, Running, missing, refused, until};
-use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGKILL, SIGTERM};
+use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
@@ -496,6 +496,28 @@ fn a_warden_that_is_killed_is_replaced() {
     let warden = fault.warden(running.pid()).expect("it has started the test");
     kill(Pid::from_raw(warden), SIGKILL).expect("it is alive");
     let texts = ["... NOT RUN", "the warden died", "test unharmed::writes ... ok"];
+    running.end().check(96, &texts);
+    fault.check_nothing_is_left();
+}
+
+/// It has one thread: what keeps it keeps the run.
+#[test]
+fn a_warden_that_does_not_answer_is_killed_and_replaced() {
+    if refused() {
+        return;
+    }
+    let fault = Fault::new("silent-warden");
+    // Its time is up while nobody hears of that.
+    let running = fault.call("--test-threads 1 --timeout 2s", HANGS).start();
+    running.wait_for("running 3 tests");
+    until("the test", || fault.case(running.pid()));
+    let warden = fault.warden(running.pid()).expect("it has started the test");
+    kill(Pid::from_raw(warden), SIGSTOP).expect("it is alive");
+    let texts = [
+        "... NOT RUN",
+        "the warden did not answer and was killed under 1 test",
+        "test unharmed::writes ... ok",
+    ];
     running.end().check(96, &texts);
     fault.check_nothing_is_left();
 }

@@ -120,6 +120,32 @@ fn a_tree_deeper_than_any_path_is_removed_from_the_disk() {
     is_swept(&project);
 }
 
+/// A root of the test's own, in which `/tmp` is no directory.
+const OTHER_ROOT: &str = "mkdir -p /tmp/r/usr && mount --rbind /usr /tmp/r/usr && cd /tmp/r && \
+                          for d in bin lib lib64; do ln -s usr/$d $d; done && ";
+
+/// A test that has failed is looked at before it has ended: whether it has filled its `/tmp`.
+#[test]
+fn a_test_that_fails_in_a_root_of_its_own_keeps_nobody() {
+    if refused() {
+        return;
+    }
+    let project = project();
+    for tmp in [
+        "mkfifo tmp",
+        "ln -s /proc/self/root/../fifo tmp && mkfifo fifo",
+        "ln -s /dev/zero tmp",
+        "mkdir tmp && mount --bind /usr tmp",
+        "mkdir tmp && mount -t tmpfs tmpfs tmp",
+    ] {
+        for init in ["none", "reaper"] {
+            let script = format!("{OTHER_ROOT}{tmp} && exec chroot /tmp/r /usr/bin/sh -c 'exit 7'");
+            let line = format!("exec --user root --init {init} --timeout 20s -- sh -c");
+            project.isotest(&line).arg(script).run().check(7, &[]);
+        }
+    }
+}
+
 /// What the next run reads: a device without end, a FIFO, a file without end.
 #[test]
 fn what_is_remembered_may_be_anything() {

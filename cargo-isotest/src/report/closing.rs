@@ -84,6 +84,7 @@ pub struct Closing {
     /// Why, with a hint, and how many.
     refusals: Vec<(String, usize)>,
     wardens_died: usize,
+    wardens_silent: usize,
     /// The cases of which it is not known how they end.
     not_ended: BTreeSet<CaseIndex>,
     interrupted: Option<Interruption>,
@@ -204,6 +205,7 @@ impl Closing {
         match reason {
             NotRun::Cancelled | NotRun::ProcessEnded => {}
             NotRun::WardenDied => self.wardens_died += 1,
+            NotRun::WardenSilent => self.wardens_silent += 1,
             NotRun::Sandbox(error) => self.observe_refusal(error.to_string()),
             NotRun::Service(error) => self.observe_refusal(error.to_string()),
         }
@@ -389,6 +391,11 @@ impl Closing {
         if self.wardens_died > 0 {
             let tests = counted(self.wardens_died, "test");
             writeln!(err, "\n{title}: the warden died under {tests}")?;
+        }
+        if self.wardens_silent > 0 {
+            let tests = counted(self.wardens_silent, "test");
+            let told = "the warden did not answer and was killed";
+            writeln!(err, "\n{title}: {told} under {tests}")?;
         }
         Ok(())
     }

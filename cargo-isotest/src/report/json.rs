@@ -144,7 +144,11 @@ fn event(verdict: &Verdict) -> Option<&'static str> {
         | Verdict::Flaky => Some("failed"),
         Verdict::Ignored
         | Verdict::NotRun(
-            NotRun::Sandbox(_) | NotRun::Service(_) | NotRun::WardenDied | NotRun::ProcessEnded,
+            NotRun::Sandbox(_)
+            | NotRun::Service(_)
+            | NotRun::WardenDied
+            | NotRun::WardenSilent
+            | NotRun::ProcessEnded,
         ) => Some("ignored"),
         Verdict::NotRun(NotRun::Cancelled) => None,
     }

@@ -184,7 +184,11 @@ fn status(case: &Case, outcome: &Outcome) -> TestCaseStatus {
         Verdict::Ignored => skipped(words::ignore_reason(case, outcome).map(str::to_owned)),
         Verdict::NotRun(NotRun::Cancelled) => skipped(words::explain(&outcome.verdict)),
         Verdict::NotRun(
-            NotRun::Sandbox(_) | NotRun::Service(_) | NotRun::WardenDied | NotRun::ProcessEnded,
+            NotRun::Sandbox(_)
+            | NotRun::Service(_)
+            | NotRun::WardenDied
+            | NotRun::WardenSilent
+            | NotRun::ProcessEnded,
         ) => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
             status.set_type("not run");

@@ -51,7 +51,11 @@ impl Pretty {
             | Verdict::Flaky => (Word::Red, format!("FAILED{flaky}")),
             Verdict::Ignored => (Word::Yellow, ignored(words::ignore_reason(case, outcome))),
             Verdict::NotRun(
-                NotRun::Sandbox(_) | NotRun::Service(_) | NotRun::WardenDied | NotRun::ProcessEnded,
+                NotRun::Sandbox(_)
+                | NotRun::Service(_)
+                | NotRun::WardenDied
+                | NotRun::WardenSilent
+                | NotRun::ProcessEnded,
             ) => (Word::Red, "NOT RUN".to_owned()),
             // As libtest under `--fail-fast`, which prints nothing of what it no longer ran.
             Verdict::NotRun(NotRun::Cancelled) => return None,

@@ -261,7 +261,7 @@ pub enum NotRunCause {
     Service,
     /// The run ended first.
     Cancelled,
-    /// The warden died.
+    /// The warden died, or did not answer and was ended.
     WardenDied,
     /// The process of its binary had ended (`--unit binary`).
     ProcessEnded,
@@ -569,7 +569,7 @@ fn verdict(case: &Case, outcome: &Outcome) -> Verdict {
                 NotRun::Sandbox(_) => NotRunCause::Sandbox,
                 NotRun::Service(_) => NotRunCause::Service,
                 NotRun::Cancelled => NotRunCause::Cancelled,
-                NotRun::WardenDied => NotRunCause::WardenDied,
+                NotRun::WardenDied | NotRun::WardenSilent => NotRunCause::WardenDied,
                 NotRun::ProcessEnded => NotRunCause::ProcessEnded,
             },
             reason: words::not_run(reason),
@@ -578,6 +578,7 @@ fn verdict(case: &Case, outcome: &Outcome) -> Verdict {
                 NotRun::Service(_)
                 | NotRun::Cancelled
                 | NotRun::WardenDied
+                | NotRun::WardenSilent
                 | NotRun::ProcessEnded => None,
             },
         },

@@ -48,7 +48,11 @@ impl Sections {
             Verdict::Passed if self.show_output => &mut self.successes,
             Verdict::Passed | Verdict::Ignored | Verdict::NotRun(NotRun::Cancelled) => return,
             Verdict::NotRun(
-                NotRun::Sandbox(_) | NotRun::Service(_) | NotRun::WardenDied | NotRun::ProcessEnded,
+                NotRun::Sandbox(_)
+                | NotRun::Service(_)
+                | NotRun::WardenDied
+                | NotRun::WardenSilent
+                | NotRun::ProcessEnded,
             ) => &mut self.not_run,
             Verdict::Failed { .. }
             | Verdict::Signalled { .. }

@@ -43,9 +43,9 @@ impl Tally {
             Verdict::ExitedEarly { .. } => &mut self.exited_early,
             Verdict::Flaky => &mut self.flaky_failed,
             Verdict::Ignored => &mut self.ignored,
-            Verdict::NotRun(NotRun::Sandbox(_) | NotRun::Service(_) | NotRun::WardenDied) => {
-                &mut self.not_run
-            }
+            Verdict::NotRun(
+                NotRun::Sandbox(_) | NotRun::Service(_) | NotRun::WardenDied | NotRun::WardenSilent,
+            ) => &mut self.not_run,
             Verdict::NotRun(NotRun::Cancelled | NotRun::ProcessEnded) => &mut self.cancelled,
         };
         *counter += 1;

@@ -91,7 +91,11 @@ impl Format for Terse {
             | Verdict::NothingRun
             | Verdict::Flaky => self.own_line(case, "FAILED", out)?,
             Verdict::NotRun(
-                NotRun::Sandbox(_) | NotRun::Service(_) | NotRun::WardenDied | NotRun::ProcessEnded,
+                NotRun::Sandbox(_)
+                | NotRun::Service(_)
+                | NotRun::WardenDied
+                | NotRun::WardenSilent
+                | NotRun::ProcessEnded,
             ) => {
                 self.own_line(case, "NOT RUN", out)?;
             }

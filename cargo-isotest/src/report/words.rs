@@ -49,6 +49,7 @@ pub fn not_run(reason: &NotRun) -> String {
         NotRun::Service(error) => first(error.to_string()),
         NotRun::Cancelled => "the run ended first".to_owned(),
         NotRun::WardenDied => "the warden died".to_owned(),
+        NotRun::WardenSilent => "the warden did not answer and was killed".to_owned(),
         NotRun::ProcessEnded => "the process of its binary had ended".to_owned(),
     }
 }

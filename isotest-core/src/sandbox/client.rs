@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::wait::waitpid;
@@ -24,6 +25,12 @@ use crate::host::Host;
 use crate::plan::Setup;
 use crate::policy::{Namespace, Policy};
 
+/// A warden that has said nothing for so long is asked whether it is there. It has one thread, and
+/// nothing that it does takes that long.
+const SILENCE: Duration = Duration::from_secs(5);
+/// One that is asked has so long to answer; then something keeps it, which may be a case's doing.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// A running warden. Dropping it ends the warden and with it every process of every case.
 #[derive(Debug)]
 pub struct Warden {
@@ -32,6 +39,12 @@ pub struct Warden {
     listening: bool,
     /// What has been said while an answer was waited for.
     unheard: VecDeque<(Response, Vec<OwnedFd>)>,
+    /// When it was last heard of, or was given work.
+    heard: Instant,
+    /// When it was asked whether it is there, where it has not said anything since.
+    asked: Option<Instant>,
+    /// Whether it was ended since it did not answer.
+    silent: bool,
     /// By the address of the set-up, which the `Arc` beside it keeps from being used again.
     setups: HashMap<usize, (u32, Arc<Setup>)>,
     /// How many were made known.
@@ -53,6 +66,8 @@ pub enum Notice {
     Ended(End, Option<OwnedFd>),
     /// The warden itself has ended; what was in flight is lost.
     Died(Option<String>),
+    /// The warden did not answer, and was ended; what was in flight is lost.
+    Silent,
 }
 
 impl Warden {
@@ -79,6 +94,7 @@ impl Warden {
     ) -> Result<Warden, SandboxError> {
         let clone_error = |errno| SandboxError::without_steps(STAGE_CLONE, errno);
         let (ours, theirs) = Channel::pair().map_err(clone_error)?;
+        ours.limit_waiting(PATIENCE).map_err(clone_error)?;
         let (read, write) =
             nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(clone_error)?;
         let base = claim.as_ref().map(Claim::base).transpose();
@@ -99,6 +115,9 @@ impl Warden {
                     process,
                     listening: false,
                     unheard: VecDeque::new(),
+                    heard: Instant::now(),
+                    asked: None,
+                    silent: false,
                     setups: HashMap::new(),
                     prepared: 0,
                     host: host.clone(),
@@ -176,6 +195,8 @@ impl Warden {
             services: services(setup),
         };
         self.channel.send(&Request::Setup(number, message), &[])?;
+        // It had nothing to say before.
+        self.heard = Instant::now();
         self.prepared += 1;
         self.setups.insert(Arc::as_ptr(setup).addr(), (number, Arc::clone(setup)));
         Ok(())
@@ -213,13 +234,40 @@ impl Warden {
     /// Notices that come meanwhile are kept: ask for them afterwards, though nothing is readable.
     pub fn find(&mut self, case: u64) -> Option<OwnedFd> {
         self.channel.send(&Request::Find(case), &[]).ok()?;
-        loop {
+        let deadline = Instant::now() + PATIENCE;
+        while self.channel.has_message(deadline.saturating_duration_since(Instant::now())) {
             match self.channel.receive(true) {
                 Ok((Response::Found, found)) => return found.into_iter().next(),
                 Ok(other) => self.unheard.push_back(other),
                 Err(_) => return None,
             }
         }
+        self.end_silent();
+        None
+    }
+
+    /// When [`check`](Self::check) has something to do, unless the warden says something before.
+    pub fn next_check(&self) -> Instant {
+        self.asked.map_or(self.heard + SILENCE, |asked| asked + PATIENCE)
+    }
+
+    /// Asks a warden that has said nothing for long whether it is there, and ends one that does not
+    /// answer: [`notice`](Self::notice) tells of it then.
+    pub fn check(&mut self, now: Instant) {
+        if now < self.next_check() || self.channel.has_message(Duration::ZERO) {
+            return;
+        }
+        if self.asked.is_none() {
+            self.asked = Some(now);
+            let _ = self.channel.send(&Request::Ping, &[]);
+        } else {
+            self.end_silent();
+        }
+    }
+
+    fn end_silent(&mut self) {
+        self.silent = true;
+        let _ = nix::sys::signal::kill(self.process, nix::sys::signal::Signal::SIGKILL);
     }
 
     /// Stops every process of every case, or lets them go on.
@@ -230,16 +278,24 @@ impl Warden {
 
     /// The next notice; `None` where there is none yet and `wait` is false.
     pub fn notice(&mut self, wait: bool) -> Option<Notice> {
-        let unheard = self.unheard.pop_front();
-        match unheard.map_or_else(|| self.channel.receive(wait), Ok) {
-            Ok((Response::Ended(end), scratch)) => {
-                Some(Notice::Ended(end, scratch.into_iter().next()))
+        loop {
+            let unheard = self.unheard.pop_front();
+            let received = unheard.map_or_else(|| self.channel.receive(wait), Ok);
+            if received.is_ok() {
+                (self.heard, self.asked) = (Instant::now(), None);
             }
-            Ok((Response::Panicked(message), _)) => Some(Notice::Died(Some(message))),
-            Err(Errno::EAGAIN) => None,
-            Ok((Response::Ready { .. } | Response::Built(_) | Response::Found, _)) | Err(_) => {
-                Some(Notice::Died(None))
-            }
+            return match received {
+                Ok((Response::Ended(end), scratch)) => {
+                    Some(Notice::Ended(end, scratch.into_iter().next()))
+                }
+                Ok((Response::Pong, _)) => continue,
+                Ok((Response::Panicked(message), _)) => Some(Notice::Died(Some(message))),
+                Err(Errno::EAGAIN) => None,
+                Err(_) if self.silent => Some(Notice::Silent),
+                Ok((Response::Ready { .. } | Response::Built(_) | Response::Found, _)) | Err(_) => {
+                    Some(Notice::Died(None))
+                }
+            };
         }
     }
 

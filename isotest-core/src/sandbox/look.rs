@@ -3,18 +3,31 @@
 //!
 //! The warden asks only while the process waits in a notification of the guard, so that what is
 //! read is of that process and of that moment. What cannot be read is taken for not there.
+//!
+//! The warden has one thread. What it reads is made by the kernel alone, from counters: no name is
+//! looked up in a filesystem of a case, and no memory of a process is read where `stat` tells the
+//! same, since a filesystem (FUSE) and a page (userfaultfd(2)) may be a process of the case, which
+//! need not answer. How much is read of one file, and of how many processes, is bounded.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Read;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags, fstatfs, openat};
+
 use super::guard::Notification;
 use super::protocol::Held;
 use crate::finding::Leftover;
+
+/// How much of one file is read. Most are shorter than a page; the groups in `status` and the list
+/// of mounts are a case's to make long.
+const LARGEST: u64 = 1 << 20;
+/// How many processes and threads of a case are looked at.
+const MOST: usize = 1 << 13;
 
 /// Whether the signal, were it not for PID 1, would end the process: it is not caught, not
 /// ignored, not blocked, and a thread sends it to itself or to the process as a whole.
@@ -33,9 +46,23 @@ pub fn is_deadly(notification: &Notification, signal: i32, thread: Option<i32>) 
 
 /// One field of `/proc/TID/status`, proc_pid_status(5).
 pub fn status_field(thread: i32, field: &str) -> Option<String> {
-    let status = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
-    Some(line.trim().to_owned())
+    field_of(&read(format!("/proc/{thread}/status"))?, field).map(str::to_owned)
+}
+
+/// The same of a status that was read.
+fn field_of<'a>(status: &'a str, field: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(field)).map(str::trim)
+}
+
+/// The text of a file of proc, the beginning of a long one. What is no UTF-8 in it, which a name may
+/// be, is replaced.
+fn read(path: impl AsRef<Path>) -> Option<String> {
+    let mut bytes = Vec::new();
+    fs::File::open(path).ok()?.take(LARGEST).read_to_end(&mut bytes).ok()?;
+    Some(
+        String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+    )
 }
 
 /// `/proc/PID/stat` of proc_pid_stat(5).
@@ -44,6 +71,8 @@ pub struct Stat {
     flags: u64,
     /// The address of the bottom of the stack; 0 where it is not told.
     stack: u64,
+    /// Whether it has arguments: its `cmdline` is not empty.
+    has_arguments: bool,
 }
 
 impl Stat {
@@ -58,7 +87,8 @@ impl Stat {
         let rest = std::str::from_utf8(text.get(name_ends + 1..)?).ok()?;
         let fields: Vec<&str> = rest.split_whitespace().collect();
         let field = |number: usize| fields.get(number - 3)?.parse().ok();
-        Some(Stat { flags: field(9)?, stack: field(28)? })
+        let has_arguments = field(48).zip(field(49)).is_some_and(|(start, end)| start < end);
+        Some(Stat { flags: field(9)?, stack: field(28)?, has_arguments })
     }
 
     /// Whether it, or a thread of it, has called execve(2) since it was cloned.
@@ -126,10 +156,11 @@ pub fn remaining(leader: i32) -> Remaining {
 /// The ids of all descendants of a process, children first; zombies are among them.
 fn descendants(pid: i32) -> Vec<i32> {
     let (mut found, mut next) = (child_ids(pid), 0);
-    while let Some(&pid) = found.get(next) {
+    while let Some(&pid) = found.get(next).filter(|_| found.len() < MOST) {
         found.extend(child_ids(pid));
         next += 1;
     }
+    found.truncate(MOST);
     found
 }
 
@@ -141,13 +172,13 @@ pub fn child_ids(pid: i32) -> Vec<i32> {
     let threads: Vec<PathBuf> = match fs::metadata(&tasks).map(|directory| directory.nlink()) {
         Ok(3) => vec![tasks.join(pid.to_string())],
         Ok(_) | Err(_) => match fs::read_dir(&tasks) {
-            Ok(threads) => threads.flatten().map(|thread| thread.path()).collect(),
+            Ok(threads) => threads.flatten().take(MOST).map(|thread| thread.path()).collect(),
             Err(_) => Vec::new(),
         },
     };
     let lists = threads.iter().filter_map(|thread| read_line(&thread.join("children")));
     let lists = String::from_utf8(lists.flatten().collect()).unwrap_or_default();
-    lists.split_whitespace().filter_map(|id| id.parse().ok()).collect()
+    lists.split_whitespace().filter_map(|id| id.parse().ok()).take(MOST).collect()
 }
 
 /// Reads a file of proc that is one line, or none. Most are shorter than a page; what is not told is
@@ -155,7 +186,7 @@ pub fn child_ids(pid: i32) -> Vec<i32> {
 fn read_line(path: &Path) -> Option<Vec<u8>> {
     let mut file = fs::File::open(path).ok()?;
     let (mut line, mut part) = (Vec::new(), [0; 4096]);
-    while !line.ends_with(b"\n") {
+    while !line.ends_with(b"\n") && (line.len() as u64) < LARGEST {
         match file.read(&mut part).ok()? {
             0 => break,
             length => line.extend_from_slice(part.get(..length)?),
@@ -194,15 +225,15 @@ enum Motion {
 /// A process as a leftover; `None` where it has ended, is just ending, or was killed.
 fn leftover(pid: i32) -> Option<(Leftover, Motion)> {
     let directory = PathBuf::from(format!("/proc/{pid}"));
-    let status = fs::read_to_string(directory.join("status")).ok()?;
-    let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let status = read(directory.join("status"))?;
+    let field = |name| field_of(&status, name);
     let motion = match field("Threads:")? {
         "1" => motion(&directory, &status)?,
         // The thread that leads it may have ended before the others.
         _ => {
-            let threads = fs::read_dir(directory.join("task")).ok()?.flatten();
+            let threads = fs::read_dir(directory.join("task")).ok()?.flatten().take(MOST);
             let motion = |thread: fs::DirEntry| {
-                let status = fs::read_to_string(thread.path().join("status")).ok()?;
+                let status = read(thread.path().join("status"))?;
                 motion(&thread.path(), &status)
             };
             threads.filter_map(motion).max()?
@@ -211,7 +242,7 @@ fn leftover(pid: i32) -> Option<(Leftover, Motion)> {
     let inside = field("NSpid:")?.split_whitespace().last()?.parse().ok()?;
     // Between the end of its old memory and its new name a process that executes a program has no
     // arguments, and still the name of the thread that has made it (fs/exec.c, begin_new_exec).
-    let is_named = fs::read(directory.join("cmdline")).is_ok_and(|line| !line.is_empty());
+    let is_named = Stat::read(pid).is_some_and(|stat| stat.has_arguments);
     let motion = if is_named { motion } else { Motion::Moves };
     Some((Leftover { pid: inside, name: field("Name:")?.to_owned() }, motion))
 }
@@ -222,13 +253,12 @@ fn motion(directory: &Path, status: &str) -> Option<Motion> {
     /// thread is a zombie.
     const EXITING: u32 = 0x4;
     const KILLED: u64 = 1 << (libc::SIGKILL - 1);
-    let stat = fs::read_to_string(directory.join("stat")).ok()?;
+    let stat = read(directory.join("stat"))?;
     // The name, in brackets, may hold anything.
     let mut words = stat.rsplit_once(") ")?.1.split(' ');
     let state = words.next()?;
     let flags: u32 = words.nth(5)?.parse().ok()?;
-    let pending = status.lines().find_map(|line| line.strip_prefix("SigPnd:"))?;
-    let pending = u64::from_str_radix(pending.trim(), 16).ok()?;
+    let pending = u64::from_str_radix(field_of(status, "SigPnd:")?, 16).ok()?;
     match state {
         "Z" | "X" => None,
         _ if flags & EXITING != 0 || pending & KILLED != 0 => None,
@@ -240,7 +270,7 @@ fn motion(directory: &Path, status: &str) -> Option<Motion> {
 /// How many packets of the process's network namespace found no route: OutNoRoutes of
 /// `/proc/PID/net/snmp` and `snmp6` (RFC 4293, ipSystemStatsOutNoRoutes).
 pub fn unrouted_packets(pid: i32) -> u64 {
-    let read = |file| fs::read_to_string(format!("/proc/{pid}/net/{file}")).unwrap_or_default();
+    let read = |file| read(format!("/proc/{pid}/net/{file}")).unwrap_or_default();
     let (ipv4, ipv6) = (read("snmp"), read("snmp6"));
     let mut lines = ipv4.lines().filter(|line| line.starts_with("Ip:"));
     let (names, values) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
@@ -250,12 +280,59 @@ pub fn unrouted_packets(pid: i32) -> u64 {
     ipv4.map_or(0, |(_, value)| number(value)) + ipv6.map_or(0, number)
 }
 
-/// Whether the process's `/tmp`, which shares its filesystem with all that a case writes, has no
-/// block or no inode left (statfs(2)).
-pub fn is_scratch_full(pid: i32) -> bool {
-    let Ok(directory) = fs::File::open(format!("/proc/{pid}/root/tmp")) else { return false };
-    let status = rustix::fs::fstatfs(directory.as_fd());
-    status.is_ok_and(|status| status.f_blocks > 0 && (status.f_bavail == 0 || status.f_ffree == 0))
+/// Whether there is no block or no inode left where a case writes (statfs(2)): in the scratch that
+/// the warden has made, or else in the tmpfs at the `/tmp` of one of its processes.
+pub fn is_scratch_full(pid: i32, kept: Option<BorrowedFd<'_>>) -> bool {
+    let own = if kept.is_none() { tmpfs_of(pid) } else { None };
+    let scratch = kept.or(own.as_ref().map(AsFd::as_fd));
+    let status = scratch.and_then(|directory| fstatfs(directory).ok());
+    status
+        .is_some_and(|status| status.f_blocks > 0 && (status.f_bavail == 0 || status.f_ffree == 0))
+}
+
+/// The `/tmp` of a process, where that is a tmpfs. A process may have gone to another root, where
+/// anything may have that name, and every look-up may be a process's to answer: the name is looked up
+/// only where the root lies in the filesystem of the warden's own, and what is mounted there is asked
+/// only once it is known to be a tmpfs. Descriptors hold on to what was looked at.
+fn tmpfs_of(pid: i32) -> Option<OwnedFd> {
+    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = |path: &str| openat(rustix::fs::CWD, path, directory, Mode::empty()).ok();
+    let (own, root) = (open("/")?, open(&format!("/proc/{pid}/root"))?);
+    let own = Mount::of(&read("/proc/self/mountinfo")?, mount_id(&own)?)?.device.to_owned();
+    let mounts = read(format!("/proc/{pid}/mountinfo"))?;
+    if Mount::of(&mounts, mount_id(&root)?)?.device != own {
+        return None;
+    }
+    let tmp = openat(&root, "tmp", directory | OFlags::NOFOLLOW, Mode::empty()).ok()?;
+    (Mount::of(&mounts, mount_id(&tmp)?)?.filesystem == "tmpfs").then_some(tmp)
+}
+
+/// The mount that a descriptor lies in: `/proc/self/fdinfo`, which asks no filesystem.
+fn mount_id(descriptor: &OwnedFd) -> Option<u64> {
+    let told = read(format!("/proc/self/fdinfo/{}", descriptor.as_raw_fd()))?;
+    field_of(&told, "mnt_id:")?.parse().ok()
+}
+
+/// A line of `/proc/PID/mountinfo`, proc_pid_mountinfo(5).
+#[derive(Debug, PartialEq, Eq)]
+struct Mount<'a> {
+    /// The numbers of the filesystem's device.
+    device: &'a str,
+    /// Its type.
+    filesystem: &'a str,
+}
+
+impl<'a> Mount<'a> {
+    /// The mount of that id.
+    fn of(mounts: &'a str, id: u64) -> Option<Mount<'a>> {
+        mounts.lines().find_map(|line| {
+            let (before, after) = line.split_once(" - ")?;
+            let mut fields = before.split(' ');
+            let is_sought = fields.next()?.parse() == Ok(id);
+            let device = fields.nth(1)?;
+            is_sought.then_some(Mount { device, filesystem: after.split(' ').next()? })
+        })
+    }
 }
 
 #[cfg(test)]
@@ -267,6 +344,7 @@ mod tests {
         let own = std::process::id() as i32;
         let stat = Stat::read(own).expect("it can be read");
         assert!(stat.has_executed() && !stat.was_signalled() && stat.stack().is_some());
+        assert!(stat.has_arguments);
         let line = command_line(own).expect("it can be read");
         assert!(line.starts_with(std::env::args().next().expect("argv[0]").as_bytes()));
         let executable = std::env::current_exe().expect("it can be read");
@@ -279,7 +357,25 @@ mod tests {
         let text = [b"7 (a) R 9 \xFF(b) ", rest.as_bytes()].concat();
         let stat = Stat::parse(&text).expect("it can be read");
         assert_eq!((stat.flags, stat.stack()), (64, Some(4096)));
-        assert!(!stat.has_executed());
+        assert!(!stat.has_executed() && !stat.has_arguments);
         assert!(Stat::parse(b"7 (a) R 9").is_none());
+    }
+
+    #[test]
+    fn a_mount_is_found_by_its_id() {
+        let mounts = "21 1 0:19 / / ro - tmpfs none ro\n22 21 8:1 /a\\040b /tmp rw master:1 - ext4 /dev/sda1 rw\n";
+        let mount = |id| Mount::of(mounts, id).map(|mount| (mount.device, mount.filesystem));
+        assert_eq!(mount(21), Some(("0:19", "tmpfs")));
+        assert_eq!(mount(22), Some(("8:1", "ext4")));
+        assert_eq!(mount(2), None);
+    }
+
+    #[test]
+    fn the_mount_of_a_descriptor_is_in_the_list() {
+        let root =
+            openat(rustix::fs::CWD, "/proc", OFlags::PATH, Mode::empty()).expect("it is there");
+        let mounts = read("/proc/self/mountinfo").expect("it can be read");
+        let mount = Mount::of(&mounts, mount_id(&root).expect("it is told"));
+        assert_eq!(mount.map(|mount| mount.filesystem), Some("proc"));
     }
 }

@@ -6,13 +6,16 @@
 use std::ffi::{CString, OsString};
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
     sendmsg, socketpair,
 };
+use nix::sys::time::{TimeVal, TimeValLike};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +46,8 @@ pub enum Request {
     Stop,
     /// Let every process of every case go on (SIGCONT).
     Continue,
+    /// Say that it is there.
+    Ping,
 }
 
 /// What the warden keeps for all cases that share it.
@@ -131,6 +136,8 @@ pub enum Response {
     /// The answer to `Find`. A descriptor beside it is a pidfd (pidfd_open(2)) of PID 1 of the
     /// case; there is none before it is cloned, and once it has been waited for.
     Found,
+    /// The answer to `Ping`.
+    Pong,
     /// The warden itself has a bug; it ends.
     Panicked(String),
 }
@@ -242,6 +249,12 @@ impl Channel {
         Ok((Channel(one), Channel(other)))
     }
 
+    /// How long a message may wait for room: EAGAIN where it would wait longer.
+    pub fn limit_waiting(&self, patience: Duration) -> Result<(), Errno> {
+        use nix::sys::socket::{setsockopt, sockopt::SendTimeout};
+        setsockopt(&self.0, SendTimeout, &TimeVal::seconds(patience.as_secs() as i64))
+    }
+
     /// Sends a message with descriptors beside it. EPIPE where the other end is gone.
     pub fn send<T: Serialize>(
         &self,
@@ -274,6 +287,13 @@ impl Channel {
                 other => return other.map(drop),
             }
         }
+    }
+
+    /// Whether a message, or the end, is there or comes within this time.
+    pub fn has_message(&self, patience: Duration) -> bool {
+        let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+        let mut polled = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+        poll(&mut polled, patience).is_ok_and(|ready| ready > 0)
     }
 
     /// Receives a message and the descriptors beside it. EAGAIN where none is there and

@@ -256,6 +256,7 @@ impl State {
             Ok((Request::Find(case), _)) => self.find(case),
             Ok((Request::Stop, _)) => self.signal_all(Signal::SIGSTOP),
             Ok((Request::Continue, _)) => self.signal_all(Signal::SIGCONT),
+            Ok((Request::Ping, _)) => self.send(&Response::Pong),
             Err(Errno::EAGAIN) => {}
             Err(_) => kernel::exit(0),
         }

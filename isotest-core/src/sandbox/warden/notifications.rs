@@ -1,5 +1,6 @@
 //! What the guard tells the warden of: exits, and signals that PID 1 sends itself.
 
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::poll::PollTimeout;
@@ -54,7 +55,8 @@ impl State {
                 let first = failed.and_then(|slot| self.pid(slot)).unwrap_or(process);
                 if let Some(running) = failed.and_then(|slot| self.running.get_mut(&slot)) {
                     running.seen.held = Some(held(process, first));
-                    running.seen.scratch_full = is_scratch_full(process);
+                    let kept = running.scratch.as_ref().map(AsFd::as_fd);
+                    running.seen.scratch_full = is_scratch_full(process, kept);
                     if running.own_network {
                         running.seen.unrouted = unrouted_packets(process);
                     }
