@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use isotest_core::case::{Case, Ignore};
 use isotest_core::plan::{Plan, Process, Protocol, Setup};
-use isotest_core::policy::Limits;
+use isotest_core::policy::{Guard, Limits};
 
-use crate::discover::{Binary, Harness};
+use crate::discover::{Binary, Harness, Origin};
 use crate::fork_server;
 use crate::prepare::Selected;
 use crate::provision::Provided;
@@ -28,10 +28,26 @@ pub fn setup(sandboxes: &Sandboxes, selected: &Selected, provided: Provided) -> 
     let executed = match selected.harness {
         Harness::Libtest | Harness::Foreign => {
             fork_server::unsuitable(binary.executable.as_std_path())
+                .or(distrusted(sandboxes, binary))
         }
         Harness::None => Some("it is no test harness"),
     };
     set_up(sandboxes, binary, &arguments, provided, executed)
+}
+
+/// Why a binary that nobody vouches for has no fork server; `None` where it may have one. What runs
+/// there before the initialisers of a program is held by less than a case is.
+fn distrusted(sandboxes: &Sandboxes, binary: &Binary) -> Option<&'static str> {
+    match (binary.origin, sandboxes.policy.guard) {
+        (Origin::Here, _) => None,
+        (Origin::Elsewhere, _) if !sandboxes.host.settings.is_empty() => {
+            Some("root runs what was built elsewhere")
+        }
+        (Origin::Elsewhere, Guard::Strict) => {
+            Some("the guard is strict, and it was built elsewhere")
+        }
+        (Origin::Elsewhere, Guard::Basic) => None,
+    }
 }
 
 /// The set-up for a binary with what its tests need.

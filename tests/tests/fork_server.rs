@@ -475,6 +475,32 @@ fn code_that_runs_in_a_server_has_no_way_out() {
     assert_eq!(written.find(|path| !harmless(path)), None);
 }
 
+/// What was built elsewhere had no build script run here: nobody vouches for it, and it gains
+/// nothing by such code.
+#[test]
+fn a_build_of_others_has_no_server_that_could_do_more_than_its_cases() {
+    if refused() || missing("cc") {
+        return;
+    }
+    let place = TempDir::with_prefix("isotest-tests-").expect("there is a temporary directory");
+    let archive = place.path().join("tests.tar.zst");
+    let fixture = Project::fixture("start");
+    let made = fixture.isotest("archive -p hostile --test attack --archive-file").arg(&archive);
+    made.env("CARGO_NET_OFFLINE", "false").run().check(0, &["Archived"]);
+    for options in ["", "--guard strict"] {
+        let call = fixture.isotest("--archive-file").arg(&archive).words(options);
+        let run = call.words("-- --nocapture").run();
+        run.check(0, &["3 passed"]);
+        let is_case = |test: &str| run.stdout.contains(&format!("attack {test} resolved by = 1\n"));
+        let executed = ["one", "two", "three"].into_iter().all(is_case);
+        // An ordinary user's server can write to no setting of the machine either.
+        if nix::unistd::geteuid().is_root() || !options.is_empty() {
+            assert!(executed, "every resolver ran in a case: {options}");
+            assert!(!run.stdout.contains("writable = "), "nothing could be written");
+        }
+    }
+}
+
 /// It may spoil its own cases, and only these.
 #[test]
 fn a_server_that_answers_for_the_cases_of_others_is_not_believed() {

@@ -12,7 +12,7 @@ use super::error::DiscoverError;
 use super::manifest::Manifest;
 use super::messages::{Build, TestArtifact};
 use super::metadata::{Metadata, Package, Target};
-use super::project::{Binary, BinaryKind, Declared, Project, Scope};
+use super::project::{Binary, BinaryKind, Declared, Origin, Project, Scope};
 use super::runners;
 
 /// The project: its test binaries in cargo's order, each with its environment.
@@ -106,6 +106,7 @@ impl Assembly<'_> {
                 false => flag,
             },
             working_directory: root,
+            origin: Origin::Here,
         })
     }
 }

@@ -10,7 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::assemble::read_manifest;
 use super::error::DiscoverError;
 use super::manifest::Manifest;
-use super::project::{Binary, BinaryKind, Project};
+use super::project::{Binary, BinaryKind, Origin, Project};
 
 /// What a runner is told.
 #[derive(Debug, Clone, Copy)]
@@ -95,6 +95,7 @@ pub fn called(call: &Call<'_>) -> Result<Called, DiscoverError> {
         environment: call.set.to_vec(),
         rerun_flag: format!("-p {package_name}"),
         package_name,
+        origin: Origin::Here,
     };
     let project = Project {
         workspace_root,

@@ -32,5 +32,5 @@ pub use called::{Call, Called, Purpose, called};
 pub use cargo::{Request, build_for_archive, discover, runner};
 pub use error::DiscoverError;
 pub use filter::Selection;
-pub use project::{Binary, Declared, Harness, Project, Scope};
+pub use project::{Binary, Declared, Harness, Origin, Project, Scope};
 pub use reused::{Places, Reused};

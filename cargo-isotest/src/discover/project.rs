@@ -56,6 +56,18 @@ pub struct Binary {
     pub environment: Vec<(OsString, OsString)>,
     /// The options of `cargo test` that select it: `-p pkg --test name`.
     pub rerun_flag: String,
+    /// Who has built it.
+    pub origin: Origin,
+}
+
+/// Who has built a binary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Origin {
+    /// Cargo, here: whoever wrote it had build scripts run outside of every sandbox.
+    #[default]
+    Here,
+    /// Somebody else: all that is known of it is in a sandbox.
+    Elsewhere,
 }
 
 /// What a manifest says of the harness of a target: its key `harness`.

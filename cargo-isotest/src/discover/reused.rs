@@ -18,7 +18,7 @@ use super::error::DiscoverError;
 use super::filterset::Workspace;
 use super::messages::{Build, BuildScript, TestArtifact};
 use super::metadata::{Metadata, Package};
-use super::project::{BinaryKind, Project, Scope};
+use super::project::{BinaryKind, Origin, Project, Scope};
 
 /// Where the directories of a build are now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +132,7 @@ impl Reused {
         project.package_directories.retain(|directory| directory.join("Cargo.toml").is_file());
         for binary in &mut project.binaries {
             binary.rerun_flag = format!("-E 'binary_id(={})'", binary.id);
+            binary.origin = Origin::Elsewhere;
         }
         Ok(project)
     }
