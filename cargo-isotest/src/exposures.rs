@@ -53,6 +53,8 @@ pub fn of_project(
             exposures.add_link(name.clone().into(), now);
         }
     }
+    let built = [&project.target_directory, &project.build_directory];
+    exposures.project.built = built.iter().filter_map(|path| real(path.as_std_path())).collect();
     exposures.finish(machine, project.target_directory.clone().into_std_path_buf())
 }
 
@@ -80,7 +82,15 @@ pub fn of_command(
     if let Some(parent) = program.parent().filter(|parent| parent.is_absolute()) {
         exposures.show_program(program, parent);
     }
-    exposures.finish(machine, target.unwrap_or_else(|| root.join("target")))
+    let target = target.unwrap_or_else(|| root.join("target"));
+    exposures.project.built.extend(real(&target));
+    exposures.finish(machine, target)
+}
+
+/// The path of a directory without symbolic links; it may be missing, as before the first build.
+fn real(directory: &Path) -> Option<PathBuf> {
+    let (parent, name) = (directory.parent()?, directory.file_name()?);
+    directory.canonicalize().or_else(|_| parent.canonicalize().map(|parent| parent.join(name))).ok()
 }
 
 /// A list of exposures in the making.

@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::fs::File;
+use std::io;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
@@ -20,6 +21,7 @@ use isotest_core::outside::{self, Ended};
 use isotest_core::policy::{Namespace, Policy};
 use isotest_core::sandbox::{Ready, Service};
 use isotest_core::signals::Signals;
+use isotest_core::untrusted::Directory;
 
 use crate::config::{Config, ConfigError, Needs, ReadyTable, ServiceTable, SetupTable};
 use crate::discover::Project;
@@ -140,15 +142,17 @@ fn run(
     let error = |cause, output| SetupError { name: table.name.clone(), cause, output };
     let failed = |cause| Error::Setup(Box::new(error(cause, Vec::new())));
     let files = || -> io::Result<_> {
-        let files = tempfile::Builder::new().prefix("isotest-setup-").tempdir()?;
-        let (variables, output) = (files.path().join("env"), files.path().join("output"));
-        fs::write(&variables, "")?;
+        let place = tempfile::Builder::new().prefix("isotest-setup-").tempdir()?;
+        let files = Directory::open(place.path())?;
+        files.replace(OsStr::new(VARIABLES), b"")?;
         // A file, not a pipe: what the command leaves in the background may hold on to it.
-        let written = File::options().create(true).append(true).open(&output)?;
-        Ok((files, variables, output, written))
+        let mut options = File::options();
+        options.create_new(true).read(true).append(true);
+        let written = options.open(place.path().join("output"))?;
+        let output = written.try_clone()?;
+        Ok((place, files, output, written))
     };
-    let (_files, variables, output, written) =
-        files().map_err(|cause| failed(Cause::Files(cause)))?;
+    let (place, files, output, written) = files().map_err(|cause| failed(Cause::Files(cause)))?;
     let both = written.try_clone().map_err(|cause| failed(Cause::Files(cause)))?;
     let (program, arguments) = table.command.split_first().expect("an empty one is refused");
     // As in a shell: what has a slash is relative to the directory that it runs in.
@@ -159,13 +163,13 @@ fn run(
     let mut command = Command::new(&program);
     command.args(arguments).current_dir(directory);
     command.env_clear().envs(machine.variables.iter().cloned());
-    command.envs(ENV_FILE.map(|name| (name, &variables)));
+    command.envs(ENV_FILE.map(|name| (name, place.path().join(VARIABLES))));
     command.envs(env::current_exe().ok().map(|program| (PROGRAM, program)));
     command.stdin(Stdio::null()).stdout(written).stderr(both);
     let ended = outside::run(&mut command, table.timeout, signals)
         .map_err(|cause| failed(Cause::Execute(program, cause)))?;
     let cause = match ended {
-        Ended::Exited(status) if status.success() => match read(&variables) {
+        Ended::Exited(status) if status.success() => match read(&files) {
             Ok(variables) => return Ok(variables),
             Err(cause) => cause,
         },
@@ -177,34 +181,31 @@ fn run(
     Err(Error::Setup(Box::new(error(cause, output))))
 }
 
-/// All of a file, which a command may have replaced by anything: a pipe, which nobody writes to, or
-/// something without end.
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    /// More than all variables of a process may have together, on any machine (execve(2)).
-    const MOST: u64 = 64 << 20;
-    let file = fs::metadata(path)?;
-    match file.len() {
-        _ if !file.is_file() => Err(io::Error::other("it is no regular file any more")),
-        length if length > MOST => Err(io::Error::other(format!("it is larger than {MOST} bytes"))),
-        _ => fs::read(path),
-    }
-}
+/// The name of the file that a setup command writes variables to. It may have put anything there.
+const VARIABLES: &str = "env";
 
 /// The last part of what a command has written.
-fn last_part(path: &Path) -> io::Result<Vec<u8>> {
+fn last_part(file: &File) -> io::Result<Vec<u8>> {
     const MOST: u64 = 1 << 20;
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(MOST)))?;
-    let mut bytes = Vec::new();
+    let start = file.metadata()?.len().saturating_sub(MOST);
+    let mut bytes = vec![0; MOST as usize];
+    let mut read = 0;
     // Others may still write.
-    file.take(MOST).read_to_end(&mut bytes)?;
+    while let rest @ [_, ..] = &mut bytes[read..] {
+        match file.read_at(rest, start + read as u64)? {
+            0 => break,
+            more => read += more,
+        }
+    }
+    bytes.truncate(read);
     Ok(bytes)
 }
 
 /// Reads lines `NAME=VALUE`; empty ones are skipped.
-fn read(path: &Path) -> Result<Vec<Variable>, Cause> {
-    let bytes = read_file(path).map_err(Cause::Variables)?;
+fn read(files: &Directory) -> Result<Vec<Variable>, Cause> {
+    /// More than all variables of a process may have together, on any machine (execve(2)).
+    const MOST: u64 = 64 << 20;
+    let bytes = files.read(VARIABLES, MOST).map_err(Cause::Variables)?;
     let lines = bytes.split(|byte| *byte == b'\n').zip(1..);
     let lines = lines.filter(|(line, _)| !line.is_empty());
     lines
@@ -299,9 +300,10 @@ mod tests {
     use super::*;
 
     fn variables(text: &[u8]) -> Result<Vec<Variable>, Cause> {
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        fs::write(file.path(), text).expect("it can be written");
-        read(file.path())
+        let place = tempfile::tempdir().expect("a directory");
+        let files = Directory::open(place.path()).expect("it is there");
+        files.replace(OsStr::new(VARIABLES), text).expect("it can be written");
+        read(&files)
     }
 
     #[test]
@@ -316,10 +318,10 @@ mod tests {
 
     #[test]
     fn of_what_a_command_has_written_the_end_is_kept() {
-        let file = tempfile::NamedTempFile::new().expect("a file");
+        let file = tempfile::tempfile().expect("a file");
         let text = [vec![b'a'; 1 << 20], b" the end\n".to_vec()].concat();
-        fs::write(file.path(), text).expect("it can be written");
-        let kept = last_part(file.path()).expect("it can be read");
+        file.write_all_at(&text, 0).expect("it can be written");
+        let kept = last_part(&file).expect("it can be read");
         assert!(kept.len() == 1 << 20 && kept.ends_with(b"aaa the end\n"));
     }
 

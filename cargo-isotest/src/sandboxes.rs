@@ -9,12 +9,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use globset::{GlobBuilder, GlobSetBuilder};
 use isotest_core::host::Host;
 use isotest_core::plan::{self, Command, Setup};
 use isotest_core::policy::{Policy, Root, Scratch};
 use isotest_core::sandbox::{Disk, Warden};
-use isotest_core::write_back::{Pending, WriteBack};
+use isotest_core::write_back::{Pending, Reserved, Wanted, WriteBack};
 
 use crate::environment::{self, Variable};
 use crate::error::Error;
@@ -178,6 +177,23 @@ fn disk(scratch: &RunDirectory) -> io::Result<Disk> {
     Ok(Disk { path, identity: scratch.directory().identity()? })
 }
 
+/// What cargo, rustup and the tools beside them run or build by its name alone. `docs/layers.md`
+/// lists it.
+const RUN_OUTSIDE: [&str; 12] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "build.rs",
+    "rust-toolchain",
+    "rust-toolchain.toml",
+    "Makefile",
+    "GNUmakefile",
+    "Makefile.toml",
+    "justfile",
+    "flake.nix",
+    "shell.nix",
+    "default.nix",
+];
+
 /// What is done with the layers of a case afterwards, where anything is.
 fn write_back(
     host: &Host,
@@ -192,12 +208,11 @@ fn write_back(
     let clone = |own: Option<&RunDirectory>| {
         own.map(|own| own.directory().try_clone()).transpose().map_err(Error::Scratch)
     };
-    let mut globs = GlobSetBuilder::new();
-    for glob in &policy.write_back {
-        globs.add(GlobBuilder::new(glob).literal_separator(true).build().map_err(Error::Glob)?);
-    }
+    let built = project.built.iter().filter_map(|path| path.strip_prefix(&root).ok());
+    let own = |path: &Path| [path.to_owned(), path.join("isotest")];
+    let reserved = Reserved { names: &RUN_OUTSIDE, directories: built.flat_map(own).collect() };
     Ok(Some(WriteBack {
-        globs: globs.build().map_err(Error::Glob)?,
+        wanted: Wanted::new(&policy.write_back, reserved).map_err(Error::Glob)?,
         root,
         layers: plan::upper_layers(host, project, policy),
         disk: clone(scratch)?,

@@ -41,6 +41,8 @@ pub enum Finding {
 
 /// How many processes are named; a fork bomb leaves thousands.
 const NAMED: usize = 10;
+/// How many files are named.
+const FILES_NAMED: usize = 100;
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,11 +61,14 @@ impl fmt::Display for Finding {
             }
             Finding::WrittenBack(files) => {
                 write!(f, "wrote back ")?;
-                for (index, file) in files.iter().enumerate() {
+                for (index, file) in files.iter().take(FILES_NAMED).enumerate() {
                     let comma = if index == 0 { "" } else { ", " };
                     write!(f, "{comma}{}", printable(&file.to_string_lossy()))?;
                 }
-                Ok(())
+                match files.len().saturating_sub(FILES_NAMED) {
+                    0 => Ok(()),
+                    more => write!(f, " and {more} more"),
+                }
             }
             Finding::WriteBackFailed(file, error) => {
                 let file = file.to_string_lossy();

@@ -8,14 +8,18 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io::ErrorKind::QuotaExceeded;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::{Component, Path};
+use std::time::Instant;
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, chmod,
-    fchmod, flock, fstat, mkdirat, open, openat2, renameat, renameat_with, statat, unlinkat,
+    AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, SeekFrom,
+    chmod, fchmod, flock, fstat, mkdirat, open, openat2, renameat, renameat_with, seek, statat,
+    unlinkat,
 };
 use rustix::io::Errno;
 
@@ -27,6 +31,36 @@ const BENEATH: ResolveFlags = ResolveFlags::BENEATH
 
 /// How often another name is tried where one is taken.
 const TRIES: u32 = 1 << 16;
+
+/// The longest file that is copied, holes counted: it is as long for whoever reads the copy.
+const LONGEST: u64 = 16 << 30;
+
+/// How much may still be copied.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    /// Bytes of data; holes are none.
+    pub bytes: u64,
+    /// Until when.
+    pub until: Instant,
+}
+
+impl Budget {
+    /// Fails when the time is up.
+    pub fn check(&self) -> io::Result<()> {
+        match Instant::now() < self.until {
+            true => Ok(()),
+            false => Err(io::Error::new(QuotaExceeded, "to copy it took too long")),
+        }
+    }
+
+    fn take(&mut self, bytes: u64) -> io::Result<()> {
+        self.check()?;
+        let rest = self.bytes.checked_sub(bytes);
+        self.bytes =
+            rest.ok_or_else(|| io::Error::new(QuotaExceeded, "there is too much to copy"))?;
+        Ok(())
+    }
+}
 
 /// A directory whose contents are untrusted, by its descriptor: it stays the same one, whatever
 /// becomes of its path.
@@ -135,16 +169,54 @@ impl Directory {
     /// Writes a file of this directory anew, whole or not at all. What stands in its place is
     /// replaced, a symbolic link too.
     pub fn replace(&self, name: &OsStr, content: &[u8]) -> io::Result<()> {
+        self.replace_by(name, 0o644, |file| file.write_all(content))
+    }
+
+    /// Writes a file of this directory anew as a copy of another one, as [`Directory::replace`]
+    /// does. What is a hole stays one.
+    pub fn copy(
+        &self,
+        source: &File,
+        name: &OsStr,
+        mode: u32,
+        budget: &mut Budget,
+    ) -> io::Result<()> {
+        self.replace_by(name, mode, |target| copy_data(source, target, budget))
+    }
+
+    /// Writes a file of this directory anew by way of another name.
+    pub fn replace_by(
+        &self,
+        name: &OsStr,
+        mode: u32,
+        write: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> io::Result<()> {
         let (temporary, mut file) = self.make_file(name)?;
-        let written = file
-            .write_all(content)
-            .and_then(|()| Ok(fchmod(&file, Mode::from(0o644))?))
+        let written = write(&mut file)
+            .and_then(|()| Ok(fchmod(&file, Mode::from(mode))?))
             .and_then(|()| Ok(renameat(&self.0, &temporary, &self.0, name)?));
         if written.is_err() {
             // What could not be finished must not stay under the temporary name.
             let _ = unlinkat(&self.0, &temporary, AtFlags::empty());
         }
         written
+    }
+
+    /// Moves a regular file to another directory; an error where something stands there already that
+    /// `may_replace` does not let go.
+    pub fn move_file(
+        &self,
+        name: &OsStr,
+        to: &Directory,
+        may_replace: impl FnOnce(&File) -> bool,
+    ) -> io::Result<()> {
+        self.file(name)?;
+        match renameat_with(&self.0, name, &to.0, name, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) if may_replace(&to.file(name)?) => {
+                Ok(renameat(&self.0, name, &to.0, name)?)
+            }
+            moved => Ok(moved?),
+        }
     }
 
     /// A new file beside `name`, for its owner alone.
@@ -289,6 +361,37 @@ fn unlink(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<bool> {
     }
 }
 
+/// Copies what of a file is data, and its length.
+fn copy_data(source: &File, target: &File, budget: &mut Budget) -> io::Result<()> {
+    const PART: u64 = 1 << 17;
+    let length = source.metadata()?.len();
+    if length > LONGEST {
+        return Err(io::Error::other(format!("it has more than {LONGEST} bytes")));
+    }
+    target.set_len(length)?;
+    let mut buffer = Vec::new();
+    let mut at = 0;
+    loop {
+        match seek(source, SeekFrom::Data(at)) {
+            Ok(data) => at = data,
+            Err(Errno::NXIO) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        }
+        let end = seek(source, SeekFrom::Hole(at))?.min(length);
+        while at < end {
+            let part = (end - at).min(PART);
+            budget.take(part)?;
+            buffer.resize(usize::try_from(part).unwrap_or(0), 0);
+            source.read_exact_at(&mut buffer, at)?;
+            target.write_all_at(&buffer, at)?;
+            at += part;
+        }
+        if at >= length {
+            return Ok(());
+        }
+    }
+}
+
 /// `NAME.0`, `NAME.1` and so on.
 fn numbered(name: &OsStr) -> impl Iterator<Item = OsString> {
     (0_u64..).map(move |number| {
@@ -333,6 +436,57 @@ mod tests {
         for name in ["link", "zero", "fifo", "directory", "missing", "../file", "/etc/passwd"] {
             assert!(directory.read(name, 100).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn only_regular_files_are_moved_and_over_nothing_that_is_wanted() {
+        let (place, directory) = place();
+        let (other_place, other) = self::place();
+        fs::write(place.path().join("file"), "new").expect("it is writable");
+        symlink("file", place.path().join("link")).expect("a link");
+        fs::write(other_place.path().join("file"), "old").expect("it is writable");
+        let move_file = |name: &str, may| directory.move_file(OsStr::new(name), &other, |_| may);
+        assert!(move_file("link", true).is_err());
+        assert!(move_file("file", false).is_err());
+        let read = || fs::read_to_string(other_place.path().join("file")).expect("it is there");
+        assert_eq!(read(), "old");
+        move_file("file", true).expect("it may be replaced");
+        assert_eq!(read(), "new");
+        fs::write(place.path().join("file"), "newer").expect("it is writable");
+        fs::remove_file(other_place.path().join("file")).expect("it is there");
+        symlink("/etc/passwd", other_place.path().join("file")).expect("a link");
+        assert!(move_file("file", true).is_err());
+    }
+
+    #[test]
+    fn a_copy_has_the_holes_of_its_source_and_keeps_to_its_budget() {
+        use std::os::unix::fs::MetadataExt;
+        let (place, directory) = place();
+        let copy = |source: &File, bytes, seconds| {
+            let until = Instant::now() + std::time::Duration::from_secs(seconds);
+            let mut budget = Budget { bytes, until };
+            let copied = directory.copy(source, OsStr::new("copy"), 0o600, &mut budget);
+            copied.map(|()| budget.bytes)
+        };
+        let path = place.path().join("source");
+        let source = File::create(&path).expect("it is writable");
+        source.write_all_at(b"start", 1 << 20).expect("it is writable");
+        source.write_all_at(b"end", 3 << 30).expect("it is writable");
+        let source = File::open(&path).expect("it is there");
+        assert!(copy(&source, 1, 60).is_err());
+        assert!(copy(&source, 1 << 20, 0).is_err());
+        assert_eq!(fs::read_dir(place.path()).expect("it is there").count(), 1);
+        copy(&source, 1 << 20, 60).expect("it has little data");
+        let copied = File::open(place.path().join("copy")).expect("it was copied");
+        let metadata = copied.metadata().expect("it is there");
+        assert_eq!(metadata.len(), (3 << 30) + 3);
+        assert!(metadata.blocks() * 512 < 1 << 20, "{} blocks", metadata.blocks());
+        let mut bytes = [0; 5];
+        copied.read_exact_at(&mut bytes, 1 << 20).expect("it has them");
+        assert_eq!(&bytes, b"start");
+        let long = File::create(place.path().join("long")).expect("it is writable");
+        long.set_len(LONGEST + 1).expect("files have holes");
+        assert!(copy(&long, 1 << 20, 60).is_err());
     }
 
     #[test]

@@ -1,39 +1,39 @@
 //! Write-back: files that a case wrote in its throwaway layers are copied out, where the policy
 //! names them.
 //!
-//! The layers are a test's to fill, so they are read as hostile input: only regular files below
-//! the layer itself are looked at, no symbolic link is followed on either side (openat2(2)
-//! RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS), and a file appears under its name whole or not at all.
+//! The layers are a test's to fill, so they are read as hostile input (see [`crate::untrusted`]):
+//! only regular files below the layer itself are looked at, only so many and so much of them, and
+//! no symbolic link is followed on either side. A file appears under its name whole or not at all.
 //!
 //! What is copied out waits in a directory of its own until all cases have ended: every case finds
 //! the project as it was, and what several wrote of one file is merged against that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use globset::GlobSet;
-use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fchmod, mkdirat, openat, openat2,
-    renameat, statat, unlinkat,
-};
+use rustix::fs::FileType;
 
 use crate::finding::Finding;
 use crate::merge::{common_start, merge};
-use crate::untrusted::Directory;
+use crate::untrusted::{Budget, Directory};
+
+use wanted::Answer;
+pub use wanted::{Reserved, Wanted};
+
+mod wanted;
 
 /// What is copied out, and to where.
 #[derive(Debug)]
 pub struct WriteBack {
     /// Which files, by their path relative to `root`.
-    pub globs: GlobSet,
+    pub wanted: Wanted,
     /// The project's root.
     pub root: PathBuf,
     /// For every overlay the directory of its upper layer, below the scratch, and the host's
@@ -59,6 +59,8 @@ struct State {
     files: BTreeMap<PathBuf, Waiting>,
     /// The number of the next file that waits.
     next: u64,
+    /// How much data of all cases has been copied, in bytes.
+    copied: u64,
     failed: Vec<Finding>,
 }
 
@@ -79,6 +81,18 @@ struct Stamp(u64, u64, u64, Duration);
 
 /// How deep a layer is looked into.
 const DEPTH: usize = 64;
+/// How many files and directories of a case's layers are looked at.
+const ENTRIES: usize = 1 << 20;
+/// How many files of a case are copied out.
+const FILES: usize = 1 << 14;
+/// How many failures of a case are told of.
+const TOLD: usize = 20;
+/// How much data of a case is copied out, in bytes.
+const OF_CASE: u64 = 1 << 30;
+/// How much data of all cases is copied out, in bytes.
+const OF_RUN: u64 = 16 << 30;
+/// How long it may take to copy what a case wrote: nothing else is done meanwhile.
+const COPYING: Duration = Duration::from_secs(10);
 /// The largest file that is merged, in bytes.
 const MERGED: u64 = 4 << 20;
 /// How long another run may take to put its files in place.
@@ -96,16 +110,17 @@ impl WriteBack {
     /// Copies out what case number `case` wrote; tells what was copied and what could not be.
     /// Scratch on disk is removed.
     pub fn copy(&self, scratch: Option<OwnedFd>, case: u64) -> Vec<Finding> {
-        let state = self.state();
-        let mut copy = Copy { plan: self, state, written: Vec::new(), failed: Vec::new() };
-        if let Some(scratch) = scratch.filter(|_| !self.globs.is_empty()) {
+        let mut copy = Copy::new(self);
+        if let Some(scratch) = scratch.filter(|_| !self.wanted.is_empty()) {
+            let scratch = Directory::from(scratch);
             for (upper, covered) in &self.layers {
-                if let Ok(layer) = open_directory(&scratch, upper.as_os_str()) {
-                    copy.directory(&layer, covered, Path::new(""), DEPTH);
+                if let Ok(layer) = scratch.directory(upper) {
+                    // What ends it early is among the failures.
+                    let _ = copy.directory(&layer, covered, Path::new(""), DEPTH);
                 }
             }
         }
-        let Copy { written, failed, .. } = copy;
+        let (written, failed) = copy.end();
         self.forget(case);
         let written = (!written.is_empty()).then_some(Finding::WrittenBack(written));
         written.into_iter().chain(failed).collect()
@@ -140,23 +155,22 @@ impl WriteBack {
 
     /// Puts files into their places; returns those that could not be.
     fn place<'a>(&self, files: &'a BTreeMap<PathBuf, Waiting>) -> Vec<(&'a Path, io::Error)> {
-        let opened = open_directory(CWD, self.root.as_os_str())
-            .map(Directory::from)
-            .and_then(|root| lock(&root).map(|()| root));
+        let opened = Directory::open(&self.root).and_then(|root| lock(&root).map(|()| root));
         let place = |path: &Path, file: &Waiting| -> io::Result<()> {
             opened.as_ref().map_err(again)?;
             let waiting = self.waiting()?;
-            let (_, now) = open_original(&file.covered, &file.relative)?;
+            let covered = Directory::open(&file.covered)?;
+            let (_, now) = original(&covered, &file.relative)?;
             if now != file.original {
                 return Err(io::Error::other(CHANGED));
             }
             let name = path.file_name().unwrap_or_default();
-            let (source, mode) = open_file(waiting, OsStr::new(&file.name))?;
+            let (source, mode) = open(waiting, &file.name)?;
             let parent = file.relative.parent().unwrap_or(Path::new(""));
-            let directory = make_parents(&file.covered, parent)?;
-            write_file(source, mode, &directory, name)?;
+            let mut budget = Budget { bytes: OF_CASE, until: Instant::now() + COPYING };
+            covered.make(parent, 0o755)?.copy(&source, name, mode, &mut budget)?;
             // Merely swept later where it stays.
-            let _ = unlinkat(waiting, file.name.as_str(), AtFlags::empty());
+            let _ = waiting.remove(OsStr::new(&file.name));
             Ok(())
         };
         let placed = files.iter().map(|(path, file)| (path.as_path(), place(path, file)));
@@ -191,64 +205,155 @@ fn lock(root: &Directory) -> io::Result<()> {
     Ok(())
 }
 
+/// Copies what one case wrote.
 struct Copy<'a> {
     plan: &'a WriteBack,
     state: MutexGuard<'a, State>,
     written: Vec<PathBuf>,
     failed: Vec<Finding>,
+    /// Parts of paths that a glob must name and does not, of which the first file was told.
+    unnamed: BTreeSet<OsString>,
+    /// How many files and directories may still be looked at.
+    entries: usize,
+    budget: Budget,
 }
 
-impl Copy<'_> {
+/// Nothing more of a case is copied.
+struct Stopped;
+
+impl<'a> Copy<'a> {
+    fn new(plan: &'a WriteBack) -> Copy<'a> {
+        let state = plan.state();
+        let bytes = OF_CASE.min(OF_RUN.saturating_sub(state.copied));
+        Copy {
+            plan,
+            state,
+            written: Vec::new(),
+            failed: Vec::new(),
+            unnamed: BTreeSet::new(),
+            entries: ENTRIES,
+            budget: Budget { bytes, until: Instant::now() + COPYING },
+        }
+    }
+
+    /// What was copied and what could not be.
+    fn end(self) -> (Vec<PathBuf>, Vec<Finding>) {
+        (self.written, self.failed)
+    }
+
     /// Goes through one directory of a layer; `covered` is the host's directory below which
     /// `relative` lies.
-    fn directory(&mut self, layer: &OwnedFd, covered: &Path, relative: &Path, depth: usize) {
-        let Ok(entries) = Dir::read_from(layer) else { return };
-        for entry in entries.flatten() {
-            let name = OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
-            if name == "." || name == ".." || depth == 0 {
-                continue;
-            }
+    fn directory(
+        &mut self,
+        layer: &Directory,
+        covered: &Path,
+        relative: &Path,
+        depth: usize,
+    ) -> Result<(), Stopped> {
+        let place = covered.join(relative);
+        let entries = match layer.entries(self.entries + 1) {
+            Ok(entries) => entries,
+            Err(error) => return self.fail(&place, &error.to_string()),
+        };
+        if entries.len() > self.entries {
+            return self.stop(&place, &format!("its test made more than {ENTRIES} files"));
+        }
+        self.entries -= entries.len();
+        for (name, kind) in entries {
             let path = relative.join(&name);
-            let Ok(stat) = statat(layer, &name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-            match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Directory => {
-                    if let Ok(inner) = open_directory(layer, &name) {
-                        self.directory(&inner, covered, &path, depth - 1);
-                    }
+            if let Err(error) = self.budget.check() {
+                return self.stop(&covered.join(&path), &error.to_string());
+            }
+            match kind {
+                FileType::Directory if depth == 0 => {
+                    let cause = format!("it lies deeper than {DEPTH} directories");
+                    self.fail(&covered.join(&path), &cause)?;
                 }
-                FileType::RegularFile => self.file(layer, &name, covered, &path),
+                FileType::Directory => match layer.directory(&name) {
+                    Ok(inner) => self.directory(&inner, covered, &path, depth - 1)?,
+                    Err(error) => self.fail(&covered.join(&path), &error.to_string())?,
+                },
+                FileType::RegularFile => self.file(layer, &name, covered, &path)?,
                 // Links, devices, sockets, and whiteouts, which are devices.
                 _ => {}
             }
         }
+        Ok(())
     }
 
-    fn file(&mut self, layer: &OwnedFd, name: &OsStr, covered: &Path, relative: &Path) {
-        let target = covered.join(relative);
-        let Ok(inner) = target.strip_prefix(&self.plan.root) else { return };
-        if !self.plan.globs.is_match(inner) {
-            return;
-        }
-        match self.keep(layer, name, covered, relative) {
-            Ok(()) => self.written.push(inner.to_owned()),
-            Err(error) => {
-                self.failed.push(Finding::WriteBackFailed(inner.to_owned(), error.to_string()));
+    /// Tells of what could not be copied, unless there is too much of it.
+    fn fail(&mut self, place: &Path, cause: &str) -> Result<(), Stopped> {
+        let inner = place.strip_prefix(&self.plan.root).unwrap_or(place).to_owned();
+        let cause = match self.failed.len() {
+            told if told < TOLD => cause.to_owned(),
+            told if told == TOLD => {
+                format!("{cause}; nor could others be, which are not named here")
             }
+            _ => return Ok(()),
+        };
+        self.failed.push(Finding::WriteBackFailed(inner, cause));
+        Ok(())
+    }
+
+    /// Tells of what could not be copied, which is the last.
+    fn stop(&mut self, place: &Path, cause: &str) -> Result<(), Stopped> {
+        self.failed.truncate(TOLD - 1);
+        self.fail(place, &format!("{cause}; nothing more of this test is copied"))?;
+        Err(Stopped)
+    }
+
+    fn file(
+        &mut self,
+        layer: &Directory,
+        name: &OsStr,
+        covered: &Path,
+        relative: &Path,
+    ) -> Result<(), Stopped> {
+        let target = covered.join(relative);
+        let Ok(inner) = target.strip_prefix(&self.plan.root) else { return Ok(()) };
+        match self.plan.wanted.answer(inner) {
+            Answer::No => return Ok(()),
+            Answer::Yes => {}
+            Answer::Unnamed(part) if self.unnamed.insert(part.to_owned()) => {
+                let part = part.to_string_lossy();
+                let cause = format!(
+                    "no wildcard matches `{part}`, which may run code outside the sandbox; name it \
+                     in a glob"
+                );
+                return self.fail(&target, &cause);
+            }
+            Answer::Unnamed(_) => return Ok(()),
+        }
+        if self.written.len() == FILES {
+            return self.stop(&target, &format!("its test wrote more than {FILES} files"));
+        }
+        let before = self.budget.bytes;
+        let kept = self.keep(layer, name, covered, relative);
+        self.state.copied += before - self.budget.bytes;
+        match kept {
+            Ok(()) => {
+                self.written.push(inner.to_owned());
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::QuotaExceeded => {
+                self.stop(&target, &error.to_string())
+            }
+            Err(error) => self.fail(&target, &error.to_string()),
         }
     }
 
     /// Keeps a file of a layer until all cases have ended, together with what others wrote of it.
     fn keep(
         &mut self,
-        layer: &OwnedFd,
+        layer: &Directory,
         name: &OsStr,
         covered: &Path,
         relative: &Path,
     ) -> io::Result<()> {
-        let (mut source, mode) = open_file(layer, name)?;
+        let (mut source, mode) = open(layer, name)?;
         let place = covered.join(relative);
         let waiting = self.plan.waiting()?;
-        let (original, stamp) = open_original(covered, relative)?;
+        let (original, stamp) = original(&Directory::open(covered)?, relative)?;
         let known = self.state.files.get(&place).cloned();
         let expected = known.as_ref().map_or(stamp, |known| known.original);
         if stamp != expected || stamp.is_some_and(|stamp| stamp.3 >= self.state.began) {
@@ -256,15 +361,16 @@ impl Copy<'_> {
         }
         let number = self.state.next.to_string();
         match &known {
-            None => write_file(source, mode, waiting, OsStr::new(&number))?,
+            None => waiting.copy(&source, OsStr::new(&number), mode, &mut self.budget)?,
             Some(known) => {
-                let (mut kept, _) = open_file(waiting, OsStr::new(&known.name))?;
+                let (mut kept, _) = open(waiting, &known.name)?;
                 let both = [read(&mut kept)?, read(&mut source)?];
                 let original = original.map(|mut file| read(&mut file)).transpose()?;
                 let merged = together(original.as_deref(), &both, relative);
                 let merged = merged.ok_or_else(|| io::Error::other(TWICE))?;
-                write_file(merged.as_slice(), mode, waiting, OsStr::new(&number))?;
-                unlinkat(waiting, known.name.as_str(), AtFlags::empty())?;
+                let write = |file: &mut File| file.write_all(&merged);
+                waiting.replace_by(OsStr::new(&number), mode, write)?;
+                waiting.remove(OsStr::new(&known.name))?;
             }
         }
         self.state.next += 1;
@@ -307,78 +413,24 @@ fn read(file: &mut File) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Opens what stands at `base/relative`, with its version; not through a symbolic link below `base`.
-fn open_original(base: &Path, relative: &Path) -> io::Result<(Option<File>, Option<Stamp>)> {
-    let base = open_directory(CWD, base.as_os_str())?;
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    match openat2(&base, relative, flags, Mode::empty(), beneath) {
-        Ok(file) => {
-            let file = File::from(file);
-            let data = file.metadata()?;
-            let changed = Duration::new(
-                u64::try_from(data.ctime()).unwrap_or(0),
-                u32::try_from(data.ctime_nsec()).unwrap_or(0),
-            );
-            let stamp = Stamp(data.dev(), data.ino(), data.len(), changed);
-            Ok((Some(file), Some(stamp)))
-        }
-        Err(rustix::io::Errno::NOENT) => Ok((None, None)),
-        Err(errno) => Err(errno.into()),
-    }
+/// Opens a regular file of a directory; with its mode.
+fn open(directory: &Directory, name: impl AsRef<Path>) -> io::Result<(File, u32)> {
+    let file = directory.file(name)?;
+    let mode = file.metadata()?.mode() & 0o777;
+    Ok((file, mode))
 }
 
-/// Opens a directory, not through a symbolic link.
-fn open_directory(at: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(openat(at, name, flags, Mode::empty())?)
-}
-
-/// Opens a regular file of a directory, not through a symbolic link; with its mode.
-fn open_file(at: impl AsFd, name: &OsStr) -> io::Result<(File, u32)> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = File::from(openat(at, name, flags, Mode::empty())?);
-    let metadata = file.metadata()?;
-    match metadata.is_file() {
-        true => Ok((file, metadata.mode() & 0o777)),
-        false => Err(io::Error::other("it is no regular file any more")),
-    }
-}
-
-/// Writes a file of a directory, by way of a temporary name beside it.
-fn write_file(mut source: impl Read, mode: u32, at: &impl AsFd, name: &OsStr) -> io::Result<()> {
-    let temporary = temporary_name(name);
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut target = File::from(openat(at, &temporary, flags, Mode::from(0o600))?);
-    let written = io::copy(&mut source, &mut target)
-        .and_then(|_| Ok(fchmod(&target, Mode::from(mode))?))
-        .and_then(|()| Ok(renameat(at, &temporary, at, name)?));
-    if written.is_err() {
-        // What could not be finished must not stay under the temporary name.
-        let _ = unlinkat(at, &temporary, AtFlags::empty());
-    }
-    written
-}
-
-fn temporary_name(name: &OsStr) -> OsString {
-    let mut temporary = OsString::from(".isotest-");
-    temporary.push(name);
-    temporary
-}
-
-/// Opens `base/relative`, making what is missing, without following a symbolic link below
-/// `base`.
-fn make_parents(base: &Path, relative: &Path) -> io::Result<OwnedFd> {
-    let mut directory = open_directory(CWD, base.as_os_str())?;
-    for part in relative.components() {
-        let name = part.as_os_str();
-        match mkdirat(&directory, name, Mode::from(0o755)) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        directory = openat2(&directory, name, flags, Mode::empty(), beneath)?;
-    }
-    Ok(directory)
+/// Opens what stands in the place of a file, with its version.
+fn original(covered: &Directory, relative: &Path) -> io::Result<(Option<File>, Option<Stamp>)> {
+    let file = match covered.file(relative) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((None, None)),
+        file => file?,
+    };
+    let data = file.metadata()?;
+    let changed = Duration::new(
+        u64::try_from(data.ctime()).unwrap_or(0),
+        u32::try_from(data.ctime_nsec()).unwrap_or(0),
+    );
+    let stamp = Stamp(data.dev(), data.ino(), data.len(), changed);
+    Ok((Some(file), Some(stamp)))
 }

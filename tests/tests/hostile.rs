@@ -1,8 +1,9 @@
 //! What a test, an archive or the project can put in place of a file: isotest, which runs outside
 //! every sandbox, does not follow it, does not wait for it and takes only so much of it.
 
+use std::env;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use isotest_tests::{Call, Project, Run, refused};
@@ -169,4 +170,112 @@ fn what_is_remembered_may_be_anything() {
         }
         project.isotest("--lib").run().check(0, &["3 passed; 0 failed"]);
     }
+}
+
+/// As [`project`], not below the target directory of another one, which is where these tests stand.
+fn outside_targets() -> Project {
+    Project::below(&env::temp_dir(), "project", &[("src/lib.rs", TESTS)])
+}
+
+/// A script in a sandbox from which everything is copied out.
+fn write_back(project: &Project, options: &str, script: &str) -> Run {
+    project.isotest("exec").words(options).words("-- sh -c").arg(script).run()
+}
+
+const ALL: &str = "--write-back ** --tmp-size 16m";
+
+#[test]
+fn what_is_written_back_has_the_holes_that_it_had() {
+    if refused() {
+        return;
+    }
+    let project = outside_targets();
+    let script = "truncate -s 3G sparse; printf end >>sparse";
+    write_back(&project, ALL, script).check(0, &[]);
+    let made = project.directory().join("sparse").metadata().expect("it was written back");
+    assert_eq!(made.len(), (3 << 30) + 3);
+    assert!(made.blocks() < 2048, "{} blocks of 512 bytes", made.blocks());
+}
+
+/// One file under many names: what it takes inside is not what it takes outside.
+#[test]
+fn what_is_written_back_has_a_limit() {
+    if refused() {
+        return;
+    }
+    let project = outside_targets();
+    let script = "mkdir links; head -c 12M /dev/zero >links/0; i=0; \
+                  while [ $i -lt 100 ]; do i=$((i+1)); ln links/0 links/$i; done";
+    let run = write_back(&project, ALL, script);
+    run.check(0, &["could not write back links/", "nothing more of this test is copied"]);
+    assert!(run.stderr.lines().count() < 10, "{}", run.stderr);
+    let made = fs::read_dir(project.directory().join("links")).expect("some were written back");
+    assert!(made.count() <= 1024 / 12);
+    let script = "i=0; while [ $i -lt 100 ]; do i=$((i+1)); mkdir d; cd d; done; echo >file";
+    write_back(&project, ALL, script).check(0, &["it lies deeper than 64 directories"]);
+}
+
+/// What git, cargo, an editor or a shell would run outside, at the next occasion.
+#[test]
+fn no_wildcard_writes_back_what_runs_outside() {
+    if refused() {
+        return;
+    }
+    let files = [
+        (".git/hooks/pre-commit", ".git"),
+        ("sub/.git/config", ".git"),
+        (".cargo/config.toml", ".cargo"),
+        (".config/isotest.toml", ".config"),
+        (".github/workflows/ci.yml", ".github"),
+        (".envrc", ".envrc"),
+        ("build.rs", "build.rs"),
+        ("Cargo.lock", "Cargo.lock"),
+        ("rust-toolchain.toml", "rust-toolchain.toml"),
+        ("target/debug/build/script", "target"),
+        ("target/isotest/lists.json", "target"),
+    ];
+    for (file, name) in files {
+        let project = outside_targets();
+        let script = format!("mkdir -p $(dirname {file}); echo hostile >{file}; echo fine >fine");
+        let target = project.directory().join("target");
+        let call = |options: &str| {
+            let call = project.isotest("exec").words(options).words("-- sh -c").arg(&script);
+            call.env("CARGO_TARGET_DIR", &target).run()
+        };
+        let told = format!("could not write back {file}: no wildcard matches `{name}`");
+        call("--write-back **").check(0, &[&told]);
+        let place = project.directory().join(file);
+        let read = || fs::read_to_string(&place).unwrap_or_default();
+        assert_ne!(read(), "hostile\n", "{file}");
+        let fine = fs::read_to_string(project.directory().join("fine"));
+        assert_eq!(fine.expect("it was written back"), "fine\n");
+        call(&format!("--write-back {file}")).check(0, &[]);
+        assert_eq!(read(), "hostile\n", "{file}");
+    }
+}
+
+/// What tests leave where profiles go is moved only where it is named as one, and over nothing else.
+#[test]
+fn what_is_no_profile_is_not_moved_out() {
+    if refused() {
+        return;
+    }
+    let project = outside_targets();
+    fs::write(project.directory().join("a-1.raw"), "the user's").expect("it is writable");
+    let script = "cd ${LLVM_PROFILE_FILE%/*}; echo hostile >Cargo.toml; ln -s /etc/passwd a-2.raw; \
+                  printf '\\201rforpl\\377' >a-3.raw";
+    let call = |script: &str| {
+        let call = project.isotest("exec -- sh -c").arg(script);
+        call.env("LLVM_PROFILE_FILE", "a-%p.raw").run()
+    };
+    let run = call(script);
+    assert_ne!(run.code, 0, "a link named as a profile is told of: {}", run.stderr);
+    call("cd ${LLVM_PROFILE_FILE%/*}; printf '\\201rforpl\\377' >a-3.raw").check(0, &[]);
+    let run = call("echo hostile >${LLVM_PROFILE_FILE%/*}/a-1.raw");
+    assert_ne!(run.code, 0, "nothing else is replaced: {}", run.stderr);
+    let read = |name: &str| fs::read_to_string(project.directory().join(name)).unwrap_or_default();
+    assert!(read("Cargo.toml").contains("[package]"));
+    assert_eq!(read("a-1.raw"), "the user's");
+    assert!(project.directory().join("a-3.raw").is_file());
+    assert!(fs::symlink_metadata(project.directory().join("a-2.raw")).is_err());
 }

@@ -186,11 +186,8 @@ fn a_file_of_variables_that_is_none_ends_the_run() {
         );
     };
     let file = "$ISOTEST_ENV_FILE";
-    made(
-        &format!("rm {file}; mkfifo {file}"),
-        "be read: it is no regular file any more\nhint: ISO",
-    );
-    made(&format!("ln -sf /dev/zero {file}"), "be read: it is no regular file any more");
-    made(&format!("truncate -s 1G {file}"), "be read: it is larger than 67108864 bytes");
+    made(&format!("rm {file}; mkfifo {file}"), "be read: it is no regular file\nhint: ISO");
+    made(&format!("ln -sf /dev/zero {file}"), "is a symbolic link, which is not followed");
+    made(&format!("truncate -s 1G {file}"), "be read: it has more than 67108864 bytes");
     made(&format!("rm {file}"), "be read: No such file or directory");
 }

@@ -1,17 +1,19 @@
 //! From an archive, or the descriptions of a build, to a build that can be run.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use camino::Utf8PathBuf;
+use isotest_core::untrusted::Directory;
 
 use super::{ArchiveError, BINARIES, METADATA, TOP};
 use crate::cli::ReuseOptions;
 use crate::discover::{DiscoverError, Places, Reused};
 use crate::error::Error;
 use crate::report;
-use crate::root::{LIMITS, UnpackError, Unpacker, Whiteouts, decompressed};
+use crate::root::{LIMITS, Unpacker, Whiteouts, decompressed};
 use crate::run_directory::RunDirectory;
 use crate::settings::Machine;
 
@@ -82,14 +84,18 @@ fn open_archive(
     if !is_new && !options.extract_overwrite {
         return Err(ArchiveError::Exists(path, target).into());
     }
-    let unpacked = unpack_into(&target, stream);
+    let failed = |cause| ArchiveError::Place(directory.clone(), cause);
+    let place_of_all = Directory::open(&directory).map_err(failed)?;
+    // What an earlier archive, or its tests, put there is no link to another directory.
+    place_of_all.make(Path::new(TOP), 0o755).map_err(failed)?;
+    let unpacked = Unpacker::new(&target, LIMITS).only(TOP).unpack(stream, Whiteouts::Kept);
     let opened = match unpacked {
-        Ok(()) => describe(archive, &directory, options, machine),
+        Ok(()) => describe(archive, &directory, &place_of_all, options, machine),
         Err(cause) => Err(ArchiveError::Unpack(path, cause).into()),
     };
     if opened.is_err() && is_new {
         // Half of it is of no use; what cannot be removed is told of by the next attempt.
-        let _ = fs::remove_dir_all(&target);
+        let _ = place_of_all.remove(OsStr::new(TOP));
     }
     Ok(Opened { _place: place, ..opened? })
 }
@@ -120,14 +126,14 @@ fn destination(
 fn describe(
     archive: &Path,
     directory: &Path,
+    unpacked: &Directory,
     options: &ReuseOptions,
     machine: &Machine,
 ) -> Result<Opened, Error> {
     let described = [BINARIES, METADATA].map(|name| {
-        let path = directory.join(name);
-        read_description(&path).map_err(|cause| match cause.kind() {
+        read_description(unpacked, name).map_err(|cause| match cause.kind() {
             io::ErrorKind::NotFound => ArchiveError::Foreign(archive.to_owned(), name),
-            _ => ArchiveError::Read(path, cause),
+            _ => ArchiveError::Read(directory.join(name), cause),
         })
     });
     let target = utf8(directory.join(TOP))?;
@@ -145,20 +151,10 @@ fn describe(
 }
 
 /// The text of a file that nobody vouches for.
-fn read_description(path: &Path) -> io::Result<String> {
+fn read_description(directory: &Directory, name: &str) -> io::Result<String> {
     /// Far more than any project has.
     const MOST: u64 = 256 << 20;
-    let file = fs::symlink_metadata(path)?;
-    match file.len() {
-        _ if !file.is_file() => Err(io::Error::other("it is no regular file")),
-        length if length > MOST => Err(io::Error::other(format!("it is larger than {MOST} bytes"))),
-        _ => fs::read_to_string(path),
-    }
-}
-
-fn unpack_into(target: &Path, stream: impl Read) -> Result<(), UnpackError> {
-    fs::create_dir_all(target)?;
-    Unpacker::new(target, LIMITS).only(TOP).unpack(stream, Whiteouts::Kept)
+    String::from_utf8(directory.read(name, MOST)?).map_err(io::Error::other)
 }
 
 /// The tar archive in a file that zstd has compressed.
@@ -221,13 +217,15 @@ mod tests {
     fn a_description_is_a_file_of_some_size() {
         let place = tempfile::tempdir().expect("a directory");
         let path = place.path().join("description");
-        let error = || read_description(&path).expect_err("it is hostile").to_string();
+        let directory = Directory::open(place.path()).expect("it is there");
+        let read = || read_description(&directory, "description");
+        let error = || read().expect_err("it is hostile").to_string();
         std::os::unix::fs::symlink("/dev/zero", &path).expect("a link");
-        assert_eq!(error(), "it is no regular file");
+        assert!(error().ends_with("is a symbolic link, which is not followed"), "{}", error());
         fs::remove_file(&path).expect("it is there");
         File::create(&path).and_then(|file| file.set_len(1 << 40)).expect("files have holes");
-        assert_eq!(error(), "it is larger than 268435456 bytes");
+        assert_eq!(error(), "it has more than 268435456 bytes");
         fs::write(&path, "{}").expect("it is writable");
-        assert_eq!(read_description(&path).expect("it is a file"), "{}");
+        assert_eq!(read().expect("it is a file"), "{}");
     }
 }

@@ -56,6 +56,9 @@ pub struct Exposure {
 pub struct Project {
     /// Its root directory, to which globs of write-back are relative.
     pub root: Option<PathBuf>,
+    /// Directories of programs that are built and run outside; write-back reaches them by their
+    /// names alone.
+    pub built: Vec<PathBuf>,
     /// What tests see beside the system directories; what a policy adds is among them.
     pub exposures: Vec<Exposure>,
     /// Directories shown empty but for the exposures in them: what an overlay cannot cover, since
