@@ -48,6 +48,12 @@ pub struct Host {
     pub maps_ranges: bool,
     /// Whether each pid namespace has a `pid_max` of its own, as since Linux 6.14.
     pub has_pid_max_per_namespace: bool,
+    /// Whether there are sockets of IPv6.
+    pub has_ipv6: bool,
+    /// The host name, uname(2).
+    pub name: String,
+    /// What `/etc/hosts` says; nothing where it cannot be read or is very large.
+    pub hosts: Option<String>,
     /// Where filesystems are mounted (proc_pid_mountinfo(5)).
     pub mount_points: Vec<PathBuf>,
     /// Those of filesystems that are not known to serve as the lower layer of an overlay.
@@ -131,6 +137,9 @@ impl Host {
             gid_map: map("/proc/self/gid_map", gid)?,
             maps_ranges: privileged,
             has_pid_max_per_namespace: kernel_version() >= (6, 14),
+            has_ipv6: has_ipv6(),
+            name: host_name()?,
+            hosts: etc::read_hosts(Path::new("/etc/hosts")),
             mount_points: mount_points(&mountinfo, |_| true),
             no_layers: mount_points(&mountinfo, |kind| !LAYERS.contains(&kind)),
             missing: TEMPORARY.into_iter().filter(|path| !Path::new(path).is_dir()).collect(),
@@ -282,6 +291,16 @@ fn has_set_id_capabilities() -> io::Result<bool> {
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
     Ok(effective & ALL == ALL)
+}
+
+/// A kernel can be without IPv6, and a seccomp filter can refuse it.
+fn has_ipv6() -> bool {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+    socket(AddressFamily::Inet6, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).is_ok()
+}
+
+fn host_name() -> io::Result<String> {
+    Ok(nix::sys::utsname::uname()?.nodename().to_string_lossy().into_owned())
 }
 
 /// The first two numbers of the kernel's release; zeros where it cannot be read.

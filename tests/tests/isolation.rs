@@ -117,6 +117,27 @@ fn a_sandbox_may_have_the_hosts_name() {
     check("--uts host", "cat /proc/sys/kernel/hostname", name.trim_end());
 }
 
+/// By getaddrinfo(3) with AI_ADDRCONFIG, which getent(1) sets.
+#[test]
+fn names_of_the_machine_have_addresses_of_both_kinds() {
+    let script = "for name in localhost $(cat /proc/sys/kernel/hostname); do
+        getent ahostsv4 $name | cut -d ' ' -f 1 | sort -u
+        getent ahostsv6 $name | cut -d ' ' -f 1 | sort -u
+    done";
+    let both = "127.0.0.1\n::1\n127.0.0.1\n::1";
+    for options in ["", "--uts db.example", "--uts host"] {
+        check(options, script, both);
+    }
+}
+
+#[test]
+fn the_host_name_resolves_in_the_hosts_network() {
+    let script = "getent hosts $(cat /proc/sys/kernel/hostname) | cut -d ' ' -f 1
+        grep -vc isotest /etc/hosts";
+    let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
+    check("--net host", script, &format!("::1\n{}", hosts.lines().count()));
+}
+
 #[test]
 fn no_secret_comes_in_by_the_environment() {
     if refused() {

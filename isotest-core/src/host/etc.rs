@@ -69,6 +69,20 @@ pub fn read(etc: &Path) -> io::Result<Vec<Piece>> {
     Ok(reader.pieces)
 }
 
+/// The content of a `hosts` file, hosts(5): empty where there is none, nothing where it cannot be
+/// read or is too large to be written anew.
+pub fn read_hosts(path: &Path) -> Option<String> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Some(String::new()),
+        Err(_) => return None,
+    };
+    let mut data = Vec::new();
+    file.take(ALL + 1).read_to_end(&mut data).ok()?;
+    let is_whole = data.len() as u64 <= ALL;
+    is_whole.then(|| String::from_utf8_lossy(&data).into_owned())
+}
+
 struct Reader {
     pieces: Vec<Piece>,
     bytes: u64,

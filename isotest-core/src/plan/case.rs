@@ -211,6 +211,9 @@ fn bring_network_up(steps: &mut Steps, host: &Host, project: &Project, policy: &
         Net::Host => {}
         Net::Loopback => {
             steps.add("a new network namespace has it down", Op::LoopbackUp);
+            if host.has_ipv6 {
+                steps.add("multicast and resolvers expect it", Op::LoopbackIpv6);
+            }
             // The host's /proc/sys may be read-only or covered, and there is no other.
             if policy.weakened.contains(&Weakened::Pid) {
                 return;

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use super::{Access, Command, Exposure, Project, Setup, setup, template};
 use crate::host::{Content, Host, Piece, TopLevel};
 use crate::policy::{
-    Directory, Guard, Namespace, Net, Policy, Propagation, Root, Scratch, User, Weakened, Workspace,
+    Directory, Guard, Namespace, Net, Policy, Propagation, Root, Scratch, User, Uts, Weakened,
+    Workspace,
 };
 use crate::sandbox::{KeptScratch, Op, Step};
 
@@ -808,6 +809,44 @@ fn what_is_asked_for_is_seen_with_every_propagation() {
             ("/usr/bin", Seen::ReadOnly),
         ]);
     }
+}
+
+#[test]
+fn loopback_has_ipv6_where_the_kernel_has() {
+    let has_step = |has_ipv6| {
+        let mut scene = usual();
+        scene.host.has_ipv6 = has_ipv6;
+        position(&scene.setup().steps, |op| *op == Op::LoopbackIpv6).is_some()
+    };
+    assert!(has_step(true) && !has_step(false));
+}
+
+#[test]
+fn the_host_name_stands_in_every_hosts_file() {
+    let hosts = |net, uts: Uts, hosts: Option<&str>| {
+        let mut scene = usual().policy(|policy| {
+            policy.net = net;
+            policy.uts = uts;
+        });
+        scene.host.name = "machine".to_owned();
+        scene.host.hosts = hosts.map(str::to_owned);
+        let steps = template(&scene.host, &scene.project, &scene.policy);
+        let text = steps.iter().find_map(|step| match &step.op {
+            Op::CreateFile { path, data, .. } if path.to_bytes().ends_with(b"/etc/hosts") => {
+                Some(String::from_utf8(data.clone()).unwrap())
+            }
+            _ => None,
+        });
+        text.unwrap_or_default()
+    };
+    let named = || Uts::Name("isotest".to_owned());
+    assert!(hosts(Net::Loopback, named(), None).contains("127.0.0.1 localhost isotest\n"));
+    assert!(hosts(Net::Loopback, Uts::Host, None).contains("127.0.0.1 localhost machine\n"));
+    let added = "192.0.2.7 db\n127.0.0.1 isotest\n::1 isotest\n";
+    assert_eq!(hosts(Net::Host, named(), Some("192.0.2.7 db")), added);
+    assert_eq!(hosts(Net::Host, named(), Some("192.0.2.7 db\n")), added);
+    assert_eq!(hosts(Net::Host, named(), None), "");
+    assert_eq!(hosts(Net::Host, Uts::Host, Some("192.0.2.7 db\n")), "");
 }
 
 /// Where `/proc` is the host's, sysctls may be read-only, and a test may not miss more than it has

@@ -3,12 +3,14 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString, c_char, c_long};
+mod loopback;
+
+use std::ffi::{CStr, CString, c_long};
 use std::os::unix::ffi::OsStrExt;
 
 use super::attendant::meeting;
 use super::inside::launch::STAGE_DIRECTORY;
-use super::inside::program::{CALL_WORDS, LINKED_SIZE, NONE, header, kind};
+use super::inside::program::{CALL_WORDS, NONE, header, kind};
 use super::steps::{Op, Step};
 use crate::host::{Content, Original, Piece, SOURCE};
 use crate::plan::Setup;
@@ -216,6 +218,7 @@ impl List {
                 self.call(libc::SYS_sethostname, [text, length]);
             }
             Op::LoopbackUp => self.loopback_up(),
+            Op::LoopbackIpv6 => self.loopback_ipv6(),
             Op::Limit { resource, soft, hard } => self.limit(*resource, *soft, *hard),
             Op::DropCapabilities => self.drop_capabilities(),
             Op::AwaitServices => self.await_services(),
@@ -340,38 +343,6 @@ impl List {
         self.call(libc::SYS_futex, wait).tolerate(libc::EAGAIN);
     }
 
-    /// Brings the loopback interface of the present network namespace up, and gives it a route for
-    /// IPv4 multicast: netdevice(7) SIOCSIFFLAGS, rtnetlink's older form SIOCADDRT of route(8).
-    fn loopback_up(&mut self) {
-        let kind_of_socket = value(libc::SOCK_DGRAM | libc::SOCK_CLOEXEC);
-        self.call(libc::SYS_socket, [value(libc::AF_INET), kind_of_socket, ZERO]).keep(FIRST);
-        // SAFETY: an all-zero ifreq is valid.
-        let mut interface: libc::ifreq = unsafe { std::mem::zeroed() };
-        interface.ifr_name[..2].copy_from_slice(&[b'l' as c_char, b'o' as c_char]);
-        interface.ifr_ifru.ifru_flags =
-            (libc::IFF_UP | libc::IFF_LOOPBACK | libc::IFF_MULTICAST) as i16;
-        let interface = self.structure(&interface);
-        self.call(libc::SYS_ioctl, [FIRST, value(libc::SIOCSIFFLAGS as i64), interface]);
-        let route = self.multicast_route();
-        self.call(libc::SYS_ioctl, [FIRST, value(libc::SIOCADDRT as i64), route]);
-        self.close(FIRST);
-    }
-
-    /// The route 224.0.0.0/4 on `lo`.
-    fn multicast_route(&mut self) -> Argument {
-        const { assert!(size_of::<libc::rtentry>() == LINKED_SIZE, "it has the room for one") };
-        // SAFETY: an all-zero rtentry is valid.
-        let mut route: libc::rtentry = unsafe { std::mem::zeroed() };
-        route.rt_dst = inet([224, 0, 0, 0]);
-        route.rt_genmask = inet([240, 0, 0, 0]);
-        route.rt_flags = libc::RTF_UP;
-        let place = std::mem::offset_of!(libc::rtentry, rt_dev) as u64;
-        let Argument(_, device) = self.text(c"lo");
-        let Argument(_, route_at) =
-            self.data(&[&place.to_le_bytes(), &device.to_le_bytes(), bytes_of(&route)].concat());
-        Argument(kind::LINKED, route_at)
-    }
-
     /// prlimit(2), soft and hard limit; a hard limit above the present one is brought down to it,
     /// since only a privileged process may raise it. isotest's own are inherited by every process
     /// on the way to a case.
@@ -462,22 +433,11 @@ impl Call {
 
 /// A structure of the kernel's without padding that matters.
 trait Plain {}
-impl Plain for libc::ifreq {}
 impl Plain for libc::mount_attr {}
 impl Plain for libc::open_how {}
 impl Plain for libc::rlimit {}
-impl Plain for libc::rtentry {}
 
 fn bytes_of<T: Plain>(structure: &T) -> &[u8] {
     // SAFETY: the structures were zeroed or have no padding, and live as long as the slice.
     unsafe { std::slice::from_raw_parts((&raw const *structure).cast(), size_of::<T>()) }
-}
-
-/// An IPv4 address without a port as a `sockaddr`.
-fn inet(address: [u8; 4]) -> libc::sockaddr {
-    let mut data = [0; 14];
-    for (slot, byte) in data[2..6].iter_mut().zip(address) {
-        *slot = byte as c_char;
-    }
-    libc::sockaddr { sa_family: libc::AF_INET as u16, sa_data: data }
 }

@@ -66,8 +66,10 @@ pub enum Op {
     EnterUserNamespace { namespaces: u64 },
     /// Sets the host name.
     HostName { name: Vec<u8> },
-    /// Brings the loopback interface up.
+    /// Brings the loopback interface up, with IPv4 multicast and an address beside 127.0.0.1.
     LoopbackUp,
+    /// Gives it IPv6 multicast and an address beside ::1.
+    LoopbackIpv6,
     /// Sets a resource limit, RLIMIT_*.
     Limit { resource: u32, soft: u64, hard: u64 },
     /// Gives up every capability.
@@ -121,6 +123,7 @@ impl Op {
             | Op::EnterUserNamespace { .. }
             | Op::HostName { .. }
             | Op::LoopbackUp
+            | Op::LoopbackIpv6
             | Op::Limit { .. }
             | Op::DropCapabilities
             | Op::AwaitServices => false,
@@ -177,6 +180,7 @@ impl fmt::Display for Op {
                 write!(f, "set the host name to `{}`", String::from_utf8_lossy(name))
             }
             Op::LoopbackUp => write!(f, "bring the loopback interface up"),
+            Op::LoopbackIpv6 => write!(f, "give the loopback interface what IPv6 needs"),
             Op::Limit { resource, soft, .. } => {
                 write!(f, "limit {} to {soft}", limit_name(*resource))
             }
