@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use isotest_core::sandbox::{SandboxError, ServiceError};
 
 use crate::archive::ArchiveError;
+use crate::cli::unrecognized;
 use crate::config::ConfigError;
 use crate::discover::DiscoverError;
 use crate::exit_code::ExitCode;
@@ -67,6 +68,8 @@ pub enum Error {
     Junit(JunitError),
     /// Coverage profiles could not be moved to this directory.
     Profiles(PathBuf, io::Error),
+    /// An option behind `--` that libtest does not know, and no other harness is there.
+    Unrecognized(String),
     /// A name on the command line fits no test, or more than one.
     Case(String),
     /// A debugger that is to read stacks is not there.
@@ -108,6 +111,7 @@ impl Error {
             | Error::Root(_)
             | Error::Partition(_)
             | Error::Debugger(_)
+            | Error::Unrecognized(_)
             | Error::NotOne(_) => ExitCode::Usage,
             // As a shell says it.
             Error::Command(_) | Error::Shell(_) | Error::Execute(..) => ExitCode::Of(127),
@@ -156,6 +160,7 @@ impl Error {
             | Error::Partition(_)
             | Error::NothingFailed(_)
             | Error::Debugger(_)
+            | Error::Unrecognized(_)
             | Error::NotOne(_)
             | Error::Case(_) => false,
         }
@@ -222,6 +227,7 @@ impl fmt::Display for Error {
             ),
             Error::Junit(error) => write!(f, "{error}"),
             Error::Debugger(error) => write!(f, "{error}"),
+            Error::Unrecognized(option) => write!(f, "{}", unrecognized(option)),
             Error::Case(message) | Error::NotOne(message) => write!(f, "{message}"),
             Error::Interrupted(signal) => write!(f, "interrupted by signal {signal}"),
         }

@@ -67,8 +67,12 @@ pub fn list(command: &ListCommand, machine: &Machine) -> Result<ExitCode, Error>
     let config = Config::load(given, &command.cargo, machine)?;
     let filter = settings::selection(&command.libtest);
     let part = partition::resolve(command.libtest.partition, machine)?;
-    let (mut prepared, project, _signals) =
-        prepare_with(&config, (&command.cargo, reused), &filter, machine)?;
+    let (mut prepared, project, _signals) = prepare_with(
+        &config,
+        (&command.cargo, reused),
+        (&filter, &command.libtest.unknown),
+        machine,
+    )?;
     if let Some(part) = &part {
         prepared.selected = partition::narrow(prepared.selected, part);
     }
@@ -151,7 +155,7 @@ fn prepare_case(named: Named<'_>, tests: Tests<'_>, machine: &Machine) -> Result
     let (cargo, reused) = tests;
     let given = Given { layers: named.layers, course: None, profile, filterset: None, reused };
     let config = Config::load(given, cargo, machine)?.without_default_filter();
-    let (prepared, project, signals) = prepare_with(&config, tests, &every_case(), machine)?;
+    let (prepared, project, signals) = prepare_with(&config, tests, (&every_case(), &[]), machine)?;
     let Prepared { mut sandboxes, selected } = prepared;
     let (selected, case) = choose(&selected, named.case)?;
     let policy = policies::of_case(&config, &sandboxes.policy, selected, case, machine);
@@ -187,7 +191,7 @@ type Tests<'a> = (&'a CargoOptions, Option<&'a Reused>);
 fn prepare_with(
     config: &Config,
     (cargo, reused): Tests<'_>,
-    filter: &Filter,
+    (filter, passed_on): (&Filter, &[String]),
     machine: &Machine,
 ) -> Result<(Prepared, Project, Signals), Error> {
     let policy = policy(&config.layers(), machine, cargo.quiet)?;
@@ -195,7 +199,7 @@ fn prepare_with(
         prepare::build([policy], &settings::request(cargo), reused, config)?;
     let unbuilt = wardens.pop().expect("there is one for each policy");
     let signals = Signals::listen().map_err(Error::Host)?;
-    let selecting = Selecting { filter, config };
+    let selecting = Selecting { filter, config, passed_on };
     let prepared = prepare::select(unbuilt, &project, machine, selecting, machine.cores, &signals)?;
     Ok((prepared, project, signals))
 }

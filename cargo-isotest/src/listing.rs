@@ -405,10 +405,11 @@ fn ask(
     let plans = which.iter().map(|&index| {
         let binary = &binaries[index];
         let mut variables = binary.environment.clone();
-        if json {
-            let (name, value) = list::JSON_ENVIRONMENT;
-            variables.push((name.into(), value.into()));
-        }
+        let added: &[(&str, &str)] = match json {
+            true => &[list::JSON_ENVIRONMENT],
+            false => &list::NEXTEST_ENVIRONMENT,
+        };
+        variables.extend(added.iter().map(|(name, value)| (name.into(), value.into())));
         let directory = binary.working_directory.as_std_path();
         let (program, words) = binary.command();
         Job {

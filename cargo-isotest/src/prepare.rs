@@ -49,6 +49,8 @@ pub struct Selected {
     pub listed: usize,
     /// Its selected cases.
     pub selection: Selection,
+    /// What of the command line it is given; nothing where it is libtest.
+    pub passed_on: Vec<String>,
 }
 
 impl Selected {
@@ -175,6 +177,8 @@ pub struct Selecting<'a> {
     pub filter: &'a Filter,
     /// By filter expression.
     pub config: &'a Config,
+    /// What is passed on to harnesses that are not libtest.
+    pub passed_on: &'a [String],
 }
 
 /// Builds the template, asks the binaries for their lists, and selects.
@@ -189,6 +193,7 @@ pub fn select(
     let mut sandboxes = sandboxes(unbuilt, project, machine)?;
     let lists = listing::list(&mut sandboxes, project, jobs, signals)?;
     let selected = select_cases(selecting, &project.binaries, lists);
+    check_passed_on(selecting.passed_on, &selected)?;
     Ok(Prepared { sandboxes, selected })
 }
 
@@ -209,8 +214,12 @@ fn select_cases(
     binaries: &[Binary],
     lists: Vec<Listed>,
 ) -> Vec<Selected> {
-    let Selecting { filter, config } = selecting;
+    let Selecting { filter, config, passed_on } = selecting;
     let selected = binaries.iter().zip(lists).map(|(binary, list)| Selected {
+        passed_on: match list.harness {
+            Harness::Libtest => Vec::new(),
+            Harness::Foreign | Harness::None => passed_on.to_vec(),
+        },
         harness: list.harness,
         notes: list.notes,
         listed: list.cases.len(),
@@ -218,4 +227,18 @@ fn select_cases(
         binary: binary.clone(),
     });
     selected.filter(Selected::takes_part).collect()
+}
+
+/// What libtest does not know needs a harness that may. Where there are both it is told that libtest
+/// is not given it: it may be a flag of libtest's that is spelt wrong.
+fn check_passed_on(passed_on: &[String], selected: &[Selected]) -> Result<(), Error> {
+    let Some(first) = passed_on.first() else { return Ok(()) };
+    let is_libtest = |selected: &Selected| selected.harness == Harness::Libtest;
+    if selected.iter().all(is_libtest) {
+        return Err(Error::Unrecognized(first.clone()));
+    }
+    if selected.iter().any(is_libtest) {
+        report::passed_on(passed_on);
+    }
+    Ok(())
 }

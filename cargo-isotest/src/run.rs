@@ -46,6 +46,10 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let named = &settings.layers.root;
     let roots = prepare::in_roots(&settings.policy, named, machine, command.cargo.quiet)?;
     if command.cargo.doc {
+        // rustdoc's harness is libtest.
+        if let Some(option) = settings.passed_on.first() {
+            return Err(Error::Unrecognized(option.clone()));
+        }
         let signals = Signals::listen().map_err(Error::Host)?;
         let documented = doctests::run(command, &settings, roots.iter(), machine, &signals)?;
         return Ok(ExitCode::NothingToRun.with(documented));
@@ -254,7 +258,8 @@ fn prepare_all<'a>(
         refused: None,
     };
     for (unbuilt, root) in wardens.into_iter().zip(roots) {
-        let selecting = Selecting { filter: &settings.filter, config };
+        let (filter, passed_on) = (&settings.filter, settings.passed_on.as_slice());
+        let selecting = Selecting { filter, config, passed_on };
         let prepared =
             prepare::select(unbuilt, project, machine, selecting, settings.jobs, signals);
         let Prepared { sandboxes, selected } = match (prepared, &root.label) {
@@ -399,6 +404,7 @@ fn suite(
         rerun: format!("{flags}{}", binary.rerun_flag),
         again: rerun::before(settings, config, root, binary),
         again_behind: settings.rerun.behind.clone(),
+        passed_on: selected.passed_on.clone(),
         root: root.label.clone(),
         layers: layers.into_iter().map(|row| (row.name, row.value)).collect(),
         harness: selected.harness != Harness::None,

@@ -150,6 +150,9 @@ impl Wanted {
             return Wanted::Part;
         }
         match cli::libtest_options(arguments) {
+            Ok(options) if harness && !options.unknown.is_empty() => {
+                Wanted::Nothing(options.refusal().unwrap_or_default())
+            }
             Ok(options) if options.list || options.bench => Wanted::Part,
             Ok(options) if is_one_test(&options) => Wanted::Test(Box::new(options)),
             Ok(options) => Wanted::Tests(Box::new(options)),
@@ -190,7 +193,15 @@ fn tests(
     let signals = Signals::listen().map_err(Error::Host)?;
     let project = called.alone();
     let asked = (&settings, config);
-    let Some(summary) = run::run_built(unbuilt, root, &project, asked, machine, &signals)? else {
+    let summary = match run::run_built(unbuilt, root, &project, asked, machine, &signals) {
+        // As libtest does where cargo asks it.
+        Err(error @ Error::Unrecognized(_)) => {
+            report::error(&error);
+            return Ok(FAILED);
+        }
+        summary => summary?,
+    };
+    let Some(summary) = summary else {
         drop(signals);
         let limit = |policy: &Policy| policy.limits.timeout;
         return itself(&config.layers(), (called, arguments), limit, nothing, machine);

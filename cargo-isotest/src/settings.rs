@@ -221,6 +221,8 @@ pub struct Settings {
     pub keys: bool,
     /// What another run is given to be this one.
     pub rerun: Rerun,
+    /// What is passed on to harnesses that are not libtest.
+    pub passed_on: Vec<String>,
     /// How it is reported.
     pub report: Options,
 }
@@ -278,6 +280,7 @@ impl Settings {
             stacks: machine.stacks(command.run.timeout_stacks)?,
             keys: machine.stdin_terminal && !command.run.no_input_handler,
             rerun: Rerun::of(command),
+            passed_on: libtest.unknown.clone(),
             report: report(command, machine, pass_through, shuffle),
         })
     }

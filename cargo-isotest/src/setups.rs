@@ -7,6 +7,7 @@ use isotest_core::case::{Case, Ignore};
 use isotest_core::plan::{Plan, Process, Protocol, Setup};
 use isotest_core::policy::{Guard, Limits};
 
+use crate::discover::list::NEXTEST_ENVIRONMENT;
 use crate::discover::{Binary, Harness, Origin};
 use crate::fork_server;
 use crate::prepare::Selected;
@@ -14,7 +15,7 @@ use crate::provision::Provided;
 use crate::sandboxes::{Sandboxes, c_string};
 
 /// The set-up that all cases of a binary share which need the same.
-pub fn setup(sandboxes: &Sandboxes, selected: &Selected, provided: Provided) -> Arc<Setup> {
+pub fn setup(sandboxes: &Sandboxes, selected: &Selected, mut provided: Provided) -> Arc<Setup> {
     let binary = &selected.binary;
     let mut arguments: Vec<&OsStr> = Vec::new();
     if selected.harness == Harness::Libtest {
@@ -24,6 +25,10 @@ pub fn setup(sandboxes: &Sandboxes, selected: &Selected, provided: Provided) -> 
         // ended. It also saves libtest asking how many processors there are, which is a tenth of a
         // short case.
         arguments.push(OsStr::new("--test-threads=2"));
+    }
+    if selected.harness == Harness::Foreign {
+        let added = NEXTEST_ENVIRONMENT.map(|(name, value)| (name.into(), value.into()));
+        provided.variables.extend(added);
     }
     let executed = match selected.harness {
         Harness::Libtest | Harness::Foreign => {
@@ -70,17 +75,15 @@ pub fn set_up(
     }
 }
 
-/// What nextest calls a harness with for one case, in its order; a name that could be a flag stands
-/// behind `--`.
-fn as_nextest(case: &Case) -> Vec<&str> {
+/// What nextest calls a harness with for one case, in its order, and what is passed on behind it; a
+/// name that could be a flag stands behind `--`.
+fn as_nextest<'a>(case: &'a Case, passed_on: &[&'a str]) -> Vec<&'a str> {
     let name = case.called();
     let ignored = (case.mark != Ignore::No).then_some("--ignored");
+    let before = ["--nocapture"].into_iter().chain(ignored).chain(passed_on.iter().copied());
     match name.starts_with('-') {
-        false => ["--exact", name, "--nocapture"].into_iter().chain(ignored).collect(),
-        true => {
-            let behind = ["--", name];
-            ["--exact", "--nocapture"].into_iter().chain(ignored).chain(behind).collect()
-        }
+        false => ["--exact", name].into_iter().chain(before).collect(),
+        true => ["--exact"].into_iter().chain(before).chain(["--", name]).collect(),
     }
 }
 
@@ -97,6 +100,7 @@ pub fn plan_of(
         true => Process::First,
         false => Process::Wrapped,
     };
+    let passed_on: Vec<&str> = selected.passed_on.iter().map(String::as_str).collect();
     let (arguments, protocol) = match selected.harness {
         // `--nocapture` stands last: rusty-fork, which starts the program again for a test, takes
         // what follows it for its value and leaves it out.
@@ -107,8 +111,10 @@ pub fn plan_of(
                 Protocol::Libtest { name: name.clone(), filtered_out, process },
             )
         }
-        Harness::Foreign => (as_nextest(case), Protocol::Foreign { name: name.clone() }),
-        Harness::None => (Vec::new(), Protocol::ExitCode),
+        Harness::Foreign => {
+            (as_nextest(case, &passed_on), Protocol::Foreign { name: name.clone() })
+        }
+        Harness::None => (passed_on, Protocol::ExitCode),
     };
     let arguments = arguments.into_iter().map(|text| c_string(OsStr::new(text))).collect();
     Plan {

@@ -11,6 +11,7 @@ mod course;
 mod faults;
 mod foreign;
 mod fork_server;
+mod harnesses;
 mod hostile;
 mod isolation;
 mod lifecycle;

@@ -2,8 +2,13 @@
 //!
 //! No abbreviations; `--x v` or `--x=v`; `-qZ v`; filters anywhere; nothing but `--skip` twice. What
 //! the options mean stands in [`libtest`](super::libtest).
+//!
+//! An option that libtest does not know may be another harness's. Nobody here knows whether such a
+//! one takes a value: a word behind it, where none is glued to it, is taken for its value and for no
+//! filter. Behind `--` are filters only.
 
 use std::ffi::OsString;
+use std::iter::Peekable;
 
 /// One part of the options, as typed.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -12,6 +17,8 @@ pub(super) struct Typed {
     pub skip: Vec<String>,
     flags: Vec<&'static str>,
     values: Vec<(&'static str, String)>,
+    /// What libtest does not know, in its order, each option with its value.
+    pub unknown: Vec<String>,
 }
 
 const FLAGS: &[&str] = &[
@@ -69,7 +76,7 @@ impl Typed {
 /// Takes the arguments after `--` apart.
 pub(super) fn read(arguments: &[OsString]) -> Result<Typed, String> {
     let mut typed = Typed::default();
-    let mut rest = arguments.iter();
+    let mut rest = arguments.iter().peekable();
     while let Some(argument) = rest.next() {
         let argument = utf8(argument)?;
         if argument == "--" {
@@ -89,7 +96,7 @@ pub(super) fn read(arguments: &[OsString]) -> Result<Typed, String> {
 
 fn read_long<'a>(
     option: &str,
-    rest: &mut impl Iterator<Item = &'a OsString>,
+    rest: &mut Peekable<impl Iterator<Item = &'a OsString>>,
     typed: &mut Typed,
 ) -> Result<(), String> {
     let (name, glued) = match option.split_once('=') {
@@ -108,14 +115,18 @@ fn read_long<'a>(
     }
     match VALUES.iter().copied().find(|known| *known == name && name.len() > 1) {
         Some(known) => typed.set_value(known, take_value(name, glued, rest)?),
-        None => Err(unrecognized(name)),
+        None => {
+            check_supported(name)?;
+            let is_complete = glued.is_some();
+            take_unknown(format!("--{option}"), is_complete, rest, typed)
+        }
     }
 }
 
 /// A cluster of short options: `-q`, `-Zunstable-options`, `-qZ unstable-options`.
 fn read_short<'a>(
     cluster: &str,
-    rest: &mut impl Iterator<Item = &'a OsString>,
+    rest: &mut Peekable<impl Iterator<Item = &'a OsString>>,
     typed: &mut Typed,
 ) -> Result<(), String> {
     for (at, letter) in cluster.char_indices() {
@@ -126,8 +137,29 @@ fn read_short<'a>(
                 let glued = (!glued.is_empty()).then(|| glued.to_owned());
                 return typed.set_value("Z", take_value("Z", glued, rest)?);
             }
-            unknown => return Err(unrecognized(&unknown.to_string())),
+            unknown => {
+                let is_complete = cluster.len() > at + unknown.len_utf8();
+                return take_unknown(format!("-{}", &cluster[at..]), is_complete, rest, typed);
+            }
         }
+    }
+    Ok(())
+}
+
+/// Takes an option that is not libtest's, with the word behind it unless it has its value already.
+fn take_unknown<'a>(
+    option: String,
+    is_complete: bool,
+    rest: &mut Peekable<impl Iterator<Item = &'a OsString>>,
+    typed: &mut Typed,
+) -> Result<(), String> {
+    typed.unknown.push(option);
+    let is_value = |word: &&OsString| {
+        let word = word.as_encoded_bytes();
+        word.len() < 2 || word[0] != b'-'
+    };
+    if let Some(value) = (!is_complete).then(|| rest.next_if(is_value)).flatten() {
+        typed.unknown.push(utf8(value)?.to_owned());
     }
     Ok(())
 }
@@ -150,13 +182,22 @@ fn utf8(argument: &OsString) -> Result<&str, String> {
     argument.to_str().ok_or_else(|| format!("the argument {argument:?} is not UTF-8"))
 }
 
-fn unrecognized(name: &str) -> String {
+fn check_supported(name: &str) -> Result<(), String> {
     match UNSUPPORTED.iter().find(|(known, _)| *known == name) {
-        Some((_, instead)) => format!(
+        Some((_, instead)) => Err(format!(
             "the option '{name}' of libtest is not supported by cargo isotest\nhint: {instead}"
-        ),
-        None => format!("Unrecognized option: '{name}'"),
+        )),
+        None => Ok(()),
     }
+}
+
+/// What libtest says of an option that it does not know.
+pub fn unrecognized(option: &str) -> String {
+    let name = match option.strip_prefix("--") {
+        Some(long) => long.split('=').next().unwrap_or(long).to_owned(),
+        None => option.chars().skip(1).take(1).collect(),
+    };
+    format!("Unrecognized option: '{name}'")
 }
 
 #[cfg(test)]
@@ -172,6 +213,25 @@ mod tests {
         assert_eq!(typed(&["--color=x", "a"]), typed(&["--color", "x", "a"]));
         assert_eq!(typed(&["-Zx", "a"]), typed(&["-Z", "x", "a"]));
         assert_eq!(typed(&["-qZx"]), typed(&["-q", "-Z", "x"]));
+    }
+
+    #[test]
+    fn what_libtest_does_not_know_keeps_its_values() {
+        let arguments =
+            "a --tags @smoke b --bless --exact c --x=1 d -t e -vv f -qz -y - g --w -- h";
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        let typed = typed(&arguments).expect("valid");
+        assert_eq!(typed.filters, ["a", "b", "c", "d", "f", "g", "h"]);
+        let unknown = "--tags @smoke --bless --x=1 -t e -vv -z -y - --w";
+        assert_eq!(typed.unknown.join(" "), unknown);
+        assert!(typed.has("exact") && typed.has("quiet"));
+    }
+
+    #[test]
+    fn what_is_not_known_is_named_as_libtest_names_it() {
+        for (option, name) in [("--foo", "foo"), ("--foo=1", "foo"), ("-x", "x"), ("-vv", "v")] {
+            assert_eq!(unrecognized(option), format!("Unrecognized option: '{name}'"));
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 
 use clap::{Args, ValueEnum};
 
+pub use super::getopts::unrecognized;
 use super::getopts::{Typed, read};
 use super::partition::{Partition, partition};
 use super::quantity::{Threads, threads};
@@ -97,6 +98,15 @@ pub struct LibtestOptions {
     pub partition: Option<Partition>,
     /// When output is coloured.
     pub color: Option<Color>,
+    /// What libtest does not know and another harness may, each option with its value.
+    pub unknown: Vec<String>,
+}
+
+impl LibtestOptions {
+    /// What libtest says of the first option that it does not know.
+    pub fn refusal(&self) -> Option<String> {
+        self.unknown.first().map(|option| unrecognized(option))
+    }
 }
 
 /// The selection as it may be typed before `--`.
@@ -206,6 +216,7 @@ pub(super) fn merge(
         fail_fast: unstable_flag(&typed, "fail-fast", unstable, FAIL_FAST)?,
         partition: selection.partition,
         color: color(&typed)?.or(shared.color),
+        unknown: typed.unknown,
     })
 }
 
@@ -347,10 +358,6 @@ mod tests {
     #[test]
     fn errors_are_worded_as_libtest_words_them() {
         let table: &[(&[&str], &str)] = &[
-            (&["--foo"], "Unrecognized option: 'foo'"),
-            (&["-x"], "Unrecognized option: 'x'"),
-            (&["--ign"], "Unrecognized option: 'ign'"),
-            (&["--Z"], "Unrecognized option: 'Z'"),
             (&["--exact", "--exact"], "Option 'exact' given more than once"),
             (&["--ignored=3"], "Option 'ignored' does not take an argument"),
             (&["--skip"], "Argument to option 'skip' missing"),
@@ -379,6 +386,21 @@ mod tests {
         for (arguments, message) in table {
             assert_eq!(after(arguments), Err((*message).to_owned()), "{arguments:?}");
         }
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused_where_nobody_else_may_know_it() {
+        for (arguments, name) in [
+            (&["--foo"][..], "foo"),
+            (&["-x"], "x"),
+            (&["--ign"], "ign"),
+            (&["--Z"], "Z"),
+            (&["a", "--tags", "@smoke"], "tags"),
+        ] {
+            let refusal = after(arguments).expect("it may be another harness's").refusal();
+            assert_eq!(refusal, Some(format!("Unrecognized option: '{name}'")));
+        }
+        assert_eq!(after(&["--exact", "a"]).map(|options| options.refusal()), Ok(None));
     }
 
     #[test]

@@ -27,7 +27,9 @@ pub use config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConf
 pub use course::{CourseOptions, FailFast, ThreadsRequired, retries_name, threads_schema};
 pub use keys::{Key, Shape, Values, keys, read as read_key};
 pub use layers::{LayerOptions, propagation_name};
-pub use libtest::{Color, Format, LibtestOptions, RunIgnored, asks_for_help, libtest_options};
+pub use libtest::{
+    Color, Format, LibtestOptions, RunIgnored, asks_for_help, libtest_options, unrecognized,
+};
 pub use partition::{Part, Partition, Scheme};
 pub use quantity::{Threads, deadline as read_deadline, duration, threads};
 pub use rerun::Rerun;

@@ -25,6 +25,11 @@ pub const TERSE_ARGUMENTS: &[&str] = &["--list", "--format", "terse"];
 /// Asks any harness for those of its cases that are ignored.
 pub const TERSE_IGNORED_ARGUMENTS: &[&str] = &["--list", "--format", "terse", "--ignored"];
 
+/// What nextest sets where it asks for a list of tests or runs one. Harnesses that serve it go by
+/// it: divan lists its benchmarks one by one there alone.
+pub const NEXTEST_ENVIRONMENT: [(&str, &str); 2] =
+    [("NEXTEST", "1"), ("NEXTEST_EXECUTION_MODE", "process-per-test")];
+
 /// What a run tells of the list of a binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {

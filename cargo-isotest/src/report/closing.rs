@@ -440,9 +440,10 @@ impl Closing {
             let mut names: Vec<String> =
                 names.map(|case| suite.cases[*case].name.clone()).collect();
             names.sort();
+            let Suite { again, again_behind, passed_on, .. } = suite;
             let command = match suite.harness && self.recorded.contains(binary) {
-                true if names.len() > rerun::NAMES => rerun::recorded(&suite.again),
-                true | false => rerun::command(&suite.again, &suite.again_behind, &names),
+                true if names.len() > rerun::NAMES => rerun::recorded(again, passed_on),
+                true | false => rerun::command(again, again_behind, passed_on, &names),
             };
             writeln!(err, "    {command}")?;
         }

@@ -62,6 +62,15 @@ pub fn unheeded(keys: &[(&str, &str)]) {
     warning(&format_args!("`--unit binary` takes these of the configuration otherwise:{keys}"));
 }
 
+/// Warns that words behind `--` are not for libtest.
+pub fn passed_on(words: &[String]) {
+    let words: Vec<String> = words.iter().map(|word| super::quoted(word)).collect();
+    warning(&format_args!(
+        "`{}` is passed on to the harnesses that are not libtest alone: libtest does not know it",
+        words.join(" ")
+    ));
+}
+
 /// Warns that something is not in an archive which the configuration wants in it.
 pub fn not_archived(path: &Path, why: &str) {
     warning(&format_args!(

@@ -49,8 +49,8 @@ pub use completions::completions;
 pub use config::{Configuration, Overriding, configuration, imported, schema, text};
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
 pub use error::{
-    Archived, archived, error, not_archived, not_kept, not_set_up, not_summarized, pruned,
-    services, setting_up, unheeded, unpacking, warning, weakened,
+    Archived, archived, error, not_archived, not_kept, not_set_up, not_summarized, passed_on,
+    pruned, services, setting_up, unheeded, unpacking, warning, weakened,
 };
 pub use follow::follow;
 pub use format::FormatName;

@@ -6,12 +6,16 @@
 pub const NAMES: usize = 20;
 
 /// The command that runs the named cases of one binary again. `select` stands before `--` and selects
-/// the binary, `behind` behind it; a program that is no harness has no names.
-pub fn command(select: &str, behind: &[&str], names: &[String]) -> String {
+/// the binary, `behind` behind it, with what is passed on to its harness; a program that is no
+/// harness has no names.
+pub fn command(select: &str, behind: &[&str], passed_on: &[String], names: &[String]) -> String {
     let mut words = before(select);
-    if !names.is_empty() {
+    if names.is_empty() {
+        words.extend(behind_dashes(passed_on));
+    } else {
         words.push("--".to_owned());
         words.extend(behind.iter().map(|flag| (*flag).to_owned()));
+        words.extend(passed_on.iter().map(|word| quoted(word)));
         words.push("--exact".to_owned());
         if names.iter().any(|name| name.starts_with('-')) {
             words.push("--".to_owned());
@@ -22,10 +26,16 @@ pub fn command(select: &str, behind: &[&str], names: &[String]) -> String {
 }
 
 /// The command that runs all failed cases of one binary again, which are kept.
-pub fn recorded(select: &str) -> String {
+pub fn recorded(select: &str, passed_on: &[String]) -> String {
     let mut words = before(select);
     words.push("--rerun-failed".to_owned());
+    words.extend(behind_dashes(passed_on));
     words.join(" ")
+}
+
+fn behind_dashes(words: &[String]) -> impl Iterator<Item = String> {
+    let dashes = (!words.is_empty()).then(|| "--".to_owned());
+    dashes.into_iter().chain(words.iter().map(|word| quoted(word)))
 }
 
 fn before(select: &str) -> Vec<String> {
@@ -71,16 +81,26 @@ mod tests {
     fn names_are_quoted_where_a_shell_would_split_them() {
         let names = ["a::b".to_owned(), "src/lib.rs - it's (line 3)".to_owned()];
         let expected = r"cargo isotest -p x --lib -- --exact a::b 'src/lib.rs - it'\''s (line 3)'";
-        assert_eq!(command("-p x --lib", &[], &names), expected);
+        assert_eq!(command("-p x --lib", &[], &[], &names), expected);
     }
 
     #[test]
     fn names_that_begin_as_flags_do_stand_behind_two_dashes() {
         let names = ["--ignored".to_owned(), "a".to_owned()];
         let expected = "cargo isotest --test it -- --include-ignored --exact -- --ignored a";
-        assert_eq!(command("--test it", &["--include-ignored"], &names), expected);
-        assert_eq!(command("--test raw", &["--ignored"], &[]), "cargo isotest --test raw");
-        assert_eq!(recorded(""), "cargo isotest --rerun-failed");
+        assert_eq!(command("--test it", &["--include-ignored"], &[], &names), expected);
+        assert_eq!(command("--test raw", &["--ignored"], &[], &[]), "cargo isotest --test raw");
+        assert_eq!(recorded("", &[]), "cargo isotest --rerun-failed");
+    }
+
+    #[test]
+    fn what_is_passed_on_stays() {
+        let passed_on = ["--tags".to_owned(), "@a and @b".to_owned()];
+        let again = command("", &["--ignored"], &passed_on, &["a".to_owned()]);
+        assert_eq!(again, "cargo isotest -- --ignored --tags '@a and @b' --exact a");
+        let whole = command("--test it", &[], &passed_on, &[]);
+        assert_eq!(whole, "cargo isotest --test it -- --tags '@a and @b'");
+        assert_eq!(recorded("", &passed_on[..1]), "cargo isotest --rerun-failed -- --tags");
     }
 
     #[test]

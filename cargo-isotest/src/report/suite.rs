@@ -27,6 +27,8 @@ pub struct Suite {
     pub again: String,
     /// The flags behind `--` of that command.
     pub again_behind: Vec<&'static str>,
+    /// What of the command line the harness was given.
+    pub passed_on: Vec<String>,
     /// The root filesystem that it runs in, where the run has several.
     pub root: Option<String>,
     /// Every layer and limit that its cases have: name and value.
@@ -84,6 +86,7 @@ pub(super) fn example(names: &[&str]) -> Suite {
         rerun: "--test it".to_owned(),
         again: "--test it".to_owned(),
         again_behind: Vec::new(),
+        passed_on: Vec::new(),
         root: None,
         layers: Vec::new(),
         harness: true,

@@ -1,0 +1,123 @@
+//! Harnesses that are not libtest.
+
+use isotest_tests::{Project, refused};
+
+/// A package whose target `own` has a harness of its own, and a library with a test of libtest's.
+fn demo(program: &str) -> Project {
+    let manifest = "[workspace]\n[package]\nname = \"demo\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\
+                    [[test]]\nname = \"own\"\nharness = false\n";
+    let library = "#[test]\nfn of_libtest() {}\n";
+    Project::new(&[("Cargo.toml", manifest), ("src/lib.rs", library), ("tests/own.rs", program)])
+}
+
+/// It lists three tests, and says with what and in which environment each is called.
+const LISTS: &str = r#"
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let nextest = ["NEXTEST", "NEXTEST_EXECUTION_MODE"].map(|name| std::env::var(name));
+    let nextest = nextest.map(|value| value.unwrap_or_default()).join(" ");
+    if arguments.first().is_some_and(|word| word == "--list") {
+        assert_eq!(nextest, "1 process-per-test");
+        if arguments.iter().all(|word| word != "--ignored") {
+            println!("passes: test\n--fails: test");
+        }
+        println!("ignored: test");
+        return;
+    }
+    println!("called with {arguments:?}, {nextest}");
+    std::process::exit(i32::from(arguments.iter().any(|word| word == "--fails")));
+}
+"#;
+
+/// It has no list, and says with what it is called.
+const ONE: &str = r#"
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    println!("called with {arguments:?}, {:?}", std::env::var("NEXTEST"));
+    std::process::exit(if arguments == ["--list", "--format", "terse"] { 2 } else { 0 });
+}
+"#;
+
+#[test]
+fn what_libtest_does_not_know_is_passed_on_to_other_harnesses() {
+    if refused() {
+        return;
+    }
+    let project = demo(LISTS);
+    let line = "--test own -- --bless --tags @smoke -j2 --include-ignored --show-output";
+    let run = project.isotest(line).run();
+    let passed_on = r#""--bless", "--tags", "@smoke", "-j2""#;
+    let called = |words: &str| format!("called with [{words}], 1 process-per-test");
+    run.check(
+        100,
+        &[
+            &called(&format!(r#""--exact", "passes", "--nocapture", {passed_on}"#)),
+            &called(&format!(r#""--exact", "ignored", "--nocapture", "--ignored", {passed_on}"#)),
+            &called(&format!(r#""--exact", "--nocapture", {passed_on}, "--", "--fails""#)),
+            "2 passed, 1 failed",
+            "-- --include-ignored --bless --tags @smoke -j2 --exact -- --fails\n",
+        ],
+    );
+    assert!(!run.stderr.contains("warning"), "{}", run.stderr);
+    // A filter stands before, or behind `--`.
+    let run = project.isotest("--test own -- pas --tags @smoke").run();
+    run.check(0, &["running 1 test", "1 passed"]);
+    let run = project.isotest("--test own -- --tags @smoke -- pas").run();
+    run.check(0, &["running 1 test", "1 passed"]);
+    // What `--rerun-failed` and a list are asked with is the same.
+    project.isotest("list --test own -- --bless").run().check(0, &["passes"]);
+}
+
+#[test]
+fn what_libtest_does_not_know_is_passed_on_to_programs_without_a_list() {
+    if refused() {
+        return;
+    }
+    let project = demo(ONE);
+    let run = project.isotest("--test own -- --tags @smoke").run();
+    run.check(0, &[r#"called with ["--tags", "@smoke"], Err(NotPresent)"#, "1 passed"]);
+    let run = project.cargo_test("--test own -- --tags @smoke").runner("").run();
+    run.check(0, &[r#"called with ["--tags", "@smoke"], Err(NotPresent)"#]);
+}
+
+#[test]
+fn what_nobody_knows_is_refused_as_by_libtest() {
+    if refused() {
+        return;
+    }
+    let project = demo(LISTS);
+    for line in ["--lib -- --bless", "--lib -- -b", "--doc -- --bless", "list --lib -- --bless"] {
+        let name = if line.ends_with("-b") { "b" } else { "bless" };
+        let run = project.isotest(line).run();
+        run.check(2, &[&format!("error: Unrecognized option: '{name}'\n")]);
+    }
+    // It may be a flag of libtest's that is spelt wrong.
+    let run = project.isotest("-- pas of_ --ignroed").run();
+    run.check(
+        0,
+        &[
+            "warning: `--ignroed` is passed on to the harnesses that are not libtest alone: \
+             libtest does not know it\n",
+            "2 passed",
+        ],
+    );
+}
+
+#[test]
+fn the_runner_passes_on_what_libtest_does_not_know() {
+    if refused() {
+        return;
+    }
+    let project = demo(LISTS);
+    let run = project.cargo_test("--test own -- --tags @smoke --show-output").runner("").run();
+    run.check(
+        101,
+        &[
+            r#"called with ["--exact", "passes", "--nocapture", "--tags", "@smoke"], 1"#,
+            "1 passed; 1 failed; 1 ignored",
+            "cargo isotest -p demo -- --tags @smoke --exact -- --fails\n",
+        ],
+    );
+    let run = project.cargo_test("--lib -- --tags").runner("").run();
+    run.check(101, &["error: Unrecognized option: 'tags'"]);
+}
