@@ -194,6 +194,10 @@ fn limits_reached(plan: &Plan, end: &End, output: &Captured) -> Vec<Finding> {
     let reached = limits.into_iter().filter(|(reached, ..)| *reached);
     let mut findings: Vec<Finding> =
         reached.map(|(_, what, flag)| Finding::LimitReached(what, flag)).collect();
+    if end.seen.scratch_lost {
+        let cause = "tests, or others, have too many descriptors in flight; run this test again";
+        findings.push(Finding::WriteBackFailed(".".into(), cause.to_owned()));
+    }
     if group.memory_kills > 0 && group.memory_refused == 0 {
         findings.push(Finding::OutOfMemory(group.memory_kills));
     }

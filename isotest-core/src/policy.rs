@@ -182,7 +182,7 @@ pub struct Limits {
     pub memory: Option<u64>,
     /// Processes and threads, RLIMIT_NPROC; `pids.max` where there is a control group.
     pub processes: u64,
-    /// Open files, RLIMIT_NOFILE; never more than the caller's hard limit.
+    /// Open files, RLIMIT_NOFILE; always fewer than the caller's hard limit.
     pub open_files: u64,
     /// Bytes of one file, RLIMIT_FSIZE.
     pub file_size: Option<u64>,

@@ -104,6 +104,52 @@ const UNSAFE: [&str; 13] = [
     "signals.rs",
 ];
 
+/// Files that may open, list, make or remove what a path names, and whose files these are. What a case,
+/// an archive or its tests can have put in place, in the target directory above all, is reached by
+/// `untrusted` alone.
+const BY_PATH: [(&str, &str); 37] = [
+    ("isotest-core/src/foreground.rs", "a device"),
+    ("isotest-core/src/host.rs", "the machine's"),
+    ("isotest-core/src/host/etc.rs", "the machine's"),
+    ("isotest-core/src/host/surroundings.rs", "the machine's"),
+    ("isotest-core/src/sandbox/cgroup.rs", "the kernel's"),
+    ("isotest-core/src/sandbox/client.rs", "the kernel's, and programs"),
+    ("isotest-core/src/sandbox/look.rs", "the kernel's"),
+    ("isotest-core/src/sandbox/lower.rs", "the kernel's"),
+    ("isotest-core/src/sandbox/warden/scratch.rs", "a run's, compared by its identity"),
+    ("isotest-core/src/sandbox/warden/start.rs", "the kernel's"),
+    ("isotest-core/src/snapshot.rs", "the kernel's"),
+    ("isotest-core/src/untrusted.rs", "anybody's"),
+    ("cargo-isotest/src/archive/open.rs", "named by an option"),
+    ("cargo-isotest/src/archive/write.rs", "cargo's"),
+    ("cargo-isotest/src/arguments.rs", "named by an option"),
+    ("cargo-isotest/src/caller.rs", "the kernel's"),
+    ("cargo-isotest/src/config/effective.rs", "the project's"),
+    ("cargo-isotest/src/discover/assemble.rs", "the project's"),
+    ("cargo-isotest/src/discover/called.rs", "the project's"),
+    ("cargo-isotest/src/discover/config.rs", "cargo's"),
+    ("cargo-isotest/src/doctor.rs", "the kernel's"),
+    ("cargo-isotest/src/exposures.rs", "what is shown"),
+    ("cargo-isotest/src/foreign.rs", "what is shown"),
+    ("cargo-isotest/src/fork_server.rs", "programs"),
+    ("cargo-isotest/src/profiles.rs", MADE),
+    ("cargo-isotest/src/provision.rs", "its own new directory"),
+    ("cargo-isotest/src/report/github.rs", "named by the workflow"),
+    ("cargo-isotest/src/report/junit.rs", "named by an option"),
+    ("cargo-isotest/src/root/cache.rs", "the user's cache"),
+    ("cargo-isotest/src/root/find.rs", "named by an option, and the user's cache"),
+    ("cargo-isotest/src/root/follow.rs", "a root that nothing runs in yet"),
+    ("cargo-isotest/src/root/image.rs", "an image that nothing runs in yet"),
+    ("cargo-isotest/src/root/unpack.rs", "a root that nothing runs in yet"),
+    ("cargo-isotest/src/run_directory.rs", MADE),
+    ("cargo-isotest/src/show_config.rs", "the project's"),
+    ("cargo-isotest/src/trial.rs", "a device"),
+    ("cargo-isotest/src/withheld.rs", "programs"),
+];
+
+/// A directory is made, and opened by `untrusted`.
+const MADE: &str = "the directory that the user names, made where it is missing";
+
 /// What runs between clone and the program.
 const INSIDE: &str = "isotest-core/src/sandbox/inside";
 
@@ -264,6 +310,50 @@ fn only_few_files_are_unsafe() {
         let may = source.path.starts_with(workspace().join("isotest-core")) && leaf
             || source.path.starts_with(workspace().join(INSIDE));
         if may { None } else { has(source, &["unsafe {", "unsafe fn", "unsafe_code"]) }
+    });
+}
+
+/// What opens, lists, makes or removes by a path.
+fn by_path(source: &Source) -> Vec<&'static str> {
+    const WORDS: [&str; 20] = [
+        "fs::canonicalize",
+        "fs::copy",
+        "fs::create_dir",
+        "fs::exists",
+        "fs::hard_link",
+        "fs::metadata",
+        "fs::read",
+        "fs::remove",
+        "fs::rename",
+        "fs::set_permissions",
+        "fs::symlink",
+        "fs::write",
+        "File::create",
+        "File::open",
+        "File::options",
+        "OpenOptions",
+        "openat(",
+        "openat2(",
+        "(CWD,",
+        "use std::fs::*",
+    ];
+    WORDS.into_iter().filter(|word| source.code.contains(word)).collect()
+}
+
+#[test]
+fn few_files_go_by_paths_where_a_case_could_have_put_something() {
+    check(&["isotest-core", "cargo-isotest"], "go by `isotest_core::untrusted`", |source| {
+        let row = BY_PATH.iter().find(|(path, _)| source.path == workspace().join(path));
+        let mut found = by_path(source);
+        match row {
+            Some(_) if found.is_empty() => {
+                return Some("the table names it for nothing".to_owned());
+            }
+            Some((_, whose)) if *whose == MADE => found.retain(|word| *word != "fs::create_dir"),
+            Some(_) => found.clear(),
+            None => {}
+        }
+        (!found.is_empty()).then(|| format!("has {found:?}"))
     });
 }
 

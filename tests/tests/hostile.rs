@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
+use isotest_tests::program::isotest;
 use isotest_tests::{Call, Project, Run, refused};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -278,4 +279,21 @@ fn what_is_no_profile_is_not_moved_out() {
     assert_eq!(read("a-1.raw"), "the user's");
     assert!(project.directory().join("a-3.raw").is_file());
     assert!(fs::symlink_metadata(project.directory().join("a-2.raw")).is_err());
+}
+
+/// The kernel counts the descriptors that a user's processes send, and compares them with the limit of
+/// each sender: a test that has used up its own leaves isotest what it needs.
+#[test]
+fn a_test_may_open_fewer_files_than_isotest() {
+    if refused() {
+        return;
+    }
+    let project = project();
+    for (own, inside) in [(4096, "3072\n"), (1000, "500\n")] {
+        let script = format!("ulimit -n {own}; exec \"$0\" isotest exec -- sh -c 'ulimit -Hn'");
+        let call = Call::new("sh", project.directory()).arg("-c").arg(script).arg(isotest());
+        let run = call.run();
+        run.check(0, &[]);
+        assert_eq!(run.stdout, inside, "of {own}");
+    }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
 
@@ -93,6 +94,7 @@ impl Warden {
         policy: &Policy,
     ) -> Result<Warden, SandboxError> {
         let clone_error = |errno| SandboxError::without_steps(STAGE_CLONE, errno);
+        raise_open_files();
         let (ours, theirs) = Channel::pair().map_err(clone_error)?;
         ours.limit_waiting(PATIENCE).map_err(clone_error)?;
         let (read, write) =
@@ -417,6 +419,18 @@ fn clone_warden(
             drop(go);
             Ok(pid)
         }
+    }
+}
+
+/// Raises the soft limit of open files. The kernel refuses to send a descriptor (ETOOMANYREFS, unix(7))
+/// where processes of this user have more in flight than the sender may have open: with its usual 1024
+/// a single test could end the run. So high that nothing which closes all descriptors takes long.
+fn raise_open_files() {
+    const ENOUGH: u64 = 1 << 16;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    if soft < hard.min(ENOUGH) {
+        // With the present one isotest works, too.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(ENOUGH), hard);
     }
 }
 

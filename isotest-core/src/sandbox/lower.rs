@@ -66,6 +66,11 @@ struct List {
     data: Vec<u8>,
 }
 
+/// So many open files fewer than isotest itself may a case have. The kernel counts descriptors in
+/// flight (unix(7)) per user, and compares them with the limit of who sends: cases that have filled
+/// theirs leave isotest what it needs to start others.
+const SHARE: libc::rlim_t = 1024;
+
 impl List {
     fn of<'a>(ops: impl Iterator<Item = &'a Op>) -> List {
         let mut list = List::default();
@@ -350,7 +355,9 @@ impl List {
         let mut present = libc::rlimit { rlim_cur: 0, rlim_max: libc::RLIM_INFINITY };
         // SAFETY: `present` is a valid rlimit to write to. Where it stays as it is the case fails.
         unsafe { libc::getrlimit(resource, &raw mut present) };
-        let hard = hard.min(present.rlim_max);
+        let is_shared = resource == libc::RLIMIT_NOFILE;
+        let own = if is_shared { SHARE.min(present.rlim_max / 2) } else { 0 };
+        let hard = hard.min(present.rlim_max - own);
         let limit = self.structure(&libc::rlimit { rlim_cur: soft.min(hard), rlim_max: hard });
         self.call(libc::SYS_prlimit64, [ZERO, value(resource), limit, ZERO]);
     }

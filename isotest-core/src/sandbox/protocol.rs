@@ -172,6 +172,8 @@ pub struct Seen {
     pub leftovers: Vec<Leftover>,
     /// Whether the scratch was full, where PID 1 exited with another code than 0.
     pub scratch_full: bool,
+    /// Whether its scratch could not be handed over: too many descriptors were in flight.
+    pub scratch_lost: bool,
     /// Packets that found no route, where PID 1 exited with another code than 0.
     pub unrouted: u64,
     /// What the test still held, where it ended otherwise than with 0.

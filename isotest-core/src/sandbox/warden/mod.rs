@@ -385,9 +385,15 @@ impl State {
             seen.exit = Exit::Early;
         }
         let group = running.group.as_ref().map(Group::figures);
-        let end = Response::Ended(End { case, status, usage, fault, seen, group });
+        let mut end = End { case, status, usage, fault, seen, group };
         let scratch = running.scratch.as_ref().map(AsFd::as_fd);
-        if self.channel.send(&end, scratch.as_slice()).is_err() {
+        let mut sent = self.channel.send(&Response::Ended(end.clone()), scratch.as_slice());
+        if sent == Err(Errno::ETOOMANYREFS) {
+            // Cases of this user have sent more descriptors than this process may have open.
+            end.seen.scratch_lost = true;
+            sent = self.channel.send(&Response::Ended(end), &[]);
+        }
+        if sent.is_err() {
             kernel::exit(0);
         }
         // Whoever waits for the end need not wait for this.
