@@ -16,6 +16,7 @@ use isotest_core::case::{Case, Ignore, Kind};
 use isotest_core::foreground::{self, Ended};
 use isotest_core::host;
 use isotest_core::policy::Policy;
+use isotest_core::sandbox::Exit;
 use isotest_core::signals::Signals;
 
 use crate::caller::Caller;
@@ -268,6 +269,13 @@ fn nothing(_: &mut Sandboxes, _: &Signals) -> Result<Provided, Error> {
     Ok(Provided::default())
 }
 
+/// Whether the process that is started is libtest's, which ends by the return of its `main`.
+fn is_libtest(called: &Called) -> bool {
+    called.purpose == Purpose::Test
+        && called.binary.declared == Declared::Harness
+        && called.binary.runner.is_empty()
+}
+
 /// Runs a program as it was called, in one sandbox, with what `provide` has for it.
 fn itself(
     layers: &LayerOptions,
@@ -290,6 +298,11 @@ fn itself(
     match conclusion.ended {
         Ended::Exited(0) | Ended::Interrupted(_) | Ended::NotServed(_) => {}
         _ => report::services(&conclusion.services),
+    }
+    if conclusion.ended == Ended::Exited(0) && conclusion.exit == Exit::Early && is_libtest(called)
+    {
+        report::error(&"the test exited with code 0 before the harness reported a result");
+        return Ok(FAILED);
     }
     // The caller sees the end that it would see without isotest.
     if let Ended::Signalled(signal) = conclusion.ended {

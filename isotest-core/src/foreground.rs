@@ -19,7 +19,7 @@ use crate::finding::Finding;
 use crate::keyboard::{self, Raw};
 use crate::outcome::Verdict;
 use crate::plan::Plan;
-use crate::sandbox::{End, Notice, SandboxError, ServiceError, Warden};
+use crate::sandbox::{End, Exit, Notice, SandboxError, ServiceError, Warden};
 use crate::served::{Served, ServiceOutput};
 use crate::signals::Signals;
 
@@ -49,6 +49,8 @@ pub enum Ended {
 pub struct Conclusion {
     /// How it ended.
     pub ended: Ended,
+    /// How it came to exit, where it has.
+    pub exit: Exit,
     /// What its services left.
     pub services: Vec<ServiceOutput>,
     /// The files that could not be written back.
@@ -254,10 +256,12 @@ impl Foreground<'_> {
     fn conclude(mut self, notice: Notice) -> Conclusion {
         self.hear_services();
         let mut not_written = Vec::new();
+        let mut exit = Exit::Unknown;
         let ended = match notice {
             Notice::Died(_) => Ended::WardenDied,
             Notice::Silent => Ended::WardenSilent,
             Notice::Ended(end, scratch) => {
+                exit = end.seen.exit;
                 if let Some(write_back) = &self.plan.write_back {
                     let found = write_back.copy(scratch, end.case).into_iter();
                     write_back.finish();
@@ -274,7 +278,7 @@ impl Foreground<'_> {
             }
         };
         let services = self.served.map_or_else(Vec::new, Served::outputs);
-        Conclusion { ended, services, not_written }
+        Conclusion { ended, exit, services, not_written }
     }
 }
 

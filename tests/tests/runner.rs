@@ -158,6 +158,28 @@ fn a_failure_is_told_as_the_harness_tells_it_and_what_it_cannot_see_as_well() {
     run.check(101, &["error: Unrecognized option: 'frobnicate'"]);
 }
 
+/// As nextest and editors call for it.
+#[test]
+fn one_test_that_exits_early_has_failed() {
+    if refused() {
+        return;
+    }
+    let tests = "#[test]\nfn leaves() { std::process::exit(0) }\n\
+                 #[test]\nfn passes() {}\n\
+                 #[test]\nfn runs_a_child() {\n\
+                     assert!(std::process::Command::new(\"true\").status().unwrap().success());\n\
+                 }\n";
+    let project = demo(&[("tests/it.rs", tests)]);
+    let call = |name: &str| {
+        project.cargo_test(&format!("--test it -- --exact {name} --nocapture")).isolated().run()
+    };
+    let error = "error: the test exited with code 0 before the harness reported a result";
+    call("leaves").check(101, &[error]);
+    call("passes").check(0, &["test passes ... ok"]);
+    call("runs_a_child").check(0, &["test runs_a_child ... ok"]);
+    call("is_not_there").check(0, &["running 0 tests"]);
+}
+
 #[test]
 fn layers_come_from_the_environment_and_flags_go_before_it() {
     if refused() {
