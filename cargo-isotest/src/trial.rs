@@ -91,6 +91,10 @@ fn values(layer: Weakened, policy: &Policy, others: &Policy) -> Option<(Policy, 
 
 /// Runs this program, asking for its version, under a policy.
 pub fn attempt(policy: &Policy, machine: &Machine) -> Result<(), SandboxError> {
+    // A home that is not there cannot be shared, and a run has one of its own.
+    let has_home = machine.home().is_none_or(|home| home.is_dir());
+    let home = if has_home { policy.home } else { Directory::Fresh };
+    let policy = &Policy { home, ..policy.clone() };
     let refused = |act: &str| SandboxError { act: act.to_owned(), errno: None, hint: None };
     let program = env::current_exe().map_err(|_| refused("find this program"))?;
     let host = Host::read(Path::new("/")).map_err(|_| refused("read /proc/self"))?;

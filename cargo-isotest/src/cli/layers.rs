@@ -114,6 +114,8 @@ pub enum Guard {
     Basic,
     /// Also no nested namespaces, io_uring, perf; read-only project
     Strict,
+    /// As basic, and a test may install a seccomp listener; less is known of its end
+    NoListener,
 }
 
 /// Layers and limits as typed.
@@ -329,6 +331,7 @@ impl LayerOptions {
             ("home", self.home == Some(Home::Host)),
             ("env", self.env == Some(Env::Host)),
             ("pass-env", !self.pass_env.is_empty()),
+            ("guard", self.guard == Some(Guard::NoListener)),
             ("ro", !self.read_only.is_empty()),
             ("rw", !self.read_write.is_empty()),
             ("propagation", self.propagation == Some(policy::Propagation::Slave)),
@@ -558,6 +561,7 @@ impl From<Guard> for policy::Guard {
         match guard {
             Guard::Basic => policy::Guard::Basic,
             Guard::Strict => policy::Guard::Strict,
+            Guard::NoListener => policy::Guard::NoListener,
         }
     }
 }

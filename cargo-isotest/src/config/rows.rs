@@ -197,8 +197,16 @@ fn time(value: Option<Duration>) -> String {
     value.map_or("none".to_owned(), |time| humantime::format_duration(time).to_string())
 }
 
+/// The name of a variant, as it is typed.
 fn word(value: &dyn Debug) -> String {
-    format!("{value:?}").to_lowercase()
+    let mut word = String::new();
+    for character in format!("{value:?}").chars() {
+        if character.is_ascii_uppercase() && !word.is_empty() {
+            word.push('-');
+        }
+        word.push(character.to_ascii_lowercase());
+    }
+    word
 }
 
 fn list(values: &[String]) -> String {

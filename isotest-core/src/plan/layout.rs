@@ -190,10 +190,11 @@ fn fresh(host: &Host, project: &Project, policy: &Policy) -> Vec<Fresh> {
 
 /// Every host path that is wanted, as the policy shows it.
 fn shown(host: &Host, project: &Project, policy: &Policy) -> Vec<Placed> {
+    use {Guard::Basic, Guard::NoListener, Guard::Strict};
     let workspace = match (policy.guard, policy.workspace) {
-        (Guard::Strict, _) | (Guard::Basic, Workspace::Readonly) => Shown::ReadOnly,
-        (Guard::Basic, Workspace::Overlay) => Shown::Overlay,
-        (Guard::Basic, Workspace::Shared) => Shown::ReadWrite,
+        (Strict, _) | (Basic | NoListener, Workspace::Readonly) => Shown::ReadOnly,
+        (Basic | NoListener, Workspace::Overlay) => Shown::Overlay,
+        (Basic | NoListener, Workspace::Shared) => Shown::ReadWrite,
     };
     let place = |path: &Path, directory, shown, what: &str| Placed {
         path: path.to_owned(),

@@ -77,7 +77,7 @@ fn rules(guard: Guard, listening: bool) -> Vec<Rule> {
     let keys = [libc::SYS_keyctl, libc::SYS_add_key, libc::SYS_request_key];
     rules.extend(keys.map(|call| rule(call, &[], Action::Refuse(Errno::EPERM))));
     match guard {
-        Guard::Basic => {}
+        Guard::Basic | Guard::NoListener => {}
         Guard::Strict => {
             let algorithms = [(0, libc::AF_ALG as u32)];
             rules.push(rule(libc::SYS_socket, &algorithms, Action::Refuse(Errno::EAFNOSUPPORT)));
@@ -138,10 +138,15 @@ fn instruction(code: u32, yes: u8, no: u8, value: u32) -> libc::sock_filter {
 }
 
 /// Sets `no_new_privs` and installs the filter in this process and all it will clone. `None`
-/// where the kernel refuses a listener: EBUSY where an outer sandbox has one already.
+/// where the kernel refuses a listener, EBUSY where an outer sandbox has one already, or the guard
+/// leaves it to the cases.
 pub fn install(guard: Guard) -> Result<Option<Listener>, Errno> {
     // SAFETY: PR_SET_NO_NEW_PRIVS takes numbers.
     Errno::result(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
+    match guard {
+        Guard::Basic | Guard::Strict => {}
+        Guard::NoListener => return load(guard, false).map(|_| None),
+    }
     match load(guard, true) {
         Ok(fd) => {
             // SAFETY: with NEW_LISTENER the call returns a descriptor that is ours.
