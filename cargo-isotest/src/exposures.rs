@@ -179,7 +179,7 @@ impl<'a> Exposures<'a> {
     }
 
     /// Shows a directory below which other filesystems are mounted: an overlay of its own for
-    /// each directory in it, its files read-only, itself empty otherwise.
+    /// each directory in it, its files read-only, itself empty otherwise. So is what can be no layer.
     fn hollow_out(&mut self, path: &Path, what: &str) {
         self.project.hollow.push(path.to_owned());
         let Ok(entries) = fs::read_dir(path) else { return };
@@ -187,7 +187,9 @@ impl<'a> Exposures<'a> {
             let inner = entry.path();
             match (entry.file_type(), fs::read_link(&inner)) {
                 (_, Ok(target)) => self.add_link(inner, target),
-                (Ok(kind), _) if kind.is_dir() => self.show(&inner, Access::Workspace, what),
+                (Ok(kind), _) if kind.is_dir() && !self.host.refused_layers.contains(&inner) => {
+                    self.show(&inner, Access::Workspace, what)
+                }
                 _ => self.show(&inner, Access::ReadOnly, what),
             }
         }

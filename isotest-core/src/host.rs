@@ -60,6 +60,8 @@ pub struct Host {
     pub no_layers: Vec<PathBuf>,
     /// Which of [`TEMPORARY`] the host has not.
     pub missing: Vec<&'static str>,
+    /// Those of filesystems that the kernel takes for no layer at all.
+    pub refused_layers: Vec<PathBuf>,
     /// The host's root filesystem: its entries that tests see. Of another one they see all.
     pub top_level: Vec<TopLevel>,
     /// Files below `/etc` that not everybody may read, relative to `/etc`.
@@ -143,6 +145,7 @@ impl Host {
             mount_points: mount_points(&mountinfo, |_| true),
             no_layers: mount_points(&mountinfo, |kind| !LAYERS.contains(&kind)),
             missing: TEMPORARY.into_iter().filter(|path| !Path::new(path).is_dir()).collect(),
+            refused_layers: mount_points(&mountinfo, |kind| REFUSED_LAYERS.contains(&kind)),
             top_level: system.iter().filter_map(|name| top_level(root, name)).collect(),
             hidden_etc: etc::find_private(&etc),
             etc: None,
@@ -186,6 +189,10 @@ const LAYERS: [&str; 16] = [
     "9p", "bcachefs", "btrfs", "ceph", "erofs", "ext2", "ext3", "ext4", "f2fs", "nfs", "nfs4",
     "overlay", "squashfs", "tmpfs", "virtiofs", "xfs",
 ];
+
+/// Filesystems that compare names in their own way, mount by themselves, or forbid to be stacked.
+const REFUSED_LAYERS: [&str; 8] =
+    ["autofs", "cifs", "exfat", "msdos", "ntfs3", "proc", "smb3", "vfat"];
 
 /// Whether `/proc` and `/dev/null` are what they are named: id maps are written in the one, and the
 /// other is the input of every case. Elsewhere both could lead to a file of somebody else's

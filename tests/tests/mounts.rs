@@ -133,6 +133,16 @@ fn doctor_shows_the_project_as_a_run_does() {
     run.check(0, &["every test can have full isolation here"]);
 }
 
+/// One that can be no layer of an overlay is read-only, and the rest of the project as ever.
+#[test]
+fn a_proc_below_the_project_is_read_only() {
+    let script = r#"mkdir p; mount -t proc proc p; "$1" isotest exec -- sh -euc '
+        test -r p/self/status; echo seen > src/new; cat src/new'"#;
+    let Some(run) = outer(script) else { return };
+    assert_eq!(run.stdout, "seen\n", "{}", run.stderr);
+    run.check(0, &[]);
+}
+
 /// As with `ProtectKernelTunables=yes` of systemd, where a whole proc is still to be seen somewhere.
 #[test]
 fn doctor_tries_no_setting_that_a_run_leaves_alone() {
