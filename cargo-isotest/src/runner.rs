@@ -150,7 +150,7 @@ impl Wanted {
         if cli::asks_for_help(arguments) {
             return Wanted::Part;
         }
-        match cli::libtest_options(arguments) {
+        match cli::libtest_options(arguments).map(named) {
             Ok(options) if harness && !options.unknown.is_empty() => {
                 Wanted::Nothing(options.refusal().unwrap_or_default())
             }
@@ -162,6 +162,14 @@ impl Wanted {
             Err(message) => Wanted::Nothing(message),
         }
     }
+}
+
+/// A name that begins with `-` is one all the same where nextest calls for it.
+fn named(mut options: LibtestOptions) -> LibtestOptions {
+    if options.exact && options.no_capture && options.filters.is_empty() {
+        options.filters.extend(options.unknown.drain(..1.min(options.unknown.len())));
+    }
+    options
 }
 
 /// `--exact NAME --nocapture`: how nextest calls for each test, and editors for the one that is

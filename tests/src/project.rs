@@ -51,8 +51,9 @@ impl Project {
     /// The copy of `fixtures/NAME`.
     pub fn fixture(name: &str) -> Project {
         let directory = stage().join(name);
-        let lock =
-            File::create(stage().join(format!("{name}.lock"))).expect("the stage is writable");
+        let lock = stage().join(format!("{name}.lock"));
+        fs::create_dir_all(lock.parent().expect("it has one")).expect("the stage is writable");
+        let lock = File::create(lock).expect("the stage is writable");
         lock.lock().expect("files can be locked");
         let copied = synchronise(&workspace().join("fixtures").join(name), &directory);
         copied.unwrap_or_else(|error| panic!("cannot copy the fixture {name}: {error}"));

@@ -1,6 +1,8 @@
 //! Harnesses that are not libtest.
 
-use isotest_tests::{Project, refused};
+use std::fs;
+
+use isotest_tests::{Call, Project, refused};
 
 /// A package whose target `own` has a harness of its own, and a library with a test of libtest's.
 fn demo(program: &str) -> Project {
@@ -120,4 +122,89 @@ fn the_runner_passes_on_what_libtest_does_not_know() {
     );
     let run = project.cargo_test("--lib -- --tags").runner("").run();
     run.check(101, &["error: Unrecognized option: 'tags'"]);
+}
+
+/// The library and another harness have one name.
+#[test]
+fn the_runner_knows_the_library_from_a_benchmark_of_its_name() {
+    if refused() {
+        return;
+    }
+    let manifest = "[workspace]\n[package]\nname = \"demo\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\
+                    [[bench]]\nname = \"demo\"\nharness = false\ntest = true\n";
+    let library = "#[test]\nfn is_called_as_libtest() {\n\
+                       assert!(std::env::args().any(|word| word == \"--test-threads=2\"));\n\
+                   }\n";
+    let files = [("Cargo.toml", manifest), ("src/lib.rs", library), ("benches/demo.rs", LISTS)];
+    let project = Project::new(&files);
+    let run = project.cargo_test("--lib").runner("").run();
+    run.check(0, &["test is_called_as_libtest ... ok"]);
+    let run = project.cargo_test("--bench demo -- --show-output passes").runner("").run();
+    run.check(0, &[r#"called with ["--exact", "passes", "--nocapture"], 1"#]);
+    let run = project.isotest("--lib --bench demo -- passes is_called --show-output").run();
+    run.check(0, &[r#"called with ["--exact", "passes", "--nocapture"], 1"#, "2 passed"]);
+}
+
+/// It may take as long each time.
+#[test]
+fn a_program_that_ignores_its_arguments_is_run_twice() {
+    if refused() {
+        return;
+    }
+    let place = Project::new(&[("runs", "")]);
+    let runs = place.directory().join("runs");
+    let program = format!(
+        "use std::io::Write;\nfn main() {{\n\
+             let file = std::fs::OpenOptions::new().append(true).open({runs:?});\n\
+             writeln!(file.unwrap(), \"run\").unwrap();\n\
+             println!(\"all is well\");\n\
+         }}\n"
+    );
+    let project = demo(&program);
+    let shown = place.directory().display();
+    let counted = |call: Call| {
+        fs::write(&runs, "").expect("it is writable");
+        call.run().check(0, &["all is well"]);
+        fs::read_to_string(&runs).expect("it is there").lines().count()
+    };
+    let isotest = || project.isotest("--test own").arg(format!("--rw={shown}"));
+    assert_eq!(counted(isotest()), 2, "once for its list");
+    assert_eq!(counted(isotest().arg("own")), 2);
+    let runner = project.cargo_test("--test own").runner("").env("ISOTEST_RW", shown.to_string());
+    assert_eq!(counted(runner), 2, "once for its list");
+}
+
+/// What rusty-fork does: it starts the program again for the test, and takes what stands behind
+/// `--nocapture` for its value.
+#[test]
+fn a_test_that_is_run_in_a_process_of_its_own_is_run() {
+    if refused() {
+        return;
+    }
+    let tests = r#"
+#[test]
+#[ignore]
+fn forks_and_fails() {
+    assert!(std::env::var_os("FORKED").is_none(), "it was run");
+    let mut words = std::env::args();
+    let program = words.next().unwrap();
+    let mut kept = Vec::new();
+    while let Some(word) = words.next() {
+        let is_flag = word == "--nocapture";
+        kept.push(word);
+        is_flag.then(|| words.next());
+    }
+    let status = std::process::Command::new(program).args(kept).env("FORKED", "1").status();
+    assert!(status.unwrap().success());
+}
+"#;
+    let project = Project::new(&[("tests/it.rs", tests)]);
+    for line in ["--test it --include-ignored", "--test it -- --ignored", "--run-ignored all"] {
+        let failed = ["test forks_and_fails ... FAILED", "it was run"];
+        project.isotest(line).run().check(100, &failed);
+    }
+    for line in ["--test it -- --include-ignored", "--test it -- --ignored"] {
+        let failed = ["test forks_and_fails ... FAILED", "it was run"];
+        project.cargo_test(line).runner("").run().check(101, &failed);
+    }
 }

@@ -13,6 +13,7 @@ mod foreign;
 mod fork_server;
 mod guard;
 mod harnesses;
+mod harnesses_table;
 mod hostile;
 mod isolation;
 mod lifecycle;
