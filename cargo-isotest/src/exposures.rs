@@ -14,7 +14,7 @@ use isotest_core::policy::{Policy, Propagation, Root};
 
 use crate::discover;
 use crate::error::Error;
-use crate::foreign;
+use crate::owners;
 use crate::root::{Links, RootError, find_conflict, follow};
 use crate::settings::Machine;
 
@@ -241,7 +241,7 @@ impl<'a> Exposures<'a> {
         let working = machine.directory.canonicalize().ok();
         let working = working.as_deref().filter(|path| !overlays.contains(path));
         let candidates = overlays.iter().copied().chain(working);
-        let likely: Vec<&Path> = candidates.filter(|path| foreign::is_likely(path, &ids)).collect();
+        let likely: Vec<&Path> = candidates.filter(|path| owners::is_likely(path, &ids)).collect();
         let is_in = |path: &Path, above: &Path| {
             let mut between = self.host.mounts_below(above).into_iter();
             path.starts_with(above) && !between.any(|point| path.starts_with(point))
@@ -250,7 +250,7 @@ impl<'a> Exposures<'a> {
         let found = overlays.iter().filter(|path| !is_inner(path)).map(|overlay| {
             let inside: Vec<&Path> =
                 likely.iter().copied().filter(|path| is_in(path, overlay)).collect();
-            (overlay.to_path_buf(), foreign::find(overlay, &inside, &ids))
+            (overlay.to_path_buf(), owners::find(overlay, &inside, &ids))
         });
         self.project.foreign = found.filter(|(_, pieces)| !pieces.is_empty()).collect();
     }

@@ -130,7 +130,7 @@ const BY_PATH: [(&str, &str); 37] = [
     ("cargo-isotest/src/discover/config.rs", "cargo's"),
     ("cargo-isotest/src/doctor.rs", "the kernel's"),
     ("cargo-isotest/src/exposures.rs", "what is shown"),
-    ("cargo-isotest/src/foreign.rs", "what is shown"),
+    ("cargo-isotest/src/owners.rs", "what is shown"),
     ("cargo-isotest/src/fork_server.rs", "programs"),
     ("cargo-isotest/src/profiles.rs", MADE),
     ("cargo-isotest/src/provision.rs", "its own new directory"),

@@ -33,7 +33,7 @@ pub fn is_likely(directory: &Path, ids: &Ids) -> bool {
 /// Finds it in these directories, which lie in `overlay` or are it: parents first, and relative to
 /// `overlay`. Other filesystems that are mounted below are not entered.
 pub fn find(overlay: &Path, directories: &[&Path], ids: &Ids) -> Arc<[Piece]> {
-    let mut found = Foreign::default();
+    let mut found = Found::default();
     let is_inner = |path: &Path| directories.iter().any(|o| path != *o && path.starts_with(o));
     for directory in directories.iter().filter(|path| !is_inner(path)) {
         let (Ok(metadata), Ok(relative)) = (directory.metadata(), directory.strip_prefix(overlay))
@@ -62,12 +62,12 @@ struct Place<'a> {
 
 /// What has been found.
 #[derive(Default)]
-struct Foreign {
+struct Found {
     pieces: Vec<Piece>,
     bytes: u64,
 }
 
-impl Foreign {
+impl Found {
     /// Adds the directories from the overlay's down to this one, which is given by its path in it.
     fn lead_to(&mut self, overlay: &Path, directory: &Path, ids: &Ids) {
         let mut parents: Vec<&Path> =
