@@ -117,15 +117,18 @@ pub fn clean(caller: &[Variable], policy: &Policy) -> Vec<Variable> {
 }
 
 fn passes(name: &OsStr, policy: &Policy) -> bool {
-    let secret = || {
-        let upper = name.to_string_lossy().to_ascii_uppercase();
-        SECRET.iter().any(|part| upper.contains(part))
-    };
+    let secret = || is_secret(&name.to_string_lossy());
     match policy.env {
         // Not even then: a test that runs cargo must not come back here.
         Env::Host => !is_runner(name),
         Env::Clean => named(name, &policy.pass_env) || (named(name, &ALLOWED) && !secret()),
     }
+}
+
+/// Whether something of this name may be secret.
+pub fn is_secret(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    SECRET.iter().any(|part| upper.contains(part))
 }
 
 /// Names that programs set for themselves, for a login or for a desktop: that they do not reach a

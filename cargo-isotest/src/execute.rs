@@ -18,13 +18,14 @@ use crate::cli::Unit;
 use crate::config::Needs;
 use crate::discover::Harness;
 use crate::error::Error;
+use crate::mentioned::Mentioned;
 use crate::policies::{Member, Terms};
 use crate::prepare::{Selected, case};
 use crate::provision::Provision;
 use crate::remembered::Durations;
 use crate::report::{self, Report};
 use crate::sandboxes::Sandboxes;
-use crate::settings::Settings;
+use crate::settings::{Machine, Settings};
 use crate::setups::{plan_of, setup};
 use crate::unit::{self, Units};
 
@@ -110,13 +111,14 @@ pub fn execute<R: Report>(
     stages: &mut [Stage],
     needed: (&[Selected], &Provision),
     durations: &mut Durations,
-    signals: &Signals,
+    (machine, signals): (&Machine, &Signals),
     reporter: R,
 ) -> Result<R, Error> {
     let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
     let mut between = Between::default();
     let (selected, _) = needed;
     let mut units = Units::default();
+    let mentioned = Mentioned::new(stages, selected, machine);
     if settings.unit == Unit::Test {
         by_priority(stages);
     }
@@ -180,7 +182,10 @@ pub fn execute<R: Report>(
                 signals.ask_for_snapshots();
             }
         };
-        let mut translate = |event| between.translate(units.translate(event));
+        let mut translate = |event| {
+            let events = units.translate(event).into_iter().map(|event| mentioned.note(event));
+            between.translate(events.collect())
+        };
         let _hangup = Hangup(signals);
         let reported = report::follow(reporter, heard, &mut translate, &mut note, &mut tick);
         if reported.is_err() {

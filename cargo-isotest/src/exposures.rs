@@ -3,12 +3,13 @@
 //! The sandbox shows paths without symbolic links, and overlays only what has no other filesystem
 //! mounted below; what cargo and the user name is brought into that form here.
 
+use std::env;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use isotest_core::host::Host;
+use isotest_core::host::{Host, TopLevel};
 use isotest_core::plan::{Access, Exposure, Ids, Project};
 use isotest_core::policy::{Policy, Propagation, Root};
 
@@ -92,6 +93,9 @@ fn real(directory: &Path) -> Option<PathBuf> {
     let (parent, name) = (directory.parent()?, directory.file_name()?);
     directory.canonicalize().or_else(|_| parent.canonicalize().map(|parent| parent.join(name))).ok()
 }
+
+/// Below these NixOS and Guix have the programs of the system.
+const MADE: [&str; 2] = ["/run/current-system", "/run/wrappers"];
 
 /// A list of exposures in the making.
 struct Exposures<'a> {
@@ -255,6 +259,27 @@ impl<'a> Exposures<'a> {
         self.project.foreign = found.filter(|(_, pieces)| !pieces.is_empty()).collect();
     }
 
+    /// Shows directories of `PATH` that systems make at a place that is fresh for every case: on NixOS
+    /// and Guix what they hold are links into the store, which is shown.
+    fn show_programs(&mut self, machine: &Machine) {
+        let path = machine.variable("PATH").unwrap_or_default();
+        let top_level = self.host.top_level.iter().map(|entry| match entry {
+            TopLevel::Directory(name) | TopLevel::Link(name, _) => Path::new("/").join(name),
+        });
+        let top_level: Vec<PathBuf> = top_level.collect();
+        let is_shown = |path: &PathBuf| top_level.iter().any(|entry| path.starts_with(entry));
+        let directories = env::split_paths(path);
+        for directory in directories.filter(|path| path.is_absolute() && !is_shown(path)) {
+            let Ok(real) = directory.canonicalize() else { continue };
+            let is_made = MADE.iter().any(|made| directory.starts_with(made));
+            if self.host.is_system(&real) {
+                self.link(&directory);
+            } else if is_made {
+                self.show(&directory, Access::ReadOnly, "a directory of `PATH`");
+            }
+        }
+    }
+
     /// Adds what every command sees: the tools, and what the policy asks for.
     fn finish(mut self, machine: &Machine, scratch: PathBuf) -> Result<Project, Error> {
         let tools =
@@ -264,6 +289,9 @@ impl<'a> Exposures<'a> {
                 // Also below the project: an overlay would not have its secrets masked.
                 self.show(&path, Access::ReadOnly, what);
             }
+        }
+        if self.policy.root == Root::Host {
+            self.show_programs(machine);
         }
         if let Some(directory) = &machine.profiles {
             self.show(directory, Access::ReadWrite, "coverage profiles");

@@ -24,11 +24,12 @@ use crate::policies::{self, Group, Member};
 use crate::prepare::{self, InRoot, Prepared, Selected, Selecting, case};
 use crate::provision::Provision;
 use crate::remembered::Durations;
-use crate::report::{self, Reporter, SecondLook, Stress, Suite, Summary, Withheld};
+use crate::report::{self, Reporter, SecondLook, Stress, Suite, Summary, Trace, Withheld};
 use crate::rerun;
 use crate::sandboxes::{Sandboxes, Unbuilt};
 use crate::second_look::second_look;
 use crate::settings::{Machine, Settings};
+use crate::traces::{Unexplained, traces};
 use crate::trial;
 use crate::unit;
 use crate::withheld::withheld;
@@ -99,7 +100,8 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let needed = (selected.as_slice(), &provision);
     if settings.repeat != Repeat::Once {
         let stress = Stress::new(suites, settings.report, stdout, stderr);
-        let stress = execute(&settings, &mut stages, needed, &mut durations, &signals, stress)?;
+        let stress =
+            execute(&settings, &mut stages, needed, &mut durations, (machine, &signals), stress)?;
         let summary = stress.finish().map_err(Error::Report)?;
         tell_not_written(&stages);
         return Ok(ExitCode::of_run(&summary));
@@ -114,7 +116,8 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     if let Some(path) = &settings.junit {
         reporter = reporter.with_junit(path, &properties(&settings, part))?;
     }
-    let mut reporter = execute(&settings, &mut stages, needed, &mut durations, &signals, reporter)?;
+    let mut reporter =
+        execute(&settings, &mut stages, needed, &mut durations, (machine, &signals), reporter)?;
     durations.write();
     reporter.end().map_err(Error::Report)?;
     tell_not_written(&stages);
@@ -123,6 +126,7 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         true => doctests::run(command, &settings, in_all, machine, &signals)?,
         false => Documented::default(),
     };
+    reporter.take_traces(named_by(&reporter, &selected, &stages, machine));
     let needed = (selected.as_slice(), &provision);
     let second_look = match settings.unit {
         Unit::Test => look_again(stages, machine, needed, &reporter.failed(), &signals)?,
@@ -188,10 +192,12 @@ pub fn run_built(
     let needs = needs(&stages, &selected);
     let provision = Provision::prepare(config, needs, project, machine, signals)?;
     let needed = (selected.as_slice(), &provision);
-    let mut reporter = execute(settings, &mut stages, needed, &mut durations, signals, reporter)?;
+    let mut reporter =
+        execute(settings, &mut stages, needed, &mut durations, (machine, signals), reporter)?;
     durations.write();
     reporter.end().map_err(Error::Report)?;
     tell_not_written(&stages);
+    reporter.take_traces(named_by(&reporter, &selected, &stages, machine));
     let needed = (selected.as_slice(), &provision);
     let second_look = look_again(stages, machine, needed, &reporter.failed(), signals)?;
     reporter.take_withheld(missed(&reporter, &selected, &settings.policy, machine));
@@ -356,6 +362,24 @@ fn look_again(
         }
     }
     Ok(all)
+}
+
+/// What the programs name of which a test has failed, with nothing to explain it.
+fn named_by(
+    reporter: &Reporter,
+    selected: &[Selected],
+    stages: &[Stage],
+    machine: &Machine,
+) -> Vec<Trace> {
+    let unexplained = reporter.unexplained().map(|(place, lacks)| {
+        let binary = &selected[place].binary;
+        Unexplained { id: &binary.id, program: binary.executable.as_std_path(), lacks }
+    });
+    let unexplained: Vec<Unexplained<'_>> = unexplained.collect();
+    // Of several policies the first: it is that of the command line.
+    stages
+        .first()
+        .map_or_else(Vec::new, |Stage { sandboxes, .. }| traces(sandboxes, machine, &unexplained))
 }
 
 /// The variables that a failed test may have missed.

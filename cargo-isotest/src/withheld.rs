@@ -59,7 +59,7 @@ pub fn withheld(machine: &Machine, policy: &Policy, programs: &[&Path]) -> Withh
 }
 
 /// Notes which names stand in what is read.
-fn search(program: impl Read, names: &[&str], found: &mut [bool]) -> io::Result<()> {
+pub fn search(program: impl Read, names: &[&str], found: &mut [bool]) -> io::Result<()> {
     let mut by_first: Vec<Vec<usize>> = vec![Vec::new(); 256];
     for (place, name) in names.iter().enumerate() {
         if name.len() >= SHORTEST && !found[place] {

@@ -6,7 +6,6 @@
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use memchr::memmem;
 use nix::errno::Errno;
 
 use crate::finding::Finding;
@@ -15,7 +14,7 @@ use crate::harness::{self, Said};
 use crate::outcome::{Captured, NotRun, Outcome, Usage, Verdict};
 use crate::plan::{Plan, Process, Protocol};
 pub use crate::sandbox::pipe;
-use crate::sandbox::{End, Exit, Fault, Op, SandboxError};
+use crate::sandbox::{End, Exit, Fault, Op, Packets, SandboxError};
 
 /// Keeps the first and the last part of a stream.
 #[derive(Debug, Default)]
@@ -146,9 +145,15 @@ pub fn outcome(
     let mut limits = limits_reached(plan, &end, &output);
     if verdict.is_failure() {
         limits.extend(limits_suspected(plan, &end, &output));
+        limits.extend(network_suspected(plan, &end, &output));
     }
     let discarded = end.seen.discarded.into_iter().map(Finding::SignalDiscarded);
-    let network = (end.seen.unrouted > 0).then_some(Finding::NetworkTried(end.seen.unrouted));
+    let Packets { unrouted, to_many } = end.seen.packets;
+    let network = match (unrouted, to_many) {
+        (0, 0) => None,
+        (0, to_many) => Some(Finding::SentToMany(to_many)),
+        (unrouted, _) => Some(Finding::NetworkTried(unrouted)),
+    };
     let left =
         (!end.seen.leftovers.is_empty()).then_some(Finding::ProcessesLeft(end.seen.leftovers));
     Outcome {
@@ -214,10 +219,7 @@ fn limits_suspected(plan: &Plan, end: &End, output: &Captured) -> Vec<Finding> {
         ["File too large", "File size limit exceeded", "SIGXFSZ", "unix_wait_status(25)"];
     // The standard library's, and strerror(3)'s.
     const MEMORY: [&str; 2] = ["memory allocation of", "Cannot allocate memory"];
-    let wrote = |words: &&str| {
-        let is_in = |part: &[u8]| memmem::find(part, words.as_bytes()).is_some();
-        is_in(&output.head) || is_in(&output.tail)
-    };
+    let wrote = |words: &&str| output.contains(words);
     let fits = |room: u64, limit: u64| room == 0 || room >= limit;
     let held = end.seen.held.unwrap_or_default();
     let files = limit_of(plan, libc::RLIMIT_NOFILE)
@@ -237,6 +239,28 @@ fn limits_suspected(plan: &Plan, end: &End, output: &Captured) -> Vec<Finding> {
         .map(|(limit, words)| (words, format!("{limit} bytes in a file"), "--file-size"));
     let suspected = files.into_iter().chain(memory).chain(size);
     suspected.map(|(words, limit, flag)| Finding::LimitSuspected(words, limit, flag)).collect()
+}
+
+/// The network, where packets do not tell: the kernel has refused before there were any, or an
+/// interface or an address is not there.
+fn network_suspected(plan: &Plan, end: &End, output: &Captured) -> Option<Finding> {
+    // strerror(3)'s, gai_strerror(3)'s, and the standard library's names of kinds of errors.
+    const WORDS: [&str; 10] = [
+        "Network is unreachable",
+        "NetworkUnreachable",
+        "No route to host",
+        "HostUnreachable",
+        "Temporary failure in name resolution",
+        "Name or service not known",
+        "failed to lookup address",
+        "Cannot assign requested address",
+        "AddrNotAvailable",
+        "No such device",
+    ];
+    let is_own = plan.setup.namespaces & libc::CLONE_NEWNET as u64 != 0;
+    let is_told = end.seen.packets != Packets::default();
+    let mut words = WORDS.into_iter().filter(|words| output.contains(words));
+    words.next().filter(|_| is_own && !is_told).map(Finding::NetworkSuspected)
 }
 
 /// The limit that the plan sets for a resource, setrlimit(2).

@@ -34,6 +34,14 @@ pub enum Finding {
     OutOfMemory(u64),
     /// Packets that found no route: the case tried to leave its own network.
     NetworkTried(u64),
+    /// Packets for a multicast group or for all: nobody else has heard them.
+    SentToMany(u64),
+    /// Words that a test writes where it has no network, but may write for another reason.
+    NetworkSuspected(&'static str),
+    /// Paths that a failed case has written of: the host has them, and cases do not see them.
+    NotShown(Vec<PathBuf>),
+    /// Variables that a failed case has written of: the caller has them, and no case does.
+    NotPassed(Vec<String>),
     /// PID 1 sent itself a signal whose default action would have ended it; the kernel discards
     /// such a signal (pid_namespaces(7)).
     SignalDiscarded(i32),
@@ -61,10 +69,8 @@ impl fmt::Display for Finding {
             }
             Finding::WrittenBack(files) => {
                 write!(f, "wrote back ")?;
-                for (index, file) in files.iter().take(FILES_NAMED).enumerate() {
-                    let comma = if index == 0 { "" } else { ", " };
-                    write!(f, "{comma}{}", printable(&file.to_string_lossy()))?;
-                }
+                let named = files.iter().take(FILES_NAMED).map(|file| file.to_string_lossy());
+                list(f, named.map(|file| printable(&file).into_owned()))?;
                 match files.len().saturating_sub(FILES_NAMED) {
                     0 => Ok(()),
                     more => write!(f, " and {more} more"),
@@ -92,6 +98,31 @@ impl fmt::Display for Finding {
                 let many = if *packets == 1 { "packet" } else { "packets" };
                 write!(f, "tried to reach the network: {packets} {many} without a route")
             }
+            Finding::SentToMany(packets) => {
+                let (many, it, stays) = if *packets == 1 {
+                    ("packet", "it", "stays")
+                } else {
+                    ("packets", "they", "stay")
+                };
+                write!(
+                    f,
+                    "sent {packets} multicast or broadcast {many}; {it} {stays} on the loopback interface"
+                )
+            }
+            Finding::NetworkSuspected(words) => {
+                write!(f, "wrote \"{words}\": it has no network but its own")
+            }
+            Finding::NotShown(paths) => {
+                write!(f, "wrote of ")?;
+                let paths = paths.iter().map(|path| path.to_string_lossy());
+                list(f, paths.map(|path| printable(&path).into_owned()))?;
+                write!(f, ": here, but not shown to tests")
+            }
+            Finding::NotPassed(names) => {
+                write!(f, "wrote of ")?;
+                list(f, names.iter().map(|name| printable(name).into_owned()))?;
+                write!(f, ": set, but not passed to tests")
+            }
             Finding::SignalDiscarded(signal) => write!(
                 f,
                 "sent itself {}, which PID 1 of a pid namespace never receives",
@@ -99,4 +130,13 @@ impl fmt::Display for Finding {
             ),
         }
     }
+}
+
+/// Writes them with commas between.
+fn list(f: &mut fmt::Formatter<'_>, items: impl Iterator<Item = String>) -> fmt::Result {
+    for (index, item) in items.enumerate() {
+        let comma = if index == 0 { "" } else { ", " };
+        write!(f, "{comma}{item}")?;
+    }
+    Ok(())
 }

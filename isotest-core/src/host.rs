@@ -176,10 +176,23 @@ impl Host {
 
     /// Whether a directory can be the lower layer of an overlay that shows all of it.
     pub fn can_be_layer(&self, directory: &Path) -> bool {
-        let around = self.mount_points.iter().filter(|point| directory.starts_with(point));
-        let nearest = around.max_by_key(|point| point.components().count());
+        let nearest = self.mounted_around(directory);
         self.mounts_below(directory).is_empty()
             && nearest.is_none_or(|point| !self.no_layers.contains(point))
+    }
+
+    /// Whether asking for the path may take long, or mount something: it lies in a filesystem that a
+    /// program makes (FUSE), that is mounted when it is asked for (autofs), or that is not known.
+    /// `/sys` is the kernel's.
+    pub fn is_remote(&self, path: &Path) -> bool {
+        let nearest = self.mounted_around(path);
+        !path.starts_with("/sys") && nearest.is_some_and(|point| self.no_layers.contains(point))
+    }
+
+    /// The mount point of the filesystem in which a path lies.
+    fn mounted_around(&self, path: &Path) -> Option<&PathBuf> {
+        let around = self.mount_points.iter().filter(|point| path.starts_with(point));
+        around.max_by_key(|point| point.components().count())
     }
 }
 

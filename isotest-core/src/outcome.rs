@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use memchr::memmem;
+
 use crate::finding::Finding;
 use crate::policy::Weakened;
 use crate::sandbox::{SandboxError, ServiceError};
@@ -101,6 +103,12 @@ impl Captured {
             all.extend_from_slice(&self.tail);
         }
         all
+    }
+
+    /// Whether these words stand in what was kept.
+    pub fn contains(&self, words: &str) -> bool {
+        let is_in = |part: &[u8]| memmem::find(part, words.as_bytes()).is_some();
+        is_in(&self.head) || is_in(&self.tail)
     }
 
     /// Whether nothing was written.

@@ -368,11 +368,157 @@ fn the_exit_code_is_the_commands() {
 }
 
 #[test]
+fn what_a_failed_test_writes_of_and_has_not_is_named() {
+    if refused() {
+        return;
+    }
+    let text = r#"
+use std::{env, fs, path::Path};
+
+fn read(path: impl AsRef<Path>) {
+    let path = path.as_ref();
+    fs::read(path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
+}
+
+#[test]
+fn reads_above() {
+    read("../above.txt");
+}
+
+#[test]
+fn reads_by_a_long_way() {
+    read(concat!(env!("CARGO_MANIFEST_DIR"), "/src/../../above.txt"));
+}
+
+#[test]
+fn reads_a_secret() {
+    read("../api-token.txt");
+}
+
+#[test]
+fn reads_what_nobody_has() {
+    read("../nowhere.txt");
+    println!("/etc/shadow /proc/kcore src/lib.rs");
+}
+
+#[test]
+fn wants_a_variable() {
+    let name = "DEMO_DATABASE_URL";
+    env::var(name).unwrap_or_else(|_| panic!("{name} must be set"));
+}
+
+#[test]
+fn passes() {
+    println!("../above.txt DEMO_DATABASE_URL");
+}
+"#;
+    let project = Project::new(&[("src/lib.rs", text)]);
+    let above = project.directory().with_file_name("above.txt");
+    let token = project.directory().with_file_name("api-token.txt");
+    for file in [&above, &token] {
+        std::fs::write(file, "").unwrap();
+    }
+    let run = project.isotest("--lib").env("DEMO_DATABASE_URL", "db://secret").run();
+    let path = format!("demo::reads_above: wrote of {}: here, but not shown", above.display());
+    let by_a_long_way = path.replace("reads_above", "reads_by_a_long_way");
+    run.check(
+        100,
+        &[
+            "2 tests failed and wrote of a path that tests are not shown; `--ro PATH` may mend it",
+            &path,
+            &by_a_long_way,
+            "1 test failed and wrote of a variable that does not reach tests; `--pass-env NAME` may",
+            "demo::wants_a_variable: wrote of DEMO_DATABASE_URL: set, but not passed to tests",
+        ],
+    );
+    let (_, closing) = run.stderr.split_once("Summary").expect("a closing block");
+    for other in ["token", "nowhere", "shadow", "kcore", "db://", "demo::passes"] {
+        assert!(!closing.contains(other), "{other} in {closing}");
+    }
+    assert_eq!(closing.matches("DEMO_DATABASE_URL").count(), 1, "told once: {closing}");
+    let shown = format!("--lib --ro {} --pass-env DEMO_DATABASE_URL", above.display());
+    let run = project.isotest(&shown).env("DEMO_DATABASE_URL", "db://secret").run();
+    run.check(100, &["4 passed, 2 failed"]);
+    assert!(!run.stderr.contains("wrote of"), "nothing is missed: {}", run.stderr);
+}
+
+#[test]
+fn a_failed_test_that_wants_the_network_is_told_of() {
+    if refused() {
+        return;
+    }
+    let text = r#"
+use std::{net::UdpSocket, time::Duration};
+
+#[test]
+fn sends_to_a_group() {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.send_to(b"hello", "224.0.0.251:5353").unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    socket.recv(&mut [0; 9]).expect("an answer");
+}
+
+#[test]
+fn has_no_address() {
+    UdpSocket::bind("192.0.2.7:0").unwrap();
+}
+
+#[test]
+fn sends_to_itself() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.send_to(b"hello", socket.local_addr().unwrap()).unwrap();
+    panic!("for another reason");
+}
+"#;
+    let run = Project::new(&[("src/lib.rs", text)]).isotest("--lib").run();
+    run.check(
+        100,
+        &[
+            "1 test tried to reach the network and failed; `--net host` lets them",
+            "demo::sends_to_a_group: sent 1 multicast or broadcast packet",
+            "1 test failed and may want the network; `--net host` may mend it",
+            "demo::has_no_address: wrote \"Cannot assign requested address\"",
+        ],
+    );
+    assert!(!run.stderr.contains("demo::sends_to_itself:"), "{}", run.stderr);
+}
+
+#[test]
+fn what_the_program_of_a_failed_test_names_is_told_of() {
+    if refused() {
+        return;
+    }
+    let text = r#"
+#[test]
+fn looks_for_interfaces() {
+    assert!(std::fs::read_dir("/sys/class/net/").is_ok_and(|all| all.count() > 0));
+}
+
+#[test]
+fn starts_a_tool() {
+    std::process::Command::new("demo-tool").status().unwrap();
+}
+"#;
+    let project = Project::new(&[("src/lib.rs", text)]);
+    let tools = project.directory().with_file_name("tools");
+    std::fs::create_dir(&tools).unwrap();
+    std::fs::write(tools.join("demo-tool"), "#!/bin/sh\n").unwrap();
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+    let run = project.isotest("--lib").env("PATH", path).run();
+    let tool = format!("not shown: `--ro {}` (demo)", tools.display());
+    let help = "help: failed tests may want what their programs name\n";
+    run.check(
+        100,
+        &[help, "`/sys`, which tests have not: `--ro /sys` (demo)", "`demo-tool`", &tool],
+    );
+}
+
+#[test]
 fn variables_that_a_failed_test_may_miss_are_named() {
     if refused() {
         return;
     }
-    let text = "#[test]\nfn reads() {\n    assert!(std::env::var(\"A_SETTING\").is_ok());\n}\n";
+    let text = "#[test]\nfn reads() {\n    let is_set = std::env::var(\"A_SETTING\").is_ok();\n    assert!(is_set);\n}\n";
     let project = Project::new(&[("src/lib.rs", text)]);
     let call = || {
         let call = project.isotest("--lib").env("A_SETTING", "secret").env("B_SETTING", "2");

@@ -19,6 +19,31 @@ fn outer(script: &str) -> Option<Run> {
     Some(call.arg(script).arg("sh").arg(isotest()).arg(&empty).run())
 }
 
+#[test]
+fn programs_below_run_are_shown_where_path_has_them() {
+    let script = r#"
+        mount -t tmpfs tmpfs /run
+        mkdir -p /run/wrappers/made.1 /run/other
+        ln -s made.1 /run/wrappers/bin
+        ln -s /usr /run/current-system
+        ln -s /usr "$2/profile"
+        for tool in /run/wrappers/bin/wrapped-tool /run/other/other-tool; do
+            printf '#!/bin/sh\necho tool\n' > "$tool"
+            chmod +x "$tool"
+        done
+        PATH=/run/wrappers/bin:/run/current-system/bin:$2/profile/bin:/run/other:$PATH
+        "$1" isotest exec -- sh -c '
+            wrapped-tool
+            test -x /run/current-system/bin/env && echo system
+            test -x "$1/profile/bin/env" && echo profile
+            touch /run/wrappers/bin/new || echo read-only
+            other-tool || echo hidden' sh "$2"
+    "#;
+    let Some(run) = outer(script) else { return };
+    assert_eq!(run.stdout, "tool\nsystem\nprofile\nread-only\nhidden\n", "{}", run.stderr);
+    run.check(0, &[]);
+}
+
 /// What a sandbox shows of `/etc`, and that nothing can be written there.
 const LOOK: &str = r#"
     "$1" isotest exec -- sh -c '

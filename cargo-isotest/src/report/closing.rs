@@ -16,17 +16,17 @@ use isotest_core::schedule::Interruption;
 
 use crate::doctests::Documented;
 
+use super::groups::{FINDINGS, Group, Kind, write_more};
 use super::notes;
 use super::paint::{self, ERROR, GOOD, HINT, STRONG, WARNING};
 use super::reporter::State;
 use super::rerun;
 use super::suite::{self, Suite};
 use super::tally::Tally;
+use super::traces::{self, Trace};
 use super::withheld::Withheld;
 use super::words::{self, counted};
 
-/// How many cases of one kind of finding are listed.
-const FINDINGS: usize = 10;
 /// How many commands are listed.
 const COMMANDS: usize = 5;
 
@@ -71,6 +71,12 @@ pub struct Closing {
     /// The binaries whose failures `--rerun-failed` runs again.
     recorded: BTreeSet<usize>,
     withheld: Withheld,
+    traces: Vec<Trace>,
+    /// The binaries of which a case has failed with no finding, and whether one has written that
+    /// something is not there.
+    unexplained: BTreeMap<usize, bool>,
+    /// The variables of which failed cases have written.
+    told: BTreeSet<String>,
     doctests: Documented,
     /// The slowest cases, slowest first, and how many are kept.
     slowest: (Vec<(Duration, CaseIndex)>, usize),
@@ -88,75 +94,6 @@ pub struct Closing {
     /// The cases of which it is not known how they end.
     not_ended: BTreeSet<CaseIndex>,
     interrupted: Option<Interruption>,
-}
-
-/// The kinds of findings, in the order in which they are listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    LimitReached,
-    LimitSuspected,
-    OutOfMemory,
-    ProcessesLeft,
-    NetworkTried,
-    SignalDiscarded,
-    WrittenBack,
-    WriteBackFailed,
-}
-
-/// The findings of one kind: how many, and the first lines.
-#[derive(Debug, Default)]
-struct Group {
-    count: usize,
-    lines: Vec<String>,
-}
-
-impl Group {
-    fn add(&mut self, line: impl FnOnce() -> String) {
-        self.count += 1;
-        if self.lines.len() < FINDINGS {
-            self.lines.push(line());
-        }
-    }
-
-    fn write(&self, title: &str, colour: bool, err: &mut dyn Write) -> io::Result<()> {
-        let warning = paint::styled(colour, WARNING, "warning");
-        writeln!(err, "\n{warning}: {title}")?;
-        for line in &self.lines {
-            writeln!(err, "    {line}")?;
-        }
-        write_more(self.count - self.lines.len(), err)
-    }
-}
-
-impl Kind {
-    fn of(finding: &Finding) -> Self {
-        match finding {
-            Finding::ProcessesLeft(_) => Kind::ProcessesLeft,
-            Finding::SignalDiscarded(_) => Kind::SignalDiscarded,
-            Finding::LimitReached(..) => Kind::LimitReached,
-            Finding::LimitSuspected(..) => Kind::LimitSuspected,
-            Finding::OutOfMemory(_) => Kind::OutOfMemory,
-            Finding::NetworkTried(_) => Kind::NetworkTried,
-            Finding::WrittenBack(_) => Kind::WrittenBack,
-            Finding::WriteBackFailed(..) => Kind::WriteBackFailed,
-        }
-    }
-
-    fn title(self, count: usize) -> String {
-        let tests = counted(count, "test");
-        match self {
-            Kind::ProcessesLeft => format!("{tests} left processes behind"),
-            Kind::SignalDiscarded => format!("{tests} sent a signal that the kernel discarded"),
-            Kind::LimitReached => format!("{tests} reached a limit"),
-            Kind::LimitSuspected => format!("{tests} may have reached a limit"),
-            Kind::OutOfMemory => format!("{tests} lost processes for want of memory"),
-            Kind::NetworkTried => {
-                format!("{tests} tried to reach the network and failed; `--net host` lets them")
-            }
-            Kind::WrittenBack => format!("{tests} wrote files that were copied into the project"),
-            Kind::WriteBackFailed => format!("{tests} wrote files that could not be copied out"),
-        }
-    }
 }
 
 impl Closing {
@@ -179,6 +116,9 @@ impl Closing {
         if outcome.verdict.is_failure() {
             self.failed.entry(index.binary).or_default().push(index.case);
         }
+        if outcome.verdict.is_failure() && outcome.findings.is_empty() {
+            *self.unexplained.entry(index.binary).or_default() |= words::lacks(&outcome.output);
+        }
         if words::was_run(&outcome.verdict) {
             self.observe_duration(index, outcome.duration);
         }
@@ -196,6 +136,9 @@ impl Closing {
             *self.weakened.entry(*layer).or_default() += 1;
         }
         for finding in &outcome.findings {
+            if let Finding::NotPassed(names) = finding {
+                self.told.extend(names.iter().cloned());
+            }
             let group = self.findings.entry(Kind::of(finding)).or_default();
             group.add(|| format!("{}: {finding}", suite::label(suites, index)));
         }
@@ -237,6 +180,12 @@ impl Closing {
         self.failed.keys().copied()
     }
 
+    /// The binaries of which a case has failed and nothing is known of why, and whether one has
+    /// written that something is not there.
+    pub fn unexplained(&self) -> impl Iterator<Item = (usize, bool)> {
+        self.unexplained.iter().map(|(binary, lacks)| (*binary, *lacks))
+    }
+
     /// What is known of a case once all have ended.
     pub fn state(&self, index: CaseIndex) -> State {
         match self.failed.get(&index.binary) {
@@ -274,9 +223,15 @@ impl Closing {
         self.recorded = binaries;
     }
 
-    /// Takes note of variables that did not reach the tests.
+    /// Takes note of variables that did not reach the tests. Those of which a finding tells are
+    /// told of already.
     pub fn take_withheld(&mut self, withheld: Withheld) {
-        self.withheld = withheld;
+        self.withheld = withheld.without(&self.told);
+    }
+
+    /// Takes note of what the programs of failed tests name.
+    pub fn take_traces(&mut self, traces: Vec<Trace>) {
+        self.traces = traces;
     }
 
     /// What ended the run early.
@@ -317,6 +272,7 @@ impl Closing {
         self.write_not_run(colour, err)?;
         self.write_hints(suites, colour, err)?;
         if !self.failed.is_empty() {
+            traces::write(&self.traces, colour, err)?;
             self.withheld.write(colour, err)?;
         }
         if let Some(cause) = self.interrupted {
@@ -448,13 +404,6 @@ impl Closing {
             writeln!(err, "    {command}")?;
         }
         write_more(self.failed.len().saturating_sub(COMMANDS), err)
-    }
-}
-
-fn write_more(count: usize, err: &mut dyn Write) -> io::Result<()> {
-    match count {
-        0 => Ok(()),
-        count => writeln!(err, "    … and {count} more"),
     }
 }
 

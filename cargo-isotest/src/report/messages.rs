@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use isotest_core::case::{Case, CaseIndex};
-use isotest_core::finding::{self, Leftover};
 use isotest_core::outcome::{self, NotRun, Outcome, signal_name};
 use isotest_core::schedule::{Event, Interruption, Stream};
 use isotest_core::snapshot::{Process, Snapshot};
@@ -16,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::closing::{Hint, SecondLook};
+use super::message_findings::{Finding, finding};
 use super::suite::Suite;
 use super::tally::Tally;
 use super::words;
@@ -286,62 +286,6 @@ pub struct Usage {
     pub involuntary_switches: u64,
 }
 
-/// Something that is not hermetic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Finding {
-    /// What it is.
-    #[serde(flatten)]
-    pub kind: FindingKind,
-    /// The same in words.
-    pub text: String,
-}
-
-/// The kinds of findings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "finding", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
-pub enum FindingKind {
-    /// Processes outlived the test and were killed.
-    ProcessesLeft {
-        /// Their names.
-        processes: Vec<String>,
-    },
-    /// Files were copied out of the sandbox, as was asked for.
-    WrittenBack {
-        /// Their paths, relative to the project.
-        files: Vec<String>,
-    },
-    /// A file could not be copied out.
-    WriteBackFailed {
-        /// Its path, relative to the project.
-        file: String,
-    },
-    /// A limit was reached.
-    LimitReached {
-        /// The flag that raises it.
-        flag: String,
-    },
-    /// A limit may have been reached.
-    LimitSuspected {
-        /// The flag that raises it.
-        flag: String,
-    },
-    /// Processes were killed since the machine had no memory left.
-    OutOfMemory {
-        /// How many.
-        processes: u64,
-    },
-    /// It tried to reach the network.
-    NetworkTried {
-        /// How many packets had no route.
-        packets: u64,
-    },
-    /// PID 1 sent itself a signal that the kernel discarded.
-    SignalDiscarded {
-        /// Its name.
-        signal: String,
-    },
-}
-
 /// A test that runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Running {
@@ -585,36 +529,6 @@ fn verdict(case: &Case, outcome: &Outcome) -> Verdict {
     }
 }
 
-fn finding(finding: &finding::Finding) -> Finding {
-    let path = |path: &std::path::PathBuf| path.to_string_lossy().into_owned();
-    let kind = match finding {
-        finding::Finding::ProcessesLeft(processes) => {
-            let name = |process: &Leftover| process.name.clone();
-            FindingKind::ProcessesLeft { processes: processes.iter().map(name).collect() }
-        }
-        finding::Finding::WrittenBack(files) => {
-            FindingKind::WrittenBack { files: files.iter().map(path).collect() }
-        }
-        finding::Finding::WriteBackFailed(file, _) => {
-            FindingKind::WriteBackFailed { file: path(file) }
-        }
-        finding::Finding::LimitReached(_, flag) => {
-            FindingKind::LimitReached { flag: (*flag).to_owned() }
-        }
-        finding::Finding::LimitSuspected(_, _, flag) => {
-            FindingKind::LimitSuspected { flag: (*flag).to_owned() }
-        }
-        finding::Finding::OutOfMemory(processes) => {
-            FindingKind::OutOfMemory { processes: *processes }
-        }
-        finding::Finding::NetworkTried(packets) => FindingKind::NetworkTried { packets: *packets },
-        finding::Finding::SignalDiscarded(signal) => {
-            FindingKind::SignalDiscarded { signal: signal_name(*signal) }
-        }
-    };
-    Finding { kind, text: finding.to_string() }
-}
-
 fn running(suites: &[Suite], snapshot: &Snapshot) -> Running {
     let process = |process: &Process| RunningProcess {
         pid: process.pid,
@@ -651,7 +565,7 @@ mod tests {
     fn a_failed_test_is_one_flat_object_that_can_be_read_again() {
         let mut outcome = Outcome::without_run(outcome::Verdict::Failed { code: 101 });
         outcome.output.head = b"text\n".to_vec();
-        outcome.findings.push(finding::Finding::NetworkTried(2));
+        outcome.findings.push(isotest_core::finding::Finding::NetworkTried(2));
         outcome.earlier = vec![outcome.clone()];
         outcome.attempts = 2;
         let index = CaseIndex { binary: 0, case: 0 };

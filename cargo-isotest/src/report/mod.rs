@@ -15,6 +15,7 @@ mod github;
 mod json;
 mod junit;
 mod libtest;
+mod message_findings;
 mod messages;
 mod sections;
 mod terse;
@@ -23,11 +24,13 @@ mod words;
 mod cargo;
 mod closing;
 mod completions;
+mod groups;
 mod notes;
 mod paint;
 mod progress;
 mod rerun;
 mod screen;
+mod traces;
 mod withheld;
 
 mod config;
@@ -67,4 +70,5 @@ pub use stress::Stress;
 pub use suite::{Look, Suite};
 #[cfg(test)]
 pub use tally::Tally;
+pub use traces::Trace;
 pub use withheld::Withheld;

@@ -30,6 +30,7 @@ use super::running;
 use super::screen::Screen;
 use super::suite::{self, Look, Suite};
 use super::tally::Tally;
+use super::traces::Trace;
 use super::withheld::Withheld;
 use super::words;
 
@@ -196,6 +197,17 @@ impl Reporter {
     /// Takes note of variables that did not reach the tests, by name.
     pub fn take_withheld(&mut self, withheld: Withheld) {
         self.closing.take_withheld(withheld);
+    }
+
+    /// Takes note of what the programs of failed tests name.
+    pub fn take_traces(&mut self, traces: Vec<Trace>) {
+        self.closing.take_traces(traces);
+    }
+
+    /// The places of binaries of which a case has failed and nothing is known of why, and whether one
+    /// has written that something is not there.
+    pub fn unexplained(&self) -> impl Iterator<Item = (usize, bool)> {
+        self.closing.unexplained()
     }
 
     /// Takes note of the binaries whose failures `--rerun-failed` runs again.

@@ -1,5 +1,6 @@
 //! Variables that did not reach the tests, in the closing block of a run in which one failed.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use super::paint::{self, HINT};
@@ -18,6 +19,14 @@ pub struct Withheld {
 }
 
 impl Withheld {
+    /// The same without these.
+    pub fn without(mut self, told: &BTreeSet<String>) -> Withheld {
+        for names in [&mut self.named, &mut self.others] {
+            names.retain(|name| !told.contains(name));
+        }
+        self
+    }
+
     /// Writes them, where there are any.
     pub fn write(&self, colour: bool, err: &mut dyn Write) -> io::Result<()> {
         let Withheld { named, others } = self;

@@ -7,9 +7,17 @@ use std::fmt;
 use std::io::{self, Write};
 
 use isotest_core::case::{Case, Ignore};
-use isotest_core::outcome::{NotRun, Outcome, Verdict, signal_name};
+use isotest_core::outcome::{Captured, NotRun, Outcome, Verdict, signal_name};
 use isotest_core::schedule::Interruption;
 use isotest_core::served::ServiceOutput;
+
+/// Whether the case has written that something is not there: ENOENT of strerror(3) and of the
+/// standard library, and what shells say of a program.
+pub fn lacks(output: &Captured) -> bool {
+    ["No such file or directory", "NotFound", "not found"]
+        .iter()
+        .any(|words| output.contains(words))
+}
 
 /// What became of the case, where libtest's own words do not say it.
 pub fn explain(verdict: &Verdict) -> Option<String> {

@@ -10,9 +10,11 @@ mod ids;
 mod layout;
 mod server;
 mod template;
+mod visible;
 
 pub use ids::Ids;
 pub use layout::{LIBRARY_PATH, NEW_TMP, SCRATCH};
+pub use visible::{Visible, normalised};
 
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;

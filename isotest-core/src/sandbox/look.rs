@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, fstatfs, openat};
 
 use super::guard::Notification;
-use super::protocol::Held;
+use super::protocol::{Held, Packets};
 use crate::finding::Leftover;
 
 /// How much of one file is read. Most are shorter than a page; the groups in `status` and the list
@@ -267,17 +267,34 @@ fn motion(directory: &Path, status: &str) -> Option<Motion> {
     }
 }
 
-/// How many packets of the process's network namespace found no route: OutNoRoutes of
-/// `/proc/PID/net/snmp` and `snmp6` (RFC 4293, ipSystemStatsOutNoRoutes).
-pub fn unrouted_packets(pid: i32) -> u64 {
+/// What the process's network namespace has counted of packets that were meant for others.
+pub fn packets(pid: i32) -> Packets {
     let read = |file| read(format!("/proc/{pid}/net/{file}")).unwrap_or_default();
-    let (ipv4, ipv6) = (read("snmp"), read("snmp6"));
-    let mut lines = ipv4.lines().filter(|line| line.starts_with("Ip:"));
-    let (names, values) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
-    let ipv4 = names.split(' ').zip(values.split(' ')).find(|(name, _)| *name == "OutNoRoutes");
-    let ipv6 = ipv6.lines().find_map(|line| line.strip_prefix("Ip6OutNoRoutes"));
+    count_packets(&read("snmp"), &read("netstat"), &read("snmp6"))
+}
+
+/// From the texts of `/proc/PID/net/snmp`, `netstat` and `snmp6` (RFC 4293: ipSystemStatsOutNoRoutes,
+/// …OutMcastPkts, …OutBcastPkts).
+fn count_packets(snmp: &str, netstat: &str, snmp6: &str) -> Packets {
     let number = |text: &str| text.trim().parse::<u64>().unwrap_or(0);
-    ipv4.map_or(0, |(_, value)| number(value)) + ipv6.map_or(0, number)
+    let ipv4 = |text: &str, group: &str, wanted: &str| {
+        let mut lines = text.lines().filter(|line| line.starts_with(group));
+        let (names, values) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
+        let found = names.split(' ').zip(values.split(' ')).find(|(name, _)| *name == wanted);
+        found.map_or(0, |(_, value)| number(value))
+    };
+    let ipv6 = |wanted: &str| {
+        let mut lines = snmp6.lines().map(|line| line.split_whitespace());
+        let found = lines.find_map(|mut words| (words.next()? == wanted).then(|| words.next())?);
+        found.map_or(0, number)
+    };
+    let (multicast, broadcast) = ("OutMcastPkts", "OutBcastPkts");
+    Packets {
+        unrouted: ipv4(snmp, "Ip:", "OutNoRoutes") + ipv6("Ip6OutNoRoutes"),
+        to_many: ipv4(netstat, "IpExt:", multicast)
+            + ipv4(netstat, "IpExt:", broadcast)
+            + ipv6("Ip6OutMcastPkts"),
+    }
 }
 
 /// Whether there is no block or no inode left where a case writes (statfs(2)): in the scratch that
@@ -349,6 +366,17 @@ mod tests {
         assert!(line.starts_with(std::env::args().next().expect("argv[0]").as_bytes()));
         let executable = std::env::current_exe().expect("it can be read");
         assert_eq!(file_name(own).as_deref(), executable.file_name());
+    }
+
+    #[test]
+    fn packets_that_were_meant_for_others_are_counted() {
+        let snmp = "Ip: Forwarding InNoRoutes OutNoRoutes\nIp: 1 9 2\nIcmp: InMsgs\nIcmp: 7\n";
+        let netstat = "TcpExt: OutMcastPkts\nTcpExt: 9\nIpExt: InMcastPkts OutMcastPkts InBcastPkts \
+                       OutBcastPkts\nIpExt: 9 10 9 200\n";
+        let snmp6 = "Ip6OutNoRoutes   \t1\nIp6OutMcastPkts \t3000\nIp6OutMcastPktsX 9\n";
+        let counted = count_packets(snmp, netstat, snmp6);
+        assert_eq!(counted, Packets { unrouted: 3, to_many: 3210 });
+        assert_eq!(count_packets("", "", "Ip6OutNoRoutes\n"), Packets::default());
     }
 
     #[test]

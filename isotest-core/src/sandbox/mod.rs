@@ -28,7 +28,7 @@ pub use cgroup::Limits as GroupLimits;
 pub use client::{Notice, Warden};
 pub use error::{Fault, SandboxError};
 pub use inside::launch::AFTER_CLONE;
-pub use protocol::{Channel, Disk, End, Exit, KeptScratch, Seen, Start};
+pub use protocol::{Channel, Disk, End, Exit, KeptScratch, Packets, Seen, Start};
 pub use servers::LIBRARY;
 pub use service::{Ready, Service, ServiceError, ServiceFault, Told};
 pub use steps::{Op, Step, inodes};

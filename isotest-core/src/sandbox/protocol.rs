@@ -174,10 +174,19 @@ pub struct Seen {
     pub scratch_full: bool,
     /// Whether its scratch could not be handed over: too many descriptors were in flight.
     pub scratch_lost: bool,
-    /// Packets that found no route, where PID 1 exited with another code than 0.
-    pub unrouted: u64,
+    /// Packets that were meant for others, where PID 1 exited with another code than 0.
+    pub packets: Packets,
     /// What the test still held, where it ended otherwise than with 0.
     pub held: Option<Held>,
+}
+
+/// How many packets of a case were meant for others than itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Packets {
+    /// Those that found no route.
+    pub unrouted: u64,
+    /// Those for a multicast group or for all, which have stayed on the loopback interface.
+    pub to_many: u64,
 }
 
 /// How the process of a test came to call exit_group(2). libtest runs the test on a thread of its own

@@ -8,9 +8,7 @@ use nix::poll::PollTimeout;
 use super::State;
 use crate::sandbox::guard::{Act, Listener, Notification};
 use crate::sandbox::inside::kernel;
-use crate::sandbox::look::{
-    held, is_deadly, is_scratch_full, remaining, status_field, unrouted_packets,
-};
+use crate::sandbox::look::{held, is_deadly, is_scratch_full, packets, remaining, status_field};
 
 /// How long PID 1 of a case waits in its exit for processes that may be about to end.
 const DEPARTURE: Duration = Duration::from_millis(100);
@@ -58,7 +56,7 @@ impl State {
                     let kept = running.scratch.as_ref().map(AsFd::as_fd);
                     running.seen.scratch_full = is_scratch_full(process, kept);
                     if running.own_network {
-                        running.seen.unrouted = unrouted_packets(process);
+                        running.seen.packets = packets(process);
                     }
                 }
                 if let Some(slot) = leader {
