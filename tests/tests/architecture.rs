@@ -144,6 +144,8 @@ const BY_PATH: [(&str, &str); 37] = [
     ("cargo-isotest/src/run_directory.rs", MADE),
     ("cargo-isotest/src/show_config.rs", "the project's"),
     ("cargo-isotest/src/trial.rs", "a device"),
+    ("cargo-isotest/src/mentioned.rs", "whether a path is there, by lstat alone"),
+    ("cargo-isotest/src/traces.rs", "programs, directories of `PATH`"),
     ("cargo-isotest/src/withheld.rs", "programs"),
 ];
 
