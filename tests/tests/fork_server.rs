@@ -501,6 +501,35 @@ fn a_build_of_others_has_no_server_that_could_do_more_than_its_cases() {
     }
 }
 
+/// A server shares memory with the warden: that of its own cases.
+#[test]
+fn a_server_has_no_say_in_how_the_cases_of_others_have_ended() {
+    if refused() || missing("cc") {
+        return;
+    }
+    let build = Build::new("spoils", "");
+    let line = "-p hostile --features hostile/spoils --test attack --test honest --init reaper";
+    let line = format!("{line} --no-fail-fast --target-dir {} -j 2", word(&build.directory));
+    let run = call(&line).run();
+    let texts =
+        ["test one ... FAILED", "exited with code 3", "killed by SIGABRT", "0 passed; 3 failed"];
+    run.check(100, &texts);
+}
+
+/// Neither before it serves nor later: its cases end when their time is up.
+#[test]
+fn a_server_that_never_serves_keeps_nobody() {
+    if refused() || missing("cc") {
+        return;
+    }
+    let build = Build::new("hangs", "");
+    let line = "-p hostile --features hostile/hangs --test attack --timeout 1s";
+    let line = format!("{line} --no-fail-fast --target-dir {} -j 2", word(&build.directory));
+    let run = call(&line).run();
+    assert!(!run.stdout.contains("3 passed"), "nothing of it could be started in time");
+    assert!(run.code == 100 || run.code == 96, "the run has ended: {}", run.code);
+}
+
 /// It may spoil its own cases, and only these.
 #[test]
 fn a_server_that_answers_for_the_cases_of_others_is_not_believed() {

@@ -14,9 +14,10 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, sendmsg, shutdown,
-    socketpair,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, sendmsg, setsockopt,
+    shutdown, socketpair, sockopt::SendTimeout,
 };
+use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::inside::kernel::{self, Cloning};
 use super::inside::order::{Answer, HEADER, LARGEST, Order, PING, SETUP, SLOTS, SOCKET};
@@ -30,6 +31,7 @@ pub const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/preload.so"
 #[derive(Debug)]
 pub struct Server {
     socket: OwnedFd,
+    process: i32,
     /// How many strings a case must have of its own, arguments and variables, to be one of its.
     strings: [usize; 2],
     ready: bool,
@@ -62,6 +64,8 @@ impl Server {
         let variable = replaceable(source.environment).ok_or(Errno::EINVAL)?;
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        // Whoever takes no orders is no server.
+        setsockopt(&ours, SendTimeout, &TimeVal::seconds(1))?;
         let setup = memfd_create(c"isotest-setup", MFdFlags::MFD_CLOEXEC)?;
         let mut setup = std::fs::File::from(setup);
         setup.write_all(source.setup).map_err(|_| Errno::EIO)?;
@@ -101,8 +105,13 @@ impl Server {
         for descriptor in given.into_iter().flatten() {
             let _ = nix::unistd::close(descriptor);
         }
-        cloned.map_err(sys::errno)?;
-        Ok(Server { socket: ours, strings: source.strings, ready: false })
+        let process = cloned.map_err(sys::errno)?.ok_or(Errno::ECHILD)?;
+        Ok(Server { socket: ours, process, strings: source.strings, ready: false })
+    }
+
+    /// Its id.
+    pub fn process(&self) -> i32 {
+        self.process
     }
 
     /// Whether it waits for orders.

@@ -74,6 +74,18 @@ pub fn wait_any(pid: i32) -> Option<Waited> {
     (found > 0).then_some(Waited { pid: found, status, usage })
 }
 
+/// Whether this is the id of a child that has not been waited for: waitid(2) with WNOWAIT.
+pub fn is_child(pid: i32) -> bool {
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    let id = libc::id_t::try_from(pid).unwrap_or(0);
+    // SAFETY: an all-zero siginfo is valid, and the pointer is valid to write to.
+    id > 0
+        && unsafe {
+            let mut found: libc::siginfo_t = std::mem::zeroed();
+            libc::waitid(libc::P_PID, id, &raw mut found, flags) == 0
+        }
+}
+
 /// The id of a child that can be waited for; it stays so.
 pub fn ended() -> Option<i32> {
     let flags = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;

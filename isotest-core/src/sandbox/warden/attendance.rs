@@ -27,7 +27,7 @@ impl State {
                 }
             }
             Err(errno) => {
-                if let Some(cell) = self.slots.get(slot) {
+                if let Some(cell) = self.cell(slot) {
                     cell.errno.store(errno as i32, Ordering::Release);
                 }
                 self.signal(start.case, libc::SIGKILL);
@@ -44,7 +44,7 @@ impl State {
     ) -> Result<Option<i32>, Errno> {
         let set_up = self.setups.get(&start.setup).ok_or(Errno::EINVAL)?;
         let Some(services) = &set_up.setup.services else { return Ok(None) };
-        let cell = self.slots.get(slot).ok_or(Errno::EINVAL)?;
+        let cell = self.cell(slot).ok_or(Errno::EINVAL)?;
         let program = Program(&set_up.setup.lowered);
         let mut environment = strings(&program, header::ENVIRONMENT, header::ENVIRONMENT_AT)?;
         environment.extend(start.environment.iter().map(|variable| variable.as_c_str()));
@@ -86,7 +86,7 @@ impl State {
         match self.running.get_mut(&slot) {
             Some(running) if running.attendant.is_some() => {
                 (running.ended, running.doomed) = (Some((status, usage)), None);
-                if let Some(cell) = self.slots.get(slot) {
+                if let Some(cell) = running.slots.get(slot) {
                     // The id may be somebody else's from now on.
                     cell.pid.store(0, Ordering::Release);
                     sys::store_and_wake(&cell.mapped, meeting::ENDED);
@@ -104,7 +104,7 @@ impl State {
             return self.report_end(slot, status, usage);
         }
         let case = running.case;
-        let word = self.slots.get(slot).map_or(0, |cell| cell.mapped.load(Ordering::Acquire));
+        let word = self.cell(slot).map_or(0, |cell| cell.mapped.load(Ordering::Acquire));
         if word != meeting::SERVED {
             self.signal(case, libc::SIGKILL);
         }

@@ -106,7 +106,7 @@ impl State {
         let init = self.slot_of(look::status_field(process, "PPid:")?.parse().ok()?)?;
         let number: i32 =
             look::status_field(process, "NSpid:")?.split_whitespace().last()?.parse().ok()?;
-        let test = self.slots.get(init)?.test.load(Ordering::Acquire);
+        let test = self.cell(init)?.test.load(Ordering::Acquire);
         (self.running.get(&init)?.reaper && number == test).then_some(init)
     }
 }

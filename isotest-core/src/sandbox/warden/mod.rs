@@ -11,24 +11,24 @@ mod attendance;
 mod exits;
 mod notifications;
 mod scratch;
+mod slots;
 mod start;
 
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::ptr;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use self::notifications::Departure;
 use super::cgroup::{Base, Group};
-use super::error::{Fault, STAGE_EXEC, STAGE_GUARD, STAGE_SCRATCH};
+use super::error::{Fault, STAGE_CLONE, STAGE_EXEC, STAGE_GUARD, STAGE_SCRATCH};
 use super::guard::{self, Listener};
 use super::inside::kernel;
 use super::inside::launch::Slot;
@@ -39,6 +39,7 @@ use super::sys;
 use crate::outcome::Usage;
 use crate::policy::Guard;
 use scratch::Scratches;
+use slots::Slots;
 
 /// How many cases may be in flight at once.
 pub const SLOTS: usize = 1024;
@@ -46,12 +47,17 @@ pub const SLOTS: usize = 1024;
 /// Below so many cases a fork server costs more than it saves.
 const WORTH_A_SERVER: u32 = 3;
 
+/// How long a fork server has to start a case that is to be killed, or to say that it cannot.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// A set-up and its fork server.
 struct Prepared {
     setup: Setup,
     /// How many cases are to come, where a server may start them.
     expected: u32,
-    server: Option<Server>,
+    server: Option<(Server, Rc<Slots>)>,
+    /// When the server has to have started, at the latest, the cases that are to be killed.
+    overdue: Option<Instant>,
     /// Cases that wait for the server, with their slots and descriptors.
     waiting: Vec<(Start, usize, Vec<OwnedFd>)>,
 }
@@ -60,6 +66,8 @@ struct Prepared {
 struct Running {
     case: u64,
     setup: u32,
+    /// Where its slot is.
+    slots: Rc<Slots>,
     /// What follows the set-up's arguments.
     arguments: Vec<CString>,
     scratch: Option<OwnedFd>,
@@ -83,9 +91,8 @@ struct State {
     base: Option<Base>,
     /// Where cases have their scratch on disk.
     disk: Option<Scratches>,
-    slots: &'static [Slot],
-    /// The memory of `slots`.
-    slots_file: OwnedFd,
+    /// Those of cases that are executed.
+    slots: Rc<Slots>,
     free: Vec<usize>,
     setups: HashMap<u32, Prepared>,
     /// By slot.
@@ -106,15 +113,14 @@ pub fn run(channel: Channel, mapped: OwnedFd, guard: Guard, base: Option<Base>) 
     match enter(&channel, base.as_ref(), guard) {
         Ok((listener, null, signals)) => {
             let _ = channel.send(&Response::Ready { listening: listener.is_some() }, &[]);
-            let (slots, slots_file) = shared_slots();
+            let (slots, _) = Slots::new().expect("memory for slots");
             let warden = State {
                 channel,
                 listener,
                 null,
                 base,
                 disk: None,
-                slots,
-                slots_file,
+                slots: Rc::new(slots),
                 free: (0..SLOTS).rev().collect(),
                 setups: HashMap::new(),
                 running: HashMap::new(),
@@ -175,28 +181,6 @@ fn report_panics(channel: &Channel) {
     }));
 }
 
-/// The memory that the warden shares with cases until their programs run.
-fn shared_slots() -> (&'static [Slot], OwnedFd) {
-    let length = SLOTS * size_of::<Slot>();
-    let file = memfd_create(c"isotest-slots", MFdFlags::MFD_CLOEXEC).expect("memory for slots");
-    nix::unistd::ftruncate(&file, length as i64).expect("memory for slots");
-    // SAFETY: a new mapping of a file of that length; zeroed memory is a valid array of slots, and
-    // it is never unmapped.
-    let slots = unsafe {
-        let memory = libc::mmap(
-            ptr::null_mut(),
-            length,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_SHARED,
-            file.as_raw_fd(),
-            0,
-        );
-        assert!(memory != libc::MAP_FAILED, "no memory for slots: {}", Errno::last());
-        std::slice::from_raw_parts(memory.cast(), SLOTS)
-    };
-    (slots, file)
-}
-
 impl State {
     fn serve(mut self, signals: &SignalFd) -> ! {
         loop {
@@ -231,7 +215,9 @@ impl State {
     }
 
     fn servers(&self) -> impl Iterator<Item = (u32, &Server)> {
-        self.setups.iter().filter_map(|(number, set_up)| Some((*number, set_up.server.as_ref()?)))
+        self.setups
+            .iter()
+            .filter_map(|(number, set_up)| Some((*number, &set_up.server.as_ref()?.0)))
     }
 
     fn send(&self, response: &Response) {
@@ -248,7 +234,9 @@ impl State {
                 let expected = setup.server.as_ref().map_or(0, |(_, cases)| *cases);
                 let expected = if expected < WORTH_A_SERVER { 0 } else { expected };
                 let waiting = Vec::new();
-                self.setups.insert(number, Prepared { setup, expected, server: None, waiting });
+                let (server, overdue) = (None, None);
+                let prepared = Prepared { setup, expected, server, overdue, waiting };
+                self.setups.insert(number, prepared);
             }
             Ok((Request::Start(start), descriptors)) => self.start(start, descriptors),
             Ok((Request::Terminate(case), _)) => self.signal(case, libc::SIGTERM),
@@ -265,8 +253,13 @@ impl State {
     /// The id of the case in a slot; `None` where it is not cloned yet. Nobody else can have the
     /// id before the case is waited for.
     fn pid(&self, slot: usize) -> Option<i32> {
-        let pid = self.slots.get(slot)?.pid.load(Ordering::Acquire);
+        let pid = self.cell(slot)?.pid.load(Ordering::Acquire);
         (pid != 0).then_some(pid)
+    }
+
+    /// The slot of a case in flight.
+    fn cell(&self, slot: usize) -> Option<&Slot> {
+        self.running.get(&slot)?.slots.get(slot)
     }
 
     /// Signals PID 1 of a case; SIGKILL with all its processes.
@@ -281,14 +274,19 @@ impl State {
         }
         let slot = *slot;
         let setup = running.setup;
-        if let Some(leader) = self.pid(slot) {
-            return signal_case(leader, signal);
+        match self.pid(slot) {
+            Some(leader) if sys::is_child(leader) => return signal_case(leader, signal),
+            // It never was: somebody else has written that.
+            Some(_) => return self.end_disputed(slot, 0, Usage::default()),
+            None => {}
         }
         if let Some(running) = self.running.get_mut(&slot) {
             running.doomed = Some(signal);
         }
         // It is cloned when the answer comes.
-        if let Some(server) = self.setups.get(&setup).and_then(|set_up| set_up.server.as_ref()) {
+        let Some(set_up) = self.setups.get_mut(&setup) else { return };
+        if let Some((server, _)) = &set_up.server {
+            set_up.overdue.get_or_insert_with(|| Instant::now() + PATIENCE);
             server.ping();
         }
     }
@@ -343,7 +341,19 @@ impl State {
             }
             // The others are servers, and services that have lost their attendant.
             if let Some(slot) = self.slot_of(waited.pid) {
-                self.end(slot, waited.status, usage(&waited.usage));
+                let usage = usage(&waited.usage);
+                let claims = self.running.keys().copied();
+                let claims: Vec<usize> =
+                    claims.filter(|slot| self.pid(*slot) == Some(waited.pid)).collect();
+                match claims.len() {
+                    1 => self.end(slot, waited.status, usage),
+                    // One of them is not of its server's making; nobody knows which.
+                    _ => {
+                        claims.into_iter().for_each(|slot| {
+                            self.end_disputed(slot, waited.status, usage);
+                        });
+                    }
+                }
             } else if let Some(slot) = self.attended_by(waited.pid) {
                 self.lose_attendant(slot);
             }
@@ -365,6 +375,14 @@ impl State {
         self.running.keys().copied().find(|slot| self.pid(*slot) == Some(pid))
     }
 
+    /// Ends a case whose slot has an id that is not its own: it has no verdict.
+    fn end_disputed(&mut self, slot: usize, status: i32, usage: Usage) {
+        if let Some(cell) = self.cell(slot) {
+            cell.refuse(STAGE_CLONE, kernel::Errno(libc::EBADMSG));
+        }
+        self.end(slot, status, usage);
+    }
+
     /// Reports a case that never was, with what its slot says.
     fn report_not_started(&mut self, slot: usize) {
         self.end(slot, 0, Usage::default());
@@ -373,7 +391,7 @@ impl State {
     fn report_end(&mut self, slot: usize, status: i32, usage: Usage) {
         let Some(running) = self.running.remove(&slot) else { return };
         self.free.push(slot);
-        let cell = self.slots.get(slot);
+        let cell = running.slots.get(slot);
         let stage = cell.map_or(STAGE_EXEC, |cell| cell.stage.load(Ordering::Acquire));
         let errno = cell.map_or(0, |cell| cell.errno.load(Ordering::Acquire));
         let test = cell.map_or(0, |cell| cell.status.load(Ordering::Acquire));

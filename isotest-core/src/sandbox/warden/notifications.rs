@@ -118,13 +118,15 @@ impl State {
 
     /// When the first exit that is put off has to be looked at.
     pub fn next_look(&self) -> PollTimeout {
-        let next = self.departures.iter().map(|departure| departure.due).min();
+        let next = self.departures.iter().map(|departure| departure.due);
+        let next = next.chain(self.next_overdue()).min();
         let wait = next.map(|due| due.saturating_duration_since(Instant::now()).as_millis() + 1);
         wait.map_or(PollTimeout::NONE, |wait| wait.try_into().unwrap_or(PollTimeout::MAX))
     }
 
     /// Looks again at what exits that were put off leave behind.
     pub fn look_again(&mut self) {
+        self.end_overdue();
         let now = Instant::now();
         let (due, later) =
             std::mem::take(&mut self.departures).into_iter().partition(|one| one.due <= now);

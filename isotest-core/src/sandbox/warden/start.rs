@@ -5,11 +5,14 @@ use std::ffi::{CStr, CString, c_char};
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
+use super::slots::Slots;
 use super::{Prepared, Running, State, signal_case};
 use crate::outcome::Usage;
 use crate::plan::LIBRARY_PATH;
@@ -39,7 +42,13 @@ impl State {
     ) -> Result<(), (u32, Errno)> {
         let refused = |errno| (STAGE_CLONE, errno);
         let slot = *self.free.last().ok_or(refused(Errno::EAGAIN))?;
-        let set_up = self.setups.get_mut(&start.setup).ok_or(refused(Errno::EINVAL))?;
+        let set_up = self.setups.get(&start.setup).ok_or(refused(Errno::EINVAL))?;
+        // One more is where an attendant tells of services.
+        let without_stdin = 2 + usize::from(set_up.setup.services.is_some());
+        let has_stdin = descriptors.len() > without_stdin;
+        let served = set_up.expected > 0 && !has_stdin && !start.terminal;
+        let served = if served { self.serves(&start) } else { None };
+        let set_up = self.setups.get(&start.setup).ok_or(refused(Errno::EINVAL))?;
         let word = |index| Program(&set_up.setup.lowered).header(index).unwrap_or(0);
         let scratch = match (set_up.setup.kept_scratch, &mut self.disk) {
             (None, _) => Ok(None),
@@ -53,6 +62,7 @@ impl State {
         let running = Running {
             case: start.case,
             setup: start.setup,
+            slots: Rc::clone(served.as_ref().unwrap_or(&self.slots)),
             arguments: start.arguments.clone(),
             scratch,
             group,
@@ -63,16 +73,12 @@ impl State {
             attendant: None,
             ended: None,
         };
-        if let Some(cell) = self.slots.get(slot) {
+        if let Some(cell) = running.slots.get(slot) {
             cell.reset();
         }
-        // One more is where an attendant tells of services.
-        let without_stdin = 2 + usize::from(set_up.setup.services.is_some());
-        let has_stdin = descriptors.len() > without_stdin;
-        let served = set_up.expected > 0 && !has_stdin && !start.terminal;
         self.free.pop();
         self.running.insert(slot, running);
-        if served && self.serves(&start) {
+        if served.is_some() {
             self.order(start, slot, descriptors);
             return Ok(());
         }
@@ -92,27 +98,26 @@ impl State {
         Ok(())
     }
 
-    /// Whether the set-up of a case has a server that can start it; one is started for the first.
-    fn serves(&mut self, start: &Start) -> bool {
-        let Some(set_up) = self.setups.get(&start.setup) else { return false };
-        if let Some(server) = &set_up.server {
-            return server.suits(&start.arguments, &start.environment);
+    /// The slots of the server that can start a case; one is started for the first. `None` where
+    /// its set-up has none.
+    fn serves(&mut self, start: &Start) -> Option<Rc<Slots>> {
+        let set_up = self.setups.get(&start.setup)?;
+        let suits = |server: &Server| server.suits(&start.arguments, &start.environment);
+        if let Some((server, slots)) = &set_up.server {
+            return suits(server).then(|| Rc::clone(slots));
         }
-        let server = self.start_server(set_up, start);
-        let Some(set_up) = self.setups.get_mut(&start.setup) else { return false };
-        match server {
-            Ok(server) if server.suits(&start.arguments, &start.environment) => {
-                set_up.server = Some(server);
-                true
-            }
-            Ok(_) | Err(_) => {
-                set_up.expected = 0;
-                false
-            }
-        }
+        let started = self.start_server(set_up, start).ok().filter(|(server, _)| suits(server));
+        let set_up = self.setups.get_mut(&start.setup)?;
+        let Some((server, slots)) = started else {
+            set_up.expected = 0;
+            return None;
+        };
+        set_up.server = Some((server, Rc::clone(&slots)));
+        Some(slots)
     }
 
-    fn start_server(&self, set_up: &Prepared, start: &Start) -> Result<Server, Errno> {
+    fn start_server(&self, set_up: &Prepared, start: &Start) -> Result<(Server, Rc<Slots>), Errno> {
+        let (slots, file) = Slots::new()?;
         let (restriction, _) = set_up.setup.server.as_ref().ok_or(Errno::EINVAL)?;
         let program = Program(&set_up.setup.lowered);
         let mut arguments = strings(&program, header::ARGUMENTS, header::ARGUMENTS_AT)?;
@@ -122,7 +127,7 @@ impl State {
         let own_kinds =
             libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
         let namespaces = program.header(header::NAMESPACES).unwrap_or(0) & own_kinds as u64;
-        Server::start(&Source {
+        let server = Server::start(&Source {
             program: &set_up.setup.program,
             library: LIBRARY_PATH,
             arguments: &arguments,
@@ -130,15 +135,16 @@ impl State {
             strings: [start.arguments.len(), start.environment.len()],
             setup: &set_up.setup.lowered,
             restriction,
-            slots: self.slots_file.as_fd(),
+            slots: file.as_fd(),
             namespaces,
-        })
+        })?;
+        Ok((server, Rc::new(slots)))
     }
 
     /// Hands a case to the server of its set-up, at once or when that is ready.
     fn order(&mut self, start: Start, slot: usize, descriptors: Vec<OwnedFd>) {
         let Some(set_up) = self.setups.get_mut(&start.setup) else { return };
-        let Some(server) = set_up.server.as_ref() else { return };
+        let Some((server, _)) = set_up.server.as_ref() else { return };
         if !server.is_ready() {
             return set_up.waiting.push((start, slot, descriptors));
         }
@@ -147,8 +153,12 @@ impl State {
             descriptors.iter().take(2).chain(scratch).map(AsFd::as_fd).collect();
         let own = [start.arguments.as_slice(), start.environment.as_slice()];
         // Where it has ended, `hear_server` finds the case not cloned.
-        let _ = server.order(slot, own, &given);
-        set_up.expected -= 1;
+        let ordered = server.order(slot, own, &given);
+        set_up.expected = set_up.expected.saturating_sub(1);
+        if ordered == Err(Errno::EAGAIN) {
+            // It takes no orders.
+            return self.end_server(start.setup);
+        }
         self.attend(&start, slot, descriptors.get(2));
     }
 
@@ -159,7 +169,7 @@ impl State {
             return;
         };
         let in_flight = self.running.values().any(|running| running.setup == number);
-        if let Some(server) = set_up.server.as_ref().filter(|_| !in_flight) {
+        if let Some((server, _)) = set_up.server.as_ref().filter(|_| !in_flight) {
             server.dismiss();
         }
     }
@@ -167,14 +177,17 @@ impl State {
     pub fn hear_server(&mut self, number: u32) {
         loop {
             let set_up = self.setups.get_mut(&number);
-            let Some(server) = set_up.and_then(|set_up| set_up.server.as_mut()) else { return };
+            let server = set_up.and_then(|set_up| set_up.server.as_mut());
+            let Some((server, _)) = server else { return };
             match server.answer() {
                 Ok(None) => return,
                 Ok(Some(Answer::Ready)) => self.go_on_with_server(number),
                 Ok(Some(Answer::Cloned(slot))) if self.is_in_flight(slot, number) => {
                     self.write_maps(slot as usize);
                 }
-                Ok(Some(Answer::Refused(slot))) if self.is_in_flight(slot, number) => {
+                Ok(Some(Answer::Refused(slot)))
+                    if self.is_in_flight(slot, number) && self.pid(slot as usize).is_none() =>
+                {
                     self.report_not_started(slot as usize);
                 }
                 // An answer for a case that is none of its: whoever gives that is no server.
@@ -185,9 +198,11 @@ impl State {
         }
     }
 
-    /// Whether a slot has a case of this set-up.
+    /// Whether a slot has a case that the server of this set-up was asked for.
     fn is_in_flight(&self, slot: u32, setup: u32) -> bool {
-        self.running.get(&(slot as usize)).is_some_and(|running| running.setup == setup)
+        let server = self.setups.get(&setup).and_then(|set_up| set_up.server.as_ref());
+        let running = self.running.get(&(slot as usize));
+        running.zip(server).is_some_and(|(case, (_, slots))| Rc::ptr_eq(&case.slots, slots))
     }
 
     /// The server of a set-up has done all that it was asked for.
@@ -197,7 +212,8 @@ impl State {
             self.order(start, slot, descriptors);
         }
         if self.signal_doomed(number)
-            && let Some(server) = self.setups.get(&number).and_then(|set_up| set_up.server.as_ref())
+            && let Some((server, _)) =
+                self.setups.get(&number).and_then(|set_up| set_up.server.as_ref())
         {
             server.ping();
         }
@@ -208,11 +224,14 @@ impl State {
     fn signal_doomed(&mut self, setup: u32) -> bool {
         let mut left = false;
         for (slot, running) in &mut self.running {
-            let pid = self.slots.get(*slot).map_or(0, |cell| cell.pid.load(Ordering::Acquire));
+            let cell = running.slots.get(*slot);
+            let pid = cell.map_or(0, |cell| cell.pid.load(Ordering::Acquire));
             match running.doomed.filter(|_| running.setup == setup) {
                 Some(_) if pid == 0 => left = true,
                 Some(signal) => {
-                    signal_case(pid, signal);
+                    if sys::is_child(pid) {
+                        signal_case(pid, signal);
+                    }
                     running.doomed = None;
                 }
                 None => {}
@@ -221,13 +240,51 @@ impl State {
         left
     }
 
+    /// When the first server is to be ended that does not start what is to be killed.
+    pub fn next_overdue(&self) -> Option<Instant> {
+        self.setups.values().filter_map(|set_up| set_up.overdue).min()
+    }
+
+    /// Ends the servers that had long enough: one that does nothing, or that says it has done what it
+    /// has not, would keep its cases for ever.
+    pub fn end_overdue(&mut self) {
+        let now = Instant::now();
+        let mut due = Vec::new();
+        for (number, set_up) in &mut self.setups {
+            if set_up.overdue.take_if(|overdue| *overdue <= now).is_some() {
+                due.push(*number);
+            }
+        }
+        for number in due {
+            if self.signal_doomed(number) {
+                self.end_server(number);
+            }
+        }
+    }
+
+    /// Kills a server that does not do its work.
+    fn end_server(&mut self, number: u32) {
+        let server = self.setups.get(&number).and_then(|set_up| set_up.server.as_ref());
+        if let Some(process) =
+            server.map(|(server, _)| server.process()).filter(|id| sys::is_child(*id))
+        {
+            kernel::kill(process, libc::SIGKILL);
+        }
+        self.lose_server(number);
+    }
+
     /// Without its server the cases of a set-up are executed. What it had been asked for and had
     /// not cloned is lost.
     fn lose_server(&mut self, number: u32) {
         let Some(set_up) = self.setups.get_mut(&number) else { return };
         set_up.server = None;
         set_up.expected = 0;
+        set_up.overdue = None;
         for (start, slot, descriptors) in std::mem::take(&mut set_up.waiting) {
+            if self.running.get(&slot).is_some_and(|running| running.doomed.is_some()) {
+                self.report_not_started(slot);
+                continue;
+            }
             self.running.remove(&slot);
             self.free.push(slot);
             self.start(start, descriptors);
@@ -251,7 +308,7 @@ impl State {
         descriptors: &[OwnedFd],
     ) -> Result<(), Errno> {
         let set_up = self.setups.get(&start.setup).ok_or(Errno::EINVAL)?;
-        let cell = self.slots.get(slot).ok_or(Errno::EINVAL)?;
+        let cell = self.cell(slot).ok_or(Errno::EINVAL)?;
         let program = Program(&set_up.setup.lowered);
         let arguments = strings(&program, header::ARGUMENTS, header::ARGUMENTS_AT)?;
         let environment = strings(&program, header::ENVIRONMENT, header::ENVIRONMENT_AT)?;
@@ -305,7 +362,7 @@ impl State {
         let waits =
             |set_up: &&Prepared| Program(&set_up.setup.lowered).header(header::MAPS) == Some(1);
         let maps = set_up.filter(waits).and_then(|set_up| set_up.setup.id_maps.as_ref());
-        if let (Some(maps), Some(pid), Some(cell)) = (maps, self.pid(slot), self.slots.get(slot)) {
+        if let (Some(maps), Some(pid), Some(cell)) = (maps, self.pid(slot), self.cell(slot)) {
             // Where this fails the child's next step does, with the errno of an unmapped id.
             let _ = write_id_maps(pid, maps);
             sys::store_and_wake(&cell.mapped, 1);
