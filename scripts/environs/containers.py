@@ -177,8 +177,20 @@ def docker(stage):
                 yield from tried(room.enter(*command), environment)
 
 
+@contextlib.contextmanager
+def directory(path):
+    """The directory at `path`, which goes again where it was not there."""
+    made = not os.path.isdir(path)
+    os.makedirs(path, exist_ok=True)
+    try:
+        yield
+    finally:
+        if made:
+            os.rmdir(path)
+
+
 def podman(stage):
-    with Room(stage, "podman") as room:
+    with directory("/var/lib/containers"), Room(stage, "podman") as room:
         configure(room)
         # What root's Podman would keep elsewhere goes with the room.
         # `podman build` would ask for a control group and a network.
