@@ -155,14 +155,17 @@ def build(stage, target):
     remove(path)
     path.mkdir()
     say(f"building for {target or 'this machine'}")
-    environment = os.environ | {"CARGO_PROFILE_DEV_DEBUG": "0",
-                                "CARGO_TARGET_DIR": str(stage.cache / "target")}
+    environment = {"CARGO_TARGET_DIR": str(ROOT / "target")} | os.environ
+    # Not the same as the program's: it holds the projects, and is not their target directory.
+    archived = os.environ | {"CARGO_PROFILE_DEV_DEBUG": "0",
+                             "CARGO_TARGET_DIR": str(stage.cache / "target")}
     strip = "strip"
     options = []
     if target is not None:
         from environs import cross
 
         environment |= cross.environment(stage, target)
+        archived = environment
         strip = cross.PREFIX[target] + "strip"
         options = ["--target", target]
     target_directory = Path(environment["CARGO_TARGET_DIR"])
@@ -189,7 +192,7 @@ def build(stage, target):
         shutil.copytree(ROOT / "fixtures" / name, project,
                         ignore=shutil.ignore_patterns("target"))
         run(native, "isotest", "archive", *targets, *options,
-            "--archive-file", path / f"{name}.tar.zst", cwd=project, env=environment)
+            "--archive-file", path / f"{name}.tar.zst", cwd=project, env=archived)
         project.rename(path / name)
     return path
 
