@@ -51,7 +51,8 @@ fn only_the_loopback_interface_is_there() {
 /// 127.0.0.1 is local, which it is only on an interface that is up.
 #[test]
 fn the_loopback_interface_is_up() {
-    let script = "grep -c '127.0.0.1$' /proc/net/fib_trie; grep -c '^0*1 .* lo$' /proc/net/if_inet6";
+    let script =
+        "grep -c '127.0.0.1$' /proc/net/fib_trie; grep -c '^0*1 .* lo$' /proc/net/if_inet6";
     check("", script, "2\n1");
 }
 

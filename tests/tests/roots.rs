@@ -312,7 +312,7 @@ fn every_test_runs_once_in_each_root() {
             "to rerun pass `--root ../one --lib`",
             "Summary 4 tests in ",
             "3 passed, 1 failed",
-            "cargo isotest --root ../one --lib -- --exact is_marked\n",
+            "cargo isotest --test-threads=1 --root ../one --lib -- --exact is_marked\n",
         ],
     );
     assert!(!run.stderr.contains("--root ../two"), "all has passed there");
@@ -375,7 +375,7 @@ fn the_second_look_is_taken_in_each_root() {
 fn a_list_has_the_tests_of_each_root() {
     let Some(both) = Both::new(MARKED) else { return };
     let run = both.call("-- --list").run();
-    let tests = "is_marked: test\npasses: test\n\n2 tests, 0 benchmarks\n\n";
+    let tests = "is_marked: test\npasses: test\n\n2 tests, 0 benchmarks\n";
     assert_eq!(run.stdout, format!("\nroot: ../one\n{tests}\nroot: ../two\n{tests}"));
     run.check(0, &[]);
 }

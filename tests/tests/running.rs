@@ -121,7 +121,7 @@ fn a_flaky_test_is_a_failed_one_where_that_is_asked_for() {
             "isotest: attempt 3 of 3 passed\nthis is run 3 of passes_at_3\n",
             "isotest: passed at a retry only, which counts as a failure (`flaky-result` is `fail`)\n",
             "1 passed, 1 failed (1 flaky)\n",
-            "help: to run again what failed\n    cargo isotest --lib -- --exact passes_at_3\n",
+            "help: to run again what failed\n    cargo isotest --workspace=shared --lib -- --exact passes_at_3\n",
         ],
     );
 }
@@ -746,7 +746,7 @@ fn a_stress_run_ends_in_time_at_a_failure_or_by_a_signal() {
 fn what_does_not_go_with_stress_is_refused() {
     let project = Project::new(&[PASSING]);
     let refused = |line: &str, said: &str| project.isotest(line).run().check(2, &[said]);
-    refused("--stress-count 2 --retries 1", "cannot be used with");
+    refused("--stress-count 2 --retries 1", "a stress run starts no failed test again");
     refused("--stress-count 2 --junit x.xml", "cannot be used with");
     refused("--stress-count 0", "number would be zero");
     refused("--stress-duration soon", "try `90s` or `2m`");
