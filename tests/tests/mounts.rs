@@ -70,7 +70,7 @@ const OWN_ETC: &str = r#"
         echo secret > "$2/$file"
         chmod 600 "$2/$file"
     done
-    mount --move "$2" /etc
+    mount -n --move "$2" /etc
 "#;
 
 #[test]
