@@ -51,7 +51,7 @@ fn distrusted(sandboxes: &Sandboxes, binary: &Binary) -> Option<&'static str> {
         (Origin::Elsewhere, Guard::Strict) => {
             Some("the guard is strict, and it was built elsewhere")
         }
-        (Origin::Elsewhere, Guard::Basic | Guard::NoListener) => None,
+        (Origin::Elsewhere, Guard::Basic | Guard::NoListener | Guard::IoUring) => None,
     }
 }
 

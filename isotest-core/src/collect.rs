@@ -146,6 +146,7 @@ pub fn outcome(
     if verdict.is_failure() {
         limits.extend(limits_suspected(plan, &end, &output));
         limits.extend(network_suspected(plan, &end, &output));
+        limits.extend(end.seen.io_uring.then_some(Finding::IoUringRefused));
     }
     let discarded = end.seen.discarded.into_iter().map(Finding::SignalDiscarded);
     let Packets { unrouted, to_many } = end.seen.packets;

@@ -38,6 +38,8 @@ pub enum Finding {
     SentToMany(u64),
     /// Words that a test writes where it has no network, but may write for another reason.
     NetworkSuspected(&'static str),
+    /// A failed case was refused io_uring.
+    IoUringRefused,
     /// Paths that a failed case has written of: the host has them, and cases do not see them.
     NotShown(Vec<PathBuf>),
     /// Variables that a failed case has written of: the caller has them, and no case does.
@@ -112,6 +114,7 @@ impl fmt::Display for Finding {
             Finding::NetworkSuspected(words) => {
                 write!(f, "wrote \"{words}\": it has no network but its own")
             }
+            Finding::IoUringRefused => write!(f, "asked for io_uring, which the guard refuses"),
             Finding::NotShown(paths) => {
                 write!(f, "wrote of ")?;
                 let paths = paths.iter().map(|path| path.to_string_lossy());

@@ -110,12 +110,14 @@ pub enum Env {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, JsonSchema)]
 #[schemars(rename_all = "kebab-case", inline)]
 pub enum Guard {
-    /// No new privileges, own session, no core dumps
+    /// No new privileges, own session, no io_uring, no core dumps
     Basic,
-    /// Also no nested namespaces, io_uring, perf; read-only project
+    /// Also no nested namespaces, userfaultfd, perf; read-only project
     Strict,
     /// As basic, and a test may install a seccomp listener; less is known of its end
     NoListener,
+    /// As basic, and with io_uring, which no filter sees into
+    IoUring,
 }
 
 /// Layers and limits as typed.
@@ -331,7 +333,7 @@ impl LayerOptions {
             ("home", self.home == Some(Home::Host)),
             ("env", self.env == Some(Env::Host)),
             ("pass-env", !self.pass_env.is_empty()),
-            ("guard", self.guard == Some(Guard::NoListener)),
+            ("guard", matches!(self.guard, Some(Guard::NoListener | Guard::IoUring))),
             ("ro", !self.read_only.is_empty()),
             ("rw", !self.read_write.is_empty()),
             ("propagation", self.propagation == Some(policy::Propagation::Slave)),
@@ -562,6 +564,7 @@ impl From<Guard> for policy::Guard {
             Guard::Basic => policy::Guard::Basic,
             Guard::Strict => policy::Guard::Strict,
             Guard::NoListener => policy::Guard::NoListener,
+            Guard::IoUring => policy::Guard::IoUring,
         }
     }
 }

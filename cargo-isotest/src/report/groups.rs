@@ -19,6 +19,7 @@ pub enum Kind {
     ProcessesLeft,
     NetworkTried,
     NetworkSuspected,
+    IoUringRefused,
     NotShown,
     NotPassed,
     SignalDiscarded,
@@ -66,6 +67,7 @@ impl Kind {
             Finding::OutOfMemory(_) => Kind::OutOfMemory,
             Finding::NetworkTried(_) | Finding::SentToMany(_) => Kind::NetworkTried,
             Finding::NetworkSuspected(_) => Kind::NetworkSuspected,
+            Finding::IoUringRefused => Kind::IoUringRefused,
             Finding::NotShown(_) => Kind::NotShown,
             Finding::NotPassed(_) => Kind::NotPassed,
             Finding::WrittenBack(_) => Kind::WrittenBack,
@@ -88,6 +90,9 @@ impl Kind {
             Kind::NetworkSuspected => {
                 format!("{tests} failed and may want the network; `--net host` may mend it")
             }
+            Kind::IoUringRefused => format!(
+                "{tests} failed and asked for io_uring in vain; `--guard io-uring` may mend it"
+            ),
             Kind::NotShown => format!(
                 "{tests} failed and wrote of a path that tests are not shown; `--ro PATH` may mend it"
             ),

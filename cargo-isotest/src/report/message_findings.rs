@@ -64,6 +64,8 @@ pub enum FindingKind {
         /// The words.
         words: String,
     },
+    /// It failed and was refused io_uring.
+    IoUringRefused,
     /// It failed and wrote of paths that this machine has and tests do not see.
     NotShown {
         /// The paths.
@@ -109,6 +111,7 @@ pub fn finding(finding: &finding::Finding) -> Finding {
         finding::Finding::NetworkSuspected(words) => {
             FindingKind::NetworkSuspected { words: (*words).to_owned() }
         }
+        finding::Finding::IoUringRefused => FindingKind::IoUringRefused,
         finding::Finding::NotShown(paths) => {
             FindingKind::NotShown { paths: paths.iter().map(path).collect() }
         }

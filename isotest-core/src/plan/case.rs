@@ -236,7 +236,7 @@ fn bring_network_up(steps: &mut Steps, host: &Host, project: &Project, policy: &
 
 fn forbid_nesting(steps: &mut Steps, policy: &Policy) {
     match policy.guard {
-        Guard::Basic | Guard::NoListener => {}
+        Guard::Basic | Guard::NoListener | Guard::IoUring => {}
         // Counted per user namespace; without capabilities nobody inside can raise it again.
         Guard::Strict => {
             let limit = "/proc/sys/user/max_user_namespaces";

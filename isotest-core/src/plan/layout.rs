@@ -190,11 +190,11 @@ fn fresh(host: &Host, project: &Project, policy: &Policy) -> Vec<Fresh> {
 
 /// Every host path that is wanted, as the policy shows it.
 fn shown(host: &Host, project: &Project, policy: &Policy) -> Vec<Placed> {
-    use {Guard::Basic, Guard::NoListener, Guard::Strict};
+    use Guard::{Basic, IoUring, NoListener, Strict};
     let workspace = match (policy.guard, policy.workspace) {
-        (Strict, _) | (Basic | NoListener, Workspace::Readonly) => Shown::ReadOnly,
-        (Basic | NoListener, Workspace::Overlay) => Shown::Overlay,
-        (Basic | NoListener, Workspace::Shared) => Shown::ReadWrite,
+        (Strict, _) | (Basic | NoListener | IoUring, Workspace::Readonly) => Shown::ReadOnly,
+        (Basic | NoListener | IoUring, Workspace::Overlay) => Shown::Overlay,
+        (Basic | NoListener | IoUring, Workspace::Shared) => Shown::ReadWrite,
     };
     let place = |path: &Path, directory, shown, what: &str| Placed {
         path: path.to_owned(),

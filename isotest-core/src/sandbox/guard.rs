@@ -1,10 +1,12 @@
 //! The guard: one seccomp(2) filter, installed once in the warden and inherited by every case.
 //!
-//! It shuts the doors that namespaces leave open (`AF_VSOCK`, terminal injection) and tells the
-//! warden, by a user notification (seccomp_unotify(2)), of two things that a wait status hides:
-//! a signal that PID 1 sends itself and the kernel would discard, and the moment before a
-//! process exits, when what it leaves behind can still be seen. Since cases inherit the filter
-//! it costs them no system call. `docs/decisions/true-signal.md` weighs the alternatives.
+//! It shuts the doors that namespaces leave open (`AF_VSOCK`, terminal injection, and io_uring,
+//! whose requests no filter sees) and tells the warden, by a user notification
+//! (seccomp_unotify(2)), of two things that a wait status hides: a signal that PID 1 sends itself
+//! and the kernel would discard, and the moment before a process exits, when what it leaves behind
+//! can still be seen. It tells of io_uring, too, so that a report can name what was refused. Since
+//! cases inherit the filter it costs them no system call. `docs/decisions/true-signal.md` weighs the
+//! alternatives.
 
 #![allow(unsafe_code)]
 
@@ -77,12 +79,13 @@ fn rules(guard: Guard, listening: bool) -> Vec<Rule> {
     let keys = [libc::SYS_keyctl, libc::SYS_add_key, libc::SYS_request_key];
     rules.extend(keys.map(|call| rule(call, &[], Action::Refuse(Errno::EPERM))));
     match guard {
-        Guard::Basic | Guard::NoListener => {}
+        Guard::Basic | Guard::NoListener => rules.extend(io_uring(listening)),
+        Guard::IoUring => {}
         Guard::Strict => {
+            rules.extend(io_uring(listening));
             let algorithms = [(0, libc::AF_ALG as u32)];
             rules.push(rule(libc::SYS_socket, &algorithms, Action::Refuse(Errno::EAFNOSUPPORT)));
-            let calls =
-                [libc::SYS_io_uring_setup, libc::SYS_userfaultfd, libc::SYS_perf_event_open];
+            let calls = [libc::SYS_userfaultfd, libc::SYS_perf_event_open];
             rules.extend(calls.map(|call| rule(call, &[], Action::Refuse(Errno::ENOSYS))));
         }
     }
@@ -98,6 +101,21 @@ fn rules(guard: Guard, listening: bool) -> Vec<Rule> {
     }
     rules
 }
+
+/// What shuts io_uring(7): IORING_OP_SOCKET makes sockets of every family, and passes by the filter.
+/// A ring that another process has made is as much of a way.
+fn io_uring(listening: bool) -> [Rule; 3] {
+    let refused = Action::Refuse(NO_IO_URING);
+    let setup = if listening { Action::Notify } else { refused };
+    [
+        rule(libc::SYS_io_uring_setup, &[], setup),
+        rule(libc::SYS_io_uring_enter, &[], refused),
+        rule(libc::SYS_io_uring_register, &[], refused),
+    ]
+}
+
+/// What a kernel without io_uring answers: libraries that can do without it know it best.
+const NO_IO_URING: Errno = Errno::ENOSYS;
 
 /// The filter as a program of classic BPF (linux/filter.h).
 fn program(guard: Guard, listening: bool) -> Vec<libc::sock_filter> {
@@ -144,7 +162,7 @@ pub fn install(guard: Guard) -> Result<Option<Listener>, Errno> {
     // SAFETY: PR_SET_NO_NEW_PRIVS takes numbers.
     Errno::result(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
     match guard {
-        Guard::Basic | Guard::Strict => {}
+        Guard::Basic | Guard::Strict | Guard::IoUring => {}
         Guard::NoListener => return load(guard, false).map(|_| None),
     }
     match load(guard, true) {
@@ -200,6 +218,8 @@ pub enum Act {
         /// The thread it is for, in the sender's pid namespace; `None`: the process.
         thread: Option<i32>,
     },
+    /// io_uring_setup(2), which is refused.
+    IoUring,
 }
 
 // linux/seccomp.h: SECCOMP_IOWR(0, struct seccomp_notif), SECCOMP_IOWR(1, struct
@@ -236,6 +256,7 @@ impl Listener {
             libc::SYS_tgkill => signal(argument(2), Some(argument(1))),
             libc::SYS_tkill => signal(argument(1), Some(argument(0))),
             libc::SYS_kill => signal(argument(1), None),
+            libc::SYS_io_uring_setup => Act::IoUring,
             _ => Act::Exit { code: argument(0) },
         };
         Some(Notification { id: notice.id, thread: notice.pid as i32, act })
@@ -250,12 +271,16 @@ impl Listener {
     /// Lets the process go on with its system call. It may have died meanwhile; then this fails,
     /// and nobody waits.
     pub fn go_on(&self, id: u64) {
-        let answer = libc::seccomp_notif_resp {
-            id,
-            val: 0,
-            error: 0,
-            flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
-        };
+        self.answer(id, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32);
+    }
+
+    /// Refuses io_uring_setup(2).
+    pub fn refuse_io_uring(&self, id: u64) {
+        self.answer(id, -(NO_IO_URING as i32), 0);
+    }
+
+    fn answer(&self, id: u64, error: i32, flags: u32) {
+        let answer = libc::seccomp_notif_resp { id, val: 0, error, flags };
         // SAFETY: NOTIF_SEND reads one seccomp_notif_resp.
         unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_SEND as _, &raw const answer) };
     }
@@ -267,7 +292,16 @@ mod tests {
 
     /// Runs the program as the kernel would, on one system call.
     fn evaluate(architecture: u32, number: i64, arguments: [u32; 3]) -> u32 {
-        let program = program(Guard::Basic, true);
+        evaluate_under((Guard::Basic, true), architecture, number, arguments)
+    }
+
+    fn evaluate_under(
+        (guard, listening): (Guard, bool),
+        architecture: u32,
+        number: i64,
+        arguments: [u32; 3],
+    ) -> u32 {
+        let program = program(guard, listening);
         let (mut at, mut accumulator) = (0, 0);
         loop {
             let step = program[at];
@@ -310,6 +344,25 @@ mod tests {
         let ioctl = |request| evaluate(NATIVE_ARCHITECTURE, libc::SYS_ioctl, [0, request, 0]);
         assert_eq!(ioctl(libc::TIOCSTI as u32), libc::SECCOMP_RET_ERRNO | Errno::EPERM as u32);
         assert_eq!(ioctl(libc::FIONREAD as u32), libc::SECCOMP_RET_ALLOW);
+    }
+
+    #[test]
+    fn a_ring_can_neither_be_made_nor_used_but_where_that_is_asked_for() {
+        let refused = libc::SECCOMP_RET_ERRNO | Errno::ENOSYS as u32;
+        let (told, allowed) = (libc::SECCOMP_RET_USER_NOTIF, libc::SECCOMP_RET_ALLOW);
+        for (guard, listening, setup, use_) in [
+            (Guard::Basic, true, told, refused),
+            (Guard::Basic, false, refused, refused),
+            (Guard::NoListener, false, refused, refused),
+            (Guard::Strict, true, told, refused),
+            (Guard::IoUring, true, allowed, allowed),
+        ] {
+            let ask =
+                |call| evaluate_under((guard, listening), NATIVE_ARCHITECTURE, call, [1, 0, 0]);
+            assert_eq!(ask(libc::SYS_io_uring_setup), setup, "{guard:?}");
+            assert_eq!(ask(libc::SYS_io_uring_enter), use_, "{guard:?}");
+            assert_eq!(ask(libc::SYS_io_uring_register), use_, "{guard:?}");
+        }
     }
 
     #[test]

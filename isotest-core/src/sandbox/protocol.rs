@@ -168,6 +168,8 @@ pub struct Seen {
     pub aborted: bool,
     /// Signals that PID 1 sent itself and the kernel discarded.
     pub discarded: Vec<i32>,
+    /// Whether a process of it was refused io_uring.
+    pub io_uring: bool,
     /// Processes that were there when PID 1 exited.
     pub leftovers: Vec<Leftover>,
     /// Whether the scratch was full, where PID 1 exited with another code than 0.

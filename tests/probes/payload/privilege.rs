@@ -272,10 +272,14 @@ fn bpf(_: &Facts) -> Escapes {
     allowed("bpf", libc::SYS_bpf, &[PROG_GET_NEXT_ID, at(&attributes), size])
 }
 
+/// A ring of its own, and the calls that use one which somebody else has made.
 fn io_uring(_: &Facts) -> Escapes {
     let mut parameters = [0_u32; 30];
     let opened = call(libc::SYS_io_uring_setup, &[1, crate::calls::at_mut(&mut parameters)]);
-    escape_if(opened.is_ok(), || "io_uring is open".to_owned())
+    let mut escapes = escape_if(opened.is_ok(), || "io_uring is open".to_owned());
+    escapes.extend(allowed("io_uring_enter", libc::SYS_io_uring_enter, &[0]));
+    escapes.extend(allowed("io_uring_register", libc::SYS_io_uring_register, &[0]));
+    escapes
 }
 
 fn userfaultfd(_: &Facts) -> Escapes {

@@ -699,6 +699,20 @@ pub const NETWORK: &[Probe] = &[
         .scene(Scene::Descriptors),
     probe("vsock", "AF_VSOCK", "EAFNOSUPPORT", "no namespace covers it (systemd ssh over vsock)"),
     probe(
+        "vsock_by_io_uring",
+        "AF_VSOCK by IORING_OP_SOCKET",
+        "ENOSYS",
+        "seccomp does not see requests of io_uring",
+    ),
+    probe(
+        "vsock_by_io_uring_as_root",
+        "the same with capabilities inside",
+        "ENOSYS",
+        "seccomp does not see requests of io_uring",
+    )
+    .payload("vsock_by_io_uring")
+    .setting(Setting::Root),
+    probe(
         "vsock_foreign",
         "AF_VSOCK by int 0x80 and x32 numbers",
         "ENOSYS",
@@ -853,7 +867,16 @@ pub const PRIVILEGE: &[Probe] = &[
         .payload("bpf")
         .setting(Setting::Root)
         .as_root(),
-    probe("io_uring_strict", "io_uring_setup under strict", "ENOSYS", "docker profile since 2023")
+    probe("io_uring", "the three calls of io_uring", "ENOSYS", "docker profile since 2023"),
+    probe(
+        "io_uring_as_root",
+        "the same with capabilities inside",
+        "ENOSYS",
+        "docker profile since 2023",
+    )
+    .payload("io_uring")
+    .setting(Setting::Root),
+    probe("io_uring_strict", "the same under strict", "ENOSYS", "docker profile since 2023")
         .payload("io_uring")
         .setting(Setting::Strict),
     probe("userfaultfd_strict", "userfaultfd under strict", "ENOSYS", "docker profile")

@@ -1,4 +1,4 @@
-//! What the guard tells the warden of: exits, and signals that PID 1 sends itself.
+//! What the guard tells the warden of: exits, signals that PID 1 sends itself, and io_uring.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -16,6 +16,8 @@ const DEPARTURE: Duration = Duration::from_millis(100);
 const FIRST_WAIT: Duration = Duration::from_millis(1);
 /// Where there are more of them nobody waits: they are no command that a test has read to its end.
 const MOST_IN_MOTION: usize = 16;
+/// How far up the case of a process is looked for.
+const ANCESTORS: usize = 32;
 
 /// The exit of a PID 1 that is put off, since what it leaves behind may be about to end: a command
 /// closes its output, and whoever has read that to its end exits, before the command is a zombie.
@@ -70,6 +72,16 @@ impl State {
                         due: now,
                     });
                 }
+            }
+            Act::IoUring => {
+                let slot = self.case_of(self.leader_of(notification.thread));
+                if let Some(listener) = &self.listener {
+                    listener.refuse_io_uring(notification.id);
+                }
+                if let Some(running) = slot.and_then(|slot| self.running.get_mut(&slot)) {
+                    running.seen.io_uring = true;
+                }
+                return;
             }
             Act::Signal { signal, thread } => {
                 let deadly = is_deadly(&notification, signal, thread)
@@ -147,6 +159,14 @@ impl State {
         }
         let process = status_field(thread, "Tgid:");
         process.and_then(|text| text.parse().ok()).unwrap_or(thread)
+    }
+
+    /// The slot of the case that a process belongs to, by its ancestors: who loses its parent becomes
+    /// a child of PID 1.
+    fn case_of(&self, process: i32) -> Option<usize> {
+        let parent = |process: &i32| status_field(*process, "PPid:")?.parse().ok();
+        let line = std::iter::successors(Some(process), parent).take(ANCESTORS);
+        line.take_while(|process| *process > 1).find_map(|process| self.slot_of(process))
     }
 
     /// Notes a signal with which PID 1 of a case meant to end itself. For SIGABRT the warden
