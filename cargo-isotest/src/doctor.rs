@@ -2,6 +2,7 @@
 //!
 //! A check is a [trial](crate::trial) of a policy that isolates one layer and shares the rest.
 
+use std::env;
 use std::fs;
 use std::path::Path;
 
@@ -14,6 +15,8 @@ use isotest_core::sandbox::{SandboxError, Warden};
 use crate::cli::{DoctorCommand, ReportFormat};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
+use crate::exposures;
+use crate::owners::Look;
 use crate::report::{self, Check};
 use crate::settings::Machine;
 use crate::trial::{attempt, open};
@@ -45,6 +48,7 @@ pub fn doctor(command: &DoctorCommand, machine: &Machine) -> Result<ExitCode, Er
         checks.iter_mut().for_each(|check| check.required = false);
     }
     checks.push(check_listener());
+    checks.extend(check_owners(machine));
     let facts = facts();
     let printed = match command.format {
         ReportFormat::Human => report::diagnosis_for_people(&checks, &facts),
@@ -170,6 +174,26 @@ fn check_listener() -> Check {
         detail: detail.to_owned(),
         hint: (listening == Some(false)).then(|| hint.to_owned()),
     }
+}
+
+/// Whether tests may change what others own in the project; nothing where it cannot be shown.
+fn check_owners(machine: &Machine) -> Option<Check> {
+    let host = Host::read(Path::new("/")).ok()?;
+    let program = env::current_exe().ok()?;
+    let policy = Policy::default();
+    let project = exposures::of_command(machine, &host, &policy, &program, Look::Long).ok()?;
+    let copied: usize = project.foreign.iter().map(|(_, pieces)| pieces.len()).sum();
+    let refused = report::what_is_uncopied(&project.uncopied);
+    Some(Check {
+        feature: "files of others",
+        required: false,
+        works: refused.is_none(),
+        detail: refused.clone().unwrap_or_else(|| match copied {
+            0 => "none that tests may write to".to_owned(),
+            _ => format!("tests may write to them: {copied} are copied for each run"),
+        }),
+        hint: refused.map(|_| report::TO_OWN.to_owned()),
+    })
 }
 
 /// What is known to refuse namespaces, where it can be read.

@@ -15,7 +15,7 @@ use isotest_core::policy::{Policy, Propagation, Root};
 
 use crate::discover;
 use crate::error::Error;
-use crate::owners;
+use crate::owners::{self, Foreign, Look, Tree};
 use crate::root::{Links, RootError, find_conflict, follow};
 use crate::settings::Machine;
 
@@ -65,8 +65,9 @@ pub fn of_command(
     host: &Host,
     policy: &Policy,
     program: &Path,
+    look: Look,
 ) -> Result<Project, Error> {
-    let mut exposures = Exposures::new(host, policy);
+    let mut exposures = Exposures { look, ..Exposures::new(host, policy) };
     let directory = machine.directory.as_path();
     let manifests = directory.ancestors().filter(|above| above.join("Cargo.toml").is_file());
     let root = manifests.last().unwrap_or(directory);
@@ -101,12 +102,14 @@ const MADE: [&str; 2] = ["/run/current-system", "/run/wrappers"];
 struct Exposures<'a> {
     host: &'a Host,
     policy: &'a Policy,
+    /// How long to look for what belongs to others.
+    look: Look,
     project: Project,
 }
 
 impl<'a> Exposures<'a> {
     fn new(host: &'a Host, policy: &'a Policy) -> Exposures<'a> {
-        Exposures { host, policy, project: Project::default() }
+        Exposures { host, policy, look: Look::Short, project: Project::default() }
     }
 
     /// Shows a path. What does not exist cannot be shown, and is missed by nobody: cargo names
@@ -233,8 +236,8 @@ impl<'a> Exposures<'a> {
         })
     }
 
-    /// Finds what overlays could not take from others, in what is shown and in the working
-    /// directory.
+    /// Finds what overlays could not take from others, in what is shown: from where tests are, and
+    /// the working directory is, on.
     fn copy_foreign(&mut self, machine: &Machine) {
         if !self.policy.shows_overlays() {
             return;
@@ -243,21 +246,29 @@ impl<'a> Exposures<'a> {
         let overlays = self.project.exposures.iter().filter(is_overlay);
         let overlays: Vec<&Path> = overlays.map(|shown| shown.path.as_path()).collect();
         let ids = Ids::new(self.host, &self.project, self.policy);
-        let working = machine.directory.canonicalize().ok();
-        let working = working.as_deref().filter(|path| !overlays.contains(path));
-        let candidates = overlays.iter().copied().chain(working);
-        let likely: Vec<&Path> = candidates.filter(|path| owners::is_likely(path, &ids)).collect();
         let is_in = |path: &Path, above: &Path| {
             let mut between = self.host.mounts_below(above).into_iter();
             path.starts_with(above) && !between.any(|point| path.starts_with(point))
         };
         let is_inner = |path: &Path| overlays.iter().any(|o| path != *o && is_in(path, o));
-        let found = overlays.iter().filter(|path| !is_inner(path)).map(|overlay| {
-            let inside: Vec<&Path> =
-                likely.iter().copied().filter(|path| is_in(path, overlay)).collect();
-            (overlay.to_path_buf(), owners::find(overlay, &inside, &ids))
-        });
-        self.project.foreign = found.filter(|(_, pieces)| !pieces.is_empty()).collect();
+        let outer = overlays.iter().filter(|path| !is_inner(path));
+        let built = &self.project.built;
+        let working = machine.directory.canonicalize().ok();
+        let tests = overlays.iter().map(|path| path.to_path_buf());
+        let starts = tests.filter(|path| !built.contains(path)).chain(working);
+        let starts: Vec<PathBuf> = starts.collect();
+        let found: Vec<(PathBuf, Foreign)> = outer
+            .map(|root| {
+                let tree = Tree { root, starts: &starts, built };
+                (root.to_path_buf(), owners::find(&tree, &ids, self.look))
+            })
+            .collect();
+        for (root, Foreign { pieces, uncopied }) in found {
+            self.project.uncopied.extend(uncopied);
+            if !pieces.is_empty() {
+                self.project.foreign.push((root, pieces.into()));
+            }
+        }
     }
 
     /// Shows directories of `PATH` that systems make at a place that is fresh for every case: on NixOS

@@ -28,6 +28,7 @@ use crate::discover::{Project, Reused};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::exposures;
+use crate::owners::Look;
 use crate::partition;
 use crate::policies;
 use crate::prepare::{self, Prepared, Selected, Selecting};
@@ -177,7 +178,9 @@ pub fn exec(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Error>
     let policy = policy(&layers, machine, false)?;
     let program = find_program(&command.command, &policy, machine)?;
     let unbuilt = Unbuilt::start(policy)?;
-    let shown = exposures::of_command(machine, unbuilt.host(), unbuilt.policy(), &program)?;
+    let shown =
+        exposures::of_command(machine, unbuilt.host(), unbuilt.policy(), &program, Look::Short)?;
+    report::uncopied(&shown.uncopied);
     let mut sandboxes = unbuilt.build(machine, shown)?;
     let rest: Vec<&OsStr> = command.command.iter().skip(1).map(OsString::as_os_str).collect();
     let program = program.as_os_str();

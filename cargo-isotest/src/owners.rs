@@ -3,144 +3,343 @@
 //! Such a checkout is shared by a group, or was made by another user. The kernel refuses to copy it
 //! up into an overlay, so that nothing could be made in its directories. What a case may write to
 //! gets a copy of its own beforehand, in a layer between.
+//!
+//! Others write to such directories: nothing here follows a symbolic link, or enters what is
+//! mounted below.
 
-use std::fs::{self, DirEntry, Metadata};
-use std::os::unix::fs::MetadataExt;
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::ffi::OsStr;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use isotest_core::host::{Content, Original, Piece};
-use isotest_core::plan::Ids;
+use isotest_core::plan::{Ids, Uncopied};
+use isotest_core::untrusted::{Directory, FileType, Stat};
 
-/// Larger files are not copied: tests write such from scratch.
-const LARGEST: u64 = 4 << 20;
 /// The most bytes that are copied of one directory.
 const ALL: u64 = 128 << 20;
+/// Larger files that were built are not copied: who builds makes them anew.
+const LARGEST_BUILT: u64 = 4 << 20;
 /// The most files and directories that are copied of one directory.
 const MOST: usize = 1 << 16;
-/// A tree that is deeper is not followed to its end.
-const DEEPEST: usize = 128;
+/// How many entries are looked at in one directory.
+const LISTED: usize = 1 << 16;
 
-/// Whether a look at all of a directory is worth its time: it, or something directly in it, belongs
-/// to others.
-pub fn is_likely(directory: &Path, ids: &Ids) -> bool {
-    let is_foreign = |metadata: Metadata| !ids.hold(metadata.uid(), metadata.gid());
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let entries = entries.filter_map(|entry| entry.metadata().ok());
-    directory.metadata().ok().into_iter().chain(entries).any(is_foreign)
+/// How many entries a look takes in where all of them belong to the user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// As many as take no noticeable time: what every run can afford.
+    Short,
+    /// Nearly all.
+    Long,
 }
 
-/// Finds it in these directories, which lie in `overlay` or are it: parents first, and relative to
-/// `overlay`. Other filesystems that are mounted below are not entered.
-pub fn find(overlay: &Path, directories: &[&Path], ids: &Ids) -> Arc<[Piece]> {
-    let mut found = Found::default();
-    let is_inner = |path: &Path| directories.iter().any(|o| path != *o && path.starts_with(o));
-    for directory in directories.iter().filter(|path| !is_inner(path)) {
-        let (Ok(metadata), Ok(relative)) = (directory.metadata(), directory.strip_prefix(overlay))
-        else {
-            continue;
+impl Look {
+    fn entries(self) -> usize {
+        match self {
+            Look::Short => 1 << 13,
+            Look::Long => 1 << 20,
+        }
+    }
+}
+
+/// What is looked at: a directory that is shown below an overlay.
+pub struct Tree<'a> {
+    /// The directory.
+    pub root: &'a Path,
+    /// Directories in it to begin with.
+    pub starts: &'a [PathBuf],
+    /// What is built, in it or around it, but for what begins a search in there: less likely to
+    /// belong to others, and looked at last.
+    pub built: &'a [PathBuf],
+}
+
+/// What belongs to others in a tree, and a case may write to.
+#[derive(Debug, Default)]
+pub struct Foreign {
+    /// What is copied, and the directories that lead there: parents first.
+    pub pieces: Vec<Piece>,
+    /// What is not: there is too much of it, or it cannot be read.
+    pub uncopied: Vec<Uncopied>,
+}
+
+/// Looks through a tree, breadth first: what lies deep is less likely to be another's alone.
+pub fn find(tree: &Tree<'_>, ids: &Ids, look: Look) -> Foreign {
+    let root = Directory::open(tree.root).ok().filter(|_| !ids.hold_all());
+    let Some(root) = root else { return Foreign::default() };
+    let mut search = Search::new(tree, ids);
+    let mut waiting = VecDeque::new();
+    for start in tree.starts.iter().filter_map(|start| start.strip_prefix(tree.root).ok()) {
+        search.look_at_way(&root, start);
+        waiting.push_back(start.to_owned());
+    }
+    waiting.push_back(PathBuf::new());
+    let mut last = VecDeque::new();
+    loop {
+        let is_found = search.is_found;
+        let most = if is_found { Look::Long.entries() } else { look.entries() };
+        if search.looks >= most {
+            break;
+        }
+        let next = waiting.pop_front();
+        // Nobody but who builds writes there: where the rest is the user's own so is this.
+        let Some(next) = next.or_else(|| is_found.then(|| last.pop_front()).flatten()) else {
+            break;
         };
-        let before = found.pieces.len();
-        found.lead_to(overlay, relative, ids);
-        let led = found.pieces.len();
-        let device = metadata.dev();
-        let place = Place { path: overlay, relative: relative.to_owned(), device };
-        found.look_into(&place, ids, 0);
-        if found.pieces.len() == led {
-            found.pieces.truncate(before);
-        }
+        let later = tree.is_looked_at_last(&next);
+        let inner = search.look_into(&root, &next);
+        if later { &mut last } else { &mut waiting }.extend(inner);
     }
-    found.pieces.into()
+    search.finish()
 }
 
-/// A directory on the way.
-struct Place<'a> {
-    path: &'a Path,
-    relative: PathBuf,
-    device: u64,
+impl Tree<'_> {
+    /// Whether what is in the directories in this one, which is given relative to the root, waits:
+    /// they were built, or hold git's objects.
+    fn is_looked_at_last(&self, directory: &Path) -> bool {
+        directory.ends_with(".git/objects") || self.is_built(directory)
+    }
+
+    fn is_built(&self, path: &Path) -> bool {
+        let path = self.root.join(path);
+        let depth = |above: &[PathBuf]| {
+            let above = above.iter().filter(|above| path.starts_with(above));
+            above.map(|above| above.components().count()).max()
+        };
+        let built = depth(self.built);
+        built.is_some() && built >= depth(self.starts)
+    }
 }
 
-/// What has been found.
-#[derive(Default)]
-struct Found {
-    pieces: Vec<Piece>,
-    bytes: u64,
+/// A directory that was looked at.
+struct Visited {
+    permissions: u32,
+    /// Whether it is another's, and may be written to.
+    is_wanted: bool,
 }
 
-impl Found {
-    /// Adds the directories from the overlay's down to this one, which is given by its path in it.
-    fn lead_to(&mut self, overlay: &Path, directory: &Path, ids: &Ids) {
-        let mut parents: Vec<&Path> =
-            directory.ancestors().filter(|path| !path.as_os_str().is_empty()).collect();
-        parents.reverse();
-        for path in parents {
-            let known = self.pieces.iter().any(|piece| piece.path == path);
-            if let Some(metadata) = overlay.join(path).metadata().ok().filter(|_| !known) {
-                self.pieces.push(directory_piece(path.to_owned(), &metadata, ids));
+/// A file of another's that may be written to.
+struct Wanted {
+    path: PathBuf,
+    original: Original,
+    owner: (u32, u32),
+    is_built: bool,
+    is_readable: bool,
+}
+
+struct Search<'a> {
+    tree: &'a Tree<'a>,
+    ids: &'a Ids,
+    looks: usize,
+    /// Whether anything is wanted yet.
+    is_found: bool,
+    visited: HashSet<PathBuf>,
+    directories: BTreeMap<PathBuf, Visited>,
+    files: Vec<Wanted>,
+}
+
+impl<'a> Search<'a> {
+    fn new(tree: &'a Tree<'a>, ids: &'a Ids) -> Search<'a> {
+        let (visited, directories, files) = (HashSet::new(), BTreeMap::new(), Vec::new());
+        Search { tree, ids, looks: 0, is_found: false, visited, directories, files }
+    }
+
+    /// Looks at the directories that lead to one, and at itself.
+    fn look_at_way(&mut self, root: &Directory, start: &Path) {
+        for path in start.ancestors() {
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
+            let stat = open(root, parent).and_then(|parent| parent.stat(name));
+            if let Some(stat) = stat.ok().filter(is_directory) {
+                self.look_at_directory(path.to_owned(), &stat);
             }
         }
     }
 
-    fn look_into(&mut self, place: &Place<'_>, ids: &Ids, depth: usize) {
-        let Ok(entries) = fs::read_dir(place.path.join(&place.relative)) else { return };
-        for entry in entries.flatten() {
-            let Ok(metadata) = entry.metadata() else { continue };
-            if metadata.is_dir() && metadata.dev() == place.device && depth < DEEPEST {
-                self.look_at_directory(place, &entry, &metadata, ids, depth);
-            } else if metadata.is_file() {
-                self.look_at_file(place.relative.join(entry.file_name()), &metadata, ids);
+    /// Looks at what is in a directory, and tells the directories in it.
+    fn look_into(&mut self, root: &Directory, relative: &Path) -> Vec<PathBuf> {
+        if !self.visited.insert(relative.to_owned()) {
+            return Vec::new();
+        }
+        let Ok(directory) = open(root, relative) else {
+            // Another filesystem, perhaps, which the overlay does not show.
+            self.directories.remove(relative);
+            return Vec::new();
+        };
+        let entries = directory.entries(LISTED).unwrap_or_default();
+        let mut inner = Vec::new();
+        for (name, kind) in entries.iter().filter(|(_, kind)| kind.is_dir() || kind.is_file()) {
+            self.looks += 1;
+            let Ok(stat) = directory.stat(name) else { continue };
+            if kind.is_dir() {
+                inner.push(relative.join(name));
+                self.look_at_directory(relative.join(name), &stat);
+            } else {
+                self.look_at_file(relative, name, &stat);
             }
         }
+        inner
     }
 
-    /// A directory that leads to what is copied gets its place in the layer too; one that a case
-    /// may not write to stays so.
-    fn look_at_directory(
-        &mut self,
-        place: &Place<'_>,
-        entry: &DirEntry,
-        metadata: &Metadata,
-        ids: &Ids,
-        depth: usize,
-    ) {
-        let relative = place.relative.join(entry.file_name());
-        let access = ids.access(metadata.mode(), metadata.uid(), metadata.gid());
-        let at = self.pieces.len();
-        self.pieces.push(directory_piece(relative.clone(), metadata, ids));
-        self.look_into(&Place { relative, ..*place }, ids, depth + 1);
-        let is_wanted = is_wanted(metadata, ids, access) && at < MOST;
-        if !is_wanted && self.pieces.len() == at + 1 {
-            self.pieces.pop();
-        }
+    /// A copied directory lets a case do what it may do in the host's.
+    fn look_at_directory(&mut self, path: PathBuf, stat: &Stat) {
+        let access = self.access(stat);
+        let permissions = stat.st_mode & 0o7077 | access << 6;
+        let is_wanted = self.is_wanted(stat, access);
+        self.is_found |= is_wanted;
+        self.directories.insert(path, Visited { permissions, is_wanted });
     }
 
-    fn look_at_file(&mut self, path: PathBuf, metadata: &Metadata, ids: &Ids) {
-        let access = ids.access(metadata.mode(), metadata.uid(), metadata.gid());
-        if !is_wanted(metadata, ids, access) || access & 0o4 == 0 {
+    fn look_at_file(&mut self, directory: &Path, name: &OsStr, stat: &Stat) {
+        let access = self.access(stat);
+        if !self.is_wanted(stat, access) || self.files.len() >= MOST {
             return;
         }
-        let size = metadata.len();
-        if size > LARGEST || self.bytes + size > ALL || self.pieces.len() >= MOST {
-            return;
-        }
-        self.bytes += size;
+        let path = directory.join(name);
+        self.is_found = true;
         let original = Original {
-            mode: metadata.mode() & 0o077 | access << 6,
-            size,
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            mode: stat.st_mode & 0o077 | access << 6,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified: (stat.st_mtime, stat.st_mtime_nsec as i64),
         };
-        self.pieces.push(Piece { path, content: Content::Copy(original) });
+        let owner = (stat.st_uid, stat.st_gid);
+        let (is_built, is_readable) = (self.tree.is_built(&path), access & 0o4 != 0);
+        self.files.push(Wanted { path, original, owner, is_built, is_readable });
+    }
+
+    fn access(&self, stat: &Stat) -> u32 {
+        self.ids.access(stat.st_mode, stat.st_uid, stat.st_gid)
+    }
+
+    /// Whether it belongs to others and a case may write to it. Where it may not the kernel says so
+    /// before it copies anything.
+    fn is_wanted(&self, stat: &Stat, access: u32) -> bool {
+        !self.ids.hold(stat.st_uid, stat.st_gid) && access & 0o2 != 0
+    }
+
+    /// Chooses what is copied: sources first, the small ones before the large ones.
+    fn finish(mut self) -> Foreign {
+        self.files.sort_by_key(|file| (file.is_built, file.original.size));
+        let mut pieces = BTreeMap::new();
+        let mut uncopied = Vec::new();
+        let mut bytes = 0;
+        for file in std::mem::take(&mut self.files) {
+            let Wanted { path, original, owner: (uid, gid), is_built, is_readable } = file;
+            let is_small = bytes + original.size <= ALL
+                && !(is_built && original.size > LARGEST_BUILT)
+                && pieces.len() < MOST;
+            if is_small && is_readable {
+                bytes += original.size;
+                pieces.insert(path, Content::Copy(original));
+            } else if !is_built {
+                let path = self.tree.root.join(path);
+                uncopied.push(Uncopied { path, size: original.size, uid, gid });
+            }
+        }
+        let wanted = self.directories.iter().filter(|(_, visited)| visited.is_wanted);
+        let wanted = wanted.map(|(path, _)| path.clone()).take(MOST);
+        for path in pieces.keys().cloned().chain(wanted).collect::<Vec<_>>() {
+            self.lead_to(&path, &mut pieces);
+        }
+        let pieces = pieces.into_iter().map(|(path, content)| Piece { path, content });
+        Foreign { pieces: pieces.collect(), uncopied }
+    }
+
+    /// Adds the directories down to what is copied, and itself where it is one.
+    fn lead_to(&self, path: &Path, pieces: &mut BTreeMap<PathBuf, Content>) {
+        for above in path.ancestors().filter(|above| *above != OsStr::new("")) {
+            if let Some(visited) = self.directories.get(above)
+                && !pieces.contains_key(above)
+            {
+                pieces.insert(above.to_owned(), Content::Directory(visited.permissions));
+            }
+        }
     }
 }
 
-/// A directory in which the case may do what it may do in the host's.
-fn directory_piece(path: PathBuf, metadata: &Metadata, ids: &Ids) -> Piece {
-    let access = ids.access(metadata.mode(), metadata.uid(), metadata.gid());
-    Piece { path, content: Content::Directory(metadata.mode() & 0o7077 | access << 6) }
+/// Opens a directory by its path from the root.
+fn open(root: &Directory, relative: &Path) -> io::Result<Directory> {
+    match relative.as_os_str().is_empty() {
+        true => root.try_clone(),
+        false => root.directory(relative),
+    }
 }
 
-/// Whether it belongs to others and a case may write to it. Where it may not the kernel says so
-/// before it copies anything.
-fn is_wanted(metadata: &Metadata, ids: &Ids, access: u32) -> bool {
-    !ids.hold(metadata.uid(), metadata.gid()) && access & 0o2 != 0
+fn is_directory(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode).is_dir()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use isotest_core::host::Host;
+    use isotest_core::plan::Project;
+    use isotest_core::policy::Policy;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// What somebody who owns nothing here finds.
+    fn find_as_another(root: &TempDir, built: &[PathBuf], look: Look) -> Foreign {
+        let host = Host { uid: 4_000_000, gid: 4_000_000, ..Host::default() };
+        let ids = Ids::new(&host, &Project::default(), &Policy::default());
+        find(&Tree { root: root.path(), starts: &[], built }, &ids, look)
+    }
+
+    fn make(root: &TempDir, file: &str, size: u64, mode: u32) {
+        let path = root.path().join(file);
+        fs::create_dir_all(path.parent().expect("it lies in the root")).expect("it is writable");
+        File::create(&path).expect("it is writable").set_len(size).expect("files have holes");
+        fs::set_permissions(&path, Permissions::from_mode(mode)).expect("it is ours");
+    }
+
+    fn copied(foreign: &Foreign) -> Vec<&str> {
+        foreign.pieces.iter().filter_map(|piece| piece.path.to_str()).collect()
+    }
+
+    #[test]
+    fn what_lies_deep_is_found_with_what_leads_there_and_no_link_is_followed() {
+        let root = tempfile::tempdir().expect("a directory");
+        make(&root, "a/b/c/file", 5, 0o666);
+        make(&root, "a/b/c/closed", 5, 0o644);
+        make(&root, "other/file", 5, 0o644);
+        let outside = tempfile::tempdir().expect("a directory");
+        make(&outside, "file", 5, 0o666);
+        symlink(outside.path(), root.path().join("a/link")).expect("a link");
+        let found = find_as_another(&root, &[], Look::Short);
+        assert_eq!(copied(&found), ["a", "a/b", "a/b/c", "a/b/c/file"]);
+        assert_eq!(found.uncopied, []);
+    }
+
+    #[test]
+    fn a_large_file_is_copied_and_what_is_too_much_is_told_of() {
+        let root = tempfile::tempdir().expect("a directory");
+        make(&root, "data/large", 100 << 20, 0o666);
+        make(&root, "data/too-large", 120 << 20, 0o666);
+        make(&root, "data/unreadable", 1, 0o622);
+        make(&root, "target/debug/large", 5 << 20, 0o666);
+        make(&root, "target/debug/small", 5, 0o666);
+        let found = find_as_another(&root, &[root.path().join("target")], Look::Short);
+        let expected = ["data", "data/large", "target", "target/debug", "target/debug/small"];
+        assert_eq!(copied(&found), expected);
+        let told = found.uncopied.iter().map(|file| (file.path.clone(), file.size));
+        let path = |name: &str| root.path().join(name);
+        let expected = [(path("data/unreadable"), 1), (path("data/too-large"), 120 << 20)];
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn where_nothing_is_anothers_a_short_look_has_an_end_and_leaves_out_what_was_built() {
+        let root = tempfile::tempdir().expect("a directory");
+        for number in 0..Look::Short.entries() {
+            make(&root, &format!("many/{number}"), 0, 0o644);
+        }
+        make(&root, "deep/er/file", 5, 0o666);
+        assert_eq!(copied(&find_as_another(&root, &[], Look::Short)), [""; 0]);
+        let expected = ["deep", "deep/er", "deep/er/file"];
+        assert_eq!(copied(&find_as_another(&root, &[], Look::Long)), expected);
+        let built = [root.path().join("deep")];
+        assert_eq!(copied(&find_as_another(&root, &built, Look::Long)), [""; 0]);
+    }
 }

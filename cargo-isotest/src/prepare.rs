@@ -191,6 +191,7 @@ pub fn select(
     signals: &Signals,
 ) -> Result<Prepared, Error> {
     let mut sandboxes = sandboxes(unbuilt, project, machine)?;
+    report::uncopied(&sandboxes.project.uncopied);
     let lists = listing::list(&mut sandboxes, project, jobs, signals)?;
     let selected = select_cases(selecting, &project.binaries, lists);
     check_passed_on(selecting.passed_on, &selected)?;

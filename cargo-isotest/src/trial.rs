@@ -15,6 +15,7 @@ use isotest_core::policy::{Directory, Guard, Namespace, Net, Policy, Uts, Weaken
 use isotest_core::sandbox::{Notice, SandboxError, Warden};
 
 use crate::exposures;
+use crate::owners::Look;
 use crate::report;
 use crate::sandboxes::c_string;
 use crate::settings::Machine;
@@ -98,7 +99,7 @@ pub fn attempt(policy: &Policy, machine: &Machine) -> Result<(), SandboxError> {
     let refused = |act: &str| SandboxError { act: act.to_owned(), errno: None, hint: None };
     let program = env::current_exe().map_err(|_| refused("find this program"))?;
     let host = Host::read(Path::new("/")).map_err(|_| refused("read /proc/self"))?;
-    let project = exposures::of_command(machine, &host, policy, &program);
+    let project = exposures::of_command(machine, &host, policy, &program, Look::Short);
     let project = project.map_err(|error| refused(&format!("show the project ({error})")))?;
     let mut warden = Warden::start(&host, policy)?;
     warden.build(&plan::template(&host, &project, policy), None)?;

@@ -17,11 +17,12 @@ use std::path::{Component, Path};
 use std::time::Instant;
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, SeekFrom,
-    chmod, fchmod, flock, fstat, mkdirat, open, openat2, renameat, renameat_with, seek, statat,
-    unlinkat,
+    AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, SeekFrom, chmod,
+    fchmod, flock, fstat, mkdirat, open, openat2, renameat, renameat_with, seek, statat, unlinkat,
 };
 use rustix::io::Errno;
+
+pub use rustix::fs::{FileType, Stat};
 
 /// No symbolic link is followed, and nothing above or on another filesystem is reached.
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH
@@ -253,6 +254,11 @@ impl Directory {
             entries.push((name.to_owned(), kind));
         }
         Ok(entries)
+    }
+
+    /// What stands under a name in this directory; of a symbolic link, the link.
+    pub fn stat(&self, name: &OsStr) -> io::Result<Stat> {
+        Ok(statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
     /// Whether `name` is this very directory.

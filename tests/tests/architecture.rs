@@ -108,7 +108,7 @@ const UNSAFE: [&str; 14] = [
 /// Files that may open, list, make or remove what a path names, and whose files these are. What a case,
 /// an archive or its tests can have put in place, in the target directory above all, is reached by
 /// `untrusted` alone.
-const BY_PATH: [(&str, &str); 39] = [
+const BY_PATH: [(&str, &str); 38] = [
     ("isotest-core/src/foreground.rs", "a device"),
     ("isotest-core/src/host.rs", "the machine's"),
     ("isotest-core/src/host/etc.rs", "the machine's"),
@@ -131,7 +131,6 @@ const BY_PATH: [(&str, &str); 39] = [
     ("cargo-isotest/src/discover/config.rs", "cargo's"),
     ("cargo-isotest/src/doctor.rs", "the kernel's"),
     ("cargo-isotest/src/exposures.rs", "what is shown"),
-    ("cargo-isotest/src/owners.rs", "what is shown"),
     ("cargo-isotest/src/fork_server.rs", "programs"),
     ("cargo-isotest/src/profiles.rs", MADE),
     ("cargo-isotest/src/provision.rs", "its own new directory"),

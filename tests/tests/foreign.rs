@@ -65,10 +65,7 @@ fn check(project: &Project, command: Call, layers: &str) {
 #[test]
 fn a_member_of_the_group_writes_to_a_groups_checkout() {
     let Some(project) = given_away(0o664) else { return };
-    // One who may not map other ids than its own.
-    let call = Call::new("setpriv", project.directory());
-    let caller = format!("--groups {GROUP} --bounding-set -setuid,-setgid --");
-    check(&project, call.words(&caller).arg(isotest()), "");
+    check(&project, as_a_member(&project, ""), "");
 }
 
 #[test]
@@ -83,4 +80,63 @@ fn root_of_a_sandbox_writes_to_what_everybody_may_write_to() {
     let call = Call::new(isotest(), project.directory());
     let script = "echo new > data/deep/file; echo x > data/deep/x; cat data/deep/file data/deep/x";
     call.words("isotest exec --user root -- sh -c").arg(script).run().check(0, &["new\nx\n"]);
+}
+
+/// A project of one's own in which others have made something, deep, that a group may write to.
+fn with_others_in_the_depth() -> Option<(Project, PathBuf)> {
+    if !geteuid().is_root() || refused() || missing("setpriv") {
+        return None;
+    }
+    let project = Project::new(&[PASSING]);
+    let deep = project.directory().join("one/two/three");
+    fs::create_dir_all(deep.join("shared")).unwrap();
+    fs::write(deep.join("file"), "old\n").unwrap();
+    let large = fs::File::create(deep.join("large")).unwrap();
+    large.set_len(6 << 20).unwrap();
+    for (name, mode) in [("shared", 0o775), ("file", 0o664), ("large", 0o664)] {
+        fs::set_permissions(deep.join(name), fs::Permissions::from_mode(mode)).unwrap();
+        lchown(deep.join(name), Some(OTHER), Some(GROUP)).unwrap();
+    }
+    Some((project, deep))
+}
+
+/// One who may not map other ids than its own.
+fn as_a_member(project: &Project, line: &str) -> Call {
+    let caller = format!("--groups {GROUP} --bounding-set -setuid,-setgid --");
+    Call::new("setpriv", project.directory()).words(&caller).arg(isotest()).words(line)
+}
+
+#[test]
+fn what_others_have_made_deep_in_ones_own_project_can_be_changed() {
+    let Some((project, deep)) = with_others_in_the_depth() else { return };
+    let script = "set -e; cd one/two/three; echo new > file; echo x > shared/x; echo end >> large
+        mv large shared/moved; cat file; tail -c 4 shared/moved";
+    for layers in ["", "--guard no-listener"] {
+        let call = as_a_member(&project, "isotest exec").words(layers).words("-- sh -c");
+        let run = call.arg(script).run();
+        run.check(0, &["new\nend\n"]);
+        assert!(!run.stderr.contains("warning"), "{}", run.stderr);
+    }
+    assert_eq!(fs::read_to_string(deep.join("file")).unwrap(), "old\n");
+    assert_eq!(fs::read_dir(deep.join("shared")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_file_of_others_that_is_too_large_to_be_copied_is_told_of_before_the_run() {
+    let Some((project, deep)) = with_others_in_the_depth() else { return };
+    let large = fs::File::options().write(true).open(deep.join("large")).unwrap();
+    large.set_len(200 << 20).unwrap();
+    let told = format!("large` (200.0 MiB) belongs to {OTHER}:{GROUP} and is not copied: ");
+    let hint = "or use `--workspace shared`";
+    let run = as_a_member(&project, "isotest").run();
+    run.check(0, &["warning: `", &told, hint]);
+    let at = |words: &str| run.stderr.find(words).expect(words);
+    assert!(at("warning: `") < at("Running"), "{}", run.stderr);
+    let write = "isotest exec -- sh -c";
+    let run = as_a_member(&project, write).arg("echo x >> one/two/three/large").run();
+    run.check(2, &["warning: `", "Value too large for defined data type"]);
+    let run = as_a_member(&project, "isotest exec --workspace shared -- true").run();
+    assert!(!run.stderr.contains("warning"), "{}", run.stderr);
+    let run = as_a_member(&project, "isotest doctor").run();
+    run.check(0, &["files of others", &told, hint]);
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
+use isotest_core::plan::Uncopied;
 use isotest_core::policy::Weakened;
 use isotest_core::sandbox::SandboxError;
 use isotest_core::served::ServiceOutput;
@@ -105,7 +106,7 @@ pub fn archived(archived: &Archived<'_>) {
         "Archived",
         counted(*files, "file"),
         path.display(),
-        mebibytes(*bytes),
+        words::mebibytes(*bytes),
         took.as_secs_f64()
     );
 }
@@ -114,7 +115,7 @@ pub fn archived(archived: &Archived<'_>) {
 /// tells it, and how many were not.
 pub fn pruned(removed: usize, bytes: u64, in_use: usize) {
     let roots = counted(removed, "root filesystem");
-    let size = mebibytes(bytes);
+    let size = words::mebibytes(bytes);
     let left = match in_use {
         0 => String::new(),
         count => format!("; {count} in use"),
@@ -130,6 +131,13 @@ pub fn weakened(layer: Weakened, refusal: &SandboxError) {
     ));
 }
 
+/// Warns of files of others that tests cannot change, though the user could.
+pub fn uncopied(files: &[Uncopied]) {
+    if let Some(text) = words::uncopied(files) {
+        warning(&format_args!("{text}\nhint: {}", words::TO_OWN));
+    }
+}
+
 /// Warns that what has failed could not be kept for `--rerun-failed`.
 pub fn not_kept(error: &io::Error) {
     warning(&format_args!("cannot keep what has failed for `--rerun-failed`: {error}"));
@@ -138,9 +146,4 @@ pub fn not_kept(error: &io::Error) {
 /// Warns that the summary of a workflow could not be written.
 pub fn not_summarized(error: &io::Error) {
     warning(&format_args!("cannot add to the summary that GITHUB_STEP_SUMMARY names: {error}"));
-}
-
-/// `12.3 MiB`.
-fn mebibytes(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }

@@ -53,7 +53,7 @@ pub use config::{Configuration, Overriding, configuration, imported, schema, tex
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
 pub use error::{
     Archived, archived, error, not_archived, not_kept, not_set_up, not_summarized, passed_on,
-    pruned, services, setting_up, unheeded, unpacking, warning, weakened,
+    pruned, services, setting_up, uncopied, unheeded, unpacking, warning, weakened,
 };
 pub use follow::follow;
 pub use format::FormatName;
@@ -72,3 +72,4 @@ pub use suite::{Look, Suite};
 pub use tally::Tally;
 pub use traces::Trace;
 pub use withheld::Withheld;
+pub use words::{TO_OWN, uncopied as what_is_uncopied};

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 
 use isotest_core::case::{Case, Ignore};
 use isotest_core::outcome::{Captured, NotRun, Outcome, Verdict, signal_name};
+use isotest_core::plan::Uncopied;
 use isotest_core::schedule::Interruption;
 use isotest_core::served::ServiceOutput;
 
@@ -199,6 +200,31 @@ pub fn shuffle_seed(seed: Option<u64>) -> String {
 pub fn counted(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")
+}
+
+/// `12.3 MiB`.
+pub fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+/// What to do about [`uncopied`] files.
+pub const TO_OWN: &str = "make it yours (`chown`, `chgrp`, or a copy in its place), or use \
+                          `--workspace shared`";
+
+/// The largest of the files of others that tests cannot change in place, and how many more there
+/// are; `None` where there are none.
+pub fn uncopied(files: &[Uncopied]) -> Option<String> {
+    let Uncopied { path, size, uid, gid } = files.iter().max_by_key(|file| file.size)?;
+    let more = match files.len() - 1 {
+        0 => String::new(),
+        more => format!(", as are {} of others", counted(more, "more file")),
+    };
+    Some(format!(
+        "`{}` ({}) belongs to {uid}:{gid} and is not copied{more}: tests that change it in place \
+         get EOVERFLOW",
+        path.display().to_string().escape_debug(),
+        mebibytes(*size)
+    ))
 }
 
 #[cfg(test)]

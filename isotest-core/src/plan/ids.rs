@@ -39,6 +39,12 @@ impl Ids {
         holds(&self.uids, uid) && holds(&self.gids, gid)
     }
 
+    /// Whether every file's are.
+    pub fn hold_all(&self) -> bool {
+        let whole = |ranges: &[(u32, u32)]| ranges == [(0, u32::MAX)];
+        whole(&self.uids) && whole(&self.gids)
+    }
+
     /// What a case may do with a file, by its permissions: bits 0 to 2 of them.
     pub fn access(&self, mode: u32, uid: u32, gid: u32) -> u32 {
         let shift = match (uid == self.own, self.groups.contains(&gid)) {

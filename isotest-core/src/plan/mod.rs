@@ -53,6 +53,19 @@ pub struct Exposure {
     pub propagation: Propagation,
 }
 
+/// A file of somebody else's that a case may write to on the host, and cannot change in place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uncopied {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+}
+
 /// What of the host belongs to the project and its tools.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Project {
@@ -75,6 +88,8 @@ pub struct Project {
     /// What belongs to others in what is shown below an overlay, by the path of the exposure; see
     /// [`Ids`].
     pub foreign: Vec<(PathBuf, Arc<[Piece]>)>,
+    /// What of it is not copied.
+    pub uncopied: Vec<Uncopied>,
     /// `$HOME`.
     pub home: Option<PathBuf>,
     /// The directory in which cases have their scratch on disk.
