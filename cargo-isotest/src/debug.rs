@@ -103,7 +103,7 @@ pub fn run(
         Tool::Debugger(_) => foreground::run(&mut sandboxes.warden, &plan, signals),
         Tool::Tracer(_) => foreground::run_without_input(&mut sandboxes.warden, &plan, signals),
     };
-    inspect::exit_code(ended.map_err(Error::Host)?)
+    inspect::exit_code(ended?)
 }
 
 fn case(selected: &[Selected], index: CaseIndex) -> &isotest_core::case::Case {

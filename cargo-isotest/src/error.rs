@@ -9,6 +9,7 @@ use std::io;
 use std::path::PathBuf;
 
 use isotest_core::sandbox::{SandboxError, ServiceError};
+use isotest_core::streams::{Stray, StreamError};
 
 use crate::archive::ArchiveError;
 use crate::cli::unrecognized;
@@ -42,6 +43,8 @@ pub enum Error {
     Listing(Box<ListingError>),
     /// The machine could not be looked at.
     Host(io::Error),
+    /// A standard stream would lead out of the sandbox.
+    Stream(Stray),
     /// A path of `--ro` or `--rw` cannot be shown.
     Path(&'static str, PathBuf, io::Error),
     /// An archive cannot be read or written.
@@ -107,6 +110,7 @@ impl Error {
             Error::Archive(ArchiveError::Empty(_)) => ExitCode::NothingToRun,
             Error::Archive(_)
             | Error::Glob(_)
+            | Error::Stream(_)
             | Error::Path(..)
             | Error::Root(_)
             | Error::Partition(_)
@@ -149,6 +153,7 @@ impl Error {
             | Error::WardenDied
             | Error::WardenSilent
             | Error::Glob(_)
+            | Error::Stream(_)
             | Error::Path(..)
             | Error::Archive(_)
             | Error::Root(_)
@@ -187,6 +192,7 @@ impl fmt::Display for Error {
             Error::Setup(error) => write!(f, "{error}"),
             Error::Listing(error) => write!(f, "{error}"),
             Error::Host(error) => write!(f, "cannot look at this machine: {error}"),
+            Error::Stream(stray) => write!(f, "{stray}"),
             Error::Path(flag, path, error) => {
                 write!(f, "cannot show `{}`, which `{flag}` names: {error}", path.display())
             }
@@ -257,6 +263,15 @@ impl From<DiscoverError> for Error {
 impl From<SandboxError> for Error {
     fn from(error: SandboxError) -> Self {
         Error::Sandbox(error)
+    }
+}
+
+impl From<StreamError> for Error {
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::Stray(stray) => Error::Stream(stray),
+            StreamError::System(error) => Error::Host(error),
+        }
     }
 }
 

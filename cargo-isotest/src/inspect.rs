@@ -282,7 +282,7 @@ pub fn attend(
 ) -> Result<ExitCode, Error> {
     let plan = plan_of(sandboxes, setup, timeout);
     let conclusion = foreground::run(&mut sandboxes.warden, &plan, signals);
-    exit_code(conclusion.map_err(Error::Host)?)
+    exit_code(conclusion?)
 }
 
 /// The plan of one command, for so long at most.

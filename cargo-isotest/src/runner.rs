@@ -301,8 +301,7 @@ fn itself(
     let executed = Some("it is one command");
     let setup = set_up(&sandboxes, &called.binary, &arguments, provided, executed);
     let plan = plan_of(&sandboxes, setup, limit);
-    let conclusion = foreground::run(&mut sandboxes.warden, &plan, &signals);
-    let conclusion = conclusion.map_err(Error::Host)?;
+    let conclusion = foreground::run(&mut sandboxes.warden, &plan, &signals)?;
     match conclusion.ended {
         Ended::Exited(0) | Ended::Interrupted(_) | Ended::NotServed(_) => {}
         _ => report::services(&conclusion.services),

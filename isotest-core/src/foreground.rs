@@ -22,6 +22,7 @@ use crate::plan::Plan;
 use crate::sandbox::{End, Exit, Notice, SandboxError, ServiceError, Warden};
 use crate::served::{Served, ServiceOutput};
 use crate::signals::Signals;
+use crate::streams::{self, StreamError};
 
 /// How a foreground program ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,17 +59,19 @@ pub struct Conclusion {
 }
 
 /// Runs `plan` to its end.
-pub fn run(warden: &mut Warden, plan: &Plan, signals: &Signals) -> io::Result<Conclusion> {
+pub fn run(warden: &mut Warden, plan: &Plan, signals: &Signals) -> Result<Conclusion, StreamError> {
     let (input, output, error) = (stdin(), stdout(), stderr());
-    match Terminal::prepare()? {
+    let conclusion = match Terminal::prepare()? {
         None => {
             let streams = [input.as_fd(), output.as_fd(), error.as_fd()];
-            attend(warden, plan, signals, &streams, None)
+            streams::check(streams)?;
+            attend(warden, plan, signals, streams, None)
         }
         Some((terminal, theirs)) => {
-            attend(warden, plan, signals, &[theirs.as_fd(); 3], Some(terminal))
+            attend(warden, plan, signals, [theirs.as_fd(); 3], Some(terminal))
         }
-    }
+    };
+    Ok(conclusion?)
 }
 
 /// The same, but its stdin is `/dev/null`, and it has no terminal.
@@ -76,18 +79,19 @@ pub fn run_without_input(
     warden: &mut Warden,
     plan: &Plan,
     signals: &Signals,
-) -> io::Result<Conclusion> {
+) -> Result<Conclusion, StreamError> {
     let null = std::fs::File::open("/dev/null")?;
     let (output, error) = (stdout(), stderr());
     let streams = [null.as_fd(), output.as_fd(), error.as_fd()];
-    attend(warden, plan, signals, &streams, None)
+    streams::check(streams)?;
+    Ok(attend(warden, plan, signals, streams, None)?)
 }
 
 fn attend(
     warden: &mut Warden,
     plan: &Plan,
     signals: &Signals,
-    streams: &[BorrowedFd<'_>],
+    streams: [BorrowedFd<'_>; 3],
     terminal: Option<Terminal>,
 ) -> io::Result<Conclusion> {
     let _attendance = signals.attend();

@@ -52,6 +52,7 @@ pub mod sandbox;
 pub mod foreground;
 pub mod outside;
 pub mod served;
+pub mod streams;
 
 pub mod untrusted;
 

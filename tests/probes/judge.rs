@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -73,10 +73,15 @@ fn judge_once(programs: &Programs, sandbox: Sandbox, probe: &Probe) -> io::Resul
         Some(why) => Verdict::NoAttempt(why.clone()),
         None if !escapes.is_empty() => Verdict::Escaped(escapes),
         None if tried => Verdict::Held,
-        // A sandbox may notice that something moves, and refuse.
-        None if probe.scene == Scene::Race && sandbox != Sandbox::None => Verdict::Held,
+        // A sandbox may notice what is amiss, and refuse.
+        None if may_refuse(probe.scene) && sandbox != Sandbox::None => Verdict::Held,
         None => Verdict::NoAttempt(format!("{:?}: {}{}", end.status, end.stdout, end.stderr)),
     })
+}
+
+/// Whether a sandbox may refuse to start: something moves, or the caller's descriptors lead out.
+fn may_refuse(scene: Scene) -> bool {
+    matches!(scene, Scene::Race | Scene::DirectoryAsInput | Scene::PathAsInput)
 }
 
 /// What the judge itself, or the payload by leave of the setting, changed.
@@ -226,6 +231,8 @@ impl Run {
             }
             Scene::Plain
             | Scene::Descriptors
+            | Scene::DirectoryAsInput
+            | Scene::PathAsInput
             | Scene::State
             | Scene::Terminal
             | Scene::TerminalAsInput
@@ -317,6 +324,12 @@ fn set_scene(command: &mut Command, scene: Scene, arena: &Arena) -> io::Result<(
     if scene == Scene::TerminalAsInput {
         let end = || arena.terminal.1.try_clone();
         command.stdin(end()?).stdout(end()?).stderr(end()?);
+    }
+    if scene == Scene::DirectoryAsInput {
+        command.stdin(fs::File::open("/")?);
+    }
+    if scene == Scene::PathAsInput {
+        command.stdin(fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open("/")?);
     }
     if !matches!(scene, Scene::Terminal | Scene::TerminalAsInput) {
         command.process_group(group);

@@ -33,6 +33,10 @@ pub enum Scene {
     Plain,
     /// The sandbox is started with descriptors open: `/`, a socket, a handle of a process.
     Descriptors,
+    /// The sandbox is started with `/` as its standard input.
+    DirectoryAsInput,
+    /// … which is opened with O_PATH.
+    PathAsInput,
     /// The sandbox is started with a signal ignored, another blocked, umask 0.
     State,
     /// The sandbox is started with a controlling terminal.

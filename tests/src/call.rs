@@ -177,6 +177,12 @@ impl Call {
         self
     }
 
+    /// Its standard input is this file.
+    pub fn reading(mut self, file: File) -> Call {
+        self.command.stdin(file);
+        self
+    }
+
     /// Runs it to its end.
     pub fn run(self) -> Run {
         self.start().end()

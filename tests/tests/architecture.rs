@@ -11,7 +11,7 @@ use isotest_tests::program::workspace;
 type Row = (&'static str, &'static [&'static str]);
 
 /// Plain data at the top; each row may name only what its stage is given.
-const CORE: [Row; 24] = [
+const CORE: [Row; 25] = [
     ("case", &[]),
     ("printable", &[]),
     ("finding", &["outcome", "printable"]),
@@ -52,9 +52,13 @@ const CORE: [Row; 24] = [
     ),
     (
         "foreground",
-        &["collect", "finding", "keyboard", "outcome", "plan", "sandbox", "served", "signals"],
+        &[
+            "collect", "finding", "keyboard", "outcome", "plan", "sandbox", "served", "signals",
+            "streams",
+        ],
     ),
     ("signals", &["keyboard"]),
+    ("streams", &[]),
     ("snapshot", &["case", "printable", "sandbox"]),
     ("lib", &[]),
 ];

@@ -36,6 +36,7 @@ mod same_as_cargo_test;
 mod schema;
 mod services;
 mod setup_commands;
+mod streams;
 mod system_calls;
 mod unit;
 mod write_back;

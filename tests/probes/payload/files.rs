@@ -21,6 +21,7 @@ pub const ATTEMPTS: &[(&str, Attempt)] = &[
     ("chroot_and_climb", chroot_and_climb),
     ("open_descriptors", open_descriptors),
     ("climb_from_descriptors", climb_from_descriptors),
+    ("climb_from_input", climb_from_input),
     ("working_directory_by_descriptor", working_directory_by_descriptor),
     ("own_program", own_program),
     ("own_program_after_exec", own_program_after_exec),
@@ -134,12 +135,20 @@ fn open_descriptors(_: &Facts) -> Escapes {
 }
 
 fn climb_from_descriptors(facts: &Facts) -> Escapes {
+    climb(descriptors(), facts)
+}
+
+fn climb_from_input(facts: &Facts) -> Escapes {
+    climb(vec![0], facts)
+}
+
+fn climb(descriptors: Vec<i32>, facts: &Facts) -> Escapes {
     let relative = facts.private.strip_prefix("/").unwrap_or(&facts.private).join("secret");
     let paths = [relative.clone(), Path::new("../../../../../..").join(&relative)];
     let opens = |fd: i32, path: &Path| {
         call(libc::SYS_openat, &[fd as u64, at(c(path).as_bytes_with_nul())]).is_ok()
     };
-    let found = descriptors().into_iter().filter(|fd| paths.iter().any(|path| opens(*fd, path)));
+    let found = descriptors.into_iter().filter(|fd| paths.iter().any(|path| opens(*fd, path)));
     found.map(|fd| format!("opened the secret from descriptor {fd}")).collect()
 }
 

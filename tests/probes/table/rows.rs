@@ -67,6 +67,15 @@ pub const FILES: &[Probe] = &[
         "CVE-2024-21626",
     )
     .scene(Scene::Descriptors),
+    probe("climb_from_input", "openat from standard input", "it is refused", "CVE-2024-21626")
+        .scene(Scene::DirectoryAsInput),
+    probe("climb_from_input_strict", "the same under strict", "it is refused", "CVE-2024-21626")
+        .payload("climb_from_input")
+        .setting(Setting::Strict)
+        .scene(Scene::DirectoryAsInput),
+    probe("climb_from_path", "the same, opened with O_PATH", "it is refused", "CVE-2024-21626")
+        .payload("climb_from_input")
+        .scene(Scene::PathAsInput),
     probe(
         "working_directory_by_descriptor",
         "chdir to /proc/self/fd/N",
