@@ -162,6 +162,7 @@ pub fn execute<R: Report>(
         timeout: settings.global_timeout,
         repeat: settings.repeat,
         stacks: settings.stacks,
+        served_from: schedule::WORTH_A_SERVER,
     };
     let keyboard = settings.keys.then(Keyboard::open).flatten();
     thread::scope(|scope| {

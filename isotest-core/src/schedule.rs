@@ -101,6 +101,9 @@ pub struct Job {
     pub claim: Claim,
 }
 
+/// Below so many cases of a set-up a fork server costs more than it saves.
+pub const WORTH_A_SERVER: u32 = 3;
+
 /// How a run goes.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -116,6 +119,8 @@ pub struct Options {
     pub repeat: Repeat,
     /// Who reads the stacks of a case before it is killed for its time.
     pub stacks: Stacks,
+    /// From how many cases of a set-up on a fork server starts them, [`WORTH_A_SERVER`] as a rule.
+    pub served_from: u32,
 }
 
 impl Options {
@@ -128,6 +133,7 @@ impl Options {
             timeout: None,
             repeat: Repeat::Once,
             stacks: Stacks::None,
+            served_from: WORTH_A_SERVER,
         }
     }
 }
@@ -200,7 +206,8 @@ pub fn run_all(
             cases.entry(Arc::as_ptr(setup).addr()).or_insert((setup, 0)).1 += 1;
         }
         for (setup, cases) in cases.into_values() {
-            warden.prepare(setup, cases.saturating_mul(options.repeat.rounds()))?;
+            let cases = cases.saturating_mul(options.repeat.rounds());
+            warden.prepare(setup, (cases >= options.served_from).then_some(cases))?;
         }
         let mut write_backs: Vec<Arc<WriteBack>> = Vec::new();
         for plan in jobs.iter().filter_map(|job| job.plan.write_back.as_ref()) {

@@ -395,6 +395,36 @@ fn a_program_is_served_wherever_it_lies() {
     }
 }
 
+/// Tests that fail where a fork server starts them, and none of the other tests of their binary.
+const FAIL_SERVED: &str = "\
+#[test] fn two() {}
+#[test] fn three() {}
+#[test] fn executed() {
+    let maps = std::fs::read_to_string(\"/proc/self/maps\").unwrap();
+    assert!(!maps.contains(\"fork-server\"));
+}
+";
+
+/// Neither another attempt nor the second look at a failed test starts it in another way.
+#[test]
+fn what_is_run_once_more_is_started_in_the_same_way() {
+    if refused() || executes() {
+        return;
+    }
+    let project = Project::new(&[("src/lib.rs", FAIL_SERVED)]);
+    let run = project.isotest("--lib --retries 2").run();
+    run.check(100, &["2 passed; 1 failed"]);
+    assert!(!run.stdout.contains("flaky") && !run.stderr.contains("flaky"), "{run:?}");
+    let project = Project::new(&[("src/lib.rs", &FAIL_SERVED.replace("assert!(!", "assert!("))]);
+    for line in ["--lib --retries 2", "--lib"] {
+        project.isotest(line).run().check(0, &["3 passed"]);
+        // Alone it is executed.
+        let run = project.isotest(&format!("{line} executed")).run();
+        run.check(100, &["0 passed; 1 failed"]);
+        assert!(!run.stdout.contains("flaky") && !run.stderr.contains("flaky"), "{run:?}");
+    }
+}
+
 #[test]
 fn a_static_program_is_executed() {
     Build::new("static", "-C target-feature=+crt-static").check_executed("it is linked statically");

@@ -179,13 +179,13 @@ impl Warden {
         Ok(())
     }
 
-    /// Makes a set-up known, and how many cases of it are to come: a fork server is worth its
-    /// start where they are several. A set-up that was not made known is, for one case.
-    pub fn prepare(&mut self, setup: &Arc<Setup>, cases: u32) -> Result<(), Errno> {
+    /// Makes a set-up known, and how many cases of it are to come, where a fork server may start
+    /// them. A set-up that was not made known is, for a case that is executed.
+    pub fn prepare(&mut self, setup: &Arc<Setup>, served: Option<u32>) -> Result<(), Errno> {
         let number = self.prepared;
         // A server's cases would share its control group.
-        let served = setup.executed.is_none() && self.claim.is_none();
-        let server = served.then(|| (lower::steps(&setup.server), cases));
+        let served = served.filter(|_| setup.executed.is_none() && self.claim.is_none());
+        let server = served.map(|cases| (lower::steps(&setup.server), cases));
         let message = protocol::Setup {
             program: setup.program.clone(),
             file_name: file_name(&setup.program),
@@ -215,7 +215,7 @@ impl Warden {
     ) -> Result<(), Errno> {
         let key = Arc::as_ptr(setup).addr();
         if !self.setups.contains_key(&key) {
-            self.prepare(setup, 1)?;
+            self.prepare(setup, None)?;
         }
         start.setup = self.setups.get(&key).map_or(0, |(number, _)| *number);
         self.channel.send(&Request::Start(start), stdio)

@@ -15,7 +15,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, sendmsg, setsockopt,
-    shutdown, socketpair, sockopt::SendTimeout,
+    socketpair, sockopt::SendTimeout,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
@@ -150,11 +150,6 @@ impl Server {
         let parts = [IoSlice::new(&PING)];
         let flags = MsgFlags::MSG_NOSIGNAL;
         let _ = sendmsg::<()>(self.socket.as_raw_fd(), &parts, &[], flags, None);
-    }
-
-    /// No further order will come: it ends once it has carried out those that it has.
-    pub fn dismiss(&self) {
-        let _ = shutdown(self.socket.as_raw_fd(), nix::sys::socket::Shutdown::Write);
     }
 
     /// The next answer; `None` where there is none yet. An error where the server has ended.

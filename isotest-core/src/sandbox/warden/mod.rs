@@ -44,16 +44,15 @@ use slots::Slots;
 /// How many cases may be in flight at once.
 pub const SLOTS: usize = 1024;
 
-/// Below so many cases a fork server costs more than it saves.
-const WORTH_A_SERVER: u32 = 3;
-
 /// How long a fork server has to start a case that is to be killed, or to say that it cannot.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A set-up and its fork server.
 struct Prepared {
     setup: Setup,
-    /// How many cases are to come, where a server may start them.
+    /// Whether a server starts its cases: all of them, later attempts as well, as long as one can.
+    served: bool,
+    /// How many cases are to come at the least.
     expected: u32,
     server: Option<(Server, Rc<Slots>)>,
     /// When the server has to have started, at the latest, the cases that are to be killed.
@@ -231,11 +230,11 @@ impl State {
         match self.channel.receive(false) {
             Ok((Request::Template(lowered, disk), _)) => self.build(&lowered, disk.as_ref()),
             Ok((Request::Setup(number, setup), _)) => {
-                let expected = setup.server.as_ref().map_or(0, |(_, cases)| *cases);
-                let expected = if expected < WORTH_A_SERVER { 0 } else { expected };
+                let expected = setup.server.as_ref().map(|(_, cases)| *cases);
+                let (served, expected) = (expected.is_some(), expected.unwrap_or(0));
                 let waiting = Vec::new();
                 let (server, overdue) = (None, None);
-                let prepared = Prepared { setup, expected, server, overdue, waiting };
+                let prepared = Prepared { setup, served, expected, server, overdue, waiting };
                 self.setups.insert(number, prepared);
             }
             Ok((Request::Start(start), descriptors)) => self.start(start, descriptors),

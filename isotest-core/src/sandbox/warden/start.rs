@@ -46,7 +46,7 @@ impl State {
         // One more is where an attendant tells of services.
         let without_stdin = 2 + usize::from(set_up.setup.services.is_some());
         let has_stdin = descriptors.len() > without_stdin;
-        let served = set_up.expected > 0 && !has_stdin && !start.terminal;
+        let served = set_up.served && !has_stdin && !start.terminal;
         let served = if served { self.serves(&start) } else { None };
         let set_up = self.setups.get(&start.setup).ok_or(refused(Errno::EINVAL))?;
         let word = |index| Program(&set_up.setup.lowered).header(index).unwrap_or(0);
@@ -109,7 +109,7 @@ impl State {
         let started = self.start_server(set_up, start).ok().filter(|(server, _)| suits(server));
         let set_up = self.setups.get_mut(&start.setup)?;
         let Some((server, slots)) = started else {
-            set_up.expected = 0;
+            set_up.served = false;
             return None;
         };
         set_up.server = Some((server, Rc::clone(&slots)));
@@ -164,13 +164,12 @@ impl State {
 
     /// Lets the server of a set-up go with the last case. Not before: its mounts go with it, and
     /// the kernel finds the path of a case's program (`/proc/self/exe`) by them.
-    pub fn dismiss_server(&self, number: u32) {
-        let Some(set_up) = self.setups.get(&number).filter(|set_up| set_up.expected == 0) else {
-            return;
-        };
+    pub fn dismiss_server(&mut self, number: u32) {
+        let set_up = self.setups.get_mut(&number).filter(|set_up| set_up.expected == 0);
         let in_flight = self.running.values().any(|running| running.setup == number);
-        if let Some((server, _)) = set_up.server.as_ref().filter(|_| !in_flight) {
-            server.dismiss();
+        if let Some(set_up) = set_up.filter(|_| !in_flight) {
+            // It ends when nobody can give it orders.
+            set_up.server = None;
         }
     }
 
@@ -278,7 +277,7 @@ impl State {
     fn lose_server(&mut self, number: u32) {
         let Some(set_up) = self.setups.get_mut(&number) else { return };
         set_up.server = None;
-        set_up.expected = 0;
+        set_up.served = false;
         set_up.overdue = None;
         for (start, slot, descriptors) in std::mem::take(&mut set_up.waiting) {
             if self.running.get(&slot).is_some_and(|running| running.doomed.is_some()) {
