@@ -7,12 +7,12 @@
 mod attempts;
 mod flight;
 mod looks;
+mod options;
 mod queue;
 mod rounds;
 
 use std::collections::HashMap;
 use std::io;
-use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -25,6 +25,7 @@ use self::attempts::Attempts;
 use self::flight::{Flight, Heard, INPUTS, SERVED, TOKEN_OUTPUT, WATCHED_AFTER};
 use self::looks::Look;
 pub use self::looks::Stacks;
+pub use self::options::{InFlight, MaxFail, Options, WORTH_A_SERVER};
 pub use self::queue::{Claim, Group};
 use self::queue::{Queue, Room};
 pub use self::rounds::Repeat;
@@ -99,66 +100,6 @@ pub struct Job {
     pub retries: Retries,
     /// What it takes of the run.
     pub claim: Claim,
-}
-
-/// Below so many cases of a set-up a fork server costs more than it saves.
-pub const WORTH_A_SERVER: u32 = 3;
-
-/// How a run goes.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// How many cases are in flight at once, 1 at the least, where each weighs one.
-    pub jobs: usize,
-    /// How many more while cases are short: much of a short case is the kernel's waiting.
-    pub spare: usize,
-    /// When failures end the run.
-    pub max_fail: Option<MaxFail>,
-    /// How long the run may take from its first case on; then it is ended as by a signal.
-    pub timeout: Option<Duration>,
-    /// How often each case is run. [`Event::Finished`] comes for each time.
-    pub repeat: Repeat,
-    /// Who reads the stacks of a case before it is killed for its time.
-    pub stacks: Stacks,
-    /// From how many cases of a set-up on a fork server starts them, [`WORTH_A_SERVER`] as a rule.
-    pub served_from: u32,
-}
-
-impl Options {
-    /// So many at once, each once, whatever fails.
-    pub fn of(jobs: usize) -> Options {
-        Options {
-            jobs,
-            spare: 0,
-            max_fail: None,
-            timeout: None,
-            repeat: Repeat::Once,
-            stacks: Stacks::None,
-            served_from: WORTH_A_SERVER,
-        }
-    }
-}
-
-/// When failures end a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MaxFail {
-    /// After this many no further case is started.
-    pub failures: NonZeroUsize,
-    /// What becomes of those in flight.
-    pub in_flight: InFlight,
-}
-
-impl MaxFail {
-    /// The first failure; what is in flight runs to its end.
-    pub const FIRST: MaxFail = MaxFail { failures: NonZeroUsize::MIN, in_flight: InFlight::Wait };
-}
-
-/// What becomes of the cases in flight when failures have ended a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InFlight {
-    /// They run to their ends.
-    Wait,
-    /// They are killed.
-    Kill,
 }
 
 /// Below this average a case is short. Where many are in flight, much of it is waiting for a turn.

@@ -117,7 +117,7 @@ fn the_runner_passes_on_what_libtest_does_not_know() {
         &[
             r#"called with ["--exact", "passes", "--nocapture", "--tags", "@smoke"], 1"#,
             "1 passed; 1 failed; 1 ignored",
-            "cargo isotest -p demo -- --tags @smoke --exact -- --fails\n",
+            "cargo isotest -p demo --test own -- --tags @smoke --exact -- --fails\n",
         ],
     );
     let run = project.cargo_test("--lib -- --tags").runner("").run();

@@ -149,11 +149,13 @@ fn a_failure_is_told_as_the_harness_tells_it_and_what_it_cannot_see_as_well() {
             "isotest: killed by SIGABRT",
             "isotest: exited with code 0 before the harness reported a result",
             "test result: FAILED. 1 passed; 2 failed; 0 ignored",
-            "cargo isotest -p demo -- --exact aborts leaves",
+            "cargo isotest -p demo --test it -- --exact aborts leaves",
             "error: test failed, to rerun pass `--test it`",
         ],
     );
     assert_eq!(run.stderr.matches("to rerun pass").count(), 1, "cargo says it, and nobody else");
+    let run = project.cargo_test("--test it --release -- passes aborts").isolated().run();
+    run.check(101, &["    cargo isotest --release -p demo --test it -- --exact aborts\n"]);
     let run = project.cargo_test("--test it -- --frobnicate").isolated().run();
     run.check(101, &["error: Unrecognized option: 'frobnicate'"]);
 }

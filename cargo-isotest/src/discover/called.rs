@@ -9,6 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::assemble::read_manifest;
 use super::error::DiscoverError;
+use super::layout;
 use super::manifest::Manifest;
 use super::project::{Binary, BinaryKind, Origin, Project};
 
@@ -77,11 +78,18 @@ pub fn called(call: &Call<'_>) -> Result<Called, DiscoverError> {
     );
     let target_name = hashed.unwrap_or(name);
     let source = source(&program, &workspace_root, &package);
-    // Which kind of target it is no path tells: a library's is named like its package.
-    let kind = match target_name == package_name.replace('-', "_") {
+    let target = source.as_deref().and_then(|source| layout::target(source, &package_name));
+    let target = target.filter(|(_, name)| name.replace('-', "_") == target_name);
+    let mut rerun =
+        layout::build_options(program.strip_prefix(&build_directory).unwrap_or(&program));
+    rerun.push(format!("-p {package_name}"));
+    rerun.extend(target.map(|(kind, name)| kind.target_flag(name)));
+    // A library is named like its package.
+    let guessed = match target_name == package_name.replace('-', "_") {
         true => BinaryKind::Lib,
         false => BinaryKind::Test,
     };
+    let (kind, target_name) = target.unwrap_or((guessed, target_name));
     let binary = Binary {
         id: kind.id(&package_name, target_name),
         package_id: package_name.clone(),
@@ -90,10 +98,10 @@ pub fn called(call: &Call<'_>) -> Result<Called, DiscoverError> {
         source: Utf8PathBuf::new(),
         executable: program.clone(),
         working_directory: directory,
-        declared: manifest.declared_of(target_name, source.as_deref()),
+        declared: manifest.declared_of(hashed.unwrap_or(name), source.as_deref()),
         runner: Vec::new(),
         environment: call.set.to_vec(),
-        rerun_flag: format!("-p {package_name}"),
+        rerun_flag: rerun.join(" "),
         package_name,
         origin: Origin::Here,
     };

@@ -19,6 +19,7 @@ mod compiler;
 mod config;
 mod environment;
 mod error;
+mod layout;
 mod manifest;
 mod messages;
 mod metadata;
