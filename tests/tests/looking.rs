@@ -475,10 +475,11 @@ fn under_a_debugger_a_test_has_its_services_and_its_set_up() {
         return;
     }
     let config = "[setup.data]\ncommand = [\"sh\", \"-c\", \"echo DATA=made >>$ISOTEST_ENV_FILE\"]\n\
-                  [service.waits]\ncommand = [\"sh\", \"-c\", \"echo up; exec sleep 1000\"]\n\
+                  [service.waits]\ncommand = [\"tail\", \"-f\", \"up\"]\n\
                   ready = { output = \"up\" }\n\
                   [profile.default]\nsetup = [\"data\"]\nservices = [\"waits\"]\n";
-    let project = Project::new(&[("src/lib.rs", ""), FILE, (".config/isotest.toml", config)]);
+    let files = [("src/lib.rs", ""), FILE, (".config/isotest.toml", config), ("up", "up\n")];
+    let project = Project::new(&files);
     let call = project.isotest("--test it --exact tells_its_pid");
     let running = call.arg("--debugger").arg("gdb --args").typed_at().start();
     running.wait_for("Setting up data");
@@ -486,13 +487,13 @@ fn under_a_debugger_a_test_has_its_services_and_its_set_up() {
     running.press(b"\x03");
     running.press(b"shell echo $DATA; cat /proc/[0-9]*/comm\n");
     running.wait_for("made\r\n");
-    running.wait_for("sleep\r\n");
+    running.wait_for("tail\r\n");
     running.press(b"quit\n");
     running.end().check(0, &[]);
     let call = project.isotest("--test it --exact tells_its_pid");
     let tracer = "sh -c 'echo $DATA; cat /proc/[0-9]*/comm; exec \"$@\"' tracer";
     let run = call.arg("--tracer").arg(tracer).run();
-    run.check(0, &["made\n", "sleep\n", "test tells_its_pid ... ok"]);
+    run.check(0, &["made\n", "tail\n", "test tells_its_pid ... ok"]);
 }
 
 #[test]
