@@ -4,7 +4,7 @@
 //! mounted below; what cargo and the user name is brought into that form here.
 
 use std::env;
-use std::fs::{self, Metadata};
+use std::fs::{self, DirEntry, FileType, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -187,18 +187,31 @@ impl<'a> Exposures<'a> {
 
     /// Shows a directory below which other filesystems are mounted: an overlay of its own for
     /// each directory in it, its files read-only, itself empty otherwise. So is what can be no layer.
+    /// By sockets and FIFOs a test would reach who listens: they are not there.
     fn hollow_out(&mut self, path: &Path, what: &str) {
         self.project.hollow.push(path.to_owned());
         let Ok(entries) = fs::read_dir(path) else { return };
         for entry in entries.flatten() {
             let inner = entry.path();
-            match (entry.file_type(), fs::read_link(&inner)) {
-                (_, Ok(target)) => self.add_link(inner, target),
-                (Ok(kind), _) if kind.is_dir() && !self.host.refused_layers.contains(&inner) => {
-                    self.show(&inner, Access::Workspace, what)
-                }
-                _ => self.show(&inner, Access::ReadOnly, what),
+            let Ok(kind) = self.kind(&entry) else { continue };
+            if kind.is_symlink() {
+                let target = fs::read_link(&inner);
+                target.into_iter().for_each(|target| self.add_link(inner.clone(), target));
+            } else if kind.is_dir() && !self.host.refused_layers.contains(&inner) {
+                self.show(&inner, Access::Workspace, what);
+            } else if kind.is_dir() || kind.is_file() {
+                self.show(&inner, Access::ReadOnly, what);
             }
+        }
+    }
+
+    /// The kind of what is seen there: where something is mounted an entry tells that of what it
+    /// covers. A filesystem that a program makes is not asked.
+    fn kind(&self, entry: &DirEntry) -> io::Result<FileType> {
+        let path = entry.path();
+        match self.host.mount_points.contains(&path) && !self.host.is_remote(&path) {
+            true => Ok(fs::symlink_metadata(&path)?.file_type()),
+            false => entry.file_type(),
         }
     }
 
@@ -234,6 +247,20 @@ impl<'a> Exposures<'a> {
                 hidden.display()
             )
         })
+    }
+
+    /// Finds the parts of what is read-only and cannot be shown as a whole.
+    fn divide(&mut self) {
+        let is_read_only = |shown: &&Exposure| match shown.access {
+            Access::Workspace => !self.policy.shows_overlays(),
+            Access::ReadOnly => true,
+            Access::ReadWrite => false,
+        };
+        let shown = self.project.exposures.iter().filter(is_read_only);
+        let whole = shown.filter(|shown| shown.directory);
+        let parts =
+            whole.filter_map(|shown| Some((shown.path.clone(), self.host.parts_of(&shown.path)?)));
+        self.project.parts = parts.collect();
     }
 
     /// Finds what overlays could not take from others, in what is shown: from where tests are, and
@@ -343,6 +370,7 @@ impl<'a> Exposures<'a> {
             shown.chain(&self.project.hollow).chain(&self.project.home).cloned().collect();
         self.project.links.retain(|(link, _)| taken.iter().all(|path| !path.starts_with(link)));
         self.project.scratch = Some(scratch);
+        self.divide();
         self.copy_foreign(machine);
         match &self.policy.root {
             Root::Host => {}

@@ -4,6 +4,7 @@
 //! is plain data, so that plans stay pure and can be tested for machines that are not there.
 
 mod etc;
+mod parts;
 mod surroundings;
 
 use std::ffi::CStr;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use nix::unistd::{getegid, geteuid, getgroups};
 
 pub use etc::{Content, Original, Piece};
+pub use parts::{Part, ShownPart};
 pub use surroundings::{Container, Surroundings};
 
 /// What the filesystems of a sandbox are called as devices, which they have none of.
@@ -64,6 +66,8 @@ pub struct Host {
     pub refused_layers: Vec<PathBuf>,
     /// The host's root filesystem: its entries that tests see. Of another one they see all.
     pub top_level: Vec<TopLevel>,
+    /// What those of its directories are made of below which other filesystems are mounted.
+    pub parts: Vec<(PathBuf, Arc<[Part]>)>,
     /// Files below `/etc` that not everybody may read, relative to `/etc`.
     pub hidden_etc: Vec<PathBuf>,
     /// What everybody may read of the host's `/etc`, where it cannot be the layer of an overlay.
@@ -147,6 +151,7 @@ impl Host {
             missing: TEMPORARY.into_iter().filter(|path| !Path::new(path).is_dir()).collect(),
             refused_layers: mount_points(&mountinfo, |kind| REFUSED_LAYERS.contains(&kind)),
             top_level: system.iter().filter_map(|name| top_level(root, name)).collect(),
+            parts: Vec::new(),
             hidden_etc: etc::find_private(&etc),
             etc: None,
             hidden_dev: if system.is_empty() { names_in(&root.join("dev")) } else { Vec::new() },
@@ -156,6 +161,13 @@ impl Host {
         let is_layer = is_directory(&etc) && host.can_be_layer(Path::new("/etc"));
         if !is_layer && !system.is_empty() {
             host.etc = Some(etc::read(&etc)?.into());
+        }
+        for entry in &host.top_level {
+            if let TopLevel::Directory(name) = entry {
+                let path = root.join(name);
+                let parts = host.parts_of(&path).map(|parts| (path, parts));
+                host.parts.extend(parts);
+            }
         }
         Ok(host)
     }
@@ -179,6 +191,13 @@ impl Host {
         let nearest = self.mounted_around(directory);
         self.mounts_below(directory).is_empty()
             && nearest.is_none_or(|point| !self.no_layers.contains(point))
+    }
+
+    /// What a directory is made of below which other filesystems are mounted; `None` for others, and
+    /// where these are too many parts.
+    pub fn parts_of(&self, directory: &Path) -> Option<Arc<[Part]>> {
+        let is_whole = self.mounts_below(directory).is_empty() || self.is_remote(directory);
+        if is_whole { None } else { parts::read(self, directory).map(Arc::from) }
     }
 
     /// Whether asking for the path may take long, or mount something: it lies in a filesystem that a

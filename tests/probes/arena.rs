@@ -50,7 +50,8 @@ pub struct Arena {
 struct Listeners {
     tcp: [TcpListener; 2],
     udp: UdpSocket,
-    unix: [UnixListener; 2],
+    unix: [UnixListener; 4],
+    fifos: [File; 2],
 }
 
 /// The session's keyring and the user's, of keyctl(2).
@@ -108,7 +109,7 @@ impl Arena {
         let temporary = PathBuf::from(format!("/tmp/{marker}"));
         fs::write(&temporary, &marker)?;
         let (canary, memory) = start_canary(programs, &marker)?;
-        let listeners = Listeners::open(&path("private/socket"), &marker)?;
+        let listeners = Listeners::open(directory.path(), &marker)?;
         let terminal = open_terminal()?;
         let objects = Objects::make(&marker)?;
         let facts = Facts {
@@ -245,6 +246,8 @@ fn plant_files(arena: &Path, marker: &str) -> io::Result<()> {
         "project/directory/inner",
         "read-only/file",
         "read-only/sub/file",
+        "read-only/mounted",
+        "project/mounted",
         "read-only/lock",
     ];
     for name in harmless {
@@ -353,7 +356,8 @@ fn variables(marker: &str, socket: &Path) -> Vec<(String, String)> {
 }
 
 impl Listeners {
-    fn open(path: &Path, marker: &str) -> io::Result<Listeners> {
+    fn open(arena: &Path, marker: &str) -> io::Result<Listeners> {
+        let bind = |name: &str| UnixListener::bind(arena.join(name));
         let listeners = Listeners {
             tcp: [
                 TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?,
@@ -361,8 +365,14 @@ impl Listeners {
             ],
             udp: UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?,
             unix: [
-                UnixListener::bind(path)?,
+                bind("private/socket")?,
+                bind("project/socket")?,
+                bind("read-only/socket")?,
                 UnixListener::bind_addr(&SocketAddr::from_abstract_name(marker)?)?,
+            ],
+            fifos: [
+                open_fifo(&arena.join("project/fifo"))?,
+                open_fifo(&arena.join("read-only/fifo"))?,
             ],
         };
         listeners.udp.join_multicast_v4(&Ipv4Addr::new(239, 255, 77, 77), &Ipv4Addr::LOCALHOST)?;
@@ -377,13 +387,25 @@ impl Listeners {
         let tcp = self.tcp.iter().any(|listener| listener.accept().is_ok());
         let unix = self.unix.iter().any(|listener| listener.accept().is_ok());
         let udp = self.udp.recv(&mut [0; 16]).is_ok();
-        for (got, name) in [(tcp, "a TCP"), (unix, "a Unix"), (udp, "a UDP")] {
-            if got {
-                reached.push(format!("{name} socket of the host was reached"));
-            }
+        let fifo = self.fifos.iter().any(|mut fifo| fifo.read(&mut [0; 16]).is_ok());
+        let all = [
+            (tcp, "a TCP socket"),
+            (unix, "a Unix socket"),
+            (udp, "a UDP socket"),
+            (fifo, "a FIFO"),
+        ];
+        for (_, name) in all.iter().filter(|(got, _)| *got) {
+            reached.push(format!("{name} of the host was reached"));
         }
         Ok(reached)
     }
+}
+
+/// A FIFO of the host's, whose reader does not wait. Its other end is open too: it has no end.
+fn open_fifo(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU)?;
+    File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)
 }
 
 fn system_v_key(marker: &str) -> i32 {

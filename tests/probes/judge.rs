@@ -341,10 +341,10 @@ fn set_scene(command: &mut Command, scene: Scene, arena: &Arena) -> io::Result<(
     if scene == Scene::LinkedHome {
         command.env("HOME", arena.facts.project.join("directory-link/home"));
     }
-    let read_only = arena.facts.read_only.clone();
+    let place = arena.directory.path().to_owned();
     // SAFETY: system calls only; what is allocated was allocated before.
     unsafe {
-        command.pre_exec(move || prepare(scene, slave, &descriptors, &read_only));
+        command.pre_exec(move || prepare(scene, slave, &descriptors, &place));
     }
     Ok(())
 }
@@ -361,12 +361,7 @@ fn inherited(arena: &Arena) -> io::Result<Vec<OwnedFd>> {
     Ok(vec![root, handle, arena.inherited.1.try_clone()?.into()])
 }
 
-fn prepare(
-    scene: Scene,
-    slave: RawFd,
-    descriptors: &[OwnedFd],
-    read_only: &Path,
-) -> io::Result<()> {
+fn prepare(scene: Scene, slave: RawFd, descriptors: &[OwnedFd], place: &Path) -> io::Result<()> {
     for fd in descriptors {
         // SAFETY: numbers. The copy is not close-on-exec.
         unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD, 100) };
@@ -400,9 +395,14 @@ fn prepare(
             let none: Option<&str> = None;
             unshare(CloneFlags::CLONE_NEWNS)?;
             mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
-            let below = read_only.join("sub");
-            mount(Some("isotest-probe"), &below, Some("tmpfs"), MsFlags::empty(), none)?;
-            fs::write(below.join("file"), "as planted")?;
+            for below in [place.join("read-only/sub"), place.join("project/src")] {
+                mount(Some("isotest-probe"), &below, Some("tmpfs"), MsFlags::empty(), none)?;
+                fs::write(below.join("file"), "as planted")?;
+            }
+            // As containers have the socket of a daemon: on an empty file.
+            for file in [place.join("read-only/mounted"), place.join("project/mounted")] {
+                mount(Some(&place.join("private/socket")), &file, none, MsFlags::MS_BIND, none)?;
+            }
         }
         Scene::HostMount | Scene::LookAtMounts if Uid::effective().is_root() => {
             use nix::mount::{MsFlags, mount};

@@ -53,7 +53,8 @@ pub enum Scene {
     Kill,
     /// When the payload is ready, a filesystem is mounted below the project. Takes root.
     HostMount,
-    /// A filesystem is mounted below the read-only tree before the sandbox starts. Takes root.
+    /// Before the sandbox starts filesystems are mounted below the read-only tree and the project,
+    /// and a socket on a file in each. Takes root.
     Submount,
     /// The sandbox is started as a member of a group that a file is denied to. Takes root.
     Groups,

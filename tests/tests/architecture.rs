@@ -112,10 +112,11 @@ const UNSAFE: [&str; 14] = [
 /// Files that may open, list, make or remove what a path names, and whose files these are. What a case,
 /// an archive or its tests can have put in place, in the target directory above all, is reached by
 /// `untrusted` alone.
-const BY_PATH: [(&str, &str); 38] = [
+const BY_PATH: [(&str, &str); 39] = [
     ("isotest-core/src/foreground.rs", "a device"),
     ("isotest-core/src/host.rs", "the machine's"),
     ("isotest-core/src/host/etc.rs", "the machine's"),
+    ("isotest-core/src/host/parts.rs", "the machine's"),
     ("isotest-core/src/host/surroundings.rs", "the machine's"),
     ("isotest-core/src/sandbox/cgroup.rs", "the kernel's"),
     ("isotest-core/src/sandbox/client.rs", "the kernel's, and programs"),

@@ -143,6 +143,29 @@ fn filesystems_are_mounted_below_system_directories() {
     );
 }
 
+/// All but the FIFO is there: who reads at its other end is no test.
+#[test]
+fn what_leads_to_a_filesystem_below_a_system_directory_is_shown_without_fifos() {
+    let script = r#"
+        mount -t tmpfs tmpfs /opt
+        mkdir -p /opt/a/inner /opt/a/mounted; chmod 751 /opt/a
+        mount -t tmpfs tmpfs /opt/a/mounted
+        echo mounted > /opt/a/mounted/file; echo inner > /opt/a/inner/file
+        echo file > /opt/a/file; ln -s file /opt/a/link
+        mkfifo /opt/a/fifo /opt/a/on-a-file; touch /opt/a/placeholder
+        mount --bind /opt/a/fifo /opt/a/placeholder
+        exec 3<> /opt/a/fifo
+        "$1" isotest exec -- sh -c '
+            cd /opt/a; cat mounted/file inner/file file link; stat -c %a .
+            test -p fifo || test -p placeholder || echo none
+            (: > new) 2> /dev/null || (: > inner/new) 2> /dev/null || echo read-only'
+    "#;
+    let Some(run) = outer(script) else { return };
+    let expected = "mounted\ninner\nfile\nfile\n751\nnone\nread-only\n";
+    assert_eq!(run.stdout, expected, "{}", run.stderr);
+    run.check(0, &[]);
+}
+
 #[test]
 fn doctor_finds_nothing_in_the_way() {
     let script = format!("{OWN_ETC} mount --bind /etc/hosts /etc/hosts; \"$1\" isotest doctor");

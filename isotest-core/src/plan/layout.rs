@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Access, Project};
-use crate::host::{Content, Host, Piece, TEMPORARY, TopLevel};
+use crate::host::{Content, Host, Part, Piece, TEMPORARY, TopLevel};
 use crate::policy::{Directory, Guard, Namespace, Policy, Propagation, Scratch, Workspace};
 
 /// How a host path appears.
@@ -38,6 +38,8 @@ pub struct Placed {
     pub has_mounts_below: bool,
     /// Which mounts travel between the host and it.
     pub propagation: Propagation,
+    /// What it is made of, where no overlay can show it as a whole.
+    pub parts: Option<Arc<[Part]>>,
     /// Under an overlay: copies of what belongs to others.
     pub copies: Option<Copies>,
 }
@@ -204,6 +206,7 @@ fn shown(host: &Host, project: &Project, policy: &Policy) -> Vec<Placed> {
         staged: None,
         has_mounts_below: !host.mounts_below(path).is_empty(),
         propagation: Propagation::Private,
+        parts: project.parts.iter().find(|(of, _)| of == path).map(|(_, parts)| Arc::clone(parts)),
         copies: None,
     };
     let mut all: Vec<Placed> = project

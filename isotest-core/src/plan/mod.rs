@@ -6,8 +6,11 @@
 
 mod builder;
 mod case;
+mod etc;
 mod ids;
 mod layout;
+mod read_only;
+mod roots;
 mod server;
 mod template;
 mod visible;
@@ -22,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::host::{Host, Piece};
+use crate::host::{Host, Part, Piece};
 use crate::policy::{Init, Namespace, Net, Policy, Propagation, User, Uts, Weakened};
 use crate::sandbox::{GroupLimits, KeptScratch, Op, Service, Start, Step};
 use crate::write_back::WriteBack;
@@ -79,6 +82,9 @@ pub struct Project {
     /// Directories shown empty but for the exposures in them: what an overlay cannot cover, since
     /// other filesystems are mounted below.
     pub hollow: Vec<PathBuf>,
+    /// What those exposures are made of that are read-only, and below which other filesystems are
+    /// mounted.
+    pub parts: Vec<(PathBuf, Arc<[Part]>)>,
     /// Symbolic links by which exposures are named, and their targets.
     pub links: Vec<(PathBuf, PathBuf)>,
     /// Files with secrets below an exposure, which exist: shown empty.

@@ -9,31 +9,23 @@
 //! is shown as a whole, below a layer with all that is made here: one mount, and every mount point
 //! is there, whether or not the other filesystem has it.
 
-use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::builder::{Steps, c_path};
+use super::etc::{hide_private_etc, make_fixed_etc, show_etc};
 use super::keeps_covers;
 use super::layout::{
     self, EMPTY, Fresh, LIBRARY_PATH, Layout, PROC, Placed, SCRATCH, STAGE, Shown, TMP,
 };
+use super::read_only::show_read_only;
+use super::roots::{NEW, NOTHING, OLD, OTHER, WAITING, new, old};
 use super::server;
-use crate::host::{Content, Host, Piece, TopLevel};
-use crate::policy::{Init, Namespace, Net, Policy, Propagation, Root, User, Uts};
+use crate::host::{Host, TopLevel};
+use crate::policy::{Init, Namespace, Policy, Propagation, Root, User};
 use crate::sandbox::{LIBRARY, Op, Step};
-
-/// Where the host's root is while the template is built, and where the new one grows.
-const OLD: &str = "/old";
-const NEW: &str = "/new";
-/// Where another root filesystem waits for its place below a layer.
-const OTHER: &str = "/other";
-/// Where a directory of the host waits for its place below a layer.
-const WAITING: &str = "/waiting";
-/// An empty layer: an overlay that nobody writes to has two at least.
-const NOTHING: &str = "/nothing";
 
 pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
     let mut steps = Steps::default();
@@ -71,15 +63,6 @@ fn fill(steps: &mut Steps, host: &Host, layout: &Layout, policy: &Policy) {
     make_mount_points(steps, host, layout);
     make_links(steps, host, layout);
     show_project(steps, host, layout);
-}
-
-fn old(path: &Path) -> PathBuf {
-    Path::new(OLD).join(path.strip_prefix("/").unwrap_or(path))
-}
-
-fn new(path: impl AsRef<Path>) -> PathBuf {
-    let path = path.as_ref();
-    Path::new(NEW).join(path.strip_prefix("/").unwrap_or(path))
 }
 
 /// A private mount has no master any more and cannot become a slave of it again. So where a path is
@@ -142,7 +125,10 @@ fn show_system(steps: &mut Steps, host: &Host) {
             TopLevel::Directory(name) => {
                 let target = new(Path::new(name));
                 steps.directory(&target, 0o755, "mount point");
-                show_read_only(steps, host, &root.join(name), &target, "programs and libraries");
+                let parts = host.parts.iter().find(|(path, _)| *path == Path::new("/").join(name));
+                let parts = parts.map(|(_, parts)| parts.as_ref());
+                let what = "programs and libraries";
+                show_read_only(steps, host, (&root.join(name), parts), &target, what);
             }
             TopLevel::Link(name, target) => {
                 steps.link(target, &new(Path::new(name)), "as on the host");
@@ -156,152 +142,6 @@ fn make_standard_directories(steps: &mut Steps) {
         steps.directory(&new(Path::new(name)), 0o755, "expected of a root filesystem");
     }
     steps.link(Path::new("../run"), &new("var/run"), "expected of a root filesystem");
-}
-
-/// Files of `/etc` that are the same on every machine, and `hosts`, in which the host name stands.
-fn fixed_etc(host: &Host, policy: &Policy) -> Vec<(&'static str, String)> {
-    let mut files = vec![("machine-id", "15075e57000000000000000000000000\n".to_owned())];
-    if let Uts::Name(name) = &policy.uts {
-        files.push(("hostname", format!("{name}\n")));
-    }
-    files.extend(hosts(host, policy).map(|hosts| ("hosts", hosts)));
-    if policy.net == Net::Loopback {
-        // TEST-NET-1 of RFC 5737: there is no route to it, so a look-up fails at once instead of
-        // after a time-out, and is counted as an attempt to leave.
-        files.push(("resolv.conf", "nameserver 192.0.2.1\n".to_owned()));
-    }
-    files
-}
-
-/// Nothing where the host's will do.
-fn hosts(host: &Host, policy: &Policy) -> Option<String> {
-    let name = match &policy.uts {
-        Uts::Name(name) => name,
-        Uts::Host => &host.name,
-    };
-    match (policy.net, &policy.uts) {
-        (Net::Loopback, _) => Some(format!(
-            "127.0.0.1 localhost {name}\n::1 localhost ip6-localhost ip6-loopback {name}\n"
-        )),
-        // Nobody in the host's network knows that name.
-        (Net::Host, Uts::Name(_)) => {
-            let hosts = host.hosts.as_ref()?;
-            let gap = if hosts.is_empty() || hosts.ends_with('\n') { "" } else { "\n" };
-            Some(format!("{hosts}{gap}127.0.0.1 {name}\n::1 {name}\n"))
-        }
-        (Net::Host, Uts::Host) => None,
-    }
-}
-
-/// `/etc`: the host's below a layer with the fixed files and with whiteouts over what not
-/// everybody may read. One mount, where nothing is mounted below the host's `/etc`.
-fn show_etc(steps: &mut Steps, host: &Host, layout: &Layout, policy: &Policy) {
-    let etc = Path::new(OLD).join("etc");
-    steps.directory(&new("etc"), 0o755, "mount point");
-    match &host.etc {
-        None => show_etc_as_layers(steps, host, layout, policy, &etc),
-        Some(pieces) => compose_etc(steps, host, pieces, policy, &etc),
-    }
-}
-
-fn show_etc_as_layers(
-    steps: &mut Steps,
-    host: &Host,
-    layout: &Layout,
-    policy: &Policy,
-    etc: &Path,
-) {
-    let layer = new(STAGE).join("etc");
-    steps.directory(&layer, 0o755, "the layer over /etc");
-    make_fixed_etc(steps, host, policy, &layer);
-    hide_private_etc(steps, host, layout, &layer);
-    lay(steps, &layer, etc, &new("etc"), "/etc without secrets");
-}
-
-/// Shows a directory of the host below a layer, read-only. What a case locks, watches or takes a
-/// lease on is then the overlay's inode, and not the host's.
-fn lay(
-    steps: &mut Steps,
-    layer: &Path,
-    source: &Path,
-    target: &Path,
-    what: impl Into<Cow<'static, str>>,
-) {
-    // No path of the host stands in the options: a comma or a colon in it would need escapes.
-    let waiting = Path::new(WAITING);
-    steps.bind_exact(source, waiting, false, "waits to become a layer");
-    let options = format!("lowerdir={}:{WAITING},userxattr", layer.display());
-    let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV;
-    steps.mount("overlay", target, flags, &options, what);
-    steps.add("only the overlay needs it", Op::Detach { path: c_path(waiting) });
-}
-
-/// Shows a directory of the host, at `/old/...`, as it is.
-fn show_read_only(
-    steps: &mut Steps,
-    host: &Host,
-    source: &Path,
-    target: &Path,
-    what: impl Into<Cow<'static, str>>,
-) {
-    let path = Path::new("/").join(source.strip_prefix(OLD).unwrap_or(source));
-    match host.can_be_layer(&path) {
-        true => lay(steps, Path::new(NOTHING), source, target, what),
-        false => bind_read_only(steps, source, target, what),
-    }
-}
-
-/// The host's own inodes: a file, or a directory that cannot be a layer.
-fn bind_read_only(
-    steps: &mut Steps,
-    source: &Path,
-    target: &Path,
-    what: impl Into<Cow<'static, str>>,
-) {
-    steps.bind_exact(source, target, true, what);
-    let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
-    steps.attributes(target, set, "no case can write to it");
-}
-
-/// What is the same in every `/etc`.
-fn make_fixed_etc(steps: &mut Steps, host: &Host, policy: &Policy, etc: &Path) {
-    for (name, content) in fixed_etc(host, policy) {
-        steps.file(&etc.join(name), content.as_bytes(), 0o644, "the same on every machine");
-    }
-    let utc = Path::new("/usr/share/zoneinfo/Etc/UTC");
-    steps.link(utc, &etc.join("localtime"), "the same on every machine");
-}
-
-/// What is asked for by name is bound over its place, which must be there.
-fn hide_private_etc(steps: &mut Steps, host: &Host, layout: &Layout, layer: &Path) {
-    let is_asked_for =
-        |hidden: &Path| layout.placed.iter().any(|p| p.path == Path::new("/etc").join(hidden));
-    for hidden in host.hidden_etc.iter().filter(|hidden| !is_asked_for(hidden)) {
-        let parents: Vec<&Path> =
-            hidden.ancestors().skip(1).filter(|p| p.parent().is_some()).collect();
-        for parent in parents.iter().rev() {
-            steps.directory(&layer.join(parent), 0o755, "holds a hidden file");
-        }
-        steps.add("not everybody may read it", Op::Whiteout { path: c_path(&layer.join(hidden)) });
-    }
-}
-
-/// An `/etc` that is made of what everybody may read, where mounts below the host's rule an
-/// overlay out. What is private is not covered but absent, also what comes later.
-fn compose_etc(steps: &mut Steps, host: &Host, readable: &[Piece], policy: &Policy, source: &Path) {
-    let etc = new("etc");
-    let fixed: Vec<&str> =
-        fixed_etc(host, policy).iter().map(|(name, _)| *name).chain(["localtime"]).collect();
-    let is_kept = |piece: &&Piece| fixed.iter().all(|name| !piece.path.starts_with(name));
-    let pieces: Arc<[Piece]> = readable.iter().filter(is_kept).cloned().collect();
-    let (path, large) = (c_path(&etc), Arc::clone(&pieces));
-    let fill = Op::Fill { source: c_path(source), path, pieces };
-    steps.add("what everybody may read of the host's", fill);
-    make_fixed_etc(steps, host, policy, &etc);
-    for piece in large.iter().filter(|piece| piece.content == Content::LargeFile) {
-        let (source, target) = (source.join(&piece.path), etc.join(&piece.path));
-        bind_read_only(steps, &source, &target, "too large to be copied");
-    }
 }
 
 /// The devices that another root filesystem has are of no use; a file of the layer hides its own.
@@ -457,7 +297,8 @@ fn show_project(steps: &mut Steps, host: &Host, layout: &Layout) {
         let (source, what) = (old(&placed.path), placed.what.clone());
         match placed.shown {
             Shown::ReadOnly if placed.directory && placed.propagation != Propagation::Slave => {
-                show_read_only(steps, host, &source, &target, what);
+                let parts = placed.parts.as_deref();
+                show_read_only(steps, host, (&source, parts), &target, what);
             }
             Shown::ReadOnly => {
                 steps.bind_exact(&source, &target, true, what);

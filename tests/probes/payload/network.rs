@@ -1,12 +1,14 @@
 //! The network: listeners of the host, the world outside, socket families that no namespace
 //! covers. Where the network namespace is the host's nothing is sent beyond loopback.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram, UnixStream};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -27,6 +29,7 @@ pub const ATTEMPTS: &[(&str, Attempt)] = &[
     ("packet_sockets", packet_sockets),
     ("abstract_socket", abstract_socket),
     ("path_socket", path_socket),
+    ("shown_sockets", shown_sockets),
     ("daemon_sockets", daemon_sockets),
     ("inherited_socket", inherited_socket),
     ("vsock", vsock),
@@ -173,6 +176,24 @@ fn path_socket(facts: &Facts) -> Escapes {
     let path = facts.private.join("socket");
     let connected = UnixStream::connect(&path);
     escape_if(connected.is_ok(), || format!("connected to {}", path.display()))
+}
+
+/// Sockets and FIFOs of the host in directories that are shown.
+fn shown_sockets(facts: &Facts) -> Escapes {
+    let places = [&facts.project, &facts.read_only];
+    let reached = places.into_iter().flat_map(|place| reach_in(place));
+    reached.map(|path| format!("reached {}", path.display())).collect()
+}
+
+/// The sockets and FIFOs in a directory at whose other end there is somebody.
+fn reach_in(place: &Path) -> Vec<PathBuf> {
+    let connects = |path: &PathBuf| UnixStream::connect(path).is_ok();
+    let sockets = ["socket", "mounted"].map(|name| place.join(name)).into_iter().filter(connects);
+    let writes = |path: &PathBuf| {
+        let fifo = File::options().write(true).custom_flags(libc::O_NONBLOCK).open(path);
+        fifo.is_ok_and(|mut fifo| fifo.write_all(b"escaped").is_ok())
+    };
+    sockets.chain(Some(place.join("fifo")).filter(writes)).collect()
 }
 
 /// Sockets of agents and daemons, where they usually lie, and where the environment says.

@@ -699,6 +699,46 @@ pub const NETWORK: &[Probe] = &[
         "bwrap README: limitations",
     ),
     probe(
+        "shown_sockets",
+        "connect to sockets and write to FIFOs of the host in the project and a read-only tree",
+        "ECONNREFUSED, ENXIO",
+        "bwrap README: limitations",
+    ),
+    probe(
+        "shown_sockets_strict",
+        "the same under strict",
+        "ECONNREFUSED, ENXIO",
+        "bwrap README: limitations",
+    )
+    .payload("shown_sockets")
+    .setting(Setting::Strict),
+    probe(
+        "sockets_beside_mounts",
+        "the same where other filesystems are mounted below, and sockets on files",
+        "not there",
+        "docker -v /var/run/docker.sock:…",
+    )
+    .payload("shown_sockets")
+    .scene(Scene::Submount),
+    probe(
+        "sockets_beside_mounts_strict",
+        "the same under strict",
+        "not there",
+        "docker -v /var/run/docker.sock:…",
+    )
+    .payload("shown_sockets")
+    .setting(Setting::Strict)
+    .scene(Scene::Submount),
+    probe(
+        "sockets_beside_mounts_as_root",
+        "the same with capabilities inside",
+        "not there",
+        "docker -v /var/run/docker.sock:…",
+    )
+    .payload("shown_sockets")
+    .setting(Setting::Root)
+    .scene(Scene::Submount),
+    probe(
         "daemon_sockets",
         "D-Bus, docker.sock, ssh-agent, X11, systemd",
         "not there",

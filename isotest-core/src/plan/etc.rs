@@ -1,0 +1,113 @@
+//! `/etc`: the host's without what is secret, and with files that are the same on every machine.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::builder::{Steps, c_path};
+use super::layout::{Layout, STAGE};
+use super::read_only::{bind_read_only, lay};
+use super::roots::{OLD, new};
+use crate::host::{Content, Host, Piece};
+use crate::policy::{Net, Policy, Uts};
+use crate::sandbox::Op;
+
+/// Files of `/etc` that are the same on every machine, and `hosts`, in which the host name stands.
+fn fixed_etc(host: &Host, policy: &Policy) -> Vec<(&'static str, String)> {
+    let mut files = vec![("machine-id", "15075e57000000000000000000000000\n".to_owned())];
+    if let Uts::Name(name) = &policy.uts {
+        files.push(("hostname", format!("{name}\n")));
+    }
+    files.extend(hosts(host, policy).map(|hosts| ("hosts", hosts)));
+    if policy.net == Net::Loopback {
+        // TEST-NET-1 of RFC 5737: there is no route to it, so a look-up fails at once instead of
+        // after a time-out, and is counted as an attempt to leave.
+        files.push(("resolv.conf", "nameserver 192.0.2.1\n".to_owned()));
+    }
+    files
+}
+
+/// Nothing where the host's will do.
+fn hosts(host: &Host, policy: &Policy) -> Option<String> {
+    let name = match &policy.uts {
+        Uts::Name(name) => name,
+        Uts::Host => &host.name,
+    };
+    match (policy.net, &policy.uts) {
+        (Net::Loopback, _) => Some(format!(
+            "127.0.0.1 localhost {name}\n::1 localhost ip6-localhost ip6-loopback {name}\n"
+        )),
+        // Nobody in the host's network knows that name.
+        (Net::Host, Uts::Name(_)) => {
+            let hosts = host.hosts.as_ref()?;
+            let gap = if hosts.is_empty() || hosts.ends_with('\n') { "" } else { "\n" };
+            Some(format!("{hosts}{gap}127.0.0.1 {name}\n::1 {name}\n"))
+        }
+        (Net::Host, Uts::Host) => None,
+    }
+}
+
+/// `/etc`: the host's below a layer with the fixed files and with whiteouts over what not
+/// everybody may read. One mount, where nothing is mounted below the host's `/etc`.
+pub fn show_etc(steps: &mut Steps, host: &Host, layout: &Layout, policy: &Policy) {
+    let etc = Path::new(OLD).join("etc");
+    steps.directory(&new("etc"), 0o755, "mount point");
+    match &host.etc {
+        None => show_etc_as_layers(steps, host, layout, policy, &etc),
+        Some(pieces) => compose_etc(steps, host, pieces, policy, &etc),
+    }
+}
+
+fn show_etc_as_layers(
+    steps: &mut Steps,
+    host: &Host,
+    layout: &Layout,
+    policy: &Policy,
+    etc: &Path,
+) {
+    let layer = new(STAGE).join("etc");
+    steps.directory(&layer, 0o755, "the layer over /etc");
+    make_fixed_etc(steps, host, policy, &layer);
+    hide_private_etc(steps, host, layout, &layer);
+    lay(steps, &layer, etc, &new("etc"), "/etc without secrets");
+}
+
+/// What is the same in every `/etc`.
+pub fn make_fixed_etc(steps: &mut Steps, host: &Host, policy: &Policy, etc: &Path) {
+    for (name, content) in fixed_etc(host, policy) {
+        steps.file(&etc.join(name), content.as_bytes(), 0o644, "the same on every machine");
+    }
+    let utc = Path::new("/usr/share/zoneinfo/Etc/UTC");
+    steps.link(utc, &etc.join("localtime"), "the same on every machine");
+}
+
+/// What is asked for by name is bound over its place, which must be there.
+pub fn hide_private_etc(steps: &mut Steps, host: &Host, layout: &Layout, layer: &Path) {
+    let is_asked_for =
+        |hidden: &Path| layout.placed.iter().any(|p| p.path == Path::new("/etc").join(hidden));
+    for hidden in host.hidden_etc.iter().filter(|hidden| !is_asked_for(hidden)) {
+        let parents: Vec<&Path> =
+            hidden.ancestors().skip(1).filter(|p| p.parent().is_some()).collect();
+        for parent in parents.iter().rev() {
+            steps.directory(&layer.join(parent), 0o755, "holds a hidden file");
+        }
+        steps.add("not everybody may read it", Op::Whiteout { path: c_path(&layer.join(hidden)) });
+    }
+}
+
+/// An `/etc` that is made of what everybody may read, where mounts below the host's rule an
+/// overlay out. What is private is not covered but absent, also what comes later.
+fn compose_etc(steps: &mut Steps, host: &Host, readable: &[Piece], policy: &Policy, source: &Path) {
+    let etc = new("etc");
+    let fixed: Vec<&str> =
+        fixed_etc(host, policy).iter().map(|(name, _)| *name).chain(["localtime"]).collect();
+    let is_kept = |piece: &&Piece| fixed.iter().all(|name| !piece.path.starts_with(name));
+    let pieces: Arc<[Piece]> = readable.iter().filter(is_kept).cloned().collect();
+    let (path, large) = (c_path(&etc), Arc::clone(&pieces));
+    let fill = Op::Fill { source: c_path(source), path, pieces };
+    steps.add("what everybody may read of the host's", fill);
+    make_fixed_etc(steps, host, policy, &etc);
+    for piece in large.iter().filter(|piece| piece.content == Content::LargeFile) {
+        let (source, target) = (source.join(&piece.path), etc.join(&piece.path));
+        bind_read_only(steps, &source, &target, "too large to be copied");
+    }
+}
