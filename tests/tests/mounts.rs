@@ -19,6 +19,10 @@ fn outer(script: &str) -> Option<Run> {
     Some(call.arg(script).arg("sh").arg(isotest()).arg(&empty).run())
 }
 
+/// The project is no part of this workspace, in whose directories other tests make and remove things:
+/// with a mount below, each of them is shown by itself.
+const ALONE: &str = "mount --bind . /mnt; cd /mnt;";
+
 #[test]
 fn programs_below_run_are_shown_where_path_has_them() {
     let script = r#"
@@ -176,8 +180,8 @@ fn doctor_finds_nothing_in_the_way() {
 /// A mount below the working directory is no reason for `doctor` to say that nothing works.
 #[test]
 fn doctor_shows_the_project_as_a_run_does() {
-    let script = "mkdir m; mount -t tmpfs tmpfs m; \"$1\" isotest doctor";
-    let Some(run) = outer(script) else { return };
+    let script = format!("{ALONE} mkdir m; mount -t tmpfs tmpfs m; \"$1\" isotest doctor");
+    let Some(run) = outer(&script) else { return };
     run.check(0, &["every test can have full isolation here"]);
 }
 
@@ -186,7 +190,7 @@ fn doctor_shows_the_project_as_a_run_does() {
 fn a_proc_below_the_project_is_read_only() {
     let script = r#"mkdir p; mount -t proc proc p; "$1" isotest exec -- sh -euc '
         test -r p/self/status; echo seen > src/new; cat src/new'"#;
-    let Some(run) = outer(script) else { return };
+    let Some(run) = outer(&format!("{ALONE} {script}")) else { return };
     assert_eq!(run.stdout, "seen\n", "{}", run.stderr);
     run.check(0, &[]);
 }
