@@ -344,7 +344,9 @@ fn verdict_of_libtest(exit: Exit, code: i32, said: &Said) -> Verdict {
 fn refined(said: &foreign::Said) -> Verdict {
     match (said.running, &said.summary) {
         (_, Summary::Ignored(_)) => Verdict::Ignored,
-        (Some(0), Summary::Empty | Summary::Missing) => Verdict::NothingRun,
+        (Some(0), Summary::Empty | Summary::Missing) | (None, Summary::Empty) => {
+            Verdict::NothingRun
+        }
         (Some(1), Summary::Missing) => Verdict::ExitedEarly { code: 0 },
         (_, Summary::Run | Summary::Empty | Summary::Missing) => Verdict::Passed,
     }

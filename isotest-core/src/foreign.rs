@@ -135,8 +135,12 @@ impl Listener {
             Some(Counts { passed: 0, failed: 0, ignored: 0, measured: 0 }) => Summary::Empty,
             Some(Counts { passed: 0, failed: 0, measured: 0, .. }) => Summary::Ignored(reason),
             Some(_) => Summary::Run,
-            None if self.parts.iter().filter(|part| **part).count() > 1 => Summary::Run,
-            None => Summary::Missing,
+            None => match self.parts {
+                // So ui_test says it, which leaves out what it counts none of.
+                [true, false, false, false, true] => Summary::Empty,
+                parts if parts.iter().filter(|part| **part).count() > 1 => Summary::Run,
+                _ => Summary::Missing,
+            },
         };
         (self.held, Said { running: self.running, summary })
     }
@@ -505,6 +509,18 @@ mod tests {
         assert_eq!(heard(text, "a").1.summary, Summary::Run);
         let text = "running 1 test\n3 passed; I think\n";
         assert_eq!(heard(text, "a").1.summary, Summary::Missing);
+    }
+
+    #[test]
+    fn a_summary_of_filtered_tests_alone_is_empty_and_kept() {
+        let summary = |text: &str| {
+            let (output, said) = heard(text, "a");
+            assert_eq!(output, text);
+            said.summary
+        };
+        assert_eq!(summary("\ntest result: ok. 2 filtered out\n\n"), Summary::Empty);
+        assert_eq!(summary("\ntest result: ok. 1 passed; 2 filtered out\n\n"), Summary::Run);
+        assert_eq!(summary("\ntest result: ok. 1 passed\n\n"), Summary::Missing);
     }
 
     #[test]

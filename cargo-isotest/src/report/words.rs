@@ -31,9 +31,9 @@ pub fn explain(verdict: &Verdict) -> Option<String> {
         Verdict::ExitedEarly { code } => {
             Some(format!("exited with code {code} before the harness reported a result"))
         }
-        Verdict::NothingRun => Some(
-            "the harness ran nothing: it said `running 0 tests` and exited with code 0".to_owned(),
-        ),
+        Verdict::NothingRun => {
+            Some("the harness ran nothing: it counted no test and exited with code 0".to_owned())
+        }
         Verdict::Flaky => Some(
             "passed at a retry only, which counts as a failure (`flaky-result` is `fail`)"
                 .to_owned(),
