@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::call::Call;
 use crate::program::{cargo, isotest, stage, workspace};
+use crate::skip::unavailable;
 
 /// A directory with a `Cargo.toml`.
 #[derive(Debug)]
@@ -85,6 +86,17 @@ impl Project {
             fs::write(path, text).expect("it is writable");
         }
         Project { directory, _temporary: Some(temporary) }
+    }
+
+    /// Whether the crates that it locks can be had: what this machine lacks is downloaded. Where
+    /// not, [`unavailable`] is told.
+    pub fn has_crates(&self) -> bool {
+        let fetch = || self.cargo("fetch --locked");
+        let has = fetch().run().code == 0 || fetch().without("CARGO_NET_OFFLINE").run().code == 0;
+        if !has {
+            unavailable("the crates of a fixture can not be had: there is no network");
+        }
+        has
     }
 
     /// Where its manifest is.

@@ -34,7 +34,42 @@ fn written_harnesses_have_the_verdicts_of_the_table() {
     if refused() || missing("cargo-nextest") {
         return;
     }
-    check(&Project::fixture("harnesses/written"), "written");
+    // A list of it takes an hour.
+    check(&Project::fixture("harnesses/written"), &["written"], "8s");
+}
+
+#[test]
+fn real_harnesses_have_the_verdicts_of_the_table() {
+    if refused() || missing("cargo-nextest") {
+        return;
+    }
+    let project = Project::fixture("harnesses/real");
+    if !project.has_crates() {
+        return;
+    }
+    // Some of them compile.
+    check(&project, &["real", "compiled"], "2m");
+    takes_options(&project);
+}
+
+/// What libtest does not know reaches the harnesses; what it knows reaches what wraps it.
+fn takes_options(project: &Project) {
+    let scenarios = "--test cucumber -- --tags @smoke";
+    project.isotest(scenarios).run().check(0, &["1 scenario (1 passed)", "1 passed"]);
+    project.cargo_test(scenarios).runner("").run().check(0, &["1 scenario (1 passed)"]);
+
+    let written = project.directory().join("real/tests/ui/wrong.stderr");
+    let bless = project.isotest("--test ui_test --write-back **/*.stderr -- --bless").run();
+    bless.check(0, &["test ui_test ... ok", "wrote back real/tests/ui/wrong.stderr"]);
+    let text = fs::read_to_string(written).expect("it was written");
+    assert!(text.contains("mismatched types"), "{text}");
+
+    // rusty-fork starts its program again with the options that it was started with itself.
+    let ignored = "--test rusty_fork -- --include-ignored";
+    let texts = ["test ignored_and_panics ... FAILED", "it was run", "1 passed; 2 failed"];
+    project.isotest(ignored).run().check(100, &texts);
+    project.isotest(&format!("--unit binary {ignored}")).run().check(100, &texts);
+    project.cargo_test(ignored).runner("").run().check(101, &texts);
 }
 
 #[test]
@@ -70,13 +105,14 @@ fn table() -> Vec<(String, Case, Vec<String>)> {
 }
 
 /// Runs the project in every way and compares each verdict with the table.
-fn check(project: &Project, package: &str) {
-    let rows: Vec<_> = table().into_iter().filter(|(of, ..)| of == package).collect();
+fn check(project: &Project, packages: &[&str], timeout: &str) {
+    let rows: Vec<_> =
+        table().into_iter().filter(|(of, ..)| packages.contains(&of.as_str())).collect();
     let isotest = |options: &str| {
-        let line = format!("{TARGETS} --timeout 8s --message-format json {options}");
+        let line = format!("{TARGETS} --timeout {timeout} --message-format json {options}");
         of_isotest(&project.isotest(&line).run().stdout)
     };
-    let cargo = || project.cargo_test(TARGETS).env("ISOTEST_TIMEOUT", "8s").merged();
+    let cargo = || project.cargo_test(TARGETS).env("ISOTEST_TIMEOUT", timeout).merged();
     // What nextest cannot list it does not run beside others either.
     let is_listed = |cell: &str| cell != NO_LIST && cell != ENDLESS;
     let binaries: BTreeSet<(&str, bool)> =
@@ -85,14 +121,16 @@ fn check(project: &Project, package: &str) {
         let binaries = binaries.iter().filter(move |(_, listed)| *listed == which);
         binaries.map(|(binary, _)| target(binary))
     };
-    let listed: Vec<String> = targets(true).collect();
+    let known: Vec<&str> = binaries.iter().map(|(binary, _)| *binary).collect();
+    // `--lib` is given once for all packages.
+    let listed: Vec<String> = targets(true).collect::<BTreeSet<_>>().into_iter().collect();
     let nextest = || nextest(project, &listed.join(" "));
     let mut found = [
         isotest(""),
         isotest("--unit binary"),
-        of_cargo(&cargo().runner("").run().stdout, package),
+        of_cargo(&cargo().runner("").run().stdout, &known),
         of_nextest(&nextest().runner("").run().stdout),
-        whole(&cargo().run().stdout, package),
+        whole(&cargo().run().stdout, &known),
         of_nextest(&nextest().run().stdout),
     ];
     for (_, case, cells) in &rows {
@@ -170,27 +208,31 @@ fn of_isotest(messages: &str) -> Verdicts {
         .collect()
 }
 
-/// The binary that a line of cargo's is the heading of.
-fn heading(line: &str, package: &str) -> Option<String> {
-    let source = line.trim_start().strip_prefix("Running ")?.split(" (").next()?;
+/// The binary that a line of cargo's is the heading of, `Running SOURCE (PROGRAM-HASH)`: one of those
+/// that are `known`. No two targets of the packages have one name. It may stand behind the last words
+/// of a program that has exited amid a line.
+fn heading(line: &str, known: &[&str]) -> Option<String> {
+    let (source, program) = line.split_once("     Running ")?.1.split_once(" (")?;
     let name = source.rsplit('/').next()?.strip_suffix(".rs")?;
-    Some(match source.split('/').next()? {
-        "benches" => format!("{package}::bench/{name}"),
-        "tests" => format!("{package}::{name}"),
-        _ => package.to_owned(),
-    })
+    let name = match source.split('/').next()? {
+        "benches" => format!("bench/{name}"),
+        "tests" => name.to_owned(),
+        _ => return Some(program.rsplit('/').next()?.rsplit_once('-')?.0.to_owned()),
+    };
+    let is_it = |binary: &&&str| binary.split_once("::").is_some_and(|(_, of)| of == name);
+    Some(known.iter().find(is_it).map_or_else(|| name.clone(), |binary| (*binary).to_owned()))
 }
 
 /// What libtest's words below cargo's headings say. A program without a harness has passed unless
 /// cargo says otherwise.
-fn of_cargo(output: &str, package: &str) -> Verdicts {
+fn of_cargo(output: &str, known: &[&str]) -> Verdicts {
     let mut found = Verdicts::new();
-    for ((binary, _), verdict) in whole(output, package) {
+    for ((binary, _), verdict) in whole(output, known) {
         let mut tests = Verdicts::new();
         let mut is_here = false;
         let mut is_harness = false;
         for line in output.split('\n') {
-            if let Some(heading) = heading(line, package) {
+            if let Some(heading) = heading(line, known) {
                 is_here = heading == binary;
             }
             is_harness |= is_here && line.starts_with("running ");
@@ -217,12 +259,18 @@ fn of_cargo(output: &str, package: &str) -> Verdicts {
 }
 
 /// What cargo says of each binary.
-fn whole(output: &str, package: &str) -> Verdicts {
+fn whole(output: &str, known: &[&str]) -> Verdicts {
     let failed: BTreeSet<&str> =
         output.lines().filter_map(|line| line.strip_prefix("    `")?.strip_suffix('`')).collect();
-    let binaries = output.split('\n').filter_map(|line| heading(line, package));
+    let binaries = output.split('\n').filter_map(|line| heading(line, known));
     let verdict = |binary: String| {
-        let verdict = if failed.contains(target(&binary).as_str()) { "failed" } else { "passed" };
+        let target = target(&binary);
+        let package = binary.split("::").next().unwrap_or_default();
+        // Among several packages it names that too.
+        let is_failed = [target.as_str(), &format!("-p {package} {target}")]
+            .iter()
+            .any(|it| failed.contains(it));
+        let verdict = if is_failed { "failed" } else { "passed" };
         ((binary, NOTHING.to_owned()), verdict.to_owned())
     };
     binaries.map(verdict).collect()
