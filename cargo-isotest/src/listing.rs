@@ -261,9 +261,38 @@ pub fn list(
         }
         let repeated = list::unite(&mut cases).into_iter();
         notes.extend(repeated.map(|(name, count)| Note::Repeated(name, count)));
+        if selects_without_kind(&cases, |name| {
+            let arguments = [list::TERSE_ARGUMENTS, &["--exact", name]].concat();
+            let answer = ask(&[index], &arguments, false)?.remove(&index);
+            Ok(answer.is_some_and(|answer| names(&answer, limit)))
+        })? {
+            for case in &mut cases {
+                case.selector = list::without_kind(case.called()).map(str::to_owned);
+            }
+        }
         listed.insert(index, Listed { cases, harness: Harness::Foreign, notes });
     }
     Ok(listed.into_values().collect())
+}
+
+/// Whether a harness lists its tests with their kinds, but selects them by what follows: so does
+/// libtest-mimic before 0.7. `lists` tells whether it has tests of exactly this name.
+fn selects_without_kind(
+    cases: &[Case],
+    mut lists: impl FnMut(&str) -> Result<bool, Error>,
+) -> Result<bool, Error> {
+    let of_a_kind = cases.iter().map(Case::called);
+    let mut of_a_kind = of_a_kind.filter_map(|name| Some((name, list::without_kind(name)?)));
+    match of_a_kind.next() {
+        Some((name, short)) => Ok(!lists(name)? && lists(short)?),
+        None => Ok(false),
+    }
+}
+
+/// Whether an answer is a list with a test in it.
+fn names(answer: &Answer, limit: u64) -> bool {
+    let list = list::parse_terse(&answer.stdout.head);
+    answer.trouble(limit).is_none() && list.is_ok_and(|cases| !cases.is_empty())
 }
 
 /// What an answer is.

@@ -78,7 +78,7 @@ pub fn set_up(
 /// What nextest calls a harness with for one case, in its order, and what is passed on behind it; a
 /// name that could be a flag stands behind `--`.
 fn as_nextest<'a>(case: &'a Case, passed_on: &[&'a str]) -> Vec<&'a str> {
-    let name = case.called();
+    let name = case.selector();
     let ignored = (case.mark != Ignore::No).then_some("--ignored");
     let before = ["--nocapture"].into_iter().chain(ignored).chain(passed_on.iter().copied());
     match name.starts_with('-') {

@@ -43,6 +43,9 @@ pub struct Case {
     /// What its harness calls it, where [`name`](Case::name) has escapes.
     #[serde(default)]
     pub raw: Option<String>,
+    /// What selects it in its harness, where that is not what the harness calls it.
+    #[serde(default)]
+    pub selector: Option<String>,
 }
 
 impl Case {
@@ -57,15 +60,20 @@ impl Case {
                     false => character.to_string(),
                 };
                 let escaped = name.chars().map(escape).collect();
-                Case { name: escaped, kind, ignore, mark, raw: Some(name) }
+                Case { name: escaped, kind, ignore, mark, raw: Some(name), selector: None }
             }
-            false => Case { name, kind, ignore, mark, raw: None },
+            false => Case { name, kind, ignore, mark, raw: None, selector: None },
         }
     }
 
     /// What its harness calls it.
     pub fn called(&self) -> &str {
         self.raw.as_deref().unwrap_or(&self.name)
+    }
+
+    /// What selects it in its harness, and no other.
+    pub fn selector(&self) -> &str {
+        self.selector.as_deref().unwrap_or(self.called())
     }
 }
 

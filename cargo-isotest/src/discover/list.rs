@@ -214,6 +214,11 @@ pub fn mark_ignored(cases: &mut Vec<Case>, output: &[u8]) -> Result<(), ListErro
     Ok(())
 }
 
+/// The name without libtest-mimic's kind, which it prints as `[KIND] NAME`.
+pub fn without_kind(name: &str) -> Option<&str> {
+    Some(name.strip_prefix('[')?.split_once("] ")?.1)
+}
+
 /// Makes one case of those that have the same name: a harness that is asked for one runs them all.
 /// Returns the names, each with how many cases have it.
 pub fn unite(cases: &mut Vec<Case>) -> Vec<(String, usize)> {
