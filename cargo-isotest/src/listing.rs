@@ -433,7 +433,7 @@ fn ask(
 ) -> Result<BTreeMap<usize, Answer>, Error> {
     let plans = which.iter().map(|&index| {
         let binary = &binaries[index];
-        let mut variables = binary.environment.clone();
+        let mut variables = sandboxes.environment_of(binary);
         let added: &[(&str, &str)] = match json {
             true => &[list::JSON_ENVIRONMENT],
             false => &list::NEXTEST_ENVIRONMENT,

@@ -15,6 +15,7 @@ use isotest_core::policy::{Policy, Root, Scratch};
 use isotest_core::sandbox::{Disk, Warden};
 use isotest_core::write_back::{Pending, Reserved, Wanted, WriteBack};
 
+use crate::discover::Binary;
 use crate::environment::{self, Variable};
 use crate::error::Error;
 use crate::run_directory::RunDirectory;
@@ -127,6 +128,11 @@ impl Sandboxes {
         let unique = || format!("{}-{}", process::id(), CASES.fetch_add(1, Ordering::Relaxed));
         let profile = self.profile.iter();
         profile.map(|pattern| environment::profile(pattern, &unique())).collect()
+    }
+
+    /// What the environment of a binary's cases has beside that of every test.
+    pub fn environment_of(&self, binary: &Binary) -> Vec<Variable> {
+        environment::unless_passed(&binary.environment, &binary.presets, &self.variables)
     }
 
     /// The set-up for a program, shared by all cases that run it. `variables` are added to those

@@ -67,7 +67,7 @@ pub fn set_up(
     words.extend(arguments);
     let executed = if binary.runner.is_empty() { executed } else { Some("a runner starts it") };
     let directory = binary.working_directory.as_std_path();
-    let variables = [binary.environment.as_slice(), &provided.variables].concat();
+    let variables = [sandboxes.environment_of(binary), provided.variables].concat();
     let setup = sandboxes.setup(program, &words, directory, &variables, executed);
     match provided.services {
         services if services.is_empty() => setup,

@@ -341,6 +341,15 @@ fn variables(marker: &str, socket: &Path) -> Vec<(String, String)> {
         "CARGO_REGISTRY_TOKEN",
         "CARGO_REGISTRIES_PRIVATE_TOKEN",
         "CARGO_REGISTRIES_PRIVATE_CREDENTIAL_PROVIDER",
+        "CARGO_HTTP_PROXY",
+        "CARGO_REGISTRIES_PRIVATE_INDEX",
+        "CARGO_PUBLISH_KEY",
+        "CARGO_DEPLOY_PASS",
+        "CARGO_REGISTRY_AUTH",
+        "NEXTEST_API_KEY",
+        "RUST_SENTRY_DSN",
+        "RUSTUP_DIST_SERVER",
+        "INSTA_API_KEY",
         "AWS_SECRET_ACCESS_KEY",
         "DATABASE_URL",
         "NPM_CONFIG_TOKEN",
@@ -348,11 +357,18 @@ fn variables(marker: &str, socket: &Path) -> Vec<(String, String)> {
         "ISOTEST_PROBE",
     ];
     let mut all: Vec<(String, String)> =
-        names.map(|name| (name.to_owned(), format!("secret of {marker}"))).to_vec();
+        names.map(|name| (name.to_owned(), secret(name, marker))).to_vec();
     let socket = format!("{}", socket.display());
     all.push(("SSH_AUTH_SOCK".to_owned(), socket.clone()));
     all.push(("XDG_RUNTIME_DIR".to_owned(), socket));
     all
+}
+
+/// A secret, as a variable of that name has one.
+fn secret(name: &str, marker: &str) -> String {
+    let is_url = ["_PROXY", "_INDEX", "_SERVER"].iter().any(|end| name.ends_with(end));
+    let (start, end) = if is_url { ("https://me:", "@localhost/") } else { ("", "") };
+    format!("{start}secret-of-{marker}{end}")
 }
 
 impl Listeners {

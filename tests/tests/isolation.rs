@@ -155,6 +155,64 @@ fn no_secret_comes_in_by_the_environment() {
 }
 
 #[test]
+fn what_is_called_as_cargos_variables_does_not_come_in_and_urls_come_without_passwords() {
+    if refused() {
+        return;
+    }
+    let text = r#"
+fn of(name: &str) -> String { std::env::var(name).unwrap_or_default() }
+fn check() {
+    let all: Vec<String> = std::env::vars().map(|(name, value)| format!("{name}={value}")).collect();
+    assert!(!all.iter().any(|line| line.contains("hidden")), "{all:?}");
+    assert_eq!(of("CARGO_REGISTRIES_MINE_INDEX"), "sparse+https://host/index/");
+    assert_eq!((of("CARGO_HTTP_PROXY"), of("RUST_LOG")), ("proxy:3128".into(), "debug".into()));
+    assert_eq!(of("CARGO_PKG_NAME"), env!("CARGO_PKG_NAME"));
+}
+#[test]
+fn one() { check() }
+#[test]
+fn two() { check() }
+#[test]
+fn three() { check() }
+"#;
+    let project = Project::new(&[("src/lib.rs", text)]);
+    for line in ["--lib", "--lib --no-fork-server", "--lib --unit binary"] {
+        let mut call = project.isotest(line).env("RUST_LOG", "debug");
+        for name in ["CARGO_PUBLISH_KEY", "CARGO_DEPLOY_PASS", "CARGO_REGISTRY_AUTH"] {
+            call = call.env(name, "hidden");
+        }
+        for name in ["NEXTEST_API_KEY", "RUST_SENTRY_DSN", "RUST_OTHER", "INSTA_API_KEY"] {
+            call = call.env(name, "hidden");
+        }
+        let call = call
+            .env("CARGO_HTTP_PROXY", "me:hidden@proxy:3128")
+            .env("CARGO_REGISTRIES_MINE_INDEX", "sparse+https://me:hidden@host/index/");
+        call.run().check(0, &["test result: ok. 3 passed"]);
+    }
+}
+
+#[test]
+fn a_variable_of_cargos_env_table_is_the_callers_only_where_it_passes() {
+    if refused() {
+        return;
+    }
+    let text = "#[test]\nfn tells() { panic!(\"it is {}\", std::env::var(\"A_URL\").unwrap()) }\n";
+    let table = (".cargo/config.toml", "[env]\nA_URL = 'table'\n");
+    let project = Project::new(&[("src/lib.rs", text), table]);
+    project.isotest("--lib").run().check(100, &["it is table"]);
+    for (line, found) in [
+        ("--lib", "it is table"),
+        ("--lib --no-fork-server", "it is table"),
+        ("--lib --pass-env A_URL", "it is mine"),
+        ("--lib --env host", "it is mine"),
+    ] {
+        project.isotest(line).env("A_URL", "mine").run().check(100, &[found]);
+    }
+    let told = project.isotest("--lib").env("A_URL", "mine").run();
+    told.check(100, &["named in the program of a failed test: A_URL"]);
+}
+
+#[test]
 fn a_variable_comes_in_where_it_is_named() {
     if refused() {
         return;

@@ -84,6 +84,8 @@ impl Assembly<'_> {
         let flag = test.kind.target_flag(&test.target_name);
         let triple = layout.triple.as_deref().unwrap_or(&self.around.host);
         let runner = runners::words(&self.around.config.runners, triple)?;
+        let (environment, presets) =
+            environment::variables(test, package, &layout, &build.scripts, self.around);
         Ok(Binary {
             id: test.kind.id(&package.name, &test.target_name),
             package_name: package.name.clone(),
@@ -94,13 +96,8 @@ impl Assembly<'_> {
             executable: test.executable.clone(),
             declared,
             runner,
-            environment: environment::variables(
-                test,
-                package,
-                &layout,
-                &build.scripts,
-                self.around,
-            ),
+            environment,
+            presets,
             rerun_flag: match self.named {
                 true => format!("-p {} {flag}", package.name),
                 false => flag,

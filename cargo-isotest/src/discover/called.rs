@@ -101,6 +101,7 @@ pub fn called(call: &Call<'_>) -> Result<Called, DiscoverError> {
         declared: manifest.declared_of(hashed.unwrap_or(name), source.as_deref()),
         runner: Vec::new(),
         environment: call.set.to_vec(),
+        presets: Vec::new(),
         rerun_flag: rerun.join(" "),
         package_name,
         origin: Origin::Here,

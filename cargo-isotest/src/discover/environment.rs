@@ -79,14 +79,15 @@ impl Layout {
     }
 }
 
-/// The variables that cargo sets for one binary.
+/// The variables that cargo sets for one binary, and the names of those that it leaves as the caller
+/// has them.
 pub(super) fn variables(
     artifact: &TestArtifact,
     package: &Package,
     layout: &Layout,
     scripts: &[BuildScript],
     around: &Surroundings,
-) -> Vec<(OsString, OsString)> {
+) -> (Vec<(OsString, OsString)>, Vec<OsString>) {
     let mut set = Variables::default();
     set.add(LIBRARY_PATH, library_path(layout, scripts, around));
     if let Some(script) = own_script(&artifact.package_id, layout, scripts) {
@@ -106,8 +107,8 @@ pub(super) fn variables(
             set.add(format!("CARGO_BIN_EXE_{name}"), layout.artifacts.join(name));
         }
     }
-    set.add_table(around);
-    set.0
+    let presets = set.add_table(around);
+    (set.0, presets)
 }
 
 /// The build script's run for the same side: a package that is built for host and target has two.
@@ -171,19 +172,21 @@ impl Variables {
         }
     }
 
-    /// Adds `[env]`. A variable that the caller has already is kept as it is, and named here too,
-    /// so that it reaches the test although the sandbox's own rules might drop it.
-    fn add_table(&mut self, around: &Surroundings) {
+    /// Adds `[env]`, and names what of it the caller has already and is to keep: whether that reaches
+    /// a test is not said by the table.
+    fn add_table(&mut self, around: &Surroundings) -> Vec<OsString> {
+        let mut presets = Vec::new();
         for (name, entry) in &around.config.env {
             if self.0.iter().any(|(known, _)| known == name.as_str()) {
                 continue;
             }
-            let inherited = around.variables.iter().find(|(known, _)| known == name.as_str());
-            match inherited {
-                Some((_, value)) if !entry.force => self.add(name, value),
-                Some(_) | None => self.add(name, &entry.value),
+            self.add(name, &entry.value);
+            let is_inherited = around.variables.iter().any(|(known, _)| known == name.as_str());
+            if is_inherited && !entry.force {
+                presets.push(name.into());
             }
         }
+        presets
     }
 }
 
@@ -241,7 +244,7 @@ mod tests {
 
     fn of(kind: BinaryKind, around: &Surroundings) -> Vec<(OsString, OsString)> {
         let layout = Layout::of("/t/debug/deps/t-1".into(), "/t".into(), "/t".into());
-        variables(&artifact(kind), &package(), &layout, &[script()], around)
+        variables(&artifact(kind), &package(), &layout, &[script()], around).0
     }
 
     fn value(set: &[(OsString, OsString)], name: &str) -> Option<String> {
@@ -292,13 +295,17 @@ mod tests {
     fn the_env_table_replaces_only_when_forced_and_never_cargos_own() {
         let entry = |value: &str, force| EnvValue { value: value.into(), force };
         let around = Surroundings {
-            variables: vec![("A".into(), "mine".into()), ("B".into(), "mine".into())],
+            variables: vec![
+                ("A".into(), "mine".into()),
+                ("B".into(), "mine".into()),
+                ("CARGO_PKG_NAME".into(), "outer".into()),
+            ],
             config: CargoConfig {
                 env: EnvTable::from([
                     ("A".to_owned(), entry("table", false)),
                     ("B".to_owned(), entry("table", true)),
                     ("C".to_owned(), entry("table", false)),
-                    ("CARGO_PKG_NAME".to_owned(), entry("table", true)),
+                    ("CARGO_PKG_NAME".to_owned(), entry("table", false)),
                 ]),
                 ..CargoConfig::default()
             },
@@ -308,7 +315,10 @@ mod tests {
         let values: Vec<_> =
             ["A", "B", "C", "CARGO_PKG_NAME"].iter().map(|name| value(&set, name)).collect();
         let values: Vec<_> = values.iter().map(|value| value.as_deref().unwrap_or("")).collect();
-        assert_eq!(values, ["mine", "table", "table", "p"]);
+        assert_eq!(values, ["table", "table", "table", "p"]);
+        let layout = Layout::of("/t/debug/deps/t-1".into(), "/t".into(), "/t".into());
+        let (_, presets) = variables(&artifact(BinaryKind::Lib), &package(), &layout, &[], &around);
+        assert_eq!(presets, ["A"], "the caller's own, where it passes");
     }
 
     #[test]

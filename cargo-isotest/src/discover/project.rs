@@ -54,6 +54,8 @@ pub struct Binary {
     pub runner: Vec<OsString>,
     /// What cargo sets in its environment.
     pub environment: Vec<(OsString, OsString)>,
+    /// What of that the caller has set, too: cargo would leave it as it is.
+    pub presets: Vec<OsString>,
     /// The options of `cargo test` that select it: `-p pkg --test name`.
     pub rerun_flag: String,
     /// Who has built it.

@@ -336,7 +336,7 @@ fn environment_in_proc(facts: &Facts) -> Escapes {
     for entry in entries.unwrap_or_default() {
         let text = fs::read(entry.path().join("environ")).unwrap_or_default();
         // Paths hold the marker, too.
-        let secret = format!("secret of {}", facts.marker);
+        let secret = format!("secret-of-{}", facts.marker);
         let found = String::from_utf8_lossy(&text).contains(&secret);
         escapes.extend(escape_if(found, || format!("read {}/environ", entry.path().display())));
     }
