@@ -3,7 +3,11 @@
 //! Plain data. How a list is obtained stands in the front end; how a case is run, in
 //! [`plan`](crate::plan) and [`sandbox`](crate::sandbox).
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
+
+use crate::printable::printable;
 
 /// What libtest says a case is; `cargo test` runs a benchmark once, as a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +34,7 @@ pub enum Ignore {
 /// One test as its binary lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Case {
-    /// The name in the binary's list, as `module::test`; with escapes where it has control
+    /// The name in the binary's list, as `module::test`; with escapes where it has control or format
     /// characters.
     pub name: String,
     /// Test or benchmark.
@@ -49,20 +53,15 @@ pub struct Case {
 }
 
 impl Case {
-    /// A case as it is listed. Control characters in its name are escaped: they could pass for
-    /// something else on a terminal or in a log.
+    /// A case as it is listed. Control and format characters in its name are escaped: they could pass
+    /// for something else on a terminal or in a log.
     pub fn listed(name: String, kind: Kind, ignore: Ignore) -> Case {
         let mark = ignore.clone();
-        match name.contains(char::is_control) {
-            true => {
-                let escape = |character: char| match character.is_control() {
-                    true => character.escape_default().to_string(),
-                    false => character.to_string(),
-                };
-                let escaped = name.chars().map(escape).collect();
+match printable(&name) {
+            Cow::Owned(escaped) => {
                 Case { name: escaped, kind, ignore, mark, raw: Some(name), selector: None }
             }
-            false => Case { name, kind, ignore, mark, raw: None, selector: None },
+            Cow::Borrowed(_) => Case { name, kind, ignore, mark, raw: None, selector: None },
         }
     }
 

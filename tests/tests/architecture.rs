@@ -12,7 +12,7 @@ type Row = (&'static str, &'static [&'static str]);
 
 /// Plain data at the top; each row may name only what its stage is given.
 const CORE: [Row; 25] = [
-    ("case", &[]),
+    ("case", &["printable"]),
     ("printable", &[]),
     ("finding", &["outcome", "printable"]),
     ("outcome", &["finding", "policy", "retry", "sandbox", "served"]),
@@ -78,13 +78,21 @@ const PROGRAM: [Row; 7] = [
 /// What of the core each stage of the program may name: data, and for `settings` the policy.
 const DATA: [Row; 5] = [
     ("cli", &["policy", "retry", "schedule"]),
-    ("discover", &["case"]),
+    ("discover", &["case", "printable"]),
     ("environment", &["policy"]),
     ("root", &[]),
     (
         "report",
         &[
-            "case", "finding", "outcome", "plan", "policy", "sandbox", "schedule", "served",
+            "case",
+            "finding",
+            "outcome",
+            "plan",
+            "policy",
+            "printable",
+            "sandbox",
+            "schedule",
+            "served",
             "snapshot",
         ],
     ),

@@ -19,6 +19,7 @@ use super::filterset::Workspace;
 use super::messages::{Build, BuildScript, TestArtifact};
 use super::metadata::{Metadata, Package};
 use super::project::{BinaryKind, Origin, Project, Scope};
+use isotest_core::printable::is_deceptive;
 
 /// Where the directories of a build are now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -288,9 +289,9 @@ fn check_path(
 
 /// Fails where a name could be more than a name where it is printed.
 fn check_name(what: &'static str, name: &str) -> Result<(), DiscoverError> {
-    match name.contains(char::is_control) {
+    match name.contains(is_deceptive) {
         true => {
-            let wrong = "has control characters";
+            let wrong = "has control or format characters";
             Err(DiscoverError::Strange { what, name: name.to_owned(), wrong })
         }
         false => Ok(()),
@@ -405,7 +406,7 @@ mod tests {
         };
         let outside = "the binary `/usr/bin/sh` is not in the target directory";
         check_refused(&binary("/usr/bin/sh", "b"), METADATA, outside);
-        let control = r"the binary `\u{1b}[m\n::error::` has control characters";
+        let control = r"the binary `\u{1b}[m\n::error::` has control or format characters";
         check_refused(&binary("/w/target/b", r"\u001b[m\n::error::"), METADATA, control);
     }
 

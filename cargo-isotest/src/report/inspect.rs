@@ -11,6 +11,7 @@ use nextest_metadata as nextest;
 
 use super::config::write_layers;
 use super::format::FormatName;
+use super::plain_json;
 use super::suite::Suite;
 use super::words;
 use crate::discover::Project;
@@ -87,7 +88,7 @@ pub fn list_for_programs(project: &Project, selected: &[Selected]) -> io::Result
     summary.test_count = suites.values().map(|suite| suite.test_cases.len()).sum();
     summary.rust_suites = suites;
     let mut out = BufWriter::new(io::stdout());
-    serde_json::to_writer(&mut out, &summary)?;
+    plain_json::write(&mut out, &summary)?;
     writeln!(out)?;
     out.flush()
 }

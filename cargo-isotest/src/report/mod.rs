@@ -17,6 +17,7 @@ mod junit;
 mod libtest;
 mod message_findings;
 mod messages;
+mod plain_json;
 mod sections;
 mod terse;
 mod words;

@@ -25,6 +25,7 @@ use super::junit::{Junit, JunitError};
 use super::messages::{self, Message};
 use super::notes;
 use super::paint::{self, WARNING};
+use super::plain_json;
 use super::progress::Progress;
 use super::running;
 use super::screen::Screen;
@@ -173,7 +174,7 @@ impl Reporter {
     /// Prints a message of isotest's own format.
     fn say(&mut self, message: &Message) -> io::Result<()> {
         self.screen.print(Stream::Stdout, |out| {
-            serde_json::to_writer(&mut *out, message)?;
+            plain_json::write(&mut *out, message)?;
             writeln!(out)
         })
     }

@@ -2,6 +2,8 @@
 //!
 //! Ready to be pasted into a POSIX shell.
 
+use isotest_core::printable::is_deceptive;
+
 /// How many names a command takes where `--rerun-failed` selects the same.
 pub const NAMES: usize = 20;
 
@@ -44,12 +46,12 @@ fn before(select: &str) -> Vec<String> {
 }
 
 /// A word for the shell, in quotes where it needs them. A terminal would take control characters for
-/// keys: printf(1) writes them.
+/// keys, and shows nothing of others: printf(1) writes them.
 pub fn quoted(word: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-:./,+@%=".contains(&byte);
     if !word.is_empty() && word.bytes().all(is_plain) {
         word.to_owned()
-    } else if word.contains(char::is_control) {
+    } else if word.contains(is_deceptive) {
         let escaped: String = word.chars().map(octal).collect();
         format!(r#""$(printf -- '{escaped}')""#)
     } else {
@@ -62,7 +64,7 @@ fn octal(character: char) -> String {
     match character {
         '\\' | '\'' => format!("\\{:03o}", u32::from(character)),
         '%' => "%%".to_owned(),
-        _ if character.is_control() => {
+        _ if is_deceptive(character) => {
             let mut bytes = [0; 4];
             let bytes = character.encode_utf8(&mut bytes).bytes();
             bytes.map(|byte| format!("\\{byte:03o}")).collect()
