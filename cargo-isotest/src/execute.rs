@@ -163,6 +163,7 @@ pub fn execute<R: Report>(
         repeat: settings.repeat,
         stacks: settings.stacks,
         served_from: schedule::WORTH_A_SERVER,
+        most_passed: None,
     };
     let keyboard = settings.keys.then(Keyboard::open).flatten();
     thread::scope(|scope| {

@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use isotest_core::case::{Case, CaseIndex, Ignore, Kind};
 use isotest_core::collect::Capture;
@@ -63,6 +64,8 @@ enum Cause {
     Ended(String),
     /// It wrote more than may be kept.
     TooLong(u64),
+    /// It has more lines than anybody's list.
+    TooMany,
     List(ListError),
 }
 
@@ -97,6 +100,13 @@ impl fmt::Display for ListingError {
                     self.arguments
                 );
             }
+            Cause::TooMany => {
+                return write!(
+                    f,
+                    "with `{}` it wrote more than {MOST_LINES} lines",
+                    self.arguments
+                );
+            }
             Cause::List(error) => write!(f, "{error}")?,
         }
         if !self.stderr.is_empty() {
@@ -126,6 +136,12 @@ fn hint(stderr: &str) -> &'static str {
 
 impl std::error::Error for ListingError {}
 
+/// How many lines a list may have: ten times those of the largest that are known.
+const MOST_LINES: usize = 500_000;
+
+/// How long a binary may take for its list where its tests may take for ever.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 /// How many bytes of a list are kept. Who wants less of the output of tests still wants all of
 /// their names.
 fn longest(policy: &Policy) -> u64 {
@@ -147,8 +163,11 @@ impl Answer {
 
     /// Why there is no list in it, and no error of a harness either.
     fn trouble(&self, limit: u64) -> Option<Cause> {
-        if self.stdout.cut > 0 {
+        if self.stdout.cut > 0 || self.stderr.cut > 0 {
             return Some(Cause::TooLong(limit));
+        }
+        if self.stdout.head.iter().filter(|byte| **byte == b'\n').count() > MOST_LINES {
+            return Some(Cause::TooMany);
         }
         trouble(&self.verdict)
     }
@@ -166,6 +185,7 @@ impl Answer {
             Cause::Ended(_) if self.is_refused() && lines == 0 => return None,
             Cause::Ended(how) => format!("it {how}{among}"),
             Cause::TooLong(limit) => format!("it wrote more than {limit} bytes{among}"),
+            Cause::TooMany => format!("it wrote more than {MOST_LINES} lines{among}"),
             Cause::List(_) if lines == 0 && !reads_arguments => return None,
             Cause::List(ListError::NotUtf8(cause)) => format!("{cause}{among}"),
             Cause::List(ListError::UnexpectedLine(line)) => {
@@ -360,7 +380,7 @@ fn read_terse(
     };
     // What a program without a harness floods is no list; it need not be kept.
     let is_wanted = match &cause {
-        Cause::TooLong(_) => {
+        Cause::TooLong(_) | Cause::TooMany => {
             binary.declared == Declared::Harness || list::lines_of_a_list(output) > 0
         }
         Cause::NotRun(_) | Cause::Ended(_) => binary.declared == Declared::Harness,
@@ -387,6 +407,7 @@ fn mark_ignored(cases: &mut Vec<Case>, answer: &Answer, limit: u64) -> Result<()
     match answer.trouble(limit) {
         Some(Cause::Ended(how)) => return Err(format!("it {how}")),
         Some(Cause::TooLong(limit)) => return Err(format!("it wrote more than {limit} bytes")),
+        Some(Cause::TooMany) => return Err(format!("it wrote more than {MOST_LINES} lines")),
         Some(Cause::NotRun(error)) => return Err(error.to_string()),
         Some(Cause::List(_)) | None => {}
     }
@@ -454,7 +475,7 @@ fn ask(
                 arguments: arguments.iter().map(|text| c_string(OsStr::new(text))).collect(),
                 environment: sandboxes.own_environment(),
                 protocol: Protocol::ExitCode,
-                timeout: sandboxes.policy.limits.timeout,
+                timeout: sandboxes.policy.limits.timeout.or(Some(PATIENCE)),
                 slow_timeout: None,
                 output_limit: sandboxes.policy.limits.output,
                 write_back: sandboxes.write_back.clone(),
@@ -467,8 +488,8 @@ fn ask(
     });
     let plans: Vec<Job> = plans.collect();
     let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
-    let options = schedule::Options::of(jobs);
     let limit = longest(&sandboxes.policy);
+    let options = schedule::Options { most_passed: Some(limit), ..schedule::Options::of(jobs) };
     let warden = &mut sandboxes.warden;
     thread::scope(|scope| {
         let reader = scope.spawn(move || gather(heard, limit));

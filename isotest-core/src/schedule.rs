@@ -306,6 +306,7 @@ impl Run<'_> {
             capture: Capture::new(kept),
             heard,
             served,
+            passed: [0; 2],
             job,
         };
         if let Some(served) = &flight.served {
@@ -323,7 +324,10 @@ impl Run<'_> {
         let (number, input) = ((token - TOKEN_OUTPUT) / INPUTS, (token - TOKEN_OUTPUT) % INPUTS);
         match self.flights.get_mut(&number) {
             Some(flight) if input == SERVED => flight.hear_services(&self.epoll),
-            Some(flight) => flight.read(input as usize, &mut self.buffer, self.events),
+            Some(flight) => {
+                flight.read(input as usize, &mut self.buffer, self.events);
+                flight.end_flood(number, self.options.most_passed, self.warden);
+            }
             None => {}
         }
     }

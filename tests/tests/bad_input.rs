@@ -139,6 +139,96 @@ fn main() {
     check_project(&files, "--test it", 100, &texts);
 }
 
+/// Characters that turn text around, or have no shape, in the name of a test, of a process and of a
+/// file (CVE-2021-42574).
+#[test]
+fn a_name_that_reads_as_another_is_shown_escaped_in_every_output() {
+    if refused() {
+        return;
+    }
+    let manifest = "[package]\nname = \"demo\"\nedition = \"2024\"\n[workspace]\n[[test]]\nname = \"it\"\nharness = false\n";
+    let program = r#"
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.last().map(String::as_str) {
+        Some("terse") => println!("a\u{202e}b\u{200b}c\u{2066}\u{e0041}: test"),
+        Some("--ignored") => {}
+        _ => {
+            std::fs::write("x\u{202e}gpj.exe", "").unwrap();
+            std::fs::copy("/bin/sleep", "/tmp/s\u{202e}p").unwrap();
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::set_permissions("/tmp/s\u{202e}p", std::fs::Permissions::from_mode(0o755)).unwrap();
+            std::process::Command::new("/tmp/s\u{202e}p").arg("60").spawn().unwrap();
+            std::process::exit(1);
+        }
+    }
+}
+"#;
+    let files = [("Cargo.toml", manifest), ("src/lib.rs", ""), ("tests/it.rs", program)];
+    let project = Project::new(&files);
+    let name = r"a\u{202e}b\u{200b}c\u{2066}\u{e0041}";
+    let summary = project.directory().join("summary.md");
+    let call = |line: &str| {
+        let call = project.isotest(line).env("GITHUB_ACTIONS", "true");
+        call.env("GITHUB_STEP_SUMMARY", &summary).run()
+    };
+    for (line, code) in [
+        ("--test it --junit report.xml --write-back *.exe", 100),
+        ("--test it --message-format json", 100),
+        ("--test it -- --format json -Zunstable-options", 100),
+        ("--test it -- --format terse", 100),
+        ("list", 0),
+        ("list --format json", 0),
+        ("explain a", 0),
+    ] {
+        let run = call(line);
+        run.check(code, &[]);
+        let read =
+            |name: &str| fs::read_to_string(project.directory().join(name)).unwrap_or_default();
+        let all = [run.stdout.clone(), run.stderr.clone(), read("report.xml"), read("summary.md")]
+            .concat();
+        let json = name.replace('\\', r"\\");
+        assert!(all.contains(name) || all.contains(&json), "{line}: {all}");
+        let hidden =
+            all.chars().find(|character| "\u{202e}\u{200b}\u{2066}\u{e0041}".contains(*character));
+        assert_eq!(hidden, None, "{line}: {all}");
+    }
+}
+
+/// What floods is ended, whatever time it has.
+#[test]
+fn a_list_without_an_end_is_ended() {
+    if refused() {
+        return;
+    }
+    let manifest = "[package]\nname = \"demo\"\nedition = \"2024\"\n[workspace]\n";
+    let harness = "[[test]]\nname = \"it\"\nharness = false\n";
+    let program = |write: &str| {
+        format!(
+            "use std::io::Write;\nfn main() {{\n    let mut out = std::io::{write};\n    let block = \"x: test\\n\".repeat(1 << 13);\n\
+             if std::env::args().nth(1).as_deref() == Some(\"--list\") {{ for _ in 0.. {{ let _ = out.write_all(block.as_bytes()); }} }}\n}}\n"
+        )
+    };
+    let lib = ("src/lib.rs", "");
+    let manifest = format!("{manifest}{harness}");
+    for (write, text) in [
+        ("stdout()", "wrote more than 16777216 bytes"),
+        ("stderr()", "wrote more than 16777216 bytes"),
+    ] {
+        let program = program(write);
+        let files = [("Cargo.toml", manifest.as_str()), lib, ("tests/it.rs", program.as_str())];
+        let run = Project::new(&files).isotest("--test it --timeout none").run();
+        match write {
+            "stdout()" => run.check(104, &["cannot list the tests of `demo::it`", text]),
+            _ => run.check(0, &["1 passed", text]),
+        }
+    }
+    let many = program("stdout()").replace("for _ in 0..", "for _ in 0..64");
+    let files = [("Cargo.toml", manifest.as_str()), lib, ("tests/it.rs", many.as_str())];
+    let run = Project::new(&files).isotest("--test it").run();
+    run.check(104, &["wrote more than 500000 lines"]);
+}
+
 /// Libtest is in it, but something prints before libtest does.
 #[test]
 fn a_list_that_is_not_text_is_a_listing_error() {

@@ -43,6 +43,8 @@ pub struct Flight {
     pub capture: Capture,
     pub heard: Heard,
     pub served: Option<Served>,
+    /// How many bytes of each stream were passed through.
+    pub passed: [u64; 2],
 }
 
 /// Who listens to what a case writes while it comes in.
@@ -141,8 +143,20 @@ impl Flight {
         }
     }
 
+    /// Kills it where more of a stream was passed through than `most`.
+    pub fn end_flood(&mut self, number: u64, most: Option<u64>, warden: &Warden) {
+        let is_flood = most.is_some_and(|most| self.passed.iter().any(|passed| *passed > most));
+        if is_flood && self.killed.is_none() {
+            self.killed = Some(Killed::Cancelled);
+            warden.kill(number);
+        }
+    }
+
     /// Passes output on, but for the harness's own lines.
     fn pass_on(&mut self, stream: usize, bytes: &[u8], events: &SyncSender<Event>) {
+        if let Some(passed) = self.passed.get_mut(stream) {
+            *passed += bytes.len() as u64;
+        }
         if let (Heard::Suite(results), 0) = (&mut self.heard, stream)
             && results.push(bytes)
             && self.killed.is_none()

@@ -25,6 +25,9 @@ pub struct Options {
     pub stacks: Stacks,
     /// From how many cases of a set-up on a fork server starts them, [`WORTH_A_SERVER`] as a rule.
     pub served_from: u32,
+    /// After so many bytes of one stream a case whose output is passed through is killed, where that is
+    /// limited: [`NotRun::Cancelled`](crate::outcome::NotRun).
+    pub most_passed: Option<u64>,
 }
 
 impl Options {
@@ -38,6 +41,7 @@ impl Options {
             repeat: Repeat::Once,
             stacks: Stacks::None,
             served_from: WORTH_A_SERVER,
+            most_passed: None,
         }
     }
 }
