@@ -71,8 +71,8 @@ pub struct Stat {
     flags: u64,
     /// The address of the bottom of the stack; 0 where it is not told.
     stack: u64,
-    /// Whether it has arguments: its `cmdline` is not empty.
-    has_arguments: bool,
+    /// The addresses where its arguments begin and end.
+    arguments: (u64, u64),
 }
 
 impl Stat {
@@ -81,20 +81,26 @@ impl Stat {
         Stat::parse(&read_line(Path::new(&format!("/proc/{pid}/stat")))?)
     }
 
-    fn parse(text: &[u8]) -> Option<Stat> {
+    pub fn parse(text: &[u8]) -> Option<Stat> {
         // The name, the second field, may hold anything; the third begins behind its parenthesis.
         let name_ends = text.iter().rposition(|byte| *byte == b')')?;
         let rest = std::str::from_utf8(text.get(name_ends + 1..)?).ok()?;
         let fields: Vec<&str> = rest.split_whitespace().collect();
         let field = |number: usize| fields.get(number - 3)?.parse().ok();
-        let has_arguments = field(48).zip(field(49)).is_some_and(|(start, end)| start < end);
-        Some(Stat { flags: field(9)?, stack: field(28)?, has_arguments })
+        let arguments = field(48).zip(field(49)).unwrap_or_default();
+        Some(Stat { flags: field(9)?, stack: field(28)?, arguments })
     }
 
     /// Whether it, or a thread of it, has called execve(2) since it was cloned.
     pub fn has_executed(&self) -> bool {
         const PF_FORKNOEXEC: u64 = 0x40;
         self.flags & PF_FORKNOEXEC == 0
+    }
+
+    /// The addresses where its arguments begin and end; `None` where it has none.
+    pub fn arguments(&self) -> Option<(u64, u64)> {
+        let (start, end) = self.arguments;
+        (start < end).then_some(self.arguments)
     }
 
     /// The address of the bottom of its first stack.
@@ -242,7 +248,7 @@ fn leftover(pid: i32) -> Option<(Leftover, Motion)> {
     let inside = field("NSpid:")?.split_whitespace().last()?.parse().ok()?;
     // Between the end of its old memory and its new name a process that executes a program has no
     // arguments, and still the name of the thread that has made it (fs/exec.c, begin_new_exec).
-    let is_named = Stat::read(pid).is_some_and(|stat| stat.has_arguments);
+    let is_named = Stat::read(pid).is_some_and(|stat| stat.arguments().is_some());
     let motion = if is_named { motion } else { Motion::Moves };
     Some((Leftover { pid: inside, name: field("Name:")?.to_owned() }, motion))
 }
@@ -361,7 +367,7 @@ mod tests {
         let own = std::process::id() as i32;
         let stat = Stat::read(own).expect("it can be read");
         assert!(stat.has_executed() && !stat.was_signalled() && stat.stack().is_some());
-        assert!(stat.has_arguments);
+        assert!(stat.arguments().is_some());
         let line = command_line(own).expect("it can be read");
         assert!(line.starts_with(std::env::args().next().expect("argv[0]").as_bytes()));
         let executable = std::env::current_exe().expect("it can be read");
@@ -385,7 +391,7 @@ mod tests {
         let text = [b"7 (a) R 9 \xFF(b) ", rest.as_bytes()].concat();
         let stat = Stat::parse(&text).expect("it can be read");
         assert_eq!((stat.flags, stat.stack()), (64, Some(4096)));
-        assert!(!stat.has_executed() && !stat.has_arguments);
+        assert!(!stat.has_executed() && stat.arguments().is_none());
         assert!(Stat::parse(b"7 (a) R 9").is_none());
     }
 

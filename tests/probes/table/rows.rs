@@ -547,6 +547,14 @@ pub const PROCESSES: &[Probe] = &[
         "bwrap test-run.sh: can mount /proc",
     ),
     probe(
+        "see_processes_reaper",
+        "the same beside a reaping init: the command line of isotest",
+        "none",
+        "proc_pid_cmdline(5)",
+    )
+    .payload("see_processes")
+    .setting(Setting::Reaper),
+    probe(
         "signal_group",
         "kill(0, SIGTERM)",
         "nobody outside is hit",

@@ -144,6 +144,7 @@ fn enter(
 ) -> Result<(Option<Listener>, OwnedFd, SignalFd), Errno> {
     let _ = nix::unistd::setsid();
     let _ = nix::sys::prctl::set_name(c"isotest-warden");
+    sys::replace_arguments(b"isotest-warden")?;
     kernel::set_umask(0);
     sys::reset_signals();
     let null = nix::fcntl::open(
