@@ -57,7 +57,7 @@ impl Case {
     /// for something else on a terminal or in a log.
     pub fn listed(name: String, kind: Kind, ignore: Ignore) -> Case {
         let mark = ignore.clone();
-match printable(&name) {
+        match printable(&name) {
             Cow::Owned(escaped) => {
                 Case { name: escaped, kind, ignore, mark, raw: Some(name), selector: None }
             }
