@@ -1,6 +1,8 @@
 //! Asks every binary for its list of tests, each in a sandbox: a list is project code too, and a
 //! `harness = false` program that knows no `--list` runs its tests when it is asked.
 
+mod gathering;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
@@ -9,13 +11,12 @@ use std::thread;
 use std::time::Duration;
 
 use isotest_core::case::{Case, CaseIndex, Ignore, Kind};
-use isotest_core::collect::Capture;
 use isotest_core::outcome::{Captured, NotRun, Verdict, signal_name};
 use isotest_core::plan::{Plan, Protocol};
 use isotest_core::policy::{Limits, Policy, Root};
 use isotest_core::retry::Retries;
 use isotest_core::sandbox::SandboxError;
-use isotest_core::schedule::{self, Claim, Event, Interruption, Job, Stream};
+use isotest_core::schedule::{self, Claim, Job};
 use isotest_core::signals::Signals;
 
 use crate::arguments;
@@ -492,7 +493,7 @@ fn ask(
     let options = schedule::Options { most_passed: Some(limit), ..schedule::Options::of(jobs) };
     let warden = &mut sandboxes.warden;
     thread::scope(|scope| {
-        let reader = scope.spawn(move || gather(heard, limit));
+        let reader = scope.spawn(move || gathering::gather(heard, limit));
         let run = schedule::run(warden, plans, options, signals, &events);
         // The reader ends where there are no more events.
         drop(events);
@@ -500,55 +501,4 @@ fn ask(
         run.map_err(Error::Host)?;
         answers
     })
-}
-
-/// The answer of a binary while it comes in.
-struct Gathering {
-    verdict: Verdict,
-    stdout: Capture,
-    stderr: Capture,
-}
-
-impl Gathering {
-    fn new(limit: u64) -> Gathering {
-        let capture = || Capture::new(limit);
-        let verdict = Verdict::NotRun(NotRun::Cancelled);
-        Gathering { verdict, stdout: capture(), stderr: capture() }
-    }
-
-    fn finish(self) -> Answer {
-        let Gathering { verdict, stdout, stderr } = self;
-        Answer { verdict, stdout: stdout.finish(), stderr: stderr.finish() }
-    }
-}
-
-fn gather(heard: mpsc::Receiver<Event>, limit: u64) -> Result<BTreeMap<usize, Answer>, Error> {
-    let mut answers: BTreeMap<usize, Gathering> = BTreeMap::new();
-    for event in heard {
-        match event {
-            Event::Started(index) => {
-                answers.insert(index.binary, Gathering::new(limit));
-            }
-            Event::Output(index, stream, bytes) => {
-                if let Some(answer) = answers.get_mut(&index.binary) {
-                    match stream {
-                        Stream::Stdout => answer.stdout.push(&bytes),
-                        Stream::Stderr => answer.stderr.push(&bytes),
-                    }
-                }
-            }
-            Event::Finished(index, outcome) => {
-                if let Some(answer) = answers.get_mut(&index.binary) {
-                    answer.verdict = outcome.verdict;
-                }
-            }
-            Event::Interrupted(Interruption::Signal(signal)) => {
-                return Err(Error::Interrupted(signal));
-            }
-            // Each has a limit of its own, and all together none.
-            Event::Interrupted(Interruption::Timeout(_)) => {}
-            Event::Slow(..) | Event::Retried(..) | Event::Running(_) | Event::Resumed(_) => {}
-        }
-    }
-    Ok(answers.into_iter().map(|(index, answer)| (index, answer.finish())).collect())
 }

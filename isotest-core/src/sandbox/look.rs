@@ -76,12 +76,17 @@ pub struct Stat {
 }
 
 impl Stat {
+    /// Reads its own, whatever pid namespace it is in.
+    pub fn own() -> Option<Stat> {
+        Stat::parse(&read_line(Path::new("/proc/self/stat"))?)
+    }
+
     /// Reads it of a process, a zombie too.
     pub fn read(pid: i32) -> Option<Stat> {
         Stat::parse(&read_line(Path::new(&format!("/proc/{pid}/stat")))?)
     }
 
-    pub fn parse(text: &[u8]) -> Option<Stat> {
+    fn parse(text: &[u8]) -> Option<Stat> {
         // The name, the second field, may hold anything; the third begins behind its parenthesis.
         let name_ends = text.iter().rposition(|byte| *byte == b')')?;
         let rest = std::str::from_utf8(text.get(name_ends + 1..)?).ok()?;

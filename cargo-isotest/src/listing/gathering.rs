@@ -1,0 +1,63 @@
+//! The answers of binaries, while they come in.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc;
+
+use isotest_core::collect::Capture;
+use isotest_core::outcome::{NotRun, Verdict};
+use isotest_core::schedule::{Event, Interruption, Stream};
+
+use super::Answer;
+use crate::error::Error;
+
+/// The answer of a binary while it comes in.
+struct Gathering {
+    verdict: Verdict,
+    stdout: Capture,
+    stderr: Capture,
+}
+
+impl Gathering {
+    fn new(limit: u64) -> Gathering {
+        let capture = || Capture::new(limit);
+        let verdict = Verdict::NotRun(NotRun::Cancelled);
+        Gathering { verdict, stdout: capture(), stderr: capture() }
+    }
+
+    fn finish(self) -> Answer {
+        let Gathering { verdict, stdout, stderr } = self;
+        Answer { verdict, stdout: stdout.finish(), stderr: stderr.finish() }
+    }
+}
+
+/// All answers, each of which keeps `limit` bytes of a stream.
+pub fn gather(heard: mpsc::Receiver<Event>, limit: u64) -> Result<BTreeMap<usize, Answer>, Error> {
+    let mut answers: BTreeMap<usize, Gathering> = BTreeMap::new();
+    for event in heard {
+        match event {
+            Event::Started(index) => {
+                answers.insert(index.binary, Gathering::new(limit));
+            }
+            Event::Output(index, stream, bytes) => {
+                if let Some(answer) = answers.get_mut(&index.binary) {
+                    match stream {
+                        Stream::Stdout => answer.stdout.push(&bytes),
+                        Stream::Stderr => answer.stderr.push(&bytes),
+                    }
+                }
+            }
+            Event::Finished(index, outcome) => {
+                if let Some(answer) = answers.get_mut(&index.binary) {
+                    answer.verdict = outcome.verdict;
+                }
+            }
+            Event::Interrupted(Interruption::Signal(signal)) => {
+                return Err(Error::Interrupted(signal));
+            }
+            // Each has a limit of its own, and all together none.
+            Event::Interrupted(Interruption::Timeout(_)) => {}
+            Event::Slow(..) | Event::Retried(..) | Event::Running(_) | Event::Resumed(_) => {}
+        }
+    }
+    Ok(answers.into_iter().map(|(index, answer)| (index, answer.finish())).collect())
+}
