@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use isotest_core::host::{Host, TopLevel};
+use isotest_core::host::{Host, Piece, TopLevel};
 use isotest_core::plan::{Access, Exposure, Ids, Project};
 use isotest_core::policy::{Policy, Propagation, Root};
 
@@ -287,7 +287,11 @@ impl<'a> Exposures<'a> {
         let found: Vec<(PathBuf, Foreign)> = outer
             .map(|root| {
                 let tree = Tree { root, starts: &starts, built };
-                (root.to_path_buf(), owners::find(&tree, &ids, self.look))
+                let mut found = owners::find(&tree, &ids, self.look);
+                let is_secret =
+                    |piece: &Piece| self.project.secrets.contains(&root.join(&piece.path));
+                found.pieces.retain(|piece| !is_secret(piece));
+                (root.to_path_buf(), found)
             })
             .collect();
         for (root, Foreign { pieces, uncopied }) in found {
@@ -325,7 +329,7 @@ impl<'a> Exposures<'a> {
             [(machine.cargo_home(), "cargo's home"), (machine.rustup_home(), "rustup's home")];
         for (path, what) in tools {
             if let Some(path) = path {
-                // Also below the project: an overlay would not have its secrets masked.
+                // Also below the project: tests may not write to it.
                 self.show(&path, Access::ReadOnly, what);
             }
         }
@@ -360,7 +364,9 @@ impl<'a> Exposures<'a> {
                 }
             }
         }
-        self.project.masked = machine.credentials();
+        self.project.secrets = machine.credentials();
+        let there = self.project.secrets.iter().filter(|path| path.is_file());
+        self.project.masked = there.cloned().collect();
         // A home that is not there, where nothing can be made, is not there inside either.
         let can_be = |home: &PathBuf| home.is_dir() || !self.host.is_system(home);
         self.project.home = machine.home().filter(can_be);

@@ -91,12 +91,11 @@ impl Machine {
         self.variable("RUSTUP_HOME").map(PathBuf::from).or_else(default)
     }
 
-    /// Cargo's files with tokens, those that exist.
+    /// Cargo's files with tokens, there or not.
     pub fn credentials(&self) -> Vec<PathBuf> {
         let home = self.cargo_home().and_then(|home| home.canonicalize().ok());
         let files = ["credentials.toml", "credentials"];
-        let paths = home.iter().flat_map(|home| files.map(|file| home.join(file)));
-        paths.filter(|path| path.is_file()).collect()
+        home.iter().flat_map(|home| files.map(|file| home.join(file))).collect()
     }
 
     /// Whether a program is on `PATH`.

@@ -62,6 +62,8 @@ pub struct Host {
     pub no_layers: Vec<PathBuf>,
     /// Which of [`TEMPORARY`] the host has not.
     pub missing: Vec<&'static str>,
+    /// Those of overlays: the kernel lays no more than one other on one of these.
+    pub overlays: Vec<PathBuf>,
     /// Those of filesystems that the kernel takes for no layer at all.
     pub refused_layers: Vec<PathBuf>,
     /// The host's root filesystem: its entries that tests see. Of another one they see all.
@@ -148,6 +150,7 @@ impl Host {
             hosts: etc::read_hosts(Path::new("/etc/hosts")),
             mount_points: mount_points(&mountinfo, |_| true),
             no_layers: mount_points(&mountinfo, |kind| !LAYERS.contains(&kind)),
+            overlays: mount_points(&mountinfo, |kind| kind == "overlay"),
             missing: TEMPORARY.into_iter().filter(|path| !Path::new(path).is_dir()).collect(),
             refused_layers: mount_points(&mountinfo, |kind| REFUSED_LAYERS.contains(&kind)),
             top_level: system.iter().filter_map(|name| top_level(root, name)).collect(),
@@ -191,6 +194,12 @@ impl Host {
         let nearest = self.mounted_around(directory);
         self.mounts_below(directory).is_empty()
             && nearest.is_none_or(|point| !self.no_layers.contains(point))
+    }
+
+    /// Whether it can be the lower layer of an overlay that is itself one.
+    pub fn can_be_layer_twice(&self, directory: &Path) -> bool {
+        let nearest = self.mounted_around(directory);
+        self.can_be_layer(directory) && nearest.is_none_or(|point| !self.overlays.contains(point))
     }
 
     /// What a directory is made of below which other filesystems are mounted; `None` for others, and

@@ -220,6 +220,7 @@ fn plant_files(arena: &Path, marker: &str) -> io::Result<()> {
     for name in [
         "project/directory",
         "project/src",
+        "project/cargo-home",
         "read-only/sub",
         "private",
         "swapped",
@@ -234,6 +235,7 @@ fn plant_files(arena: &Path, marker: &str) -> io::Result<()> {
         "home/.ssh/id_probe",
         "home/.netrc",
         "home/.config/probe",
+        "project/cargo-home/credentials.toml",
         "home/.cargo/credentials.toml",
         "home/.cargo/credentials",
     ];

@@ -229,7 +229,11 @@ impl Run {
                     fs::write(arena.directory.path().join("a mount got out"), "")?;
                 }
             }
+            Scene::LateCredentials => {
+                fs::write(facts.home.join(".cargo/credentials"), &facts.marker)?;
+            }
             Scene::Plain
+            | Scene::CargoHomeInside
             | Scene::Descriptors
             | Scene::DirectoryAsInput
             | Scene::PathAsInput
@@ -338,6 +342,12 @@ fn set_scene(command: &mut Command, scene: Scene, arena: &Arena) -> io::Result<(
         Scene::Descriptors => inherited(arena)?,
         _ => Vec::new(),
     };
+    if scene == Scene::CargoHomeInside {
+        command.env("CARGO_HOME", arena.facts.project.join("cargo-home"));
+    }
+    if scene == Scene::LateCredentials {
+        fs::remove_file(arena.facts.home.join(".cargo/credentials"))?;
+    }
     if scene == Scene::LinkedHome {
         command.env("HOME", arena.facts.project.join("directory-link/home"));
     }

@@ -62,6 +62,10 @@ pub enum Scene {
     LinkedHome,
     /// When the payload is ready, the host's mounts are looked at.
     LookAtMounts,
+    /// When the payload is ready, cargo's credentials come into being.
+    LateCredentials,
+    /// Cargo's home lies in the project.
+    CargoHomeInside,
 }
 
 /// What must come of it where there is no sandbox.

@@ -4,6 +4,7 @@
 use isotest_tests::program::isotest;
 use isotest_tests::project::PASSING;
 use isotest_tests::{Call, Project, Run, refused, skipped};
+use nix::unistd::geteuid;
 
 /// Mounts by a script, in which `$2` is an empty directory, and runs isotest by the rest of it,
 /// `$1`.
@@ -135,6 +136,41 @@ fn a_secret_that_comes_while_a_test_runs_is_absent() {
         lines.last().is_some_and(|count| count.parse::<u32>().is_ok_and(|n| n > 1)),
         "{lines:?}"
     );
+}
+
+/// With an overlay: nothing is mounted below `/etc`. Root of the machine may read anything, and tests
+/// of root no more than everybody may.
+#[test]
+fn a_secret_that_comes_while_tests_of_root_run_cannot_be_read() {
+    if !geteuid().is_root() || refused() {
+        return;
+    }
+    let project = Project::new(&[PASSING]);
+    let empty = project.directory().with_file_name("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let script = format!(
+        r#"{OWN_ETC} mkdir "$2/s"
+        "$1" isotest exec --rw "$2/s" $3 -- sh -c '
+            : > "$1/ready"; until [ -e "$1/go" ]; do :; done
+            cat /etc/late /etc/of-a-group /etc/directory/key /etc/key || :
+            cat /etc/readable' sh "$2/s" > "$2/seen" 2>&1 &
+        until [ -e "$2/s/ready" ]; do :; done
+        (umask 077; echo secret > /etc/late; mkdir /etc/directory; echo secret > /etc/directory/key)
+        (umask 027; echo secret > /etc/of-a-group; chgrp 42 /etc/of-a-group)
+        echo seen > /etc/readable
+        : > "$2/s/go"; wait; cat "$2/seen""#
+    );
+    for layers in ["", "--user=root", "--user=nobody"] {
+        let call = Call::new("unshare", project.directory());
+        let call = call.words("--mount --pid --fork --kill-child --mount-proc sh -euc");
+        let call = call.arg(&script).arg("sh").arg(isotest()).arg(&empty).arg(layers);
+        let run = call.run();
+        let count = |words: &str| run.stdout.lines().filter(|line| line.ends_with(words)).count();
+        assert_eq!(count("Permission denied"), 3, "{layers}: {}", run.stdout);
+        assert_eq!(count("/etc/key: No such file or directory"), 1, "{layers}: {}", run.stdout);
+        assert_eq!(run.stdout.lines().last(), Some("seen"), "{layers}: {}", run.stdout);
+        std::fs::remove_dir_all(empty.join("s")).unwrap();
+    }
 }
 
 #[test]

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::builder::{Steps, c_path};
+use super::ids;
 use super::layout::{Layout, STAGE};
-use super::read_only::{bind_read_only, lay};
+use super::read_only::{bind_read_only, hide, lay_for};
 use super::roots::{OLD, new};
 use crate::host::{Content, Host, Piece};
 use crate::policy::{Net, Policy, Uts};
@@ -68,7 +69,9 @@ fn show_etc_as_layers(
     steps.directory(&layer, 0o755, "the layer over /etc");
     make_fixed_etc(steps, host, policy, &layer);
     hide_private_etc(steps, host, layout, &layer);
-    lay(steps, &layer, etc, &new("etc"), "/etc without secrets");
+    // What is secret when the run begins is hidden; what becomes so, or comes, cannot be read.
+    let reader = ids::nobody(host);
+    lay_for(steps, reader, (&layer, etc), &new("etc"), "/etc without secrets");
 }
 
 /// What is the same in every `/etc`.
@@ -85,12 +88,7 @@ pub fn hide_private_etc(steps: &mut Steps, host: &Host, layout: &Layout, layer: 
     let is_asked_for =
         |hidden: &Path| layout.placed.iter().any(|p| p.path == Path::new("/etc").join(hidden));
     for hidden in host.hidden_etc.iter().filter(|hidden| !is_asked_for(hidden)) {
-        let parents: Vec<&Path> =
-            hidden.ancestors().skip(1).filter(|p| p.parent().is_some()).collect();
-        for parent in parents.iter().rev() {
-            steps.directory(&layer.join(parent), 0o755, "holds a hidden file");
-        }
-        steps.add("not everybody may read it", Op::Whiteout { path: c_path(&layer.join(hidden)) });
+        hide(steps, layer, hidden, "not everybody may read it");
     }
 }
 

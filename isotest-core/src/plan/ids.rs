@@ -8,6 +8,9 @@ use crate::policy::{Policy, User};
 /// user and no range of subuid(5) is there.
 const UNUSED: u32 = 1 << 31;
 
+/// The id of nobody, in Linux and in every distribution.
+const NOBODY: u32 = 65534;
+
 /// Which of the host's ids a case has, as far as files go.
 ///
 /// The kernel copies no file up into an overlay whose owner or group has no id in the user
@@ -67,12 +70,22 @@ fn outside(map: &str) -> Vec<(u32, u32)> {
 
 /// The uid and gid that a case has inside.
 pub fn inner(host: &Host, policy: &Policy) -> (u32, u32) {
-    const NOBODY: u32 = 65534;
     match policy.user {
         User::Same => (host.uid, host.gid),
         User::Root => (0, 0),
         User::Nobody => (NOBODY, NOBODY),
     }
+}
+
+/// A uid and gid that owns nothing, where the warden is root and has it: who reads what everybody may
+/// read, and no more.
+pub fn nobody(host: &Host) -> Option<u32> {
+    let holds = |map: &str| {
+        let mut ranges = outside(map).into_iter();
+        ranges.any(|(first, count)| NOBODY.checked_sub(first).is_some_and(|n| n < count))
+    };
+    let has_it = host.uid == 0 && host.maps_ranges && holds(&host.uid_map) && holds(&host.gid_map);
+    has_it.then_some(NOBODY)
 }
 
 /// The maps that only the warden may write: those of a whole range, and those of a user namespace

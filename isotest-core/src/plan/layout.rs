@@ -70,7 +70,9 @@ pub struct Layout {
     pub placed: Vec<Placed>,
     /// Symbolic links and their targets.
     pub links: Vec<(PathBuf, PathBuf)>,
-    /// Files shown empty.
+    /// Files that are not shown.
+    pub secrets: Vec<PathBuf>,
+    /// Those of them that exist: shown empty where they cannot be left out.
     pub masked: Vec<PathBuf>,
     /// The host's directory for scratch on disk.
     pub disk: Option<PathBuf>,
@@ -117,7 +119,8 @@ impl Layout {
                 || is_standard_link(host, link)
         };
         let links = project.links.iter().filter(|(link, _)| !made(link)).cloned().collect();
-        Layout { fresh, placed, links, masked: project.masked.clone(), disk }
+        let (secrets, masked) = (project.secrets.clone(), project.masked.clone());
+        Layout { fresh, placed, links, secrets, masked, disk }
     }
 
     /// The fresh directory that holds `path`, if one does.

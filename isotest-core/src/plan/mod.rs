@@ -87,7 +87,10 @@ pub struct Project {
     pub parts: Vec<(PathBuf, Arc<[Part]>)>,
     /// Symbolic links by which exposures are named, and their targets.
     pub links: Vec<(PathBuf, PathBuf)>,
-    /// Files with secrets below an exposure, which exist: shown empty.
+    /// Files that hold secrets, or may come to: not shown, where a layer or a directory of our own can
+    /// leave them out.
+    pub secrets: Vec<PathBuf>,
+    /// Those of them that exist: shown empty elsewhere.
     pub masked: Vec<PathBuf>,
     /// The uids and gids that own what the project exposes for writing.
     pub owners: Vec<(u32, u32)>,

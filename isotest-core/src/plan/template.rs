@@ -20,7 +20,7 @@ use super::keeps_covers;
 use super::layout::{
     self, EMPTY, Fresh, LIBRARY_PATH, Layout, PROC, Placed, SCRATCH, STAGE, Shown, TMP,
 };
-use super::read_only::show_read_only;
+use super::read_only::{Source, lay_without_secrets, show_read_only};
 use super::roots::{NEW, NOTHING, OLD, OTHER, WAITING, new, old};
 use super::server;
 use crate::host::{Host, TopLevel};
@@ -33,7 +33,7 @@ pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
     make_roots(&mut steps, host, layout);
     match &policy.root {
         Root::Host => {
-            show_system(&mut steps, host);
+            show_system(&mut steps, host, layout);
             show_etc(&mut steps, host, layout, policy);
             fill(&mut steps, host, layout, policy);
         }
@@ -62,7 +62,7 @@ fn fill(steps: &mut Steps, host: &Host, layout: &Layout, policy: &Policy) {
     show_proc(steps, host, policy);
     make_mount_points(steps, host, layout);
     make_links(steps, host, layout);
-    show_project(steps, host, layout);
+    show_project(steps, host, layout, policy);
 }
 
 /// A private mount has no master any more and cannot become a slave of it again. So where a path is
@@ -118,23 +118,30 @@ fn show_other(steps: &mut Steps, host: &Host, other: &Path) {
     steps.mount("overlay", Path::new(NEW), flags, &options, "the other root filesystem");
 }
 
-fn show_system(steps: &mut Steps, host: &Host) {
-    let root = Path::new(OLD);
+fn show_system(steps: &mut Steps, host: &Host, layout: &Layout) {
     for entry in &host.top_level {
         match entry {
             TopLevel::Directory(name) => {
                 let target = new(Path::new(name));
                 steps.directory(&target, 0o755, "mount point");
-                let parts = host.parts.iter().find(|(path, _)| *path == Path::new("/").join(name));
-                let parts = parts.map(|(_, parts)| parts.as_ref());
-                let what = "programs and libraries";
-                show_read_only(steps, host, (&root.join(name), parts), &target, what);
+                let path = Path::new("/").join(name);
+                let source = system_source(host, layout, &path);
+                show_read_only(steps, host, source, &target, "programs and libraries");
             }
             TopLevel::Link(name, target) => {
                 steps.link(target, &new(Path::new(name)), "as on the host");
             }
         }
     }
+}
+
+fn system_source<'a>(host: &'a Host, layout: &'a Layout, path: &'a Path) -> Source<'a> {
+    let parts = host.parts.iter().find(|(of, _)| of == path).map(|(_, parts)| parts.as_ref());
+    Source { path, parts, secrets: &layout.secrets }
+}
+
+fn source<'a>(layout: &'a Layout, placed: &'a Placed) -> Source<'a> {
+    Source { path: &placed.path, parts: placed.parts.as_deref(), secrets: &layout.secrets }
 }
 
 fn make_standard_directories(steps: &mut Steps) {
@@ -285,7 +292,7 @@ fn make_mount_point(steps: &mut Steps, placed: &Placed, target: &Path) {
     }
 }
 
-fn show_project(steps: &mut Steps, host: &Host, layout: &Layout) {
+fn show_project(steps: &mut Steps, host: &Host, layout: &Layout, policy: &Policy) {
     if layout.receives_mounts() {
         steps.attributes(Path::new(NEW), 0, "only what was asked for receives the host's mounts");
     }
@@ -297,8 +304,7 @@ fn show_project(steps: &mut Steps, host: &Host, layout: &Layout) {
         let (source, what) = (old(&placed.path), placed.what.clone());
         match placed.shown {
             Shown::ReadOnly if placed.directory && placed.propagation != Propagation::Slave => {
-                let parts = placed.parts.as_deref();
-                show_read_only(steps, host, (&source, parts), &target, what);
+                show_read_only(steps, host, self::source(layout, placed), &target, what);
             }
             Shown::ReadOnly => {
                 steps.bind_exact(&source, &target, true, what);
@@ -319,10 +325,14 @@ fn show_project(steps: &mut Steps, host: &Host, layout: &Layout) {
             }
             // A lower layer must have no mount below it that the host made.
             Shown::Overlay => {
-                steps.bind_exact(&source, &target, placed.has_mounts_below, what);
-                let set =
-                    libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
-                steps.attributes(&target, set, "writes go to the upper layer");
+                if is_laid(host, layout, placed, policy) {
+                    lay_without_secrets(steps, self::source(layout, placed), &target, what);
+                } else {
+                    steps.bind_exact(&source, &target, placed.has_mounts_below, what);
+                    let set =
+                        libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+                    steps.attributes(&target, set, "writes go to the upper layer");
+                }
                 if let Some(layer) = &placed.copies {
                     let (layer, pieces) = (new(&layer.path), Arc::clone(&layer.pieces));
                     steps.directory(&layer, 0o755, "the layer over what belongs to others");
@@ -333,7 +343,8 @@ fn show_project(steps: &mut Steps, host: &Host, layout: &Layout) {
             }
         }
     }
-    for masked in &layout.masked {
+    let is_there = |file: &&PathBuf| !is_left_out(host, layout, policy, file);
+    for masked in layout.masked.iter().filter(is_there) {
         let above = layout.placed.iter().rev().find(|placed| masked.starts_with(&placed.path));
         let target = match above {
             Some(Placed { path, staged: Some(staged), .. }) => {
@@ -342,6 +353,37 @@ fn show_project(steps: &mut Steps, host: &Host, layout: &Layout) {
             Some(_) | None => masked.clone(),
         };
         steps.bind(Path::new(&new(EMPTY)), &new(target), false, "holds a secret");
+    }
+}
+
+/// Whether the lower layer of a case's overlay is an overlay itself. A case with capabilities can look
+/// at that layer, when it unmounts its own overlay, or the `/tmp` that covers the stage: there must be
+/// no secret, and nobody of the host's at the other end of a socket.
+fn is_laid(host: &Host, layout: &Layout, placed: &Placed, policy: &Policy) -> bool {
+    let holds_secrets = layout.secrets.iter().any(|secret| secret.starts_with(&placed.path));
+    let may_unmount = policy.user == User::Root;
+    (holds_secrets || may_unmount) && placed.directory && host.can_be_layer_twice(&placed.path)
+}
+
+/// Whether a secret is not there, and needs no cover.
+fn is_left_out(host: &Host, layout: &Layout, policy: &Policy, file: &Path) -> bool {
+    let above = layout.placed.iter().rev().find(|placed| file.starts_with(&placed.path));
+    match above {
+        Some(placed) => match placed.shown {
+            Shown::Overlay => is_laid(host, layout, placed, policy),
+            Shown::ReadOnly => {
+                let is_bound = !placed.directory || placed.propagation == Propagation::Slave;
+                !is_bound && source(layout, placed).leaves_out(host, file)
+            }
+            Shown::ReadWrite => false,
+        },
+        None => host.top_level.iter().any(|entry| match entry {
+            TopLevel::Directory(name) => {
+                let path = Path::new("/").join(name);
+                file.starts_with(&path) && system_source(host, layout, &path).leaves_out(host, file)
+            }
+            TopLevel::Link(..) => false,
+        }),
     }
 }
 

@@ -619,15 +619,61 @@ fn paths_that_are_asked_for_are_shown() {
     ]);
 }
 
+/// Whether the template has a layer that hides this file, and whether it covers one.
+fn hidden(scene: &Scene, file: &str) -> (bool, bool) {
+    let template = template(&scene.host, &scene.project, &scene.policy);
+    let hides = |op: &Op| match op {
+        Op::Whiteout { path } => path.to_string_lossy().ends_with(file),
+        _ => false,
+    };
+    let covers = |op: &Op| match op {
+        Op::Bind { source, target, .. } => {
+            source.to_string_lossy().ends_with("/empty") && target.to_string_lossy().ends_with(file)
+        }
+        _ => false,
+    };
+    let any = |is: &dyn Fn(&Op) -> bool| template.iter().any(|step| is(&step.op));
+    (any(&hides), any(&covers))
+}
+
 #[test]
-fn a_file_with_a_secret_is_shown_empty() {
+fn a_secret_is_absent_where_a_layer_can_hide_it_and_covered_elsewhere() {
+    const FILE: &str = ".cargo/credentials.toml";
     let mut scene = usual().expose("/home/u/.cargo", Access::ReadOnly);
+    scene.project.secrets = vec!["/home/u/.cargo/credentials.toml".into()];
+    assert_eq!(hidden(&scene, "/credentials.toml"), (true, false), "also one that is not there");
+    scene.project.masked = scene.project.secrets.clone();
+    assert_eq!(hidden(&scene, "/credentials.toml"), (true, false));
+    scene.host.mount_points = vec!["/home/u/.cargo".into()];
+    scene.host.no_layers = scene.host.mount_points.clone();
     scene = scene.with(&["/home/u/.cargo/credentials.toml"]);
-    scene.project.masked = vec!["/home/u/.cargo/credentials.toml".into()];
-    let paper = scene.walk();
-    let shown = paper.place(Path::new("/new/home/u/.cargo/credentials.toml"));
-    let shown = shown.expect("it is there");
-    assert!(!matches!(paper.filesystems[shown.0], Filesystem::Host), "{shown:?}");
+    assert_eq!(hidden(&scene, "/credentials.toml"), (false, true));
+    let mut system = usual();
+    system.project.secrets = vec![Path::new("/usr/local").join(FILE)];
+    system.project.masked = system.project.secrets.clone();
+    assert_eq!(hidden(&system, FILE), (true, false));
+}
+
+#[test]
+fn what_lies_beneath_the_project_is_an_overlay_where_a_case_could_look_there() {
+    let lower = |scene: &Scene| {
+        let template = template(&scene.host, &scene.project, &scene.policy);
+        let is = |op: &Op| match op {
+            Op::Mount { fstype, target, .. } => {
+                fstype.as_c_str() == c"overlay" && target.as_c_str() == c"/new/tmp/.isotest/l0"
+            }
+            _ => false,
+        };
+        template.iter().any(|step| is(&step.op))
+    };
+    let mut root = usual().policy(|policy| policy.user = User::Root);
+    assert!(lower(&root) && !lower(&usual()));
+    root.host.mount_points = vec!["/home".into()];
+    root.host.overlays = root.host.mount_points.clone();
+    assert!(!lower(&root), "no third overlay lies on two");
+    let mut inside = usual();
+    inside.project.secrets = vec!["/home/u/p/.cargo/credentials.toml".into()];
+    assert!(lower(&inside));
 }
 
 #[test]

@@ -35,13 +35,13 @@ impl Visible {
     pub fn hides(&self, path: &Path) -> bool {
         let is_own = || OWN.iter().any(|own| path.starts_with(own));
         let holds = |inner: &Path| inner.starts_with(path);
-        let Layout { fresh, placed, links, masked, .. } = &self.layout;
+        let Layout { fresh, placed, links, secrets, .. } = &self.layout;
         let is_made = || {
             MADE.iter().any(|made| holds(Path::new(made)))
                 || fresh.iter().any(|fresh| holds(&fresh.path))
                 || placed.iter().any(|placed| holds(&placed.path))
                 || links.iter().any(|(link, _)| holds(link) || path.starts_with(link))
-                || masked.iter().any(|masked| masked == path)
+                || secrets.iter().any(|secret| secret == path)
         };
         if self.root != Root::Host || !path.is_absolute() || is_own() || is_made() {
             return false;
@@ -106,7 +106,7 @@ mod tests {
         };
         let project = Project {
             home: Some("/home/me".into()),
-            masked: vec!["/home/me/.cargo/credentials".into()],
+            secrets: vec!["/home/me/.cargo/credentials".into()],
             exposures: vec![
                 shown("/home/me/work/project", Access::Workspace),
                 shown("/home/me/.cargo", Access::ReadOnly),

@@ -175,6 +175,7 @@ impl List {
                 let source = self.text(SOURCE);
                 self.call(libc::SYS_mount, [source, target, fstype, flags, options]);
             }
+            Op::FilesystemIds { id } => self.filesystem_ids(*id),
             Op::Bind { source, target, recursive } => {
                 let (source, target) = (self.text(source), self.text(target));
                 self.bind(source, target, *recursive);
@@ -283,6 +284,18 @@ impl List {
         self.call(libc::SYS_utimensat, [AT_FDCWD, target, times, ZERO]);
         self.close(FIRST);
         self.close(SECOND);
+    }
+
+    /// setfsgid(2) and setfsuid(2), for the warden. With its ids the kernel takes the signal from a
+    /// process that it has asked for its parent's death, and its own `/proc` (commit_creds, kernel/cred.c).
+    fn filesystem_ids(&mut self, id: u32) {
+        for number in [libc::SYS_setfsgid, libc::SYS_setfsuid] {
+            self.call(number, [value(id)]);
+            // They return the id before, also where it stays; -1 is no id, and changes none.
+            self.call(number, [value(u32::MAX)]).expect(id as usize);
+        }
+        self.call(libc::SYS_prctl, [value(libc::PR_SET_DUMPABLE), value(1)]);
+        self.call(libc::SYS_prctl, [value(libc::PR_SET_PDEATHSIG), value(libc::SIGKILL)]);
     }
 
     /// mount(2) with MS_BIND, and MS_REC where `recursive`.

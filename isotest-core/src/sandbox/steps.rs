@@ -43,6 +43,9 @@ pub enum Op {
     Whiteout { path: CString },
     /// Mounts a new filesystem.
     Mount { fstype: CString, target: CString, flags: u64, options: Option<CString> },
+    /// Changes the ids by which files are looked at, setfsuid(2) and setfsgid(2): from 0 to another
+    /// uid the capabilities to pass by permissions go too, and they come back with 0.
+    FilesystemIds { id: u32 },
     /// Makes `source` visible at `target`.
     Bind { source: CString, target: CString, recursive: bool },
     /// The same, where no part of `source` may be a symbolic link.
@@ -111,6 +114,7 @@ impl Op {
             Op::AwaitIdMaps
             | Op::Write { .. }
             | Op::Mount { .. }
+            | Op::FilesystemIds { .. }
             | Op::Bind { .. }
             | Op::BindExact { .. }
             | Op::AttachScratch { .. }
@@ -156,6 +160,7 @@ impl fmt::Display for Op {
                 write!(f, "mount {} on `{}`", text(fstype), text(target))?;
                 options.as_ref().map_or(Ok(()), |options| write!(f, " ({})", text(options)))
             }
+            Op::FilesystemIds { id } => write!(f, "look at files as uid and gid {id}"),
             Op::Bind { source, target, .. } | Op::BindExact { source, target, .. } => {
                 write!(f, "bind `{}` to `{}`", text(source), text(target))
             }

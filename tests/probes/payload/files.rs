@@ -16,6 +16,7 @@ pub const ATTEMPTS: &[(&str, Attempt)] = &[
     ("home", home),
     ("home_writes", home_writes),
     ("cargo_credentials", cargo_credentials),
+    ("late_credentials", late_credentials),
     ("private_file", private_file),
     ("old_root", old_root),
     ("chroot_and_climb", chroot_and_climb),
@@ -74,6 +75,14 @@ fn home_writes(facts: &Facts) -> Escapes {
 fn cargo_credentials(facts: &Facts) -> Escapes {
     let names = ["credentials.toml", "credentials"];
     names.iter().flat_map(|name| facts.read(facts.home.join(".cargo").join(name))).collect()
+}
+
+/// What was seen to be absent may come.
+fn late_credentials(facts: &Facts) -> Escapes {
+    let mut escapes = cargo_credentials(facts);
+    crate::meet_judge();
+    escapes.extend(cargo_credentials(facts));
+    escapes
 }
 
 fn private_file(facts: &Facts) -> Escapes {

@@ -12,6 +12,7 @@ use crate::{Attempt, Escapes, Facts, escape_if, meet_judge};
 pub const ATTEMPTS: &[(&str, Attempt)] = &[
     ("remount_writable", remount_writable),
     ("unmount_everything", unmount_everything),
+    ("uncover_project", uncover_project),
     ("look_beneath", look_beneath),
     ("mount_calls", mount_calls),
     ("mount_proc", mount_proc),
@@ -139,6 +140,38 @@ fn unmount_everything(facts: &Facts) -> Escapes {
         }
     }
     uncovered(facts)
+}
+
+/// Takes away what lies on the project, and on the stage, where it waits.
+fn uncover_project(facts: &Facts) -> Escapes {
+    let mut escapes = found_in_project(facts);
+    if !facts.must_not_harm("mnt") {
+        let _ = std::env::set_current_dir("/");
+        for _ in 0..4 {
+            let points = mount_points().into_iter();
+            let covers = points.filter(|p| facts.project.starts_with(p) || p.starts_with("/tmp"));
+            let inside =
+                mount_points().into_iter().filter(|p| Path::new(p).starts_with(&facts.project));
+            for point in inside.chain(covers).filter(|point| point != "/") {
+                if umount2(point.as_str(), MntFlags::MNT_DETACH).is_ok() {
+                    escapes.extend(found_in_project(facts));
+                }
+            }
+        }
+    }
+    escapes
+}
+
+/// The project's secrets, and who is reached by its sockets and FIFOs: at its place, and in the
+/// directories of the stage.
+fn found_in_project(facts: &Facts) -> Escapes {
+    let staged = fs::read_dir("/tmp/.isotest").into_iter().flatten().flatten();
+    let places: Vec<_> = staged.map(|entry| entry.path()).chain([facts.project.clone()]).collect();
+    let secrets = ["cargo-home/credentials.toml", "credentials.toml"];
+    let files = places.iter().flat_map(|place| secrets.map(|name| place.join(name)));
+    let read = files.flat_map(|path| facts.read(path));
+    let reached = places.iter().flat_map(|place| crate::network::reach_in(place));
+    read.chain(reached.map(|path| format!("reached {}", path.display()))).collect()
 }
 
 /// open_tree(2) of one mount without what is mounted on it.

@@ -186,7 +186,7 @@ fn shown_sockets(facts: &Facts) -> Escapes {
 }
 
 /// The sockets and FIFOs in a directory at whose other end there is somebody.
-fn reach_in(place: &Path) -> Vec<PathBuf> {
+pub fn reach_in(place: &Path) -> Vec<PathBuf> {
     let connects = |path: &PathBuf| UnixStream::connect(path).is_ok();
     let sockets = ["socket", "mounted"].map(|name| place.join(name)).into_iter().filter(connects);
     let writes = |path: &PathBuf| {

@@ -28,6 +28,13 @@ pub const FILES: &[Probe] = &[
         "secrets of a CI job",
     ),
     probe(
+        "late_credentials",
+        "read cargo's credentials that come while it runs",
+        "not there",
+        "moby: masked paths are those that exist",
+    )
+    .scene(Scene::LateCredentials),
+    probe(
         "private_file",
         "read a file that is not shown, by every path to it",
         "not there",
@@ -285,6 +292,22 @@ pub const MOUNTS: &[Probe] = &[
     )
     .payload("unmount_everything")
     .setting(Setting::Root),
+    probe(
+        "uncover_project",
+        "unmount what lies on the project and on its cargo home, look at files and sockets there",
+        "EPERM; nothing uncovered",
+        "CVE-2014-9717",
+    )
+    .scene(Scene::CargoHomeInside),
+    probe(
+        "uncover_project_as_root",
+        "the same with capabilities inside",
+        "nothing uncovered",
+        "CVE-2014-9717",
+    )
+    .payload("uncover_project")
+    .setting(Setting::Root)
+    .scene(Scene::CargoHomeInside),
     probe(
         "look_beneath",
         "copy single mounts to look beneath",
