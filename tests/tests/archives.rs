@@ -264,6 +264,22 @@ fn what_is_unpacked_by_name_stays() {
     elsewhere.check(2, &["cannot use `nowhere`, which `--build-dir-remap` names: No such file"]);
 }
 
+/// Cargo makes it when it builds.
+#[test]
+fn tests_can_write_where_cargo_lets_them() {
+    if refused() {
+        return;
+    }
+    let test = "#[test]\nfn writes() {\n\
+                    std::fs::write(concat!(env!(\"CARGO_TARGET_TMPDIR\"), \"/file\"), \"\").unwrap();\n\
+                }\n";
+    let project = Project::new(&[PASSING, ("tests/it.rs", test)]);
+    project.isotest("archive --archive-file tests.tar.zst").run().check(0, &["Archived"]);
+    fs::remove_dir_all(project.directory().join("target")).expect("it was built");
+    let run = project.isotest("--archive-file tests.tar.zst --extract-to .").run();
+    run.check(0, &["test writes ... ok", "2 passed"]);
+}
+
 #[test]
 fn what_selects_and_configures_does_so_in_an_archive() {
     if refused() {

@@ -89,15 +89,23 @@ fn open_archive(
     // What an earlier archive, or its tests, put there is no link to another directory.
     place_of_all.make(Path::new(TOP), 0o755).map_err(failed)?;
     let unpacked = Unpacker::new(&target, LIMITS).only(TOP).unpack(stream, Whiteouts::Kept);
-    let opened = match unpacked {
-        Ok(()) => describe(archive, &directory, &place_of_all, options, machine),
-        Err(cause) => Err(ArchiveError::Unpack(path, cause).into()),
+    let unpacked = unpacked.map_err(|cause| ArchiveError::Unpack(path, cause));
+    let whole = unpacked.and_then(|()| place_of_all.make(&scratch(), 0o755).map_err(failed));
+    let opened = match whole {
+        Ok(_) => describe(archive, &directory, &place_of_all, options, machine),
+        Err(error) => Err(error.into()),
     };
     if opened.is_err() && is_new {
         // Half of it is of no use; what cannot be removed is told of by the next attempt.
         let _ = place_of_all.remove(OsStr::new(TOP));
     }
     Ok(Opened { _place: place, ..opened? })
+}
+
+/// Where tests write: cargo makes it when it builds, and names it `CARGO_TARGET_TMPDIR`. It is in no
+/// archive.
+fn scratch() -> PathBuf {
+    Path::new(TOP).join("tmp")
 }
 
 /// Where in the user's cache directory archives are unpacked.
