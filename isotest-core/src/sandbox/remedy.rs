@@ -195,9 +195,9 @@ fn for_proc(around: &Surroundings) -> String {
         (true, Some(_)) | (false, _) => "",
     };
     format!(
-        "parts of the caller's /proc are masked or read-only, as in a container, in bubblewrap, or \
-         inside isotest as root, so the kernel refuses a fresh one; {flags}, the outer isotest as \
-         an ordinary user{service}"
+        "parts of the caller's /proc are masked or read-only, as in a container, or in bubblewrap \
+         or isotest that root has started, so the kernel refuses a fresh one; {flags}, an outer \
+         bubblewrap or isotest as an ordinary user{service}"
     )
 }
 
