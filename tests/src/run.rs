@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::Pid;
 
-use crate::wait::until;
+use crate::wait::{LIMIT, until, within};
 
 /// How far a stream is read.
 #[derive(Debug, Clone, Copy)]
@@ -135,15 +136,24 @@ impl Running {
 
     /// Waits for the end of the process itself; returns the exit code, 128 + n after signal n.
     pub fn exit_code(&mut self) -> i32 {
-        let status = until(&format!("the end of `{}`", self.line), || {
+        self.exit_code_within(LIMIT)
+    }
+
+    fn exit_code_within(&mut self, limit: Duration) -> i32 {
+        let status = within(limit, &format!("the end of `{}`", self.line), || {
             self.child.try_wait().expect("it is a child of this process")
         });
         status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
     }
 
     /// Waits for its end, and for that of everything that has its streams open.
-    pub fn end(mut self) -> Run {
-        let code = self.exit_code();
+    pub fn end(self) -> Run {
+        self.end_within(LIMIT)
+    }
+
+    /// The same with another limit.
+    pub fn end_within(mut self, limit: Duration) -> Run {
+        let code = self.exit_code_within(limit);
         self.keyboard = None;
         let [out, err] = self.streams.take().expect("a command ends once");
         until("the end of its output", || {

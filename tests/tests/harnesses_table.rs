@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
+use std::time::Duration;
 
 use isotest_tests::program::workspace;
 use isotest_tests::{Call, Project, missing, refused};
@@ -27,6 +28,9 @@ const NOTHING: &str = "–";
 /// Of a list that takes an hour.
 const ENDLESS: &str = "never ends";
 
+/// How long three hundred crates may take to compile beside other tests.
+const BUILD: Duration = Duration::from_secs(1200);
+
 const TARGETS: &str = "--all-targets --no-fail-fast";
 
 #[test]
@@ -47,6 +51,8 @@ fn real_harnesses_have_the_verdicts_of_the_table() {
     if !project.has_crates() {
         return;
     }
+    let build = project.cargo_test(&format!("{TARGETS} --no-run")).start();
+    build.end_within(BUILD).check(0, &[]);
     // Some of them compile.
     check(&project, &["real", "compiled"], "2m");
     takes_options(&project);
