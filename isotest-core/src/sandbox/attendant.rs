@@ -10,9 +10,8 @@
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,6 +20,7 @@ use std::time::{Duration, Instant};
 use memchr::memmem;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::inside::kernel;
@@ -377,13 +377,14 @@ fn takes_tcp(port: u16, left: Duration) -> bool {
     hosts.iter().any(|address| TcpStream::connect_timeout(address, patience).is_ok())
 }
 
-/// Whether somebody accepts at this socket, or it is one where nobody has to.
+/// Whether somebody accepts at this socket, or it is one where nobody has to. A listener whose queue is
+/// full would keep who asks waiting: EAGAIN (connect(2)).
 fn takes_unix(path: &str) -> bool {
-    match UnixStream::connect(path) {
-        Ok(_) => true,
-        // A socket of another kind than SOCK_STREAM (unix(7)): it is bound.
-        Err(error) => error.raw_os_error() == Some(libc::EPROTOTYPE),
-    }
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let connected = socket(AddressFamily::Unix, SockType::Stream, flags, None)
+        .and_then(|socket| connect(socket.as_raw_fd(), &UnixAddr::new(path)?));
+    // A socket of another kind than SOCK_STREAM (unix(7)): it is bound.
+    matches!(connected, Ok(()) | Err(Errno::EPROTOTYPE))
 }
 
 /// Readable when the child has ended.
@@ -403,7 +404,30 @@ fn timeout(duration: Duration) -> PollTimeout {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::socket::{Backlog, bind, listen};
+
     use super::*;
+
+    #[test]
+    fn a_socket_whose_queue_is_full_is_not_ready_and_keeps_nobody_waiting() {
+        let directory = tempfile::TempDir::new().expect("it is writable");
+        let path = directory.path().join("s");
+        let name = path.to_str().expect("it is text").to_owned();
+        assert!(!takes_unix(&name), "nobody listens");
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let listener = socket(AddressFamily::Unix, SockType::Stream, flags, None)
+            .expect("there are descriptors");
+        bind(listener.as_raw_fd(), &UnixAddr::new(&path).expect("it is short"))
+            .expect("it is free");
+        listen(&listener, Backlog::new(1).expect("it is small")).expect("it is bound");
+        assert!(takes_unix(&name), "there is room");
+        let (sender, asked) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            while takes_unix(&name) {}
+            sender.send(())
+        });
+        asked.recv_timeout(Duration::from_secs(10)).expect("who asks waits for the listener");
+    }
 
     #[test]
     fn a_text_is_found_wherever_writes_part_it() {
