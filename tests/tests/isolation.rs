@@ -212,6 +212,33 @@ fn a_variable_of_cargos_env_table_is_the_callers_only_where_it_passes() {
     told.check(100, &["named in the program of a failed test: A_URL"]);
 }
 
+/// The kernel counts inotify instances for each user of the machine.
+#[test]
+fn tests_leave_the_user_some_of_what_is_counted_for_each_user() {
+    if refused() {
+        return;
+    }
+    let text = r#"
+unsafe extern "C" { fn inotify_init1(flags: i32) -> i32; }
+fn take() {
+    let limit = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_instances").unwrap();
+    let limit: usize = limit.trim().parse().unwrap();
+    let made = (0..limit).take_while(|_| unsafe { inotify_init1(0) } >= 0).count();
+    assert!(made <= limit - limit / 4, "{made} of {limit}");
+}
+#[test]
+fn one() { take() }
+#[test]
+fn two() { take() }
+#[test]
+fn three() { take() }
+"#;
+    let project = Project::new(&[("src/lib.rs", text)]);
+    for line in ["--lib", "--lib --no-fork-server", "--lib --user root", "--lib --guard strict"] {
+        project.isotest(line).run().check(0, &["test result: ok. 3 passed"]);
+    }
+}
+
 #[test]
 fn a_variable_comes_in_where_it_is_named() {
     if refused() {

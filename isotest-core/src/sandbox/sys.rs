@@ -4,7 +4,7 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
@@ -68,6 +68,35 @@ pub fn replace_arguments(name: &[u8]) -> Result<(), Errno> {
         ptr::copy_nonoverlapping(name.as_ptr(), area, kept);
     }
     Ok(())
+}
+
+/// What the kernel counts for each user over all user namespaces: the limit of the whole machine, and
+/// that of this namespace and all below (namespaces(7), `/proc/sys/user`).
+const QUOTAS: [(&CStr, &CStr); 3] = [
+    (c"/proc/sys/fs/inotify/max_user_instances", c"/proc/sys/user/max_inotify_instances"),
+    (c"/proc/sys/fs/inotify/max_user_watches", c"/proc/sys/user/max_inotify_watches"),
+    (c"/proc/sys/fs/fanotify/max_user_groups", c"/proc/sys/user/max_fanotify_groups"),
+];
+
+/// Leaves a quarter of each quota to the user's processes elsewhere. Best effort: a kernel may have none
+/// of them, and a container's `/proc/sys` may be read-only.
+pub fn spare_quotas() {
+    for (whole, own) in QUOTAS {
+        let _ = spare(whole, own);
+    }
+}
+
+fn spare(whole: &CStr, own: &CStr) -> Result<(), Errno> {
+    use nix::fcntl::{OFlag, open};
+    use nix::sys::stat::Mode;
+    let open = |path: &CStr, flags| open(path, flags | OFlag::O_CLOEXEC, Mode::empty());
+    let mut text = [0; 32];
+    let length = nix::unistd::read(open(whole, OFlag::O_RDONLY)?, &mut text)?;
+    let text = text.get(..length).unwrap_or_default();
+    let whole: u64 =
+        str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok()).ok_or(Errno::EINVAL)?;
+    let share = (whole - whole / 4).to_string();
+    nix::unistd::write(open(own, OFlag::O_WRONLY)?, share.as_bytes()).map(drop)
 }
 
 /// A child that wait4(2) found.

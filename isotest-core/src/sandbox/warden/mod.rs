@@ -145,6 +145,7 @@ fn enter(
     let _ = nix::unistd::setsid();
     let _ = nix::sys::prctl::set_name(c"isotest-warden");
     sys::replace_arguments(b"isotest-warden")?;
+    sys::spare_quotas();
     kernel::set_umask(0);
     sys::reset_signals();
     let null = nix::fcntl::open(
