@@ -3,9 +3,9 @@
 //! Asked for its list, a program that reads none does what it always does, and a harness without
 //! tests prints nothing: only this tells one from the other.
 
-use std::fs::File;
 use std::path::Path;
 
+use isotest_core::untrusted;
 use object::elf::FileHeader64;
 use object::read::elf::{FileHeader, Sym};
 use object::read::{ReadCache, ReadRef};
@@ -16,7 +16,7 @@ const READERS: [&[u8]; 2] = [b"3std3env4args", b"3std3env7args_os"];
 /// Whether it is certain that a Rust program reads its arguments: it has the function of the
 /// standard library that does. One without symbols, or linked with fat LTO, may do so all the same.
 pub fn reads_arguments(program: &Path) -> bool {
-    let Ok(file) = File::open(program) else { return false };
+    let Ok(file) = untrusted::file(program) else { return false };
     examine(&ReadCache::new(file)).unwrap_or(false)
 }
 

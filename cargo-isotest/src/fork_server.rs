@@ -3,9 +3,9 @@
 //! It must let itself be preloaded into (ld.so(8)): be linked dynamically, by glibc's loader, for
 //! this machine's architecture.
 
-use std::fs::File;
 use std::path::Path;
 
+use isotest_core::untrusted;
 use object::elf::{self, FileHeader64};
 use object::read::elf::{Dyn, FileHeader, ProgramHeader};
 use object::read::{ReadCache, ReadRef};
@@ -20,7 +20,7 @@ const MACHINE: u16 = elf::EM_AARCH64;
 
 /// Why no fork server can be made of a program; `None` where one can.
 pub fn unsuitable(program: &Path) -> Option<&'static str> {
-    let Ok(file) = File::open(program) else { return Some("it cannot be read") };
+    let Ok(file) = untrusted::file(program) else { return Some("it cannot be read") };
     examine(&ReadCache::new(file)).unwrap_or(Some("it is no ELF file of this machine's"))
 }
 

@@ -350,6 +350,23 @@ impl Directory {
     }
 }
 
+/// Opens a regular file by the path of its directory, which the caller vouches for; see
+/// [`Directory::file`].
+pub fn file(path: &Path) -> io::Result<File> {
+    let (directory, name) = place(path)?;
+    directory.file(name)
+}
+
+/// Opens the directory in which a path lies; symbolic links lead there as ever.
+pub fn place(path: &Path) -> io::Result<(Directory, &OsStr)> {
+    let name = path.file_name().ok_or(Errno::INVAL)?;
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    Ok((Directory::open(&parent.canonicalize()?)?, name))
+}
+
 /// Unlinks a file of any kind, or an empty directory; `false` where it is a directory that is not
 /// empty.
 fn unlink(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<bool> {

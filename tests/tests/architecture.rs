@@ -78,7 +78,7 @@ const PROGRAM: [Row; 7] = [
 /// What of the core each stage of the program may name: data, and for `settings` the policy.
 const DATA: [Row; 5] = [
     ("cli", &["policy", "retry", "schedule"]),
-    ("discover", &["case", "printable"]),
+    ("discover", &["case", "printable", "untrusted"]),
     ("environment", &["policy"]),
     ("root", &[]),
     (
@@ -94,6 +94,7 @@ const DATA: [Row; 5] = [
             "schedule",
             "served",
             "snapshot",
+            "untrusted",
         ],
     ),
 ];
@@ -120,7 +121,7 @@ const UNSAFE: [&str; 14] = [
 /// Files that may open, list, make or remove what a path names, and whose files these are. What a case,
 /// an archive or its tests can have put in place, in the target directory above all, is reached by
 /// `untrusted` alone.
-const BY_PATH: [(&str, &str); 39] = [
+const BY_PATH: [(&str, &str); 35] = [
     ("isotest-core/src/foreground.rs", "a device"),
     ("isotest-core/src/host.rs", "the machine's"),
     ("isotest-core/src/host/etc.rs", "the machine's"),
@@ -136,15 +137,12 @@ const BY_PATH: [(&str, &str); 39] = [
     ("isotest-core/src/untrusted.rs", "anybody's"),
     ("cargo-isotest/src/archive/open.rs", "named by an option"),
     ("cargo-isotest/src/archive/write.rs", "cargo's"),
-    ("cargo-isotest/src/arguments.rs", "named by an option"),
     ("cargo-isotest/src/caller.rs", "the kernel's"),
     ("cargo-isotest/src/config/effective.rs", "the project's"),
     ("cargo-isotest/src/discover/assemble.rs", "the project's"),
-    ("cargo-isotest/src/discover/called.rs", "the project's"),
     ("cargo-isotest/src/discover/config.rs", "cargo's"),
     ("cargo-isotest/src/doctor.rs", "the kernel's"),
     ("cargo-isotest/src/exposures.rs", "what is shown"),
-    ("cargo-isotest/src/fork_server.rs", "programs"),
     ("cargo-isotest/src/profiles.rs", MADE),
     ("cargo-isotest/src/provision.rs", "its own new directory"),
     ("cargo-isotest/src/report/github.rs", "named by the workflow"),
@@ -159,7 +157,6 @@ const BY_PATH: [(&str, &str); 39] = [
     ("cargo-isotest/src/trial.rs", "a device"),
     ("cargo-isotest/src/mentioned.rs", "whether a path is there, by lstat alone"),
     ("cargo-isotest/src/traces.rs", "programs, directories of `PATH`"),
-    ("cargo-isotest/src/withheld.rs", "programs"),
 ];
 
 /// A directory is made, and opened by `untrusted`.

@@ -1,6 +1,7 @@
 //! The course of a run: retries, order, shards, stress, and what is written of it.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use isotest_tests::program::cargo;
@@ -345,6 +346,64 @@ fn a_junit_report_that_cannot_be_written_is_told_of() {
             "error: cannot write the JUnit report `/dev/full`: No space left on device",
         ],
     );
+}
+
+/// A test has put something in the place of the report, an earlier one or one of this run: nothing is
+/// written elsewhere, and nobody waits for a reader.
+#[test]
+fn a_junit_report_is_written_through_no_link_and_no_fifo() {
+    if refused() {
+        return;
+    }
+    let places = r#"
+        #[test]
+        fn places() {
+            std::fs::remove_file("junit.xml").unwrap();
+            let made = match std::env::var("PLACE_A_LINK") {
+                Ok(_) => std::process::Command::new("ln").args(["-s", "Cargo.toml", "junit.xml"]).status(),
+                Err(_) => std::process::Command::new("mkfifo").arg("junit.xml").status(),
+            };
+            assert!(made.unwrap().success());
+        }"#;
+    let project = Project::new(&[("src/lib.rs", places)]);
+    let manifest = || fs::read_to_string(project.directory().join("Cargo.toml")).unwrap();
+    let (before, report) = (manifest(), project.directory().join("junit.xml"));
+    let run = |variable: Option<&str>| {
+        let call =
+            project.isotest("--lib --junit junit.xml --workspace shared --pass-env PLACE_A_LINK");
+        variable.into_iter().fold(call, |call, value| call.env("PLACE_A_LINK", value)).run()
+    };
+    for variable in [None, Some("link")] {
+        run(variable).check(0, &["1 passed"]);
+        assert!(fs::symlink_metadata(&report).unwrap().is_file(), "{variable:?}");
+        assert!(fs::read_to_string(&report).unwrap().contains("places"), "{variable:?}");
+    }
+    fs::remove_file(&report).unwrap();
+    symlink("Cargo.toml", &report).unwrap();
+    run(None).check(110, &["junit.xml` is a symbolic link, which is not followed"]);
+    fs::remove_file(&report).unwrap();
+    nix::unistd::mkfifo(&report, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    run(None).check(110, &["junit.xml`: it is no regular file"]);
+    assert_eq!(manifest(), before);
+}
+
+/// What a failed test's program names is looked for in the program, if that is still one.
+#[test]
+fn a_test_that_puts_a_fifo_in_the_place_of_its_program_keeps_nobody_waiting() {
+    if refused() {
+        return;
+    }
+    let fails = r#"
+        #[test]
+        fn fails() {
+            let program = std::env::current_exe().unwrap();
+            std::fs::remove_file(&program).unwrap();
+            std::process::Command::new("mkfifo").arg(&program).status().unwrap();
+            panic!("No such file or directory");
+        }"#;
+    let project = Project::new(&[("src/lib.rs", fails)]);
+    let call = project.isotest("--lib --workspace shared").env("SOME_NAME", "x");
+    call.run().check(100, &["1 failed"]);
 }
 
 /// Two binaries of twelve tests that pass, one that is ignored, and one that fails where a file

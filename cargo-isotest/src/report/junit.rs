@@ -6,6 +6,7 @@
 //! isotest knows.
 
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, FixedOffset, Utc};
 use isotest_core::case::{Case, CaseIndex};
 use isotest_core::outcome::{NotRun, Outcome, Verdict, signal_name};
+use isotest_core::untrusted::{self, Directory};
 use quick_junit::{
     FlakyOrRerun, NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite,
 };
@@ -45,10 +47,43 @@ impl std::fmt::Display for JunitError {
     }
 }
 
+/// Where a report is written.
+enum Place {
+    /// A stream, by one of the names that `/dev` has for them: `/dev/stdout`, `/dev/fd/63`.
+    Stream(File),
+    /// A file of this name in a directory. An earlier test may have put anything in its place.
+    File(Directory, OsString),
+}
+
+impl Place {
+    /// Opens a stream, or empties the file.
+    fn open(path: &Path) -> io::Result<Place> {
+        if path.starts_with("/dev") {
+            return Ok(Place::Stream(File::options().write(true).open(path)?));
+        }
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        let (directory, name) = untrusted::place(path)?;
+        match directory.file(name) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
+            Ok(_) | Err(_) => {}
+        }
+        let place = Place::File(directory, name.to_owned());
+        place.write(b"")?;
+        Ok(place)
+    }
+
+    fn write(&self, text: &[u8]) -> io::Result<()> {
+        match self {
+            Place::Stream(stream) => (&*stream).write_all(text),
+            Place::File(directory, name) => directory.replace(name, text),
+        }
+    }
+}
+
 /// A report that is being gathered.
 pub struct Junit {
     path: PathBuf,
-    file: File,
+    place: Place,
     show_output: bool,
     start: SystemTime,
     suites: Vec<TestSuite>,
@@ -64,12 +99,9 @@ impl Junit {
         properties: &[(&str, String)],
         show_output: bool,
     ) -> Result<Junit, JunitError> {
-        let open = || {
-            path.parent().map_or(Ok(()), fs::create_dir_all)?;
-            File::create(path)
-        };
+        let failed = |cause| JunitError { path: path.to_owned(), cause };
         Ok(Junit {
-            file: open().map_err(|cause| JunitError { path: path.to_owned(), cause })?,
+            place: Place::open(path).map_err(failed)?,
             path: path.to_owned(),
             show_output,
             start: SystemTime::now(),
@@ -98,7 +130,7 @@ impl Junit {
         // In memory first: its error does not tell why a file cannot be written.
         let text = report.to_string().map_err(io::Error::other);
         let text = text.map(|text| text.replace(NO_XML, ""));
-        let written = text.and_then(|text| self.file.write_all(text.as_bytes()));
+        let written = text.and_then(|text| self.place.write(text.as_bytes()));
         written.map_err(|cause| JunitError { path: self.path.clone(), cause })
     }
 
