@@ -437,21 +437,45 @@ fn listed_probes(list: &str) -> Vec<&str> {
     names.filter(|name| !name.starts_with('/')).collect()
 }
 
-#[test]
-fn every_attempt_of_the_list_has_its_probe_or_test() {
+/// A page of the book.
+fn page(name: &str) -> String {
+    fs::read_to_string(workspace().join("docs").join(name)).expect("it is there")
+}
+
+/// Those of these names that no probe, no test and no row of the zoo has.
+fn unknown<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let read = |path: &str| fs::read_to_string(workspace().join(path)).expect("it is there");
     let mut sources = vec![read("tests/probes/table/rows.rs"), read("fixtures/zoo/expected.tsv")];
     let entries = fs::read_dir(workspace().join("tests/tests")).expect("it is there");
     let paths = entries.map(|entry| entry.expect("it can be listed").path());
     sources.extend(paths.map(|path| fs::read_to_string(path).expect("it can be read")));
-    let exists = |name: &str| {
+    let exists = |name: &&str| {
         let forms = [format!("\"{name}\""), format!("fn {name}("), format!("\t{name}\t")];
         sources.iter().any(|source| forms.iter().any(|form| source.contains(form)))
     };
-    let list = read("docs/probe-list.md");
+    names.into_iter().filter(|name| !exists(name)).collect()
+}
+
+#[test]
+fn every_attempt_of_the_list_has_its_probe_or_test() {
+    let list = page("probe-list.md");
     let numbers =
         list.lines().filter_map(|line| line.split('|').nth(1)?.trim().parse::<u32>().ok());
     assert!(numbers.eq(1..=120), "a row for each attempt, in order");
-    let missing: Vec<_> = listed_probes(&list).into_iter().filter(|name| !exists(name)).collect();
-    assert!(missing.is_empty(), "not there: {missing:?}");
+    assert_eq!(unknown(listed_probes(&list)), [""; 0]);
+}
+
+#[test]
+fn every_claim_of_security_is_attacked_by_a_probe_or_test() {
+    let page = page("security.md");
+    let (_, table) =
+        page.split_once("| defended | by | up to | attacked by |\n").expect("it is there");
+    let rows: Vec<&str> = table.lines().skip(1).take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() > 20, "{rows:?}");
+    for row in rows {
+        let attacks = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        let names: Vec<&str> = attacks.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "attacked by nothing: {row}");
+        assert_eq!(unknown(names), [""; 0], "{row}");
+    }
 }
