@@ -37,7 +37,7 @@ pub enum Look {
 impl Look {
     fn entries(self) -> usize {
         match self {
-            Look::Short => 1 << 13,
+            Look::Short => 1 << 12,
             Look::Long => 1 << 20,
         }
     }
