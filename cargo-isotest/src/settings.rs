@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use isotest_core::policy::Policy;
+use isotest_core::policy::{Guard, Policy};
 use isotest_core::schedule::{MaxFail, Repeat, Stacks};
 
 use crate::cli::{
@@ -245,6 +245,8 @@ impl Settings {
     ) -> Result<Settings, MissingDebugger> {
         let libtest = &command.libtest;
         let Values { layers, course } = values;
+        let policy = policy(&layers);
+        let stacks = machine.stacks(debugger_of(command, policy.guard))?;
         let asked = libtest.test_threads.or(course.test_threads);
         let asked = asked.map(|threads| threads.count(machine.cores));
         let jobs = asked.unwrap_or(machine.cores);
@@ -253,7 +255,7 @@ impl Settings {
         let pass_through = libtest.no_capture
             || machine.variable("RUST_TEST_NOCAPTURE").is_some_and(|value| value != "0");
         Ok(Settings {
-            policy: policy(&layers),
+            policy,
             layers,
             request: request(&command.cargo),
             filter: match command.run.rerun_failed {
@@ -276,12 +278,23 @@ impl Settings {
             shuffle,
             workflow: machine.workflow(),
             junit: course.junit.as_ref().map(|path| machine.directory.join(path)),
-            stacks: machine.stacks(command.run.timeout_stacks)?,
+            stacks,
             keys: machine.stdin_terminal && !command.run.no_input_handler,
             rerun: Rerun::of(command),
             passed_on: libtest.unknown.clone(),
             report: report(command, machine, pass_through, shuffle),
         })
+    }
+}
+
+/// Who reads stacks. A debugger opens files of the host that the program names, so none is chosen where
+/// the program is not trusted with that: a build that comes from elsewhere, the strict guard.
+fn debugger_of(command: &RunCommand, guard: Guard) -> TimeoutStacks {
+    match command.run.timeout_stacks {
+        TimeoutStacks::Auto if command.reuse.is_reused() || guard == Guard::Strict => {
+            TimeoutStacks::Proc
+        }
+        asked => asked,
     }
 }
 

@@ -287,6 +287,9 @@ fn without_a_debugger_its_system_calls_are_told() {
     if refused() {
         return;
     }
+    // Under the strict guard none is chosen: it opens what the program names.
+    let strict = timed_out("--guard strict");
+    assert!(!strict.stdout.contains("\n#0 "), "{}", strict.stdout);
     let run = timed_out("--timeout-stacks proc");
     assert!(line(&run, "hangs").contains(" in wait4"));
     assert!(line(&run, "sleep").contains(" in clock_nanosleep"));
