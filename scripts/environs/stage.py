@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import xml.etree.ElementTree
 from pathlib import Path
 
@@ -134,7 +135,14 @@ class Stage:
             with self.made(path.name) as draft:
                 run("unshare", "--mount", "debootstrap", "--variant=minbase", "--foreign",
                     f"--arch={name}", suite(), draft, MIRROR)
-                machines.unpack(self, suite(), draft, f"busybox-static:{name}")
+                # Unpacked over it, the package would put a directory in the place of the link /bin.
+                with tempfile.TemporaryDirectory(dir=self.scratch) as place:
+                    machines.unpack(self, suite(), place, f"busybox-static:{name}")
+                    shutil.copy(Path(place) / "bin/busybox", draft / "usr/bin/busybox")
+                # In a container debootstrap makes a link, which its second stage would replace.
+                if (draft / "proc").is_symlink():
+                    (draft / "proc").unlink()
+                    (draft / "proc").mkdir()
         return path
 
     def payload(self, owner, target=None):
