@@ -424,6 +424,24 @@ fn the_hosts_home_is_seen_where_that_is_asked_for() {
     check_home(&project, home.directory(), "--home host", "1");
 }
 
+/// Takes pseudo-terminals until there are no more, and says how many there were.
+const TERMINALS: &str = "\
+#[test]
+fn takes_terminals() {
+    let taken: Vec<_> = std::iter::from_fn(|| std::fs::File::open(\"/dev/ptmx\").ok()).collect();
+    assert_eq!(taken.len(), 256);
+}
+";
+
+#[test]
+fn a_test_cannot_take_all_terminals_of_the_machine() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[("src/lib.rs", TERMINALS)]);
+    project.isotest("--lib").run().check(0, &["1 passed"]);
+}
+
 #[test]
 fn home_may_lie_in_the_project() {
     if refused() {

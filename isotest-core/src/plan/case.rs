@@ -195,7 +195,8 @@ fn mount_kernel_filesystems(steps: &mut Steps, policy: &Policy) {
         let flags = flags | libc::MS_NODEV;
         steps.mount("proc", Path::new("/proc"), flags, "", "its own processes only");
     }
-    let options = "newinstance,ptmxmode=0666,mode=620";
+    // The kernel counts them for all instances together (`kernel.pty.max`).
+    let options = "newinstance,ptmxmode=0666,mode=620,max=256";
     steps.mount("devpts", Path::new("/dev/pts"), flags, options, "its own terminals only");
 }
 
