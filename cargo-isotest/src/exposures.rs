@@ -380,7 +380,13 @@ impl<'a> Exposures<'a> {
         self.copy_foreign(machine);
         match &self.policy.root {
             Root::Host => {}
-            Root::Directory(root) => check_places(&self.project, root)?,
+            Root::Directory(root) => {
+                if let Some(mount) = self.host.mounts_below(root).first() {
+                    let (root, mount) = (root.clone(), mount.to_path_buf());
+                    return Err(RootError::Mounts(root, mount).into());
+                }
+                check_places(&self.project, root)?;
+            }
         }
         Ok(self.project)
     }

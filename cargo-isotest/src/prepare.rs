@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::exposures;
 use crate::listing::{self, Listed};
 use crate::report;
-use crate::root;
+use crate::root::{self, RootError};
 use crate::sandboxes::{Sandboxes, Unbuilt};
 use crate::settings::{Machine, shown};
 
@@ -150,6 +150,10 @@ fn find_root(named: &Path, machine: &Machine, quiet: bool) -> Result<Root, Error
     let cache = machine.cache_directory();
     let found = root::find(&machine.directory.join(named), cache.as_deref(), &tell)?;
     let is_host = found.parent().is_none();
+    // It is read outside of that root, where the link would lead elsewhere.
+    if !is_host && found.join("etc").is_symlink() {
+        return Err(RootError::Link(found.join("etc")).into());
+    }
     Ok(if is_host { Root::Host } else { Root::Directory(found) })
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use isotest_tests::program::stage;
+use isotest_tests::program::{isotest, stage};
 use isotest_tests::project::PASSING;
 use isotest_tests::{Call, Project, Run, missing, refused, unavailable};
 use nix::sys::signal::Signal;
@@ -205,6 +205,41 @@ fn a_root_may_be_relative() {
     let line = "exec --root ../../.. -- sh -c pwd";
     let run = project.isotest(line).run();
     run.check(0, &[&project.directory().display().to_string()]);
+}
+
+#[test]
+fn a_root_with_another_filesystem_below_it_is_refused_by_name() {
+    if refused() || !geteuid().is_root() {
+        return;
+    }
+    let Some(root) = busybox() else { return };
+    let place = root.path().join("data");
+    fs::create_dir(&place).expect("it is ours");
+    let project = Project::new(&[PASSING]);
+    let script = "mount -t tmpfs none \"$1\" && shift && exec \"$@\"";
+    let run = Call::new("unshare", project.directory())
+        .words("--mount sh -c")
+        .arg(script)
+        .arg("sh")
+        .arg(&place)
+        .arg(isotest())
+        .words("isotest exec --root")
+        .arg(root.path())
+        .words("-- sh -c true")
+        .run();
+    let at = format!("another filesystem is mounted at `{}`", place.display());
+    run.check(2, &[&at, "hint: unmount it, or use a tarball: `tar -C "]);
+}
+
+#[test]
+fn a_root_whose_etc_leads_elsewhere_is_refused() {
+    if refused() {
+        return;
+    }
+    let Some(root) = busybox() else { return };
+    symlink("/etc", root.path().join("etc")).expect("it is ours");
+    let run = exec(root.path(), "", "ls /etc");
+    run.check(2, &["cannot use the root filesystem: `", "/etc` is a symbolic link"]);
 }
 
 #[test]

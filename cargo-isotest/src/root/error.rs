@@ -30,6 +30,10 @@ pub enum RootError {
         /// What leads to it.
         parent: PathBuf,
     },
+    /// Other filesystems are mounted below this directory, one of them here: overlayfs refuses it.
+    Mounts(PathBuf, PathBuf),
+    /// The `etc` of a root filesystem is a symbolic link.
+    Link(PathBuf),
 }
 
 impl fmt::Display for RootError {
@@ -61,6 +65,16 @@ impl fmt::Display for RootError {
                 path.display(),
                 root.display(),
                 parent.display()
+            ),
+            RootError::Link(path) => {
+                write!(f, "cannot use the root filesystem: `{}` is a symbolic link", path.display())
+            }
+            RootError::Mounts(root, mount) => write!(
+                f,
+                "cannot use `{root}` as `--root`: another filesystem is mounted at `{}`\n\
+                 hint: unmount it, or use a tarball: `tar -C {root} --one-file-system -cf root.tar .`",
+                mount.display(),
+                root = root.display()
             ),
         }
     }

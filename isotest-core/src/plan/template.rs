@@ -47,7 +47,7 @@ pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
             // The kernel wants a layer complete before it is one.
             let (made, mounted) = contents.0.into_iter().partition(|step| step.op.makes());
             steps.0.extend::<Vec<Step>>(made);
-            show_other(&mut steps, host, other);
+            show_other(&mut steps, other);
             steps.0.extend::<Vec<Step>>(mounted);
         }
     }
@@ -106,13 +106,10 @@ fn make_roots(steps: &mut Steps, host: &Host, layout: &Layout) {
 
 /// The other root filesystem, below the layer that has been made at its place. No path of the host
 /// stands in the options: a comma or a colon in it would need escapes.
-fn show_other(steps: &mut Steps, host: &Host, other: &Path) {
+fn show_other(steps: &mut Steps, other: &Path) {
     let waiting = Path::new(OTHER);
     steps.directory(waiting, 0o755, "the other root filesystem waits here");
-    // The kernel lets nobody look below the mounts that another mount namespace is locked to;
-    // the overlay looks below them all the same, as it does with every lower layer.
-    let recursive = !host.mounts_below(other).is_empty();
-    steps.bind(&old(other), waiting, recursive, "the other root filesystem as a layer");
+    steps.bind(&old(other), waiting, false, "the other root filesystem as a layer");
     let options = format!("lowerdir={NEW}:{OTHER},userxattr");
     let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV;
     steps.mount("overlay", Path::new(NEW), flags, &options, "the other root filesystem");
