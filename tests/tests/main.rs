@@ -41,3 +41,22 @@ mod system_calls;
 mod unit;
 mod write_back;
 mod zoo;
+
+/// Makes libtest run more tests at once than there are processors, where nobody says how many
+/// (`RUST_TEST_THREADS`, `--test-threads`): half of the time they wait, for a time-out or a program.
+#[allow(unsafe_code)]
+extern "C" fn run_more_at_once() {
+    const THREADS: &str = "RUST_TEST_THREADS";
+    if std::env::var_os(THREADS).is_none() {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        // SAFETY: no thread but this one is there before `main`.
+        unsafe { std::env::set_var(THREADS, (2 * processors).to_string()) };
+    }
+}
+
+/// What the loader calls before `main`, which is libtest's.
+// SAFETY: a function without arguments that does not unwind, as the loader wants it.
+#[used]
+#[allow(unsafe_code)]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = run_more_at_once;
