@@ -310,8 +310,7 @@ impl Unit {
 
     /// Takes a line. An event may stand behind what somebody else has written without a newline.
     fn line(&mut self, index: CaseIndex, mut line: Vec<u8>, events: &mut Vec<Event>) {
-        let said = memmem::find_iter(&line, EVENT)
-            .find_map(|at| Some((at, serde_json::from_slice(line.get(at..)?).ok()?)));
+        let said = event(&line, |bytes| serde_json::from_slice(bytes).ok());
         if let Some((at, said)) = said
             && self.hear(&said, events)
         {
@@ -496,6 +495,13 @@ impl Unit {
     }
 }
 
+/// Where libtest's event begins in a line, and what it says. libtest ends its lines, and quotes what
+/// a test has written: so its event begins last, and no byte is parsed more than once.
+fn event<T>(line: &[u8], mut parse: impl FnMut(&[u8]) -> Option<T>) -> Option<(usize, T)> {
+    let at = memmem::rfind(line, EVENT)?;
+    Some((at, parse(line.get(at..)?)?))
+}
+
 /// What has become of a test whose process has ended under it: the same, but that no exit code is a
 /// result.
 fn ended_early(process: &Verdict) -> Verdict {
@@ -513,4 +519,40 @@ fn text(kept: &Captured) -> String {
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(bytes: &[u8]) -> Option<String> {
+        serde_json::from_slice(bytes).ok().and_then(|said: Said| said.name)
+    }
+
+    #[test]
+    fn an_event_is_found_behind_what_others_have_written() {
+        let real = r#"{ "type": "test", "event": "started", "name": "a" }"#;
+        for before in ["", "a word", r#"{ "type": ""#, r#"{ "type": "a","z":["#, "{ { \"type\": "] {
+            let line = format!("{before}{real}\n");
+            let found = event(line.as_bytes(), name);
+            assert_eq!(found, Some((before.len(), "a".to_owned())), "{line}");
+        }
+        let quoted =
+            r#"{ "type": "test", "event": "ok", "name": "b", "stdout": "{ \"type\": \"" }"#;
+        assert_eq!(event(quoted.as_bytes(), name), Some((0, "b".to_owned())));
+        assert_eq!(event(format!("{real} and more\n").as_bytes(), name), None);
+    }
+
+    #[test]
+    fn a_line_of_many_beginnings_is_parsed_once_at_the_most() {
+        let mut line = r#"{ "type": "a","z":["#.repeat(110);
+        line += &"1,".repeat(1 << 20);
+        let mut parsed = 0;
+        let found = event(line.as_bytes(), |bytes| {
+            parsed += bytes.len();
+            name(bytes)
+        });
+        assert_eq!(found, None);
+        assert!(parsed > 0 && parsed <= line.len(), "{parsed} bytes of {}", line.len());
+    }
 }
