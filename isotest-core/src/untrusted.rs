@@ -147,7 +147,14 @@ impl Directory {
     /// not opened: that could block, or make a device act.
     pub fn file(&self, relative: impl AsRef<Path>) -> io::Result<File> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let found = openat2(&self.0, relative.as_ref(), flags, Mode::empty(), BENEATH)?;
+        let found = openat2(&self.0, relative.as_ref(), flags, Mode::empty(), BENEATH);
+        let found = found.map_err(|errno| match errno {
+            // A link by the last name itself is opened.
+            Errno::LOOP => {
+                io::Error::other("it lies behind a symbolic link, which is not followed")
+            }
+            errno => errno.into(),
+        })?;
         match FileType::from_raw_mode(fstat(&found)?.st_mode) {
             FileType::RegularFile => {}
             FileType::Symlink => return Err(self.is_a_link(relative.as_ref())),

@@ -6,12 +6,14 @@ use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use isotest_tests::program::{isotest, stage};
 use isotest_tests::project::PASSING;
 use isotest_tests::{Call, Project, Run, missing, refused, unavailable};
 use nix::sys::signal::Signal;
-use nix::unistd::geteuid;
+use nix::sys::stat::Mode;
+use nix::unistd::{geteuid, mkfifo};
 use tempfile::TempDir;
 
 /// A root filesystem with a static busybox, `sh`, `ls` and `cat`.
@@ -575,6 +577,43 @@ fn a_hostile_tarball_is_refused() {
     run.check(2, &["cannot unpack `", "its entry `../escaped` has `..` in its path"]);
     let unpacking = fs::read_dir(cache.join("isotest/roots/unpacking")).expect("it was made");
     assert_eq!(unpacking.count(), 0);
+}
+
+/// What a layout has in the place of a file is named at once, and not opened: a device has no end,
+/// a FIFO blocks.
+#[test]
+fn a_hostile_layout_is_refused() {
+    /// Of the manifest below.
+    const SUM: &str = "9fa64adcd8f1c70bbfd9c292b71dc17db13a2dbf4a46dce7fce58b9128f1f606";
+    let layer = format!("blobs/sha256/{}", "0".repeat(64));
+    let manifest = format!("blobs/sha256/{SUM}");
+    let index = format!(r#"{{"manifests":[{{"digest":"sha256:{SUM}"}}]}}"#);
+    let layers = format!(r#"{{"layers":[{{"digest":"sha256:{}"}}]}}"#, "0".repeat(64));
+    for name in ["oci-layout", "index.json", manifest.as_str(), layer.as_str()] {
+        let project = Project::new(&[
+            PASSING,
+            ("image/oci-layout", "{}"),
+            ("image/index.json", index.as_str()),
+            (&format!("image/{manifest}"), layers.as_str()),
+            (&format!("image/{layer}"), ""),
+        ]);
+        let path = project.directory().join("image").join(name);
+        fs::remove_file(&path).expect("it was made");
+        mkfifo(&path, Mode::from_bits_truncate(0o600)).expect("it is gone");
+        let refusal =
+            format!("cannot use the image `{}`", project.directory().join("image").display());
+        check_layout(&project, &[&refusal, name, "it is no regular file"]);
+        fs::remove_file(&path).expect("it was made");
+        symlink("/dev/zero", &path).expect("it is gone");
+        check_layout(&project, &[&refusal, name, "is a symbolic link, which is not followed"]);
+    }
+}
+
+#[track_caller]
+fn check_layout(project: &Project, texts: &[&str]) {
+    let call = project.isotest("--root image");
+    let call = call.env("XDG_CACHE_HOME", project.directory().join("cache"));
+    call.start().end_within(Duration::from_secs(20)).check(2, texts);
 }
 
 /// The header of an empty file, tar(5).

@@ -90,8 +90,7 @@ fn unpack_image(
     fs::create_dir(&root).map_err(cached)?;
     let mut unpacker = Unpacker::new(&root, LIMITS);
     for layer in &image.layers {
-        layer.check_file().map_err(wrong)?;
-        let stream = File::open(&layer.path).and_then(decompressed);
+        let stream = decompressed(image.open(layer).map_err(wrong)?);
         let (stream, sum) = Summed::new(stream.map_err(|error| unpack(error.into()))?);
         unpacker.unpack(stream, Whiteouts::Applied).map_err(unpack)?;
         let found = sum.take().expect("it has been read to its end");

@@ -1,13 +1,17 @@
 //! Images of containers: from a directory as image-spec's `image-layout.md` describes it, or from
 //! one with what `docker save` writes, to the list of layers.
+//!
+//! Nobody vouches for such a directory: what is opened in it is a regular file below it, whatever
+//! links, FIFOs and devices it has.
 
 use std::collections::HashSet;
 use std::env::consts::ARCH;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use isotest_core::untrusted::Directory;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -15,8 +19,10 @@ use super::follow::{Astray, Links, follow};
 use super::stream::{sum_of, sum_of_text};
 
 /// An image for this machine.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Image {
+    /// Where its files are.
+    directory: Directory,
     /// The SHA-256 of what names all of its content.
     pub digest: String,
     /// Its layers, the lowest first.
@@ -24,14 +30,14 @@ pub struct Image {
 }
 
 /// A layer: a tar archive, compressed or not.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Layer {
-    /// The file.
-    pub path: PathBuf,
+    /// The file, from the directory of the image.
+    path: PathBuf,
     /// Its SHA-256.
-    pub sum: String,
+    sum: String,
     /// Of what.
-    pub sum_of: SumOf,
+    sum_of: SumOf,
 }
 
 /// What a digest of a layer is made of.
@@ -43,17 +49,20 @@ pub enum SumOf {
     Archive,
 }
 
-impl Layer {
-    /// Fails where the file is not what its digest says.
-    pub fn check_file(&self) -> Result<(), ImageError> {
-        if self.sum_of != SumOf::File {
-            return Ok(());
+impl Image {
+    /// Opens the file of a layer; fails where it is not what its digest says.
+    pub fn open(&self, layer: &Layer) -> Result<File, ImageError> {
+        let open = || open(&self.directory, &layer.path);
+        if layer.sum_of == SumOf::File {
+            let found = sum_of(open()?);
+            let found = found.map_err(|error| ImageError::Read(layer.path.clone(), error))?;
+            layer.check(SumOf::File, &found)?;
         }
-        let found = File::open(&self.path).and_then(sum_of);
-        let found = found.map_err(|error| ImageError::Read(self.path.clone(), error))?;
-        self.check(SumOf::File, &found)
+        open()
     }
+}
 
+impl Layer {
     /// Fails where its digest is of that, and another one.
     pub fn check(&self, of: SumOf, found: &str) -> Result<(), ImageError> {
         match self.sum_of == of && self.sum != found {
@@ -158,23 +167,32 @@ const LAYOUT: &str = "oci-layout";
 const INDEX: &str = "index.json";
 const SAVED: &str = "manifest.json";
 
-/// Whether a directory holds an image, and not a root filesystem.
+/// Whether a directory holds an image, and not a root filesystem. What is no regular file counts:
+/// it is refused by name then.
 pub fn is_image(directory: &Path) -> bool {
-    let has = |name: &str| directory.join(name).is_file();
+    let has = |name: &str| directory.join(name).symlink_metadata().is_ok();
     let is_root = ["bin", "etc", "usr"].iter().any(|name| directory.join(name).exists());
     !is_root && ((has(LAYOUT) && has(INDEX)) || has(SAVED))
 }
 
 /// The image that a directory holds.
-pub fn read(directory: &Path) -> Result<Image, ImageError> {
-    match directory.join(LAYOUT).is_file() && directory.join(INDEX).is_file() {
-        true => read_layout(directory),
-        false => read_saved(directory),
-    }
+pub fn read(path: &Path) -> Result<Image, ImageError> {
+    let cannot = |error| ImageError::Read(path.to_owned(), error);
+    let directory = Directory::open(path).map_err(cannot)?;
+    let has = |name: &str| directory.stat(name.as_ref()).is_ok();
+    let (digest, layers) = match has(LAYOUT) && has(INDEX) {
+        true => read_layout(&directory)?,
+        false => read_saved(&directory, path)?,
+    };
+    Ok(Image { directory, digest, layers })
 }
 
-fn read_layout(directory: &Path) -> Result<Image, ImageError> {
-    let mut index: Index = parse(&directory.join(INDEX), &text(&directory.join(INDEX))?)?;
+/// The digest and the layers of an image.
+type Content = (String, Vec<Layer>);
+
+fn read_layout(directory: &Directory) -> Result<Content, ImageError> {
+    open(directory, Path::new(LAYOUT))?;
+    let mut index: Index = parse(Path::new(INDEX), &text(directory, Path::new(INDEX))?)?;
     // An index may name another one, as that of an image for many platforms does.
     const MOST_NESTED: usize = 4;
     for _ in 0..MOST_NESTED {
@@ -182,11 +200,8 @@ fn read_layout(directory: &Path) -> Result<Image, ImageError> {
         let (path, blob) = blob(directory, &chosen.digest)?;
         if !chosen.media_type.contains("index") && !chosen.media_type.contains("manifest.list") {
             let manifest: Manifest = parse(&path, &blob)?;
-            let layers = manifest.layers.iter().map(|layer| layer_of_layout(directory, layer));
-            return Ok(Image {
-                digest: sum_of_text(&blob),
-                layers: layers.collect::<Result<_, _>>()?,
-            });
+            let layers = manifest.layers.iter().map(layer_of_layout);
+            return Ok((sum_of_text(&blob), layers.collect::<Result<_, _>>()?));
         }
         index = parse(&path, &blob)?;
     }
@@ -227,15 +242,15 @@ pub fn architecture() -> &'static str {
     }
 }
 
-fn layer_of_layout(directory: &Path, layer: &Descriptor) -> Result<Layer, ImageError> {
-    let (sum, path) = blob_path(directory, &layer.digest)?;
+fn layer_of_layout(layer: &Descriptor) -> Result<Layer, ImageError> {
+    let (sum, path) = blob_path(&layer.digest)?;
     Ok(Layer { path, sum, sum_of: SumOf::File })
 }
 
 /// A small blob, whose content is what its digest says.
-fn blob(directory: &Path, digest: &str) -> Result<(PathBuf, Vec<u8>), ImageError> {
-    let (digest, path) = blob_path(directory, digest)?;
-    let blob = text(&path)?;
+fn blob(directory: &Directory, digest: &str) -> Result<(PathBuf, Vec<u8>), ImageError> {
+    let (digest, path) = blob_path(digest)?;
+    let blob = text(directory, &path)?;
     match sum_of_text(&blob) == digest {
         true => Ok((path, blob)),
         false => Err(ImageError::Mismatch(digest)),
@@ -243,9 +258,9 @@ fn blob(directory: &Path, digest: &str) -> Result<(PathBuf, Vec<u8>), ImageError
 }
 
 /// The digits of a digest and the file that has it. The digits become a name: they are checked.
-fn blob_path(directory: &Path, digest: &str) -> Result<(String, PathBuf), ImageError> {
+fn blob_path(digest: &str) -> Result<(String, PathBuf), ImageError> {
     let digits = sha256(digest).ok_or_else(|| ImageError::Digest(digest.to_owned()))?;
-    Ok((digits.to_owned(), directory.join("blobs/sha256").join(digits)))
+    Ok((digits.to_owned(), Path::new("blobs/sha256").join(digits)))
 }
 
 fn sha256(digest: &str) -> Option<&str> {
@@ -254,42 +269,44 @@ fn sha256(digest: &str) -> Option<&str> {
     (digits.len() == 64 && digits.bytes().all(is_digit)).then_some(digits)
 }
 
-fn read_saved(directory: &Path) -> Result<Image, ImageError> {
-    let saved: Vec<Saved> = parse(&directory.join(SAVED), &text(&directory.join(SAVED))?)?;
+fn read_saved(directory: &Directory, path: &Path) -> Result<Content, ImageError> {
+    let saved: Vec<Saved> = parse(Path::new(SAVED), &text(directory, Path::new(SAVED))?)?;
     let [image] = saved.as_slice() else { return Err(ImageError::Ambiguous(saved.len())) };
-    let path = inside(directory, &image.config)?;
-    let configuration = text(&path)?;
-    let sums = parse::<Configuration>(&path, &configuration)?.rootfs.diff_ids;
+    let named = inside(path, &image.config)?;
+    let configuration = text(directory, &named)?;
+    let sums = parse::<Configuration>(&named, &configuration)?.rootfs.diff_ids;
     if sums.len() != image.layers.len() {
         return Err(ImageError::Layers);
     }
     let layers = image.layers.iter().zip(sums).map(|(layer, sum)| {
         let digits = sha256(&sum).ok_or_else(|| ImageError::Digest(sum.clone()))?;
-        let path = inside(directory, layer)?;
+        let path = inside(path, layer)?;
         Ok(Layer { path, sum: digits.to_owned(), sum_of: SumOf::Archive })
     });
-    Ok(Image { digest: sum_of_text(&configuration), layers: layers.collect::<Result<_, _>>()? })
+    Ok((sum_of_text(&configuration), layers.collect::<Result<_, _>>()?))
 }
 
-/// A path that an image names, where it stays in the image: older versions of Docker link layers
-/// that are the same.
+/// A path that an image names, without the links that stay in the image: older versions of Docker
+/// link layers that are the same.
 fn inside(directory: &Path, path: &Path) -> Result<PathBuf, ImageError> {
     if path.is_absolute() {
         return Err(ImageError::Escapes(path.to_owned()));
     }
-    follow(directory, path, Links::Beneath).map_err(|astray| match astray {
+    let found = follow(directory, path, Links::Beneath).map_err(|astray| match astray {
         Astray::Escapes(_) => ImageError::Escapes(path.to_owned()),
         Astray::Io(error) => ImageError::Read(path.to_owned(), error),
-    })
+    })?;
+    Ok(found.strip_prefix(directory).map_or_else(|_| path.to_owned(), Path::to_owned))
+}
+
+fn open(directory: &Directory, path: &Path) -> Result<File, ImageError> {
+    directory.file(path).map_err(|error| ImageError::Read(path.to_owned(), error))
 }
 
 /// A file that is read as a whole: no list of layers is as long as the limit.
-fn text(path: &Path) -> Result<Vec<u8>, ImageError> {
+fn text(directory: &Directory, path: &Path) -> Result<Vec<u8>, ImageError> {
     const MOST: u64 = 4 << 20;
-    let mut text = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MOST).read_to_end(&mut text));
-    read.map_err(|error| ImageError::Read(path.to_owned(), error))?;
-    Ok(text)
+    directory.read(path, MOST).map_err(|error| ImageError::Read(path.to_owned(), error))
 }
 
 fn parse<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T, ImageError> {

@@ -272,6 +272,34 @@ fn a_saved_image_stays_in_its_directory() {
     }
 }
 
+/// Whatever they lead to, within the image too.
+#[test]
+fn links_in_a_layout_are_refused() {
+    let scene = Scene::new();
+    let manifest = scene.manifest();
+    let manifest_path = manifest["digest"].as_str().unwrap().replace("sha256:", "blobs/sha256/");
+    scene.index(&[manifest]);
+    let layer = format!("blobs/sha256/{}", sum_of_text(&compressed(&layers()[1])));
+    for name in ["oci-layout", "index.json", &manifest_path, &layer, "blobs"] {
+        let (path, moved) = (scene.path("image").join(name), scene.path("moved"));
+        fs::rename(&path, &moved).unwrap();
+        symlink(&moved, &path).unwrap();
+        let error = scene.find(&scene.path("image")).expect_err("it is refused");
+        assert!(error.contains(name) && error.contains("not followed"), "{error}");
+        fs::remove_file(&path).unwrap();
+        fs::rename(&moved, &path).unwrap();
+    }
+    scene.check(&scene.path("image"));
+}
+
+#[test]
+fn a_list_of_layers_that_is_too_long_is_refused() {
+    let scene = Scene::new();
+    scene.index(&[]);
+    scene.write("index.json", vec![b' '; (4 << 20) + 1]);
+    scene.check_refused(&scene.path("image"), "`index.json`: it has more than 4194304 bytes");
+}
+
 #[test]
 fn what_is_no_image_is_refused() {
     let scene = Scene::new();
