@@ -80,7 +80,7 @@ const DATA: [Row; 5] = [
     ("cli", &["policy", "retry", "schedule"]),
     ("discover", &["case", "printable", "untrusted"]),
     ("environment", &["policy"]),
-    ("root", &["untrusted"]),
+    ("root", &["printable", "untrusted"]),
     (
         "report",
         &[

@@ -8,6 +8,8 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use isotest_core::printable::printable;
+
 /// What a path may lead through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Links {
@@ -30,7 +32,7 @@ pub enum Astray {
 impl fmt::Display for Astray {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Astray::Escapes(link) => write!(f, "`{}` leads out of the root", link.display()),
+            Astray::Escapes(link) => write!(f, "`{}` leads out of the root", shown(link)),
             Astray::Io(error) => write!(f, "{error}"),
         }
     }
@@ -40,6 +42,11 @@ impl From<io::Error> for Astray {
     fn from(error: io::Error) -> Self {
         Astray::Io(error)
     }
+}
+
+/// A path that an image or an archive has chosen, as it is printed.
+pub fn shown(path: &Path) -> String {
+    printable(&path.to_string_lossy()).into_owned()
 }
 
 /// Where `path`, seen from inside of `root`, is on the host. The last name is followed too.

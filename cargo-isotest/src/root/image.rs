@@ -11,11 +11,12 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use isotest_core::printable::printable;
 use isotest_core::untrusted::Directory;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::follow::{Astray, Links, follow};
+use super::follow::{Astray, Links, follow, shown};
 use super::stream::{sum_of, sum_of_text};
 
 /// An image for this machine.
@@ -96,12 +97,16 @@ pub enum ImageError {
 impl fmt::Display for ImageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ImageError::Read(path, cause) => write!(f, "`{}`: {cause}", path.display()),
-            ImageError::Json(path, cause) => write!(f, "`{}`: {cause}", path.display()),
-            ImageError::Escapes(path) => {
-                write!(f, "the path `{}` in it leads out of it", path.display())
+            ImageError::Read(path, cause) => {
+                write!(f, "`{}`: {}", shown(path), printable(&cause.to_string()))
             }
-            ImageError::Digest(digest) => write!(f, "`{digest}` is no SHA-256 digest"),
+            ImageError::Json(path, cause) => {
+                write!(f, "`{}`: {}", shown(path), printable(&cause.to_string()))
+            }
+            ImageError::Escapes(path) => {
+                write!(f, "the path `{}` in it leads out of it", shown(path))
+            }
+            ImageError::Digest(digest) => write!(f, "`{}` is no SHA-256 digest", printable(digest)),
             ImageError::Mismatch(digest) => {
                 write!(f, "the content of `sha256:{digest}` has another digest")
             }
@@ -109,7 +114,7 @@ impl fmt::Display for ImageError {
                 f,
                 "it has nothing for linux/{}, only: {}",
                 architecture(),
-                platforms.join(", ")
+                printable(&platforms.join(", "))
             ),
             ImageError::Ambiguous(count) => {
                 write!(f, "it holds {count} images for this machine\nhint: save one by itself")

@@ -235,6 +235,30 @@ fn a_digest_is_no_path() {
     }
 }
 
+/// A line of their own would be a command to a workflow of GitHub.
+#[test]
+fn what_an_image_has_chosen_is_printed_on_one_line() {
+    const COMMAND: &str = "a\n::error::\u{1b}[31m";
+    const ESCAPED: &str = r"a\n::error::\u{1b}[31m";
+    let scene = Scene::new();
+    let check = |words: &str| {
+        let error = scene.find(&scene.path("image")).expect_err("it is refused");
+        assert!(error.contains(ESCAPED) && error.contains(words), "{error}");
+        assert!(!error.contains("\n::"), "{error}");
+    };
+    scene.index(&[json!({ "digest": COMMAND })]);
+    check("is no SHA-256 digest");
+    let platform = json!({ "os": COMMAND, "architecture": "none" });
+    scene.index(&[json!({ "digest": "", "platform": platform })]);
+    check("it has nothing for");
+    fs::remove_file(scene.path("image/oci-layout")).unwrap();
+    for (path, words) in [(COMMAND.to_owned(), "not found"), (format!("/{COMMAND}"), "leads out")] {
+        scene.write("config.json", r#"{"rootfs":{"diff_ids":["sha256:"]}}"#);
+        scene.write("manifest.json", json!([{ "Config": path, "Layers": [] }]).to_string());
+        check(words);
+    }
+}
+
 #[test]
 fn a_saved_image_is_unpacked_once() {
     let scene = Scene::new();

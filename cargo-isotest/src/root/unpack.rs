@@ -14,9 +14,10 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use isotest_core::printable::printable;
 use tar::{Archive, Entry, EntryType};
 
-use super::follow::{Astray, Links, follow, make_directories};
+use super::follow::{Astray, Links, follow, make_directories, shown};
 use super::stream::Metered;
 
 /// What unpacking may come to, all archives of a root filesystem together.
@@ -68,27 +69,25 @@ enum Cause {
 impl fmt::Display for UnpackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(entry) = &self.entry {
-            write!(f, "its entry `{}` ", entry.to_string_lossy().escape_debug())?;
+            write!(f, "its entry `{}` ", shown(entry))?;
         }
         let subject = if self.entry.is_some() { "" } else { "it " };
         match &self.cause {
-            Cause::Io(error) if self.entry.is_some() => write!(f, "is refused: {error}"),
-            Cause::Io(error) => write!(f, "{error}"),
+            Cause::Io(error) => {
+                let refused = if self.entry.is_some() { "is refused: " } else { "" };
+                write!(f, "{refused}{}", printable(&error.to_string()))
+            }
             Cause::Absolute => write!(f, "has an absolute path"),
             Cause::Parent => write!(f, "has `..` in its path"),
             Cause::Outside(only) => write!(f, "is not in `{only}`"),
             Cause::Escapes(link) => {
-                write!(
-                    f,
-                    "lies behind the link `{}`, which leads out of the archive",
-                    link.display()
-                )
+                write!(f, "lies behind the link `{}`, which leads out of the archive", shown(link))
             }
             Cause::LinkEscapes(target) => {
-                write!(f, "is a hard link to `{}`, outside of the archive", target.display())
+                write!(f, "is a hard link to `{}`, outside of the archive", shown(target))
             }
             Cause::NoLinkTarget(target) => {
-                write!(f, "is a hard link to `{}`, which is no file before it", target.display())
+                write!(f, "is a hard link to `{}`, which is no file before it", shown(target))
             }
             Cause::Whiteout => write!(f, "is a whiteout of no file"),
             Cause::TooManyBytes => write!(f, "{subject}makes it larger than the limit"),

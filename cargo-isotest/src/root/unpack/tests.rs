@@ -295,6 +295,24 @@ fn a_whiteout_behind_a_link_that_leads_out_is_refused() {
     check_refused(LIMITS, &items, "leads out of the archive");
 }
 
+/// A line of their own would be a command to a workflow of GitHub.
+#[test]
+fn what_an_archive_has_chosen_is_printed_on_one_line() {
+    let (name, escaped) = ("a\n::error::b", r"`a\n::error::b`");
+    let outside = format!("is a hard link to {}", r"`../a\n::error::b`");
+    check_refused(LIMITS, &[(HARD, "x", "../a\n::error::b")], &outside);
+    check_refused(LIMITS, &[(HARD, "x", name)], &format!("is a hard link to {escaped}, which"));
+    let behind = format!("its entry `a\\n::error::b/x` lies behind the link {escaped}");
+    check_refused(LIMITS, &[(LINK, name, "/"), (FILE, "a\n::error::b/x", "")], &behind);
+    let mut broken = archive(&[(FILE, name, "")]);
+    broken[124..135].fill(b'x');
+    let place = Place::new();
+    let root = place.root();
+    let error = Unpacker::new(&root, LIMITS).unpack(broken.as_slice(), Whiteouts::Kept);
+    let error = error.unwrap_err().to_string();
+    assert!(!error.contains('\n'), "{error}");
+}
+
 #[test]
 fn too_many_bytes_are_refused() {
     let limits = Limits { bytes: 3, ..LIMITS };
