@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File, Permissions};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek as _, Write as _};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
@@ -27,10 +27,12 @@ pub struct Limits {
     pub bytes: u64,
     /// Files, directories and links.
     pub entries: u64,
+    /// Bytes of the names that are remembered for whiteouts.
+    pub names: u64,
 }
 
 /// Well above what is used: of the images of Docker Hub few have more than 10 GB.
-pub const LIMITS: Limits = Limits { bytes: 32 << 30, entries: 4 << 20 };
+pub const LIMITS: Limits = Limits { bytes: 32 << 30, entries: 4 << 20, names: 256 << 20 };
 
 /// What is read between two files: headers, long names, padding.
 const MOST_BETWEEN: u64 = 1 << 20;
@@ -64,6 +66,7 @@ enum Cause {
     Whiteout,
     TooManyBytes,
     TooManyEntries,
+    TooManyNames,
 }
 
 impl fmt::Display for UnpackError {
@@ -92,6 +95,7 @@ impl fmt::Display for UnpackError {
             Cause::Whiteout => write!(f, "is a whiteout of no file"),
             Cause::TooManyBytes => write!(f, "{subject}makes it larger than the limit"),
             Cause::TooManyEntries => write!(f, "{subject}is one more than the limit"),
+            Cause::TooManyNames => write!(f, "{subject}makes its names longer than the limit"),
         }
     }
 }
@@ -179,8 +183,23 @@ impl<'a> Unpacker<'a> {
         }
         let place = make_directories(self.root, parent)?.join(name);
         self.make(entry, &place)?;
-        self.made
-            .extend(place.ancestors().take_while(|path| *path != self.root).map(Path::to_owned));
+        if whiteouts == Whiteouts::Applied {
+            self.remember(&place)?;
+        }
+        Ok(())
+    }
+
+    /// Remembers a path and what leads to it, of which nothing is new above what is known.
+    fn remember(&mut self, place: &Path) -> Result<(), Cause> {
+        let inside = place.ancestors().take_while(|path| *path != self.root);
+        for path in inside {
+            if self.made.contains(path) {
+                break;
+            }
+            let length = path.as_os_str().len() as u64;
+            self.left.names = self.left.names.checked_sub(length).ok_or(Cause::TooManyNames)?;
+            self.made.insert(path.to_owned());
+        }
         Ok(())
     }
 
@@ -212,7 +231,7 @@ impl<'a> Unpacker<'a> {
                 remove(place)?;
                 let mut file = File::create_new(place)?;
                 let allowed = self.left.bytes;
-                let length = io::copy(&mut entry.take(allowed.saturating_add(1)), &mut file)?;
+                let length = write_sparse(&mut entry.take(allowed.saturating_add(1)), &mut file)?;
                 self.left.bytes = allowed.checked_sub(length).ok_or(Cause::TooManyBytes)?;
                 file.set_permissions(Permissions::from_mode(mode))?;
                 file.set_modified(modified)?;
@@ -284,6 +303,31 @@ impl<'a> Unpacker<'a> {
         }
         Ok(())
     }
+}
+
+/// Writes a new file, and leaves out what is zero: of an archive that says of a file that it is
+/// holes, a few bytes could fill the disk. How long the file is then.
+fn write_sparse(source: &mut impl Read, file: &mut File) -> io::Result<u64> {
+    static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+    let mut buffer = ZEROS;
+    let mut length = 0;
+    loop {
+        let read = match source.read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        if read == 0 {
+            break;
+        }
+        let block = buffer.get(..read).unwrap_or_default();
+        match ZEROS.starts_with(block) {
+            true => file.seek_relative(read as i64)?,
+            false => file.write_all(block)?,
+        }
+        length += read as u64;
+    }
+    file.set_len(length)?;
+    Ok(length)
 }
 
 /// The path without `.`; an error where it names what is outside.

@@ -325,28 +325,66 @@ fn too_many_entries_are_refused() {
     check_refused(limits, &[(FILE, "a", ""), (FILE, "b", "")], "one more than the limit");
 }
 
-/// A hole takes no place in the archive, but one on the disk for those who write it out.
-#[test]
-fn a_file_of_holes_counts_by_its_size() {
+/// An archive of one file that is a hole, with as many bytes and one behind it.
+fn holes(size: u64) -> Vec<u8> {
     let mut header = Header::new_gnu();
     header.set_path("holes").unwrap();
     header.set_entry_type(EntryType::GNUSparse);
     header.set_mode(0o644);
     let fields = header.as_gnu_mut().unwrap();
-    fields.set_real_size(1 << 40);
-    // The map: no data, at the end.
-    fields.sparse[0].set_offset(1 << 40);
-    fields.sparse[0].set_length(0);
-    header.set_size(0);
+    fields.set_real_size(size + 1);
+    // The map: data at the end alone.
+    fields.sparse[0].set_offset(size);
+    fields.sparse[0].set_length(1);
+    header.set_size(1);
     header.set_cksum();
     let mut builder = Builder::new(Vec::new());
-    builder.append(&header, &[][..]).unwrap();
+    builder.append(&header, &b"x"[..]).unwrap();
+    builder.into_inner().unwrap()
+}
+
+/// Whoever reads it reads that much.
+#[test]
+fn a_file_of_holes_counts_by_its_size() {
     let place = Place::new();
     let root = place.root();
     let limits = Limits { bytes: 1 << 20, ..LIMITS };
-    let archive = builder.into_inner().unwrap();
-    let error = Unpacker::new(&root, limits).unpack(archive.as_slice(), Whiteouts::Kept);
+    let error = Unpacker::new(&root, limits).unpack(holes(1 << 40).as_slice(), Whiteouts::Kept);
     assert!(error.unwrap_err().to_string().contains("larger than the limit"));
+}
+
+#[test]
+fn holes_take_no_place_on_the_disk() {
+    let place = Place::new();
+    let root = place.root();
+    let size = (64 << 20) + 1;
+    Unpacker::new(&root, LIMITS).unpack(holes(size).as_slice(), Whiteouts::Kept).unwrap();
+    let content = fs::read(root.join("holes")).unwrap();
+    assert_eq!(content.len() as u64, size + 1);
+    assert!(
+        content.ends_with(&[0, b'x']) && content.iter().filter(|byte| **byte != 0).count() == 1
+    );
+    let blocks = fs::metadata(root.join("holes")).unwrap().blocks();
+    assert!(blocks * 512 < 1 << 20, "{blocks} blocks");
+    let zeros = archive(&[(FILE, "zeros", "\0\0\0")]);
+    Unpacker::new(&root, LIMITS).unpack(zeros.as_slice(), Whiteouts::Kept).unwrap();
+    assert_eq!(fs::read(root.join("zeros")).unwrap(), [0; 3]);
+}
+
+/// They are held in memory, one layer's at a time; where nothing is whited out none is.
+#[test]
+fn names_without_an_end_are_refused() {
+    let deep = ["d/".repeat(40), "a".to_owned()].concat();
+    let place = Place::new();
+    let root = place.root();
+    let once = root.as_os_str().len() as u64 * 41 + 2 * (1..=41).sum::<u64>();
+    let limits = Limits { names: once, ..LIMITS };
+    // What is known already counts once.
+    let again = archive(&[(FILE, &deep, "1"), (FILE, &deep, "2")]);
+    Unpacker::new(&root, limits).unpack(again.as_slice(), Whiteouts::Applied).unwrap();
+    let limits = Limits { names: once / 2, ..LIMITS };
+    Unpacker::new(&root, limits).unpack(again.as_slice(), Whiteouts::Kept).unwrap();
+    check_refused(limits, &[(FILE, &deep, "1")], "makes its names longer than the limit");
 }
 
 /// It would be held in memory.
