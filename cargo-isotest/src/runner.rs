@@ -7,6 +7,7 @@
 //! and so it runs everything within a sandbox.
 
 use std::ffi::{OsStr, OsString};
+use std::io::{self, IsTerminal};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -60,6 +61,8 @@ pub fn runner(command: &RunnerCommand, machine: &Machine) -> Result<ExitCode, Er
         called.binary.environment.push((MERGED.into(), program.clone().into_os_string()));
     }
     called.binary.runner.clone_from(through);
+    // Rustdoc keeps all that it reads.
+    called.is_kept = (*nested || caller.is_rustdoc) && !io::stderr().is_terminal();
     let is_foreign = called.binary.declared == Declared::NoHarness;
     let untouched = match called.purpose {
         _ if caller.is_rustdoc => false,
@@ -301,7 +304,20 @@ fn itself(
     let executed = Some("it is one command");
     let setup = set_up(&sandboxes, &called.binary, &arguments, provided, executed);
     let plan = plan_of(&sandboxes, setup, limit);
-    let conclusion = foreground::run(&mut sandboxes.warden, &plan, &signals)?;
+    let conclusion = if called.is_kept {
+        let (conclusion, discarded) =
+            foreground::run_within_limit(&mut sandboxes.warden, &plan, &signals)?;
+        if discarded > 0 {
+            report::warning(&format_args!(
+                "{discarded} bytes of output are not passed on, beyond the limit of {} for each \
+                 stream; raise it with `--output-limit`",
+                plan.output_limit
+            ));
+        }
+        conclusion
+    } else {
+        foreground::run(&mut sandboxes.warden, &plan, &signals)?
+    };
     match conclusion.ended {
         Ended::Exited(0) | Ended::Interrupted(_) | Ended::NotServed(_) => {}
         _ => report::services(&conclusion.services),

@@ -3,9 +3,11 @@
 //! Where stdin is a terminal the program gets one of its own, a pseudo-terminal that is relayed:
 //! it can neither read what is typed elsewhere nor put words into the caller's mouth.
 
-use std::io::{self, IoSliceMut, stderr, stdin, stdout};
+use std::fs::File;
+use std::io::{self, IoSliceMut, Write, stderr, stdin, stdout};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -15,6 +17,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use rustix::termios::{OptionalActions, Termios, tcgetwinsize, tcsetattr, tcsetwinsize};
 
+use crate::collect::{self, Capture};
 use crate::finding::Finding;
 use crate::keyboard::{self, Raw};
 use crate::outcome::Verdict;
@@ -85,6 +88,73 @@ pub fn run_without_input(
     let streams = [null.as_fd(), output.as_fd(), error.as_fd()];
     streams::check(streams)?;
     Ok(attend(warden, plan, signals, streams, None)?)
+}
+
+/// The same as [`run`], but it has no terminal, and of each of its streams so many bytes are passed
+/// on as the plan says that are kept: for a caller that keeps them all. Returns how many were not.
+pub fn run_within_limit(
+    warden: &mut Warden,
+    plan: &Plan,
+    signals: &Signals,
+) -> Result<(Conclusion, u64), StreamError> {
+    let (input, output, error) = (stdin(), stdout(), stderr());
+    streams::check([input.as_fd(), output.as_fd(), error.as_fd()])?;
+    let outputs = [output.as_fd().try_clone_to_owned()?, error.as_fd().try_clone_to_owned()?];
+    let ((from_output, to_output), (from_error, to_error)) = (io::pipe()?, io::pipe()?);
+    let (ended, ends) = io::pipe()?;
+    let limit = plan.output_limit;
+    thread::scope(|scope| {
+        let ended = ended.as_fd();
+        let [output, error] = outputs.map(File::from);
+        let relays = [(from_output, output), (from_error, error)]
+            .map(|(from, to)| scope.spawn(move || pass_on(&from.into(), to, ended, limit)));
+        let theirs = [input.as_fd(), to_output.as_fd(), to_error.as_fd()];
+        let conclusion = attend(warden, plan, signals, theirs, None);
+        drop((to_output, to_error, ends));
+        let discarded = relays.into_iter().map(|relay| relay.join().unwrap_or(Ok(0)));
+        let discarded = discarded.sum::<io::Result<u64>>()?;
+        Ok((conclusion?, discarded))
+    })
+}
+
+/// Passes on what comes, the first half of what may be passed on at once, until it ends or what was
+/// written when `ended` hangs up is passed on: who has been handed the other end may keep it. What is
+/// beyond the limit is cut before the end, where a harness says what it all came to. Returns how
+/// many bytes that is.
+fn pass_on(
+    from: &OwnedFd,
+    mut to: impl Write,
+    ended: BorrowedFd<'_>,
+    limit: u64,
+) -> io::Result<u64> {
+    rustix::io::ioctl_fionbio(from, true)?;
+    let mut buffer = vec![0; 1 << 16];
+    let mut left = usize::try_from(limit / 2).unwrap_or(usize::MAX);
+    let mut later = Capture::new(limit / 2);
+    let mut written = Ok(());
+    loop {
+        let mut polled =
+            [PollFd::new(from.as_fd(), PollFlags::POLLIN), PollFd::new(ended, PollFlags::POLLIN)];
+        match poll(&mut polled, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let is_last = polled[1].any().unwrap_or(false);
+        let is_over = collect::drain(from, &mut buffer, |bytes| {
+            let (now, rest) = bytes.split_at(left.min(bytes.len()));
+            left -= now.len();
+            later.push(rest);
+            if written.is_ok() {
+                written = to.write_all(now);
+            }
+        });
+        // Where nobody reads any more the program hears so: its end is closed.
+        if is_over || is_last || written.is_err() {
+            let kept = later.finish();
+            let _ = to.write_all(&kept.to_bytes());
+            return Ok(kept.cut);
+        }
+    }
 }
 
 fn attend(
@@ -289,7 +359,7 @@ impl Foreground<'_> {
 /// The end of a program that ended by itself.
 fn ended(plan: &Plan, end: &End) -> Ended {
     use crate::outcome::NotRun;
-    match crate::collect::verdict_of_program(plan, end) {
+    match collect::verdict_of_program(plan, end) {
         Verdict::Passed => Ended::Exited(0),
         Verdict::Failed { code } | Verdict::ExitedEarly { code } => Ended::Exited(code),
         Verdict::Signalled { signal } => Ended::Signalled(signal),

@@ -304,6 +304,38 @@ fn documentation_tests_of_both_editions_are_isolated() {
 }
 
 #[test]
+fn what_a_documentation_test_writes_is_bounded() {
+    if refused() {
+        return;
+    }
+    let tests = "/// ```\n\
+                 /// use std::io::Write;\n\
+                 /// for _ in 0..64 {\n\
+                 ///     std::io::stdout().write_all(&[b'x'; 1 << 20]).unwrap();\n\
+                 /// }\n\
+                 /// std::process::exit(3);\n\
+                 /// ```\npub fn writes() {}\n";
+    for edition in ["2021", "2024"] {
+        let manifest = format!(
+            "[workspace]\n[package]\nname = \"demo\"\nversion = \"0.1.0\"\nedition = \"{edition}\"\n"
+        );
+        let project = Project::new(&[("Cargo.toml", &manifest), ("src/lib.rs", tests)]);
+        let run = project.isotest("--doc --output-limit 1M").run();
+        run.check(
+            100,
+            &[
+                "test src/lib.rs - writes (line 1) ... FAILED",
+                "bytes of output cut here]",
+                "bytes of output are not passed on, beyond the limit of 1048576 for each stream",
+                "test result: FAILED. 0 passed; 1 failed",
+            ],
+        );
+        let written = run.stdout.matches('x').count();
+        assert!(written.abs_diff(1 << 20) < 1024, "{written} bytes");
+    }
+}
+
+#[test]
 fn isotest_itself_goes_before_a_runner_that_is_configured() {
     if refused() {
         return;

@@ -36,6 +36,8 @@ pub struct Called {
     pub binary: Binary,
     /// What it was built for.
     pub purpose: Purpose,
+    /// Whether the caller keeps all that it writes.
+    pub is_kept: bool,
 }
 
 /// What a program was built for.
@@ -118,7 +120,7 @@ pub fn called(call: &Call<'_>) -> Result<Called, DiscoverError> {
         has_doctests: false,
         binaries: Vec::new(),
     };
-    Ok(Called { project, binary, purpose })
+    Ok(Called { project, binary, purpose, is_kept: false })
 }
 
 impl Called {

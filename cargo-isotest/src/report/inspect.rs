@@ -1,7 +1,7 @@
 //! What `list`, `explain` and `man` print, and the other texts without events.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufWriter, Write};
+use std::io::{self, BufRead, BufWriter, Read, Write};
 
 use anstyle::Style;
 use isotest_core::case::{Case, Ignore, Kind};
@@ -280,17 +280,33 @@ pub fn test_command(plan: &Plan) -> io::Result<()> {
     )
 }
 
+/// Of a line that is longer, a piece is passed on before it ends.
+const LONG_LINE: usize = 64 << 10;
+
 /// Passes lines on as they come: to stdout, or to stderr where the format has no word for them.
-/// `look` sees each.
-pub fn pass_on(mut lines: impl BufRead, aside: bool, mut look: impl FnMut(&str)) -> io::Result<()> {
+/// `look` sees each, but of a long one the beginning.
+pub fn pass_on(lines: impl BufRead, aside: bool, mut look: impl FnMut(&str)) -> io::Result<()> {
     let mut out: Box<dyn Write> =
         if aside { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
-    let mut line = Vec::new();
-    while lines.read_until(b'\n', &mut line)? > 0 {
-        look(&String::from_utf8_lossy(&line));
-        out.write_all(&line)?;
-        out.flush()?;
-        line.clear();
+    pieces(lines, |piece, begins| {
+        if begins {
+            look(&String::from_utf8_lossy(piece));
+        }
+        out.write_all(piece)?;
+        out.flush()
+    })
+}
+
+/// Gives `take` each line, a long one in pieces, and whether a piece begins one.
+fn pieces(
+    mut lines: impl BufRead,
+    mut take: impl FnMut(&[u8], bool) -> io::Result<()>,
+) -> io::Result<()> {
+    let (mut piece, mut begins) = (Vec::new(), true);
+    while lines.by_ref().take(LONG_LINE as u64).read_until(b'\n', &mut piece)? > 0 {
+        take(&piece, begins)?;
+        begins = piece.ends_with(b"\n");
+        piece.clear();
     }
     Ok(())
 }
@@ -310,4 +326,23 @@ pub fn root_of_doctests(root: Option<&str>, format: FormatName) -> io::Result<()
 pub fn manual_page(command: clap::Command) -> io::Result<ExitCode> {
     clap_mangen::Man::new(command).render(&mut io::stdout())?;
     Ok(ExitCode::Passed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_without_an_end_is_passed_on_in_pieces() {
+        let text = format!("running 1 test\n{}\nrunning 2 tests\n", "x".repeat(LONG_LINE * 3));
+        let (mut passed, mut beginnings) = (Vec::new(), 0);
+        pieces(text.as_bytes(), |piece, begins| {
+            assert!(piece.len() <= LONG_LINE, "{} bytes", piece.len());
+            passed.extend_from_slice(piece);
+            beginnings += usize::from(begins);
+            Ok(())
+        })
+        .expect("nothing fails");
+        assert_eq!((passed, beginnings), (text.into_bytes(), 3));
+    }
 }
