@@ -114,7 +114,10 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         reporter = told.map_err(Error::Report)?;
     }
     if let Some(path) = &settings.junit {
-        reporter = reporter.with_junit(path, &properties(&settings, part))?;
+        // The target directory is often in the workspace, and may be a link of the user's own.
+        let roots = [&project.target_directory, &project.workspace_root];
+        let roots = roots.map(|root| root.as_std_path());
+        reporter = reporter.with_junit(path, &roots, &properties(&settings, part))?;
     }
     let mut reporter =
         execute(&settings, &mut stages, needed, &mut durations, (machine, &signals), reporter)?;

@@ -13,7 +13,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
 use rustix::fs::{
@@ -63,6 +63,25 @@ impl Budget {
     }
 }
 
+/// A symbolic link where none is followed.
+#[derive(Debug)]
+pub struct Link(PathBuf);
+
+impl std::fmt::Display for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`{}` is a symbolic link, which is not followed", self.0.display())
+    }
+}
+
+impl std::error::Error for Link {}
+
+impl Link {
+    /// Whether this is why something failed.
+    pub fn is_cause(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|cause| cause.is::<Link>())
+    }
+}
+
 /// A directory whose contents are untrusted, by its descriptor: it stays the same one, whatever
 /// becomes of its path.
 #[derive(Debug)]
@@ -95,9 +114,13 @@ impl Directory {
 
     /// Opens a directory below this one. A symbolic link on the way is an error.
     pub fn directory(&self, relative: impl AsRef<Path>) -> io::Result<Directory> {
+        self.resolve(relative.as_ref(), BENEATH)
+    }
+
+    fn resolve(&self, relative: &Path, how: ResolveFlags) -> io::Result<Directory> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match openat2(&self.0, relative.as_ref(), flags, Mode::empty(), BENEATH) {
-            Err(Errno::LOOP) => Err(self.is_a_link(relative.as_ref())),
+        match openat2(&self.0, relative, flags, Mode::empty(), how) {
+            Err(Errno::LOOP) => Err(self.is_a_link(relative)),
             opened => Ok(Directory(opened?)),
         }
     }
@@ -105,19 +128,29 @@ impl Directory {
     /// Words the refusal of a symbolic link. The path is this directory's as far as proc(5) tells it.
     fn is_a_link(&self, relative: &Path) -> io::Error {
         let own = std::fs::read_link(by_descriptor(&self.0)).unwrap_or_default();
-        let path = own.join(relative);
-        io::Error::other(format!("`{}` is a symbolic link, which is not followed", path.display()))
+        io::Error::other(Link(own.join(relative)))
     }
 
     /// Opens a directory below this one, and makes those that are missing with `mode`.
     pub fn make(&self, relative: &Path, mode: u32) -> io::Result<Directory> {
+        self.make_within(relative, mode, BENEATH)
+    }
+
+    /// The same where the user may have mounted other filesystems on the way.
+    pub fn make_across(&self, relative: &Path, mode: u32) -> io::Result<Directory> {
+        self.make_within(relative, mode, BENEATH.difference(ResolveFlags::NO_XDEV))
+    }
+
+    fn make_within(&self, relative: &Path, mode: u32, how: ResolveFlags) -> io::Result<Directory> {
         let mut directory = self.try_clone()?;
         for part in relative.components() {
             let Component::Normal(name) = part else {
                 return Err(Errno::INVAL.into());
             };
             match mkdirat(&directory, name, Mode::from(mode)) {
-                Ok(()) | Err(Errno::EXIST) => directory = directory.directory(name)?,
+                Ok(()) | Err(Errno::EXIST) => {
+                    directory = directory.resolve(Path::new(name), how)?;
+                }
                 Err(errno) => return Err(errno.into()),
             }
         }
@@ -156,12 +189,9 @@ impl Directory {
             errno => errno.into(),
         })?;
         match FileType::from_raw_mode(fstat(&found)?.st_mode) {
-            FileType::RegularFile => {}
-            FileType::Symlink => return Err(self.is_a_link(relative.as_ref())),
-            _ => return Err(io::Error::other("it is no regular file")),
+            FileType::Symlink => Err(self.is_a_link(relative.as_ref())),
+            _ => regular(&found),
         }
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        Ok(File::from(open(by_descriptor(&found), flags, Mode::empty())?))
     }
 
     /// Reads a regular file below this one; an error where it has more than `most` bytes.
@@ -362,6 +392,22 @@ impl Directory {
 pub fn file(path: &Path) -> io::Result<File> {
     let (directory, name) = place(path)?;
     directory.file(name)
+}
+
+/// Opens a regular file by a path whose links are followed, and tells where it really is.
+pub fn followed(path: &Path) -> io::Result<(File, PathBuf)> {
+    let found = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let real = std::fs::read_link(by_descriptor(&found))?;
+    Ok((regular(&found)?, real))
+}
+
+/// Opens for reading what was found, if it is a regular file.
+fn regular(found: &OwnedFd) -> io::Result<File> {
+    if FileType::from_raw_mode(fstat(found)?.st_mode) != FileType::RegularFile {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(File::from(open(by_descriptor(found), flags, Mode::empty())?))
 }
 
 /// Opens the directory in which a path lies; symbolic links lead there as ever.

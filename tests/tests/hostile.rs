@@ -173,6 +173,61 @@ fn what_is_remembered_may_be_anything() {
     }
 }
 
+/// An archive, or an earlier test, has put a link on the way to the report: nothing is made or
+/// written where it leads.
+#[test]
+fn a_junit_report_follows_no_link_below_target_and_workspace() {
+    if refused() {
+        return;
+    }
+    let project = project();
+    let victim = project.directory().join("../victim").canonicalize().expect("it is there");
+    let run = |options: &str| {
+        let target = project.directory().join("target");
+        project.isotest("--lib").words(options).env("CARGO_TARGET_DIR", target).run()
+    };
+    for (top, options) in [
+        ("target/nextest", "--junit target/nextest/default/junit.xml"),
+        ("target/nextest", "--junit ../project/src/../target/nextest/default/junit.xml"),
+        ("reports", "--junit reports/default/junit.xml --workspace shared"),
+        ("reports", "--junit reports/default/junit.xml"),
+    ] {
+        let top = project.directory().join(top);
+        let places = [top.clone(), top.join("default"), top.join("default/junit.xml")];
+        let leads_to = [victim.clone(), victim.join("deep"), victim.join("deep/file")];
+        for (link, leads_to) in places.iter().zip(leads_to) {
+            fs::create_dir_all(link.parent().expect("it has one")).expect("it is writable");
+            symlink(leads_to, link).expect("a link");
+            let told = format!("{}` is a symbolic link, which is not followed", link.display());
+            run(options).check(110, &["cannot write the JUnit report", &told, "hint: remove"]);
+            is_untouched(&project);
+            assert_eq!(fs::read_dir(victim.join("deep")).expect("it is there").count(), 1);
+            fs::remove_file(link).expect("it is a link");
+        }
+        run(options).check(0, &["3 passed; 0 failed"]);
+        assert!(places[2].is_file(), "{options}");
+        fs::remove_dir_all(top).expect("it is ours");
+    }
+}
+
+/// The user's own links lead to what they name elsewhere, and to the target directory.
+#[test]
+fn a_junit_report_follows_links_of_the_user() {
+    if refused() {
+        return;
+    }
+    let project = project();
+    fs::create_dir_all(project.directory().join("../elsewhere")).expect("it is writable");
+    symlink("elsewhere", project.directory().join("../link")).expect("a link");
+    let target = project.directory().join("target");
+    symlink("../elsewhere", &target).expect("a link");
+    for report in ["../link/a/junit.xml", "target/b/junit.xml"] {
+        let call = project.isotest("--lib --junit").arg(report).env("CARGO_TARGET_DIR", &target);
+        call.run().check(0, &["3 passed; 0 failed"]);
+        assert!(project.directory().join(report).is_file(), "{report}");
+    }
+}
+
 /// As [`project`], not below the target directory of another one, which is where these tests stand.
 fn outside_targets() -> Project {
     Project::below(&env::temp_dir(), "project", &[("src/lib.rs", TESTS)])

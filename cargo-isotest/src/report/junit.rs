@@ -9,13 +9,14 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, FixedOffset, Utc};
 use isotest_core::case::{Case, CaseIndex};
 use isotest_core::outcome::{NotRun, Outcome, Verdict, signal_name};
-use isotest_core::untrusted::{self, Directory};
+use isotest_core::untrusted::{self, Directory, Link};
 use quick_junit::{
     FlakyOrRerun, NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite,
 };
@@ -43,7 +44,11 @@ pub struct JunitError {
 impl std::fmt::Display for JunitError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let JunitError { path, cause } = self;
-        write!(f, "cannot write the JUnit report `{}`: {cause}", path.display())
+        write!(f, "cannot write the JUnit report `{}`: {cause}", path.display())?;
+        match Link::is_cause(cause) {
+            true => write!(f, "\nhint: remove the link, or name a file where it leads"),
+            false => Ok(()),
+        }
     }
 }
 
@@ -56,13 +61,24 @@ enum Place {
 }
 
 impl Place {
-    /// Opens a stream, or empties the file.
-    fn open(path: &Path) -> io::Result<Place> {
+    /// Opens a stream, or empties the file. Tests may have put links in `roots`: none below these is
+    /// followed.
+    fn open(path: &Path, roots: &[&Path]) -> io::Result<Place> {
         if path.starts_with("/dev") {
             return Ok(Place::Stream(File::options().write(true).open(path)?));
         }
-        path.parent().map_or(Ok(()), fs::create_dir_all)?;
-        let (directory, name) = untrusted::place(path)?;
+        let below = roots.iter().find_map(|root| Some((root, below(path, root)?)));
+        let (directory, name) = match &below {
+            Some((root, rest)) => {
+                let root = Directory::open(&root.canonicalize()?)?;
+                let parent = rest.parent().unwrap_or(Path::new(""));
+                (root.make_across(parent, 0o777)?, rest.file_name().unwrap_or_default())
+            }
+            None => {
+                path.parent().map_or(Ok(()), fs::create_dir_all)?;
+                untrusted::place(path)?
+            }
+        };
         match directory.file(name) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
             Ok(_) | Err(_) => {}
@@ -80,6 +96,33 @@ impl Place {
     }
 }
 
+/// What of a path lies below a directory, however that is named in it, without `..`.
+fn below(path: &Path, root: &Path) -> Option<PathBuf> {
+    let identity = |path: &Path| fs::metadata(path).map(|it| (it.dev(), it.ino())).ok();
+    let root = identity(root)?;
+    let mut above: Vec<&Path> = path.ancestors().skip(1).collect();
+    // The last one first would be a link back to the directory.
+    above.reverse();
+    let mut named = above.into_iter().filter(|above| identity(above) == Some(root));
+    named.find_map(|above| without_dots(path.strip_prefix(above).ok()?))
+}
+
+/// A relative path without `.` and `..`; `None` where it leads out. Where no link is followed, the
+/// kernel finds the same.
+fn without_dots(path: &Path) -> Option<PathBuf> {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => plain.push(name),
+            Component::ParentDir if plain.pop() => {}
+            Component::CurDir => {}
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    plain.file_name()?;
+    Some(plain)
+}
+
 /// A report that is being gathered.
 pub struct Junit {
     path: PathBuf,
@@ -91,17 +134,18 @@ pub struct Junit {
 
 impl Junit {
     /// Opens the file before anything is run: one that cannot be written is told of at once, and
-    /// what an earlier run wrote is not taken for this one's. `show_output` keeps what passed tests
-    /// wrote.
+    /// what an earlier run wrote is not taken for this one's. No link below `roots` is followed.
+    /// `show_output` keeps what passed tests wrote.
     pub fn create(
         path: &Path,
+        roots: &[&Path],
         suites: &[Suite],
         properties: &[(&str, String)],
         show_output: bool,
     ) -> Result<Junit, JunitError> {
         let failed = |cause| JunitError { path: path.to_owned(), cause };
         Ok(Junit {
-            place: Place::open(path).map_err(failed)?,
+            place: Place::open(path, roots).map_err(failed)?,
             path: path.to_owned(),
             show_output,
             start: SystemTime::now(),
@@ -325,6 +369,30 @@ fn timestamp(time: SystemTime) -> DateTime<FixedOffset> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lies_below_a_directory_is_found_by_any_of_its_names() {
+        let place = tempfile::tempdir().expect("a directory");
+        let (root, path) = (place.path().join("root"), |name| place.path().join(name));
+        fs::create_dir_all(root.join("inner")).expect("it is writable");
+        std::os::unix::fs::symlink("root", path("link")).expect("a link");
+        std::os::unix::fs::symlink(".", root.join("inner/self")).expect("a link");
+        std::os::unix::fs::symlink("..", root.join("back")).expect("a link");
+        for (name, rest) in [
+            ("root/a/b", Some("a/b")),
+            ("link/a/b", Some("a/b")),
+            ("root/../link/inner/../a", Some("a")),
+            ("root/../root/a", Some("a")),
+            // The links below it are left in.
+            ("root/inner/self/a", Some("inner/self/a")),
+            ("root/back/root/a", Some("back/root/a")),
+            ("root", None),
+            ("root/../a", None),
+            ("other/a", None),
+        ] {
+            assert_eq!(below(&path(name), &root).as_deref(), rest.map(Path::new), "{name}");
+        }
+    }
 
     #[test]
     fn what_is_too_long_for_a_node_keeps_its_ends() {

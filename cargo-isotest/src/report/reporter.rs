@@ -179,14 +179,16 @@ impl Reporter {
         })
     }
 
-    /// Writes a JUnit report too; the properties are those of each of its suites.
+    /// Writes a JUnit report too, through no link below `roots`; the properties are those of each of
+    /// its suites.
     pub fn with_junit(
         mut self,
         path: &Path,
+        roots: &[&Path],
         properties: &[(&str, String)],
     ) -> Result<Self, JunitError> {
         let show_output = self.options.show_output;
-        self.junit = Some(Junit::create(path, &self.suites, properties, show_output)?);
+        self.junit = Some(Junit::create(path, roots, &self.suites, properties, show_output)?);
         Ok(self)
     }
 
