@@ -1,10 +1,13 @@
 //! `cargo isotest show-config` and `import-nextest`.
 
-use std::fs;
+use std::ffi::OsStr;
+use std::io;
 use std::path::Path;
 
+use isotest_core::untrusted::{Directory, Link};
+
 use crate::cli::{ImportNextestCommand, ShowConfigCommand};
-use crate::config::{self, Config, ConfigError, Given, Imported, Include, TestGroup};
+use crate::config::{self, Config, ConfigError, Contents, Given, Imported, Include, TestGroup};
 use crate::discover::filterset::Workspace;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
@@ -64,20 +67,31 @@ pub fn import(command: &ImportNextestCommand, machine: &Machine) -> Result<ExitC
     let root = workspace.root().as_std_path();
     let (from, to) = (root.join(NEXTEST), root.join(config::PATH));
     let shown = |path: &Path| settings::shown(path, machine).to_string_lossy().into_owned();
-    let text = fs::read_to_string(&from)
-        .map_err(|cause| ConfigError::new(format!("cannot read `{}`: {cause}", shown(&from))))?;
-    let Imported { text, notes } = config::import(&shown(&from), &text)?;
+    let contents = Contents::read(&from, &shown(&from), root)?;
+    let Imported { text, notes } = config::import(&shown(&from), &contents.text)
+        .map_err(|error| contents.fault(error.into()))?;
     if command.dry_run {
         report::text(&text).map_err(Error::Report)?;
         return Ok(ExitCode::Passed);
     }
-    if to.exists() && !command.force {
+    if to.symlink_metadata().is_ok() && !command.force {
         let message = format!("cannot write `{}`: it is there already", shown(&to));
         let hint = "`--force` replaces it, `--dry-run` prints what would be written";
         return Err(ConfigError::new(message).hint(Some(hint)).into());
     }
-    fs::write(&to, text)
-        .map_err(|cause| ConfigError::new(format!("cannot write `{}`: {cause}", shown(&to))))?;
+    write(root, text.as_bytes()).map_err(|cause| {
+        let hint = "remove the link, or take what `--dry-run` prints";
+        let hint = Link::is_cause(&cause).then_some(hint);
+        ConfigError::new(format!("cannot write `{}`: {cause}", shown(&to))).hint(hint)
+    })?;
     report::imported(&shown(&to), &notes);
     Ok(ExitCode::Passed)
+}
+
+/// Writes the configuration of the workspace at `root`, through no link of it.
+fn write(root: &Path, text: &[u8]) -> io::Result<()> {
+    let path = Path::new(config::PATH);
+    let parent = path.parent().unwrap_or(Path::new(""));
+    let directory = Directory::open(&root.canonicalize()?)?.make_across(parent, 0o777)?;
+    directory.replace(path.file_name().unwrap_or(OsStr::new("")), text)
 }

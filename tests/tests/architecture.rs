@@ -121,7 +121,7 @@ const UNSAFE: [&str; 14] = [
 /// Files that may open, list, make or remove what a path names, and whose files these are. What a case,
 /// an archive or its tests can have put in place, in the target directory above all, is reached by
 /// `untrusted` alone.
-const BY_PATH: [(&str, &str); 34] = [
+const BY_PATH: [(&str, &str); 32] = [
     ("isotest-core/src/foreground.rs", "a device"),
     ("isotest-core/src/host.rs", "the machine's"),
     ("isotest-core/src/host/etc.rs", "the machine's"),
@@ -138,7 +138,6 @@ const BY_PATH: [(&str, &str); 34] = [
     ("cargo-isotest/src/archive/open.rs", "named by an option"),
     ("cargo-isotest/src/archive/write.rs", "cargo's"),
     ("cargo-isotest/src/caller.rs", "the kernel's"),
-    ("cargo-isotest/src/config/effective.rs", "the project's"),
     ("cargo-isotest/src/discover/assemble.rs", "the project's"),
     ("cargo-isotest/src/discover/config.rs", "cargo's"),
     ("cargo-isotest/src/doctor.rs", "the kernel's"),
@@ -152,7 +151,6 @@ const BY_PATH: [(&str, &str); 34] = [
     ("cargo-isotest/src/root/follow.rs", "a root that nothing runs in yet"),
     ("cargo-isotest/src/root/unpack.rs", "a root that nothing runs in yet"),
     ("cargo-isotest/src/run_directory.rs", MADE),
-    ("cargo-isotest/src/show_config.rs", "the project's"),
     ("cargo-isotest/src/trial.rs", "a device"),
     ("cargo-isotest/src/mentioned.rs", "whether a path is there, by lstat alone"),
     ("cargo-isotest/src/traces.rs", "programs, directories of `PATH`"),

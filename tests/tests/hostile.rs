@@ -228,6 +228,80 @@ fn a_junit_report_follows_links_of_the_user() {
     }
 }
 
+/// A configuration that is a link, a FIFO or a file without end.
+#[test]
+fn a_configuration_may_be_anything() {
+    const SECRET: &str = "root:secret:1::::::";
+    let project = Project::new(&[
+        ("src/lib.rs", TESTS),
+        ("../victim/secret", SECRET),
+        ("../victim/right", "[profile.default]\nretries = 2\n"),
+        ("../victim/filter", "[profile.default]\ndefault-filter = \"secret(a)\"\n"),
+        ("inside", "secret\n"),
+        (".config/other", ""),
+    ]);
+    let commands =
+        [(".config/isotest.toml", "show-config"), (".config/nextest.toml", "import-nextest")];
+    for (name, command) in commands {
+        let path = project.directory().join(name);
+        let told = |leads_to: &str, code, parts: &[&str]| {
+            symlink(leads_to, &path).expect("a link");
+            let run = project.isotest(command).run();
+            run.check(code, parts);
+            fs::remove_file(&path).expect("it is there");
+            assert!(!leads_to.starts_with("../../") || !run.stderr.contains("secret"), "{run:?}");
+        };
+        let outside = format!(
+            "cannot use `{name}`: it links to a file outside the workspace that is not right ({name}:"
+        );
+        told("../../victim/secret", 2, &[&outside, "1)\nhint: what is wrong"]);
+        // What is right is followed, and what is inside is quoted.
+        told("../inside", 2, &["1 | secret"]);
+        told("../../victim/right", 0, &[]);
+        let _ = fs::remove_file(project.directory().join(".config/isotest.toml"));
+        if command == "show-config" {
+            told("../../victim/filter", 94, &[&outside, "2)"]);
+        }
+        let long = fs::File::create(&path).and_then(|file| file.set_len(3 << 30));
+        long.expect("files have holes");
+        let larger = format!("cannot read `{name}`: it is larger than 1 MiB");
+        project.isotest(command).run().check(2, &[&larger]);
+        fs::remove_file(&path).expect("it is there");
+    }
+    let path = project.directory().join(".config/nextest.toml");
+    mkfifo(&path, Mode::S_IRWXU).expect("a FIFO");
+    let run = project.isotest("import-nextest").run();
+    run.check(2, &["cannot read `.config/nextest.toml`: it is no regular file"]);
+}
+
+#[test]
+fn an_import_writes_through_no_link() {
+    let nextest = "[profile.default]\nretries = 2\n";
+    let project = Project::new(&[
+        ("src/lib.rs", TESTS),
+        (".config/nextest.toml", nextest),
+        ("../victim/deep/file", "the user's"),
+    ]);
+    let link = project.directory().join(".config/isotest.toml");
+    for leads_to in ["../../victim/deep/file", "../../victim/new"] {
+        symlink(leads_to, &link).expect("a link");
+        project.isotest("import-nextest").run().check(2, &["it is there already", "`--force`"]);
+        project.isotest("import-nextest --force").run().check(0, &["Wrote .config/isotest.toml"]);
+        is_untouched(&project);
+        assert!(fs::symlink_metadata(&link).expect("it is there").is_file());
+        fs::remove_file(&link).expect("it is there");
+    }
+    let config = project.directory().join(".config");
+    fs::rename(&config, project.directory().join("../config")).expect("it is ours");
+    symlink("../config", &config).expect("a link");
+    let told = "/.config` is a symbolic link, which is not followed\nhint: remove the link";
+    project
+        .isotest("import-nextest")
+        .run()
+        .check(2, &["cannot write `.config/isotest.toml`: `", told]);
+    assert!(fs::metadata(link).is_err());
+}
+
 /// As [`project`], not below the target directory of another one, which is where these tests stand.
 fn outside_targets() -> Project {
     Project::below(&env::temp_dir(), "project", &[("src/lib.rs", TESTS)])

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use isotest_core::case::Case;
@@ -10,6 +9,7 @@ use isotest_core::case::Case;
 use super::PATH;
 use super::archive::Include;
 use super::commands::{ServiceTable, SetupTable};
+use super::contents::Contents;
 use super::error::{ConfigError, nearest};
 use super::file::{self, File, GLOBAL, Profile, TestGroup, Text};
 use super::variables;
@@ -202,9 +202,19 @@ impl Config {
             };
         }
         let name = settings::shown(&path, machine).to_string_lossy().into_owned();
-        let text = fs::read_to_string(&path)
-            .map_err(|cause| ConfigError::new(format!("cannot read `{name}`: {cause}")))?;
-        let read = Read { file: file::read(&name, &text)?, name, text };
+        let contents = Contents::read(&path, &name, workspace.root().as_std_path())?;
+        self.take_text(name, &contents.text, workspace).map_err(|error| contents.fault(error))?;
+        self.path = Some(path);
+        Ok(())
+    }
+
+    fn take_text(
+        &mut self,
+        name: String,
+        text: &str,
+        workspace: &mut Workspace,
+    ) -> Result<(), Error> {
+        let read = Read { file: file::read(&name, text)?, name, text: text.to_owned() };
         let chain = read.chain(&self.profile)?;
         for (profile, contents) in &chain {
             self.take_profile(&read, profile, contents, workspace)?;
@@ -224,7 +234,6 @@ impl Config {
             (name.clone(), group.clone(), format!("{}:{}", read.name, group.line))
         });
         self.test_groups = groups.collect();
-        self.path = Some(path);
         (self.services, self.setup) = (read.file.service, read.file.setup);
         Ok(())
     }

@@ -40,6 +40,18 @@ impl ConfigError {
         ConfigError { hint: hint.map(Into::into), ..self }
     }
 
+    /// The same without a word of the file, which goes by `name` and is not the project's.
+    pub fn withheld(self, name: &str) -> ConfigError {
+        let place = self.excerpt.as_ref().map_or(String::new(), |Excerpt { name, text, span }| {
+            format!(" ({name}:{})", line_of(text, span.start))
+        });
+        let message = format!(
+            "cannot use `{name}`: it links to a file outside the workspace that is not right{place}"
+        );
+        let hint = "what is wrong is told where the file itself stands in place of the link";
+        ConfigError { message, excerpt: None, hint: Some(hint.to_owned()), ..self }
+    }
+
     /// The same, of a filter expression.
     pub fn in_filter(self) -> ConfigError {
         ConfigError { in_filter: true, ..self }

@@ -1,11 +1,12 @@
 //! Configuration: `.config/isotest.toml`, `ISOTEST_*` and the flags become one thing.
 //!
-//! [`mod@file`] reads the file, [`error`] words what is wrong with it, [`Config`] lays what is asked for
+//! [`Contents`] opens a file, [`mod@file`] reads its text, [`error`] words what is wrong with it, [`Config`] lays what is asked for
 //! in order: flag, environment, override, profile, default. What a value does is the policy's
 //! business; [`rows()`] says where each comes from. [`import()`] reads nextest's configuration.
 
 mod archive;
 mod commands;
+mod contents;
 mod effective;
 mod error;
 mod file;
@@ -16,6 +17,7 @@ mod variables;
 
 pub use archive::{Include, OnMissing, RelativeTo};
 pub use commands::{ReadyTable, ServiceTable, SetupTable};
+pub use contents::Contents;
 pub use effective::{Config, Given, Needs, Source, binary_expressions, merged};
 pub use error::ConfigError;
 pub use file::{TestGroup, schema};

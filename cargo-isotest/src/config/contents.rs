@@ -1,0 +1,48 @@
+//! The text of a configuration. The project, or an archive, may have put anything in its place.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use isotest_core::untrusted;
+
+use super::error::ConfigError;
+use crate::error::Error;
+
+/// More than any configuration has.
+const MOST: u64 = 1 << 20;
+
+/// What a file says.
+pub struct Contents {
+    /// Its text.
+    pub text: String,
+    /// What it goes by.
+    name: String,
+    /// Whether it is in the workspace; a link may lead to another file of the user's.
+    is_inside: bool,
+}
+
+impl Contents {
+    /// Reads a file of the workspace at `root` that goes by `name`.
+    pub fn read(path: &Path, name: &str, root: &Path) -> Result<Contents, ConfigError> {
+        let read = || {
+            let (file, real) = untrusted::followed(path)?;
+            let mut bytes = Vec::new();
+            file.take(MOST + 1).read_to_end(&mut bytes)?;
+            if bytes.len() as u64 > MOST {
+                return Err(io::Error::other("it is larger than 1 MiB"));
+            }
+            let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))?;
+            let is_inside = real.starts_with(root.canonicalize()?);
+            Ok(Contents { text, name: name.to_owned(), is_inside })
+        };
+        read().map_err(|cause| ConfigError::new(format!("cannot read `{name}`: {cause}")))
+    }
+
+    /// The same error, which quotes no file outside the workspace.
+    pub fn fault(&self, error: Error) -> Error {
+        match error {
+            Error::Config(error) if !self.is_inside => error.withheld(&self.name).into(),
+            error => error,
+        }
+    }
+}
