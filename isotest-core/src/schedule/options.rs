@@ -19,7 +19,7 @@ pub struct Options {
     pub max_fail: Option<MaxFail>,
     /// How long the run may take from its first case on; then it is ended as by a signal.
     pub timeout: Option<Duration>,
-    /// How often each case is run. [`Event::Finished`] comes for each time.
+    /// How often each case is run. [`Event::Finished`](super::Event::Finished) comes for each time.
     pub repeat: Repeat,
     /// Who reads the stacks of a case before it is killed for its time.
     pub stacks: Stacks,
