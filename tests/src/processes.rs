@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// A variable that isotest lets through to tests. A run with a value of its own can be told from
 /// all others by it, down to the last child of a test.
-pub const MARK: &str = "RUST_TEST_MARK_OF_ISOTEST";
+pub const MARK: &str = "PROPTEST_MARK_OF_ISOTEST";
 
 /// A living process of a marked run.
 #[derive(Debug, Clone, PartialEq, Eq)]
