@@ -16,13 +16,13 @@ use std::sync::Arc;
 
 use super::builder::{Steps, c_path};
 use super::etc::{hide_private_etc, make_fixed_etc, show_etc};
-use super::keeps_covers;
 use super::layout::{
     self, EMPTY, Fresh, LIBRARY_PATH, Layout, PROC, Placed, SCRATCH, STAGE, Shown, TMP,
 };
 use super::read_only::{Source, lay_without_secrets, show_read_only};
 use super::roots::{NEW, NOTHING, OLD, OTHER, WAITING, new, old};
 use super::server;
+use super::{is_sealed, keeps_covers};
 use crate::host::{Host, TopLevel};
 use crate::policy::{Init, Namespace, Policy, Propagation, Root, User};
 use crate::sandbox::{LIBRARY, Op, Step};
@@ -355,10 +355,11 @@ fn show_project(steps: &mut Steps, host: &Host, layout: &Layout, policy: &Policy
 
 /// Whether the lower layer of a case's overlay is an overlay itself. A case with capabilities can look
 /// at that layer, when it unmounts its own overlay, or the `/tmp` that covers the stage: there must be
-/// no secret, and nobody of the host's at the other end of a socket.
+/// no secret, and for the superuser's nobody of the host's at the other end of a socket. Others' may
+/// have a sandbox in it, with overlays of its own: the kernel lays no third one on two.
 fn is_laid(host: &Host, layout: &Layout, placed: &Placed, policy: &Policy) -> bool {
     let holds_secrets = layout.secrets.iter().any(|secret| secret.starts_with(&placed.path));
-    let may_unmount = policy.user == User::Root;
+    let may_unmount = is_sealed(host, policy);
     (holds_secrets || may_unmount) && placed.directory && host.can_be_layer_twice(&placed.path)
 }
 

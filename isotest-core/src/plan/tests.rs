@@ -667,6 +667,8 @@ fn what_lies_beneath_the_project_is_an_overlay_where_a_case_could_look_there() {
         template.iter().any(|step| is(&step.op))
     };
     let mut root = usual().policy(|policy| policy.user = User::Root);
+    assert!(!lower(&root), "an ordinary user's may have a sandbox in it, with one more overlay");
+    root.host.settings = vec!["/proc/sys".into()];
     assert!(lower(&root) && !lower(&usual()));
     root.host.mount_points = vec!["/home".into()];
     root.host.overlays = root.host.mount_points.clone();
