@@ -19,7 +19,6 @@ use crate::doctests::Documented;
 use super::groups::{FINDINGS, Group, Kind, write_more};
 use super::notes;
 use super::paint::{self, ERROR, GOOD, HINT, STRONG, WARNING};
-use super::reporter::State;
 use super::rerun;
 use super::suite::{self, Suite};
 use super::tally::Tally;
@@ -59,6 +58,17 @@ pub struct Grant {
     pub origin: String,
     /// How many cases have it.
     pub cases: usize,
+}
+
+/// What is known of a case once the run has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It failed.
+    Failed,
+    /// It passed, or is ignored.
+    Passed,
+    /// It was not run, or not to its end.
+    NotEnded,
 }
 
 /// What the closing block will say.

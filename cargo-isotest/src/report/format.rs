@@ -9,38 +9,8 @@ use std::time::Duration;
 use isotest_core::case::Case;
 use isotest_core::outcome::Outcome;
 
-use super::json::Json;
-use super::libtest::Pretty;
-use super::reporter::Options;
 use super::suite::Suite;
 use super::tally::Tally;
-use super::terse::Terse;
-
-/// The formats, by what `--format` calls them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum FormatName {
-    /// A line for each test.
-    #[default]
-    Pretty,
-    /// A character for each test, `-q`.
-    Terse,
-    /// An object for each event.
-    Json,
-    /// The same, with what nextest adds of each binary.
-    JsonPlus,
-    /// isotest's own objects ([`messages`](super::messages)); a format has nothing to say.
-    Messages,
-}
-
-impl FormatName {
-    /// Whether nothing else may stand on stdout.
-    pub fn is_for_programs(self) -> bool {
-        match self {
-            FormatName::Pretty | FormatName::Terse => false,
-            FormatName::Json | FormatName::JsonPlus | FormatName::Messages => true,
-        }
-    }
-}
 
 /// Words the block of one binary after the other.
 pub trait Format {
@@ -68,37 +38,4 @@ pub trait Format {
         elapsed: Duration,
         out: &mut dyn Write,
     ) -> io::Result<()>;
-}
-
-/// The format that was asked for.
-pub fn choose(options: &Options) -> Box<dyn Format> {
-    match options.format {
-        FormatName::Pretty => Box::new(Pretty::new(options)),
-        FormatName::Terse => Box::new(Terse::new(options)),
-        FormatName::Json | FormatName::JsonPlus => Box::new(Json::new(options)),
-        FormatName::Messages => Box::new(Silent),
-    }
-}
-
-/// Says nothing.
-struct Silent;
-
-impl Format for Silent {
-    fn open(&mut self, _suite: &Suite, _out: &mut dyn Write) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn finished(&mut self, _: &Case, _outcome: Outcome, _out: &mut dyn Write) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn close(
-        &mut self,
-        _suite: &Suite,
-        _tally: &Tally,
-        _elapsed: Duration,
-        _out: &mut dyn Write,
-    ) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -10,7 +10,7 @@ use isotest_core::sandbox::{Op, Service, Step};
 use nextest_metadata as nextest;
 
 use super::config::write_layers;
-use super::format::FormatName;
+use super::options::FormatName;
 use super::plain_json;
 use super::suite::Suite;
 use super::words;

@@ -16,8 +16,8 @@ use std::time::Duration;
 use isotest_core::case::Case;
 use isotest_core::outcome::{NotRun, Outcome, Verdict};
 
-use super::format::{Format, FormatName};
-use super::reporter::Options;
+use super::format::Format;
+use super::options::{FormatName, Options};
 use super::suite::Suite;
 use super::tally::Tally;
 use super::words;

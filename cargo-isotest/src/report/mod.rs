@@ -10,6 +10,7 @@ mod tally;
 
 mod blocks;
 mod format;
+mod options;
 
 mod github;
 mod json;
@@ -21,6 +22,8 @@ mod plain_json;
 mod sections;
 mod terse;
 mod words;
+
+mod formats;
 
 mod cargo;
 mod closing;
@@ -48,7 +51,7 @@ mod tests;
 
 pub use blocks::Order;
 pub use cargo::executable;
-pub use closing::{Grant, Hint, SecondLook};
+pub use closing::{Grant, Hint, SecondLook, State};
 pub use completions::completions;
 pub use config::{Configuration, Overriding, configuration, imported, schema, text};
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
@@ -57,7 +60,6 @@ pub use error::{
     pruned, services, setting_up, uncopied, unheeded, unpacking, warning, weakened,
 };
 pub use follow::follow;
-pub use format::FormatName;
 pub use github::Workflow;
 pub use inspect::{
     Explanation, explain, list_for_people, list_for_programs, lists_as_libtest, manual_page,
@@ -65,7 +67,8 @@ pub use inspect::{
 };
 pub use junit::JunitError;
 pub use notes::tell as lists;
-pub use reporter::{Ended, Frame, Options, Report, Reporter, State, Summary};
+pub use options::{FormatName, Frame, Options};
+pub use reporter::{Ended, Report, Reporter, Summary};
 pub use rerun::quoted;
 pub use stress::Stress;
 pub use suite::{Look, Suite};

@@ -16,58 +16,26 @@ use isotest_core::schedule::{Event, Interruption, Stream};
 
 use crate::doctests::Documented;
 
-use super::blocks::{Blocks, News, Order, Turn};
+use super::blocks::{Blocks, News, Turn};
 use super::cargo;
-use super::closing::{Closing, Grant, SecondLook};
-use super::format::{self, Format, FormatName};
+use super::closing::{Closing, Grant, SecondLook, State};
+use super::format::Format;
+use super::formats;
 use super::github::{Github, Workflow};
 use super::junit::{Junit, JunitError};
 use super::messages::{self, Message};
 use super::notes;
+use super::options::{FormatName, Frame, Options};
 use super::paint::{self, WARNING};
 use super::plain_json;
 use super::progress::Progress;
 use super::running;
 use super::screen::Screen;
-use super::suite::{self, Look, Suite};
+use super::suite::{self, Suite};
 use super::tally::Tally;
 use super::traces::Trace;
 use super::withheld::Withheld;
 use super::words;
-
-/// How a run is reported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Options {
-    /// The format of stdout.
-    pub format: FormatName,
-    /// Which binary's block comes next.
-    pub order: Order,
-    /// libtest's `--show-output`: what passed tests wrote is shown too.
-    pub show_output: bool,
-    /// libtest's `--report-time`.
-    pub report_time: bool,
-    /// How many of the slowest cases the closing block names.
-    pub slowest: usize,
-    /// The seed of the order in which cases start, where it is random.
-    pub shuffle_seed: Option<u64>,
-    /// cargo's `--quiet`: no `Running` lines, no summary of a run without trouble.
-    pub quiet: bool,
-    /// Who prints what stands around the blocks.
-    pub frame: Frame,
-    /// What it is printed on.
-    pub look: Look,
-}
-
-/// Who prints cargo's lines around the blocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Frame {
-    /// This report, and a summary behind them.
-    #[default]
-    Ours,
-    /// Cargo itself, which has called for one binary; a summary follows where there is something
-    /// to say that cargo does not.
-    Cargos,
-}
 
 /// What a run came to, for the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,17 +44,6 @@ pub struct Summary {
     pub tally: Tally,
     /// What ended it early.
     pub interrupted: Option<Interruption>,
-}
-
-/// What is known of a case once the run has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// It failed.
-    Failed,
-    /// It passed, or is ignored.
-    Passed,
-    /// It was not run, or not to its end.
-    NotEnded,
 }
 
 /// A case once the run has ended.
@@ -149,7 +106,7 @@ impl Reporter {
             screen: Screen::new(stdout, stderr),
             progress: Progress::new(cases, options.look, start),
             blocks: Blocks::new(&suites, options.show_output, options.order),
-            format: format::choose(&options),
+            format: formats::choose(&options),
             block: Tally::default(),
             troubled: Vec::new(),
             total: Tally::default(),

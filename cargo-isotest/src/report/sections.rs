@@ -11,8 +11,8 @@ use std::time::Duration;
 use isotest_core::case::Case;
 use isotest_core::outcome::{NotRun, Outcome, Verdict};
 
+use super::options::Options;
 use super::paint::{self, Word};
-use super::reporter::Options;
 use super::suite::Suite;
 use super::tally::Tally;
 use super::words;

@@ -13,8 +13,9 @@ use isotest_core::outcome::{NotRun, Outcome, Verdict};
 use isotest_core::schedule::{Event, Interruption, Stream};
 use isotest_core::snapshot::Snapshot;
 
+use super::options::Options;
 use super::paint::{self, ERROR, GOOD, Word};
-use super::reporter::{Options, Report, Summary};
+use super::reporter::{Report, Summary};
 use super::running;
 use super::suite::{Look, Suite};
 use super::tally::Tally;

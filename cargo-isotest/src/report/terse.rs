@@ -11,8 +11,8 @@ use isotest_core::outcome::{NotRun, Outcome, Verdict};
 
 use super::format::Format;
 use super::libtest::running;
+use super::options::Options;
 use super::paint::{self, Word};
-use super::reporter::Options;
 use super::sections::Sections;
 use super::suite::Suite;
 use super::tally::Tally;

@@ -9,8 +9,8 @@ use isotest_core::outcome::{NotRun, Outcome, Verdict};
 use isotest_core::sandbox::SandboxError;
 use nix::errno::Errno;
 
-use super::format::{self, FormatName};
-use super::reporter::Options;
+use super::formats;
+use super::options::{FormatName, Options};
 use super::suite::{Look, Suite, example};
 use super::tally::Tally;
 
@@ -76,7 +76,7 @@ fn should_panic(verdict: Verdict, output: &str, time: usize) -> Outcome {
 
 /// The whole block of one binary.
 fn block(options: Options, suite: &Suite, outcomes: Vec<Outcome>, elapsed: Duration) -> String {
-    let mut format = format::choose(&options);
+    let mut format = formats::choose(&options);
     let mut out = Vec::new();
     let mut tally = Tally::default();
     format.open(suite, &mut out).expect("a Vec takes all");

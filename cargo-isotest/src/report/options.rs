@@ -1,0 +1,64 @@
+//! Options of a report: the format of stdout, the order of blocks, who prints the lines around them.
+
+use super::blocks::Order;
+use super::suite::Look;
+
+/// How a run is reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    /// The format of stdout.
+    pub format: FormatName,
+    /// Which binary's block comes next.
+    pub order: Order,
+    /// libtest's `--show-output`: what passed tests wrote is shown too.
+    pub show_output: bool,
+    /// libtest's `--report-time`.
+    pub report_time: bool,
+    /// How many of the slowest cases the closing block names.
+    pub slowest: usize,
+    /// The seed of the order in which cases start, where it is random.
+    pub shuffle_seed: Option<u64>,
+    /// cargo's `--quiet`: no `Running` lines, no summary of a run without trouble.
+    pub quiet: bool,
+    /// Who prints what stands around the blocks.
+    pub frame: Frame,
+    /// What it is printed on.
+    pub look: Look,
+}
+
+/// Who prints cargo's lines around the blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Frame {
+    /// This report, and a summary behind them.
+    #[default]
+    Ours,
+    /// Cargo itself, which has called for one binary; a summary follows where there is something
+    /// to say that cargo does not.
+    Cargos,
+}
+
+/// The formats, by what `--format` calls them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FormatName {
+    /// A line for each test.
+    #[default]
+    Pretty,
+    /// A character for each test, `-q`.
+    Terse,
+    /// An object for each event.
+    Json,
+    /// The same, with what nextest adds of each binary.
+    JsonPlus,
+    /// isotest's own objects ([`messages`](super::messages)); a format has nothing to say.
+    Messages,
+}
+
+impl FormatName {
+    /// Whether nothing else may stand on stdout.
+    pub fn is_for_programs(self) -> bool {
+        match self {
+            FormatName::Pretty | FormatName::Terse => false,
+            FormatName::Json | FormatName::JsonPlus | FormatName::Messages => true,
+        }
+    }
+}
