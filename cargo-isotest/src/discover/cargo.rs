@@ -160,7 +160,7 @@ fn add_foreign_packages(
 /// is none. `triple` is that of the target, where one is asked for.
 pub fn runner(request: &Request, triple: Option<&str>) -> Result<Vec<OsString>, DiscoverError> {
     let around = surroundings(request, Compiler::find()?)?;
-    runners::words(&around.config.runners, triple.unwrap_or(&around.host))
+    Ok(runners::words(&around.config.runners, triple.unwrap_or(&around.host))?)
 }
 
 fn surroundings(request: &Request, compiler: Compiler) -> Result<Surroundings, DiscoverError> {

@@ -3,7 +3,7 @@
 //! Cargo keeps both to itself: no message of a build names the sysroot or cargo's own path.
 
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,6 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::error::DiscoverError;
 use super::process::{message, output};
+use super::search_path::on_path;
 
 /// Where the compiler that cargo calls stands.
 pub(super) struct Compiler {
@@ -84,13 +85,6 @@ impl Compiler {
         }
         path
     }
-}
-
-pub(super) fn on_path(program: impl AsRef<OsStr>) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .map(|directory| directory.join(program.as_ref()))
-        .find(|file| file.is_file())
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use std::process::ExitStatus;
 use camino::Utf8PathBuf;
 
 use super::config::ConfigError;
+use super::runners::NoRunner;
 
 /// Why a project could not be discovered.
 #[derive(Debug)]
@@ -86,12 +87,7 @@ pub enum DiscoverError {
     /// The sources of a build that was made before are not there.
     NoSources(Utf8PathBuf),
     /// The program of a runner that cargo's configuration names is not on `PATH`.
-    NoRunner {
-        /// Its name.
-        program: OsString,
-        /// The target.
-        triple: String,
-    },
+    NoRunner(NoRunner),
     /// A path that cargo could not name either.
     NotUtf8(PathBuf),
 }
@@ -150,15 +146,7 @@ impl fmt::Display for DiscoverError {
                 "cannot find the project's sources: there is no `Cargo.toml` in `{root}`\n\
                  hint: an archive has none; `--workspace-remap DIR` says where they are"
             ),
-            DiscoverError::NoRunner { program, triple } => {
-                let variable = triple.to_uppercase().replace(['-', '.'], "_");
-                write!(
-                    f,
-                    "cannot find the program `{}`, cargo's runner for `{triple}`, on PATH\n\
-                     hint: install it; with `CARGO_TARGET_{variable}_RUNNER=env` tests run without",
-                    program.display()
-                )
-            }
+            DiscoverError::NoRunner(error) => write!(f, "{error}"),
             DiscoverError::NotUtf8(path) => {
                 write!(f, "cannot run `{}`: the path is not UTF-8", path.display())
             }
@@ -167,3 +155,9 @@ impl fmt::Display for DiscoverError {
 }
 
 impl std::error::Error for DiscoverError {}
+
+impl From<NoRunner> for DiscoverError {
+    fn from(error: NoRunner) -> Self {
+        DiscoverError::NoRunner(error)
+    }
+}

@@ -27,6 +27,7 @@ mod process;
 mod project;
 mod reused;
 mod runners;
+mod search_path;
 
 pub use built::Built;
 pub use called::{Call, Called, Purpose, called};

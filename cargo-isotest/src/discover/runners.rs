@@ -4,12 +4,12 @@
 //! with isotest itself.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::Path;
 
 use target_spec::{Platform, TargetFeatures, TargetSpec, Triple};
 
-use super::compiler::on_path;
-use super::error::DiscoverError;
+use super::search_path::on_path;
 
 /// A program that is started with a binary behind its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,30 @@ pub struct Runner {
     /// The program, a name on `PATH` or an absolute path, and its arguments.
     pub words: Vec<OsString>,
 }
+
+/// The program of a runner is not on `PATH`.
+#[derive(Debug)]
+pub struct NoRunner {
+    /// Its name.
+    pub program: OsString,
+    /// The target.
+    pub triple: String,
+}
+
+impl fmt::Display for NoRunner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let NoRunner { program, triple } = self;
+        let variable = triple.to_uppercase().replace(['-', '.'], "_");
+        write!(
+            f,
+            "cannot find the program `{}`, cargo's runner for `{triple}`, on PATH\n\
+             hint: install it; with `CARGO_TARGET_{variable}_RUNNER=env` tests run without",
+            program.display()
+        )
+    }
+}
+
+impl std::error::Error for NoRunner {}
 
 impl Runner {
     /// A path is relative to `base`, a name is not. `None` where there are no words.
@@ -50,20 +74,14 @@ pub(super) fn of_environment(
 }
 
 /// The words of the one for a target, its program found; none where there is no runner.
-pub(super) fn words(
-    runners: &[(String, Runner)],
-    triple: &str,
-) -> Result<Vec<OsString>, DiscoverError> {
+pub(super) fn words(runners: &[(String, Runner)], triple: &str) -> Result<Vec<OsString>, NoRunner> {
     let Some(Runner { words }) = find(runners, triple) else { return Ok(Vec::new()) };
     let mut words = words.clone();
     if let Some(program) = words.first_mut()
         && !Path::new(program).is_absolute()
     {
         *program = on_path(&*program)
-            .ok_or_else(|| DiscoverError::NoRunner {
-                program: program.clone(),
-                triple: triple.to_owned(),
-            })?
+            .ok_or_else(|| NoRunner { program: program.clone(), triple: triple.to_owned() })?
             .into_os_string();
     }
     Ok(words)
