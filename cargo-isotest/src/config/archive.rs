@@ -4,8 +4,8 @@ use camino::{Utf8Component, Utf8PathBuf};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::de::DeValue;
 
+use super::document::{Node, Reader, Text};
 use super::error::ConfigError;
-use super::file::{Node, Reader, Text};
 
 /// nextest's.
 const DEPTH: u32 = 16;

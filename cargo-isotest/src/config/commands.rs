@@ -9,8 +9,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use toml::de::DeValue;
 
+use super::document::{Node, Reader, Text};
 use super::error::ConfigError;
-use super::file::{Node, Override, Profile, Reader, Text};
 use crate::cli;
 
 /// How long a service may take to be ready, where nothing is said.
@@ -150,51 +150,6 @@ impl<'t> Reader<'t> {
         let mut tables: Vec<_> = self.table(value, what)?.iter().collect();
         tables.sort_by_key(|(name, _)| name.span().start);
         tables.into_iter().map(|(name, value)| read(name.get_ref().to_string(), value)).collect()
-    }
-
-    /// A list of names.
-    pub fn names(&self, value: &Node<'t>) -> Result<Vec<Text>, ConfigError> {
-        match value.get_ref() {
-            DeValue::Array(values) => values.iter().map(|value| self.string(value)).collect(),
-            _ => Err(self.error("a list of names is wanted: `[\"…\", \"…\"]`", value.span())),
-        }
-    }
-
-    /// Whoever asks for a service or a setup command names one that there is.
-    pub fn check_names(
-        &self,
-        profiles: &BTreeMap<String, Profile>,
-        services: &[ServiceTable],
-        setups: &[SetupTable],
-    ) -> Result<(), ConfigError> {
-        let services: Vec<&str> = services.iter().map(|table| table.name.as_str()).collect();
-        let setups: Vec<&str> = setups.iter().map(|table| table.name.as_str()).collect();
-        for profile in profiles.values() {
-            let asked = |of: fn(&Override) -> &Vec<Text>| profile.overrides.iter().flat_map(of);
-            let asked_services = profile.services.iter().chain(asked(|one| &one.services));
-            let asked_setups = profile.setup.iter().chain(asked(|one| &one.setup));
-            self.check_list(asked_services, "service", &services)?;
-            self.check_list(asked_setups, "setup", &setups)?;
-        }
-        Ok(())
-    }
-
-    fn check_list<'a>(
-        &self,
-        mut asked: impl Iterator<Item = &'a Text>,
-        kind: &str,
-        known: &[&str],
-    ) -> Result<(), ConfigError> {
-        let Some(text) = asked.find(|text| !known.contains(&text.text.as_str())) else {
-            return Ok(());
-        };
-        let what = format!("there is no `[{kind}.{}]`", text.text);
-        let hint = match super::error::nearest(&text.text, known.iter().copied()) {
-            Some(meant) => format!("did you mean `{meant}`?"),
-            None if known.is_empty() => format!("a table `[{kind}.NAME]` says what it is"),
-            None => format!("there is: {}", known.join(", ")),
-        };
-        Err(self.error(what, text.span.clone()).hint(Some(hint)))
     }
 
     /// A command: a list of words, or a text that is parted into them.

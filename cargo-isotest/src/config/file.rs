@@ -3,8 +3,6 @@
 //! Keys that are flags too are read by `cli`; the rest is read here, and in `course`. The types are
 //! what the JSON Schema is made of.
 
-mod course;
-
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -15,10 +13,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::archive::ArchiveTable;
 use super::commands::{ServiceTable, SetupTable};
-use super::error::{ConfigError, line_of, nearest};
-use crate::cli::{self, CourseOptions, Key, LayerOptions, Shape, Threads, Values, threads_schema};
-
-pub use self::course::GLOBAL;
+use super::course::TestGroup;
+use super::document::{Node, Reader, Text};
+use super::error::{ConfigError, nearest};
+use crate::cli::{self, CourseOptions, Key, LayerOptions, Shape, Values};
 
 /// The whole file.
 #[derive(Debug, Default, JsonSchema)]
@@ -35,19 +33,6 @@ pub struct File {
     /// Test groups by name
     #[schemars(rename = "test-groups")]
     pub test_groups: BTreeMap<String, TestGroup>,
-}
-
-/// Tests of which only some run at a time.
-#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
-#[schemars(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct TestGroup {
-    /// How many tests of the group run at a time: a number, `num-cpus`, or `-N` for all processors
-    /// but N
-    #[schemars(schema_with = "threads_schema")]
-    pub max_threads: Threads,
-    /// The line of its name.
-    #[schemars(skip)]
-    pub line: usize,
 }
 
 /// What one profile asks for.
@@ -104,15 +89,6 @@ pub struct Override {
     pub line: usize,
 }
 
-/// A text with its place in the file, quotation marks included.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Text {
-    /// The text.
-    pub text: String,
-    /// The bytes of the file.
-    pub span: Range<usize>,
-}
-
 /// The JSON Schema of the file.
 pub fn schema() -> Schema {
     let mut schema = schemars::schema_for!(File);
@@ -144,8 +120,7 @@ const OF_A_RUN: [&str; 7] =
 
 /// Reads a text that goes by `name`.
 pub fn read(name: &str, text: &str) -> Result<File, Box<ConfigError>> {
-    let mut reader = Reader { name, text, keys: cli::keys(), groups: BTreeMap::new() };
-    reader.file().map_err(Box::new)
+    Reader { name, text }.file().map_err(Box::new)
 }
 
 /// What part of the file a table is.
@@ -179,38 +154,27 @@ impl Part {
     }
 }
 
-pub type Node<'t> = Spanned<DeValue<'t>>;
-
-/// What reads a file.
-pub struct Reader<'t> {
-    name: &'t str,
-    text: &'t str,
+/// Names that values of the file may use.
+struct Known {
     keys: Vec<Key>,
     groups: BTreeMap<String, TestGroup>,
 }
 
 impl<'t> Reader<'t> {
-    /// What is wrong, at these bytes of the file.
-    pub fn error(&self, cause: impl std::fmt::Display, span: Range<usize>) -> ConfigError {
-        let message = format!("cannot read `{}`: {cause}", self.name);
-        ConfigError::new(message).at(self.name, self.text, span)
-    }
-
-    fn file(&mut self) -> Result<File, ConfigError> {
+    fn file(&self) -> Result<File, ConfigError> {
         let table = DeTable::parse(self.text).map_err(|error| {
             let end = self.text.len();
             self.error(error.message(), error.span().unwrap_or(end..end))
         })?;
         let mut file = File::default();
         let groups = table.get_ref().iter().find(|(key, _)| key.get_ref() == "test-groups");
-        if let Some((_, groups)) = groups {
-            self.test_groups(groups)?;
-        }
+        let groups = groups.map(|(_, groups)| self.test_groups(groups)).transpose()?;
+        let known = Known { keys: cli::keys(), groups: groups.unwrap_or_default() };
         for (key, value) in table.get_ref() {
             match key.get_ref().as_ref() {
                 "profile" => {
                     for (name, profile) in self.table(value, "`profile` is a table")? {
-                        let profile = self.profile(name.span(), profile)?;
+                        let profile = self.profile(&known, name.span(), profile)?;
                         file.profile.insert(name.get_ref().to_string(), profile);
                     }
                 }
@@ -224,29 +188,18 @@ impl<'t> Reader<'t> {
             }
         }
         self.check_names(&file.profile, &file.service, &file.setup)?;
-        file.test_groups = std::mem::take(&mut self.groups);
+        file.test_groups = known.groups;
         Ok(file)
     }
 
-    /// A key that `part` has not; what was probably meant.
-    pub fn unknown<'k>(
+    fn profile(
         &self,
-        key: &Spanned<impl AsRef<str>>,
-        part: &str,
-        known: impl Iterator<Item = &'k str>,
-    ) -> ConfigError {
-        let known: Vec<&str> = known.collect();
-        let word = key.get_ref().as_ref();
-        let hint = match nearest(word, known.iter().copied()) {
-            Some(meant) => format!("did you mean `{meant}`?"),
-            None => format!("it has: {}", known.join(", ")),
-        };
-        self.error(format!("`{word}` is no key of {part}"), key.span()).hint(Some(hint))
-    }
-
-    fn profile(&self, name: Range<usize>, value: &Node<'t>) -> Result<Profile, ConfigError> {
+        known: &Known,
+        name: Range<usize>,
+        value: &Node<'t>,
+    ) -> Result<Profile, ConfigError> {
         let table = self.table(value, "a profile is a table: `[profile.NAME]`")?;
-        let mut profile = Profile { line: line_of(self.text, name.start), ..Profile::default() };
+        let mut profile = Profile { line: self.line(name.start), ..Profile::default() };
         for (key, value) in table {
             match key.get_ref().as_ref() {
                 "inherits" => profile.inherits = Some(self.string(value)?),
@@ -261,11 +214,11 @@ impl<'t> Reader<'t> {
                         return Err(self.error(what, key.span()));
                     };
                     for value in overrides.iter() {
-                        profile.overrides.push(self.one_override(value)?);
+                        profile.overrides.push(self.one_override(known, value)?);
                     }
                 }
                 _ => {
-                    let values = self.values(Part::Profile, key, value)?;
+                    let values = self.values(known, Part::Profile, key, value)?;
                     profile.values = values.over(profile.values);
                 }
             }
@@ -274,9 +227,9 @@ impl<'t> Reader<'t> {
         Ok(profile)
     }
 
-    fn one_override(&self, value: &Node<'t>) -> Result<Override, ConfigError> {
+    fn one_override(&self, known: &Known, value: &Node<'t>) -> Result<Override, ConfigError> {
         let table = self.table(value, "an override is a table: `[[profile.NAME.override]]`")?;
-        let line = line_of(self.text, value.span().start);
+        let line = self.line(value.span().start);
         let (mut made, mut filter) = (Override { line, ..Override::default() }, None);
         for (key, value) in table {
             match key.get_ref().as_ref() {
@@ -285,7 +238,7 @@ impl<'t> Reader<'t> {
                 "services" => made.services = self.names(value)?,
                 "setup" => made.setup = self.names(value)?,
                 _ => {
-                    let values = self.values(Part::Override, key, value)?;
+                    let values = self.values(known, Part::Override, key, value)?;
                     made.values = values.over(made.values);
                 }
             }
@@ -314,6 +267,43 @@ impl<'t> Reader<'t> {
         self.check_grants(table, &values.layers, reason)
     }
 
+    /// Whoever asks for a service or a setup command names one that there is.
+    fn check_names(
+        &self,
+        profiles: &BTreeMap<String, Profile>,
+        services: &[ServiceTable],
+        setups: &[SetupTable],
+    ) -> Result<(), ConfigError> {
+        let services: Vec<&str> = services.iter().map(|table| table.name.as_str()).collect();
+        let setups: Vec<&str> = setups.iter().map(|table| table.name.as_str()).collect();
+        for profile in profiles.values() {
+            let asked = |of: fn(&Override) -> &Vec<Text>| profile.overrides.iter().flat_map(of);
+            let asked_services = profile.services.iter().chain(asked(|one| &one.services));
+            let asked_setups = profile.setup.iter().chain(asked(|one| &one.setup));
+            self.check_list(asked_services, "service", &services)?;
+            self.check_list(asked_setups, "setup", &setups)?;
+        }
+        Ok(())
+    }
+
+    fn check_list<'a>(
+        &self,
+        mut asked: impl Iterator<Item = &'a Text>,
+        kind: &str,
+        known: &[&str],
+    ) -> Result<(), ConfigError> {
+        let Some(text) = asked.find(|text| !known.contains(&text.text.as_str())) else {
+            return Ok(());
+        };
+        let what = format!("there is no `[{kind}.{}]`", text.text);
+        let hint = match nearest(&text.text, known.iter().copied()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None if known.is_empty() => format!("a table `[{kind}.NAME]` says what it is"),
+            None => format!("there is: {}", known.join(", ")),
+        };
+        Err(self.error(what, text.span.clone()).hint(Some(hint)))
+    }
+
     fn check_grants(
         &self,
         table: &DeTable<'t>,
@@ -332,13 +322,14 @@ impl<'t> Reader<'t> {
     /// A key that is read as a flag is.
     fn values(
         &self,
+        names: &Known,
         part: Part,
         key: &Spanned<impl AsRef<str>>,
         value: &Node<'t>,
     ) -> Result<Values, ConfigError> {
         let word = key.get_ref().as_ref();
-        let Some(known) = self.keys.iter().find(|known| known.name == word) else {
-            let layers = self.keys.iter().map(|known| known.name.as_str());
+        let Some(known) = names.keys.iter().find(|known| known.name == word) else {
+            let layers = names.keys.iter().map(|known| known.name.as_str());
             let known = part.own_keys().iter().copied().chain(layers);
             return Err(self.unknown(key, part.name(), known));
         };
@@ -353,7 +344,7 @@ impl<'t> Reader<'t> {
             return Ok(Values { course, ..Values::default() });
         }
         if word == "test-group" {
-            self.check_group(value)?;
+            self.check_group(&names.groups, value)?;
         }
         let values = match (known.shape, value.get_ref()) {
             (Shape::Switch, DeValue::Boolean(false)) => return Ok(Values::default()),
@@ -382,10 +373,6 @@ impl<'t> Reader<'t> {
             .map_err(|cause| self.error(format!("`{word}`: {cause}"), value.span()))
     }
 
-    fn wrong_type(&self, key: &str, wanted: &str, value: &Node<'t>) -> ConfigError {
-        self.error(format!("`{key}` takes {wanted}"), value.span())
-    }
-
     /// Not what a key takes that takes one value; nextest has tables for some.
     fn no_scalar(&self, key: &str, value: &Node<'t>) -> ConfigError {
         let (wanted, hint) = match key {
@@ -399,42 +386,11 @@ impl<'t> Reader<'t> {
         self.wrong_type(key, wanted, value).hint(hint)
     }
 
-    /// A text or a whole number, as it would be typed.
-    pub fn scalar(&self, value: &Node<'t>) -> Option<String> {
-        match value.get_ref() {
-            DeValue::String(text) => Some(text.to_string()),
-            DeValue::Integer(number) => {
-                i64::from_str_radix(number.as_str(), number.radix()).ok().map(|n| n.to_string())
-            }
-            _ => None,
-        }
-    }
-
-    /// A text with its place.
-    pub fn string(&self, value: &Node<'t>) -> Result<Text, ConfigError> {
-        match value.get_ref() {
-            DeValue::String(text) => Ok(Text { text: text.to_string(), span: value.span() }),
-            _ => Err(self.error("a text is wanted, in quotation marks", value.span())),
-        }
-    }
-
     fn reason(&self, value: &Node<'t>) -> Result<String, ConfigError> {
         let Text { text, span } = self.string(value)?;
         match text.trim() {
             "" => Err(self.error("an empty reason is none", span)),
             text => Ok(text.to_owned()),
-        }
-    }
-
-    /// A table; `what` says which is wanted where it is none.
-    pub fn table<'v>(
-        &self,
-        value: &'v Node<'t>,
-        what: &str,
-    ) -> Result<&'v DeTable<'t>, ConfigError> {
-        match value.get_ref() {
-            DeValue::Table(table) => Ok(table),
-            _ => Err(self.error(what, value.span())),
         }
     }
 }

@@ -7,6 +7,8 @@
 mod archive;
 mod commands;
 mod contents;
+mod course;
+mod document;
 mod effective;
 mod error;
 mod file;
@@ -18,9 +20,10 @@ mod variables;
 pub use archive::{Include, OnMissing, RelativeTo};
 pub use commands::{ReadyTable, ServiceTable, SetupTable};
 pub use contents::Contents;
+pub use course::TestGroup;
 pub use effective::{Config, Given, Needs, Source, binary_expressions, merged};
 pub use error::ConfigError;
-pub use file::{TestGroup, schema};
+pub use file::schema;
 pub use import::{Imported, import};
 pub use rows::{case_rows, given, rows, run_rows};
 

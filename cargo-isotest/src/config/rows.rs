@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use isotest_core::policy::{Directory, Policy, Root, Uts};
 
+use super::course::GLOBAL;
 use super::effective::{Origin, Source, merged};
-use super::file::GLOBAL;
 use crate::cli::{CourseOptions, FailFast, LayerOptions, Threads, propagation_name, retries_name};
 use crate::report::Overriding;
 use crate::settings::Layer;

@@ -1,13 +1,30 @@
 //! The keys of the file that are no flags: pauses between retries, and test groups.
 
+use std::collections::BTreeMap;
+
 use isotest_core::retry::{Backoff, Growth, Retries};
+use schemars::JsonSchema;
 use toml::de::DeTable;
 
-use super::{ConfigError, Node, Reader, TestGroup, line_of};
-use crate::cli;
+use super::document::{Node, Reader};
+use super::error::{ConfigError, nearest};
+use crate::cli::{self, Threads, threads_schema};
 
 /// The group that is none.
 pub const GLOBAL: &str = nextest_metadata::GLOBAL_TEST_GROUP;
+
+/// Tests of which only some run at a time.
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TestGroup {
+    /// How many tests of the group run at a time: a number, `num-cpus`, or `-N` for all processors
+    /// but N
+    #[schemars(schema_with = "threads_schema")]
+    pub max_threads: Threads,
+    /// The line of its name.
+    #[schemars(skip)]
+    pub line: usize,
+}
 
 impl<'t> Reader<'t> {
     /// The table form of `retries`: a number, and the pauses.
@@ -65,8 +82,12 @@ impl<'t> Reader<'t> {
         value.get_ref().as_bool().ok_or_else(|| self.wrong_type(key, "`true` or `false`", value))
     }
 
-    /// `[test-groups]`: its groups become known.
-    pub(super) fn test_groups(&mut self, value: &Node<'t>) -> Result<(), ConfigError> {
+    /// The groups of `[test-groups]`.
+    pub(super) fn test_groups(
+        &self,
+        value: &Node<'t>,
+    ) -> Result<BTreeMap<String, TestGroup>, ConfigError> {
+        let mut groups = BTreeMap::new();
         for (name, value) in self.table(value, "`test-groups` is a table")? {
             if name.get_ref().starts_with('@') {
                 let what = format!("`{}` is no name of a group: `@` is nextest's", name.get_ref());
@@ -87,20 +108,24 @@ impl<'t> Reader<'t> {
             let max_threads = max_threads.ok_or_else(|| {
                 self.error("a test group without `max-threads`", name.span()).hint(Some(hint))
             })?;
-            let line = line_of(self.text, name.span().start);
-            self.groups.insert(name.get_ref().to_string(), TestGroup { max_threads, line });
+            let line = self.line(name.span().start);
+            groups.insert(name.get_ref().to_string(), TestGroup { max_threads, line });
         }
-        Ok(())
+        Ok(groups)
     }
 
     /// Fails where the group that a table names is not there.
-    pub(super) fn check_group(&self, value: &Node<'t>) -> Result<(), ConfigError> {
+    pub(super) fn check_group(
+        &self,
+        groups: &BTreeMap<String, TestGroup>,
+        value: &Node<'t>,
+    ) -> Result<(), ConfigError> {
         let name = self.string(value)?.text;
-        if name == GLOBAL || self.groups.contains_key(&name) {
+        if name == GLOBAL || groups.contains_key(&name) {
             return Ok(());
         }
-        let known = self.groups.keys().map(String::as_str);
-        let hint = match super::nearest(&name, known) {
+        let known = groups.keys().map(String::as_str);
+        let hint = match nearest(&name, known) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => {
                 format!("define it: `[test-groups]`, and below it `{name} = {{ max-threads = 1 }}`")
@@ -116,7 +141,7 @@ mod tests {
 
     use isotest_core::retry::Growth;
 
-    use super::super::{File, read};
+    use super::super::file::{File, read};
 
     fn course(lines: &str) -> Result<File, String> {
         read("c.toml", lines).map_err(|error| error.to_string())
