@@ -14,13 +14,13 @@ use isotest_core::streams::{Stray, StreamError};
 use crate::archive::ArchiveError;
 use crate::cli::unrecognized;
 use crate::config::ConfigError;
+use crate::config::settings::MissingDebugger;
 use crate::discover::DiscoverError;
 use crate::exit_code::ExitCode;
-use crate::listing::ListingError;
-use crate::provision::SetupError;
 use crate::report::JunitError;
-use crate::root::RootError;
-use crate::settings::MissingDebugger;
+use crate::sandbox::provision::SetupError;
+use crate::sandbox::root::RootError;
+use crate::select::listing::ListingError;
 
 /// Why a run cannot go on.
 #[derive(Debug)]

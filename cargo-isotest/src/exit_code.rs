@@ -4,8 +4,8 @@
 
 use isotest_core::schedule::Interruption;
 
-use crate::doctests::Documented;
 use crate::report::Summary;
+use crate::run::doctests::Documented;
 
 /// How `cargo isotest` ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,53 +1,25 @@
 //! `cargo isotest`: runs every test of a project alone, as PID 1 of fresh namespaces on a
 //! throwaway root filesystem, and prints what `cargo test` prints.
 //!
-//! The stages run in one direction: [`cli`] → [`config`] → [`settings`] → [`discover`] → [`listing`] → plans
-//! ([`mod@run`]) → `isotest_core::schedule` → [`report`].
+//! The stages run in one direction: [`cli`] → [`config`] → [`discover`] → [`sandbox`] → [`select`] →
+//! [`mod@run`] → [`report`]. [`commands`] has one file for each subcommand.
 
-mod archive;
-mod arguments;
-mod caller;
-mod choose;
 mod cli;
 mod config;
-mod debug;
 mod discover;
-mod doctests;
-mod doctor;
-mod environment;
-mod error;
-mod execute;
-mod exit_code;
-mod exposures;
-mod fork_server;
-mod inspect;
-mod last_run;
-mod listing;
-mod mentioned;
-mod narrowing;
-mod owners;
-mod partition;
-mod policies;
-mod prepare;
-mod profiles;
-mod provision;
-mod prune;
-mod remembered;
-mod report;
-mod rerun;
-mod root;
+
+mod sandbox;
+mod select;
+
 mod run;
-mod run_directory;
-mod runner;
-mod sandboxes;
-mod second_look;
-mod settings;
-mod setups;
-mod show_config;
-mod traces;
-mod trial;
-mod unit;
-mod withheld;
+
+mod report;
+
+mod archive;
+mod commands;
+
+mod error;
+mod exit_code;
 
 use std::env;
 use std::process;
@@ -55,10 +27,11 @@ use std::process;
 use isotest_core::signals::Signals;
 
 use cli::{Cli, Command};
+use commands::{doctor, inspect, prune, runner, show_config};
+use config::settings::Machine;
 use error::Error;
 use exit_code::ExitCode;
-use profiles::collected;
-use settings::Machine;
+use sandbox::coverage::collected;
 
 fn main() -> process::ExitCode {
     let cli = match cli::parse(env::args_os()) {
@@ -87,7 +60,9 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     Signals::expect_snapshots().map_err(Error::Host)?;
     let machine = Machine::read().map_err(Error::Host)?;
     match &cli.command {
-        Command::Run(command) => collected(&machine, |machine| run::run(command, machine)),
+        Command::Run(command) => {
+            collected(&machine, |machine| commands::run::run(command, machine))
+        }
         Command::Archive(command) => archive::archive(command, &machine),
         Command::List(command) => collected(&machine, |machine| inspect::list(command, machine)),
         Command::Doctor(command) => doctor::doctor(command, &machine),

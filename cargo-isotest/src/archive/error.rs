@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::discover::DiscoverError;
-use crate::root::UnpackError;
+use crate::sandbox::root::UnpackError;
 
 /// Why an archive, or another build that was made before, cannot be read or written.
 #[derive(Debug)]

@@ -10,12 +10,12 @@ use isotest_core::untrusted::Directory;
 
 use super::{ArchiveError, BINARIES, METADATA, TOP};
 use crate::cli::ReuseOptions;
+use crate::config::settings::Machine;
 use crate::discover::{DiscoverError, Places, Reused};
 use crate::error::Error;
 use crate::report;
-use crate::root::{LIMITS, Unpacker, Whiteouts, decompressed};
-use crate::run_directory::RunDirectory;
-use crate::settings::Machine;
+use crate::sandbox::root::{LIMITS, Unpacker, Whiteouts, decompressed};
+use crate::sandbox::run_directory::RunDirectory;
 
 /// A build that was made before.
 pub struct Opened {

@@ -14,13 +14,13 @@ use zstd::Encoder;
 
 use super::{ArchiveError, BINARIES, LIBRARIES, METADATA, TOP};
 use crate::cli::{ArchiveCommand, LayerOptions};
+use crate::config::settings::{self, Machine};
 use crate::config::{self, Config, Given, Include, OnMissing, RelativeTo};
 use crate::discover::filterset::Subject;
 use crate::discover::{self, Built};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report::{self, Archived};
-use crate::settings::{self, Machine};
 
 /// Builds the project's tests and writes them to an archive. What was there under its name is
 /// replaced once it is whole.

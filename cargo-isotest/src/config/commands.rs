@@ -218,7 +218,7 @@ impl<'t> Reader<'t> {
     fn variables(&self, value: &Node<'t>) -> Result<BTreeMap<String, String>, ConfigError> {
         let table = self.table(value, "variables are a table: `env = { NAME = \"value\" }`")?;
         let variables = table.iter().map(|(name, value)| {
-            if !crate::environment::is_name(name.get_ref()) {
+            if !crate::sandbox::environment::is_name(name.get_ref()) {
                 let what = format!("`{}` is no name of a variable", name.get_ref());
                 return Err(self.error(what, name.span()));
             }

@@ -16,11 +16,11 @@ use super::error::{ConfigError, nearest};
 use super::file::{self, File, Profile};
 use super::variables;
 use crate::cli::{CargoOptions, CourseOptions, FiltersetOptions, LayerOptions, Values};
+use crate::config::settings::{self, Machine};
 use crate::discover::filterset::{Expression, Fault, Place, ReadError, Subject, Workspace};
 use crate::discover::{Binary, Request, Reused};
 use crate::error::Error;
 use crate::report;
-use crate::settings::{self, Machine};
 
 /// The profile that is taken where none is asked for, and that the others inherit from.
 const DEFAULT: &str = "default";

@@ -14,6 +14,7 @@ mod error;
 mod file;
 mod import;
 mod rows;
+pub mod settings;
 mod setup_scripts;
 mod variables;
 

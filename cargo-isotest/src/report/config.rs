@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use anstyle::Style;
 
 use super::paint::GOOD;
-use crate::settings::Layer;
+use crate::config::settings::Layer;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();

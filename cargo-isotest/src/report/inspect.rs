@@ -14,10 +14,10 @@ use super::options::FormatName;
 use super::plain_json;
 use super::suite::Suite;
 use super::words;
+use crate::config::settings::Layer;
 use crate::discover::Project;
 use crate::exit_code::ExitCode;
-use crate::prepare::Selected;
-use crate::settings::Layer;
+use crate::select::prepare::Selected;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();

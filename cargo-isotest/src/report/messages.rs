@@ -19,7 +19,7 @@ use super::message_findings::{Finding, finding};
 use super::suite::Suite;
 use super::tally::Tally;
 use super::words;
-use crate::doctests::Documented;
+use crate::run::doctests::Documented;
 
 /// The version of the format.
 pub const VERSION: u32 = 1;

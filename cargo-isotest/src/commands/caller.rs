@@ -1,0 +1,74 @@
+//! What was set in the environment for this program alone, as far as `/proc` tells.
+//!
+//! Cargo names no list of the variables that it sets for a test: those of build scripts and of its
+//! configuration have any name. So the environment is compared with that of the process which set
+//! it up, as it was when that process started (`/proc/PID/environ`, proc_pid_environ(5)).
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::process::parent_id;
+
+use crate::sandbox::environment::{self, Variable};
+
+/// Only who starts a test for cargo sets it; a value of its own for each package.
+const MARK: &str = "CARGO_MANIFEST_DIR";
+
+/// Who started this program through `target.runner`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// What it set that it had not been given itself.
+    pub set: Vec<Variable>,
+    /// Whether rustdoc stands between, so that this is a documentation test.
+    pub is_rustdoc: bool,
+}
+
+impl Caller {
+    /// Looks for the nearest process above that was not itself started for the same package:
+    /// between may stand rustdoc, or a shell. Where none can be read nothing is known to be set.
+    pub fn of(variables: &[Variable]) -> Caller {
+        let mut caller = Caller::default();
+        let Some(mark) = variables.iter().find(|(name, _)| name == MARK) else { return caller };
+        let mut pid = parent_id();
+        while let Some(process) = Process::read(pid) {
+            caller.is_rustdoc |= process.name == "rustdoc";
+            if !process.environment.contains(mark) {
+                let is_new = |variable: &&Variable| {
+                    !process.environment.contains(variable) && !environment::is_runner(&variable.0)
+                };
+                caller.set = variables.iter().filter(is_new).cloned().collect();
+                break;
+            }
+            pid = process.parent;
+        }
+        caller
+    }
+}
+
+/// A living process.
+struct Process {
+    name: String,
+    parent: u32,
+    /// What it was started with.
+    environment: Vec<Variable>,
+}
+
+impl Process {
+    /// `None` where there is none, or it is somebody else's.
+    fn read(pid: u32) -> Option<Process> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+        Some(Process {
+            name: field("Name:")?.to_owned(),
+            parent: field("PPid:")?.parse().ok()?,
+            environment: environment.split(|byte| *byte == 0).filter_map(variable).collect(),
+        })
+    }
+}
+
+fn variable(text: &[u8]) -> Option<Variable> {
+    let equals = text.iter().position(|byte| *byte == b'=')?;
+    let bytes = |part: &[u8]| OsString::from_vec(part.to_vec());
+    Some((bytes(&text[..equals]), bytes(&text[equals + 1..])))
+}

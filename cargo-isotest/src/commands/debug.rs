@@ -1,0 +1,140 @@
+//! `--debugger` and `--tracer`: one test, in its sandbox, under another command.
+//!
+//! That command is what the sandbox starts, so it, or the reaping init, is PID 1; the test is a child
+//! of it. Nothing is captured, and there is no time limit.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+use isotest_core::case::{CaseIndex, Ignore};
+use isotest_core::foreground;
+use isotest_core::signals::Signals;
+
+use crate::cli::{RunCommand, Words};
+use crate::commands::inspect;
+use crate::config::settings::Machine;
+use crate::error::Error;
+use crate::exit_code::ExitCode;
+use crate::run::case_plan;
+use crate::run::execute::Stage;
+use crate::run::policies::Member;
+use crate::sandbox::provision::Provision;
+use crate::select::prepare::Selected;
+
+/// What a test is run under.
+pub enum Tool<'a> {
+    /// A debugger, which gets the terminal.
+    Debugger(&'a Words),
+    /// A tracer: it reads nothing, and its stdout and stderr are the caller's, each its own.
+    Tracer(&'a Words),
+}
+
+impl<'a> Tool<'a> {
+    /// The one that is asked for.
+    pub fn of(command: &'a RunCommand) -> Option<Tool<'a>> {
+        let debugger = command.run.debugger.as_ref().map(Tool::Debugger);
+        debugger.or(command.run.tracer.as_ref().map(Tool::Tracer))
+    }
+
+    fn flag(&self) -> &'static str {
+        match self {
+            Tool::Debugger(_) => "--debugger",
+            Tool::Tracer(_) => "--tracer",
+        }
+    }
+
+    fn words(&self) -> &[String] {
+        match self {
+            Tool::Debugger(Words(words)) | Tool::Tracer(Words(words)) => words,
+        }
+    }
+}
+
+/// A test, and what it is run under.
+pub struct Debugged<'a> {
+    tool: Tool<'a>,
+    /// The number of its stage.
+    stage: usize,
+    member: Member,
+}
+
+/// The one test that is selected.
+pub fn find<'a>(
+    tool: Tool<'a>,
+    stages: &[Stage],
+    selected: &[Selected],
+) -> Result<Debugged<'a>, Error> {
+    let runs = |member: &&Member| case(selected, member.index).ignore == Ignore::No;
+    let mut found = Vec::new();
+    for (number, stage) in stages.iter().enumerate() {
+        found.extend(stage.members.iter().filter(runs).map(|member| (number, member.clone())));
+    }
+    match found.as_slice() {
+        [(stage, member)] => Ok(Debugged { tool, stage: *stage, member: member.clone() }),
+        _ => {
+            let found: Vec<CaseIndex> = found.iter().map(|(_, member)| member.index).collect();
+            Err(not_one(&tool, selected, &found))
+        }
+    }
+}
+
+/// Runs the test. The exit code is the command's.
+pub fn run(
+    debugged: &Debugged<'_>,
+    stages: &mut [Stage],
+    (selected, provision): (&[Selected], &Provision),
+    machine: &Machine,
+    signals: &Signals,
+) -> Result<ExitCode, Error> {
+    let Debugged { tool, stage, member } = debugged;
+    let sandboxes = &mut stages[*stage].sandboxes;
+    let subject = &selected[member.index.binary];
+    let given = provision.give(&member.terms.needs);
+    let setup = case_plan::setup(sandboxes, subject, given);
+    let case = case(selected, member.index);
+    let test = case_plan::plan_of(sandboxes, &setup, subject, case, &member.terms.limits);
+    let words = tool.words().iter().map(OsString::from);
+    let line = setup.arguments.iter().chain(&test.arguments).map(word);
+    let words: Vec<OsString> = words.chain(line).collect();
+    let setup = inspect::with_program(&setup, &words, &sandboxes.policy, machine)?;
+    let plan = inspect::plan_of(sandboxes, Arc::new(setup), None);
+    let ended = match tool {
+        Tool::Debugger(_) => foreground::run(&mut sandboxes.warden, &plan, signals),
+        Tool::Tracer(_) => foreground::run_without_input(&mut sandboxes.warden, &plan, signals),
+    };
+    inspect::exit_code(ended?)
+}
+
+fn case(selected: &[Selected], index: CaseIndex) -> &isotest_core::case::Case {
+    &selected[index.binary].selection.cases[index.case]
+}
+
+fn word(argument: &CString) -> OsString {
+    OsStr::from_bytes(argument.to_bytes()).to_owned()
+}
+
+/// None is selected, or more than one.
+fn not_one(tool: &Tool<'_>, selected: &[Selected], found: &[CaseIndex]) -> Error {
+    const SHOWN: usize = 10;
+    let flag = tool.flag();
+    if found.is_empty() {
+        return Error::Case(format!(
+            "cannot find a test to run under `{flag}`: the filters select none\n\
+             hint: `cargo isotest list` prints all names"
+        ));
+    }
+    let lines = found.iter().take(SHOWN).map(|index| {
+        format!("\n    {} {}", selected[index.binary].binary.id, case(selected, *index).name)
+    });
+    let lines: String = lines.collect();
+    let more = match found.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!("\n    … and {more} more"),
+    };
+    Error::NotOne(format!(
+        "`{flag}` runs one test, and {} are selected{lines}{more}\n\
+         hint: `--exact NAME`, with `--lib` or `--test BINARY`, selects one",
+        found.len()
+    ))
+}

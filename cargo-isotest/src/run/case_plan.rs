@@ -1,0 +1,131 @@
+//! How a binary and its cases are run: the set-up that cases share, and the plan of each.
+
+use std::ffi::OsStr;
+use std::sync::Arc;
+
+use isotest_core::case::{Case, Ignore};
+use isotest_core::plan::{Plan, Process, Protocol, Setup};
+use isotest_core::policy::{Guard, Limits};
+
+use crate::discover::list::NEXTEST_ENVIRONMENT;
+use crate::discover::{Binary, Harness, Origin};
+use crate::sandbox::factory::{Sandboxes, c_string};
+use crate::sandbox::fork_server;
+use crate::sandbox::provision::Provided;
+use crate::select::prepare::Selected;
+
+/// The set-up that all cases of a binary share which need the same.
+pub fn setup(sandboxes: &Sandboxes, selected: &Selected, mut provided: Provided) -> Arc<Setup> {
+    let binary = &selected.binary;
+    let mut arguments: Vec<&OsStr> = Vec::new();
+    if selected.harness == Harness::Libtest {
+        // `--include-ignored`: whether it runs was decided when it was selected.
+        arguments.extend(["--exact", "--include-ignored"].map(OsStr::new));
+        // For the one test that will run, on another thread than `main`: who exits tells who has
+        // ended. It also saves libtest asking how many processors there are, which is a tenth of a
+        // short case.
+        arguments.push(OsStr::new("--test-threads=2"));
+    }
+    if selected.harness == Harness::Foreign {
+        let added = NEXTEST_ENVIRONMENT.map(|(name, value)| (name.into(), value.into()));
+        provided.variables.extend(added);
+    }
+    let executed = match selected.harness {
+        Harness::Libtest | Harness::Foreign => {
+            fork_server::unsuitable(binary.executable.as_std_path())
+                .or(distrusted(sandboxes, binary))
+        }
+        Harness::None => Some("it is no test harness"),
+    };
+    set_up(sandboxes, binary, &arguments, provided, executed)
+}
+
+/// Why a binary that nobody vouches for has no fork server; `None` where it may have one. What runs
+/// there before the initialisers of a program is held by less than a case is.
+fn distrusted(sandboxes: &Sandboxes, binary: &Binary) -> Option<&'static str> {
+    match (binary.origin, sandboxes.policy.guard) {
+        (Origin::Here, _) => None,
+        (Origin::Elsewhere, _) if !sandboxes.host.settings.is_empty() => {
+            Some("root runs what was built elsewhere")
+        }
+        (Origin::Elsewhere, Guard::Strict) => {
+            Some("the guard is strict, and it was built elsewhere")
+        }
+        (Origin::Elsewhere, Guard::Basic | Guard::NoListener | Guard::IoUring) => None,
+    }
+}
+
+/// The set-up for a binary with what its tests need.
+pub fn set_up(
+    sandboxes: &Sandboxes,
+    binary: &Binary,
+    arguments: &[&OsStr],
+    provided: Provided,
+    executed: Option<&'static str>,
+) -> Arc<Setup> {
+    let (program, mut words) = binary.command();
+    words.extend(arguments);
+    let executed = if binary.runner.is_empty() { executed } else { Some("a runner starts it") };
+    let directory = binary.working_directory.as_std_path();
+    let variables = [sandboxes.environment_of(binary), provided.variables].concat();
+    let setup = sandboxes.setup(program, &words, directory, &variables, executed);
+    match provided.services {
+        services if services.is_empty() => setup,
+        services => Arc::new(Arc::unwrap_or_clone(setup).with_services(services)),
+    }
+}
+
+/// What nextest calls a harness with for one case, in its order, and what is passed on behind it; a
+/// name that could be a flag stands behind `--`.
+fn as_nextest<'a>(case: &'a Case, passed_on: &[&'a str]) -> Vec<&'a str> {
+    let name = case.selector();
+    let ignored = (case.mark != Ignore::No).then_some("--ignored");
+    let before = ["--nocapture"].into_iter().chain(ignored).chain(passed_on.iter().copied());
+    match name.starts_with('-') {
+        false => ["--exact", name].into_iter().chain(before).collect(),
+        true => ["--exact"].into_iter().chain(before).chain(["--", name]).collect(),
+    }
+}
+
+/// The plan of one case, which these limits hold for.
+pub fn plan_of(
+    sandboxes: &Sandboxes,
+    setup: &Arc<Setup>,
+    selected: &Selected,
+    case: &Case,
+    limits: &Limits,
+) -> Plan {
+    let name = case.called().to_owned();
+    let process = match selected.binary.runner.is_empty() {
+        true => Process::First,
+        false => Process::Wrapped,
+    };
+    let passed_on: Vec<&str> = selected.passed_on.iter().map(String::as_str).collect();
+    let (arguments, protocol) = match selected.harness {
+        // `--nocapture` stands last: rusty-fork, which starts the program again for a test, takes
+        // what follows it for its value and leaves it out.
+        Harness::Libtest => {
+            let filtered_out = selected.listed - 1;
+            (
+                vec![name.as_str(), "--nocapture"],
+                Protocol::Libtest { name: name.clone(), filtered_out, process },
+            )
+        }
+        Harness::Foreign => {
+            (as_nextest(case, &passed_on), Protocol::Foreign { name: name.clone() })
+        }
+        Harness::None => (passed_on, Protocol::ExitCode),
+    };
+    let arguments = arguments.into_iter().map(|text| c_string(OsStr::new(text))).collect();
+    Plan {
+        setup: Arc::clone(setup),
+        arguments,
+        environment: sandboxes.own_environment(),
+        protocol,
+        timeout: limits.timeout,
+        slow_timeout: limits.slow_timeout,
+        output_limit: limits.output,
+        write_back: sandboxes.write_back.clone(),
+        weakened: sandboxes.policy.weakened.clone(),
+    }
+}

@@ -1,0 +1,280 @@
+//! Runs the cases of all stages: what is planned, in which order, and how its events get to the report.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+
+use isotest_core::case::{CaseIndex, Ignore};
+use isotest_core::keyboard::Keyboard;
+use isotest_core::outcome::{Outcome, Verdict};
+use isotest_core::plan::Setup;
+use isotest_core::schedule::{self, Event, Job};
+use isotest_core::signals::Signals;
+use twox_hash::XxHash64;
+
+use crate::cli::Unit;
+use crate::config::Needs;
+use crate::config::settings::{Machine, Settings};
+use crate::discover::Harness;
+use crate::error::Error;
+use crate::report::{self, Report};
+use crate::run::case_plan::{plan_of, setup};
+use crate::run::mentioned::Mentioned;
+use crate::run::policies::{Member, Terms};
+use crate::run::unit::{self, Units};
+use crate::sandbox::factory::Sandboxes;
+use crate::sandbox::provision::Provision;
+use crate::select::prepare::{Selected, case};
+use crate::select::remembered::Durations;
+
+/// What runs in one root filesystem under one policy.
+pub struct Stage {
+    /// What its cases are run in.
+    pub sandboxes: Sandboxes,
+    /// Its cases, in order.
+    pub members: Vec<Member>,
+}
+
+impl Stage {
+    /// The priority of one of its cases.
+    fn priority(&self, index: CaseIndex) -> i8 {
+        let member = self.members.binary_search_by_key(&index, |member| member.index);
+        member.map_or(0, |place| self.members[place].terms.rules.priority)
+    }
+}
+
+/// What is not run at all, and the plans of the rest.
+fn plan(
+    settings: &Settings,
+    stage: &Stage,
+    (selected, provision): (&[Selected], &Provision),
+    units: &mut Units,
+) -> (Vec<CaseIndex>, Vec<Job>) {
+    let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
+    let mut whole: BTreeMap<(usize, &Needs), Vec<&Member>> = BTreeMap::new();
+    let sandboxes = &stage.sandboxes;
+    let mut setups: BTreeMap<(usize, &Needs), Arc<Setup>> = BTreeMap::new();
+    for member @ Member { index, terms } in &stage.members {
+        let Terms { limits, needs, rules } = &**terms;
+        let listed = case(selected, *index);
+        let selected = &selected[index.binary];
+        // Another harness than libtest need not know its JSON.
+        let is_whole = settings.unit == Unit::Binary && selected.harness == Harness::Libtest;
+        if is_whole && listed.ignore == Ignore::No {
+            whole.entry((index.binary, needs)).or_default().push(member);
+            continue;
+        }
+        let provided = || provision.give(needs);
+        let make = || setup(sandboxes, selected, provided());
+        let setup = setups.entry((index.binary, needs)).or_insert_with(make);
+        match listed.ignore {
+            Ignore::No => jobs.push(Job {
+                index: *index,
+                plan: plan_of(sandboxes, setup, selected, listed, limits),
+                pass_through: settings.pass_through || selected.harness == Harness::None,
+                retries: rules.retries(settings),
+                claim: rules.claim(settings),
+            }),
+            Ignore::Yes | Ignore::Because(_) => ignored.push(*index),
+        }
+    }
+    let whole = whole.into_iter().filter_map(|((binary, needs), members)| {
+        let provided = provision.give(needs);
+        unit::job(settings, sandboxes, (&selected[binary], provided), &members, units)
+    });
+    jobs.extend(whole);
+    jobs.sort_by_key(|job| job.index);
+    (ignored, jobs)
+}
+
+/// Puts jobs into an order that depends on the seed and on nothing else: what is left out does not
+/// change the order of the rest.
+fn shuffle(jobs: &mut [Job], selected: &[Selected], seed: u64) {
+    jobs.sort_by_cached_key(|Job { index, .. }| {
+        let (binary, case) = name(selected, *index);
+        (XxHash64::oneshot(seed, format!("{binary} {case}").as_bytes()), *index)
+    });
+}
+
+/// Stages run one after the other: the one with the highest priority first, else in their order.
+fn by_priority(stages: &mut [Stage]) {
+    let highest =
+        |stage: &Stage| stage.members.iter().map(|member| member.terms.rules.priority).max();
+    stages.sort_by_cached_key(|stage| Reverse(highest(stage)));
+}
+
+/// Runs all on a thread of its own and reports on this one, which the wardens' lives hang on.
+pub fn execute<R: Report>(
+    settings: &Settings,
+    stages: &mut [Stage],
+    needed: (&[Selected], &Provision),
+    durations: &mut Durations,
+    (machine, signals): (&Machine, &Signals),
+    reporter: R,
+) -> Result<R, Error> {
+    let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
+    let mut between = Between::default();
+    let (selected, _) = needed;
+    let mut units = Units::default();
+    let mentioned = Mentioned::new(stages, selected, machine);
+    if settings.unit == Unit::Test {
+        by_priority(stages);
+    }
+    for stage in stages {
+        let (left_out, mut planned) = plan(settings, stage, needed, &mut units);
+        if settings.unit == Unit::Binary {
+            // One after the other, as cargo's: each has all threads.
+        } else if let Some(seed) = settings.shuffle {
+            shuffle(&mut planned, selected, seed);
+        } else if !settings.single_threaded {
+            // A long case that starts last keeps everybody waiting.
+            planned.sort_by_cached_key(|job| {
+                let (binary, case) = name(selected, job.index);
+                Reverse(durations.of(binary, case))
+            });
+        }
+        if settings.unit == Unit::Test {
+            planned.sort_by_cached_key(|job| Reverse(stage.priority(job.index)));
+        }
+        if settings.single_threaded {
+            let runs = |member: &&Member| case(selected, member.index).ignore == Ignore::No;
+            let order: Vec<CaseIndex> = match settings.unit {
+                Unit::Test => planned.iter().map(|job| job.index).collect(),
+                Unit::Binary => stage.members.iter().filter(runs).map(|one| one.index).collect(),
+            };
+            between.place(left_out, &order);
+        } else {
+            ignored.extend(left_out);
+        }
+        jobs.push((&mut stage.sandboxes.warden, planned));
+    }
+    let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
+    let (at_once, spare) = match settings.unit {
+        Unit::Test => (settings.jobs, settings.spare),
+        Unit::Binary => (1, 0),
+    };
+    let options = schedule::Options {
+        jobs: at_once,
+        spare,
+        max_fail: settings.max_fail,
+        timeout: settings.global_timeout,
+        repeat: settings.repeat,
+        stacks: settings.stacks,
+        served_from: schedule::WORTH_A_SERVER,
+        most_passed: None,
+    };
+    let keyboard = settings.keys.then(Keyboard::open).flatten();
+    thread::scope(|scope| {
+        let engine = scope.spawn(move || {
+            for index in ignored {
+                // Where nobody hears it, the run hears of that as well.
+                let _ = events.send(not_run(index));
+            }
+            schedule::run_all(jobs, options, signals, &events)
+        });
+        let mut note = |index, took| {
+            let (binary, case) = name(selected, index);
+            durations.note(binary, case, took);
+        };
+        let mut tick = || {
+            let keys = keyboard.as_ref().map_or_else(Vec::new, Keyboard::pressed);
+            if keys.iter().any(|key| matches!(key, b't' | b'\n')) {
+                signals.ask_for_snapshots();
+            }
+        };
+        let mut translate = |event| {
+            let events = units.translate(event).into_iter().map(|event| mentioned.note(event));
+            between.translate(events.collect())
+        };
+        let _hangup = Hangup(signals);
+        let reported = report::follow(reporter, heard, &mut translate, &mut note, &mut tick);
+        if reported.is_err() {
+            signals.tell_broken_pipe();
+        }
+        engine.join().expect("the engine has no panic path").map_err(Error::Host)?;
+        let mut reporter = reported.map_err(Error::Report)?;
+        for event in between.rest() {
+            reporter.event(event).map_err(Error::Report)?;
+        }
+        for (binary, findings) in units.findings() {
+            reporter.take_shared(binary, findings);
+        }
+        Ok(reporter)
+    })
+}
+
+/// The event of a case that is ignored.
+fn not_run(index: CaseIndex) -> Event {
+    Event::Finished(index, Box::new(Outcome::without_run(Verdict::Ignored)))
+}
+
+/// Where one case runs at a time: what is ignored is told of in its place among the others, as by
+/// libtest.
+#[derive(Default)]
+struct Between {
+    /// The cases that are ignored, by the case that starts behind them.
+    before: BTreeMap<CaseIndex, Vec<CaseIndex>>,
+    /// Those behind the last one.
+    rest: Vec<CaseIndex>,
+}
+
+impl Between {
+    /// Gives what is ignored, in the order of the list, its place among the others in their order:
+    /// before the first one that stands behind it in the list.
+    fn place(&mut self, ignored: Vec<CaseIndex>, order: &[CaseIndex]) {
+        let mut ignored = ignored.into_iter().peekable();
+        for next in order {
+            let before: Vec<CaseIndex> =
+                std::iter::from_fn(|| ignored.next_if(|index| index < next)).collect();
+            if !before.is_empty() {
+                self.before.insert(*next, before);
+            }
+        }
+        self.rest.extend(ignored);
+    }
+
+    /// The events, and before the first one of a case what stands before it.
+    fn translate(&mut self, events: Vec<Event>) -> Vec<Event> {
+        let mut told = Vec::with_capacity(events.len());
+        for event in events {
+            let before = match &event {
+                Event::Started(index) | Event::Finished(index, _) => self.before.remove(index),
+                Event::Output(..)
+                | Event::Slow(..)
+                | Event::Retried(..)
+                | Event::Running(_)
+                | Event::Resumed(_)
+                | Event::Interrupted(_) => None,
+            };
+            told.extend(before.into_iter().flatten().map(not_run));
+            told.push(event);
+        }
+        told
+    }
+
+    /// What has not been told of.
+    fn rest(&mut self) -> impl Iterator<Item = Event> {
+        let left = std::mem::take(&mut self.before).into_values().flatten();
+        left.chain(std::mem::take(&mut self.rest)).map(not_run)
+    }
+}
+
+/// Ends the engine where the report has panicked: nobody listens any more, and who unwinds waits for
+/// it.
+struct Hangup<'a>(&'a Signals);
+
+impl Drop for Hangup<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.tell_broken_pipe();
+        }
+    }
+}
+
+/// The id of a case's binary, and its name.
+fn name(selected: &[Selected], index: CaseIndex) -> (&str, &str) {
+    let binary = &selected[index.binary];
+    (&binary.binary.id, &case(selected, index).name)
+}

@@ -1,0 +1,22 @@
+//! A run: the selected cases are planned, executed and explained.
+//!
+//! [`policies`] groups cases by policy, [`case_plan`] plans each, [`execute`] runs them and reports
+//! their events. Failed cases are then explained: [`rerun_variants`] runs them once more, [`traces`]
+//! and [`withheld`] look for what their programs name, [`rerun`] words the command that runs them
+//! again.
+
+pub mod policies;
+
+pub mod case_plan;
+pub mod unit;
+
+pub mod execute;
+pub mod mentioned;
+
+pub mod rerun_variants;
+pub mod traces;
+pub mod withheld;
+
+pub mod rerun;
+
+pub mod doctests;

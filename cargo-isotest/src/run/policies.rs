@@ -1,0 +1,213 @@
+//! Which policy each case of a run has, where overrides give some of them another.
+//!
+//! A warden has one policy, so there is one for each that differs in more than what a plan holds.
+
+use std::sync::Arc;
+
+use isotest_core::case::{Case, CaseIndex, Ignore};
+use isotest_core::policy::{Limits, Policy};
+use isotest_core::retry::Retries;
+use isotest_core::schedule::{self, Claim, Repeat};
+
+use crate::cli::ThreadsRequired;
+use crate::config::settings::{self, Machine, Settings};
+use crate::config::{Config, Needs, Source, merged};
+use crate::discover::filterset::Subject;
+use crate::report::Grant;
+use crate::sandbox::trial;
+use crate::select::prepare::Selected;
+
+/// A case, and what the configuration has for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The case.
+    pub index: CaseIndex,
+    /// Shared by all cases that the same overrides select: there may be very many.
+    pub terms: Arc<Terms>,
+}
+
+/// What the configuration has for a case beside its policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// Its limits, of which those that a plan holds may be its own.
+    pub limits: Limits,
+    /// What it needs beside its sandbox.
+    pub needs: Needs,
+    /// Its part in the course of the run.
+    pub rules: Rules,
+}
+
+/// How a case takes part in the course of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// What follows where it fails.
+    pub retries: Retries,
+    /// How many cases it weighs as much as; `None` for one.
+    pub threads_required: Option<ThreadsRequired>,
+    /// The test group that it is in.
+    pub group: Option<schedule::Group>,
+    /// It starts before those with a lower one.
+    pub priority: i8,
+}
+
+impl Rules {
+    /// What follows where the case fails. A stress run counts failures instead.
+    pub fn retries(&self, settings: &Settings) -> Retries {
+        match settings.repeat {
+            Repeat::Once => self.retries,
+            Repeat::Times(_) | Repeat::For(_) => Retries::default(),
+        }
+    }
+
+    /// What the case takes of the run while it is in flight.
+    pub fn claim(&self, settings: &Settings) -> Claim {
+        let count = |required: ThreadsRequired| required.count(settings.processors, settings.jobs);
+        Claim { threads: self.threads_required.map_or(1, count), group: self.group }
+    }
+}
+
+/// Cases that one warden can start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// The policy that they share.
+    pub policy: Policy,
+    /// The cases.
+    pub members: Vec<Member>,
+}
+
+/// The cases of some binaries, `first` being the index of the first, by policy. Those that no
+/// override selects come first, with the policy `base`, even where there are none.
+pub fn groups(
+    config: &Config,
+    base: &Policy,
+    selected: &[Selected],
+    first: usize,
+    machine: &Machine,
+) -> Vec<Group> {
+    let mut groups = vec![Group { policy: base.clone(), members: Vec::new() }];
+    // What sources ask for, and what became of it: few differ, and a trial takes time.
+    let all = config.sources();
+    let terms_of_all = terms(config, &all, base, machine);
+    let mut known: Vec<(Vec<&Source>, usize, Arc<Terms>)> = vec![(all, 0, terms_of_all)];
+    for (offset, selected) in selected.iter().enumerate() {
+        let subject = Subject::of(&selected.binary);
+        for (case, listed) in selected.selection.cases.iter().enumerate() {
+            let sources = config.sources_of(&subject, listed);
+            let place = known.iter().position(|(known, ..)| *known == sources);
+            let place = place.unwrap_or_else(|| {
+                let policy = policy(base, &sources, machine);
+                let terms = terms(config, &sources, &policy, machine);
+                let shares = |group: &Group| shares_warden(&group.policy, &policy);
+                let group = groups.iter().position(shares).unwrap_or_else(|| {
+                    groups.push(Group { policy, members: Vec::new() });
+                    groups.len() - 1
+                });
+                known.push((sources, group, terms));
+                known.len() - 1
+            });
+            let (_, group, terms) = &known[place];
+            let index = CaseIndex { binary: first + offset, case };
+            groups[*group].members.push(Member { index, terms: Arc::clone(terms) });
+        }
+    }
+    groups
+}
+
+/// The policy of one case; `base` is that of the cases that no override selects.
+pub fn of_case(
+    config: &Config,
+    base: &Policy,
+    selected: &Selected,
+    case: &Case,
+    machine: &Machine,
+) -> Policy {
+    let sources = config.sources_of(&Subject::of(&selected.binary), case);
+    match sources == config.sources() {
+        true => base.clone(),
+        false => policy(base, &sources, machine),
+    }
+}
+
+/// How many of the cases that run the configuration lets have more of the host, by what, and why.
+pub fn grants(config: &Config, selected: &[Selected]) -> Vec<Grant> {
+    let mut grants: Vec<Grant> = Vec::new();
+    for selected in selected {
+        let subject = Subject::of(&selected.binary);
+        for case in selected.selection.cases.iter().filter(|case| case.ignore == Ignore::No) {
+            for source in config.sources_of(&subject, case) {
+                if !source.grants() {
+                    continue;
+                }
+                let (layers, origin) = (source.values.layers.grants(), source.origin.to_string());
+                match grants.iter_mut().find(|grant| grant.origin == origin) {
+                    Some(grant) => grant.cases += 1,
+                    None => grants.push(Grant { layers, origin, cases: 1 }),
+                }
+            }
+        }
+    }
+    grants
+}
+
+fn policy(base: &Policy, sources: &[&Source], machine: &Machine) -> Policy {
+    let layers = merged(sources).layers;
+    let policy = trial::weaken(settings::policy(&layers), &layers.allow_weaker, machine);
+    // It has been found already, and a whole run has it.
+    Policy { root: base.root.clone(), ..policy }
+}
+
+fn terms(config: &Config, sources: &[&Source], policy: &Policy, machine: &Machine) -> Arc<Terms> {
+    Arc::new(Terms {
+        limits: policy.limits.clone(),
+        needs: config.needs(sources),
+        rules: rules(config, sources, machine),
+    })
+}
+
+fn rules(config: &Config, sources: &[&Source], machine: &Machine) -> Rules {
+    let course = merged(sources).course;
+    let named = course.test_group.as_ref();
+    let mut groups = config.test_groups.iter().enumerate();
+    let group = groups.find(|(_, (name, ..))| Some(name) == named);
+    Rules {
+        retries: course.retries(),
+        threads_required: course.threads_required,
+        priority: course.priority.unwrap_or_default(),
+        group: group.map(|(number, (_, group, _))| schedule::Group {
+            number,
+            max_threads: group.max_threads.count(machine.cores),
+        }),
+    }
+}
+
+/// Whether a warden for one of them can start cases of the other: they differ in nothing but what
+/// each plan holds.
+pub fn shares_warden(one: &Policy, other: &Policy) -> bool {
+    let limits = Limits {
+        timeout: one.limits.timeout,
+        slow_timeout: one.limits.slow_timeout,
+        output: one.limits.output,
+        ..other.limits.clone()
+    };
+    *one == Policy { limits, ..other.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use isotest_core::policy::Net;
+
+    #[test]
+    fn a_warden_is_shared_where_only_plans_differ() {
+        let base = Policy::default();
+        let mut patient = base.clone();
+        patient.limits.timeout = None;
+        patient.limits.slow_timeout = None;
+        patient.limits.output = 1;
+        assert!(shares_warden(&base, &patient));
+        let mut few = base.clone();
+        few.limits.processes = 1;
+        assert!(!shares_warden(&base, &few));
+        assert!(!shares_warden(&base, &Policy { net: Net::Host, ..base.clone() }));
+    }
+}

@@ -1,0 +1,178 @@
+//! A second look at what failed: would it pass with another layer value that isolates as well?
+//!
+//! A test may fail for what its sandbox is, not for what it tests: it sends itself a signal that
+//! PID 1 never receives, it waits for an orphan that nobody reaps, it sums up the sizes of
+//! directories on a tmpfs, it is a test for root. Such tests are few and their failure is a riddle, so they are run once
+//! more, under a value that mends it; where they pass, the report names the flag. One that passes
+//! unchanged is flaky, and no flag mends it. Nothing is ever weakened: where a run is not fully
+//! isolated no test is run twice.
+
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use isotest_core::case::{Case, CaseIndex, Ignore};
+use isotest_core::outcome::Verdict;
+use isotest_core::plan::{self, Setup};
+use isotest_core::policy::{Directory, Init, Namespace, Net, Policy, Scratch, User, Workspace};
+use isotest_core::retry::Retries;
+use isotest_core::schedule::{self, Claim, Event, Job};
+use isotest_core::signals::Signals;
+
+use crate::config::settings::Machine;
+use crate::discover::Harness;
+use crate::error::Error;
+use crate::report::{Hint, SecondLook};
+use crate::run::case_plan;
+use crate::run::policies::Member;
+use crate::sandbox::environment::PROFILE;
+use crate::sandbox::factory::{Sandboxes, Unbuilt};
+use crate::sandbox::provision::Provision;
+use crate::select::prepare::Selected;
+
+/// With more failures than this the cause is elsewhere.
+const MOST: usize = 50;
+/// No test gets more time than this to pass after all.
+const LIMIT: Duration = Duration::from_secs(5);
+/// How many are in flight at once; those that hang cost no processor time.
+const JOBS: usize = 16;
+
+/// What running failed cases once more shows: which pass unchanged, and which with another value.
+pub fn second_look(
+    policy: &Policy,
+    machine: &Machine,
+    project: &plan::Project,
+    needed: (&[Selected], &Provision),
+    failed: Vec<Member>,
+    signals: &Signals,
+) -> Result<SecondLook, Error> {
+    let mut look = SecondLook::default();
+    if failed.is_empty() || failed.len() > MOST || !is_isolated(policy) {
+        return Ok(look);
+    }
+    // What is run twice must not be counted twice.
+    let mut machine = machine.clone();
+    machine.variables.retain(|(name, _)| name != PROFILE);
+    machine.profiles = None;
+    let mut base = policy.clone();
+    let timeout = base.limits.timeout.map_or(LIMIT, |timeout| timeout.min(LIMIT));
+    base.limits.timeout = Some(timeout);
+    let passing_with = |policy: Policy, failed: &[Member]| {
+        // A value that this machine refuses is no remedy.
+        let sandboxes = Unbuilt::start(policy).and_then(|it| it.build(&machine, project.clone()));
+        match sandboxes {
+            Ok(mut sandboxes) => passing(&mut sandboxes, needed, failed, signals),
+            Err(_) => Ok(Vec::new()),
+        }
+    };
+    look.flaky = passing_with(base.clone(), &failed)?;
+    let is_flaky = |member: &Member| look.flaky.contains(&member.index);
+    let failed: Vec<Member> = failed.into_iter().filter(|member| !is_flaky(member)).collect();
+    if failed.is_empty() {
+        return Ok(look);
+    }
+    for (flag, why, other) in others(&base, project, machine.is_root) {
+        let cases = passing_with(other, &failed)?;
+        if !cases.is_empty() {
+            look.hints.push(Hint { flag, why, cases });
+        }
+    }
+    Ok(look)
+}
+
+/// Whether running a test once more can have no effect outside.
+fn is_isolated(policy: &Policy) -> bool {
+    policy.net == Net::Loopback
+        && policy.pid == Namespace::New
+        && policy.ipc == Namespace::New
+        && policy.workspace != Workspace::Shared
+        && policy.tmp == Directory::Fresh
+        && policy.home == Directory::Fresh
+        && policy.read_write.is_empty()
+        && policy.write_back.is_empty()
+}
+
+/// The values that isolate as well: flag, what differs, policy.
+fn others(
+    policy: &Policy,
+    project: &plan::Project,
+    by_root: bool,
+) -> Vec<(&'static str, &'static str, Policy)> {
+    let reaper = Policy { init: Init::Reaper, ..policy.clone() };
+    let root = Policy { user: User::Root, ..policy.clone() };
+    let disk = Policy { scratch: Scratch::Disk, ..policy.clone() };
+    let reaper = (policy.init == Init::None).then_some((
+        "--init reaper",
+        "an init is PID 1 instead of the test",
+        reaper,
+    ));
+    let on_disk = policy.scratch == Scratch::Memory && project.scratch.is_some();
+    let disk = on_disk.then_some((
+        "--scratch disk",
+        "throwaway files lie on the disk, not in a tmpfs",
+        disk,
+    ));
+    // Started by root, uid 0 inside is uid 0 outside: that isolates less.
+    let root = (policy.user == User::Same && !by_root).then_some((
+        "--user root",
+        "the test has every capability inside its namespaces",
+        root,
+    ));
+    reaper.into_iter().chain(disk).chain(root).collect()
+}
+
+/// The set-up by which a case is started as it was among all cases of its binary: by a fork server
+/// or not. What fails in one way alone is not flaky.
+fn as_at_first(setup: Arc<Setup>, cases: &[Case]) -> Arc<Setup> {
+    let ran = cases.iter().filter(|case| case.ignore == Ignore::No).count();
+    if ran >= schedule::WORTH_A_SERVER as usize {
+        return setup;
+    }
+    Arc::new(Setup { executed: Some("it was one of few"), ..Arc::unwrap_or_clone(setup) })
+}
+
+/// Which of the failed cases pass in these sandboxes.
+fn passing(
+    sandboxes: &mut Sandboxes,
+    (selected, provision): (&[Selected], &Provision),
+    failed: &[Member],
+    signals: &Signals,
+) -> Result<Vec<CaseIndex>, Error> {
+    let jobs: Vec<Job> = failed
+        .iter()
+        .filter(|member| selected[member.index.binary].harness != Harness::None)
+        .map(|Member { index, terms }| {
+            let selected = &selected[index.binary];
+            let setup = case_plan::setup(sandboxes, selected, provision.give(&terms.needs));
+            let setup = as_at_first(setup, &selected.selection.cases);
+            let case = &selected.selection.cases[index.case];
+            let plan =
+                case_plan::plan_of(sandboxes, &setup, selected, case, &sandboxes.policy.limits);
+            Job {
+                index: *index,
+                plan,
+                pass_through: false,
+                retries: Retries::default(),
+                claim: Claim::default(),
+            }
+        })
+        .collect();
+    let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
+    let options = schedule::Options { served_from: 1, ..schedule::Options::of(JOBS) };
+    let passed = |event| match event {
+        Event::Finished(index, outcome) if outcome.verdict == Verdict::Passed => Some(index),
+        _ => None,
+    };
+    let warden = &mut sandboxes.warden;
+    let mut passed: Vec<CaseIndex> = thread::scope(|scope| {
+        let reader = scope.spawn(move || heard.into_iter().filter_map(passed).collect());
+        let run = schedule::run(warden, jobs, options, signals, &events);
+        // The reader ends where there are no more events.
+        drop(events);
+        let passed = reader.join().expect("the reader has no panic path");
+        run.map(|()| passed)
+    })
+    .map_err(Error::Host)?;
+    passed.sort();
+    Ok(passed)
+}

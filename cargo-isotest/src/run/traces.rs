@@ -1,0 +1,139 @@
+//! What the programs of failed tests name that tests have not: traces of why a test fails only here,
+//! where it says nothing of it itself.
+//!
+//! A program that looks for network interfaces calls getifaddrs(3), one that reads `/sys` has paths
+//! of it, and one that starts another has its name. That is no proof, so it is told of no binary
+//! whose failed tests are explained already.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use isotest_core::plan::Visible;
+use isotest_core::policy::{Net, Policy, User};
+use isotest_core::untrusted;
+
+use crate::config::settings::Machine;
+use crate::report::{self, Trace};
+use crate::run::mentioned;
+use crate::run::withheld::search;
+use crate::sandbox::factory::Sandboxes;
+use crate::sandbox::fork_server;
+
+/// Functions that tell of interfaces: getifaddrs(3), if_nameindex(3).
+const INTERFACES: [&str; 2] = ["getifaddrs", "if_nameindex"];
+/// Directories of sysfs(5), without those that the standard library and allocators name.
+const SYS: [&str; 6] =
+    ["/sys/block/", "/sys/bus/", "/sys/class/", "/sys/dev/", "/sys/devices/", "/sys/firmware/"];
+/// Names that stand in a program which deals with capabilities(7).
+const CAPABILITIES: [&str; 3] = ["CAP_SETPCAP", "CAP_SYS_ADMIN", "CAP_NET_ADMIN"];
+/// How many programs of one directory of `PATH` are known.
+const PROGRAMS: usize = 4096;
+/// The name of a program that is shorter stands in others by chance.
+const SHORTEST: usize = 5;
+
+/// A binary of which a test has failed, and nothing is known of why.
+pub struct Unexplained<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// The file.
+    pub program: &'a Path,
+    /// Whether a failed test of it has written that something is not there.
+    pub lacks: bool,
+}
+
+/// What is looked for: the words, what they stand for, the flag.
+struct Wanted {
+    words: Vec<String>,
+    what: String,
+    flag: String,
+}
+
+/// What these binaries name that tests have not.
+pub fn traces(
+    sandboxes: &Sandboxes,
+    machine: &Machine,
+    unexplained: &[Unexplained<'_>],
+) -> Vec<Trace> {
+    if unexplained.is_empty() {
+        return Vec::new();
+    }
+    let visible = Visible::new(&sandboxes.host, &sandboxes.project, &sandboxes.policy);
+    let mut all = of_host(&visible, &sandboxes.policy, machine.is_root);
+    let first_program = all.len();
+    if unexplained.iter().any(|it| it.lacks) {
+        all.extend(of_path(&visible, sandboxes, machine));
+    }
+    let words: Vec<&str> =
+        all.iter().flat_map(|wanted| wanted.words.iter().map(String::as_str)).collect();
+    let mut told: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    for Unexplained { id, program, lacks } in unexplained {
+        // A static one has the names of the C library's functions, called or not.
+        if fork_server::unsuitable(program).is_some() {
+            continue;
+        }
+        let mut found = vec![false; words.len()];
+        // One that cannot be read has been run, and has nothing to say here.
+        let _ = untrusted::file(program).and_then(|file| search(file, &words, &mut found));
+        let mut found = found.into_iter();
+        for (place, wanted) in all.iter().enumerate() {
+            let is_named = found.by_ref().take(wanted.words.len()).filter(|found| *found).count();
+            if is_named > 0 && (place < first_program || *lacks) {
+                told.entry(place).or_default().push((*id).to_owned());
+            }
+        }
+    }
+    let told = told.into_iter();
+    told.map(|(place, binaries)| {
+        let Wanted { what, flag, .. } = &all[place];
+        Trace { what: what.clone(), flag: flag.clone(), binaries }
+    })
+    .collect()
+}
+
+/// What of the host these cases have not.
+fn of_host(visible: &Visible, policy: &Policy, by_root: bool) -> Vec<Wanted> {
+    let wanted = |words: &[&str], what: &str, flag: &str| Wanted {
+        words: words.iter().map(|word| (*word).to_owned()).collect(),
+        what: what.to_owned(),
+        flag: flag.to_owned(),
+    };
+    let interfaces = (policy.net == Net::Loopback)
+        .then(|| wanted(&INTERFACES, "network interfaces, of which tests have `lo`", "--net host"));
+    let sys = visible
+        .hides(Path::new("/sys"))
+        .then(|| wanted(&SYS, "`/sys`, which tests have not", "--ro /sys"));
+    // Started by others, failed tests are run once more with them.
+    let capabilities = (by_root && policy.user != User::Root)
+        .then(|| wanted(&CAPABILITIES, "capabilities, which tests have not", "--user root"));
+    interfaces.into_iter().chain(sys).chain(capabilities).collect()
+}
+
+/// Programs that lie in directories of `PATH` that tests are not shown, and in no other.
+fn of_path(visible: &Visible, sandboxes: &Sandboxes, machine: &Machine) -> Vec<Wanted> {
+    let directories: Vec<PathBuf> =
+        env::split_paths(machine.variable("PATH").unwrap_or_default()).collect();
+    let is_hidden = |path: &&PathBuf| visible.hides(path);
+    let shown: Vec<&PathBuf> = directories.iter().filter(|path| !is_hidden(path)).collect();
+    let mut all: BTreeMap<String, Wanted> = BTreeMap::new();
+    for directory in directories.iter().filter(is_hidden) {
+        let home = machine.home();
+        if sandboxes.host.is_remote(directory) || mentioned::is_private(directory, home.as_deref())
+        {
+            continue;
+        }
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten().take(PROGRAMS);
+        for name in entries.filter_map(|entry| entry.file_name().into_string().ok()) {
+            if name.len() < SHORTEST || shown.iter().any(|path| path.join(&name).exists()) {
+                continue;
+            }
+            all.entry(name.clone()).or_insert_with(|| Wanted {
+                what: format!("`{name}`, in a directory of `PATH` that tests are not shown"),
+                flag: format!("--ro {}", report::quoted(&directory.to_string_lossy())),
+                words: vec![name],
+            });
+        }
+    }
+    all.into_values().collect()
+}

@@ -1,0 +1,558 @@
+//! `--unit binary`: one sandbox for a whole test binary, with libtest's own threads inside.
+//!
+//! The schedule runs the binary as one case whose output is passed through. [`Units`] reads
+//! libtest's JSON in it and makes the events of each test of it, so that reports see no difference. What
+//! libtest has not reported has not passed: where the process ends before its time, what was
+//! running has failed with it, and what had not started was not run.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use isotest_core::case::{CaseIndex, Ignore};
+use isotest_core::collect::Capture;
+use isotest_core::finding::Finding;
+use isotest_core::harness;
+use isotest_core::outcome::{Captured, NotRun, Outcome, Verdict};
+use isotest_core::plan::{Plan, Protocol};
+use isotest_core::policy::{Limits, Weakened};
+use isotest_core::retry::Retries;
+use isotest_core::schedule::{Claim, Event, Job, MaxFail, Stream};
+use memchr::memmem;
+use serde::Deserialize;
+
+use crate::config::settings::Settings;
+use crate::run::case_plan::set_up;
+use crate::run::policies::Member;
+use crate::sandbox::factory::{Sandboxes, c_string};
+use crate::sandbox::provision::Provided;
+use crate::select::prepare::Selected;
+
+/// The variable that makes a stable libtest print JSON. Compilers and cargo, which tests may start,
+/// take such a value for the name of a crate that may use unstable features, of which there is none.
+const UNSTABLE: (&str, &str) = ("RUSTC_BOOTSTRAP", "isotest-unit-binary");
+
+/// libtest's, of a test that has failed.
+const FAILED: i32 = 101;
+
+/// Of a line that is longer, what is before a result is not kept until it ends.
+const LONG_LINE: usize = 64 << 10;
+
+/// How an event of libtest's begins.
+const EVENT: &[u8] = b"{ \"type\": \"";
+
+/// The binaries that are run as a whole, by the case that stands for each in the schedule.
+#[derive(Default)]
+pub struct Units {
+    units: HashMap<CaseIndex, Unit>,
+    findings: BTreeMap<usize, Vec<Finding>>,
+}
+
+/// A binary that is run as a whole.
+struct Unit {
+    /// The id of the binary.
+    binary: String,
+    tests: Vec<(CaseIndex, String)>,
+    by_name: HashMap<String, usize>,
+    /// The names of those that libtest leaves out by itself.
+    ignored: HashSet<String>,
+    states: Vec<State>,
+    /// The last result, which waits for the end of the process.
+    last: Option<(CaseIndex, Box<Outcome>)>,
+    counts: Counts,
+    /// What libtest says at its end.
+    summary: Option<Counts>,
+    /// The first test that there was more than one result of.
+    contradicted: Option<usize>,
+    line: Vec<u8>,
+    /// What is neither libtest's nor captured by it, unless it is passed through.
+    stray: Option<Capture>,
+    output_limit: u64,
+    weakened: Vec<Weakened>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Running,
+    Ended,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Counts {
+    passed: usize,
+    failed: usize,
+}
+
+/// A line of libtest's JSON.
+#[derive(Deserialize)]
+struct Said {
+    r#type: String,
+    event: String,
+    name: Option<String>,
+    /// In seconds; every result has it, by `--report-time`.
+    exec_time: Option<f64>,
+    stdout: Option<String>,
+    message: Option<String>,
+    passed: Option<usize>,
+    failed: Option<usize>,
+}
+
+/// The job that runs these tests of a binary in one sandbox.
+pub fn job(
+    settings: &Settings,
+    sandboxes: &Sandboxes,
+    (selected, mut provided): (&Selected, Provided),
+    members: &[&Member],
+    units: &mut Units,
+) -> Option<Job> {
+    let first = members.first()?.index;
+    let binary = &selected.binary;
+    let arguments = arguments(settings, selected, members);
+    let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();
+    provided.variables.push((UNSTABLE.0.into(), UNSTABLE.1.into()));
+    let setup = set_up(sandboxes, binary, &[], provided, Some("its binary runs as a whole"));
+    let unit = Unit::new(selected, members, &sandboxes.policy.weakened, settings.pass_through);
+    let plan = Plan {
+        setup,
+        arguments: arguments.into_iter().map(c_string).collect(),
+        environment: sandboxes.own_environment(),
+        protocol: Protocol::Suite { tests: members.len() },
+        // Each result begins it anew, so it is the limit of the test that takes longest.
+        timeout: longest(members),
+        // libtest says it of each test.
+        slow_timeout: None,
+        output_limit: u64::MAX,
+        write_back: sandboxes.write_back.clone(),
+        weakened: sandboxes.policy.weakened.clone(),
+    };
+    units.units.insert(first, unit);
+    Some(Job {
+        index: first,
+        plan,
+        pass_through: true,
+        retries: Retries::default(),
+        claim: Claim::default(),
+    })
+}
+
+/// Keys that ask for something which the tests of a whole binary cannot have, and what holds
+/// instead. The members are those that run so.
+pub fn unheeded<'a>(
+    members: impl Iterator<Item = &'a Member> + Clone,
+    max_fail: Option<MaxFail>,
+) -> Vec<(&'static str, &'static str)> {
+    let any = |asks: fn(&Member) -> bool| members.clone().any(asks);
+    let mut limits: BTreeMap<usize, Vec<Option<Duration>>> = BTreeMap::new();
+    for member in members.clone() {
+        limits.entry(member.index.binary).or_default().push(member.terms.limits.timeout);
+    }
+    let differ = limits.values().any(|limits| limits.iter().any(|limit| *limit != limits[0]));
+    let slow = Limits::default().slow_timeout;
+    let keys = [
+        (any(|one| one.terms.rules.retries.count > 0), "retries", "no test is started again"),
+        (any(|one| one.terms.rules.threads_required.is_some()), "threads-required", ALONE),
+        (any(|one| one.terms.rules.group.is_some()), "test-group", ALONE),
+        (any(|one| one.terms.rules.priority != 0), "priority", "binaries run in cargo's order"),
+        (
+            members.clone().any(|one| one.terms.limits.slow_timeout != slow),
+            "slow-timeout",
+            "it is 1m",
+        ),
+        (differ, "timeout", "the longest of a binary is that of all its tests"),
+        (
+            max_fail.is_some_and(|most| most.failures > NonZeroUsize::MIN),
+            "max-fail",
+            "it counts binaries",
+        ),
+    ];
+    keys.into_iter().filter(|(asked, ..)| *asked).map(|(_, key, instead)| (key, instead)).collect()
+}
+
+/// What weights and groups are for.
+const ALONE: &str = "one binary runs at a time, and its tests beside each other";
+
+/// The longest time that one of them may take; `None` where one has no limit.
+fn longest(members: &[&Member]) -> Option<Duration> {
+    let limits = members.iter().map(|member| member.terms.limits.timeout);
+    limits.collect::<Option<Vec<_>>>()?.into_iter().max()
+}
+
+/// What libtest is told.
+fn arguments(settings: &Settings, selected: &Selected, members: &[&Member]) -> Vec<OsString> {
+    let words = ["--format", "json", "-Z", "unstable-options", "--report-time"];
+    let mut arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
+    arguments.push(format!("--test-threads={}", settings.jobs).into());
+    if settings.pass_through {
+        arguments.push("--nocapture".into());
+    }
+    if settings.report.show_output {
+        arguments.push("--show-output".into());
+    }
+    if let Some(seed) = settings.shuffle {
+        arguments.push(format!("--shuffle-seed={seed}").into());
+    }
+    let selection = &selected.selection;
+    let runs = selection.cases.iter().filter(|case| case.ignore == Ignore::No).count();
+    let is_whole = selection.filtered_out == 0 && runs == members.len();
+    if is_whole && runs < selection.cases.len() {
+        // What `#[ignore]` leaves out, libtest leaves out by itself.
+        return arguments;
+    }
+    arguments.push("--include-ignored".into());
+    if !is_whole {
+        arguments.push("--exact".into());
+        let names = members.iter().map(|member| &selection.cases[member.index.case].name);
+        arguments.extend(names.map(OsString::from));
+    }
+    arguments
+}
+
+impl Units {
+    /// The events of the tests for one of the schedule, in its place.
+    pub fn translate(&mut self, event: Event) -> Vec<Event> {
+        match event {
+            Event::Output(index, stream, bytes) => match self.units.get_mut(&index) {
+                Some(unit) => unit.take(index, stream, bytes),
+                None => vec![Event::Output(index, stream, bytes)],
+            },
+            Event::Finished(index, outcome) => match self.units.remove(&index) {
+                Some(unit) => self.end(unit, index, *outcome),
+                None => vec![Event::Finished(index, outcome)],
+            },
+            // libtest says it of each test.
+            Event::Started(index) | Event::Slow(index, ..) if self.units.contains_key(&index) => {
+                Vec::new()
+            }
+            event => vec![event],
+        }
+    }
+
+    /// What binaries did that is not hermetic: one of their tests, and nobody knows which.
+    pub fn findings(&self) -> impl Iterator<Item = (usize, &[Finding])> {
+        self.findings.iter().map(|(binary, findings)| (*binary, findings.as_slice()))
+    }
+
+    fn end(&mut self, unit: Unit, index: CaseIndex, mut outcome: Outcome) -> Vec<Event> {
+        let findings = std::mem::take(&mut outcome.findings);
+        if !findings.is_empty() {
+            self.findings.entry(index.binary).or_default().extend(findings);
+        }
+        unit.end(index, &outcome)
+    }
+}
+
+impl Unit {
+    fn new(
+        selected: &Selected,
+        members: &[&Member],
+        weakened: &[Weakened],
+        pass_through: bool,
+    ) -> Unit {
+        let test = |member: &&Member| {
+            let name = selected.selection.cases[member.index.case].name.clone();
+            (member.index, name)
+        };
+        let tests: Vec<(CaseIndex, String)> = members.iter().map(test).collect();
+        let cases = selected.selection.cases.iter();
+        let ignored = cases.filter(|case| case.ignore != Ignore::No);
+        let output_limit =
+            members.iter().map(|member| member.terms.limits.output).max().unwrap_or(0);
+        Unit {
+            binary: selected.binary.id.clone(),
+            by_name: tests.iter().zip(0..).map(|((_, name), at)| (name.clone(), at)).collect(),
+            ignored: ignored.map(|case| case.name.clone()).collect(),
+            states: vec![State::Waiting; tests.len()],
+            tests,
+            last: None,
+            counts: Counts::default(),
+            summary: None,
+            contradicted: None,
+            line: Vec::new(),
+            stray: (!pass_through).then(|| Capture::new(output_limit)),
+            output_limit,
+            weakened: weakened.to_vec(),
+        }
+    }
+
+    /// Takes more of what the process writes.
+    fn take(&mut self, index: CaseIndex, stream: Stream, bytes: Vec<u8>) -> Vec<Event> {
+        let mut events = Vec::new();
+        if stream == Stream::Stderr {
+            self.stray(index, stream, bytes, &mut events);
+            return events;
+        }
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(piece);
+            if self.line.len() > LONG_LINE && !piece.ends_with(b"\n") {
+                // What cannot be libtest's is not kept.
+                let event = harness::first_possible(&self.line, EVENT);
+                let before: Vec<u8> = self.line.drain(..event).collect();
+                if !before.is_empty() {
+                    self.stray(index, stream, before, &mut events);
+                }
+            }
+            if piece.ends_with(b"\n") || self.line.len() > self.longest_line() {
+                let line = std::mem::take(&mut self.line);
+                self.line(index, line, &mut events);
+            }
+        }
+        events
+    }
+
+    /// A longer line is no result, whatever it begins with: of what a test has written so much is
+    /// kept, and in JSON a byte may become six.
+    fn longest_line(&self) -> usize {
+        let most = usize::try_from(self.output_limit.saturating_mul(8)).unwrap_or(usize::MAX);
+        most.max(LONG_LINE)
+    }
+
+    /// Takes a line. An event may stand behind what somebody else has written without a newline.
+    fn line(&mut self, index: CaseIndex, mut line: Vec<u8>, events: &mut Vec<Event>) {
+        let said = event(&line, |bytes| serde_json::from_slice(bytes).ok());
+        if let Some((at, said)) = said
+            && self.hear(&said, events)
+        {
+            line.truncate(at);
+        }
+        if !line.is_empty() {
+            self.stray(index, Stream::Stdout, line, events);
+        }
+    }
+
+    /// Takes what libtest says; returns whether it is libtest's.
+    fn hear(&mut self, said: &Said, events: &mut Vec<Event>) -> bool {
+        if said.r#type == "suite" {
+            if let (Some(passed), Some(failed)) = (said.passed, said.failed) {
+                self.summary = Some(Counts { passed, failed });
+            }
+            return true;
+        }
+        let at = said.name.as_ref().and_then(|name| self.by_name.get(name)).copied();
+        let Some(at) = at.filter(|_| said.r#type == "test") else {
+            return said.name.as_ref().is_some_and(|name| self.ignored.contains(name));
+        };
+        let index = self.tests[at].0;
+        match (said.event.as_str(), said.exec_time) {
+            ("started", _) if self.states[at] == State::Waiting => {
+                self.states[at] = State::Running;
+                events.push(Event::Started(index));
+            }
+            ("timeout", _) => events.push(Event::Slow(index, Duration::from_secs(60), 1)),
+            ("ok" | "failed", Some(seconds)) if self.states[at] == State::Running => {
+                self.states[at] = State::Ended;
+                let outcome = Box::new(self.outcome(said, seconds));
+                if self.states.iter().all(|state| *state == State::Ended) {
+                    self.last = Some((index, outcome));
+                } else {
+                    events.push(Event::Finished(index, outcome));
+                }
+            }
+            ("ok" | "failed" | "started", _) => {
+                self.contradicted.get_or_insert(at);
+            }
+            (_, _) => return false,
+        }
+        true
+    }
+
+    /// The outcome of a test that libtest reports.
+    fn outcome(&mut self, said: &Said, seconds: f64) -> Outcome {
+        let has_passed = said.event == "ok";
+        let count = if has_passed { &mut self.counts.passed } else { &mut self.counts.failed };
+        *count += 1;
+        let mut output = said.stdout.clone().unwrap_or_default();
+        if let Some(message) = &said.message {
+            output += &format!("note: {message}");
+        }
+        let verdict = if has_passed { Verdict::Passed } else { Verdict::Failed { code: FAILED } };
+        Outcome {
+            output: self.captured(output.as_bytes()),
+            duration: Duration::try_from_secs_f64(seconds).unwrap_or_default(),
+            weakened: self.weakened.clone(),
+            ..Outcome::without_run(verdict)
+        }
+    }
+
+    fn captured(&self, bytes: &[u8]) -> Captured {
+        let mut capture = Capture::new(self.output_limit);
+        capture.push(bytes);
+        capture.finish()
+    }
+
+    /// What neither libtest has written nor a test whose output it captures.
+    fn stray(&mut self, index: CaseIndex, stream: Stream, bytes: Vec<u8>, events: &mut Vec<Event>) {
+        match &mut self.stray {
+            Some(stray) => stray.push(&bytes),
+            None => events.push(Event::Output(index, stream, bytes)),
+        }
+    }
+
+    /// The process has ended: what has become of those that have no result.
+    fn end(mut self, index: CaseIndex, process: &Outcome) -> Vec<Event> {
+        let mut events = Vec::new();
+        let line = std::mem::take(&mut self.line);
+        if !line.is_empty() {
+            self.line(index, line, &mut events);
+        }
+        let stray = self.stray.take().map(Capture::finish).unwrap_or_default();
+        let blamed = self.blamed(process);
+        if blamed.is_empty() && !stray.is_empty() {
+            events.push(Event::Output(index, Stream::Stdout, stray.to_bytes()));
+        }
+        let text = format!("{}{}", text(&stray), self.note(&blamed, process));
+        let verdict = ended_early(&process.verdict);
+        let last = self.last.take();
+        for (at, (index, _)) in self.tests.iter().enumerate() {
+            let outcome = match (&last, self.states[at]) {
+                (Some((held, outcome)), _) if held == index => {
+                    let mut outcome = outcome.clone();
+                    if blamed.contains(&at) {
+                        outcome.verdict = verdict.clone();
+                        let before = self::text(&outcome.output);
+                        outcome.output = self.captured(format!("{before}{text}").as_bytes());
+                    }
+                    outcome
+                }
+                (_, State::Ended) => continue,
+                _ if blamed.contains(&at) => Box::new(Outcome {
+                    output: self.captured(text.as_bytes()),
+                    duration: process.duration,
+                    weakened: self.weakened.clone(),
+                    ..Outcome::without_run(verdict.clone())
+                }),
+                _ => Box::new(Outcome::without_run(match &process.verdict {
+                    Verdict::NotRun(reason) => Verdict::NotRun(reason.clone()),
+                    _ => Verdict::NotRun(NotRun::ProcessEnded),
+                })),
+            };
+            events.push(Event::Finished(*index, outcome));
+        }
+        events
+    }
+
+    /// The tests that have ended as the process has: those that were running; where there are none,
+    /// the next, or, where all had ended and libtest or the exit code says otherwise, the last.
+    fn blamed(&self, process: &Outcome) -> Vec<usize> {
+        let of = |wanted: State| {
+            let states = self.states.iter().enumerate();
+            states.filter(move |(_, state)| **state == wanted).map(|(at, _)| at)
+        };
+        let running: Vec<usize> = of(State::Running).collect();
+        let exits_as_counted = match process.verdict {
+            Verdict::Passed => self.counts.failed == 0,
+            Verdict::Failed { code } => code == FAILED && self.counts.failed > 0,
+            _ => false,
+        };
+        let is_whole = exits_as_counted
+            && self.summary == Some(self.counts)
+            && self.contradicted.is_none()
+            && of(State::Ended).count() == self.tests.len();
+        match &process.verdict {
+            _ if is_whole => Vec::new(),
+            Verdict::NotRun(_) if self.last.is_none() => Vec::new(),
+            _ if !running.is_empty() => running,
+            _ => {
+                let last = self.last.as_ref().map(|(index, _)| *index);
+                let last = self.tests.iter().position(|(index, _)| Some(*index) == last);
+                of(State::Waiting).next().or(last).into_iter().collect()
+            }
+        }
+    }
+
+    /// What is told of the end of the process, behind what it wrote.
+    fn note(&self, blamed: &[usize], process: &Outcome) -> String {
+        let names: Vec<&str> = blamed.iter().map(|at| self.tests[*at].1.as_str()).collect();
+        let binary = &self.binary;
+        let contradicted = self.contradicted.map(|at| self.tests[at].1.as_str());
+        match (names.as_slice(), &self.last) {
+            ([], _) => String::new(),
+            (_, Some(_)) => match contradicted {
+                Some(name) => format!(
+                    "isotest: {binary} has printed more than one result of {name}: what is told \
+                     of it is not to be relied on\n"
+                ),
+                None => format!(
+                    "isotest: all tests of {binary} had ended, but the end of its process says \
+                     otherwise; which of them is to blame is not known\n"
+                ),
+            },
+            ([_], None) if self.states[blamed[0]] == State::Waiting => {
+                format!("isotest: no test of {binary} was running when its process ended\n")
+            }
+            ([_], None) => String::new(),
+            (names, None) => format!(
+                "isotest: {} tests of {binary} were running when its process ended{}: {}\n",
+                names.len(),
+                match process.verdict {
+                    Verdict::TimedOut { .. } => ", since none had ended for so long",
+                    _ => "; which of them is to blame is not known",
+                },
+                names.join(", ")
+            ),
+        }
+    }
+}
+
+/// Where libtest's event begins in a line, and what it says. libtest ends its lines, and quotes what
+/// a test has written: so its event begins last, and no byte is parsed more than once.
+fn event<T>(line: &[u8], mut parse: impl FnMut(&[u8]) -> Option<T>) -> Option<(usize, T)> {
+    let at = memmem::rfind(line, EVENT)?;
+    Some((at, parse(line.get(at..)?)?))
+}
+
+/// What has become of a test whose process has ended under it: the same, but that no exit code is a
+/// result.
+fn ended_early(process: &Verdict) -> Verdict {
+    match process {
+        Verdict::Passed => Verdict::ExitedEarly { code: 0 },
+        Verdict::Failed { code } => Verdict::ExitedEarly { code: *code },
+        other => other.clone(),
+    }
+}
+
+/// What was kept, with an end of line.
+fn text(kept: &Captured) -> String {
+    let mut text = String::from_utf8_lossy(&kept.to_bytes()).into_owned();
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(bytes: &[u8]) -> Option<String> {
+        serde_json::from_slice(bytes).ok().and_then(|said: Said| said.name)
+    }
+
+    #[test]
+    fn an_event_is_found_behind_what_others_have_written() {
+        let real = r#"{ "type": "test", "event": "started", "name": "a" }"#;
+        for before in ["", "a word", r#"{ "type": ""#, r#"{ "type": "a","z":["#, "{ { \"type\": "] {
+            let line = format!("{before}{real}\n");
+            let found = event(line.as_bytes(), name);
+            assert_eq!(found, Some((before.len(), "a".to_owned())), "{line}");
+        }
+        let quoted =
+            r#"{ "type": "test", "event": "ok", "name": "b", "stdout": "{ \"type\": \"" }"#;
+        assert_eq!(event(quoted.as_bytes(), name), Some((0, "b".to_owned())));
+        assert_eq!(event(format!("{real} and more\n").as_bytes(), name), None);
+    }
+
+    #[test]
+    fn a_line_of_many_beginnings_is_parsed_once_at_the_most() {
+        let mut line = r#"{ "type": "a","z":["#.repeat(110);
+        line += &"1,".repeat(1 << 20);
+        let mut parsed = 0;
+        let found = event(line.as_bytes(), |bytes| {
+            parsed += bytes.len();
+            name(bytes)
+        });
+        assert_eq!(found, None);
+        assert!(parsed > 0 && parsed <= line.len(), "{parsed} bytes of {}", line.len());
+    }
+}

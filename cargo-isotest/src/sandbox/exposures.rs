@@ -1,0 +1,406 @@
+//! Which paths of the host a project's tests see: the project, its target directory, its tools.
+//!
+//! The sandbox shows paths without symbolic links, and overlays only what has no other filesystem
+//! mounted below; what cargo and the user name is brought into that form here.
+
+use std::env;
+use std::fs::{self, DirEntry, FileType, Metadata};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use isotest_core::host::{Host, Piece, TopLevel};
+use isotest_core::plan::{Access, Exposure, Ids, Project};
+use isotest_core::policy::{Policy, Propagation, Root};
+
+use crate::config::settings::Machine;
+use crate::discover;
+use crate::error::Error;
+use crate::sandbox::owners::{self, Foreign, Look, Tree};
+use crate::sandbox::root::{Links, RootError, find_conflict, follow};
+
+/// What a built project's tests see.
+pub fn of_project(
+    machine: &Machine,
+    host: &Host,
+    policy: &Policy,
+    project: &discover::Project,
+) -> Result<Project, Error> {
+    let mut exposures = Exposures::new(host, policy);
+    exposures.project.root = project.workspace_root.as_std_path().canonicalize().ok();
+    let directories = [
+        (&project.workspace_root, "the project"),
+        (&project.target_directory, "the target directory"),
+        (&project.build_directory, "the build directory"),
+    ];
+    for (path, what) in directories {
+        exposures.show(path.as_std_path(), Access::Workspace, what);
+    }
+    for path in &project.package_directories {
+        exposures.show(path.as_std_path(), Access::Workspace, "a package of the project");
+    }
+    exposures.show_beside(project.sysroot.as_std_path(), "the toolchain");
+    for path in &project.linked_paths {
+        exposures.show_beside(path.as_std_path(), "a library directory");
+    }
+    // No more than the file: a directory around it may be the whole home.
+    for binary in &project.binaries {
+        if let Some(program) = binary.runner.first() {
+            exposures.show_program(Path::new(program), Path::new(program));
+        }
+    }
+    for (name, now) in &project.moved {
+        if let Ok(now) = now.as_std_path().canonicalize() {
+            exposures.add_link(name.clone().into(), now);
+        }
+    }
+    let built = [&project.target_directory, &project.build_directory];
+    exposures.project.built = built.iter().filter_map(|path| real(path.as_std_path())).collect();
+    exposures.finish(machine, project.target_directory.clone().into_std_path_buf())
+}
+
+/// What a command sees that is run in the working directory.
+pub fn of_command(
+    machine: &Machine,
+    host: &Host,
+    policy: &Policy,
+    program: &Path,
+    look: Look,
+) -> Result<Project, Error> {
+    let mut exposures = Exposures { look, ..Exposures::new(host, policy) };
+    let directory = machine.directory.as_path();
+    let manifests = directory.ancestors().filter(|above| above.join("Cargo.toml").is_file());
+    let root = manifests.last().unwrap_or(directory);
+    // The whole root or the whole home is nobody's project.
+    let holds_home = machine.home().is_some_and(|home| home.starts_with(root));
+    if root.parent().is_some() && !holds_home {
+        exposures.project.root = root.canonicalize().ok();
+        exposures.show(root, Access::Workspace, "the project");
+    }
+    let target = machine.variable("CARGO_TARGET_DIR").map(|target| directory.join(target));
+    if let Some(target) = &target {
+        exposures.show(target, Access::Workspace, "the target directory");
+    }
+    if let Some(parent) = program.parent().filter(|parent| parent.is_absolute()) {
+        exposures.show_program(program, parent);
+    }
+    let target = target.unwrap_or_else(|| root.join("target"));
+    exposures.project.built.extend(real(&target));
+    exposures.finish(machine, target)
+}
+
+/// The path of a directory without symbolic links; it may be missing, as before the first build.
+fn real(directory: &Path) -> Option<PathBuf> {
+    let (parent, name) = (directory.parent()?, directory.file_name()?);
+    directory.canonicalize().or_else(|_| parent.canonicalize().map(|parent| parent.join(name))).ok()
+}
+
+/// Below these NixOS and Guix have the programs of the system.
+const MADE: [&str; 2] = ["/run/current-system", "/run/wrappers"];
+
+/// A list of exposures in the making.
+struct Exposures<'a> {
+    host: &'a Host,
+    policy: &'a Policy,
+    /// How long to look for what belongs to others.
+    look: Look,
+    project: Project,
+}
+
+impl<'a> Exposures<'a> {
+    fn new(host: &'a Host, policy: &'a Policy) -> Exposures<'a> {
+        Exposures { host, policy, look: Look::Short, project: Project::default() }
+    }
+
+    /// Shows a path. What does not exist cannot be shown, and is missed by nobody: cargo names
+    /// directories that a build may not have made.
+    fn show(&mut self, path: &Path, access: Access, what: &str) {
+        let Ok(real) = path.canonicalize() else { return };
+        if real != path {
+            self.link(path);
+        }
+        let known = self.project.exposures.iter().any(|known| known.path == real);
+        if known || self.project.hollow.contains(&real) {
+            return;
+        }
+        let overlay = access == Access::Workspace && self.policy.shows_overlays();
+        if overlay && !self.host.mounts_below(&real).is_empty() {
+            return self.hollow_out(&real, what);
+        }
+        let directory = real.is_dir();
+        if access != Access::ReadOnly
+            && let Ok(metadata) = real.metadata()
+        {
+            self.project.owners.push((metadata.uid(), metadata.gid()));
+        }
+        self.project.exposures.push(Exposure {
+            path: real,
+            directory,
+            access,
+            what: what.into(),
+            propagation: Propagation::Private,
+        });
+    }
+
+    /// Shows a program by its file or a directory around it, unless another root filesystem has it.
+    fn show_program(&mut self, program: &Path, shown: &Path) {
+        let is_inside = match &self.policy.root {
+            Root::Host => false,
+            Root::Directory(root) => follow(root, program, Links::Inside).is_ok(),
+        };
+        if !is_inside {
+            self.show_beside(shown, "the program");
+        }
+    }
+
+    /// Shows a path read-only that tests need beside the project, unless the project's layers hold
+    /// it: there it is as writable as the rest, for a test that builds or writes beside its
+    /// executable.
+    fn show_beside(&mut self, path: &Path, what: &str) {
+        let Ok(real) = path.canonicalize() else { return };
+        let mut held =
+            self.project.exposures.iter().filter(|known| known.access == Access::Workspace);
+        match held.any(|known| real.starts_with(&known.path)) {
+            true if real == path => {}
+            true => self.link(path),
+            false => self.show(path, Access::ReadOnly, what),
+        }
+    }
+
+    /// Names the first symbolic link on the way to a path; what is behind it has no other name.
+    fn link(&mut self, path: &Path) {
+        let mut above: Vec<&Path> = path.ancestors().collect();
+        above.reverse();
+        let link = above.into_iter().find(|part| part.is_symlink());
+        if let Some(link) = link
+            && let Ok(target) = link.canonicalize()
+        {
+            self.add_link(link.to_owned(), target);
+        }
+    }
+
+    fn add_link(&mut self, link: PathBuf, target: PathBuf) {
+        if self.project.links.iter().all(|(known, _)| *known != link) {
+            self.project.links.push((link, target));
+        }
+    }
+
+    /// Shows a directory below which other filesystems are mounted: an overlay of its own for
+    /// each directory in it, its files read-only, itself empty otherwise. So is what can be no layer.
+    /// By sockets and FIFOs a test would reach who listens: they are not there.
+    fn hollow_out(&mut self, path: &Path, what: &str) {
+        self.project.hollow.push(path.to_owned());
+        let Ok(entries) = fs::read_dir(path) else { return };
+        for entry in entries.flatten() {
+            let inner = entry.path();
+            let Ok(kind) = self.kind(&entry) else { continue };
+            if kind.is_symlink() {
+                let target = fs::read_link(&inner);
+                target.into_iter().for_each(|target| self.add_link(inner.clone(), target));
+            } else if kind.is_dir() && !self.host.refused_layers.contains(&inner) {
+                self.show(&inner, Access::Workspace, what);
+            } else if kind.is_dir() || kind.is_file() {
+                self.show(&inner, Access::ReadOnly, what);
+            }
+        }
+    }
+
+    /// The kind of what is seen there: where something is mounted an entry tells that of what it
+    /// covers. A filesystem that a program makes is not asked.
+    fn kind(&self, entry: &DirEntry) -> io::Result<FileType> {
+        let path = entry.path();
+        match self.host.mount_points.contains(&path) && !self.host.is_remote(&path) {
+            true => Ok(fs::symlink_metadata(&path)?.file_type()),
+            false => entry.file_type(),
+        }
+    }
+
+    /// Whether it is a device that every test has.
+    fn is_given(&self, path: &Path) -> bool {
+        let real = path.canonicalize().unwrap_or_default();
+        self.host.devices.iter().any(|name| real == Path::new("/dev").join(name))
+    }
+
+    /// Why a path cannot be shown, where it cannot.
+    fn refusal(&self, path: &Path, metadata: &Metadata, access: Access) -> Option<String> {
+        let real = path.canonicalize().ok()?;
+        let kind = metadata.file_type();
+        let is_device = kind.is_char_device() || kind.is_block_device();
+        let private = real.strip_prefix("/etc").ok().and_then(|rest| {
+            self.host.hidden_etc.iter().find(|hidden| rest != *hidden && rest.starts_with(hidden))
+        });
+        if real.parent().is_none() {
+            return Some("it is everything; name what is needed".to_owned());
+        }
+        let own = ["/proc", "/dev/ptmx", "/dev/pts", "/dev/mqueue"];
+        if real == Path::new("/dev") || own.iter().any(|path| real.starts_with(path)) {
+            return Some("a test has its own".to_owned());
+        }
+        if is_device && !self.is_given(path) && access == Access::ReadOnly {
+            return Some(
+                "it is a device, which is written to all the same; `--rw` shows it".into(),
+            );
+        }
+        private.map(|hidden| {
+            format!(
+                "it lies in `/etc/{}`, which not everybody may enter; show that",
+                hidden.display()
+            )
+        })
+    }
+
+    /// Finds the parts of what is read-only and cannot be shown as a whole.
+    fn divide(&mut self) {
+        let is_read_only = |shown: &&Exposure| match shown.access {
+            Access::Workspace => !self.policy.shows_overlays(),
+            Access::ReadOnly => true,
+            Access::ReadWrite => false,
+        };
+        let shown = self.project.exposures.iter().filter(is_read_only);
+        let whole = shown.filter(|shown| shown.directory);
+        let parts =
+            whole.filter_map(|shown| Some((shown.path.clone(), self.host.parts_of(&shown.path)?)));
+        self.project.parts = parts.collect();
+    }
+
+    /// Finds what overlays could not take from others, in what is shown: from where tests are, and
+    /// the working directory is, on.
+    fn copy_foreign(&mut self, machine: &Machine) {
+        if !self.policy.shows_overlays() {
+            return;
+        }
+        let is_overlay = |shown: &&Exposure| shown.access == Access::Workspace && shown.directory;
+        let overlays = self.project.exposures.iter().filter(is_overlay);
+        let overlays: Vec<&Path> = overlays.map(|shown| shown.path.as_path()).collect();
+        let ids = Ids::new(self.host, &self.project, self.policy);
+        let is_in = |path: &Path, above: &Path| {
+            let mut between = self.host.mounts_below(above).into_iter();
+            path.starts_with(above) && !between.any(|point| path.starts_with(point))
+        };
+        let is_inner = |path: &Path| overlays.iter().any(|o| path != *o && is_in(path, o));
+        let outer = overlays.iter().filter(|path| !is_inner(path));
+        let built = &self.project.built;
+        let working = machine.directory.canonicalize().ok();
+        let tests = overlays.iter().map(|path| path.to_path_buf());
+        let starts = tests.filter(|path| !built.contains(path)).chain(working);
+        let starts: Vec<PathBuf> = starts.collect();
+        let found: Vec<(PathBuf, Foreign)> = outer
+            .map(|root| {
+                let tree = Tree { root, starts: &starts, built };
+                let mut found = owners::find(&tree, &ids, self.look);
+                let is_secret =
+                    |piece: &Piece| self.project.secrets.contains(&root.join(&piece.path));
+                found.pieces.retain(|piece| !is_secret(piece));
+                (root.to_path_buf(), found)
+            })
+            .collect();
+        for (root, Foreign { pieces, uncopied }) in found {
+            self.project.uncopied.extend(uncopied);
+            if !pieces.is_empty() {
+                self.project.foreign.push((root, pieces.into()));
+            }
+        }
+    }
+
+    /// Shows directories of `PATH` that systems make at a place that is fresh for every case: on NixOS
+    /// and Guix what they hold are links into the store, which is shown.
+    fn show_programs(&mut self, machine: &Machine) {
+        let path = machine.variable("PATH").unwrap_or_default();
+        let top_level = self.host.top_level.iter().map(|entry| match entry {
+            TopLevel::Directory(name) | TopLevel::Link(name, _) => Path::new("/").join(name),
+        });
+        let top_level: Vec<PathBuf> = top_level.collect();
+        let is_shown = |path: &PathBuf| top_level.iter().any(|entry| path.starts_with(entry));
+        let directories = env::split_paths(path);
+        for directory in directories.filter(|path| path.is_absolute() && !is_shown(path)) {
+            let Ok(real) = directory.canonicalize() else { continue };
+            let is_made = MADE.iter().any(|made| directory.starts_with(made));
+            if self.host.is_system(&real) {
+                self.link(&directory);
+            } else if is_made {
+                self.show(&directory, Access::ReadOnly, "a directory of `PATH`");
+            }
+        }
+    }
+
+    /// Adds what every command sees: the tools, and what the policy asks for.
+    fn finish(mut self, machine: &Machine, scratch: PathBuf) -> Result<Project, Error> {
+        let tools =
+            [(machine.cargo_home(), "cargo's home"), (machine.rustup_home(), "rustup's home")];
+        for (path, what) in tools {
+            if let Some(path) = path {
+                // Also below the project: tests may not write to it.
+                self.show(&path, Access::ReadOnly, what);
+            }
+        }
+        if self.policy.root == Root::Host {
+            self.show_programs(machine);
+        }
+        if let Some(directory) = &machine.profiles {
+            self.show(directory, Access::ReadWrite, "coverage profiles");
+        }
+        let added = [
+            ("--ro", &self.policy.read_only, Access::ReadOnly),
+            ("--rw", &self.policy.read_write, Access::ReadWrite),
+        ];
+        for (flag, paths, access) in added {
+            for path in paths {
+                let path = machine.directory.join(path);
+                let refused = |cause| Error::Path(flag, path.clone(), cause);
+                let metadata = fs::metadata(&path).map_err(refused)?;
+                if let Some(cause) = self.refusal(&path, &metadata, access) {
+                    return Err(refused(io::Error::other(cause)));
+                }
+                if self.is_given(&path) {
+                    continue;
+                }
+                // What is asked for by name goes before what a path is shown as otherwise.
+                let known = path.canonicalize().ok();
+                self.project.exposures.retain(|exposure| Some(&exposure.path) != known.as_ref());
+                self.show(&path, access, "asked for");
+                let shown = self.project.exposures.iter_mut();
+                for exposure in shown.filter(|exposure| Some(&exposure.path) == known.as_ref()) {
+                    exposure.propagation = self.policy.propagation;
+                }
+            }
+        }
+        self.project.secrets = machine.credentials();
+        let there = self.project.secrets.iter().filter(|path| path.is_file());
+        self.project.masked = there.cloned().collect();
+        // A home that is not there, where nothing can be made, is not there inside either.
+        let can_be = |home: &PathBuf| home.is_dir() || !self.host.is_system(home);
+        self.project.home = machine.home().filter(can_be);
+        // What has moved may have left its place to others.
+        let shown = self.project.exposures.iter().map(|exposure| &exposure.path);
+        let taken: Vec<PathBuf> =
+            shown.chain(&self.project.hollow).chain(&self.project.home).cloned().collect();
+        self.project.links.retain(|(link, _)| taken.iter().all(|path| !path.starts_with(link)));
+        self.project.scratch = Some(scratch);
+        self.divide();
+        self.copy_foreign(machine);
+        match &self.policy.root {
+            Root::Host => {}
+            Root::Directory(root) => {
+                if let Some(mount) = self.host.mounts_below(root).first() {
+                    let (root, mount) = (root.clone(), mount.to_path_buf());
+                    return Err(RootError::Mounts(root, mount).into());
+                }
+                check_places(&self.project, root)?;
+            }
+        }
+        Ok(self.project)
+    }
+}
+
+/// Fails where a mount point would hide what another root filesystem has.
+fn check_places(project: &Project, root: &Path) -> Result<(), RootError> {
+    let shown = project.exposures.iter().map(|exposure| exposure.path.as_path());
+    let empty = project.hollow.iter().chain(&project.home).map(PathBuf::as_path);
+    for path in shown.chain(empty) {
+        if let Some(parent) = find_conflict(root, path) {
+            let (root, path) = (root.to_owned(), path.to_owned());
+            return Err(RootError::Conflict { root, path, parent });
+        }
+    }
+    Ok(())
+}

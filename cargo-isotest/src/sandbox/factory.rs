@@ -1,0 +1,233 @@
+//! The sandboxes of one run: a warden with its template, and what is needed to plan for it.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use isotest_core::host::Host;
+use isotest_core::plan::{self, Command, Setup};
+use isotest_core::policy::{Policy, Root, Scratch};
+use isotest_core::sandbox::{Disk, Warden};
+use isotest_core::write_back::{Pending, Reserved, Wanted, WriteBack};
+
+use crate::config::settings::Machine;
+use crate::discover::Binary;
+use crate::error::Error;
+use crate::sandbox::environment::{self, Variable};
+use crate::sandbox::run_directory::RunDirectory;
+
+/// A warden that has not built its template yet: started first, while this process is small,
+/// since every case is a copy of it.
+pub struct Unbuilt {
+    host: Host,
+    policy: Policy,
+    warden: Warden,
+}
+
+/// A warden with its template.
+pub struct Sandboxes {
+    /// What the machine is like.
+    pub host: Host,
+    /// What of the host is shown.
+    pub project: plan::Project,
+    /// The value of every layer.
+    pub policy: Policy,
+    /// Starts cases.
+    pub warden: Warden,
+    /// The caller's variables that reach every test.
+    pub variables: Vec<Variable>,
+    /// Where LLVM's coverage profiles go, with `%p` in it.
+    pub profile: Option<OsString>,
+    /// What is copied out of the throwaway layers, or removed from the disk.
+    pub write_back: Option<Arc<WriteBack>>,
+    /// The target directory, in which there may be scratch on disk.
+    target: Option<PathBuf>,
+    /// The directory of scratch on disk, removed at the end.
+    _scratch: Option<RunDirectory>,
+    /// The directory in which files wait to be written back.
+    _waiting: Option<RunDirectory>,
+}
+
+impl Unbuilt {
+    /// Looks at the machine and starts the warden.
+    pub fn start(policy: Policy) -> Result<Unbuilt, Error> {
+        let root = match &policy.root {
+            Root::Host => Path::new("/"),
+            Root::Directory(directory) => directory,
+        };
+        let host = Host::read(root).map_err(Error::Host)?;
+        let warden = Warden::start(&host, &policy)?;
+        Ok(Unbuilt { host, policy, warden })
+    }
+
+    /// The value of every layer.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// What the machine is like.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Builds the template for a project.
+    pub fn build(self, machine: &Machine, mut project: plan::Project) -> Result<Sandboxes, Error> {
+        let Unbuilt { host, policy, mut warden } = self;
+        let target = project.scratch.take();
+        let own_directory = |target: &PathBuf| {
+            RunDirectory::make(target, Path::new(SCRATCH)).map_err(Error::Scratch)
+        };
+        let scratch = match policy.scratch {
+            Scratch::Disk => target.as_ref().map(own_directory).transpose()?,
+            Scratch::Memory => None,
+        };
+        let waiting = match policy.write_back.is_empty() {
+            false => target.as_ref().map(own_directory).transpose()?,
+            true => None,
+        };
+        project.scratch = scratch.as_ref().map(|directory| directory.path().to_owned());
+        let disk = scratch.as_ref().map(disk).transpose().map_err(Error::Scratch)?;
+        warden.build(&plan::template(&host, &project, &policy), disk)?;
+        let mut variables = environment::clean(&machine.variables, &policy);
+        let profile = environment::take_profile(&mut variables);
+        if waiting.is_some() && variables.iter().all(|(name, _)| name != RUN_ID) {
+            // What insta keeps for inline snapshots is that of the last run.
+            environment::set(&mut variables, RUN_ID.into(), run_id().into());
+        }
+        let directories = [scratch.as_ref(), waiting.as_ref()];
+        let write_back = write_back(&host, &project, &policy, directories)?.map(Arc::new);
+        Ok(Sandboxes {
+            host,
+            project,
+            policy,
+            warden,
+            variables,
+            profile,
+            write_back,
+            target,
+            _scratch: scratch,
+            _waiting: waiting,
+        })
+    }
+}
+
+impl Sandboxes {
+    /// The project as it was when the template was built.
+    pub fn project(&self) -> plan::Project {
+        plan::Project { scratch: self.target.clone(), ..self.project.clone() }
+    }
+
+    /// What the environment of each case has for itself: each call gives another.
+    pub fn own_environment(&self) -> Vec<CString> {
+        static CASES: AtomicU32 = AtomicU32::new(0);
+        let unique = || format!("{}-{}", process::id(), CASES.fetch_add(1, Ordering::Relaxed));
+        let profile = self.profile.iter();
+        profile.map(|pattern| environment::profile(pattern, &unique())).collect()
+    }
+
+    /// What the environment of a binary's cases has beside that of every test.
+    pub fn environment_of(&self, binary: &Binary) -> Vec<Variable> {
+        environment::unless_passed(&binary.environment, &binary.presets, &self.variables)
+    }
+
+    /// The set-up for a program, shared by all cases that run it. `variables` are added to those
+    /// of every test; `executed` says why no fork server may start it.
+    pub fn setup(
+        &self,
+        program: &OsStr,
+        arguments: &[&OsStr],
+        directory: &Path,
+        variables: &[Variable],
+        executed: Option<&'static str>,
+    ) -> Arc<Setup> {
+        let mut all = self.variables.clone();
+        for (name, value) in variables {
+            environment::set(&mut all, name.clone(), value.clone());
+        }
+        if self.profile.is_some() {
+            // Each case has its own.
+            environment::take_profile(&mut all);
+        }
+        let arguments = [program].into_iter().chain(arguments.iter().copied());
+        let command = Command {
+            program: c_string(program),
+            arguments: arguments.map(c_string).collect(),
+            environment: environment::block(&all),
+            directory: c_string(directory.as_os_str()),
+            executed,
+        };
+        Arc::new(plan::setup(&self.host, &self.project, &self.policy, command))
+    }
+}
+
+/// Where in a target directory the directories for scratch on disk are.
+const SCRATCH: &str = "isotest/scratch";
+/// Names the run to which a test belongs.
+const RUN_ID: &str = "NEXTEST_RUN_ID";
+
+/// The same for all sandboxes of this process, and for no other.
+fn run_id() -> String {
+    static RUN: OnceLock<String> = OnceLock::new();
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    RUN.get_or_init(|| format!("{}-{}", now(), process::id())).clone()
+}
+
+/// The directory of a run, as the warden is told of it.
+fn disk(scratch: &RunDirectory) -> io::Result<Disk> {
+    let path = c_string(scratch.path().as_os_str());
+    Ok(Disk { path, identity: scratch.directory().identity()? })
+}
+
+/// What cargo, rustup and the tools beside them run or build by its name alone. `docs/layers.md`
+/// lists it.
+const RUN_OUTSIDE: [&str; 12] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "build.rs",
+    "rust-toolchain",
+    "rust-toolchain.toml",
+    "Makefile",
+    "GNUmakefile",
+    "Makefile.toml",
+    "justfile",
+    "flake.nix",
+    "shell.nix",
+    "default.nix",
+];
+
+/// What is done with the layers of a case afterwards, where anything is.
+fn write_back(
+    host: &Host,
+    project: &plan::Project,
+    policy: &Policy,
+    [scratch, waiting]: [Option<&RunDirectory>; 2],
+) -> Result<Option<WriteBack>, Error> {
+    let Some(root) = project.root.clone() else { return Ok(None) };
+    if policy.write_back.is_empty() && scratch.is_none() {
+        return Ok(None);
+    }
+    let clone = |own: Option<&RunDirectory>| {
+        own.map(|own| own.directory().try_clone()).transpose().map_err(Error::Scratch)
+    };
+    let built = project.built.iter().filter_map(|path| path.strip_prefix(&root).ok());
+    let own = |path: &Path| [path.to_owned(), path.join("isotest")];
+    let reserved = Reserved { names: &RUN_OUTSIDE, directories: built.flat_map(own).collect() };
+    Ok(Some(WriteBack {
+        wanted: Wanted::new(&policy.write_back, reserved).map_err(Error::Glob)?,
+        root,
+        layers: plan::upper_layers(host, project, policy),
+        disk: clone(scratch)?,
+        waiting: clone(waiting)?,
+        pending: Pending::default(),
+    }))
+}
+
+/// An argument or a path as a C string; neither can hold a NUL byte.
+pub fn c_string(text: &OsStr) -> CString {
+    CString::new(text.as_bytes()).expect("arguments and paths hold no NUL byte")
+}

@@ -1,0 +1,24 @@
+//! Sandboxes for the tests of a project: a policy, the host and a project become a warden that
+//! starts cases.
+//!
+//! [`factory`] starts the warden and builds its template from the paths of the host that
+//! [`exposures`] finds, in the root filesystem that [`root`] unpacks. [`environment`] decides which
+//! variables reach a test; [`provision`] runs setup commands and prepares services. [`trial`] tries a
+//! policy on this machine.
+
+pub mod factory;
+
+pub mod exposures;
+pub mod owners;
+
+pub mod environment;
+
+pub mod provision;
+
+pub mod fork_server;
+
+pub mod trial;
+
+pub mod coverage;
+pub mod root;
+pub mod run_directory;

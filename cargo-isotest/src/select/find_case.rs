@@ -1,0 +1,46 @@
+//! Finds the one case that a name on the command line means.
+
+use isotest_core::case::Case;
+
+use crate::error::Error;
+use crate::select::prepare::Selected;
+
+/// The case that `name` means: its name, or its binary's id and its name (`demo::it tests::a`, as
+/// `list` prints them), or a part of the name that no other case has.
+pub fn choose<'a>(selected: &'a [Selected], name: &str) -> Result<(&'a Selected, &'a Case), Error> {
+    let all = || {
+        selected
+            .iter()
+            .flat_map(|selected| selected.selection.cases.iter().map(move |case| (selected, case)))
+    };
+    let whole = |(selected, case): &(&Selected, &Case)| {
+        let prefixed = name.strip_prefix(selected.binary.id.as_str());
+        let rest = prefixed.map(|rest| rest.trim_start_matches([':', ' ', '$']));
+        case.name == name || rest == Some(case.name.as_str())
+    };
+    let exact: Vec<_> = all().filter(whole).collect();
+    let found = if exact.is_empty() {
+        all().filter(|(_, case)| case.name.contains(name)).collect()
+    } else {
+        exact
+    };
+    match found.as_slice() {
+        [one] => Ok(*one),
+        [] => Err(Error::Case(format!(
+            "cannot find a test named `{name}`\nhint: `cargo isotest list` prints all names"
+        ))),
+        many => Err(Error::Case(ambiguous(name, many))),
+    }
+}
+
+fn ambiguous(name: &str, found: &[(&Selected, &Case)]) -> String {
+    const SHOWN: usize = 10;
+    let lines = found
+        .iter()
+        .take(SHOWN)
+        .map(|(selected, case)| format!("\n    \"{} {}\"", selected.binary.id, case.name));
+    let lines: String = lines.collect();
+    let more = found.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!("\n    … and {more} more") } else { String::new() };
+    format!("cannot choose among {} tests for `{name}`: name one of them{lines}{more}", found.len())
+}

@@ -1,0 +1,130 @@
+//! What has failed and not passed since, kept in the target directory for `--rerun-failed`.
+//!
+//! A run adds what fails in it and takes out what passes; what it leaves alone stays. A test that
+//! is gone is taken out by the next run that has its whole binary.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::report::{Ended, Reporter, State, Suite};
+use crate::select::prepare::{self, Selected};
+use crate::select::remembered::Own;
+
+const FILE: &str = "failed.json";
+
+/// The version of the file's format.
+const VERSION: u32 = 1;
+
+/// A test that has failed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Failed {
+    /// The id of its binary.
+    pub binary: String,
+    /// The root filesystem it failed in, where the run had several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+    /// Its name.
+    pub test: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Content {
+    version: u32,
+    failed: BTreeSet<Failed>,
+}
+
+/// The file and what is in it.
+#[derive(Debug)]
+pub struct LastRun {
+    own: Own,
+    /// Where it is.
+    path: PathBuf,
+    /// What the file says.
+    kept: BTreeSet<Failed>,
+    failed: BTreeSet<Failed>,
+}
+
+impl LastRun {
+    /// Reads what is kept in a target directory. A file that cannot be read, or is another
+    /// version's, counts as none: nothing hangs on it but what runs first.
+    pub fn read(target_directory: &Path) -> LastRun {
+        let own = Own::of(target_directory);
+        let path = target_directory.join("isotest").join(FILE);
+        let content: Option<Content> = own.read(FILE);
+        let known = content.filter(|content| content.version == VERSION);
+        let kept = known.map(|content| content.failed).unwrap_or_default();
+        LastRun { own, path, failed: kept.clone(), kept }
+    }
+
+    /// Leaves out what has not failed, in the root filesystem of that name.
+    pub fn narrow(&self, selected: Vec<Selected>, root: Option<&str>) -> Vec<Selected> {
+        let narrowed = selected.into_iter().filter_map(|selected| {
+            let binary = selected.binary.id.clone();
+            prepare::narrow(selected, |case| self.has(&binary, root, &case.name))
+        });
+        narrowed.collect()
+    }
+
+    /// An error where there is nothing to run again.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.failed.is_empty() { Err(Error::NothingFailed(self.path.clone())) } else { Ok(()) }
+    }
+
+    fn has(&self, binary: &str, root: Option<&str>, test: &str) -> bool {
+        let same = |it: &Failed| it.root.as_deref() == root && it.binary == binary;
+        self.failed.iter().any(|it| same(it) && it.test == test)
+    }
+
+    /// Takes note of a run: what has failed is added, what has passed taken out, and what is not
+    /// known to have ended stays as it was.
+    pub fn update(&mut self, reporter: &Reporter) {
+        for Ended { suite, case, state } in reporter.ended() {
+            let (binary, root) = (suite.id.clone(), suite.root.clone());
+            let failed = Failed { binary, root, test: case.name.clone() };
+            match state {
+                State::Failed => {
+                    self.failed.insert(failed);
+                }
+                State::Passed => {
+                    self.failed.remove(&failed);
+                }
+                State::NotEnded => {}
+            }
+        }
+        for suite in reporter.suites().iter().filter(|suite| suite.filtered_out == 0) {
+            let is_there = |test: &str| suite.cases.iter().any(|case| case.name == test);
+            let is_its = |it: &Failed| it.binary == suite.id && it.root == suite.root;
+            self.failed.retain(|it| !is_its(it) || is_there(&it.test));
+        }
+    }
+
+    /// The places of binaries of which exactly what has failed in this run is kept, so that
+    /// `--rerun-failed` runs the same again. One of several root filesystems has another name there
+    /// when it is the only one.
+    pub fn recorded(&self, reporter: &Reporter) -> BTreeSet<usize> {
+        let failed: BTreeSet<(&str, &str)> = reporter
+            .ended()
+            .filter(|ended| ended.state == State::Failed)
+            .map(|Ended { suite, case, .. }| (suite.id.as_str(), case.name.as_str()))
+            .collect();
+        let kept = |it: &Failed| failed.contains(&(it.binary.as_str(), it.test.as_str()));
+        let is_exact = |suite: &Suite| {
+            suite.root.is_none() && self.failed.iter().filter(|it| it.binary == suite.id).all(kept)
+        };
+        let suites = reporter.suites().iter().enumerate();
+        suites.filter(|(_, suite)| is_exact(suite)).map(|(place, _)| place).collect()
+    }
+
+    /// Writes the file anew, whole or not at all; where nothing has changed it is left alone.
+    pub fn write(&self) -> io::Result<()> {
+        if self.failed == self.kept {
+            return Ok(());
+        }
+        let content = Content { version: VERSION, failed: self.failed.clone() };
+        self.own.replace(FILE, &content)
+    }
+}
