@@ -7,7 +7,7 @@ use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
-const SOURCES: &str = "src/sandbox/inside";
+const SOURCES: &str = "src/sandbox/child";
 
 fn main() {
     println!("cargo::rerun-if-changed={SOURCES}");

@@ -1,4 +1,4 @@
-//! Between clone and exec nothing is allocated and nothing freed: `sandbox/inside` says so.
+//! Between clone and exec nothing is allocated and nothing freed: `sandbox/child` says so.
 //!
 //! A program of its own, since its allocator kills every process that does it all the same.
 

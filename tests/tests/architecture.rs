@@ -160,7 +160,7 @@ const BY_PATH: [(&str, &str); 32] = [
 const MADE: &str = "the directory that the user names, made where it is missing";
 
 /// What runs between clone and the program.
-const INSIDE: &str = "isotest-core/src/sandbox/inside";
+const CHILD: &str = "isotest-core/src/sandbox/child";
 
 /// A source file of a crate.
 struct Source {
@@ -321,7 +321,7 @@ fn only_few_files_are_unsafe() {
     check(&["isotest-core", "cargo-isotest"], "`unsafe` is for the leaves", |source| {
         let leaf = UNSAFE.iter().any(|name| source.path.ends_with(name));
         let may = source.path.starts_with(workspace().join("isotest-core")) && leaf
-            || source.path.starts_with(workspace().join(INSIDE));
+            || source.path.starts_with(workspace().join(CHILD));
         if may { None } else { has(source, &["unsafe {", "unsafe fn", "unsafe_code"]) }
     });
 }
@@ -401,7 +401,7 @@ fn nothing_that_allocates_is_named_after_clone() {
         "Mutex",
     ];
     check(&["isotest-core"], "it runs between clone and the program", |source| {
-        let inside = source.path.starts_with(workspace().join(INSIDE));
+        let inside = source.path.starts_with(workspace().join(CHILD));
         inside.then(|| has(source, &words)).flatten()
     });
 }

@@ -48,7 +48,7 @@ fn check_refusal(acts: &[&str], texts: &[&str]) {
 }
 
 /// What `--allow-weaker` makes of a refusal that the acts bring about: a run passes and every
-/// outcome is marked, and `explain` and `doctor` name the flag. `inside` is what a script of sh
+/// outcome is marked, and `explain` and `doctor` name the flag. `child` is what a script of sh
 /// prints in such a sandbox.
 fn check_weaker(acts: &[&str], layer: &str, texts: &[&str], (script, inside): (&str, &str)) {
     check_refusal(acts, texts);

@@ -23,9 +23,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::inside::kernel;
-use super::inside::launch::Slot;
-use super::inside::program::{Program, Values};
+use super::child::kernel;
+use super::child::program::{Program, Values};
+use super::child::start::Slot;
 use super::protocol::Channel;
 use super::service::{Asked, Ready, Service, ServiceFault, Told};
 use super::sys;

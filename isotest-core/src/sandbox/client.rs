@@ -17,8 +17,8 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
 
 use super::cgroup::{Base, Claim};
+use super::child::kernel::{self, Cloning};
 use super::error::{Fault, STAGE_CGROUP, STAGE_CLONE, STAGE_MAPS, SandboxError};
-use super::inside::kernel::{self, Cloning};
 use super::protocol::{self, Channel, Disk, End, Request, Response, Start};
 use super::steps::Step;
 use super::{lower, remedy, sys, warden};

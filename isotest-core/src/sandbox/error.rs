@@ -8,7 +8,7 @@ use std::fmt;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-pub use super::inside::launch::{
+pub use super::child::start::{
     STAGE_CLONE, STAGE_DESCRIPTORS, STAGE_DIRECTORY, STAGE_EXEC, STAGE_FORK,
 };
 use super::remedy::hint;

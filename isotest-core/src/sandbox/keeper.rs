@@ -13,7 +13,7 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork, pipe2, read, setsid};
 
-use super::inside::kernel;
+use super::child::kernel;
 use super::sys;
 
 /// A running keeper. Dropping it lets it clean up, and waits for it.

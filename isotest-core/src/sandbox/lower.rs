@@ -9,8 +9,8 @@ use std::ffi::{CStr, CString, c_long};
 use std::os::unix::ffi::OsStrExt;
 
 use super::attendant::meeting;
-use super::inside::launch::STAGE_DIRECTORY;
-use super::inside::program::{CALL_WORDS, NONE, header, kind};
+use super::child::program::{CALL_WORDS, NONE, header, kind};
+use super::child::start::STAGE_DIRECTORY;
 use super::steps::{Op, Step};
 use crate::host::{Content, Original, Piece, SOURCE};
 use crate::plan::Setup;

@@ -1,7 +1,7 @@
 //! From a plan to a running case.
 //!
 //! In reading order: [`steps`], what can be done; `lower`, which makes system calls of it;
-//! `inside`, what runs between clone and the program; `guard`, the seccomp filter; `cgroup`, limits
+//! `child`, what runs between clone and the program; `guard`, the seccomp filter; `cgroup`, limits
 //! for all processes of a case together; `keeper`, what removes them whatever happens; `servers`,
 //! fork servers; [`service`] and `attendant`, what runs beside a test and who starts it; `warden`,
 //! the process that starts cases; [`client`], the caller's end of it.
@@ -14,8 +14,8 @@ pub mod steps;
 
 mod attendant;
 mod cgroup;
+mod child;
 mod guard;
-mod inside;
 mod keeper;
 pub(crate) mod look;
 mod lower;
@@ -25,9 +25,9 @@ mod sys;
 mod warden;
 
 pub use cgroup::Limits as GroupLimits;
+pub use child::start::AFTER_CLONE;
 pub use client::{Notice, Warden};
 pub use error::{Fault, SandboxError};
-pub use inside::launch::AFTER_CLONE;
 pub use protocol::{Channel, Disk, End, Exit, KeptScratch, Packets, Seen, Start};
 pub use servers::LIBRARY;
 pub use service::{Ready, Service, ServiceError, ServiceFault, Told};

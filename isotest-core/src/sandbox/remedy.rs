@@ -5,7 +5,7 @@ use std::ffi::CStr;
 
 use nix::errno::Errno;
 
-use super::inside::launch::{STAGE_CLONE, STAGE_EXEC};
+use super::child::start::{STAGE_CLONE, STAGE_EXEC};
 use super::steps::{Op, STAGE_GUARD, STAGE_MAPS};
 use crate::host::{Container, Surroundings};
 

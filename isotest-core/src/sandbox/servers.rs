@@ -19,9 +19,9 @@ use nix::sys::socket::{
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
-use super::inside::kernel::{self, Cloning};
-use super::inside::order::{Answer, HEADER, LARGEST, Order, PING, SETUP, SLOTS, SOCKET};
-use super::inside::program::{Program, Values};
+use super::child::kernel::{self, Cloning};
+use super::child::order::{Answer, HEADER, LARGEST, Order, PING, SETUP, SLOTS, SOCKET};
+use super::child::program::{Program, Values};
 use super::sys;
 
 /// The library that makes a fork server of a program (`build.rs`).

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
 
-use super::inside::kernel;
+use super::child::kernel;
 
 /// An errno of the code that has no library, as one of this one's.
 pub fn errno(errno: kernel::Errno) -> Errno {

@@ -10,8 +10,8 @@ use super::State;
 use super::start::strings;
 use crate::outcome::Usage;
 use crate::sandbox::attendant::{Attendant, meeting};
-use crate::sandbox::inside::kernel::Cloning;
-use crate::sandbox::inside::program::{Program, header};
+use crate::sandbox::child::kernel::Cloning;
+use crate::sandbox::child::program::{Program, header};
 use crate::sandbox::protocol::{Channel, Start};
 use crate::sandbox::sys;
 

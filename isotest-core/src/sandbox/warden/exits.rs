@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use super::start::strings;
 use super::{Running, State};
-use crate::sandbox::inside::program::{Program, header};
+use crate::sandbox::child::program::{Program, header};
 use crate::sandbox::look::{self, Stat};
 use crate::sandbox::protocol::Exit;
 

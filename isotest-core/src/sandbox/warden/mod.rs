@@ -28,11 +28,11 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use self::notifications::Departure;
 use super::cgroup::{Base, Group};
+use super::child::kernel;
+use super::child::program::{Program, Values};
+use super::child::start::Slot;
 use super::error::{Fault, STAGE_CLONE, STAGE_EXEC, STAGE_GUARD, STAGE_SCRATCH};
 use super::guard::{self, Listener};
-use super::inside::kernel;
-use super::inside::launch::Slot;
-use super::inside::program::{Program, Values};
 use super::protocol::{Channel, Disk, End, Exit, Request, Response, Seen, Setup, Start};
 use super::servers::Server;
 use super::sys;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use nix::poll::PollTimeout;
 
 use super::State;
+use crate::sandbox::child::kernel;
 use crate::sandbox::guard::{Act, Listener, Notification};
-use crate::sandbox::inside::kernel;
 use crate::sandbox::look::{held, is_deadly, is_scratch_full, packets, remaining, status_field};
 
 /// How long PID 1 of a case waits in its exit for processes that may be about to end.

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::SLOTS;
-use crate::sandbox::inside::launch::Slot;
+use crate::sandbox::child::start::Slot;
 
 /// A slot for each case that may be in flight.
 pub struct Slots {

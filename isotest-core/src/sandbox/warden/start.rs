@@ -16,11 +16,11 @@ use super::slots::Slots;
 use super::{Prepared, Running, State, signal_case};
 use crate::outcome::Usage;
 use crate::plan::LIBRARY_PATH;
+use crate::sandbox::child::kernel::{self, Cloning};
+use crate::sandbox::child::order::Answer;
+use crate::sandbox::child::program::{Program, header};
+use crate::sandbox::child::start::Child;
 use crate::sandbox::error::{Fault, STAGE_CGROUP, STAGE_CLONE, STAGE_EXEC, STAGE_SCRATCH};
-use crate::sandbox::inside::kernel::{self, Cloning};
-use crate::sandbox::inside::launch::Launch;
-use crate::sandbox::inside::order::Answer;
-use crate::sandbox::inside::program::{Program, header};
 use crate::sandbox::protocol::{End, KeptScratch, Response, Seen, Start};
 use crate::sandbox::servers::{Server, Source};
 use crate::sandbox::sys;
@@ -321,7 +321,7 @@ impl State {
         };
         let group = self.running.get(&slot).and_then(|running| running.group.as_ref());
         let [input, output, error, ..] = descriptors else { return Err(Errno::EINVAL) };
-        let launch = Launch {
+        let child = Child {
             program,
             stdio: [input.as_raw_fd(), output.as_raw_fd(), error.as_raw_fd()],
             terminal: start.terminal,
@@ -342,13 +342,13 @@ impl State {
         // arrays were made null-terminated, of C strings that live in this process.
         unsafe {
             if cloning.perform().map_err(sys::errno)?.is_none() {
-                launch.enter();
+                child.enter();
                 let errno = kernel::execute(
                     &set_up.setup.program,
                     arguments.as_ptr(),
                     environment.as_ptr(),
                 );
-                launch.fail(STAGE_EXEC, errno)
+                child.fail(STAGE_EXEC, errno)
             }
         }
         self.write_maps(slot);

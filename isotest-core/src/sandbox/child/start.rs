@@ -61,7 +61,7 @@ impl Slot {
 }
 
 /// All that a child needs, ready to use.
-pub struct Launch<'a> {
+pub struct Child<'a> {
     /// The set-up.
     pub program: Program<'a>,
     /// What become descriptors 0, 1 and 2.
@@ -81,7 +81,7 @@ pub struct Launch<'a> {
     pub slot: &'a Slot,
 }
 
-impl Launch<'_> {
+impl Child<'_> {
     /// Sets the sandbox up around this process. With a reaping init it returns in the test, not in
     /// PID 1.
     ///

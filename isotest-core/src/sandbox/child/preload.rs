@@ -11,7 +11,7 @@
 
 mod image;
 mod kernel;
-mod launch;
+mod start;
 mod linked;
 mod order;
 mod program;

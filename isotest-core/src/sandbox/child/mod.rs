@@ -14,10 +14,10 @@
 #[cfg(test)]
 mod image;
 pub mod kernel;
-pub mod launch;
 #[cfg(test)]
 mod linked;
 pub mod order;
 pub mod program;
 #[cfg(test)]
 mod server;
+pub mod start;

@@ -7,10 +7,10 @@ use core::ffi::c_char;
 
 use super::image::Image;
 use super::kernel::{self, Cloning, EINTR, EINVAL, Errno, number};
-use super::launch::{Launch, STAGE_CLONE, STAGE_EXEC, Slot};
 use super::linked;
 use super::order::{Answer, LARGEST, Order, PING, SETUP, SLOTS, SOCKET};
 use super::program::{Program, header};
+use super::start::{Child, STAGE_CLONE, STAGE_EXEC, Slot};
 
 const CLONE_PARENT: u64 = 0x8000;
 
@@ -110,7 +110,7 @@ pub unsafe fn serve(argc: usize, argv: *mut *const c_char, envp: *mut *const c_c
         let cloned = unsafe { cloning.perform() };
         if let Ok(None) = cloned {
             let [output, error, scratch] = received.descriptors;
-            let launch = Launch {
+            let child = Child {
                 program,
                 stdio: [0, output, error],
                 terminal: false,
@@ -123,9 +123,9 @@ pub unsafe fn serve(argc: usize, argv: *mut *const c_char, envp: *mut *const c_c
             // SAFETY: this process is the case, and what the loader remembers of the strings is in
             // the arrays that are changed.
             unsafe {
-                launch.enter();
+                child.enter();
                 if let Err(errno) = image.assume(&program, &order) {
-                    launch.fail(STAGE_EXEC, errno);
+                    child.fail(STAGE_EXEC, errno);
                 }
                 slots.unmap();
                 setup.unmap();
