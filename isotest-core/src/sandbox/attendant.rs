@@ -23,8 +23,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::child::bytecode::{Bytecode, Values};
 use super::child::kernel;
-use super::child::program::{Program, Values};
 use super::child::start::Slot;
 use super::protocol::Channel;
 use super::service::{Asked, Ready, Service, ServiceFault, Told};
@@ -50,7 +50,7 @@ pub struct Attendant<'a> {
     pub slot: &'a Slot,
     /// What to start, in this order.
     pub services: &'a [Service],
-    /// What is done to each process before it is executed, lowered.
+    /// What is done to each process before it is executed, bytecode.
     pub restriction: &'a [u8],
     /// CLONE_NEW* flags of the case.
     pub namespaces: u64,
@@ -195,7 +195,7 @@ impl Attendant<'_> {
             kernel::block_signals(0);
             kernel::set_umask(0o022);
             // SAFETY: this process is to be restricted.
-            unsafe { Program(&restriction).run(&values) }
+            unsafe { Bytecode(&restriction).run(&values) }
                 .and_then(|()| kernel::close_from(3, true))
                 .map_err(|errno| io::Error::from_raw_os_error(errno.0))
         };

@@ -21,7 +21,7 @@ use super::child::kernel::{self, Cloning};
 use super::error::{Fault, STAGE_CGROUP, STAGE_CLONE, STAGE_MAPS, SandboxError};
 use super::protocol::{self, Channel, Disk, End, Request, Response, Start};
 use super::steps::Step;
-use super::{lower, remedy, sys, warden};
+use super::{compile, remedy, sys, warden};
 use crate::host::Host;
 use crate::plan::Setup;
 use crate::policy::{Namespace, Policy};
@@ -157,7 +157,7 @@ impl Warden {
     pub fn build(&mut self, steps: &[Step], disk: Option<Disk>) -> Result<(), SandboxError> {
         self.template = steps.to_vec();
         self.disk.clone_from(&disk);
-        let request = Request::Template(lower::steps(steps), disk);
+        let request = Request::Template(compile::steps(steps), disk);
         let answer = self.channel.send(&request, &[]).and_then(|()| self.response(true));
         match answer {
             Ok(Response::Built(None)) => Ok(()),
@@ -185,11 +185,11 @@ impl Warden {
         let number = self.prepared;
         // A server's cases would share its control group.
         let served = served.filter(|_| setup.executed.is_none() && self.claim.is_none());
-        let server = served.map(|cases| (lower::steps(&setup.server), cases));
+        let server = served.map(|cases| (compile::steps(&setup.server), cases));
         let message = protocol::Setup {
             program: setup.program.clone(),
             file_name: file_name(&setup.program),
-            lowered: lower::setup(setup),
+            bytecode: compile::setup(setup),
             id_maps: setup.id_maps.clone(),
             kept_scratch: setup.kept_scratch,
             server,
@@ -337,7 +337,7 @@ fn services(setup: &Setup) -> Option<protocol::Services> {
     let of_process: Vec<Step> = of_process.cloned().collect();
     Some(protocol::Services {
         list: setup.services.clone(),
-        restriction: lower::steps(&of_process),
+        restriction: compile::steps(&of_process),
         directory: setup.directory.clone(),
     })
 }

@@ -1,6 +1,6 @@
 //! From a plan to a running case.
 //!
-//! In reading order: [`steps`], what can be done; `lower`, which makes system calls of it;
+//! In reading order: [`steps`], what can be done; `compile`, which makes system calls of it;
 //! `child`, what runs between clone and the program; `guard`, the seccomp filter; `cgroup`, limits
 //! for all processes of a case together; `keeper`, what removes them whatever happens; `servers`,
 //! fork servers; [`service`] and `attendant`, what runs beside a test and who starts it; `warden`,
@@ -15,10 +15,10 @@ pub mod steps;
 mod attendant;
 mod cgroup;
 mod child;
+mod compile;
 mod guard;
 mod keeper;
 pub(crate) mod look;
-mod lower;
 mod remedy;
 mod servers;
 mod sys;

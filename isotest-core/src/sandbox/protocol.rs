@@ -28,7 +28,7 @@ use crate::outcome::Usage;
 /// From isotest to the warden.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// Build the template by these operations, lowered (`sandbox::lower`), and hold on to the
+    /// Build the template by these operations, bytecode (`sandbox::compile`), and hold on to the
     /// directory in which cases have their scratch on disk.
     Template(#[serde(with = "bytes")] Vec<u8>, Option<Disk>),
     /// Keep this set-up under a number.
@@ -58,14 +58,14 @@ pub struct Setup {
     /// The name of its file, where the path above is a link that of its target.
     pub file_name: OsString,
     /// What is done between clone and the program, its arguments and its environment,
-    /// lowered (`sandbox::lower`).
+    /// bytecode (`sandbox::compile`).
     #[serde(with = "bytes")]
-    pub lowered: Vec<u8>,
+    pub bytecode: Vec<u8>,
     /// The uid map and the gid map that the warden writes, where the child may not.
     pub id_maps: Option<(Vec<u8>, Vec<u8>)>,
     /// The scratch, where the warden makes it and holds on to it.
     pub kept_scratch: Option<KeptScratch>,
-    /// Where a fork server is wanted: what is done before it is executed, lowered, and how many
+    /// Where a fork server is wanted: what is done before it is executed, compiled, and how many
     /// cases are to come.
     pub server: Option<(Vec<u8>, u32)>,
     /// What all processes of a case together may use, where it gets a control group.
@@ -100,7 +100,7 @@ pub struct Disk {
 pub struct Services {
     /// What to start, in this order: at least one.
     pub list: Vec<Service>,
-    /// What is done to each process before it is executed, lowered.
+    /// What is done to each process before it is executed, bytecode.
     pub restriction: Vec<u8>,
     /// Where they are started.
     pub directory: CString,

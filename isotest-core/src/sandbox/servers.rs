@@ -19,9 +19,9 @@ use nix::sys::socket::{
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
+use super::child::bytecode::{Bytecode, Values};
 use super::child::kernel::{self, Cloning};
 use super::child::order::{Answer, HEADER, LARGEST, Order, PING, SETUP, SLOTS, SOCKET};
-use super::child::program::{Program, Values};
 use super::sys;
 
 /// The library that makes a fork server of a program (`build.rs`).
@@ -201,7 +201,7 @@ unsafe fn become_server(
     let unused = AtomicU32::new(0);
     let values = Values { stage: &unused, mapped: &unused, scratch: -1, user: -1 };
     // SAFETY: this process is to be restricted.
-    let restricted = unsafe { Program(source.restriction).run(&values) };
+    let restricted = unsafe { Bytecode(source.restriction).run(&values) };
     let places = [SOCKET, SLOTS, SETUP];
     let mut placed =
         given.iter().zip(places).map(|(from, to)| kernel::place_descriptor(*from, to as i32));

@@ -7,9 +7,9 @@
 
 use core::ffi::c_char;
 
+use super::bytecode::{Bytecode, header};
 use super::kernel::{self, EINVAL, Errno, number};
 use super::order::Order;
-use super::program::{Program, header};
 
 /// `struct prctl_mm_map` of linux/prctl.h.
 #[derive(Clone, Copy, Default)]
@@ -94,10 +94,10 @@ impl Image {
     /// # Safety
     /// This process is such a child, and nothing holds on to the strings that it was executed
     /// with.
-    pub unsafe fn assume(&self, program: &Program<'_>, order: &Order<'_>) -> Result<(), Errno> {
+    pub unsafe fn assume(&self, bytecode: &Bytecode<'_>, order: &Order<'_>) -> Result<(), Errno> {
         let strings = |count, at| {
-            let count = program.header(count).ok_or(EINVAL)? as usize;
-            let data = program.data(program.header(at).ok_or(EINVAL)?).ok_or(EINVAL)?;
+            let count = bytecode.header(count).ok_or(EINVAL)? as usize;
+            let data = bytecode.data(bytecode.header(at).ok_or(EINVAL)?).ok_or(EINVAL)?;
             Ok(Texts { left: count, bytes: data })
         };
         let arguments = order.arguments as usize;

@@ -11,13 +11,13 @@
 #![allow(unsafe_code)]
 #![allow(dead_code, reason = "the library uses the rest")]
 
+pub mod bytecode;
 #[cfg(test)]
 mod image;
 pub mod kernel;
 #[cfg(test)]
 mod linked;
 pub mod order;
-pub mod program;
 #[cfg(test)]
 mod server;
 pub mod start;

@@ -14,7 +14,7 @@ mod kernel;
 mod start;
 mod linked;
 mod order;
-mod program;
+mod bytecode;
 mod server;
 
 use core::ffi::c_char;

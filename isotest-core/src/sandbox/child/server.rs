@@ -5,11 +5,11 @@
 
 use core::ffi::c_char;
 
+use super::bytecode::{Bytecode, header};
 use super::image::Image;
 use super::kernel::{self, Cloning, EINTR, EINVAL, Errno, number};
 use super::linked;
 use super::order::{Answer, LARGEST, Order, PING, SETUP, SLOTS, SOCKET};
-use super::program::{Program, header};
 use super::start::{Child, STAGE_CLONE, STAGE_EXEC, Slot};
 
 const CLONE_PARENT: u64 = 0x8000;
@@ -78,7 +78,7 @@ pub unsafe fn serve(argc: usize, argv: *mut *const c_char, envp: *mut *const c_c
         .and_then(|image| Ok((image, Mapping::of(SLOTS, true)?, Mapping::of(SETUP, false)?)));
     let Ok((image, slots, setup)) = begun else { kernel::exit(1) };
     // SAFETY: the warden does not write to a set-up that it has handed over.
-    let program = Program(unsafe { setup.bytes() });
+    let bytecode = Bytecode(unsafe { setup.bytes() });
     // SAFETY: slots are made of atomics, of which any bytes are valid.
     let shared = unsafe {
         let count = slots.length / size_of::<Slot>();
@@ -99,7 +99,7 @@ pub unsafe fn serve(argc: usize, argv: *mut *const c_char, envp: *mut *const c_c
         let order = packet.and_then(Order::read);
         let found = order.and_then(|order| Some((order, shared.get(order.slot as usize)?)));
         let Some((order, slot)) = found else { kernel::exit(1) };
-        let namespaces = program.header(header::NAMESPACES).map_or(0, |flags| flags);
+        let namespaces = bytecode.header(header::NAMESPACES).map_or(0, |flags| flags);
         let cloning = Cloning {
             flags: namespaces | CLONE_PARENT,
             parent_tid: slot.pid.as_ptr() as usize,
@@ -111,7 +111,7 @@ pub unsafe fn serve(argc: usize, argv: *mut *const c_char, envp: *mut *const c_c
         if let Ok(None) = cloned {
             let [output, error, scratch] = received.descriptors;
             let child = Child {
-                program,
+                bytecode,
                 stdio: [0, output, error],
                 terminal: false,
                 scratch,
@@ -124,7 +124,7 @@ pub unsafe fn serve(argc: usize, argv: *mut *const c_char, envp: *mut *const c_c
             // the arrays that are changed.
             unsafe {
                 child.enter();
-                if let Err(errno) = image.assume(&program, &order) {
+                if let Err(errno) = image.assume(&bytecode, &order) {
                     child.fail(STAGE_EXEC, errno);
                 }
                 slots.unmap();
@@ -140,7 +140,7 @@ pub unsafe fn serve(argc: usize, argv: *mut *const c_char, envp: *mut *const c_c
         if let Err(errno) = cloned {
             slot.refuse(STAGE_CLONE, errno);
             answer(Answer::Refused(order.slot));
-        } else if program.header(header::MAPS) == Some(1) {
+        } else if bytecode.header(header::MAPS) == Some(1) {
             answer(Answer::Cloned(order.slot));
         }
     }

@@ -5,8 +5,8 @@
 
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
+use super::bytecode::{Bytecode, Values, header};
 use super::kernel::{self, Cloning, Errno};
-use super::program::{Program, Values, header};
 
 /// Set in the memory of a child, and nowhere else: a test's allocator dies where this is set.
 #[doc(hidden)]
@@ -63,7 +63,7 @@ impl Slot {
 /// All that a child needs, ready to use.
 pub struct Child<'a> {
     /// The set-up.
-    pub program: Program<'a>,
+    pub bytecode: Bytecode<'a>,
     /// What become descriptors 0, 1 and 2.
     pub stdio: [i32; 3],
     /// Whether they become a terminal of the sandbox's own instead, the controlling one of the
@@ -97,15 +97,15 @@ impl Child<'_> {
             user: self.user,
         };
         // SAFETY: by this function's contract.
-        if let Err(errno) = unsafe { self.program.run(&values) } {
+        if let Err(errno) = unsafe { self.bytecode.run(&values) } {
             self.fail(self.slot.stage.load(Ordering::Relaxed), errno);
         }
         self.check(STAGE_DESCRIPTORS, self.place_descriptors());
-        if !self.execs && self.program.header(header::HIDDEN) == Some(1) {
+        if !self.execs && self.bytecode.header(header::HIDDEN) == Some(1) {
             // What is in its memory is the test's own.
             let _ = kernel::set_dumpable(1);
         }
-        if self.program.header(header::REAPER) == Some(1) {
+        if self.bytecode.header(header::REAPER) == Some(1) {
             self.fork_and_reap();
         }
         self.slot.stage.store(STAGE_EXEC, Ordering::Relaxed);

@@ -10,8 +10,8 @@ use super::State;
 use super::start::strings;
 use crate::outcome::Usage;
 use crate::sandbox::attendant::{Attendant, meeting};
+use crate::sandbox::child::bytecode::{Bytecode, header};
 use crate::sandbox::child::kernel::Cloning;
-use crate::sandbox::child::program::{Program, header};
 use crate::sandbox::protocol::{Channel, Start};
 use crate::sandbox::sys;
 
@@ -45,11 +45,11 @@ impl State {
         let set_up = self.setups.get(&start.setup).ok_or(Errno::EINVAL)?;
         let Some(services) = &set_up.setup.services else { return Ok(None) };
         let cell = self.cell(slot).ok_or(Errno::EINVAL)?;
-        let program = Program(&set_up.setup.lowered);
-        let mut environment = strings(&program, header::ENVIRONMENT, header::ENVIRONMENT_AT)?;
+        let bytecode = Bytecode(&set_up.setup.bytecode);
+        let mut environment = strings(&bytecode, header::ENVIRONMENT, header::ENVIRONMENT_AT)?;
         environment.extend(start.environment.iter().map(|variable| variable.as_c_str()));
         let channel = Channel::from(told.try_clone().map_err(|_| Errno::EMFILE)?);
-        let namespaces = program.header(header::NAMESPACES).ok_or(Errno::EINVAL)?;
+        let namespaces = bytecode.header(header::NAMESPACES).ok_or(Errno::EINVAL)?;
         // What services use counts as the case's own.
         let group = self.running.get(&slot).and_then(|running| running.group.as_ref());
         let cloning = Cloning {

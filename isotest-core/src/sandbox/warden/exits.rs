@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use super::start::strings;
 use super::{Running, State};
-use crate::sandbox::child::program::{Program, header};
+use crate::sandbox::child::bytecode::{Bytecode, header};
 use crate::sandbox::look::{self, Stat};
 use crate::sandbox::protocol::Exit;
 
@@ -77,8 +77,8 @@ impl State {
         if look::file_name(process)? != set_up.file_name {
             return Some(Image::Other);
         }
-        let program = Program(&set_up.lowered);
-        let shared = strings(&program, header::ARGUMENTS, header::ARGUMENTS_AT).ok()?;
+        let bytecode = Bytecode(&set_up.bytecode);
+        let shared = strings(&bytecode, header::ARGUMENTS, header::ARGUMENTS_AT).ok()?;
         let own = running.arguments.iter().map(CString::as_c_str);
         let all: Vec<u8> = shared
             .into_iter()

@@ -28,8 +28,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use self::notifications::Departure;
 use super::cgroup::{Base, Group};
+use super::child::bytecode::{Bytecode, Values};
 use super::child::kernel;
-use super::child::program::{Program, Values};
 use super::child::start::Slot;
 use super::error::{Fault, STAGE_CLONE, STAGE_EXEC, STAGE_GUARD, STAGE_SCRATCH};
 use super::guard::{self, Listener};
@@ -230,7 +230,7 @@ impl State {
 
     fn handle_request(&mut self) {
         match self.channel.receive(false) {
-            Ok((Request::Template(lowered, disk), _)) => self.build(&lowered, disk.as_ref()),
+            Ok((Request::Template(bytecode, disk), _)) => self.build(&bytecode, disk.as_ref()),
             Ok((Request::Setup(number, setup), _)) => {
                 let expected = setup.server.as_ref().map(|(_, cases)| *cases);
                 let (served, expected) = (expected.is_some(), expected.unwrap_or(0));
@@ -315,7 +315,7 @@ impl State {
         }
     }
 
-    fn build(&mut self, lowered: &[u8], disk: Option<&Disk>) {
+    fn build(&mut self, bytecode: &[u8], disk: Option<&Disk>) {
         // The host's root is still this process's own.
         match disk.map(Scratches::open).transpose() {
             Ok(disk) => self.disk = disk,
@@ -327,7 +327,7 @@ impl State {
         let (stage, unused) = (AtomicU32::new(0), AtomicU32::new(0));
         let values = Values { stage: &stage, mapped: &unused, scratch: -1, user: -1 };
         // SAFETY: the template is built in the warden's own mount namespace.
-        let refused = unsafe { Program(lowered).run(&values) }.err();
+        let refused = unsafe { Bytecode(bytecode).run(&values) }.err();
         let stage = stage.load(Ordering::Relaxed);
         self.send(&Response::Built(refused.map(|errno| Fault { stage, errno: errno.0 })));
     }

@@ -16,9 +16,9 @@ use super::slots::Slots;
 use super::{Prepared, Running, State, signal_case};
 use crate::outcome::Usage;
 use crate::plan::LIBRARY_PATH;
+use crate::sandbox::child::bytecode::{Bytecode, header};
 use crate::sandbox::child::kernel::{self, Cloning};
 use crate::sandbox::child::order::Answer;
-use crate::sandbox::child::program::{Program, header};
 use crate::sandbox::child::start::Child;
 use crate::sandbox::error::{Fault, STAGE_CGROUP, STAGE_CLONE, STAGE_EXEC, STAGE_SCRATCH};
 use crate::sandbox::protocol::{End, KeptScratch, Response, Seen, Start};
@@ -49,7 +49,7 @@ impl State {
         let served = set_up.served && !has_stdin && !start.terminal;
         let served = if served { self.serves(&start) } else { None };
         let set_up = self.setups.get(&start.setup).ok_or(refused(Errno::EINVAL))?;
-        let word = |index| Program(&set_up.setup.lowered).header(index).unwrap_or(0);
+        let word = |index| Bytecode(&set_up.setup.bytecode).header(index).unwrap_or(0);
         let scratch = match (set_up.setup.kept_scratch, &mut self.disk) {
             (None, _) => Ok(None),
             (Some(KeptScratch::Memory { size }), _) => sys::make_tmpfs(size).map(Some),
@@ -119,21 +119,21 @@ impl State {
     fn start_server(&self, set_up: &Prepared, start: &Start) -> Result<(Server, Rc<Slots>), Errno> {
         let (slots, file) = Slots::new()?;
         let (restriction, _) = set_up.setup.server.as_ref().ok_or(Errno::EINVAL)?;
-        let program = Program(&set_up.setup.lowered);
-        let mut arguments = strings(&program, header::ARGUMENTS, header::ARGUMENTS_AT)?;
-        let mut environment = strings(&program, header::ENVIRONMENT, header::ENVIRONMENT_AT)?;
+        let bytecode = Bytecode(&set_up.setup.bytecode);
+        let mut arguments = strings(&bytecode, header::ARGUMENTS, header::ARGUMENTS_AT)?;
+        let mut environment = strings(&bytecode, header::ENVIRONMENT, header::ENVIRONMENT_AT)?;
         arguments.extend(start.arguments.iter().map(CString::as_c_str));
         environment.extend(start.environment.iter().map(CString::as_c_str));
         let own_kinds =
             libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-        let namespaces = program.header(header::NAMESPACES).unwrap_or(0) & own_kinds as u64;
+        let namespaces = bytecode.header(header::NAMESPACES).unwrap_or(0) & own_kinds as u64;
         let server = Server::start(&Source {
             program: &set_up.setup.program,
             library: LIBRARY_PATH,
             arguments: &arguments,
             environment: &environment,
             strings: [start.arguments.len(), start.environment.len()],
-            setup: &set_up.setup.lowered,
+            setup: &set_up.setup.bytecode,
             restriction,
             slots: file.as_fd(),
             namespaces,
@@ -308,13 +308,13 @@ impl State {
     ) -> Result<(), Errno> {
         let set_up = self.setups.get(&start.setup).ok_or(Errno::EINVAL)?;
         let cell = self.cell(slot).ok_or(Errno::EINVAL)?;
-        let program = Program(&set_up.setup.lowered);
-        let arguments = strings(&program, header::ARGUMENTS, header::ARGUMENTS_AT)?;
-        let environment = strings(&program, header::ENVIRONMENT, header::ENVIRONMENT_AT)?;
+        let bytecode = Bytecode(&set_up.setup.bytecode);
+        let arguments = strings(&bytecode, header::ARGUMENTS, header::ARGUMENTS_AT)?;
+        let environment = strings(&bytecode, header::ENVIRONMENT, header::ENVIRONMENT_AT)?;
         let arguments = pointers(&arguments, &start.arguments);
         let environment = pointers(&environment, &start.environment);
         let scratch = self.running.get(&slot).and_then(|running| running.scratch.as_ref());
-        let late = program.header(header::LATE).ok_or(Errno::EINVAL)?;
+        let late = bytecode.header(header::LATE).ok_or(Errno::EINVAL)?;
         let user = match &set_up.setup.id_maps {
             Some(maps) if late != 0 => Some(make_user_namespace(maps)?),
             Some(_) | None => None,
@@ -322,7 +322,7 @@ impl State {
         let group = self.running.get(&slot).and_then(|running| running.group.as_ref());
         let [input, output, error, ..] = descriptors else { return Err(Errno::EINVAL) };
         let child = Child {
-            program,
+            bytecode,
             stdio: [input.as_raw_fd(), output.as_raw_fd(), error.as_raw_fd()],
             terminal: start.terminal,
             scratch: scratch.map_or(-1, AsRawFd::as_raw_fd),
@@ -332,7 +332,7 @@ impl State {
             slot: cell,
         };
         let cloning = Cloning {
-            flags: program.early_namespaces().ok_or(Errno::EINVAL)?,
+            flags: bytecode.early_namespaces().ok_or(Errno::EINVAL)?,
             parent_tid: cell.pid.as_ptr() as usize,
             exit_signal: libc::SIGCHLD as u64,
             cgroup: group.map_or(0, |group| group.case().as_raw_fd() as u64),
@@ -359,7 +359,7 @@ impl State {
     fn write_maps(&self, slot: usize) {
         let set_up = self.running.get(&slot).and_then(|case| self.setups.get(&case.setup));
         let waits =
-            |set_up: &&Prepared| Program(&set_up.setup.lowered).header(header::MAPS) == Some(1);
+            |set_up: &&Prepared| Bytecode(&set_up.setup.bytecode).header(header::MAPS) == Some(1);
         let maps = set_up.filter(waits).and_then(|set_up| set_up.setup.id_maps.as_ref());
         if let (Some(maps), Some(pid), Some(cell)) = (maps, self.pid(slot), self.cell(slot)) {
             // Where this fails the child's next step does, with the errno of an unmapped id.
@@ -399,9 +399,13 @@ fn make_user_namespace(maps: &(Vec<u8>, Vec<u8>)) -> Result<OwnedFd, Errno> {
 }
 
 /// The strings of a set-up: those of its arguments or of its environment.
-pub fn strings<'a>(program: &Program<'a>, count: usize, at: usize) -> Result<Vec<&'a CStr>, Errno> {
-    let count = program.header(count).ok_or(Errno::EINVAL)?;
-    let mut bytes = program.header(at).and_then(|at| program.data(at)).ok_or(Errno::EINVAL)?;
+pub fn strings<'a>(
+    bytecode: &Bytecode<'a>,
+    count: usize,
+    at: usize,
+) -> Result<Vec<&'a CStr>, Errno> {
+    let count = bytecode.header(count).ok_or(Errno::EINVAL)?;
+    let mut bytes = bytecode.header(at).and_then(|at| bytecode.data(at)).ok_or(Errno::EINVAL)?;
     let mut next = || {
         let text = CStr::from_bytes_until_nul(bytes).map_err(|_| Errno::EINVAL)?;
         bytes = bytes.get(text.to_bytes_with_nul().len()..).unwrap_or_default();

@@ -9,7 +9,7 @@ use std::ffi::{CStr, CString, c_long};
 use std::os::unix::ffi::OsStrExt;
 
 use super::attendant::meeting;
-use super::child::program::{CALL_WORDS, NONE, header, kind};
+use super::child::bytecode::{CALL_WORDS, NONE, header, kind};
 use super::child::start::STAGE_DIRECTORY;
 use super::steps::{Op, Step};
 use crate::host::{Content, Original, Piece, SOURCE};

@@ -1,6 +1,6 @@
 //! A set-up as bytes: a list of system calls with their arguments, which two processes can read.
 //!
-//! [`lower`](super::super::lower) writes it, once per binary; it is walked once per case.
+//! [`compile`](super::super::compile) writes it, once per binary; it is walked once per case.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -75,9 +75,9 @@ pub struct Values<'a> {
 
 /// A set-up as bytes.
 #[derive(Clone, Copy)]
-pub struct Program<'a>(pub &'a [u8]);
+pub struct Bytecode<'a>(pub &'a [u8]);
 
-impl<'a> Program<'a> {
+impl<'a> Bytecode<'a> {
     /// The CLONE_NEW* flags that a case is cloned with.
     pub fn early_namespaces(&self) -> Option<u64> {
         Some(self.header(header::NAMESPACES)? & !self.header(header::LATE)?)
@@ -189,7 +189,7 @@ mod tests {
         let short = one_call[..one_call.len() - 1].to_vec();
         for bytes in [vec![], short, strange, outside, huge] {
             // SAFETY: no call comes out of these bytes.
-            let result = unsafe { Program(&bytes).run(&values) };
+            let result = unsafe { Bytecode(&bytes).run(&values) };
             assert_eq!(result, Err(EINVAL), "{bytes:?}");
         }
     }
@@ -235,13 +235,13 @@ mod tests {
         let mut ends = [0; 3];
         for _ in 0..50_000 {
             let (bytes, honest) = random_program(&mut random);
-            let program = Program(&bytes);
+            let bytecode = Bytecode(&bytes);
             for index in [0, header::WORDS, CALL_WORDS, usize::MAX, random.usize(..)] {
-                let _ = program.header(index);
-                let data = program.data(index as u64).unwrap_or_default();
+                let _ = bytecode.header(index);
+                let data = bytecode.data(index as u64).unwrap_or_default();
                 assert!(bytes.ends_with(data));
             }
-            if let Some(linked) = program.linked(random.u64(..400)) {
+            if let Some(linked) = bytecode.linked(random.u64(..400)) {
                 // What was copied, but for the pointer, stands in the bytes.
                 assert!(bytes.len() > LINKED_SIZE && linked.0.len() == LINKED_SIZE);
             }
@@ -251,7 +251,7 @@ mod tests {
             }
             let values = Values { stage: &stage, mapped, scratch: -1, user: -1 };
             // SAFETY: the kernel knows no such call and looks at no argument.
-            match unsafe { program.run(&values) } {
+            match unsafe { bytecode.run(&values) } {
                 Ok(()) => ends[0] += 1,
                 Err(EINVAL) => ends[1] += 1,
                 Err(_) => ends[2] += 1,

@@ -8,7 +8,7 @@
 
 use std::ffi::c_char;
 
-use super::super::child::program::{LINKED_SIZE, kind};
+use super::super::child::bytecode::{LINKED_SIZE, kind};
 use super::{Argument, FIRST, List, Plain, ZERO, bytes_of, value};
 
 /// Of TEST-NET-1, RFC 5737.
