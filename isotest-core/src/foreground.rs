@@ -170,11 +170,11 @@ fn attend(
     }
     let mut start = plan.start(0);
     start.terminal = terminal.is_some();
-    let (served, attendants) = Served::of(plan)?.unzip();
+    let (served, supervisors) = Served::of(plan)?.unzip();
     let mut given: Vec<BorrowedFd<'_>> = streams.to_vec();
-    given.extend(attendants.iter().map(AsFd::as_fd));
+    given.extend(supervisors.iter().map(AsFd::as_fd));
     warden.spawn(&plan.setup, start, &given)?;
-    drop(attendants);
+    drop(supervisors);
     // Services have time of their own.
     let started = served.is_none().then(Instant::now);
     let foreground = Foreground {

@@ -265,17 +265,17 @@ impl Run<'_> {
         let (read, write) = collect::pipe().map_err(failed)?;
         let started = Instant::now();
         let start = job.plan.start(number);
-        let (served, attendants) = Served::of(&job.plan)?.unzip();
-        let attendants = attendants.iter().map(AsFd::as_fd);
+        let (served, supervisors) = Served::of(&job.plan)?.unzip();
+        let supervisors = supervisors.iter().map(AsFd::as_fd);
         let mut pipes = [Some(read), None];
         if job.pass_through {
             let (error_read, error_write) = collect::pipe().map_err(failed)?;
-            let given = [write.as_fd(), error_write.as_fd()].into_iter().chain(attendants);
+            let given = [write.as_fd(), error_write.as_fd()].into_iter().chain(supervisors);
             self.warden.spawn(&job.plan.setup, start, &given.collect::<Vec<_>>())?;
             pipes[1] = Some(error_read);
         } else {
             // One pipe for both: the order of writing is kept, as in libtest's own capture.
-            let given = [write.as_fd(), write.as_fd()].into_iter().chain(attendants);
+            let given = [write.as_fd(), write.as_fd()].into_iter().chain(supervisors);
             self.warden.spawn(&job.plan.setup, start, &given.collect::<Vec<_>>())?;
         }
         let passes = job.pass_through;

@@ -1,4 +1,4 @@
-//! The caller's end of an attendant: what the services of a case write, whether they are ready, and
+//! The caller's end of a service supervisor: what the services of a case write, whether they are ready, and
 //! why one cannot be had.
 
 use std::os::fd::{AsFd, BorrowedFd};
@@ -22,7 +22,7 @@ pub struct Served {
     failed: Option<(u32, ServiceFault)>,
 }
 
-/// What hearing an attendant came to.
+/// What hearing a service supervisor came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Heard {
     /// All services have become ready.
@@ -43,7 +43,7 @@ pub struct ServiceOutput {
 }
 
 impl Served {
-    /// Both ends for a case, the attendant's second; `None` where it has no services.
+    /// Both ends for a case, the supervisor's second; `None` where it has no services.
     pub fn of(plan: &Plan) -> Result<Option<(Served, Channel)>, Errno> {
         let services = plan.setup.services.clone();
         if services.is_empty() {
@@ -81,7 +81,7 @@ impl Served {
         Some(ServiceError { service, fault })
     }
 
-    /// Adds all to the outcome of the case, whose attendant has ended.
+    /// Adds all to the outcome of the case, whose supervisor has ended.
     pub fn add_to(mut self, outcome: &mut Outcome) {
         self.hear();
         // Nobody but the warden has killed it, while it waited.

@@ -111,10 +111,10 @@ const UNSAFE: [&str; 14] = [
     "protocol.rs",
     "servers.rs",
     "warden/mod.rs",
-    "warden/attendance.rs",
+    "warden/services.rs",
     "warden/slots.rs",
     "warden/start.rs",
-    "attendant.rs",
+    "service_supervisor.rs",
     "signals.rs",
 ];
 

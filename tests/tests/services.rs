@@ -223,7 +223,7 @@ fn a_shell_and_explain_have_the_services_of_the_case() {
         0,
         &[
             "wait for the services",
-            "services, started in the namespaces of the case by an attendant outside",
+            "services, started in the namespaces of the case by a service supervisor outside",
             "server         target/debug/server 7777",
             "ready when port 7777 takes connections, within 30s",
             "services         server                   profile `server` (.config/isotest.toml:",

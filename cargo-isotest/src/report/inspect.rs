@@ -190,7 +190,8 @@ fn write_steps(out: &mut impl Write, title: &str, steps: &[Step]) -> io::Result<
 
 fn write_services(out: &mut impl Write, services: &[Service]) -> io::Result<()> {
     if !services.is_empty() {
-        let title = "services, started in the namespaces of the case by an attendant outside";
+        let title =
+            "services, started in the namespaces of the case by a service supervisor outside";
         writeln!(out, "\n{BOLD}{title}{BOLD:#}")?;
     }
     for Service { name, command, ready, timeout } in services {

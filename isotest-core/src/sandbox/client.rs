@@ -328,7 +328,7 @@ fn file_name(program: &CStr) -> OsString {
     name.unwrap_or_default().to_owned()
 }
 
-/// What an attendant is told, where there is one.
+/// What a service supervisor is told, where there is one.
 fn services(setup: &Setup) -> Option<protocol::Services> {
     if setup.services.is_empty() {
         return None;

@@ -8,9 +8,9 @@ mod loopback;
 use std::ffi::{CStr, CString, c_long};
 use std::os::unix::ffi::OsStrExt;
 
-use super::attendant::meeting;
 use super::child::bytecode::{CALL_WORDS, NONE, header, kind};
 use super::child::start::STAGE_DIRECTORY;
+use super::service_supervisor::handshake;
 use super::steps::{Op, Step};
 use crate::host::{Content, Original, Piece, SOURCE};
 use crate::plan::Setup;
@@ -48,7 +48,7 @@ pub fn setup(setup: &Setup) -> Vec<u8> {
         (header::ARGUMENTS_AT, arguments_at),
         (header::ENVIRONMENT, setup.environment.len() as u64),
         (header::ENVIRONMENT_AT, environment_at),
-        (header::HIDDEN, u64::from(!setup.services.is_empty())),
+        (header::UNDUMPABLE, u64::from(!setup.services.is_empty())),
     ];
     list.bytes(&words)
 }
@@ -339,15 +339,15 @@ impl List {
         self.call(libc::SYS_move_mount, arguments);
     }
 
-    /// Meets the attendant twice: when the sandbox stands, and when nobody can read this process any
-    /// more, which may still be a copy of isotest. Exec, or [`header::HIDDEN`], ends that.
+    /// Meets the supervisor twice: when the sandbox stands, and when nobody can read this process any
+    /// more, which may still be a copy of isotest. Exec, or [`header::UNDUMPABLE`], ends that.
     fn await_services(&mut self) {
-        self.meet(meeting::STANDS);
+        self.meet(handshake::SANDBOX_READY);
         self.call(libc::SYS_prctl, [value(libc::PR_SET_DUMPABLE), ZERO, ZERO, ZERO, ZERO]);
-        self.meet(meeting::HIDDEN);
+        self.meet(handshake::UNDUMPABLE);
     }
 
-    /// Sets the word where the attendant waits, and waits until it is set again: futex(2)
+    /// Sets the word where the supervisor waits, and waits until it is set again: futex(2)
     /// FUTEX_WAKE_OP and FUTEX_WAIT.
     fn meet(&mut self, at: u32) {
         const FUTEX_OP_SET: i64 = 0;

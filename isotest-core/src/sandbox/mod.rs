@@ -3,7 +3,7 @@
 //! In reading order: [`steps`], what can be done; `compile`, which makes system calls of it;
 //! `child`, what runs between clone and the program; `guard`, the seccomp filter; `cgroup`, limits
 //! for all processes of a case together; `keeper`, what removes them whatever happens; `servers`,
-//! fork servers; [`service`] and `attendant`, what runs beside a test and who starts it; `warden`,
+//! fork servers; [`service`] and `service_supervisor`, what runs beside a test and who starts it; `warden`,
 //! the process that starts cases; [`client`], the caller's end of it.
 
 pub mod client;
@@ -12,7 +12,6 @@ pub mod protocol;
 pub mod service;
 pub mod steps;
 
-mod attendant;
 mod cgroup;
 mod child;
 mod compile;
@@ -21,6 +20,7 @@ mod keeper;
 pub(crate) mod look;
 mod remedy;
 mod servers;
+mod service_supervisor;
 mod sys;
 mod warden;
 

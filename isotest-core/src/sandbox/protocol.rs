@@ -34,7 +34,7 @@ pub enum Request {
     /// Keep this set-up under a number.
     Setup(u32, Setup),
     /// Start a case. The descriptors beside it become 0, 1 and 2; with two, 0 is `/dev/null`. Where
-    /// its set-up has services, one more is where their attendant tells of them.
+    /// its set-up has services, one more is where their supervisor tells of them.
     Start(Start),
     /// Ask the test of this case to end (SIGTERM). Only a reaping init passes it on.
     Terminate(u64),
@@ -95,12 +95,12 @@ pub struct Disk {
     pub identity: (u64, u64),
 }
 
-/// What an attendant is told.
+/// What a service supervisor is told.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Services {
     /// What to start, in this order: at least one.
     pub list: Vec<Service>,
-    /// What is done to each process before it is executed, bytecode.
+    /// What is done to each process before it is executed, as bytecode.
     pub restriction: Vec<u8>,
     /// Where they are started.
     pub directory: CString,

@@ -1,6 +1,6 @@
 //! Services: programs that run beside a test, in its namespaces, and end with it.
 //!
-//! Plain data: what is started, what its attendant (`sandbox::attendant`) tells of it, and what it
+//! Plain data: what is started, what its supervisor (`sandbox::service_supervisor`) tells of it, and what it
 //! means where it cannot be had. `docs/services.md` describes them.
 
 use std::ffi::CString;
@@ -74,7 +74,7 @@ pub fn line(words: &[CString]) -> String {
     words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-/// What an attendant tells. Services go by their place in the list of their set-up.
+/// What a service supervisor tells. Services go by their place in the list of their set-up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Told {
     /// A service has written.
@@ -90,7 +90,7 @@ pub enum Told {
 /// Why a service cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServiceFault {
-    /// The attendant could not enter the namespaces of the case: an errno.
+    /// The supervisor could not enter the namespaces of the case: an errno.
     Join(i32),
     /// The program could not be executed: an errno.
     Execute(i32),

@@ -77,7 +77,7 @@ pub enum Op {
     Limit { resource: u32, soft: u64, hard: u64 },
     /// Gives up every capability.
     DropCapabilities,
-    /// Lets the attendant in, and waits until it has started the services.
+    /// Lets the supervisor in, and waits until it has started the services.
     AwaitServices,
 }
 

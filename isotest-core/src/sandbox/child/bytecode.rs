@@ -48,7 +48,7 @@ pub mod header {
     /// Those of the CLONE_NEW* flags that are left to a step.
     pub const LATE: usize = 8;
     /// 1 where the steps have made the process one that no other may read, until it execs.
-    pub const HIDDEN: usize = 9;
+    pub const UNDUMPABLE: usize = 9;
     /// How many words the header has.
     pub const WORDS: usize = 10;
 }

@@ -30,7 +30,7 @@ pub struct Slot {
     /// The case's id in the warden's pid namespace, from the kernel, before the case runs.
     pub pid: AtomicI32,
     /// 0 until the warden has written the id maps; where there are services, the words of
-    /// `attendant::meeting` follow.
+    /// `service_supervisor::handshake` follow.
     pub mapped: AtomicU32,
     /// The number of the step in progress, or one of the `STAGE_` numbers.
     pub stage: AtomicU32,
@@ -101,7 +101,7 @@ impl Child<'_> {
             self.fail(self.slot.stage.load(Ordering::Relaxed), errno);
         }
         self.check(STAGE_DESCRIPTORS, self.place_descriptors());
-        if !self.execs && self.bytecode.header(header::HIDDEN) == Some(1) {
+        if !self.execs && self.bytecode.header(header::UNDUMPABLE) == Some(1) {
             // What is in its memory is the test's own.
             let _ = kernel::set_dumpable(1);
         }

@@ -7,10 +7,10 @@
 
 #![allow(unsafe_code)]
 
-mod attendance;
 mod exits;
 mod notifications;
 mod scratch;
+mod services;
 mod slots;
 mod start;
 
@@ -76,9 +76,9 @@ struct Running {
     /// A signal for it that came before it was cloned.
     doomed: Option<i32>,
     seen: Seen,
-    /// The process that attends to its services.
-    attendant: Option<i32>,
-    /// How its PID 1 has ended, where its attendant has not yet.
+    /// Its service supervisor.
+    supervisor: Option<i32>,
+    /// How its PID 1 has ended, where its supervisor has not yet.
     ended: Option<(i32, Usage)>,
 }
 
@@ -340,7 +340,7 @@ impl State {
                 kernel::detach_tracee(waited.pid, libc::WSTOPSIG(waited.status));
                 continue;
             }
-            // The others are servers, and services that have lost their attendant.
+            // The others are servers, and services that have lost their supervisor.
             if let Some(slot) = self.slot_of(waited.pid) {
                 let usage = usage(&waited.usage);
                 let claims = self.running.keys().copied();
@@ -355,8 +355,8 @@ impl State {
                         });
                     }
                 }
-            } else if let Some(slot) = self.attended_by(waited.pid) {
-                self.lose_attendant(slot);
+            } else if let Some(slot) = self.supervised_by(waited.pid) {
+                self.lose_supervisor(slot);
             }
         }
     }

@@ -43,7 +43,7 @@ impl State {
         let refused = |errno| (STAGE_CLONE, errno);
         let slot = *self.free.last().ok_or(refused(Errno::EAGAIN))?;
         let set_up = self.setups.get(&start.setup).ok_or(refused(Errno::EINVAL))?;
-        // One more is where an attendant tells of services.
+        // One more is where a service supervisor tells of services.
         let without_stdin = 2 + usize::from(set_up.setup.services.is_some());
         let has_stdin = descriptors.len() > without_stdin;
         let served = set_up.served && !has_stdin && !start.terminal;
@@ -70,7 +70,7 @@ impl State {
             own_network: word(header::NAMESPACES) & libc::CLONE_NEWNET as u64 != 0,
             doomed: None,
             seen: Seen::default(),
-            attendant: None,
+            supervisor: None,
             ended: None,
         };
         if let Some(cell) = running.slots.get(slot) {
@@ -94,7 +94,7 @@ impl State {
             self.free.push(slot);
             refused(errno)
         })?;
-        self.attend(&start, slot, descriptors.get(3));
+        self.supervise(&start, slot, descriptors.get(3));
         Ok(())
     }
 
@@ -159,7 +159,7 @@ impl State {
             // It takes no orders.
             return self.end_server(start.setup);
         }
-        self.attend(&start, slot, descriptors.get(2));
+        self.supervise(&start, slot, descriptors.get(2));
     }
 
     /// Lets the server of a set-up go with the last case. Not before: its mounts go with it, and

@@ -1,5 +1,5 @@
-//! Attendants of cases that have services: the warden starts them, and tells the end of such a case
-//! when both are no more.
+//! Service supervisors of cases: the warden starts one, and reports the end of its case when both
+//! have ended.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
@@ -9,21 +9,21 @@ use nix::errno::Errno;
 use super::State;
 use super::start::strings;
 use crate::outcome::Usage;
-use crate::sandbox::attendant::{Attendant, meeting};
 use crate::sandbox::child::bytecode::{Bytecode, header};
 use crate::sandbox::child::kernel::Cloning;
 use crate::sandbox::protocol::{Channel, Start};
+use crate::sandbox::service_supervisor::{ServiceSupervisor, handshake};
 use crate::sandbox::sys;
 
 impl State {
-    /// Starts the attendant of a case, where its set-up has services. Without one the case would wait
+    /// Starts the supervisor of a case, where its set-up has services. Without one the case would wait
     /// for ever: it is killed.
-    pub fn attend(&mut self, start: &Start, slot: usize, told: Option<&OwnedFd>) {
+    pub fn supervise(&mut self, start: &Start, slot: usize, told: Option<&OwnedFd>) {
         let Some(told) = told else { return };
-        match self.clone_attendant(start, slot, told) {
-            Ok(attendant) => {
+        match self.clone_supervisor(start, slot, told) {
+            Ok(supervisor) => {
                 if let Some(running) = self.running.get_mut(&slot) {
-                    running.attendant = attendant;
+                    running.supervisor = supervisor;
                 }
             }
             Err(errno) => {
@@ -35,8 +35,8 @@ impl State {
         }
     }
 
-    /// `None` where there is nothing to attend to.
-    fn clone_attendant(
+    /// `None` where the case has no services.
+    fn clone_supervisor(
         &self,
         start: &Start,
         slot: usize,
@@ -57,7 +57,7 @@ impl State {
             cgroup: group.map_or(0, |group| group.case().as_raw_fd() as u64),
             ..Cloning::default()
         };
-        let attendant = Attendant {
+        let supervisor = ServiceSupervisor {
             slot: cell,
             services: &services.list,
             restriction: &services.restriction,
@@ -68,44 +68,44 @@ impl State {
         };
         // SAFETY: the warden has one thread, and holds no lock.
         match unsafe { cloning.perform() }.map_err(sys::errno)? {
-            None => attendant.serve(),
-            attendant => Ok(attendant),
+            None => supervisor.serve(),
+            supervisor => Ok(supervisor),
         }
     }
 
-    /// The slot of the case whose attendant this was.
-    pub fn attended_by(&self, pid: i32) -> Option<usize> {
+    /// The slot of the case whose supervisor this was.
+    pub fn supervised_by(&self, pid: i32) -> Option<usize> {
         self.running.iter().find_map(|(slot, running)| {
-            running.attendant.is_some_and(|attendant| attendant == pid).then_some(*slot)
+            running.supervisor.is_some_and(|supervisor| supervisor == pid).then_some(*slot)
         })
     }
 
-    /// PID 1 of a case has ended, or will never be. That is told when its attendant has ended too: all
+    /// PID 1 of a case has ended, or will never be. That is told when its supervisor has ended too: all
     /// that it had to tell is told then.
     pub fn end(&mut self, slot: usize, status: i32, usage: Usage) {
         match self.running.get_mut(&slot) {
-            Some(running) if running.attendant.is_some() => {
+            Some(running) if running.supervisor.is_some() => {
                 (running.ended, running.doomed) = (Some((status, usage)), None);
                 if let Some(cell) = running.slots.get(slot) {
                     // The id may be somebody else's from now on.
                     cell.pid.store(0, Ordering::Release);
-                    sys::store_and_wake(&cell.mapped, meeting::ENDED);
+                    sys::store_and_wake(&cell.mapped, handshake::ENDED);
                 }
             }
             Some(_) | None => self.report_end(slot, status, usage),
         }
     }
 
-    /// An attendant has ended: with its case, or since a service cannot be had.
-    pub fn lose_attendant(&mut self, slot: usize) {
+    /// A service supervisor has ended: with its case, or since a service cannot be had.
+    pub fn lose_supervisor(&mut self, slot: usize) {
         let Some(running) = self.running.get_mut(&slot) else { return };
-        running.attendant = None;
+        running.supervisor = None;
         if let Some((status, usage)) = running.ended.take() {
             return self.report_end(slot, status, usage);
         }
         let case = running.case;
         let word = self.cell(slot).map_or(0, |cell| cell.mapped.load(Ordering::Acquire));
-        if word != meeting::SERVED {
+        if word != handshake::SERVICES_READY {
             self.signal(case, libc::SIGKILL);
         }
     }

@@ -1,9 +1,9 @@
-//! The attendant of a case: starts its services in its namespaces, hears what they write, and waits
+//! The supervisor of a case: starts its services in its namespaces, hears what they write, and waits
 //! for them.
 //!
 //! A copy of the warden, outside of the pid namespace of the case and in all its others: the services
 //! are its children and not the test's, and no process of the case sees it. It meets the case at a word
-//! of shared memory ([`meeting`]), where the case waits in [`Op::AwaitServices`](super::Op).
+//! of shared memory ([`handshake`]), where the case waits in [`Op::AwaitServices`](super::Op).
 
 #![allow(unsafe_code)]
 
@@ -31,26 +31,26 @@ use super::service::{Asked, Ready, Service, ServiceFault, Told};
 use super::sys;
 
 /// The words of [`Slot::mapped`], in their order. Below them, 1 says that the id maps are written.
-pub mod meeting {
-    /// The sandbox of the case stands.
-    pub const STANDS: u32 = 2;
-    /// The attendant is in its namespaces.
+pub mod handshake {
+    /// The sandbox of the case is set up.
+    pub const SANDBOX_READY: u32 = 2;
+    /// The supervisor has joined the namespaces of the case.
     pub const JOINED: u32 = 3;
-    /// No other process may read the memory of the case, which may be a copy of isotest's.
-    pub const HIDDEN: u32 = 4;
+    /// No other process may read the memory of the case: PR_SET_DUMPABLE is 0, or it has executed.
+    pub const UNDUMPABLE: u32 = 4;
     /// All services are ready.
-    pub const SERVED: u32 = 5;
+    pub const SERVICES_READY: u32 = 5;
     /// The case is no more.
     pub const ENDED: u32 = 6;
 }
 
-/// All that an attendant needs.
-pub struct Attendant<'a> {
+/// All that a service supervisor needs.
+pub struct ServiceSupervisor<'a> {
     /// The slot of the case.
     pub slot: &'a Slot,
     /// What to start, in this order.
     pub services: &'a [Service],
-    /// What is done to each process before it is executed, bytecode.
+    /// What is done to each process before it is executed, as bytecode.
     pub restriction: &'a [u8],
     /// CLONE_NEW* flags of the case.
     pub namespaces: u64,
@@ -79,15 +79,15 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(5
 /// How many pieces of what a service writes are read before others are: more than a pipe holds.
 const AT_ONCE: usize = 64;
 
-impl Attendant<'_> {
+impl ServiceSupervisor<'_> {
     /// What the process does from its first instruction to its end.
     pub fn serve(self) -> ! {
-        let _ = nix::sys::prctl::set_name(c"isotest-attends");
+        let _ = nix::sys::prctl::set_name(c"isotest-service");
         if sys::close_all_but(&[self.channel.as_fd()]).is_err() {
             kernel::exit(1);
         }
         let mut all = Vec::new();
-        let code = match self.attend(&mut all) {
+        let code = match self.supervise(&mut all) {
             Ok(()) => 0,
             Err((number, fault)) => {
                 self.tell(&Told::Failed(number, fault));
@@ -104,7 +104,7 @@ impl Attendant<'_> {
         }
     }
 
-    fn attend(&self, all: &mut Vec<Running>) -> Result<(), (u32, ServiceFault)> {
+    fn supervise(&self, all: &mut Vec<Running>) -> Result<(), (u32, ServiceFault)> {
         self.join().map_err(|errno| (0, ServiceFault::Join(errno as i32)))?;
         for (service, number) in self.services.iter().zip(0..) {
             let blame = |fault| (number, fault);
@@ -117,7 +117,7 @@ impl Attendant<'_> {
             }
         }
         self.tell(&Told::Ready);
-        self.advance(meeting::HIDDEN, meeting::SERVED);
+        self.advance(handshake::UNDUMPABLE, handshake::SERVICES_READY);
         while all.iter().any(|running| running.output.is_some() || running.ended.is_none()) {
             self.hear(all, PollTimeout::NONE);
             self.tell_ends(all);
@@ -128,7 +128,7 @@ impl Attendant<'_> {
     /// Waits until the sandbox stands, and enters its namespaces, but for the pid namespace, which
     /// is for children.
     fn join(&self) -> Result<(), Errno> {
-        self.await_word(meeting::STANDS);
+        self.await_word(handshake::SANDBOX_READY);
         let leader = Pid::from_raw(self.slot.pid.load(Ordering::Acquire)).ok_or(Errno::ESRCH)?;
         let errno = |errno: rustix::io::Errno| Errno::from_raw(errno.raw_os_error());
         let leader = pidfd_open(leader, PidfdFlags::empty()).map_err(errno)?;
@@ -137,8 +137,8 @@ impl Attendant<'_> {
         kernel::set_dumpable(0).map_err(sys::errno)?;
         // Where that fails, so does a step of the case.
         let _ = nix::unistd::chdir(self.directory);
-        self.advance(meeting::STANDS, meeting::JOINED);
-        self.await_word(meeting::HIDDEN);
+        self.advance(handshake::SANDBOX_READY, handshake::JOINED);
+        self.await_word(handshake::UNDUMPABLE);
         Ok(())
     }
 
@@ -146,7 +146,7 @@ impl Attendant<'_> {
     fn await_word(&self, wanted: u32) {
         loop {
             match self.slot.mapped.load(Ordering::Acquire) {
-                meeting::ENDED => kernel::exit(0),
+                handshake::ENDED => kernel::exit(0),
                 word if word == wanted => return,
                 word => sys::wait_for_change(&self.slot.mapped, word),
             }
