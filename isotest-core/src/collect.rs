@@ -366,7 +366,7 @@ mod tests {
             case: 0,
             status: libc::SIGKILL,
             usage: Usage::default(),
-            fault: Some(Fault { stage: 0, errno }),
+            fault: Some(Fault { step: 0, errno }),
             seen: Box::new(Seen::default()),
             group: None,
         }

@@ -37,7 +37,7 @@ use crate::keyboard;
 use crate::outcome::{NotRun, Outcome, Verdict};
 use crate::plan::{Plan, Protocol, Setup};
 use crate::retry::Retries;
-use crate::sandbox::error::STAGE_CLONE;
+use crate::sandbox::error::STEP_CLONE;
 use crate::sandbox::{End, Notice, SandboxError, Warden};
 use crate::served::Served;
 use crate::signals::Signals;
@@ -255,7 +255,7 @@ impl Run<'_> {
             self.tell(Event::Started(index));
         }
         if let Err(errno) = self.try_launch(number, job) {
-            let error = SandboxError::without_steps(STAGE_CLONE, errno);
+            let error = SandboxError::without_steps(STEP_CLONE, errno);
             self.finish(index, Outcome::without_run(Verdict::NotRun(NotRun::Sandbox(error))));
         }
     }

@@ -14,7 +14,7 @@ use syscalls::Sysno;
 
 use crate::case::CaseIndex;
 use crate::printable::printable;
-use crate::sandbox::look::{child_ids, status_field};
+use crate::sandbox::procfs::{child_ids, status_field};
 
 /// A running case, as it is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]

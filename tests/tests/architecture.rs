@@ -129,7 +129,7 @@ const BY_PATH: [(&str, &str); 32] = [
     ("isotest-core/src/host/surroundings.rs", "the machine's"),
     ("isotest-core/src/sandbox/cgroup.rs", "the kernel's"),
     ("isotest-core/src/sandbox/client.rs", "the kernel's, and programs"),
-    ("isotest-core/src/sandbox/look.rs", "the kernel's"),
+    ("isotest-core/src/sandbox/procfs.rs", "the kernel's"),
     ("isotest-core/src/sandbox/lower.rs", "the kernel's"),
     ("isotest-core/src/sandbox/warden/scratch.rs", "a run's, compared by its identity"),
     ("isotest-core/src/sandbox/warden/start.rs", "the kernel's"),

@@ -18,7 +18,7 @@ use nix::unistd::{ForkResult, Pid, fork};
 
 use super::cgroup::{Base, Claim};
 use super::child::kernel::{self, Cloning};
-use super::error::{Fault, STAGE_CGROUP, STAGE_CLONE, STAGE_MAPS, SandboxError};
+use super::error::{Fault, STEP_CGROUP, STEP_CLONE, STEP_MAPS, SandboxError};
 use super::protocol::{self, Channel, Disk, End, Request, Response, Start};
 use super::steps::Step;
 use super::{compile, remedy, sys, warden};
@@ -93,14 +93,14 @@ impl Warden {
         host: &Host,
         policy: &Policy,
     ) -> Result<Warden, SandboxError> {
-        let clone_error = |errno| SandboxError::without_steps(STAGE_CLONE, errno);
+        let clone_error = |errno| SandboxError::without_steps(STEP_CLONE, errno);
         raise_open_files();
         let (ours, theirs) = Channel::pair().map_err(clone_error)?;
         ours.limit_waiting(PATIENCE).map_err(clone_error)?;
         let (read, write) =
             nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(clone_error)?;
         let base = claim.as_ref().map(Claim::base).transpose();
-        let base = base.map_err(|errno| SandboxError::without_steps(STAGE_CGROUP, errno))?;
+        let base = base.map_err(|errno| SandboxError::without_steps(STEP_CGROUP, errno))?;
         // SAFETY: fork(3) of glibc and musl leaves the allocator usable in the child; the child
         // takes no other lock and ends in `begin`.
         match unsafe { fork() }.map_err(clone_error)? {
@@ -141,8 +141,8 @@ impl Warden {
                 Ok(())
             }
             Ok(Response::Built(Some(fault))) => Err(SandboxError::new(fault, &[], "", "")),
-            Ok(_) => Err(SandboxError::without_steps(STAGE_CLONE, Errno::EBADMSG)),
-            Err(errno) => Err(SandboxError::without_steps(STAGE_CLONE, errno)),
+            Ok(_) => Err(SandboxError::without_steps(STEP_CLONE, Errno::EBADMSG)),
+            Err(errno) => Err(SandboxError::without_steps(STEP_CLONE, errno)),
         }
     }
 
@@ -162,8 +162,8 @@ impl Warden {
         match answer {
             Ok(Response::Built(None)) => Ok(()),
             Ok(Response::Built(Some(fault))) => Err(SandboxError::new(fault, steps, "", "")),
-            Ok(_) => Err(SandboxError::without_steps(STAGE_CLONE, Errno::EBADMSG)),
-            Err(errno) => Err(SandboxError::without_steps(STAGE_CLONE, errno)),
+            Ok(_) => Err(SandboxError::without_steps(STEP_CLONE, Errno::EBADMSG)),
+            Err(errno) => Err(SandboxError::without_steps(STEP_CLONE, errno)),
         }
     }
 
@@ -345,7 +345,7 @@ fn services(setup: &Setup) -> Option<protocol::Services> {
 /// Words a fault of the helper. Uid 0 without capabilities has a cause of its own for not being
 /// mapped.
 fn explain(fault: Fault, host: &Host) -> SandboxError {
-    let refused = fault.stage == STAGE_MAPS && fault.errno == Errno::EPERM as i32;
+    let refused = fault.step == STEP_MAPS && fault.errno == Errno::EPERM as i32;
     let error = SandboxError::new(fault, &[], "", "");
     match refused && host.uid == 0 && !host.maps_ranges {
         true => error.with_hint(remedy::ROOT_WITHOUT_CAPABILITIES),
@@ -361,8 +361,8 @@ fn read_begun(bytes: &[u8]) -> Result<Pid, Fault> {
     };
     match (number(0), number(4), number(8)) {
         (Some(process), Some(0), Some(0)) => Ok(Pid::from_raw(process)),
-        (Some(_), Some(stage), Some(errno)) => Err(Fault { stage: stage as u32, errno }),
-        _ => Err(Fault { stage: STAGE_CLONE, errno: Errno::EPIPE as i32 }),
+        (Some(_), Some(step), Some(errno)) => Err(Fault { step: step as u32, errno }),
+        _ => Err(Fault { step: STEP_CLONE, errno: Errno::EPIPE as i32 }),
     }
 }
 
@@ -376,12 +376,12 @@ fn begin(
     base: Option<Base>,
     report: &OwnedFd,
 ) -> ! {
-    let (process, stage, errno) = match clone_warden(host, policy, channel, base) {
+    let (process, step, errno) = match clone_warden(host, policy, channel, base) {
         Ok(process) => (process, 0, 0),
-        Err((stage, errno)) => (0, stage, errno as i32),
+        Err((step, errno)) => (0, step, errno as i32),
     };
     let mut begun = [0; 12];
-    for (slot, number) in begun.chunks_exact_mut(4).zip([process, stage as i32, errno]) {
+    for (slot, number) in begun.chunks_exact_mut(4).zip([process, step as i32, errno]) {
         slot.copy_from_slice(&number.to_le_bytes());
     }
     let _ = nix::unistd::write(report, &begun);
@@ -395,7 +395,7 @@ fn clone_warden(
     base: Option<Base>,
 ) -> Result<i32, (u32, Errno)> {
     let (wait, go) =
-        nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| (STAGE_CLONE, e))?;
+        nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| (STEP_CLONE, e))?;
     let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_PARENT;
     let pid_namespace = match policy.pid {
         Namespace::New => libc::CLONE_NEWPID,
@@ -404,7 +404,7 @@ fn clone_warden(
     let cloning = Cloning { flags: (namespaces | pid_namespace) as u64, ..Cloning::default() };
     // SAFETY: this process was just forked and has one thread.
     match unsafe { cloning.perform() } {
-        Err(errno) => Err((STAGE_CLONE, sys::errno(errno))),
+        Err(errno) => Err((STEP_CLONE, sys::errno(errno))),
         Ok(None) => {
             drop(go);
             warden::run(channel, wait, policy.guard, base)
@@ -414,7 +414,7 @@ fn clone_warden(
                 let process = Pid::from_raw(pid);
                 // Nothing is lost where it has ended by itself.
                 let _ = nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGKILL);
-                (STAGE_MAPS, errno)
+                (STEP_MAPS, errno)
             })?;
             drop(go);
             Ok(pid)

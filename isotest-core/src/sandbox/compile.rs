@@ -9,7 +9,7 @@ use std::ffi::{CStr, CString, c_long};
 use std::os::unix::ffi::OsStrExt;
 
 use super::child::bytecode::{CALL_WORDS, NONE, header, kind};
-use super::child::start::STAGE_DIRECTORY;
+use super::child::start::STEP_DIRECTORY;
 use super::service_supervisor::handshake;
 use super::steps::{Op, Step};
 use crate::host::{Content, Original, Piece, SOURCE};
@@ -32,7 +32,7 @@ fn value(value: impl Into<i64>) -> Argument {
 /// The set-up of a case and what is executed in it.
 pub fn setup(setup: &Setup) -> Vec<u8> {
     let mut list = List::of(setup.steps.iter().map(|step| &step.op));
-    list.stage = STAGE_DIRECTORY;
+    list.step = STEP_DIRECTORY;
     list.path_call(libc::SYS_chdir, &setup.directory);
     let arguments_at = list.strings(&setup.arguments);
     let environment_at = list.strings(&setup.environment);
@@ -61,7 +61,7 @@ pub fn steps(steps: &[Step]) -> Vec<u8> {
 /// A list of calls in the making.
 #[derive(Default)]
 struct List {
-    stage: u32,
+    step: u32,
     calls: Vec<Call>,
     data: Vec<u8>,
 }
@@ -75,7 +75,7 @@ impl List {
     fn of<'a>(ops: impl Iterator<Item = &'a Op>) -> List {
         let mut list = List::default();
         for (index, op) in ops.enumerate() {
-            list.stage = index as u32;
+            list.step = index as u32;
             list.add(op);
         }
         list
@@ -100,8 +100,8 @@ impl List {
         for (slot, argument) in arguments.iter_mut().zip(given) {
             *slot = argument;
         }
-        let stage = self.stage;
-        let call = Call { stage, number, tolerated: 0, kept: NONE, expected: NONE, arguments };
+        let step = self.step;
+        let call = Call { step, number, tolerated: 0, kept: NONE, expected: NONE, arguments };
         self.calls.push(call);
         self.calls.last_mut().expect("it was just pushed")
     }
@@ -401,7 +401,7 @@ impl List {
 
 /// A call with its arguments; see [`CALL_WORDS`].
 struct Call {
-    stage: u32,
+    step: u32,
     number: c_long,
     tolerated: i32,
     kept: u64,
@@ -427,10 +427,10 @@ impl Call {
 
     fn words(&self) -> [u64; CALL_WORDS] {
         let [a, b, c, d, e, f] = self.arguments;
-        let (stage, number, tolerated) =
-            (u64::from(self.stage), self.number as u64, self.tolerated as u64);
+        let (step, number, tolerated) =
+            (u64::from(self.step), self.number as u64, self.tolerated as u64);
         [
-            stage,
+            step,
             number,
             tolerated,
             self.kept,

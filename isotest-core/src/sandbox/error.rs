@@ -8,20 +8,18 @@ use std::fmt;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-pub use super::child::start::{
-    STAGE_CLONE, STAGE_DESCRIPTORS, STAGE_DIRECTORY, STAGE_EXEC, STAGE_FORK,
-};
+pub use super::child::start::{STEP_CLONE, STEP_DESCRIPTORS, STEP_DIRECTORY, STEP_EXEC, STEP_FORK};
 use super::remedy::hint;
 use super::steps::Step;
-pub use super::steps::{STAGE_CGROUP, STAGE_GUARD, STAGE_MAPS, STAGE_SCRATCH};
+pub use super::steps::{STEP_CGROUP, STEP_GUARD, STEP_MAPS, STEP_SCRATCH};
 use crate::host::Surroundings;
 
 /// Where setting up stopped, and the kernel's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// The index of a step, or a `STAGE_` number.
-    pub stage: u32,
-    /// The errno; 0 where the process was killed at that stage.
+    /// The index of a step, or a `STEP_` number.
+    pub step: u32,
+    /// The errno; 0 where the process was killed at that step.
     pub errno: i32,
 }
 
@@ -40,21 +38,21 @@ impl SandboxError {
     /// Words a fault. `program` and `directory` are those of the plan.
     pub fn new(fault: Fault, steps: &[Step], program: &str, directory: &str) -> Self {
         let errno = (fault.errno != 0).then(|| Errno::from_raw(fault.errno));
-        let step = steps.get(fault.stage as usize).map(|step| &step.op);
-        let act = match (step, fault.stage) {
+        let step = steps.get(fault.step as usize).map(|step| &step.op);
+        let act = match (step, fault.step) {
             (Some(op), _) => op.to_string(),
-            (None, STAGE_CLONE) => "clone a process into new namespaces".to_owned(),
-            (None, STAGE_CGROUP) => "make a cgroup for the case".to_owned(),
-            (None, STAGE_SCRATCH) => "make the scratch".to_owned(),
-            (None, STAGE_MAPS) => "write the id maps of the user namespace".to_owned(),
-            (None, STAGE_GUARD) => "install the seccomp filter".to_owned(),
-            (None, STAGE_DESCRIPTORS) => "place the standard descriptors".to_owned(),
-            (None, STAGE_DIRECTORY) => format!("change directory to `{directory}`"),
-            (None, STAGE_FORK) => "fork the test below the reaping init".to_owned(),
+            (None, STEP_CLONE) => "clone a process into new namespaces".to_owned(),
+            (None, STEP_CGROUP) => "make a cgroup for the case".to_owned(),
+            (None, STEP_SCRATCH) => "make the scratch".to_owned(),
+            (None, STEP_MAPS) => "write the id maps of the user namespace".to_owned(),
+            (None, STEP_GUARD) => "install the seccomp filter".to_owned(),
+            (None, STEP_DESCRIPTORS) => "place the standard descriptors".to_owned(),
+            (None, STEP_DIRECTORY) => format!("change directory to `{directory}`"),
+            (None, STEP_FORK) => "fork the test below the reaping init".to_owned(),
             (None, _) => format!("execute `{program}`"),
         };
         let around = Surroundings::read();
-        let hint = errno.and_then(|errno| hint(fault.stage, step, errno, &around));
+        let hint = errno.and_then(|errno| hint(fault.step, step, errno, &around));
         SandboxError { act, errno, hint }
     }
 
@@ -72,8 +70,8 @@ impl SandboxError {
     }
 
     /// A fault that has nothing to do with a list of steps.
-    pub fn without_steps(stage: u32, errno: Errno) -> Self {
-        SandboxError::new(Fault { stage, errno: errno as i32 }, &[], "", "")
+    pub fn without_steps(step: u32, errno: Errno) -> Self {
+        SandboxError::new(Fault { step, errno: errno as i32 }, &[], "", "")
     }
 }
 
@@ -95,7 +93,7 @@ mod tests {
 
     #[test]
     fn an_error_names_the_act_the_errno_and_the_remedy() {
-        let error = SandboxError::without_steps(STAGE_CLONE, Errno::ENOSPC);
+        let error = SandboxError::without_steps(STEP_CLONE, Errno::ENOSPC);
         let text = error.to_string();
         assert!(text.starts_with("cannot clone a process into new namespaces: "), "{text}");
         assert!(text.contains("(ENOSPC)") && text.contains("hint: "), "{text}");

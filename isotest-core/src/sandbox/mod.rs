@@ -17,7 +17,7 @@ mod child;
 mod compile;
 mod guard;
 mod keeper;
-pub(crate) mod look;
+pub(crate) mod procfs;
 mod remedy;
 mod servers;
 mod service_supervisor;

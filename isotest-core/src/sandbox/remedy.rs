@@ -5,8 +5,8 @@ use std::ffi::CStr;
 
 use nix::errno::Errno;
 
-use super::child::start::{STAGE_CLONE, STAGE_EXEC};
-use super::steps::{Op, STAGE_GUARD, STAGE_MAPS};
+use super::child::start::{STEP_CLONE, STEP_EXEC};
+use super::steps::{Op, STEP_GUARD, STEP_MAPS};
 use crate::host::{Container, Surroundings};
 
 const SECCOMP_AND_APPARMOR: &str =
@@ -36,21 +36,21 @@ const EXEC: &str = "the file or its ELF interpreter is not visible in the sandbo
 
 /// Who is known to refuse this, by the table of `docs/sandbox.md`.
 pub(super) fn hint(
-    stage: u32,
+    step: u32,
     op: Option<&Op>,
     errno: Errno,
     around: &Surroundings,
 ) -> Option<String> {
     let own = |text: &str| Some(text.to_owned());
-    match (op, stage, errno) {
-        (None, STAGE_CLONE, Errno::ENOSPC) => Some(for_limit(around)),
-        (None, STAGE_CLONE, Errno::EPERM | Errno::ENOSYS) => Some(for_clone(around)),
-        (None, STAGE_CLONE, Errno::EINVAL) => own(KERNEL),
-        (None, STAGE_CLONE | STAGE_MAPS, Errno::EACCES | Errno::EPERM) => Some(for_maps(around)),
-        (None, STAGE_GUARD, Errno::EPERM | Errno::EACCES | Errno::ENOSYS) => {
+    match (op, step, errno) {
+        (None, STEP_CLONE, Errno::ENOSPC) => Some(for_limit(around)),
+        (None, STEP_CLONE, Errno::EPERM | Errno::ENOSYS) => Some(for_clone(around)),
+        (None, STEP_CLONE, Errno::EINVAL) => own(KERNEL),
+        (None, STEP_CLONE | STEP_MAPS, Errno::EACCES | Errno::EPERM) => Some(for_maps(around)),
+        (None, STEP_GUARD, Errno::EPERM | Errno::EACCES | Errno::ENOSYS) => {
             Some(for_refusal(around))
         }
-        (None, STAGE_EXEC, Errno::ENOENT) => own(EXEC),
+        (None, STEP_EXEC, Errno::ENOENT) => own(EXEC),
         (Some(op), _, errno) => for_step(op, errno, around),
         _ => None,
     }
@@ -225,7 +225,7 @@ mod tests {
     }
 
     fn clone(errno: Errno) -> (u32, Option<Op>, Errno) {
-        (STAGE_CLONE, None, errno)
+        (STEP_CLONE, None, errno)
     }
 
     #[test]

@@ -14,14 +14,14 @@ use std::sync::Arc;
 
 use crate::host::Piece;
 
-/// The stage of a fault, beside the steps, of making the control group of a case.
-pub const STAGE_CGROUP: u32 = u32::MAX - 8;
-/// The stage of a fault, beside the steps, of making the scratch that the warden hands over.
-pub const STAGE_SCRATCH: u32 = u32::MAX - 7;
-/// The stage of a fault, beside the steps, of writing the warden's id maps.
-pub const STAGE_MAPS: u32 = u32::MAX - 5;
-/// The stage of a fault, beside the steps, of installing the guard.
-pub const STAGE_GUARD: u32 = u32::MAX - 4;
+/// Step, in no list, that makes the control group of a case.
+pub const STEP_CGROUP: u32 = u32::MAX - 8;
+/// Step, in no list, that makes the scratch which the warden hands over.
+pub const STEP_SCRATCH: u32 = u32::MAX - 7;
+/// Step, in no list, that writes the id maps of the warden.
+pub const STEP_MAPS: u32 = u32::MAX - 5;
+/// Step, in no list, that installs the guard.
+pub const STEP_GUARD: u32 = u32::MAX - 4;
 
 /// One set-up operation.
 #[derive(Debug, Clone, PartialEq, Eq)]

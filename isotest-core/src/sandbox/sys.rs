@@ -56,7 +56,7 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 /// Puts `name` in the place of this process's arguments, which `/proc/PID/cmdline` shows to everybody
 /// who sees the process (proc_pid_cmdline(5)): copies of it are seen by tests.
 pub fn replace_arguments(name: &[u8]) -> Result<(), Errno> {
-    let stat = super::look::Stat::own().ok_or(Errno::ENOSYS)?;
+    let stat = super::procfs::Stat::own().ok_or(Errno::ENOSYS)?;
     let (start, end) = stat.arguments().ok_or(Errno::ENOSYS)?;
     let length = usize::try_from(end - start).map_err(|_| Errno::ERANGE)?;
     let kept = name.len().min(length.saturating_sub(1));

@@ -53,7 +53,7 @@ pub mod header {
     pub const WORDS: usize = 10;
 }
 
-/// Words of a call: its stage, its number, an errno that is no failure, the number under which its
+/// Words of a call: its step, its number, an errno that is no failure, the number under which its
 /// result is kept, the result that it must have, and six arguments of two words each.
 pub const CALL_WORDS: usize = 17;
 /// Nothing is kept; any result will do.
@@ -64,7 +64,7 @@ pub const KEPT: usize = 2;
 /// What of a call is the case's own.
 pub struct Values<'a> {
     /// Where progress is told.
-    pub stage: &'a AtomicU32,
+    pub step: &'a AtomicU32,
     /// The word that says that the id maps are written.
     pub mapped: &'a AtomicU32,
     /// The scratch filesystem, or -1.
@@ -116,7 +116,7 @@ impl<'a> Bytecode<'a> {
         Some(linked)
     }
 
-    /// Makes every call in order. The stage of the one that fails stands in `values.stage`.
+    /// Makes every call in order. The step of the one that fails stands in `values.step`.
     ///
     /// # Safety
     /// The calls are those of a set-up, and this process is one that it may be done to.
@@ -127,7 +127,7 @@ impl<'a> Bytecode<'a> {
         for call in 0..calls as usize {
             let first = header::WORDS + call * CALL_WORDS;
             let word = |index| self.word(first + index).ok_or(EINVAL);
-            values.stage.store(word(0)? as u32, Ordering::Relaxed);
+            values.step.store(word(0)? as u32, Ordering::Relaxed);
             let mut arguments = [0; 6];
             for (index, argument) in arguments.iter_mut().enumerate() {
                 let value = word(6 + 2 * index)?;
@@ -174,9 +174,9 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_set_up_are_refused() {
-        let stage = AtomicU32::new(0);
+        let step = AtomicU32::new(0);
         let mapped = &AtomicU32::new(0);
-        let values = Values { stage: &stage, mapped, scratch: -1, user: -1 };
+        let values = Values { step: &step, mapped, scratch: -1, user: -1 };
         let mut one_call = vec![0; 8 * (header::WORDS + CALL_WORDS)];
         one_call[0] = 1;
         let mut huge = one_call.clone();
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn any_set_up_is_walked_within_its_bytes() {
         let mut random = fastrand::Rng::with_seed(4);
-        let stage = AtomicU32::new(0);
+        let step = AtomicU32::new(0);
         let mapped = &AtomicU32::new(0);
         let mut ends = [0; 3];
         for _ in 0..50_000 {
@@ -249,7 +249,7 @@ mod tests {
             if !honest {
                 continue;
             }
-            let values = Values { stage: &stage, mapped, scratch: -1, user: -1 };
+            let values = Values { step: &step, mapped, scratch: -1, user: -1 };
             // SAFETY: the kernel knows no such call and looks at no argument.
             match unsafe { bytecode.run(&values) } {
                 Ok(()) => ends[0] += 1,

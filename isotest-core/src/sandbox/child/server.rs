@@ -10,7 +10,7 @@ use super::image::Image;
 use super::kernel::{self, Cloning, EINTR, EINVAL, Errno, number};
 use super::linked;
 use super::order::{Answer, LARGEST, Order, PING, SETUP, SLOTS, SOCKET};
-use super::start::{Child, STAGE_CLONE, STAGE_EXEC, Slot};
+use super::start::{Child, STEP_CLONE, STEP_EXEC, Slot};
 
 const CLONE_PARENT: u64 = 0x8000;
 
@@ -125,7 +125,7 @@ pub unsafe fn serve(argc: usize, argv: *mut *const c_char, envp: *mut *const c_c
             unsafe {
                 child.enter();
                 if let Err(errno) = image.assume(&bytecode, &order) {
-                    child.fail(STAGE_EXEC, errno);
+                    child.fail(STEP_EXEC, errno);
                 }
                 slots.unmap();
                 setup.unmap();
@@ -138,7 +138,7 @@ pub unsafe fn serve(argc: usize, argv: *mut *const c_char, envp: *mut *const c_c
             }
         }
         if let Err(errno) = cloned {
-            slot.refuse(STAGE_CLONE, errno);
+            slot.refuse(STEP_CLONE, errno);
             answer(Answer::Refused(order.slot));
         } else if bytecode.header(header::MAPS) == Some(1) {
             answer(Answer::Cloned(order.slot));

@@ -12,16 +12,16 @@ use super::kernel::{self, Cloning, Errno};
 #[doc(hidden)]
 pub static AFTER_CLONE: AtomicBool = AtomicBool::new(false);
 
-/// [`Fault::stage`](super::super::Fault::stage) of clone3(2) itself.
-pub const STAGE_CLONE: u32 = u32::MAX - 6;
-/// [`Fault::stage`](super::super::Fault::stage) of placing descriptors 0, 1 and 2.
-pub const STAGE_DESCRIPTORS: u32 = u32::MAX - 3;
-/// [`Fault::stage`](super::super::Fault::stage) of entering the working directory.
-pub const STAGE_DIRECTORY: u32 = u32::MAX - 2;
-/// [`Fault::stage`](super::super::Fault::stage) of the reaping init's fork.
-pub const STAGE_FORK: u32 = u32::MAX - 1;
-/// [`Fault::stage`](super::super::Fault::stage) of becoming the program.
-pub const STAGE_EXEC: u32 = u32::MAX;
+/// [`Fault::step`](super::super::Fault::step) of clone3(2) itself.
+pub const STEP_CLONE: u32 = u32::MAX - 6;
+/// [`Fault::step`](super::super::Fault::step) of placing descriptors 0, 1 and 2.
+pub const STEP_DESCRIPTORS: u32 = u32::MAX - 3;
+/// [`Fault::step`](super::super::Fault::step) of entering the working directory.
+pub const STEP_DIRECTORY: u32 = u32::MAX - 2;
+/// [`Fault::step`](super::super::Fault::step) of the reaping init's fork.
+pub const STEP_FORK: u32 = u32::MAX - 1;
+/// [`Fault::step`](super::super::Fault::step) of becoming the program.
+pub const STEP_EXEC: u32 = u32::MAX;
 
 /// What a case and the warden tell each other, in memory that both share until the program runs.
 #[derive(Default)]
@@ -32,8 +32,8 @@ pub struct Slot {
     /// 0 until the warden has written the id maps; where there are services, the words of
     /// `service_supervisor::handshake` follow.
     pub mapped: AtomicU32,
-    /// The number of the step in progress, or one of the `STAGE_` numbers.
-    pub stage: AtomicU32,
+    /// The number of the step in progress, or one of the `STEP_` numbers.
+    pub step: AtomicU32,
     /// The errno of what failed; 0 where nothing did.
     pub errno: AtomicI32,
     /// With a reaping init: the id of the test in its pid namespace, from the kernel.
@@ -47,15 +47,15 @@ impl Slot {
     pub fn reset(&self) {
         self.pid.store(0, Ordering::Relaxed);
         self.mapped.store(0, Ordering::Relaxed);
-        self.stage.store(STAGE_CLONE, Ordering::Relaxed);
+        self.step.store(STEP_CLONE, Ordering::Relaxed);
         self.errno.store(0, Ordering::Relaxed);
         self.test.store(0, Ordering::Relaxed);
         self.status.store(0, Ordering::Release);
     }
 
     /// Tells the warden what failed.
-    pub fn refuse(&self, stage: u32, errno: Errno) {
-        self.stage.store(stage, Ordering::Relaxed);
+    pub fn refuse(&self, step: u32, errno: Errno) {
+        self.step.store(step, Ordering::Relaxed);
         self.errno.store(errno.0, Ordering::Release);
     }
 }
@@ -91,16 +91,16 @@ impl Child<'_> {
         AFTER_CLONE.store(true, Ordering::Relaxed);
         kernel::block_signals(0);
         let values = Values {
-            stage: &self.slot.stage,
+            step: &self.slot.step,
             mapped: &self.slot.mapped,
             scratch: self.scratch,
             user: self.user,
         };
         // SAFETY: by this function's contract.
         if let Err(errno) = unsafe { self.bytecode.run(&values) } {
-            self.fail(self.slot.stage.load(Ordering::Relaxed), errno);
+            self.fail(self.slot.step.load(Ordering::Relaxed), errno);
         }
-        self.check(STAGE_DESCRIPTORS, self.place_descriptors());
+        self.check(STEP_DESCRIPTORS, self.place_descriptors());
         if !self.execs && self.bytecode.header(header::UNDUMPABLE) == Some(1) {
             // What is in its memory is the test's own.
             let _ = kernel::set_dumpable(1);
@@ -108,19 +108,19 @@ impl Child<'_> {
         if self.bytecode.header(header::REAPER) == Some(1) {
             self.fork_and_reap();
         }
-        self.slot.stage.store(STAGE_EXEC, Ordering::Relaxed);
+        self.slot.step.store(STEP_EXEC, Ordering::Relaxed);
     }
 
-    fn check<T>(&self, stage: u32, result: Result<T, Errno>) -> T {
+    fn check<T>(&self, step: u32, result: Result<T, Errno>) -> T {
         match result {
             Ok(value) => value,
-            Err(errno) => self.fail(stage, errno),
+            Err(errno) => self.fail(step, errno),
         }
     }
 
     /// Ends this process, which could not become the program.
-    pub fn fail(&self, stage: u32, errno: Errno) -> ! {
-        self.slot.refuse(stage, errno);
+    pub fn fail(&self, step: u32, errno: Errno) -> ! {
+        self.slot.refuse(step, errno);
         kernel::exit(125)
     }
 
@@ -144,8 +144,8 @@ impl Child<'_> {
     /// Forks; the parent stays PID 1 and reaps, the child goes on as PID 2.
     fn fork_and_reap(&self) {
         // The test may have the same uid: PID 1 must not be traced or read by it.
-        let dumpable = self.check(STAGE_FORK, kernel::dumpable());
-        self.check(STAGE_FORK, kernel::set_dumpable(0));
+        let dumpable = self.check(STEP_FORK, kernel::dumpable());
+        self.check(STEP_FORK, kernel::set_dumpable(0));
         kernel::block_signals(REAPED);
         let fork = Cloning {
             parent_tid: self.slot.test.as_ptr() as usize,
@@ -154,7 +154,7 @@ impl Child<'_> {
             ..Cloning::default()
         };
         // SAFETY: this process has one thread, and the child goes on alone.
-        if let Some(test) = self.check(STAGE_FORK, unsafe { fork.perform() }) {
+        if let Some(test) = self.check(STEP_FORK, unsafe { fork.perform() }) {
             self.reap(test)
         }
         if !self.execs {
@@ -164,7 +164,7 @@ impl Child<'_> {
         kernel::block_signals(0);
         // A terminal belongs to the session that PID 1 has started.
         if !self.terminal {
-            self.check(STAGE_FORK, kernel::new_session());
+            self.check(STEP_FORK, kernel::new_session());
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use super::start::strings;
 use super::{Running, State};
 use crate::sandbox::child::bytecode::{Bytecode, header};
-use crate::sandbox::look::{self, Stat};
+use crate::sandbox::procfs::{self, Stat};
 use crate::sandbox::protocol::Exit;
 
 /// When `main` has returned, no more than this of its stack is in use: the frames of the C
@@ -57,7 +57,7 @@ impl State {
             Image::Unsure => Exit::MainThread,
             // Whether it is a failure of libtest's or the test's own makes no difference.
             Image::Started if code != 0 => Exit::MainThread,
-            Image::Started => match look::stack_pointer(process).zip(stat.stack()) {
+            Image::Started => match procfs::stack_pointer(process).zip(stat.stack()) {
                 None => Exit::MainThread,
                 Some((pointer, bottom)) => match bottom.checked_sub(pointer) {
                     Some(..=RETURNED) => Exit::Returned,
@@ -74,7 +74,7 @@ impl State {
     fn image_of(&self, slot: usize, process: i32) -> Option<Image> {
         let running = self.running.get(&slot)?;
         let set_up = &self.setups.get(&running.setup)?.setup;
-        if look::file_name(process)? != set_up.file_name {
+        if procfs::file_name(process)? != set_up.file_name {
             return Some(Image::Other);
         }
         let bytecode = Bytecode(&set_up.bytecode);
@@ -86,7 +86,7 @@ impl State {
             .flat_map(|text| text.to_bytes_with_nul())
             .copied()
             .collect();
-        Some(if look::command_line(process)? == all { Image::Started } else { Image::Unsure })
+        Some(if procfs::command_line(process)? == all { Image::Started } else { Image::Unsure })
     }
 
     /// What a test that has exited tells where nobody has listened: `process` waits to be reaped.
@@ -103,9 +103,9 @@ impl State {
         if !self.running.values().any(|running| running.reaper) {
             return None;
         }
-        let init = self.slot_of(look::status_field(process, "PPid:")?.parse().ok()?)?;
+        let init = self.slot_of(procfs::status_field(process, "PPid:")?.parse().ok()?)?;
         let number: i32 =
-            look::status_field(process, "NSpid:")?.split_whitespace().last()?.parse().ok()?;
+            procfs::status_field(process, "NSpid:")?.split_whitespace().last()?.parse().ok()?;
         let test = self.cell(init)?.test.load(Ordering::Acquire);
         (self.running.get(&init)?.reaper && number == test).then_some(init)
     }

@@ -31,7 +31,7 @@ use super::cgroup::{Base, Group};
 use super::child::bytecode::{Bytecode, Values};
 use super::child::kernel;
 use super::child::start::Slot;
-use super::error::{Fault, STAGE_CLONE, STAGE_EXEC, STAGE_GUARD, STAGE_SCRATCH};
+use super::error::{Fault, STEP_CLONE, STEP_EXEC, STEP_GUARD, STEP_SCRATCH};
 use super::guard::{self, Listener};
 use super::protocol::{Channel, Disk, End, Exit, Request, Response, Seen, Setup, Start};
 use super::servers::Server;
@@ -128,7 +128,7 @@ pub fn run(channel: Channel, mapped: OwnedFd, guard: Guard, base: Option<Base>) 
             warden.serve(&signals)
         }
         Err(errno) => {
-            let fault = Fault { stage: STAGE_GUARD, errno: errno as i32 };
+            let fault = Fault { step: STEP_GUARD, errno: errno as i32 };
             let _ = channel.send(&Response::Built(Some(fault)), &[]);
             kernel::exit(1)
         }
@@ -320,16 +320,16 @@ impl State {
         match disk.map(Scratches::open).transpose() {
             Ok(disk) => self.disk = disk,
             Err(errno) => {
-                let fault = Fault { stage: STAGE_SCRATCH, errno: errno as i32 };
+                let fault = Fault { step: STEP_SCRATCH, errno: errno as i32 };
                 return self.send(&Response::Built(Some(fault)));
             }
         }
-        let (stage, unused) = (AtomicU32::new(0), AtomicU32::new(0));
-        let values = Values { stage: &stage, mapped: &unused, scratch: -1, user: -1 };
+        let (step, unused) = (AtomicU32::new(0), AtomicU32::new(0));
+        let values = Values { step: &step, mapped: &unused, scratch: -1, user: -1 };
         // SAFETY: the template is built in the warden's own mount namespace.
         let refused = unsafe { Bytecode(bytecode).run(&values) }.err();
-        let stage = stage.load(Ordering::Relaxed);
-        self.send(&Response::Built(refused.map(|errno| Fault { stage, errno: errno.0 })));
+        let step = step.load(Ordering::Relaxed);
+        self.send(&Response::Built(refused.map(|errno| Fault { step, errno: errno.0 })));
     }
 
     fn reap(&mut self) {
@@ -379,7 +379,7 @@ impl State {
     /// Ends a case whose slot has an id that is not its own: it has no verdict.
     fn end_disputed(&mut self, slot: usize, status: i32, usage: Usage) {
         if let Some(cell) = self.cell(slot) {
-            cell.refuse(STAGE_CLONE, kernel::Errno(libc::EBADMSG));
+            cell.refuse(STEP_CLONE, kernel::Errno(libc::EBADMSG));
         }
         self.end(slot, status, usage);
     }
@@ -393,10 +393,10 @@ impl State {
         let Some(running) = self.running.remove(&slot) else { return };
         self.free.push(slot);
         let cell = running.slots.get(slot);
-        let stage = cell.map_or(STAGE_EXEC, |cell| cell.stage.load(Ordering::Acquire));
+        let step = cell.map_or(STEP_EXEC, |cell| cell.step.load(Ordering::Acquire));
         let errno = cell.map_or(0, |cell| cell.errno.load(Ordering::Acquire));
         let test = cell.map_or(0, |cell| cell.status.load(Ordering::Acquire));
-        let fault = (stage != STAGE_EXEC || errno != 0).then_some(Fault { stage, errno });
+        let fault = (step != STEP_EXEC || errno != 0).then_some(Fault { step, errno });
         let status = if running.reaper && test != 0 { test - 1 } else { status };
         let (case, mut seen) = (running.case, Box::new(running.seen));
         if self.listener.is_some() && !running.reaper && seen.exit == Exit::Unknown {

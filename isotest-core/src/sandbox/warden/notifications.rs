@@ -8,7 +8,7 @@ use nix::poll::PollTimeout;
 use super::State;
 use crate::sandbox::child::kernel;
 use crate::sandbox::guard::{Act, Listener, Notification};
-use crate::sandbox::look::{held, is_deadly, is_scratch_full, packets, remaining, status_field};
+use crate::sandbox::procfs::{held, is_deadly, is_scratch_full, packets, remaining, status_field};
 
 /// How long PID 1 of a case waits in its exit for processes that may be about to end.
 const DEPARTURE: Duration = Duration::from_millis(100);

@@ -20,7 +20,7 @@ use crate::sandbox::child::bytecode::{Bytecode, header};
 use crate::sandbox::child::kernel::{self, Cloning};
 use crate::sandbox::child::order::Answer;
 use crate::sandbox::child::start::Child;
-use crate::sandbox::error::{Fault, STAGE_CGROUP, STAGE_CLONE, STAGE_EXEC, STAGE_SCRATCH};
+use crate::sandbox::error::{Fault, STEP_CGROUP, STEP_CLONE, STEP_EXEC, STEP_SCRATCH};
 use crate::sandbox::protocol::{End, KeptScratch, Response, Seen, Start};
 use crate::sandbox::servers::{Server, Source};
 use crate::sandbox::sys;
@@ -28,8 +28,8 @@ use crate::sandbox::sys;
 impl State {
     pub fn start(&mut self, start: Start, descriptors: Vec<OwnedFd>) {
         let case = start.case;
-        if let Err((stage, errno)) = self.try_start(start, descriptors) {
-            let fault = Some(Fault { stage, errno: errno as i32 });
+        if let Err((step, errno)) = self.try_start(start, descriptors) {
+            let fault = Some(Fault { step, errno: errno as i32 });
             let (usage, seen) = (Usage::default(), Box::new(Seen::default()));
             self.send(&Response::Ended(End { case, status: 0, usage, fault, seen, group: None }));
         }
@@ -40,7 +40,7 @@ impl State {
         start: Start,
         mut descriptors: Vec<OwnedFd>,
     ) -> Result<(), (u32, Errno)> {
-        let refused = |errno| (STAGE_CLONE, errno);
+        let refused = |errno| (STEP_CLONE, errno);
         let slot = *self.free.last().ok_or(refused(Errno::EAGAIN))?;
         let set_up = self.setups.get(&start.setup).ok_or(refused(Errno::EINVAL))?;
         // One more is where a service supervisor tells of services.
@@ -56,9 +56,9 @@ impl State {
             (Some(KeptScratch::Disk), Some(disk)) => disk.make(start.case).map(Some),
             (Some(KeptScratch::Disk), None) => Err(Errno::ENODEV),
         };
-        let scratch = scratch.map_err(|errno| (STAGE_SCRATCH, errno))?;
+        let scratch = scratch.map_err(|errno| (STEP_SCRATCH, errno))?;
         let group = self.base.as_mut().map(|base| base.make(&set_up.setup.group)).transpose();
-        let group = group.map_err(|errno| (STAGE_CGROUP, errno))?;
+        let group = group.map_err(|errno| (STEP_CGROUP, errno))?;
         let running = Running {
             case: start.case,
             setup: start.setup,
@@ -348,7 +348,7 @@ impl State {
                     arguments.as_ptr(),
                     environment.as_ptr(),
                 );
-                child.fail(STAGE_EXEC, errno)
+                child.fail(STEP_EXEC, errno)
             }
         }
         self.write_maps(slot);
