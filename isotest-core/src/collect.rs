@@ -100,8 +100,8 @@ pub fn drain(pipe: &OwnedFd, buffer: &mut [u8], mut take: impl FnMut(&[u8])) -> 
 pub enum Killed {
     /// Its deadline had passed.
     TimedOut(Duration),
-    /// Its deadline had passed, and it was not killed at once: its stacks were read, or it was asked
-    /// to end by SIGTERM.
+    /// Its deadline had passed, and it was not killed at once: its stacks were read, or it was
+    /// asked to end by SIGTERM.
     Terminated(Duration),
     /// The run was ended.
     Cancelled,
@@ -214,8 +214,8 @@ fn limits_reached(plan: &Plan, end: &End, output: &Captured) -> Vec<Finding> {
 /// back before a failed test ends. Only where the kernel's figures allow it, its words are told.
 fn limits_suspected(plan: &Plan, end: &End, output: &Captured) -> Vec<Finding> {
     const FILES: &str = "Too many open files";
-    // EFBIG, which is all that PID 1 hears; a child that SIGXFSZ has killed, in the words of a shell
-    // and of the standard library.
+    // EFBIG, which is all that PID 1 hears; a child that SIGXFSZ has killed, in the words of a
+    // shell and of the standard library.
     const SIZE: [&str; 4] =
         ["File too large", "File size limit exceeded", "SIGXFSZ", "unix_wait_status(25)"];
     // The standard library's, and strerror(3)'s.

@@ -118,8 +118,8 @@ pub fn run_within_limit(
 }
 
 /// Passes on what comes, the first half of what may be passed on at once, until it ends or what was
-/// written when `ended` hangs up is passed on: who has been handed the other end may keep it. What is
-/// beyond the limit is cut before the end, where a harness says what it all came to. Returns how
+/// written when `ended` hangs up is passed on: who has been handed the other end may keep it. What
+/// is beyond the limit is cut before the end, where a harness says what it all came to. Returns how
 /// many bytes that is.
 fn pass_on(
     from: &OwnedFd,
@@ -390,8 +390,8 @@ struct Ready {
 
 /// A pseudo-terminal between the caller's and the program's. Dropping it restores the caller's.
 ///
-/// It is made in the sandbox, by its own devpts: to the program it is `/dev/pts/0`, where ttyname(3)
-/// looks for it.
+/// It is made in the sandbox, by its own devpts: to the program it is `/dev/pts/0`, where
+/// ttyname(3) looks for it.
 struct Terminal {
     pair: Pair,
     raw: Raw,
@@ -419,7 +419,8 @@ impl Terminal {
         Ok(Some((terminal, theirs)))
     }
 
-    /// Takes the ends over, with the modes and the size of the caller's. The sandbox waits for that.
+    /// Takes the ends over, with the modes and the size of the caller's. The sandbox waits for
+    /// that.
     fn take_over(&mut self) {
         let Pair::Expected(socket) = std::mem::replace(&mut self.pair, Pair::Lost) else { return };
         let Some(outside) = receive(&socket) else { return };

@@ -60,19 +60,19 @@ pub enum Event {
     Started(CaseIndex),
     /// Output of a case whose output is passed through (`--nocapture`), as it arrives.
     Output(CaseIndex, Stream, Vec<u8>),
-    /// A case takes long: for how long it has run, and how often it has been told of, 1 for the first
-    /// time.
+    /// A case takes long: for how long it has run, and how often it has been told of, 1 for the
+    /// first time.
     Slow(CaseIndex, Duration, u32),
     /// A case has failed and is going to be started again; the number of that attempt, 2 for the
     /// first retry, and how many there are at the most.
     Retried(CaseIndex, u32, u32),
     /// A case has ended for good, was ignored or could not be run.
     Finished(CaseIndex, Box<Outcome>),
-    /// All that runs, oldest first: a signal has asked for it ([`Signals::ask_for_snapshots`]), or the
-    /// run ends early.
+    /// All that runs, oldest first: a signal has asked for it ([`Signals::ask_for_snapshots`]), or
+    /// the run ends early.
     Running(Vec<Snapshot>),
-    /// The run goes on after it was stopped with all its cases (SIGTSTP). For so long nothing ran: this
-    /// time is in no duration.
+    /// The run goes on after it was stopped with all its cases (SIGTSTP). For so long nothing ran:
+    /// this time is in no duration.
     Resumed(Duration),
     /// The run ends early; what is in flight is being killed.
     Interrupted(Interruption),
@@ -114,8 +114,8 @@ const TOKEN_SIGNALS: u64 = 1;
 /// passed-through output at the most, or what was kept of a case.
 pub const BACKLOG: usize = 64;
 
-/// Runs all jobs to their ends. Exactly one [`Event::Finished`] is sent for each time that one is run. Somebody must
-/// read the events meanwhile: while [`BACKLOG`] of them wait, the run does.
+/// Runs all jobs to their ends. Exactly one [`Event::Finished`] is sent for each time that one is
+/// run. Somebody must read the events meanwhile: while [`BACKLOG`] of them wait, the run does.
 pub fn run(
     warden: &mut Warden,
     jobs: Vec<Job>,

@@ -1,5 +1,5 @@
-//! The caller's end of a service supervisor: what the services of a case write, whether they are ready, and
-//! why one cannot be had.
+//! The caller's end of a service supervisor: what the services of a case write, whether they are
+//! ready, and why one cannot be had.
 
 use std::os::fd::{AsFd, BorrowedFd};
 

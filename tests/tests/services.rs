@@ -1,5 +1,5 @@
-//! Services: programs that run beside a test, in its namespaces, and what happens where one cannot be
-//! had.
+//! Services: programs that run beside a test, in its namespaces, and what happens where one cannot
+//! be had.
 
 use std::fs;
 

@@ -30,7 +30,7 @@ pub fn steps(host: &Host, project: &Project, layout: &Layout, policy: &Policy) -
     bring_network_up(&mut steps, host, project, policy);
     name_host(&mut steps, policy);
     forbid_nesting(&mut steps, policy);
-    cover_stage(&mut steps, layout);
+    cover_staging(&mut steps, layout);
     forbid_binds(&mut steps, layout);
     limit(&mut steps, policy);
     give_up_capabilities(&mut steps, policy);
@@ -272,11 +272,11 @@ fn name_host(steps: &mut Steps, policy: &Policy) {
     }
 }
 
-fn cover_stage(steps: &mut Steps, layout: &Layout) {
+fn cover_staging(steps: &mut Steps, layout: &Layout) {
     let below = |path: &Path| path.starts_with(TMP) && path != Path::new(TMP);
     let recursive = layout.placed.iter().any(|placed| placed.path.starts_with(TMP))
         || layout.fresh.iter().any(|fresh| below(&fresh.path));
-    let reason = "the last mount: covers the stage";
+    let reason = "the last mount: covers the staging directory";
     steps.bind(Path::new(NEW_TMP), Path::new(TMP), recursive, reason);
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::builder::{Steps, c_path};
 use super::ids;
-use super::layout::{Layout, STAGE};
+use super::layout::{Layout, STAGING};
 use super::read_only::{bind_read_only, hide, lay_for};
 use super::roots::{OLD, new};
 use crate::host::{Content, Host, Piece};
@@ -65,7 +65,7 @@ fn show_etc_as_layers(
     policy: &Policy,
     etc: &Path,
 ) {
-    let layer = new(STAGE).join("etc");
+    let layer = new(STAGING).join("etc");
     steps.directory(&layer, 0o755, "the layer over /etc");
     make_fixed_etc(steps, host, policy, &layer);
     hide_private_etc(steps, host, layout, &layer);

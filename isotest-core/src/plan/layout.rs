@@ -1,10 +1,11 @@
 //! Where everything stands in the sandbox: which directories are fresh, which host paths are
-//! shown, and which of these must wait in the stage.
+//! shown, and which of these must wait in the staging directory.
 //!
-//! The stage lies in the template's own `/tmp`. What cannot be mounted at its place before a case
-//! exists, because a fresh directory of the case will cover that place or an overlay needs it as
-//! its lower layer, waits there, and is covered in turn by the case's `/tmp`, the last mount. All
-//! else in the template's `/tmp` are mount points for fork servers, whose program may lie there.
+//! The staging directory lies in the template's own `/tmp`. What cannot be mounted at its place
+//! before a case exists, because a fresh directory of the case will cover that place or an overlay
+//! needs it as its lower layer, waits there, and is covered in turn by the case's `/tmp`, the last
+//! mount. All else in the template's `/tmp` are mount points for fork servers, whose program may
+//! lie there.
 
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ pub struct Placed {
     pub directory: bool,
     pub shown: Shown,
     pub what: String,
-    /// Its place in the stage, where it must wait there.
+    /// Its place in the staging directory, where it must wait there.
     pub staged: Option<PathBuf>,
     /// Whether other filesystems are mounted below it.
     pub has_mounts_below: bool,
@@ -80,8 +81,8 @@ pub struct Layout {
 
 /// The directory of the template that a case covers last.
 pub const TMP: &str = "/tmp";
-/// The stage, in it. A project may lie in `/tmp`, but hardly here.
-pub const STAGE: &str = "/tmp/.isotest";
+/// The staging directory, in it. A project may lie in `/tmp`, but hardly here.
+pub const STAGING: &str = "/tmp/.isotest";
 /// Where a case mounts its scratch.
 pub const SCRATCH: &str = "/tmp/.isotest/s";
 /// An empty file, for masking others.
@@ -276,8 +277,8 @@ fn is_no_home(host: &Host, path: &Path) -> bool {
         || names.any(|name| path == Path::new("/").join(name))
 }
 
-/// Whether the template has this path before it makes mount points: in a system directory, in `/etc`
-/// or among the devices.
+/// Whether the template has this path before it makes mount points: in a system directory, in
+/// `/etc` or among the devices.
 pub fn is_there(host: &Host, path: &Path) -> bool {
     let in_etc = |etc: &Path| match &host.etc {
         None => true,
@@ -289,7 +290,7 @@ pub fn is_there(host: &Host, path: &Path) -> bool {
         || host.top_level.is_empty() && path.starts_with("/etc")
 }
 
-/// Gives a place in the stage to what cannot be at its own place in the template.
+/// Gives a place in the staging directory to what cannot be at its own place in the template.
 fn stage(fresh: &[Fresh], placed: &mut [Placed]) {
     let overlays: Vec<PathBuf> = placed
         .iter()
@@ -301,7 +302,7 @@ fn stage(fresh: &[Fresh], placed: &mut [Placed]) {
             || fresh.iter().any(|fresh| entry.path.starts_with(&fresh.path))
             || overlays.iter().any(|above| entry.path.starts_with(above));
         if covered {
-            entry.staged = Some(PathBuf::from(format!("{STAGE}/l{index}")));
+            entry.staged = Some(PathBuf::from(format!("{STAGING}/l{index}")));
         }
     }
 }
@@ -310,7 +311,7 @@ fn add_copies(project: &Project, placed: &mut [Placed]) {
     for (index, entry) in placed.iter_mut().enumerate() {
         let foreign = project.foreign.iter().find(|(path, _)| *path == entry.path);
         if let (Some((_, pieces)), Shown::Overlay) = (foreign, entry.shown) {
-            let path = PathBuf::from(format!("{STAGE}/f{index}"));
+            let path = PathBuf::from(format!("{STAGING}/f{index}"));
             entry.copies = Some(Copies { path, pieces: Arc::clone(pieces) });
         }
     }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::builder::Steps;
-use super::layout::{Layout, STAGE, TMP};
+use super::layout::{Layout, STAGING, TMP};
 use crate::sandbox::{Op, Step};
 
 pub fn steps(layout: &Layout) -> Vec<Step> {
@@ -22,11 +22,11 @@ pub fn steps(layout: &Layout) -> Vec<Step> {
     steps.0
 }
 
-/// Whether a fork server sees what is shown there. Its cases need the stage, so that nothing can be
-/// shown in the stage, nor in its parents.
+/// Whether a fork server sees what is shown there. Its cases need the staging directory, so that
+/// nothing can be shown in the staging directory, nor in its parents.
 pub fn is_shown(path: &Path) -> bool {
-    let stage = Path::new(STAGE);
-    !path.starts_with(stage) && !stage.starts_with(path)
+    let staging = Path::new(STAGING);
+    !path.starts_with(staging) && !staging.starts_with(path)
 }
 
 /// Whether a fork server sees this file.

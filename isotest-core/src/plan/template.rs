@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::builder::{Steps, c_path};
 use super::etc::{hide_private_etc, make_fixed_etc, show_etc};
 use super::layout::{
-    self, EMPTY, Fresh, LIBRARY_PATH, Layout, PROC, Placed, SCRATCH, STAGE, Shown, TMP,
+    self, EMPTY, Fresh, LIBRARY_PATH, Layout, PROC, Placed, SCRATCH, STAGING, Shown, TMP,
 };
 use super::read_only::{Source, lay_without_secrets, show_read_only};
 use super::roots::{NEW, NOTHING, OLD, OTHER, WAITING, new, old};
@@ -76,8 +76,8 @@ fn leave_propagation(steps: &mut Steps, layout: &Layout) {
     steps.propagation(Path::new("/"), 0, propagation, reason);
 }
 
-/// A tmpfs becomes the root, with the host's at `/old`, so that no mount of ours hides a source. What
-/// it is mounted on until then is in sight again afterwards; every host has `/proc`.
+/// A tmpfs becomes the root, with the host's at `/old`, so that no mount of ours hides a source.
+/// What it is mounted on until then is in sight again afterwards; every host has `/proc`.
 fn make_roots(steps: &mut Steps, host: &Host, layout: &Layout) {
     let flags = libc::MS_NOSUID | libc::MS_NODEV;
     let base = Path::new(if host.missing.contains(&"/tmp") { "/proc" } else { "/tmp" });
@@ -97,7 +97,7 @@ fn make_roots(steps: &mut Steps, host: &Host, layout: &Layout) {
     let options = format!("mode=0755,size={size},nr_inodes={inodes}");
     steps.mount("tmpfs", Path::new(NEW), flags, &options, "the new root");
     steps.directory(&new(TMP), 0o755, "where a case's /tmp will be");
-    steps.directory(&new(STAGE), 0o755, "the stage");
+    steps.directory(&new(STAGING), 0o755, "the staging directory");
     steps.directory(&new(SCRATCH), 0o755, "where a case mounts its scratch");
     steps.file(&new(EMPTY), b"", 0o444, "covers files with secrets");
     let library = Path::new(OsStr::from_bytes(LIBRARY_PATH.to_bytes()));
@@ -353,10 +353,11 @@ fn show_project(steps: &mut Steps, host: &Host, layout: &Layout, policy: &Policy
     }
 }
 
-/// Whether the lower layer of a case's overlay is an overlay itself. A case with capabilities can look
-/// at that layer, when it unmounts its own overlay, or the `/tmp` that covers the stage: there must be
-/// no secret, and for the superuser's nobody of the host's at the other end of a socket. Others' may
-/// have a sandbox in it, with overlays of its own: the kernel lays no third one on two.
+/// Whether the lower layer of a case's overlay is an overlay itself. A case with capabilities can
+/// look at that layer, when it unmounts its own overlay, or the `/tmp` that covers the staging
+/// directory: there must be no secret, and for the superuser's nobody of the host's at the other
+/// end of a socket. Others' may have a sandbox in it, with overlays of its own: the kernel lays no
+/// third one on two.
 fn is_laid(host: &Host, layout: &Layout, placed: &Placed, policy: &Policy) -> bool {
     let holds_secrets = layout.secrets.iter().any(|secret| secret.starts_with(&placed.path));
     let may_unmount = is_sealed(host, policy);
@@ -386,7 +387,7 @@ fn is_left_out(host: &Host, layout: &Layout, policy: &Policy, file: &Path) -> bo
 }
 
 /// The propagation that a host path has in the template, MS_*. An unbindable mount could not be
-/// moved out of the stage: a case makes its own so.
+/// moved out of the staging directory: a case makes its own so.
 fn propagation(placed: &Placed) -> u64 {
     match placed.propagation {
         Propagation::Private | Propagation::Unbindable => libc::MS_PRIVATE,

@@ -464,7 +464,7 @@ fn a_project_below_tmp_is_all_that_is_seen_of_it() {
     ]);
 }
 
-/// Its own mounts lie beside the stage, which its cases need.
+/// Its own mounts lie beside the staging directory, which its cases need.
 #[test]
 fn a_fork_server_has_its_program_below_tmp() {
     let served = |project: &'static str, tmp| {
@@ -930,7 +930,7 @@ fn the_hosts_root_is_detached_before_a_case_exists() {
 }
 
 #[test]
-fn every_lower_layer_waits_in_the_stage() {
+fn every_lower_layer_waits_in_the_staging_directory() {
     for scene in scenes() {
         for step in scene.setup().steps {
             let Op::Mount { fstype, options: Some(options), .. } = step.op else { continue };

@@ -422,9 +422,10 @@ fn clone_warden(
     }
 }
 
-/// Raises the soft limit of open files. The kernel refuses to send a descriptor (ETOOMANYREFS, unix(7))
-/// where processes of this user have more in flight than the sender may have open: with its usual 1024
-/// a single test could end the run. So high that nothing which closes all descriptors takes long.
+/// Raises the soft limit of open files. The kernel refuses to send a descriptor (ETOOMANYREFS,
+/// unix(7)) where processes of this user have more in flight than the sender may have open: with
+/// its usual 1024 a single test could end the run. So high that nothing which closes all
+/// descriptors takes long.
 fn raise_open_files() {
     const ENOUGH: u64 = 1 << 16;
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };

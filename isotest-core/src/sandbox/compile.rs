@@ -287,7 +287,8 @@ impl List {
     }
 
     /// setfsgid(2) and setfsuid(2), for the warden. With its ids the kernel takes the signal from a
-    /// process that it has asked for its parent's death, and its own `/proc` (commit_creds, kernel/cred.c).
+    /// process that it has asked for its parent's death, and its own `/proc` (commit_creds,
+    /// kernel/cred.c).
     fn filesystem_ids(&mut self, id: u32) {
         for number in [libc::SYS_setfsgid, libc::SYS_setfsuid] {
             self.call(number, [value(id)]);
@@ -339,8 +340,8 @@ impl List {
         self.call(libc::SYS_move_mount, arguments);
     }
 
-    /// Meets the supervisor twice: when the sandbox stands, and when nobody can read this process any
-    /// more, which may still be a copy of isotest. Exec, or [`header::UNDUMPABLE`], ends that.
+    /// Meets the supervisor twice: when the sandbox stands, and when nobody can read this process
+    /// any more, which may still be a copy of isotest. Exec, or [`header::UNDUMPABLE`], ends that.
     fn await_services(&mut self) {
         self.meet(handshake::SANDBOX_READY);
         self.call(libc::SYS_prctl, [value(libc::PR_SET_DUMPABLE), ZERO, ZERO, ZERO, ZERO]);

@@ -61,8 +61,8 @@ impl SandboxError {
         SandboxError { hint: Some(hint.to_owned()), ..self }
     }
 
-    /// Whether the machine has said no, and is not merely short of something. ENOSPC is the limit of
-    /// namespaces, which is 0 where they are forbidden.
+    /// Whether the machine has said no, and is not merely short of something. ENOSPC is the limit
+    /// of namespaces, which is 0 where they are forbidden.
     pub fn is_refusal(&self) -> bool {
         use Errno::{EACCES, EINVAL, ENODEV, ENOSPC, ENOSYS, EPERM};
         let refusals = [EPERM, EACCES, ENOSYS, EINVAL, ENODEV, ENOSPC];

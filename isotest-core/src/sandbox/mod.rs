@@ -3,8 +3,8 @@
 //! In reading order: [`steps`], what can be done; `compile`, which makes system calls of it;
 //! `child`, what runs between clone and the program; `guard`, the seccomp filter; `cgroup`, limits
 //! for all processes of a case together; `keeper`, what removes them whatever happens; `servers`,
-//! fork servers; [`service`] and `service_supervisor`, what runs beside a test and who starts it; `warden`,
-//! the process that starts cases; [`client`], the caller's end of it.
+//! fork servers; [`service`] and `service_supervisor`, what runs beside a test and who starts it;
+//! `warden`, the process that starts cases; [`client`], the caller's end of it.
 
 pub mod client;
 pub mod error;

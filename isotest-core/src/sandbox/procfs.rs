@@ -54,8 +54,8 @@ fn field_of<'a>(status: &'a str, field: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(field)).map(str::trim)
 }
 
-/// The text of a file of proc, the beginning of a long one. What is no UTF-8 in it, which a name may
-/// be, is replaced.
+/// The text of a file of proc, the beginning of a long one. What is no UTF-8 in it, which a name
+/// may be, is replaced.
 fn read(path: impl AsRef<Path>) -> Option<String> {
     let mut bytes = Vec::new();
     fs::File::open(path).ok()?.take(LARGEST).read_to_end(&mut bytes).ok()?;
@@ -192,8 +192,8 @@ pub fn child_ids(pid: i32) -> Vec<i32> {
     lists.split_whitespace().filter_map(|id| id.parse().ok()).take(MOST).collect()
 }
 
-/// Reads a file of proc that is one line, or none. Most are shorter than a page; what is not told is
-/// their size.
+/// Reads a file of proc that is one line, or none. Most are shorter than a page; what is not told
+/// is their size.
 fn read_line(path: &Path) -> Option<Vec<u8>> {
     let mut file = fs::File::open(path).ok()?;
     let (mut line, mut part) = (Vec::new(), [0; 4096]);
@@ -284,8 +284,8 @@ pub fn packets(pid: i32) -> Packets {
     count_packets(&read("snmp"), &read("netstat"), &read("snmp6"))
 }
 
-/// From the texts of `/proc/PID/net/snmp`, `netstat` and `snmp6` (RFC 4293: ipSystemStatsOutNoRoutes,
-/// …OutMcastPkts, …OutBcastPkts).
+/// From the texts of `/proc/PID/net/snmp`, `netstat` and `snmp6` (RFC 4293:
+/// ipSystemStatsOutNoRoutes, …OutMcastPkts, …OutBcastPkts).
 fn count_packets(snmp: &str, netstat: &str, snmp6: &str) -> Packets {
     let number = |text: &str| text.trim().parse::<u64>().unwrap_or(0);
     let ipv4 = |text: &str, group: &str, wanted: &str| {
@@ -319,9 +319,9 @@ pub fn is_scratch_full(pid: i32, kept: Option<BorrowedFd<'_>>) -> bool {
 }
 
 /// The `/tmp` of a process, where that is a tmpfs. A process may have gone to another root, where
-/// anything may have that name, and every look-up may be a process's to answer: the name is looked up
-/// only where the root lies in the filesystem of the warden's own, and what is mounted there is asked
-/// only once it is known to be a tmpfs. Descriptors hold on to what was looked at.
+/// anything may have that name, and every look-up may be a process's to answer: the name is looked
+/// up only where the root lies in the filesystem of the warden's own, and what is mounted there is
+/// asked only once it is known to be a tmpfs. Descriptors hold on to what was looked at.
 fn tmpfs_of(pid: i32) -> Option<OwnedFd> {
     let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let open = |path: &str| openat(rustix::fs::CWD, path, directory, Mode::empty()).ok();

@@ -191,9 +191,9 @@ pub struct Packets {
     pub to_many: u64,
 }
 
-/// How the process of a test came to call exit_group(2). libtest runs the test on a thread of its own
-/// and returns from `main`, so this tells the end of the harness from one that the test has caused,
-/// whatever was written.
+/// How the process of a test came to call exit_group(2). libtest runs the test on a thread of its
+/// own and returns from `main`, so this tells the end of the harness from one that the test has
+/// caused, whatever was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Exit {
     /// Not known: a signal has ended it, or nobody has heard it.

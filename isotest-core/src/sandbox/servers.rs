@@ -99,7 +99,8 @@ impl Server {
         let cloned = unsafe { cloning.perform() };
         if cloned == Ok(None) {
             let given = given.map(|descriptor| descriptor.unwrap_or(-1));
-            // SAFETY: both arrays were made null-terminated, of C strings that live in this process.
+            // SAFETY: both arrays were made null-terminated, of C strings that live in this
+            // process.
             unsafe { become_server(source, given, arguments.as_ptr(), environment.as_ptr()) }
         }
         for descriptor in given.into_iter().flatten() {

@@ -1,7 +1,7 @@
 //! Services: programs that run beside a test, in its namespaces, and end with it.
 //!
-//! Plain data: what is started, what its supervisor (`sandbox::service_supervisor`) tells of it, and what it
-//! means where it cannot be had. `docs/services.md` describes them.
+//! Plain data: what is started, what its supervisor (`sandbox::service_supervisor`) tells of it,
+//! and what it means where it cannot be had. `docs/services.md` describes them.
 
 use std::ffi::CString;
 use std::fmt;

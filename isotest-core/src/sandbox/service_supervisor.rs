@@ -1,9 +1,10 @@
-//! The supervisor of a case: starts its services in its namespaces, hears what they write, and waits
-//! for them.
+//! The supervisor of a case: starts its services in its namespaces, hears what they write, and
+//! waits for them.
 //!
-//! A copy of the warden, outside of the pid namespace of the case and in all its others: the services
-//! are its children and not the test's, and no process of the case sees it. It meets the case at a word
-//! of shared memory ([`handshake`]), where the case waits in [`Op::AwaitServices`](super::Op).
+//! A copy of the warden, outside of the pid namespace of the case and in all its others: the
+//! services are its children and not the test's, and no process of the case sees it. It meets the
+//! case at a word of shared memory ([`handshake`]), where the case waits in
+//! [`Op::AwaitServices`](super::Op).
 
 #![allow(unsafe_code)]
 
@@ -377,8 +378,8 @@ fn takes_tcp(port: u16, left: Duration) -> bool {
     hosts.iter().any(|address| TcpStream::connect_timeout(address, patience).is_ok())
 }
 
-/// Whether somebody accepts at this socket, or it is one where nobody has to. A listener whose queue is
-/// full would keep who asks waiting: EAGAIN (connect(2)).
+/// Whether somebody accepts at this socket, or it is one where nobody has to. A listener whose
+/// queue is full would keep who asks waiting: EAGAIN (connect(2)).
 fn takes_unix(path: &str) -> bool {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let connected = socket(AddressFamily::Unix, SockType::Stream, flags, None)

@@ -1,9 +1,9 @@
 //! Set-up as data: an [`Op`] is one set-up operation with its C strings ready, a [`Step`] an
 //! operation with the reason it is there.
 //!
-//! Lists of steps are made by [`plan`](crate::plan) before any process exists. `compile` makes system
-//! calls of them, which are walked without a decision. A failure is an index into the list, so the
-//! words of an error come from here too.
+//! Lists of steps are made by [`plan`](crate::plan) before any process exists. `compile` makes
+//! system calls of them, which are walked without a decision. A failure is an index into the list,
+//! so the words of an error come from here too.
 
 #![allow(missing_docs, reason = "the fields of an operation are the arguments of its system call")]
 

@@ -53,16 +53,17 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((read, write))
 }
 
-/// Puts `name` in the place of this process's arguments, which `/proc/PID/cmdline` shows to everybody
-/// who sees the process (proc_pid_cmdline(5)): copies of it are seen by tests.
+/// Puts `name` in the place of this process's arguments, which `/proc/PID/cmdline` shows to
+/// everybody who sees the process (proc_pid_cmdline(5)): copies of it are seen by tests.
 pub fn replace_arguments(name: &[u8]) -> Result<(), Errno> {
     let stat = super::procfs::Stat::own().ok_or(Errno::ENOSYS)?;
     let (start, end) = stat.arguments().ok_or(Errno::ENOSYS)?;
     let length = usize::try_from(end - start).map_err(|_| Errno::ERANGE)?;
     let kept = name.len().min(length.saturating_sub(1));
     let area = ptr::with_exposed_provenance_mut::<u8>(start as usize);
-    // SAFETY: the kernel has said that the arguments of this process lie there, in its own stack. The
-    // standard library copies them when it is asked, and nobody does meanwhile: there is one thread.
+    // SAFETY: the kernel has said that the arguments of this process lie there, in its own stack.
+    // The standard library copies them when it is asked, and nobody does meanwhile: there is one
+    // thread.
     unsafe {
         ptr::write_bytes(area, 0, length);
         ptr::copy_nonoverlapping(name.as_ptr(), area, kept);
@@ -70,16 +71,16 @@ pub fn replace_arguments(name: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// What the kernel counts for each user over all user namespaces: the limit of the whole machine, and
-/// that of this namespace and all below (namespaces(7), `/proc/sys/user`).
+/// What the kernel counts for each user over all user namespaces: the limit of the whole machine,
+/// and that of this namespace and all below (namespaces(7), `/proc/sys/user`).
 const QUOTAS: [(&CStr, &CStr); 3] = [
     (c"/proc/sys/fs/inotify/max_user_instances", c"/proc/sys/user/max_inotify_instances"),
     (c"/proc/sys/fs/inotify/max_user_watches", c"/proc/sys/user/max_inotify_watches"),
     (c"/proc/sys/fs/fanotify/max_user_groups", c"/proc/sys/user/max_fanotify_groups"),
 ];
 
-/// Leaves a quarter of each quota to the user's processes elsewhere. Best effort: a kernel may have none
-/// of them, and a container's `/proc/sys` may be read-only.
+/// Leaves a quarter of each quota to the user's processes elsewhere. Best effort: a kernel may have
+/// none of them, and a container's `/proc/sys` may be read-only.
 pub fn spare_quotas() {
     for (whole, own) in QUOTAS {
         let _ = spare(whole, own);

@@ -1,7 +1,7 @@
 //! System calls without a C library.
 //!
-//! What runs between clone and the program may use nothing else, and the fork server runs where libc has
-//! not been initialised yet. Numbers are those of the kernel's tables (syscall(2)).
+//! What runs between clone and the program may use nothing else, and the fork server runs where
+//! libc has not been initialised yet. Numbers are those of the kernel's tables (syscall(2)).
 
 use core::arch::asm;
 use core::ffi::{CStr, c_char};
@@ -254,8 +254,8 @@ pub fn take_terminal() -> Result<(), Errno> {
     plain(number::IOCTL, [0, TIOCSCTTY, 0, 0, 0]).map(drop)
 }
 
-/// Makes a pseudo-terminal of the devpts that is mounted on `/dev/pts`, pts(4). Returns the ends for
-/// who is outside and for who is inside.
+/// Makes a pseudo-terminal of the devpts that is mounted on `/dev/pts`, pts(4). Returns the ends
+/// for who is outside and for who is inside.
 pub fn open_terminal() -> Result<(i32, i32), Errno> {
     const AT_FDCWD: usize = -100_isize as usize;
     const O_RDWR: usize = 2;

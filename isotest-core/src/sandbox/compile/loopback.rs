@@ -1,5 +1,5 @@
-//! The loopback interface of a new network namespace: up, with what programs expect of a machine that
-//! is connected, and with no way out.
+//! The loopback interface of a new network namespace: up, with what programs expect of a machine
+//! that is connected, and with no way out.
 //!
 //! Resolvers that are asked for addresses of the kinds that the machine has (AI_ADDRCONFIG of
 //! getaddrinfo(3)) leave those of loopback out of account, so there is one more of each kind: of

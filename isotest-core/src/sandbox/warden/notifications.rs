@@ -161,8 +161,8 @@ impl State {
         process.and_then(|text| text.parse().ok()).unwrap_or(thread)
     }
 
-    /// The slot of the case that a process belongs to, by its ancestors: who loses its parent becomes
-    /// a child of PID 1.
+    /// The slot of the case that a process belongs to, by its ancestors: who loses its parent
+    /// becomes a child of PID 1.
     fn case_of(&self, process: i32) -> Option<usize> {
         let parent = |process: &i32| status_field(*process, "PPid:")?.parse().ok();
         let line = std::iter::successors(Some(process), parent).take(ANCESTORS);

@@ -16,8 +16,8 @@ use crate::sandbox::service_supervisor::{ServiceSupervisor, handshake};
 use crate::sandbox::sys;
 
 impl State {
-    /// Starts the supervisor of a case, where its set-up has services. Without one the case would wait
-    /// for ever: it is killed.
+    /// Starts the supervisor of a case, where its set-up has services. Without one the case would
+    /// wait for ever: it is killed.
     pub fn supervise(&mut self, start: &Start, slot: usize, told: Option<&OwnedFd>) {
         let Some(told) = told else { return };
         match self.clone_supervisor(start, slot, told) {
@@ -80,8 +80,8 @@ impl State {
         })
     }
 
-    /// PID 1 of a case has ended, or will never be. That is told when its supervisor has ended too: all
-    /// that it had to tell is told then.
+    /// PID 1 of a case has ended, or will never be. That is told when its supervisor has ended too:
+    /// all that it had to tell is told then.
     pub fn end(&mut self, slot: usize, status: i32, usage: Usage) {
         match self.running.get_mut(&slot) {
             Some(running) if running.supervisor.is_some() => {

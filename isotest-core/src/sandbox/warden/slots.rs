@@ -1,8 +1,8 @@
 //! The memory in which cases tell the warden of themselves until their programs run.
 //!
-//! Each fork server shares memory of its own with the warden, which holds the slots of its cases and
-//! no others: code that runs in a server can write to all of it. That of the cases which are executed
-//! is shared with nothing but copies of the warden.
+//! Each fork server shares memory of its own with the warden, which holds the slots of its cases
+//! and no others: code that runs in a server can write to all of it. That of the cases which are
+//! executed is shared with nothing but copies of the warden.
 
 #![allow(unsafe_code)]
 
@@ -26,8 +26,8 @@ impl Slots {
         let length = SLOTS * size_of::<Slot>();
         let file = memfd_create(c"isotest-slots", MFdFlags::MFD_CLOEXEC)?;
         nix::unistd::ftruncate(&file, length as i64)?;
-        // SAFETY: a new mapping of a file of that length; zeroed memory is a valid array of slots, and
-        // it stands as long as this value.
+        // SAFETY: a new mapping of a file of that length; zeroed memory is a valid array of slots,
+        // and it stands as long as this value.
         let cells = unsafe {
             let memory = libc::mmap(
                 ptr::null_mut(),

@@ -244,8 +244,8 @@ impl State {
         self.setups.values().filter_map(|set_up| set_up.overdue).min()
     }
 
-    /// Ends the servers that had long enough: one that does nothing, or that says it has done what it
-    /// has not, would keep its cases for ever.
+    /// Ends the servers that had long enough: one that does nothing, or that says it has done what
+    /// it has not, would keep its cases for ever.
     pub fn end_overdue(&mut self) {
         let now = Instant::now();
         let mut due = Vec::new();
