@@ -103,8 +103,8 @@ const DATA: [Row; 5] = [
 /// and the handlers of signals.
 const UNSAFE: [&str; 14] = [
     "sys.rs",
-    "lower.rs",
-    "lower/loopback.rs",
+    "compile.rs",
+    "compile/loopback.rs",
     "client.rs",
     "guard.rs",
     "keeper.rs",
@@ -130,7 +130,7 @@ const BY_PATH: [(&str, &str); 32] = [
     ("isotest-core/src/sandbox/cgroup.rs", "the kernel's"),
     ("isotest-core/src/sandbox/client.rs", "the kernel's, and programs"),
     ("isotest-core/src/sandbox/procfs.rs", "the kernel's"),
-    ("isotest-core/src/sandbox/lower.rs", "the kernel's"),
+    ("isotest-core/src/sandbox/compile.rs", "the kernel's"),
     ("isotest-core/src/sandbox/warden/scratch.rs", "a run's, compared by its identity"),
     ("isotest-core/src/sandbox/warden/start.rs", "the kernel's"),
     ("isotest-core/src/snapshot.rs", "the kernel's"),
