@@ -27,7 +27,7 @@ use std::process;
 use isotest_core::signals::Signals;
 
 use cli::{Cli, Command};
-use commands::{doctor, inspect, prune, runner, show_config};
+use commands::{doctor, exec, explain, import_nextest, list, prune, runner, shell, show_config};
 use config::settings::Machine;
 use error::Error;
 use exit_code::ExitCode;
@@ -64,16 +64,16 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
             collected(&machine, |machine| commands::run::run(command, machine))
         }
         Command::Archive(command) => archive::archive(command, &machine),
-        Command::List(command) => collected(&machine, |machine| inspect::list(command, machine)),
+        Command::List(command) => collected(&machine, |machine| list::list(command, machine)),
         Command::Doctor(command) => doctor::doctor(command, &machine),
         Command::Explain(command) => {
-            collected(&machine, |machine| inspect::explain(command, machine))
+            collected(&machine, |machine| explain::explain(command, machine))
         }
-        Command::Shell(command) => collected(&machine, |machine| inspect::shell(command, machine)),
-        Command::Exec(command) => collected(&machine, |machine| inspect::exec(command, machine)),
+        Command::Shell(command) => collected(&machine, |machine| shell::shell(command, machine)),
+        Command::Exec(command) => collected(&machine, |machine| exec::exec(command, machine)),
         Command::Runner(command) => runner::runner(command, &machine),
         Command::ShowConfig(command) => show_config::show(command, &machine),
-        Command::ImportNextest(command) => show_config::import(command, &machine),
+        Command::ImportNextest(command) => import_nextest::import(command, &machine),
         Command::Prune => prune::prune(&machine),
         Command::Completions(command) => {
             report::completions(command.shell, cli::completed()).map_err(Error::Report)

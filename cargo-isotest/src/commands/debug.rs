@@ -12,7 +12,8 @@ use isotest_core::foreground;
 use isotest_core::signals::Signals;
 
 use crate::cli::{RunCommand, Words};
-use crate::commands::inspect;
+use crate::commands::find_program::with_program;
+use crate::commands::foreground::{exit_code, plan_of};
 use crate::config::settings::Machine;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
@@ -88,22 +89,22 @@ pub fn run(
     signals: &Signals,
 ) -> Result<ExitCode, Error> {
     let Debugged { tool, stage, member } = debugged;
-    let sandboxes = &mut stages[*stage].sandboxes;
+    let factory = &mut stages[*stage].factory;
     let subject = &selected[member.index.binary];
     let given = provision.give(&member.terms.needs);
-    let setup = case_plan::setup(sandboxes, subject, given);
+    let setup = case_plan::setup(factory, subject, given);
     let case = case(selected, member.index);
-    let test = case_plan::plan_of(sandboxes, &setup, subject, case, &member.terms.limits);
+    let test = case_plan::plan_of(factory, &setup, subject, case, &member.terms.limits);
     let words = tool.words().iter().map(OsString::from);
     let line = setup.arguments.iter().chain(&test.arguments).map(word);
     let words: Vec<OsString> = words.chain(line).collect();
-    let setup = inspect::with_program(&setup, &words, &sandboxes.policy, machine)?;
-    let plan = inspect::plan_of(sandboxes, Arc::new(setup), None);
+    let setup = with_program(&setup, &words, &factory.policy, machine)?;
+    let plan = plan_of(factory, Arc::new(setup), None);
     let ended = match tool {
-        Tool::Debugger(_) => foreground::run(&mut sandboxes.warden, &plan, signals),
-        Tool::Tracer(_) => foreground::run_without_input(&mut sandboxes.warden, &plan, signals),
+        Tool::Debugger(_) => foreground::run(&mut factory.warden, &plan, signals),
+        Tool::Tracer(_) => foreground::run_without_input(&mut factory.warden, &plan, signals),
     };
-    inspect::exit_code(ended?)
+    exit_code(ended?)
 }
 
 fn case(selected: &[Selected], index: CaseIndex) -> &isotest_core::case::Case {

@@ -1,16 +1,26 @@
 //! The subcommands, one file each.
+//!
+//! [`run`], and [`debug`] for its `--debugger` and `--tracer`, start the tests; [`list`], [`explain`] and
+//! [`shell`] look at them; [`exec`] runs any command. [`runner`] is what cargo starts in place of a test
+//! binary. The other files are shared: [`one_case`], [`find_program`], [`foreground`], [`caller`].
 
 pub mod run;
 
 pub mod debug;
+pub mod list;
 
+pub mod explain;
+pub mod shell;
+
+pub mod exec;
 pub mod runner;
 
-pub mod caller;
-
-pub mod inspect;
-
+pub mod doctor;
+pub mod import_nextest;
+pub mod prune;
 pub mod show_config;
 
-pub mod doctor;
-pub mod prune;
+pub mod caller;
+pub mod find_program;
+pub mod foreground;
+pub mod one_case;

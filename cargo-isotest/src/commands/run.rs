@@ -10,13 +10,12 @@ use isotest_core::signals::Signals;
 use crate::archive;
 use crate::cli::{NoTests, Part, RunCommand, Unit};
 use crate::commands::debug::{self, Tool};
-use crate::commands::inspect;
 use crate::config::settings::{Machine, Settings};
 use crate::config::{self, Config, Given, Needs};
 use crate::discover::{Harness, Project, Reused};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::report::{self, Reporter, SecondLook, Stress, Suite, Summary, Trace, Withheld};
+use crate::report::{self, Options, Reporter, SecondLook, Stress, Suite, Summary, Trace, Withheld};
 use crate::run::doctests::{self, Documented};
 use crate::run::execute::{Stage, execute};
 use crate::run::policies::{self, Group, Member};
@@ -25,7 +24,7 @@ use crate::run::rerun_variants::second_look;
 use crate::run::traces::{Unexplained, traces};
 use crate::run::unit;
 use crate::run::withheld::withheld;
-use crate::sandbox::factory::{Sandboxes, Unbuilt};
+use crate::sandbox::factory::{SandboxBuilder, SandboxFactory};
 use crate::sandbox::provision::Provision;
 use crate::sandbox::trial;
 use crate::select::last_run::LastRun;
@@ -58,7 +57,7 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let policies = roots.iter().map(|root| root.policy.clone());
     let (wardens, project) = prepare::build(policies, &settings.request, reused, &config)?;
     if command.run.no_run {
-        return inspect::executables(&project, settings.report, machine);
+        return executables(&project, settings.report, machine);
     }
     let signals = Signals::listen().map_err(Error::Host)?;
     let mut last_run = LastRun::read(project.target_directory.as_std_path());
@@ -172,7 +171,7 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
 /// Runs what is selected of binaries that cargo has built, in one root filesystem, and reports it
 /// as the settings say. `None` where it is no harness: nothing has been run.
 pub fn run_built(
-    unbuilt: Unbuilt,
+    builder: SandboxBuilder,
     root: InRoot,
     project: &Project,
     (settings, config): (&Settings, &Config),
@@ -181,7 +180,7 @@ pub fn run_built(
 ) -> Result<Option<Summary>, Error> {
     let roots = [root];
     let narrowing = Narrowing { part: None, failed: None };
-    let (wardens, asked) = (vec![unbuilt], (settings, config));
+    let (wardens, asked) = (vec![builder], (settings, config));
     let Stages { mut stages, selected, suites, .. } =
         prepare_all(wardens, &roots, project, asked, narrowing, machine, signals)?;
     if selected.iter().all(|selected| selected.harness == Harness::None) {
@@ -207,9 +206,19 @@ pub fn run_built(
     reporter.finish(second_look, Documented::default()).map(Some).map_err(Error::Report)
 }
 
+/// Names the test binaries, as cargo does with `--no-run`.
+fn executables(project: &Project, options: Options, machine: &Machine) -> Result<ExitCode, Error> {
+    let colour = options.look.stderr_colour;
+    for binary in project.binaries.iter().filter(|_| !options.quiet) {
+        let heading = prepare::heading(binary, machine);
+        report::executable(&heading, colour, &mut io::stderr()).map_err(Error::Report)?;
+    }
+    Ok(ExitCode::Passed)
+}
+
 /// Tells which files could not be put into the project when the tests had ended.
 fn tell_not_written(stages: &[Stage]) {
-    let plans = stages.iter().filter_map(|stage| stage.sandboxes.write_back.as_ref());
+    let plans = stages.iter().filter_map(|stage| stage.factory.write_back.as_ref());
     plans.flat_map(|plan| plan.failed()).for_each(|finding| report::warning(&finding));
 }
 
@@ -251,7 +260,7 @@ struct Refused {
 /// Lists and selects in each root filesystem. One of several in which the tests cannot be listed
 /// is told of, and has no stage: they may need what only the others have.
 fn prepare_all<'a>(
-    wardens: Vec<Unbuilt>,
+    wardens: Vec<SandboxBuilder>,
     roots: &'a [InRoot],
     project: &Project,
     (settings, config): (&Settings, &Config),
@@ -266,12 +275,12 @@ fn prepare_all<'a>(
         in_roots: Vec::new(),
         refused: None,
     };
-    for (unbuilt, root) in wardens.into_iter().zip(roots) {
+    for (builder, root) in wardens.into_iter().zip(roots) {
         let (filter, passed_on) = (&settings.filter, settings.passed_on.as_slice());
         let selecting = Selecting { filter, config, passed_on };
         let prepared =
-            prepare::select(unbuilt, project, machine, selecting, settings.jobs, signals);
-        let Prepared { sandboxes, selected } = match (prepared, &root.label) {
+            prepare::select(builder, project, machine, selecting, settings.jobs, signals);
+        let Prepared { factory, selected } = match (prepared, &root.label) {
             (Ok(prepared), _) => prepared,
             (Err(error @ (Error::Listing(_) | Error::Sandbox(_))), Some(label)) => {
                 let name = format!("`{label}`");
@@ -286,8 +295,8 @@ fn prepare_all<'a>(
         };
         let first = all.selected.len();
         let selected = narrowing.narrow(selected, root.label.as_deref());
-        let groups = policies::groups(config, &sandboxes.policy, &selected, first, machine);
-        all.stages.extend(stages(sandboxes, groups, project, machine)?);
+        let groups = policies::groups(config, &factory.policy, &selected, first, machine);
+        all.stages.extend(stages(factory, groups, project, machine)?);
         all.suites.extend(
             selected.iter().map(|selected| suite(selected, root, (settings, config), machine)),
         );
@@ -299,18 +308,18 @@ fn prepare_all<'a>(
 
 /// A stage for each group; `sandboxes` are those of the first.
 fn stages(
-    sandboxes: Sandboxes,
+    factory: SandboxFactory,
     groups: Vec<Group>,
     project: &Project,
     machine: &Machine,
 ) -> Result<Vec<Stage>, Error> {
-    let mut sandboxes = Some(sandboxes);
+    let mut factory = Some(factory);
     let stages = groups.into_iter().map(|Group { policy, members }| {
-        let sandboxes = match sandboxes.take() {
+        let factory = match factory.take() {
             Some(first) => first,
-            None => prepare::sandboxes(Unbuilt::start(policy)?, project, machine)?,
+            None => prepare::factory(SandboxBuilder::start(policy)?, project, machine)?,
         };
-        Ok(Stage { sandboxes, members })
+        Ok(Stage { factory, members })
     });
     stages.collect()
 }
@@ -321,8 +330,8 @@ fn needs<'a>(
     selected: &'a [Selected],
 ) -> impl Iterator<Item = (&'a Policy, &'a Needs)> {
     let runs = |member: &&Member| case(selected, member.index).ignore == Ignore::No;
-    stages.iter().flat_map(move |Stage { sandboxes, members }| {
-        members.iter().filter(runs).map(|member| (&sandboxes.policy, &member.terms.needs))
+    stages.iter().flat_map(move |Stage { factory, members }| {
+        members.iter().filter(runs).map(|member| (&factory.policy, &member.terms.needs))
     })
 }
 
@@ -349,11 +358,11 @@ fn look_again(
     signals: &Signals,
 ) -> Result<SecondLook, Error> {
     let mut all = SecondLook::default();
-    for Stage { sandboxes, members } in stages {
+    for Stage { factory, members } in stages {
         let members = members.into_iter();
         let failed: Vec<Member> = members.filter(|one| failed.contains(&one.index)).collect();
-        let (policy, shown) = (sandboxes.policy.clone(), sandboxes.project());
-        drop(sandboxes);
+        let (policy, shown) = (factory.policy.clone(), factory.project());
+        drop(factory);
         let SecondLook { flaky, hints } =
             second_look(&policy, machine, &shown, needed, failed, signals)?;
         all.flaky.extend(flaky);
@@ -382,7 +391,7 @@ fn named_by(
     // Of several policies the first: it is that of the command line.
     stages
         .first()
-        .map_or_else(Vec::new, |Stage { sandboxes, .. }| traces(sandboxes, machine, &unexplained))
+        .map_or_else(Vec::new, |Stage { factory, .. }| traces(factory, machine, &unexplained))
 }
 
 /// The variables that a failed test may have missed.

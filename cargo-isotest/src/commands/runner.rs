@@ -22,7 +22,8 @@ use isotest_core::signals::Signals;
 
 use crate::cli::{self, CargoOptions, LayerOptions, LibtestOptions, RunCommand, RunnerCommand};
 use crate::commands::caller::Caller;
-use crate::commands::inspect::{exit_code, patience, plan_of, policy};
+use crate::commands::foreground::{exit_code, patience, plan_of};
+use crate::commands::one_case::policy;
 use crate::commands::run;
 use crate::config::settings::{self, Machine, Settings};
 use crate::config::{Config, Given, Needs, merged};
@@ -34,7 +35,7 @@ use crate::report::{self, Frame};
 use crate::run::case_plan::set_up;
 use crate::sandbox::coverage::collected;
 use crate::sandbox::environment::{self, Variable};
-use crate::sandbox::factory::{Sandboxes, Unbuilt};
+use crate::sandbox::factory::{SandboxBuilder, SandboxFactory};
 use crate::sandbox::provision::{Provided, Provision};
 use crate::select::listing;
 use crate::select::prepare::{self, InRoot};
@@ -201,11 +202,11 @@ fn tests(
     let mut settings = Settings::of_run(&run, values, machine)?;
     settings.policy = policy.clone();
     settings.report.frame = Frame::Cargos;
-    let unbuilt = Unbuilt::start(policy)?;
+    let builder = SandboxBuilder::start(policy)?;
     let signals = Signals::listen().map_err(Error::Host)?;
     let project = called.alone();
     let asked = (&settings, config);
-    let summary = match run::run_built(unbuilt, root, &project, asked, machine, &signals) {
+    let summary = match run::run_built(builder, root, &project, asked, machine, &signals) {
         // As libtest does where cargo asks it.
         Err(error @ Error::Unrecognized(_)) => {
             report::error(&error);
@@ -246,15 +247,15 @@ fn test(
     let sources = config.sources_of(&Subject::of(&called.binary), &case);
     let (layers, mut needs) = (merged(&sources).layers, config.needs(&sources));
     let limit = |_: &Policy| patience(&layers);
-    let provide = |sandboxes: &mut Sandboxes, signals: &Signals| {
-        if needs == Needs::default() || !runs(options, called, sandboxes, signals)? {
+    let provide = |factory: &mut SandboxFactory, signals: &Signals| {
+        if needs == Needs::default() || !runs(options, called, factory, signals)? {
             return Ok(Provided::default());
         }
         if !once {
             let skipped = std::mem::take(&mut needs.setup);
             report::not_set_up(skipped.iter().map(|place| config.setup[*place].name.as_str()));
         }
-        let needed = [(&sandboxes.policy, &needs)].into_iter();
+        let needed = [(&factory.policy, &needs)].into_iter();
         let provision = Provision::prepare(config, needed, &called.project, machine, signals)?;
         Ok(provision.give(&needs))
     };
@@ -265,18 +266,18 @@ fn test(
 fn runs(
     options: &LibtestOptions,
     called: &Called,
-    sandboxes: &mut Sandboxes,
+    factory: &mut SandboxFactory,
     signals: &Signals,
 ) -> Result<bool, Error> {
     let project = called.alone();
-    let listed = listing::list(sandboxes, &project, 1, signals)?;
+    let listed = listing::list(factory, &project, 1, signals)?;
     let cases = listed.into_iter().flat_map(|listed| listed.cases).collect();
     let selected = settings::selection(options).select(cases, |_| true).cases;
     Ok(selected.iter().any(|case| case.ignore == Ignore::No))
 }
 
 /// For what needs nothing beside its sandbox.
-fn nothing(_: &mut Sandboxes, _: &Signals) -> Result<Provided, Error> {
+fn nothing(_: &mut SandboxFactory, _: &Signals) -> Result<Provided, Error> {
     Ok(Provided::default())
 }
 
@@ -292,21 +293,21 @@ fn itself(
     layers: &LayerOptions,
     (called, arguments): (&Called, &[OsString]),
     limit: impl FnOnce(&Policy) -> Option<Duration>,
-    provide: impl FnOnce(&mut Sandboxes, &Signals) -> Result<Provided, Error>,
+    provide: impl FnOnce(&mut SandboxFactory, &Signals) -> Result<Provided, Error>,
     machine: &Machine,
 ) -> Result<ExitCode, Error> {
-    let unbuilt = Unbuilt::start(policy(layers, machine, true)?)?;
+    let builder = SandboxBuilder::start(policy(layers, machine, true)?)?;
     let signals = Signals::listen().map_err(Error::Host)?;
-    let mut sandboxes = prepare::sandboxes(unbuilt, &called.alone(), machine)?;
-    let provided = provide(&mut sandboxes, &signals)?;
-    let limit = limit(&sandboxes.policy);
+    let mut factory = prepare::factory(builder, &called.alone(), machine)?;
+    let provided = provide(&mut factory, &signals)?;
+    let limit = limit(&factory.policy);
     let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();
     let executed = Some("it is one command");
-    let setup = set_up(&sandboxes, &called.binary, &arguments, provided, executed);
-    let plan = plan_of(&sandboxes, setup, limit);
+    let setup = set_up(&factory, &called.binary, &arguments, provided, executed);
+    let plan = plan_of(&factory, setup, limit);
     let conclusion = if called.is_kept {
         let (conclusion, discarded) =
-            foreground::run_within_limit(&mut sandboxes.warden, &plan, &signals)?;
+            foreground::run_within_limit(&mut factory.warden, &plan, &signals)?;
         if discarded > 0 {
             report::warning(&format_args!(
                 "{discarded} bytes of output are not passed on, beyond the limit of {} for each \
@@ -316,7 +317,7 @@ fn itself(
         }
         conclusion
     } else {
-        foreground::run(&mut sandboxes.warden, &plan, &signals)?
+        foreground::run(&mut factory.warden, &plan, &signals)?
     };
     match conclusion.ended {
         Ended::Exited(0) | Ended::Interrupted(_) | Ended::NotServed(_) => {}

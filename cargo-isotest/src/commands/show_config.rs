@@ -1,21 +1,11 @@
-//! `cargo isotest show-config` and `import-nextest`.
+//! `cargo isotest show-config`: prints the configuration that is in force.
 
-use std::ffi::OsStr;
-use std::io;
-use std::path::Path;
-
-use isotest_core::untrusted::{Directory, Link};
-
-use crate::cli::{ImportNextestCommand, ShowConfigCommand};
+use crate::cli::ShowConfigCommand;
 use crate::config::settings::{self, Machine};
-use crate::config::{self, Config, ConfigError, Contents, Given, Imported, Include, TestGroup};
-use crate::discover::filterset::Workspace;
+use crate::config::{self, Config, Given, Include, TestGroup};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report;
-
-/// Where nextest's configuration is, below the root of the workspace.
-const NEXTEST: &str = ".config/nextest.toml";
 
 /// Prints the effective configuration, or the schema of the file.
 pub fn show(command: &ShowConfigCommand, machine: &Machine) -> Result<ExitCode, Error> {
@@ -59,39 +49,4 @@ fn archived((included, place): &(Vec<Include>, String)) -> (String, &str) {
 /// A group's name and size, and where it stands.
 fn test_group((name, group, place): &(String, TestGroup, String)) -> [String; 3] {
     [name.clone(), format!("max-threads {}", group.max_threads), place.clone()]
-}
-
-/// Writes what nextest's configuration means to isotest.
-pub fn import(command: &ImportNextestCommand, machine: &Machine) -> Result<ExitCode, Error> {
-    let workspace = Workspace::find(&settings::request(&command.cargo))?;
-    let root = workspace.root().as_std_path();
-    let (from, to) = (root.join(NEXTEST), root.join(config::PATH));
-    let shown = |path: &Path| settings::shown(path, machine).to_string_lossy().into_owned();
-    let contents = Contents::read(&from, &shown(&from), root)?;
-    let Imported { text, notes } = config::import(&shown(&from), &contents.text)
-        .map_err(|error| contents.fault(error.into()))?;
-    if command.dry_run {
-        report::text(&text).map_err(Error::Report)?;
-        return Ok(ExitCode::Passed);
-    }
-    if to.symlink_metadata().is_ok() && !command.force {
-        let message = format!("cannot write `{}`: it is there already", shown(&to));
-        let hint = "`--force` replaces it, `--dry-run` prints what would be written";
-        return Err(ConfigError::new(message).hint(Some(hint)).into());
-    }
-    write(root, text.as_bytes()).map_err(|cause| {
-        let hint = "remove the link, or take what `--dry-run` prints";
-        let hint = Link::is_cause(&cause).then_some(hint);
-        ConfigError::new(format!("cannot write `{}`: {cause}", shown(&to))).hint(hint)
-    })?;
-    report::imported(&shown(&to), &notes);
-    Ok(ExitCode::Passed)
-}
-
-/// Writes the configuration of the workspace at `root`, through no link of it.
-fn write(root: &Path, text: &[u8]) -> io::Result<()> {
-    let path = Path::new(config::PATH);
-    let parent = path.parent().unwrap_or(Path::new(""));
-    let directory = Directory::open(&root.canonicalize()?)?.make_across(parent, 0o777)?;
-    directory.replace(path.file_name().unwrap_or(OsStr::new("")), text)
 }

@@ -9,13 +9,13 @@ use isotest_core::policy::{Guard, Limits};
 
 use crate::discover::list::NEXTEST_ENVIRONMENT;
 use crate::discover::{Binary, Harness, Origin};
-use crate::sandbox::factory::{Sandboxes, c_string};
+use crate::sandbox::factory::{SandboxFactory, c_string};
 use crate::sandbox::fork_server;
 use crate::sandbox::provision::Provided;
 use crate::select::prepare::Selected;
 
 /// The set-up that all cases of a binary share which need the same.
-pub fn setup(sandboxes: &Sandboxes, selected: &Selected, mut provided: Provided) -> Arc<Setup> {
+pub fn setup(factory: &SandboxFactory, selected: &Selected, mut provided: Provided) -> Arc<Setup> {
     let binary = &selected.binary;
     let mut arguments: Vec<&OsStr> = Vec::new();
     if selected.harness == Harness::Libtest {
@@ -32,20 +32,19 @@ pub fn setup(sandboxes: &Sandboxes, selected: &Selected, mut provided: Provided)
     }
     let executed = match selected.harness {
         Harness::Libtest | Harness::Foreign => {
-            fork_server::unsuitable(binary.executable.as_std_path())
-                .or(distrusted(sandboxes, binary))
+            fork_server::unsuitable(binary.executable.as_std_path()).or(distrusted(factory, binary))
         }
         Harness::None => Some("it is no test harness"),
     };
-    set_up(sandboxes, binary, &arguments, provided, executed)
+    set_up(factory, binary, &arguments, provided, executed)
 }
 
 /// Why a binary that nobody vouches for has no fork server; `None` where it may have one. What runs
 /// there before the initialisers of a program is held by less than a case is.
-fn distrusted(sandboxes: &Sandboxes, binary: &Binary) -> Option<&'static str> {
-    match (binary.origin, sandboxes.policy.guard) {
+fn distrusted(factory: &SandboxFactory, binary: &Binary) -> Option<&'static str> {
+    match (binary.origin, factory.policy.guard) {
         (Origin::Here, _) => None,
-        (Origin::Elsewhere, _) if !sandboxes.host.settings.is_empty() => {
+        (Origin::Elsewhere, _) if !factory.host.settings.is_empty() => {
             Some("root runs what was built elsewhere")
         }
         (Origin::Elsewhere, Guard::Strict) => {
@@ -57,7 +56,7 @@ fn distrusted(sandboxes: &Sandboxes, binary: &Binary) -> Option<&'static str> {
 
 /// The set-up for a binary with what its tests need.
 pub fn set_up(
-    sandboxes: &Sandboxes,
+    factory: &SandboxFactory,
     binary: &Binary,
     arguments: &[&OsStr],
     provided: Provided,
@@ -67,8 +66,8 @@ pub fn set_up(
     words.extend(arguments);
     let executed = if binary.runner.is_empty() { executed } else { Some("a runner starts it") };
     let directory = binary.working_directory.as_std_path();
-    let variables = [sandboxes.environment_of(binary), provided.variables].concat();
-    let setup = sandboxes.setup(program, &words, directory, &variables, executed);
+    let variables = [factory.environment_of(binary), provided.variables].concat();
+    let setup = factory.setup(program, &words, directory, &variables, executed);
     match provided.services {
         services if services.is_empty() => setup,
         services => Arc::new(Arc::unwrap_or_clone(setup).with_services(services)),
@@ -89,7 +88,7 @@ fn as_nextest<'a>(case: &'a Case, passed_on: &[&'a str]) -> Vec<&'a str> {
 
 /// The plan of one case, which these limits hold for.
 pub fn plan_of(
-    sandboxes: &Sandboxes,
+    factory: &SandboxFactory,
     setup: &Arc<Setup>,
     selected: &Selected,
     case: &Case,
@@ -120,12 +119,12 @@ pub fn plan_of(
     Plan {
         setup: Arc::clone(setup),
         arguments,
-        environment: sandboxes.own_environment(),
+        environment: factory.own_environment(),
         protocol,
         timeout: limits.timeout,
         slow_timeout: limits.slow_timeout,
         output_limit: limits.output,
-        write_back: sandboxes.write_back.clone(),
-        weakened: sandboxes.policy.weakened.clone(),
+        write_back: factory.write_back.clone(),
+        weakened: factory.policy.weakened.clone(),
     }
 }

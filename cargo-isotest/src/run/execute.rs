@@ -24,7 +24,7 @@ use crate::run::case_plan::{plan_of, setup};
 use crate::run::mentioned::Mentioned;
 use crate::run::policies::{Member, Terms};
 use crate::run::unit::{self, Units};
-use crate::sandbox::factory::Sandboxes;
+use crate::sandbox::factory::SandboxFactory;
 use crate::sandbox::provision::Provision;
 use crate::select::prepare::{Selected, case};
 use crate::select::remembered::Durations;
@@ -32,7 +32,7 @@ use crate::select::remembered::Durations;
 /// What runs in one root filesystem under one policy.
 pub struct Stage {
     /// What its cases are run in.
-    pub sandboxes: Sandboxes,
+    pub factory: SandboxFactory,
     /// Its cases, in order.
     pub members: Vec<Member>,
 }
@@ -54,7 +54,7 @@ fn plan(
 ) -> (Vec<CaseIndex>, Vec<Job>) {
     let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
     let mut whole: BTreeMap<(usize, &Needs), Vec<&Member>> = BTreeMap::new();
-    let sandboxes = &stage.sandboxes;
+    let factory = &stage.factory;
     let mut setups: BTreeMap<(usize, &Needs), Arc<Setup>> = BTreeMap::new();
     for member @ Member { index, terms } in &stage.members {
         let Terms { limits, needs, rules } = &**terms;
@@ -67,12 +67,12 @@ fn plan(
             continue;
         }
         let provided = || provision.give(needs);
-        let make = || setup(sandboxes, selected, provided());
+        let make = || setup(factory, selected, provided());
         let setup = setups.entry((index.binary, needs)).or_insert_with(make);
         match listed.ignore {
             Ignore::No => jobs.push(Job {
                 index: *index,
-                plan: plan_of(sandboxes, setup, selected, listed, limits),
+                plan: plan_of(factory, setup, selected, listed, limits),
                 pass_through: settings.pass_through || selected.harness == Harness::None,
                 retries: rules.retries(settings),
                 claim: rules.claim(settings),
@@ -82,7 +82,7 @@ fn plan(
     }
     let whole = whole.into_iter().filter_map(|((binary, needs), members)| {
         let provided = provision.give(needs);
-        unit::job(settings, sandboxes, (&selected[binary], provided), &members, units)
+        unit::job(settings, factory, (&selected[binary], provided), &members, units)
     });
     jobs.extend(whole);
     jobs.sort_by_key(|job| job.index);
@@ -148,7 +148,7 @@ pub fn execute<R: Report>(
         } else {
             ignored.extend(left_out);
         }
-        jobs.push((&mut stage.sandboxes.warden, planned));
+        jobs.push((&mut stage.factory.warden, planned));
     }
     let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
     let (at_once, spare) = match settings.unit {

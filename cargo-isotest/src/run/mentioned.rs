@@ -53,12 +53,12 @@ pub struct Mentioned<'a> {
 impl<'a> Mentioned<'a> {
     /// Of the cases of these stages.
     pub fn new(stages: &[Stage], selected: &'a [Selected], machine: &Machine) -> Mentioned<'a> {
-        let missing = |Stage { sandboxes, .. }: &Stage| {
-            let variables = environment::withheld(&machine.variables, &sandboxes.policy);
+        let missing = |Stage { factory, .. }: &Stage| {
+            let variables = environment::withheld(&machine.variables, &factory.policy);
             let variables = variables.into_iter().filter(|name| name.len() >= SHORTEST);
             Missing {
-                visible: Visible::new(&sandboxes.host, &sandboxes.project, &sandboxes.policy),
-                host: sandboxes.host.clone(),
+                visible: Visible::new(&factory.host, &factory.project, &factory.policy),
+                host: factory.host.clone(),
                 variables: variables.map(str::to_owned).collect(),
             }
         };

@@ -26,7 +26,7 @@ use crate::report::{Hint, SecondLook};
 use crate::run::case_plan;
 use crate::run::policies::Member;
 use crate::sandbox::environment::PROFILE;
-use crate::sandbox::factory::{Sandboxes, Unbuilt};
+use crate::sandbox::factory::{SandboxBuilder, SandboxFactory};
 use crate::sandbox::provision::Provision;
 use crate::select::prepare::Selected;
 
@@ -59,9 +59,10 @@ pub fn second_look(
     base.limits.timeout = Some(timeout);
     let passing_with = |policy: Policy, failed: &[Member]| {
         // A value that this machine refuses is no remedy.
-        let sandboxes = Unbuilt::start(policy).and_then(|it| it.build(&machine, project.clone()));
-        match sandboxes {
-            Ok(mut sandboxes) => passing(&mut sandboxes, needed, failed, signals),
+        let factory =
+            SandboxBuilder::start(policy).and_then(|it| it.build(&machine, project.clone()));
+        match factory {
+            Ok(mut factory) => passing(&mut factory, needed, failed, signals),
             Err(_) => Ok(Vec::new()),
         }
     };
@@ -133,7 +134,7 @@ fn as_at_first(setup: Arc<Setup>, cases: &[Case]) -> Arc<Setup> {
 
 /// Which of the failed cases pass in these sandboxes.
 fn passing(
-    sandboxes: &mut Sandboxes,
+    factory: &mut SandboxFactory,
     (selected, provision): (&[Selected], &Provision),
     failed: &[Member],
     signals: &Signals,
@@ -143,11 +144,10 @@ fn passing(
         .filter(|member| selected[member.index.binary].harness != Harness::None)
         .map(|Member { index, terms }| {
             let selected = &selected[index.binary];
-            let setup = case_plan::setup(sandboxes, selected, provision.give(&terms.needs));
+            let setup = case_plan::setup(factory, selected, provision.give(&terms.needs));
             let setup = as_at_first(setup, &selected.selection.cases);
             let case = &selected.selection.cases[index.case];
-            let plan =
-                case_plan::plan_of(sandboxes, &setup, selected, case, &sandboxes.policy.limits);
+            let plan = case_plan::plan_of(factory, &setup, selected, case, &factory.policy.limits);
             Job {
                 index: *index,
                 plan,
@@ -163,7 +163,7 @@ fn passing(
         Event::Finished(index, outcome) if outcome.verdict == Verdict::Passed => Some(index),
         _ => None,
     };
-    let warden = &mut sandboxes.warden;
+    let warden = &mut factory.warden;
     let mut passed: Vec<CaseIndex> = thread::scope(|scope| {
         let reader = scope.spawn(move || heard.into_iter().filter_map(passed).collect());
         let run = schedule::run(warden, jobs, options, signals, &events);

@@ -18,7 +18,7 @@ use crate::config::settings::Machine;
 use crate::report::{self, Trace};
 use crate::run::mentioned;
 use crate::run::withheld::search;
-use crate::sandbox::factory::Sandboxes;
+use crate::sandbox::factory::SandboxFactory;
 use crate::sandbox::fork_server;
 
 /// Functions that tell of interfaces: getifaddrs(3), if_nameindex(3).
@@ -52,18 +52,18 @@ struct Wanted {
 
 /// What these binaries name that tests have not.
 pub fn traces(
-    sandboxes: &Sandboxes,
+    factory: &SandboxFactory,
     machine: &Machine,
     unexplained: &[Unexplained<'_>],
 ) -> Vec<Trace> {
     if unexplained.is_empty() {
         return Vec::new();
     }
-    let visible = Visible::new(&sandboxes.host, &sandboxes.project, &sandboxes.policy);
-    let mut all = of_host(&visible, &sandboxes.policy, machine.is_root);
+    let visible = Visible::new(&factory.host, &factory.project, &factory.policy);
+    let mut all = of_host(&visible, &factory.policy, machine.is_root);
     let first_program = all.len();
     if unexplained.iter().any(|it| it.lacks) {
-        all.extend(of_path(&visible, sandboxes, machine));
+        all.extend(of_path(&visible, factory, machine));
     }
     let words: Vec<&str> =
         all.iter().flat_map(|wanted| wanted.words.iter().map(String::as_str)).collect();
@@ -111,7 +111,7 @@ fn of_host(visible: &Visible, policy: &Policy, by_root: bool) -> Vec<Wanted> {
 }
 
 /// Programs that lie in directories of `PATH` that tests are not shown, and in no other.
-fn of_path(visible: &Visible, sandboxes: &Sandboxes, machine: &Machine) -> Vec<Wanted> {
+fn of_path(visible: &Visible, factory: &SandboxFactory, machine: &Machine) -> Vec<Wanted> {
     let directories: Vec<PathBuf> =
         env::split_paths(machine.variable("PATH").unwrap_or_default()).collect();
     let is_hidden = |path: &&PathBuf| visible.hides(path);
@@ -119,8 +119,7 @@ fn of_path(visible: &Visible, sandboxes: &Sandboxes, machine: &Machine) -> Vec<W
     let mut all: BTreeMap<String, Wanted> = BTreeMap::new();
     for directory in directories.iter().filter(is_hidden) {
         let home = machine.home();
-        if sandboxes.host.is_remote(directory) || mentioned::is_private(directory, home.as_deref())
-        {
+        if factory.host.is_remote(directory) || mentioned::is_private(directory, home.as_deref()) {
             continue;
         }
         let entries = fs::read_dir(directory).into_iter().flatten().flatten().take(PROGRAMS);

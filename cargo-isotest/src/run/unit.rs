@@ -25,7 +25,7 @@ use serde::Deserialize;
 use crate::config::settings::Settings;
 use crate::run::case_plan::set_up;
 use crate::run::policies::Member;
-use crate::sandbox::factory::{Sandboxes, c_string};
+use crate::sandbox::factory::{SandboxFactory, c_string};
 use crate::sandbox::provision::Provided;
 use crate::select::prepare::Selected;
 
@@ -102,7 +102,7 @@ struct Said {
 /// The job that runs these tests of a binary in one sandbox.
 pub fn job(
     settings: &Settings,
-    sandboxes: &Sandboxes,
+    factory: &SandboxFactory,
     (selected, mut provided): (&Selected, Provided),
     members: &[&Member],
     units: &mut Units,
@@ -112,20 +112,20 @@ pub fn job(
     let arguments = arguments(settings, selected, members);
     let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();
     provided.variables.push((UNSTABLE.0.into(), UNSTABLE.1.into()));
-    let setup = set_up(sandboxes, binary, &[], provided, Some("its binary runs as a whole"));
-    let unit = Unit::new(selected, members, &sandboxes.policy.weakened, settings.pass_through);
+    let setup = set_up(factory, binary, &[], provided, Some("its binary runs as a whole"));
+    let unit = Unit::new(selected, members, &factory.policy.weakened, settings.pass_through);
     let plan = Plan {
         setup,
         arguments: arguments.into_iter().map(c_string).collect(),
-        environment: sandboxes.own_environment(),
+        environment: factory.own_environment(),
         protocol: Protocol::Suite { tests: members.len() },
         // Each result begins it anew, so it is the limit of the test that takes longest.
         timeout: longest(members),
         // libtest says it of each test.
         slow_timeout: None,
         output_limit: u64::MAX,
-        write_back: sandboxes.write_back.clone(),
-        weakened: sandboxes.policy.weakened.clone(),
+        write_back: factory.write_back.clone(),
+        weakened: factory.policy.weakened.clone(),
     };
     units.units.insert(first, unit);
     Some(Job {

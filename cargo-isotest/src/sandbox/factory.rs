@@ -23,14 +23,14 @@ use crate::sandbox::run_directory::RunDirectory;
 
 /// A warden that has not built its template yet: started first, while this process is small,
 /// since every case is a copy of it.
-pub struct Unbuilt {
+pub struct SandboxBuilder {
     host: Host,
     policy: Policy,
     warden: Warden,
 }
 
 /// A warden with its template.
-pub struct Sandboxes {
+pub struct SandboxFactory {
     /// What the machine is like.
     pub host: Host,
     /// What of the host is shown.
@@ -53,16 +53,16 @@ pub struct Sandboxes {
     _waiting: Option<RunDirectory>,
 }
 
-impl Unbuilt {
+impl SandboxBuilder {
     /// Looks at the machine and starts the warden.
-    pub fn start(policy: Policy) -> Result<Unbuilt, Error> {
+    pub fn start(policy: Policy) -> Result<SandboxBuilder, Error> {
         let root = match &policy.root {
             Root::Host => Path::new("/"),
             Root::Directory(directory) => directory,
         };
         let host = Host::read(root).map_err(Error::Host)?;
         let warden = Warden::start(&host, &policy)?;
-        Ok(Unbuilt { host, policy, warden })
+        Ok(SandboxBuilder { host, policy, warden })
     }
 
     /// The value of every layer.
@@ -76,8 +76,12 @@ impl Unbuilt {
     }
 
     /// Builds the template for a project.
-    pub fn build(self, machine: &Machine, mut project: plan::Project) -> Result<Sandboxes, Error> {
-        let Unbuilt { host, policy, mut warden } = self;
+    pub fn build(
+        self,
+        machine: &Machine,
+        mut project: plan::Project,
+    ) -> Result<SandboxFactory, Error> {
+        let SandboxBuilder { host, policy, mut warden } = self;
         let target = project.scratch.take();
         let own_directory = |target: &PathBuf| {
             RunDirectory::make(target, Path::new(SCRATCH)).map_err(Error::Scratch)
@@ -101,7 +105,7 @@ impl Unbuilt {
         }
         let directories = [scratch.as_ref(), waiting.as_ref()];
         let write_back = write_back(&host, &project, &policy, directories)?.map(Arc::new);
-        Ok(Sandboxes {
+        Ok(SandboxFactory {
             host,
             project,
             policy,
@@ -116,7 +120,7 @@ impl Unbuilt {
     }
 }
 
-impl Sandboxes {
+impl SandboxFactory {
     /// The project as it was when the template was built.
     pub fn project(&self) -> plan::Project {
         plan::Project { scratch: self.target.clone(), ..self.project.clone() }

@@ -22,7 +22,7 @@ use isotest_core::signals::Signals;
 use crate::discover::list::{self, ListError, Note};
 use crate::discover::{Binary, Declared, Harness, Project};
 use crate::error::Error;
-use crate::sandbox::factory::{Sandboxes, c_string};
+use crate::sandbox::factory::{SandboxFactory, c_string};
 use crate::select::arguments;
 use crate::select::remembered::Lists;
 
@@ -215,13 +215,13 @@ fn shortened(line: &str) -> String {
 ///
 /// A program that does not answer with a list is not asked again: it may run its tests each time.
 pub fn list(
-    sandboxes: &mut Sandboxes,
+    factory: &mut SandboxFactory,
     project: &Project,
     jobs: usize,
     signals: &Signals,
 ) -> Result<Vec<Listed>, Error> {
     let binaries = &project.binaries;
-    let mut lists = (sandboxes.policy.root == Root::Host).then(|| Lists::read(project));
+    let mut lists = (factory.policy.root == Root::Host).then(|| Lists::read(project));
     let mut listed = BTreeMap::new();
     let (mut for_json, mut for_terse) = (Vec::new(), Vec::new());
     for (index, binary) in binaries.iter().enumerate() {
@@ -236,9 +236,9 @@ pub fn list(
             },
         }
     }
-    let limit = longest(&sandboxes.policy);
+    let limit = longest(&factory.policy);
     let mut ask = |which: &[usize], arguments: &[&str], json| {
-        ask(sandboxes, binaries, which, arguments, json, jobs, signals)
+        ask(factory, binaries, which, arguments, json, jobs, signals)
     };
     let mut found = BTreeMap::new();
     let mut take = |index, reply, for_terse: &mut Vec<usize>| match reply {
@@ -445,7 +445,7 @@ fn trouble(verdict: &Verdict) -> Option<Cause> {
 
 /// Runs some of the binaries, each in a sandbox.
 fn ask(
-    sandboxes: &mut Sandboxes,
+    factory: &mut SandboxFactory,
     binaries: &[Binary],
     which: &[usize],
     arguments: &[&str],
@@ -455,7 +455,7 @@ fn ask(
 ) -> Result<BTreeMap<usize, Answer>, Error> {
     let plans = which.iter().map(|&index| {
         let binary = &binaries[index];
-        let mut variables = sandboxes.environment_of(binary);
+        let mut variables = factory.environment_of(binary);
         let added: &[(&str, &str)] = match json {
             true => &[list::JSON_ENVIRONMENT],
             false => &list::NEXTEST_ENVIRONMENT,
@@ -466,7 +466,7 @@ fn ask(
         Job {
             index: CaseIndex { binary: index, case: 0 },
             plan: Plan {
-                setup: sandboxes.setup(
+                setup: factory.setup(
                     program,
                     &words,
                     directory,
@@ -474,13 +474,13 @@ fn ask(
                     Some("it is asked for its list"),
                 ),
                 arguments: arguments.iter().map(|text| c_string(OsStr::new(text))).collect(),
-                environment: sandboxes.own_environment(),
+                environment: factory.own_environment(),
                 protocol: Protocol::ExitCode,
-                timeout: sandboxes.policy.limits.timeout.or(Some(PATIENCE)),
+                timeout: factory.policy.limits.timeout.or(Some(PATIENCE)),
                 slow_timeout: None,
-                output_limit: sandboxes.policy.limits.output,
-                write_back: sandboxes.write_back.clone(),
-                weakened: sandboxes.policy.weakened.clone(),
+                output_limit: factory.policy.limits.output,
+                write_back: factory.write_back.clone(),
+                weakened: factory.policy.weakened.clone(),
             },
             pass_through: true,
             retries: Retries::default(),
@@ -489,9 +489,9 @@ fn ask(
     });
     let plans: Vec<Job> = plans.collect();
     let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
-    let limit = longest(&sandboxes.policy);
+    let limit = longest(&factory.policy);
     let options = schedule::Options { most_passed: Some(limit), ..schedule::Options::of(jobs) };
-    let warden = &mut sandboxes.warden;
+    let warden = &mut factory.warden;
     thread::scope(|scope| {
         let reader = scope.spawn(move || gathering::gather(heard, limit));
         let run = schedule::run(warden, plans, options, signals, &events);

@@ -14,7 +14,7 @@ use crate::discover::{self, Binary, Harness, Request, Reused, Selection, filter:
 use crate::error::Error;
 use crate::report;
 use crate::sandbox::exposures;
-use crate::sandbox::factory::{Sandboxes, Unbuilt};
+use crate::sandbox::factory::{SandboxBuilder, SandboxFactory};
 use crate::sandbox::root::{self, RootError};
 use crate::select::listing::{self, Listed};
 
@@ -31,7 +31,7 @@ pub struct InRoot {
 /// The selected tests of a built project, and the sandboxes to run them in.
 pub struct Prepared {
     /// The warden and what is planned with.
-    pub sandboxes: Sandboxes,
+    pub factory: SandboxFactory,
     /// The binaries with their selected cases, in cargo's order.
     pub selected: Vec<Selected>,
 }
@@ -164,8 +164,8 @@ pub fn build(
     request: &Request,
     reused: Option<&Reused>,
     config: &Config,
-) -> Result<(Vec<Unbuilt>, discover::Project), Error> {
-    let wardens = policies.into_iter().map(Unbuilt::start).collect::<Result<_, _>>()?;
+) -> Result<(Vec<SandboxBuilder>, discover::Project), Error> {
+    let wardens = policies.into_iter().map(SandboxBuilder::start).collect::<Result<_, _>>()?;
     let project = match reused {
         Some(reused) => reused.project()?,
         None => discover::discover(request)?,
@@ -187,29 +187,29 @@ pub struct Selecting<'a> {
 
 /// Builds the template, asks the binaries for their lists, and selects.
 pub fn select(
-    unbuilt: Unbuilt,
+    builder: SandboxBuilder,
     project: &discover::Project,
     machine: &Machine,
     selecting: Selecting<'_>,
     jobs: usize,
     signals: &Signals,
 ) -> Result<Prepared, Error> {
-    let mut sandboxes = sandboxes(unbuilt, project, machine)?;
-    report::uncopied(&sandboxes.project.uncopied);
-    let lists = listing::list(&mut sandboxes, project, jobs, signals)?;
+    let mut factory = factory(builder, project, machine)?;
+    report::uncopied(&factory.project.uncopied);
+    let lists = listing::list(&mut factory, project, jobs, signals)?;
     let selected = select_cases(selecting, &project.binaries, lists);
     check_passed_on(selecting.passed_on, &selected)?;
-    Ok(Prepared { sandboxes, selected })
+    Ok(Prepared { factory, selected })
 }
 
 /// Builds the template for the tests of a project.
-pub fn sandboxes(
-    unbuilt: Unbuilt,
+pub fn factory(
+    builder: SandboxBuilder,
     project: &discover::Project,
     machine: &Machine,
-) -> Result<Sandboxes, Error> {
-    let shown = exposures::of_project(machine, unbuilt.host(), unbuilt.policy(), project)?;
-    unbuilt.build(machine, shown)
+) -> Result<SandboxFactory, Error> {
+    let shown = exposures::of_project(machine, builder.host(), builder.policy(), project)?;
+    builder.build(machine, shown)
 }
 
 /// Selects among the cases of all binaries. A program that is no harness takes part where its

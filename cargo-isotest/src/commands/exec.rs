@@ -1,0 +1,35 @@
+//! `cargo isotest exec`: any command in a sandbox.
+
+use std::ffi::{OsStr, OsString};
+
+use isotest_core::signals::Signals;
+
+use crate::cli::ExecCommand;
+use crate::commands::find_program::find_program;
+use crate::commands::foreground::{attend, patience};
+use crate::commands::one_case::policy;
+use crate::config::Config;
+use crate::config::settings::Machine;
+use crate::error::Error;
+use crate::exit_code::ExitCode;
+use crate::report;
+use crate::sandbox::exposures;
+use crate::sandbox::factory::SandboxBuilder;
+use crate::sandbox::owners::Look;
+
+/// Runs any command in a sandbox.
+pub fn exec(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Error> {
+    let signals = Signals::listen().map_err(Error::Host)?;
+    let layers = Config::without_file(&command.layers, machine)?.layers();
+    let policy = policy(&layers, machine, false)?;
+    let program = find_program(&command.command, &policy, machine)?;
+    let builder = SandboxBuilder::start(policy)?;
+    let shown =
+        exposures::of_command(machine, builder.host(), builder.policy(), &program, Look::Short)?;
+    report::uncopied(&shown.uncopied);
+    let mut factory = builder.build(machine, shown)?;
+    let rest: Vec<&OsStr> = command.command.iter().skip(1).map(OsString::as_os_str).collect();
+    let program = program.as_os_str();
+    let setup = factory.setup(program, &rest, &machine.directory, &[], Some("it is one command"));
+    attend(&mut factory, setup, patience(&layers), &signals)
+}

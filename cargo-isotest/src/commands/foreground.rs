@@ -1,0 +1,69 @@
+//! One command in the foreground, in a sandbox: its plan, and its end as this program's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use isotest_core::foreground::{self, Conclusion, Ended};
+use isotest_core::plan::{Plan, Protocol, Setup};
+use isotest_core::signals::Signals;
+use signal_hook::consts::SIGKILL;
+
+use crate::cli::LayerOptions;
+use crate::error::Error;
+use crate::exit_code::ExitCode;
+use crate::report;
+use crate::sandbox::factory::SandboxFactory;
+
+/// How long a command may take: without `--timeout`, as long as it wants.
+pub fn patience(layers: &LayerOptions) -> Option<Duration> {
+    layers.timeout.and_then(|deadline| deadline.into())
+}
+
+/// Runs a set-up in the foreground, for so long at most.
+pub fn attend(
+    factory: &mut SandboxFactory,
+    setup: Arc<Setup>,
+    timeout: Option<Duration>,
+    signals: &Signals,
+) -> Result<ExitCode, Error> {
+    let plan = plan_of(factory, setup, timeout);
+    let conclusion = foreground::run(&mut factory.warden, &plan, signals);
+    exit_code(conclusion?)
+}
+
+/// The plan of one command, for so long at most.
+pub fn plan_of(factory: &SandboxFactory, setup: Arc<Setup>, timeout: Option<Duration>) -> Plan {
+    Plan {
+        setup,
+        arguments: Vec::new(),
+        environment: factory.own_environment(),
+        protocol: Protocol::ExitCode,
+        timeout,
+        slow_timeout: None,
+        output_limit: factory.policy.limits.output,
+        write_back: factory.write_back.clone(),
+        weakened: factory.policy.weakened.clone(),
+    }
+}
+
+/// The end of a command as this program's.
+pub fn exit_code(conclusion: Conclusion) -> Result<ExitCode, Error> {
+    conclusion.not_written.iter().for_each(report::warning);
+    match conclusion.ended {
+        Ended::Exited(code) => Ok(ExitCode::Of(code)),
+        Ended::Signalled(signal) | Ended::Interrupted(signal) => Ok(ExitCode::Signal(signal)),
+        Ended::TimedOut => {
+            report::error(
+                &"timed out; every process of the command was killed (`--timeout` gives it more)",
+            );
+            Ok(ExitCode::Signal(SIGKILL))
+        }
+        Ended::NotRun(error) => Err(Error::Sandbox(error)),
+        Ended::NotServed(error) => {
+            report::services(&conclusion.services);
+            Err(Error::Service(error))
+        }
+        Ended::WardenDied => Err(Error::WardenDied),
+        Ended::WardenSilent => Err(Error::WardenSilent),
+    }
+}

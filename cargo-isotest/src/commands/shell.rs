@@ -1,0 +1,48 @@
+//! `cargo isotest shell`: a shell, or a command, in the sandbox of one case.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::sync::Arc;
+
+use isotest_core::policy::Policy;
+
+use crate::archive;
+use crate::cli::ShellCommand;
+use crate::commands::find_program::{is_program, with_program};
+use crate::commands::foreground::{attend, patience};
+use crate::commands::one_case::{Case, Named, prepare_case};
+use crate::config::settings::Machine;
+use crate::error::Error;
+use crate::exit_code::ExitCode;
+use crate::report;
+use crate::run::case_plan;
+use crate::sandbox::provision::Provision;
+
+/// Runs a shell, or a command, in the sandbox of one case.
+pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Error> {
+    let opened = archive::open(&command.reuse, machine, command.cargo.quiet)?;
+    let given = Named { case: &command.case, layers: &command.layers, config: &command.config };
+    let tests = (&command.cargo, opened.as_ref().map(|opened| &opened.build));
+    let Case { mut factory, selected, case, limits, config, needs, project, signals, .. } =
+        prepare_case(given, tests, machine)?;
+    let needed = [(&factory.policy, &needs)].into_iter();
+    let provision = Provision::prepare(&config, needed, &project, machine, &signals)?;
+    let test = case_plan::setup(&factory, &selected, provision.give(&needs));
+    let plan = case_plan::plan_of(&factory, &test, &selected, &case, &limits);
+    report::test_command(&plan).map_err(Error::Report)?;
+    let policy = &factory.policy;
+    let words = match command.command.as_slice() {
+        [] => vec![find_shell(policy, machine)?],
+        words => words.to_vec(),
+    };
+    let setup = with_program(&test, &words, policy, machine)?;
+    attend(&mut factory, Arc::new(setup), patience(&command.layers), &signals)
+}
+
+/// `$SHELL`, which another root filesystem may not have, or `/bin/sh`.
+fn find_shell(policy: &Policy, machine: &Machine) -> Result<OsString, Error> {
+    let usual = machine.variable("SHELL").filter(|shell| Path::new(shell).is_absolute());
+    let mut shells = usual.into_iter().chain([OsStr::new("/bin/sh")]);
+    let found = shells.find(|shell| is_program(Path::new(shell), policy, machine));
+    found.map(OsStr::to_owned).ok_or_else(|| Error::Shell(usual.map(OsStr::to_owned)))
+}
