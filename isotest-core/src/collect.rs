@@ -12,9 +12,9 @@ use crate::finding::Finding;
 use crate::foreign::{self, Summary};
 use crate::harness::{self, Said};
 use crate::outcome::{Captured, NotRun, Outcome, Usage, Verdict};
-use crate::plan::{Plan, Process, Protocol};
+use crate::plan::{Op, Plan, Process, Protocol};
 pub use crate::sandbox::pipe;
-use crate::sandbox::{End, Exit, Fault, Op, Packets, SandboxError};
+use crate::sandbox::{End, Exit, Fault, Packets, SandboxError};
 
 /// Keeps the first and the last part of a stream.
 #[derive(Debug, Default)]

@@ -22,7 +22,7 @@ use crate::finding::Finding;
 use crate::keyboard::{self, Raw};
 use crate::outcome::Verdict;
 use crate::plan::Plan;
-use crate::sandbox::{End, Exit, Notice, SandboxError, ServiceError, Warden};
+use crate::sandbox::{End, Exit, Notice, SandboxError, ServiceError, Start, Warden};
 use crate::served::{Served, ServiceOutput};
 use crate::signals::Signals;
 use crate::streams::{self, StreamError};
@@ -168,7 +168,7 @@ fn attend(
     if let Some(write_back) = &plan.write_back {
         write_back.begin();
     }
-    let mut start = plan.start(0);
+    let mut start = Start::of(plan, 0);
     start.terminal = terminal.is_some();
     let (served, supervisors) = Served::of(plan)?.unzip();
     let mut given: Vec<BorrowedFd<'_>> = streams.to_vec();

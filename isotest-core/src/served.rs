@@ -7,9 +7,9 @@ use nix::errno::Errno;
 
 use crate::collect::Capture;
 use crate::outcome::{Captured, NotRun, Outcome, Verdict};
-use crate::plan::Plan;
+use crate::plan::{Plan, Service};
 use crate::sandbox::service::ended;
-use crate::sandbox::{Channel, Service, ServiceError, ServiceFault, Told};
+use crate::sandbox::{Channel, ServiceError, ServiceFault, Told};
 
 /// What services of one case have told so far.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ const CORE: [Row; 25] = [
     ("outcome", &["finding", "policy", "retry", "sandbox", "served"]),
     ("policy", &[]),
     ("host", &[]),
-    ("plan", &["host", "policy", "sandbox", "write_back"]),
+    ("plan", &["host", "policy", "write_back"]),
     ("sandbox", &["finding", "host", "outcome", "plan", "policy"]),
     ("untrusted", &[]),
     ("merge", &[]),

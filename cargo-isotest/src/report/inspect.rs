@@ -5,8 +5,7 @@ use std::io::{self, BufRead, BufWriter, Read, Write};
 
 use anstyle::Style;
 use isotest_core::case::{Case, Ignore, Kind};
-use isotest_core::plan::{NEW_TMP, Plan, SCRATCH};
-use isotest_core::sandbox::{Op, Service, Step};
+use isotest_core::plan::{NEW_TMP, Op, Plan, SCRATCH, Service, Step};
 use nextest_metadata as nextest;
 
 use super::config::write_layers;

@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use isotest_core::outcome::signal_name;
 use isotest_core::outside::{self, Ended};
+use isotest_core::plan::{Ready, Service};
 use isotest_core::policy::{Namespace, Policy};
-use isotest_core::sandbox::{Ready, Service};
 use isotest_core::signals::Signals;
 use isotest_core::untrusted::Directory;
 

@@ -12,7 +12,7 @@ use isotest_core::host::Host;
 use isotest_core::outcome::{NotRun, Verdict, signal_name};
 use isotest_core::plan::{self, Plan};
 use isotest_core::policy::{Directory, Guard, Namespace, Net, Policy, Uts, Weakened, Workspace};
-use isotest_core::sandbox::{Notice, SandboxError, Warden};
+use isotest_core::sandbox::{Notice, SandboxError, Start, Warden};
 
 use crate::config::settings::Machine;
 use crate::report;
@@ -119,7 +119,7 @@ fn run(warden: &mut Warden, plan: &Plan) -> Result<(), SandboxError> {
     let refused = |act: String| SandboxError { act, errno: None, hint: None };
     let null = fs::File::options().write(true).open("/dev/null");
     let null = null.map_err(|_| refused("open `/dev/null`".to_owned()))?;
-    let spawned = warden.spawn(&plan.setup, plan.start(0), &[null.as_fd(), null.as_fd()]);
+    let spawned = warden.spawn(&plan.setup, Start::of(plan, 0), &[null.as_fd(), null.as_fd()]);
     spawned
         .map_err(|errno| SandboxError { errno: Some(errno), ..refused("ask the warden".into()) })?;
     let Some(Notice::Ended(end, _)) = warden.notice(true) else {

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::sandbox::{Op, Step};
+use super::steps::{Op, Step};
 
 /// A list of steps in the making.
 #[derive(Default)]

@@ -3,11 +3,14 @@
 use std::path::Path;
 
 use super::builder::{Steps, c_path};
+use super::ids;
 use super::layout::{self, EMPTY, Fresh, Layout, NEW_TMP, Placed, SCRATCH, Shown, TMP};
-use super::{Project, ids, is_sealed, keeps_covers, kept_scratch, namespaces};
+use super::namespaces::{is_sealed, keeps_covers, namespaces};
+use super::project::Project;
+use super::spec::KeptScratch;
+use super::steps::{Op, Step, inodes};
 use crate::host::Host;
 use crate::policy::{Guard, Namespace, Net, Policy, Propagation, User, Uts, Weakened};
-use crate::sandbox::{KeptScratch, Op, Step, inodes};
 
 pub fn steps(host: &Host, project: &Project, layout: &Layout, policy: &Policy) -> Vec<Step> {
     let mut steps = Steps::default();
@@ -325,5 +328,15 @@ fn give_up_capabilities(steps: &mut Steps, policy: &Policy) {
         User::Same | User::Nobody => {
             steps.add("isolation rests on it", Op::DropCapabilities);
         }
+    }
+}
+
+/// The scratch that the warden makes: one that outlives the case, or lies where no case may see its
+/// parent.
+pub fn kept_scratch(layout: &Layout, policy: &Policy) -> Option<KeptScratch> {
+    match (&layout.disk, policy.write_back.as_slice()) {
+        (Some(_), _) => Some(KeptScratch::Disk),
+        (None, []) => None,
+        (None, _) => Some(KeptScratch::Memory { size: policy.limits.tmp_size }),
     }
 }

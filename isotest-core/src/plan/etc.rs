@@ -8,9 +8,9 @@ use super::ids;
 use super::layout::{Layout, STAGING};
 use super::read_only::{bind_read_only, hide, lay_for};
 use super::roots::{OLD, new};
+use super::steps::Op;
 use crate::host::{Content, Host, Piece};
 use crate::policy::{Net, Policy, Uts};
-use crate::sandbox::Op;
 
 /// Files of `/etc` that are the same on every machine, and `hosts`, in which the host name stands.
 fn fixed_etc(host: &Host, policy: &Policy) -> Vec<(&'static str, String)> {

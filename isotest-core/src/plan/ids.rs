@@ -1,6 +1,7 @@
 //! Which ids a case has in its user namespace (user_namespaces(7)), and who writes the maps.
 
-use super::{Project, is_sealed};
+use super::namespaces::is_sealed;
+use super::project::Project;
 use crate::host::Host;
 use crate::policy::{Policy, User};
 

@@ -11,7 +11,7 @@ use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Access, Project};
+use super::project::{Access, Project};
 use crate::host::{Content, Host, Part, Piece, TEMPORARY, TopLevel};
 use crate::policy::{Directory, Guard, Namespace, Policy, Propagation, Scratch, Workspace};
 

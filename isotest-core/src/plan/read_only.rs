@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::builder::{Steps, c_path};
 use super::roots::{NOTHING, WAITING, old};
+use super::steps::Op;
 use crate::host::{Host, Part, ShownPart};
-use crate::sandbox::Op;
 
 /// A directory of the host.
 #[derive(Clone, Copy)]

@@ -5,7 +5,10 @@ use std::path::Path;
 
 use super::builder::Steps;
 use super::layout::{Layout, STAGING, TMP};
-use crate::sandbox::{Op, Step};
+use super::steps::{Op, Step};
+
+/// The library that makes a fork server of a program (`build.rs`).
+pub const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/preload.so"));
 
 pub fn steps(layout: &Layout) -> Vec<Step> {
     let mut steps = Steps::default();

@@ -19,13 +19,13 @@ use super::etc::{hide_private_etc, make_fixed_etc, show_etc};
 use super::layout::{
     self, EMPTY, Fresh, LIBRARY_PATH, Layout, PROC, Placed, SCRATCH, STAGING, Shown, TMP,
 };
+use super::namespaces::{is_sealed, keeps_covers};
 use super::read_only::{Source, lay_without_secrets, show_read_only};
 use super::roots::{NEW, NOTHING, OLD, OTHER, WAITING, new, old};
-use super::server;
-use super::{is_sealed, keeps_covers};
+use super::server::{self, LIBRARY};
+use super::steps::{Op, Step};
 use crate::host::{Host, TopLevel};
 use crate::policy::{Init, Namespace, Policy, Propagation, Root, User};
-use crate::sandbox::{LIBRARY, Op, Step};
 
 pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
     let mut steps = Steps::default();

@@ -6,13 +6,13 @@ use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{Access, Command, Exposure, Project, Setup, setup, template};
+use super::steps::{Op, Step};
+use super::{Access, Command, Exposure, KeptScratch, Project, Setup, setup, template};
 use crate::host::{Content, Host, Piece, TopLevel};
 use crate::policy::{
     Directory, Guard, Namespace, Net, Policy, Propagation, Root, Scratch, User, Uts, Weakened,
     Workspace,
 };
-use crate::sandbox::{KeptScratch, Op, Step};
 
 /// How a path looks from inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

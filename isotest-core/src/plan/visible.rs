@@ -2,8 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::Project;
 use super::layout::{Fresh, Layout, Placed};
+use super::project::Project;
 use crate::host::{Host, TopLevel};
 use crate::policy::{Policy, Root};
 

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use super::error::SandboxError;
 use super::keeper::Keeper;
 use crate::host;
+use crate::plan::GroupLimits;
 
 const CONTROLLERS: [&str; 2] = ["memory", "pids"];
 const RUNNER: &str = "runner";
@@ -41,15 +42,6 @@ const HINT_WITHOUT_SYSTEMD: &str = "it needs a control group that is writable an
 const HINT_VERSION: &str = "`--memory` needs cgroup v2 with the memory controller; a machine that \
      has it in v1 is booted with `systemd.unified_cgroup_hierarchy=1`. `--address-space` limits \
      each process by itself and needs no group";
-
-/// What a group of a case is limited to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Limits {
-    /// Bytes of memory, `memory.max`. Nothing is swapped then.
-    pub memory: Option<u64>,
-    /// Processes and threads, `pids.max`.
-    pub processes: u64,
-}
 
 /// What a group tells of a case that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -228,7 +220,7 @@ impl Base {
     }
 
     /// Makes a group with these limits.
-    pub fn make(&mut self, limits: &Limits) -> Result<Group, Errno> {
+    pub fn make(&mut self, limits: &GroupLimits) -> Result<Group, Errno> {
         let name = format!("{}{}", self.prefix, self.next);
         self.next += 1;
         let group = make_in(&self.directory, &name)?;
@@ -242,7 +234,7 @@ impl Base {
         }
     }
 
-    fn limit(&self, group: &OwnedFd, limits: &Limits) -> Result<(), Errno> {
+    fn limit(&self, group: &OwnedFd, limits: &GroupLimits) -> Result<(), Errno> {
         if let Some(bytes) = limits.memory {
             write_in(group, "memory.max", &bytes.to_string())?;
             // All or none: a test that has lost a part of itself would fail for no reason.

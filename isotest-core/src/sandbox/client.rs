@@ -18,12 +18,12 @@ use nix::unistd::{ForkResult, Pid, fork};
 
 use super::cgroup::{Base, Claim};
 use super::child::kernel::{self, Cloning};
-use super::error::{Fault, STEP_CGROUP, STEP_CLONE, STEP_MAPS, SandboxError};
+use super::error::SandboxError;
+use super::fault::{Fault, STEP_CGROUP, STEP_CLONE, STEP_MAPS};
 use super::protocol::{self, Channel, Disk, End, Request, Response, Start};
-use super::steps::Step;
 use super::{compile, remedy, sys, warden};
 use crate::host::Host;
-use crate::plan::Setup;
+use crate::plan::{Setup, Step};
 use crate::policy::{Namespace, Policy};
 
 /// A warden that has said nothing for so long is asked whether it is there. It has one thread, and

@@ -11,9 +11,8 @@ use std::os::unix::ffi::OsStrExt;
 use super::child::bytecode::{CALL_WORDS, NONE, header, kind};
 use super::child::start::STEP_DIRECTORY;
 use super::service_supervisor::handshake;
-use super::steps::{Op, Step};
 use crate::host::{Content, Original, Piece, SOURCE};
-use crate::plan::Setup;
+use crate::plan::{Op, Setup, Step};
 
 const AT_FDCWD: Argument = Argument(kind::VALUE, libc::AT_FDCWD as u64);
 /// An argument that is 0, or not there.

@@ -6,22 +6,14 @@
 use std::fmt;
 
 use nix::errno::Errno;
-use serde::{Deserialize, Serialize};
 
-pub use super::child::start::{STEP_CLONE, STEP_DESCRIPTORS, STEP_DIRECTORY, STEP_EXEC, STEP_FORK};
+use super::fault::{
+    Fault, STEP_CGROUP, STEP_CLONE, STEP_DESCRIPTORS, STEP_DIRECTORY, STEP_FORK, STEP_GUARD,
+    STEP_MAPS, STEP_SCRATCH,
+};
 use super::remedy::hint;
-use super::steps::Step;
-pub use super::steps::{STEP_CGROUP, STEP_GUARD, STEP_MAPS, STEP_SCRATCH};
 use crate::host::Surroundings;
-
-/// Where setting up stopped, and the kernel's answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fault {
-    /// The index of a step, or a `STEP_` number.
-    pub step: u32,
-    /// The errno; 0 where the process was killed at that step.
-    pub errno: i32,
-}
+use crate::plan::Step;
 
 /// A sandbox that could not be set up.
 #[derive(Debug, Clone, PartialEq, Eq)]

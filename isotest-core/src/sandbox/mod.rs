@@ -1,6 +1,6 @@
 //! From a plan to a running case.
 //!
-//! In reading order: [`steps`], what can be done; `compile`, which makes system calls of it;
+//! In reading order: `compile`, which makes system calls of the steps of a plan;
 //! `child`, what runs between clone and the program; `guard`, the seccomp filter; `cgroup`, limits
 //! for all processes of a case together; `keeper`, what removes them whatever happens; `servers`,
 //! fork servers; [`service`] and `service_supervisor`, what runs beside a test and who starts it;
@@ -8,9 +8,9 @@
 
 pub mod client;
 pub mod error;
+pub mod fault;
 pub mod protocol;
 pub mod service;
-pub mod steps;
 
 mod cgroup;
 mod child;
@@ -24,13 +24,11 @@ mod service_supervisor;
 mod sys;
 mod warden;
 
-pub use cgroup::Limits as GroupLimits;
 pub use child::start::AFTER_CLONE;
 pub use client::{Notice, Warden};
-pub use error::{Fault, SandboxError};
-pub use protocol::{Channel, Disk, End, Exit, KeptScratch, Packets, Seen, Start};
-pub use servers::LIBRARY;
-pub use service::{Ready, Service, ServiceError, ServiceFault, Told};
-pub use steps::{Op, Step, inodes};
+pub use error::SandboxError;
+pub use fault::Fault;
+pub use protocol::{Channel, Disk, End, Exit, Packets, Seen, Start};
+pub use service::{ServiceError, ServiceFault, Told};
 pub use sys::pipe;
 pub use warden::SLOTS;

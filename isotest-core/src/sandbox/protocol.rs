@@ -19,11 +19,11 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::cgroup::{Figures, Limits as GroupLimits};
-use super::error::Fault;
-use super::service::Service;
+use super::cgroup::Figures;
+use super::fault::Fault;
 use crate::finding::Leftover;
 use crate::outcome::Usage;
+use crate::plan::{GroupLimits, KeptScratch, Plan, Service};
 
 /// From isotest to the warden.
 #[derive(Debug, Serialize, Deserialize)]
@@ -74,18 +74,6 @@ pub struct Setup {
     pub services: Option<Services>,
 }
 
-/// A scratch that the warden makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum KeptScratch {
-    /// A tmpfs.
-    Memory {
-        /// Its size in bytes.
-        size: u64,
-    },
-    /// A directory of the run's on disk.
-    Disk,
-}
-
 /// The directory in which cases have their scratch on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disk {
@@ -119,6 +107,19 @@ pub struct Start {
     pub environment: Vec<CString>,
     /// Whether descriptor 0 becomes the controlling terminal.
     pub terminal: bool,
+}
+
+impl Start {
+    /// The request that starts this plan, as case number `case`.
+    pub fn of(plan: &Plan, case: u64) -> Start {
+        Start {
+            case,
+            setup: 0,
+            arguments: plan.arguments.clone(),
+            environment: plan.environment.clone(),
+            terminal: false,
+        }
+    }
 }
 
 /// From the warden to isotest.

@@ -5,9 +5,9 @@ use std::ffi::CStr;
 
 use nix::errno::Errno;
 
-use super::child::start::{STEP_CLONE, STEP_EXEC};
-use super::steps::{Op, STEP_GUARD, STEP_MAPS};
+use super::fault::{STEP_CLONE, STEP_EXEC, STEP_GUARD, STEP_MAPS};
 use crate::host::{Container, Surroundings};
+use crate::plan::Op;
 
 const SECCOMP_AND_APPARMOR: &str =
     "`--security-opt seccomp=unconfined --security-opt apparmor=unconfined";

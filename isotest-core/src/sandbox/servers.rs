@@ -24,9 +24,6 @@ use super::child::kernel::{self, Cloning};
 use super::child::order::{Answer, HEADER, LARGEST, Order, PING, SETUP, SLOTS, SOCKET};
 use super::sys;
 
-/// The library that makes a fork server of a program (`build.rs`).
-pub const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/preload.so"));
-
 /// A fork server.
 #[derive(Debug)]
 pub struct Server {
@@ -41,7 +38,7 @@ pub struct Server {
 pub struct Source<'a> {
     /// The program.
     pub program: &'a CStr,
-    /// Where [`LIBRARY`] is.
+    /// Where the library is that makes a fork server of it.
     pub library: &'a CStr,
     /// The arguments and the environment of the first case, those of the set-up first.
     pub arguments: &'a [&'a CStr],

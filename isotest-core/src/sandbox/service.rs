@@ -1,78 +1,13 @@
-//! Services: programs that run beside a test, in its namespaces, and end with it.
-//!
-//! Plain data: what is started, what its supervisor (`sandbox::service_supervisor`) tells of it,
-//! and what it means where it cannot be had. `docs/services.md` describes them.
+//! What a supervisor (`sandbox::service_supervisor`) tells of services, and what it means where one cannot be
+//! had.
 
-use std::ffi::CString;
 use std::fmt;
-use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
-/// A program that is ready before the test begins.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Service {
-    /// What it is called.
-    pub name: String,
-    /// The program, looked for along `PATH`, and its arguments.
-    pub command: Vec<CString>,
-    /// When it is ready.
-    pub ready: Ready,
-    /// How long that may take.
-    pub timeout: Duration,
-}
-
-/// What shows that a service is ready.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Ready {
-    /// This port of the loopback interface takes connections.
-    Tcp(u16),
-    /// The unix socket of this path takes connections.
-    Unix(String),
-    /// It has written a line with this text in it, to stdout or stderr.
-    Output(String),
-    /// This command exits with 0.
-    Command(Vec<CString>),
-    /// It has itself exited with 0: it prepares something.
-    Exit,
-}
-
-impl Ready {
-    /// What was waited for, behind "before" or, where it did not happen, as a sentence.
-    fn told(&self, happened: bool) -> String {
-        let connections = if happened { "took connections" } else { "took no connections" };
-        match self {
-            Ready::Tcp(port) => format!("port {port} {connections}"),
-            Ready::Unix(path) => format!("the socket `{path}` {connections}"),
-            Ready::Output(text) if happened => format!("it wrote `{text}`"),
-            Ready::Output(text) => format!("it did not write `{text}`"),
-            Ready::Command(words) if happened => format!("`{}` exited with 0", line(words)),
-            Ready::Command(words) => format!("`{}` did not exit with 0", line(words)),
-            Ready::Exit if happened => "what it prepares was ready".to_owned(),
-            Ready::Exit => "it did not end".to_owned(),
-        }
-    }
-}
-
-impl fmt::Display for Ready {
-    /// What is waited for, behind "when".
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Ready::Tcp(port) => write!(f, "port {port} takes connections"),
-            Ready::Unix(path) => write!(f, "the socket `{path}` takes connections"),
-            Ready::Output(text) => write!(f, "it writes `{text}`"),
-            Ready::Command(words) => write!(f, "`{}` exits with 0", line(words)),
-            Ready::Exit => write!(f, "it exits with 0"),
-        }
-    }
-}
-
-/// A command as one line.
-pub fn line(words: &[CString]) -> String {
-    words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
-}
+use crate::plan::{Ready, Service, line};
 
 /// What a service supervisor tells. Services go by their place in the list of their set-up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,11 +101,11 @@ impl fmt::Display for ServiceError {
                 write!(f, "cannot execute `{}`: {}", line(command), errno(number))
             }
             ServiceFault::Ended(status) => {
-                let (program, ready) = (line(command), ready.told(true));
+                let (program, ready) = (line(command), told(ready, true));
                 write!(f, "`{program}` {} before {ready}", ended(*status))
             }
             ServiceFault::NotReady(last) => {
-                write!(f, "{} within {timeout:?}", ready.told(false))?;
+                write!(f, "{} within {timeout:?}", told(ready, false))?;
                 match last {
                     Some(Asked::Ended(status)) => {
                         write!(f, " (the last time it {})", ended(*status))
@@ -194,6 +129,21 @@ impl fmt::Display for ServiceError {
 
 impl std::error::Error for ServiceError {}
 
+/// The event that was waited for, behind "before" or, where it did not happen, as a sentence.
+fn told(ready: &Ready, happened: bool) -> String {
+    let connections = if happened { "took connections" } else { "took no connections" };
+    match ready {
+        Ready::Tcp(port) => format!("port {port} {connections}"),
+        Ready::Unix(path) => format!("the socket `{path}` {connections}"),
+        Ready::Output(text) if happened => format!("it wrote `{text}`"),
+        Ready::Output(text) => format!("it did not write `{text}`"),
+        Ready::Command(words) if happened => format!("`{}` exited with 0", line(words)),
+        Ready::Command(words) => format!("`{}` did not exit with 0", line(words)),
+        Ready::Exit if happened => "what it prepares was ready".to_owned(),
+        Ready::Exit => "it did not end".to_owned(),
+    }
+}
+
 /// What a wait status says, behind the name of a program.
 pub fn ended(status: i32) -> String {
     match libc::WIFEXITED(status) {
@@ -208,6 +158,8 @@ pub fn ended(status: i32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn error(ready: Ready, fault: ServiceFault) -> String {

@@ -1,10 +1,9 @@
 //! The supervisor of a case: starts its services in its namespaces, hears what they write, and
 //! waits for them.
 //!
-//! A copy of the warden, outside of the pid namespace of the case and in all its others: the
-//! services are its children and not the test's, and no process of the case sees it. It meets the
-//! case at a word of shared memory ([`handshake`]), where the case waits in
-//! [`Op::AwaitServices`](super::Op).
+//! A copy of the warden, outside of the pid namespace of the case and in all its others: the services
+//! are its children and not the test's, and no process of the case sees it. It meets the case at a word
+//! of shared memory ([`handshake`]), where the case waits in [`Op::AwaitServices`](crate::plan::Op).
 
 #![allow(unsafe_code)]
 
@@ -28,8 +27,9 @@ use super::child::bytecode::{Bytecode, Values};
 use super::child::kernel;
 use super::child::start::Slot;
 use super::protocol::Channel;
-use super::service::{Asked, Ready, Service, ServiceFault, Told};
+use super::service::{Asked, ServiceFault, Told};
 use super::sys;
+use crate::plan::{Ready, Service};
 
 /// The words of [`Slot::mapped`], in their order. Below them, 1 says that the id maps are written.
 pub mod handshake {

@@ -203,7 +203,7 @@ pub fn make_tmpfs(size: u64) -> Result<OwnedFd, Errno> {
     };
     let errno = |error: rustix::io::Errno| Errno::from_raw(error.raw_os_error());
     let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).map_err(errno)?;
-    let inodes = super::steps::inodes(size).to_string();
+    let inodes = crate::plan::inodes(size).to_string();
     let options = [("mode", "0755".to_owned()), ("size", size.to_string()), ("nr_inodes", inodes)];
     for (name, value) in options {
         fsconfig_set_string(&context, name, value).map_err(errno)?;

@@ -31,7 +31,7 @@ use super::cgroup::{Base, Group};
 use super::child::bytecode::{Bytecode, Values};
 use super::child::kernel;
 use super::child::start::Slot;
-use super::error::{Fault, STEP_CLONE, STEP_EXEC, STEP_GUARD, STEP_SCRATCH};
+use super::fault::{Fault, STEP_CLONE, STEP_EXEC, STEP_GUARD, STEP_SCRATCH};
 use super::guard::{self, Listener};
 use super::protocol::{Channel, Disk, End, Exit, Request, Response, Seen, Setup, Start};
 use super::servers::Server;

@@ -15,13 +15,13 @@ use nix::sys::signal::Signal;
 use super::slots::Slots;
 use super::{Prepared, Running, State, signal_case};
 use crate::outcome::Usage;
-use crate::plan::LIBRARY_PATH;
+use crate::plan::{KeptScratch, LIBRARY_PATH};
 use crate::sandbox::child::bytecode::{Bytecode, header};
 use crate::sandbox::child::kernel::{self, Cloning};
 use crate::sandbox::child::order::Answer;
 use crate::sandbox::child::start::Child;
-use crate::sandbox::error::{Fault, STEP_CGROUP, STEP_CLONE, STEP_EXEC, STEP_SCRATCH};
-use crate::sandbox::protocol::{End, KeptScratch, Response, Seen, Start};
+use crate::sandbox::fault::{Fault, STEP_CGROUP, STEP_CLONE, STEP_EXEC, STEP_SCRATCH};
+use crate::sandbox::protocol::{End, Response, Seen, Start};
 use crate::sandbox::servers::{Server, Source};
 use crate::sandbox::sys;
 

@@ -1,9 +1,9 @@
 //! Set-up as data: an [`Op`] is one set-up operation with its C strings ready, a [`Step`] an
 //! operation with the reason it is there.
 //!
-//! Lists of steps are made by [`plan`](crate::plan) before any process exists. `compile` makes
-//! system calls of them, which are walked without a decision. A failure is an index into the list,
-//! so the words of an error come from here too.
+//! Lists of steps are made before any process exists. `sandbox::compile` makes system calls of them,
+//! which are walked without a decision. A failure is an index into the list, so the words of an
+//! error come from here too.
 
 #![allow(missing_docs, reason = "the fields of an operation are the arguments of its system call")]
 
@@ -13,15 +13,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::host::Piece;
-
-/// Step, in no list, that makes the control group of a case.
-pub const STEP_CGROUP: u32 = u32::MAX - 8;
-/// Step, in no list, that makes the scratch which the warden hands over.
-pub const STEP_SCRATCH: u32 = u32::MAX - 7;
-/// Step, in no list, that writes the id maps of the warden.
-pub const STEP_MAPS: u32 = u32::MAX - 5;
-/// Step, in no list, that installs the guard.
-pub const STEP_GUARD: u32 = u32::MAX - 4;
 
 /// One set-up operation.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,70 @@
+//! From project, host and policy to the two lists of steps and what stands around them.
+
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::layout::{Layout, Shown, upper};
+use super::namespaces::{is_sealed, namespaces};
+use super::project::Project;
+use super::spec::{GroupLimits, Setup};
+use super::steps::Step;
+use super::{case, ids, server};
+use crate::host::Host;
+use crate::policy::{Init, Policy};
+
+/// What is run in a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// The program.
+    pub program: CString,
+    /// Its arguments from `argv[0]` on.
+    pub arguments: Vec<CString>,
+    /// Its environment, as `NAME=VALUE`.
+    pub environment: Vec<CString>,
+    /// Its working directory.
+    pub directory: CString,
+    /// Why it must be executed; `None` where a fork server can be made of it.
+    pub executed: Option<&'static str>,
+}
+
+/// The steps that build the template, in the warden.
+pub fn template(host: &Host, project: &Project, policy: &Policy) -> Vec<Step> {
+    super::template::steps(host, &Layout::new(host, project, policy), policy)
+}
+
+/// The set-up for running `command` under `policy`.
+pub fn setup(host: &Host, project: &Project, policy: &Policy, command: Command) -> Setup {
+    let layout = Layout::new(host, project, policy);
+    let program = Path::new(OsStr::from_bytes(command.program.to_bytes()));
+    Setup {
+        steps: case::steps(host, project, &layout, policy),
+        namespaces: namespaces(policy),
+        sealed: is_sealed(host, policy),
+        reaper: policy.init == Init::Reaper,
+        id_maps: ids::maps(host, project, policy),
+        kept_scratch: case::kept_scratch(&layout, policy),
+        group: GroupLimits { memory: policy.limits.memory, processes: policy.limits.processes },
+        executed: command
+            .executed
+            .or((!policy.fork_server).then_some("as asked for"))
+            .or(is_sealed(host, policy).then_some("root starts it with capabilities"))
+            .or((!server::sees(&layout, program))
+                .then_some("the sandbox is put together where it lies")),
+        server: server::steps(&layout),
+        program: command.program,
+        arguments: command.arguments,
+        environment: command.environment,
+        directory: command.directory,
+        services: Vec::new(),
+    }
+}
+
+/// Where write-back finds what a case wrote: for every overlay, the directory of its upper layer
+/// below the scratch and the host's directory that it covers.
+pub fn upper_layers(host: &Host, project: &Project, policy: &Policy) -> Vec<(PathBuf, PathBuf)> {
+    let layout = Layout::new(host, project, policy);
+    let overlays = layout.placed.iter().enumerate();
+    let overlays = overlays.filter(|(_, placed)| placed.shown == Shown::Overlay);
+    overlays.map(|(index, placed)| (upper(index).into(), placed.path.clone())).collect()
+}

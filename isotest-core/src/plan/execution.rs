@@ -1,0 +1,87 @@
+//! One execution of a program in a sandbox.
+
+use std::ffi::CString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::spec::Setup;
+use crate::policy::Weakened;
+use crate::write_back::WriteBack;
+
+/// How the verdict is read from what the program printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Protocol {
+    /// libtest's: the harness must have printed its own result line for this test.
+    Libtest {
+        /// The test's name.
+        name: String,
+        /// How many other tests the harness will say that it left out.
+        filtered_out: usize,
+        /// Which process is the harness's.
+        process: Process,
+    },
+    /// Another harness's: the exit code is the verdict, which libtest's words refine where the
+    /// harness prints them ([`foreign`](crate::foreign)).
+    Foreign {
+        /// The test's name, as the harness prints it.
+        name: String,
+    },
+    /// No harness: the exit code is the verdict.
+    ExitCode,
+    /// A whole binary of libtest's, which prints results in JSON: the exit code is its verdict, and
+    /// those of its tests are read by whoever hears its output. Each of so many results begins its
+    /// time anew.
+    Suite {
+        /// How many tests it runs.
+        tests: usize,
+    },
+}
+
+/// Which process of a case is that of the harness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Process {
+    /// The one that the case is started as: how it exits tells of the harness.
+    First,
+    /// One that another program has started, or has become: its words alone tell of the harness.
+    Wrapped,
+}
+
+/// Everything needed to run one case.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What it shares with others.
+    pub setup: Arc<Setup>,
+    /// What follows the set-up's arguments.
+    pub arguments: Vec<CString>,
+    /// What is added to the set-up's environment.
+    pub environment: Vec<CString>,
+    /// How its verdict is read.
+    pub protocol: Protocol,
+    /// After this long it is killed.
+    pub timeout: Option<Duration>,
+    /// After this long, and each time that it has passed again, it is told of as slow.
+    pub slow_timeout: Option<Duration>,
+    /// How many bytes of output are kept.
+    pub output_limit: u64,
+    /// What is copied out of its throwaway layers afterwards.
+    pub write_back: Option<Arc<WriteBack>>,
+    /// The layers that it shares with the host since this machine refuses others.
+    pub weakened: Vec<Weakened>,
+}
+
+impl Plan {
+    /// A plan for a program that is no test: no limit in time, all output kept.
+    pub fn of(setup: Arc<Setup>) -> Plan {
+        Plan {
+            setup,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            protocol: Protocol::ExitCode,
+            timeout: None,
+            slow_timeout: None,
+            output_limit: u64::MAX,
+            write_back: None,
+            weakened: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The specification of a sandbox, which all cases of one binary under one policy share.
+
+use std::ffi::CString;
+
+use serde::{Deserialize, Serialize};
+
+use super::service::Service;
+use super::steps::{Op, Step};
+
+/// What all cases have that share it: those of one binary under one policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Default))]
+pub struct Setup {
+    /// The program.
+    pub program: CString,
+    /// Its arguments from `argv[0]` on, up to the case's own.
+    pub arguments: Vec<CString>,
+    /// Its environment, as `NAME=VALUE`.
+    pub environment: Vec<CString>,
+    /// Its working directory.
+    pub directory: CString,
+    /// What is done between clone and the program.
+    pub steps: Vec<Step>,
+    /// CLONE_NEW* flags.
+    pub namespaces: u64,
+    /// Whether the child enters the user namespace, and most others, by one of its steps: a user
+    /// namespace that the warden makes with the id maps.
+    pub sealed: bool,
+    /// Whether a reaping init is PID 1.
+    pub reaper: bool,
+    /// The uid map and the gid map that the warden writes, where the child may not.
+    pub id_maps: Option<(Vec<u8>, Vec<u8>)>,
+    /// The scratch, where the warden makes it and holds on to it.
+    pub kept_scratch: Option<KeptScratch>,
+    /// What all its processes together may use, where it gets a control group.
+    pub group: GroupLimits,
+    /// Why its cases are executed; `None` where a fork server starts them.
+    pub executed: Option<&'static str>,
+    /// What is done to a fork server before it is executed.
+    pub server: Vec<Step>,
+    /// What runs beside each of its cases, in the order of starting.
+    pub services: Vec<Service>,
+}
+
+impl Setup {
+    /// The same with services, which are ready before the program begins. They need a pid namespace
+    /// that ends with the case.
+    pub fn with_services(mut self, services: Vec<Service>) -> Setup {
+        if !services.is_empty() {
+            let reason = "they are ready before the program begins".into();
+            self.steps.push(Step { op: Op::AwaitServices, reason });
+            self.services = services;
+        }
+        self
+    }
+}
+
+/// A scratch that the warden makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeptScratch {
+    /// A tmpfs.
+    Memory {
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// A directory of the run's on disk.
+    Disk,
+}
+
+/// What all processes of a case together may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct GroupLimits {
+    /// Bytes of memory, `memory.max`. Nothing is swapped then.
+    pub memory: Option<u64>,
+    /// Processes and threads, `pids.max`.
+    pub processes: u64,
+}

@@ -1,0 +1,23 @@
+//! A fault: the two numbers by which a process tells where its set-up stopped.
+
+use serde::{Deserialize, Serialize};
+
+pub use super::child::start::{STEP_CLONE, STEP_DESCRIPTORS, STEP_DIRECTORY, STEP_EXEC, STEP_FORK};
+
+/// Step, in no list, that makes the control group of a case.
+pub const STEP_CGROUP: u32 = u32::MAX - 8;
+/// Step, in no list, that makes the scratch which the warden hands over.
+pub const STEP_SCRATCH: u32 = u32::MAX - 7;
+/// Step, in no list, that writes the id maps of the warden.
+pub const STEP_MAPS: u32 = u32::MAX - 5;
+/// Step, in no list, that installs the guard.
+pub const STEP_GUARD: u32 = u32::MAX - 4;
+
+/// Where setting up stopped, and the kernel's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// The index of a step, or a `STEP_` number.
+    pub step: u32,
+    /// The errno; 0 where the process was killed at that step.
+    pub errno: i32,
+}
