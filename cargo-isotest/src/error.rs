@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use isotest_core::sandbox::{SandboxError, ServiceError};
+use isotest_core::refusal::{SandboxError, ServiceError};
 use isotest_core::streams::{Stray, StreamError};
 
 use crate::archive::ArchiveError;

@@ -3,97 +3,15 @@
 //! The judge looks at the wait status first and at the harness's own words second; the table of
 //! `judge` is all there is to a verdict.
 
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-
+use crate::capture::Captured;
 use crate::finding::Finding;
 use crate::foreign::{self, Summary};
 use crate::harness::{self, Said};
-use crate::outcome::{Captured, NotRun, Outcome, Usage, Verdict};
+use crate::outcome::{NotRun, Outcome, Usage, Verdict};
 use crate::plan::{Op, Plan, Process, Protocol};
-pub use crate::sandbox::pipe;
-use crate::sandbox::{End, Exit, Fault, Packets, SandboxError};
-
-/// Keeps the first and the last part of a stream.
-#[derive(Debug, Default)]
-pub struct Capture {
-    half: usize,
-    head: Vec<u8>,
-    tail: Vec<u8>,
-    seen: u64,
-}
-
-impl Capture {
-    /// Keeps `limit` bytes at the most, half of them from the start.
-    pub fn new(limit: u64) -> Capture {
-        let half = usize::try_from(limit / 2).unwrap_or(usize::MAX);
-        Capture { half, ..Capture::default() }
-    }
-
-    /// Takes more of the stream.
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.seen += bytes.len() as u64;
-        let room = self.half - self.head.len();
-        let (first, rest) = bytes.split_at(room.min(bytes.len()));
-        self.head.extend_from_slice(first);
-        self.tail.extend_from_slice(rest);
-        // Twice the half before it is shortened: each byte is moved once at the most.
-        if self.tail.len() >= self.half.saturating_mul(2) {
-            self.shorten();
-        }
-    }
-
-    fn shorten(&mut self) {
-        self.tail.drain(..self.tail.len().saturating_sub(self.half));
-    }
-
-    /// The last `most` bytes so far, or fewer.
-    pub fn last(&self, most: usize) -> Vec<u8> {
-        let part = |bytes: &[u8], most: usize| {
-            bytes.get(bytes.len().saturating_sub(most)..).unwrap_or_default().to_vec()
-        };
-        let tail = part(&self.tail, most);
-        let is_whole = self.seen == (self.head.len() + self.tail.len()) as u64;
-        let head = if is_whole { part(&self.head, most - tail.len()) } else { Vec::new() };
-        [head, tail].concat()
-    }
-
-    /// What was kept.
-    pub fn finish(mut self) -> Captured {
-        self.shorten();
-        let kept = (self.head.len() + self.tail.len()) as u64;
-        let cut = self.seen - kept;
-        if cut == 0 {
-            self.head.append(&mut self.tail);
-        }
-        self.tail.shrink_to_fit();
-        Captured { head: self.head, cut, tail: self.tail }
-    }
-}
-
-/// How much one pipe can hold: the default of `/proc/sys/fs/pipe-max-size` (pipe(7)). What a dead
-/// writer has left is read whole.
-const PIPE: usize = 1 << 20;
-
-/// Reads what is there now, 1 MiB or little more. Returns whether the stream has ended.
-pub fn drain(pipe: &OwnedFd, buffer: &mut [u8], mut take: impl FnMut(&[u8])) -> bool {
-    let mut taken = 0;
-    while taken < PIPE {
-        match nix::unistd::read(pipe, buffer) {
-            Ok(0) => return true,
-            Ok(length) => {
-                taken += length;
-                take(buffer.get(..length).unwrap_or_default());
-            }
-            Err(Errno::EAGAIN) => return false,
-            Err(Errno::EINTR) => {}
-            Err(_) => return true,
-        }
-    }
-    false
-}
+use crate::sandbox::{End, Exit, Fault, Packets, describe};
 
 /// What isotest itself did to a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -299,7 +217,7 @@ fn judge(plan: &Plan, end: &End, killed: Option<Killed>, said: &Said) -> Verdict
         (Some(fault), ..) => {
             let program = plan.setup.program.to_string_lossy();
             let directory = plan.setup.directory.to_string_lossy();
-            let error = SandboxError::new(fault, &plan.setup.steps, &program, &directory);
+            let error = describe(fault, &plan.setup.steps, &program, &directory);
             Verdict::NotRun(NotRun::Sandbox(error))
         }
         (None, Some(Killed::Terminated(limit)), _) => Verdict::TimedOut { limit },
@@ -428,26 +346,5 @@ mod tests {
         let verdict = |exit, code| verdict_of_libtest(exit, code, &nothing);
         assert_eq!(verdict(Exit::Returned, 0), Verdict::ExitedEarly { code: 0 });
         assert_eq!(verdict(Exit::MainThread, 101), Verdict::ExitedEarly { code: 101 });
-    }
-
-    #[test]
-    fn a_flood_keeps_its_first_and_its_last_part() {
-        let mut capture = Capture::new(8);
-        for byte in b"abcdefghijklmnopqrstuvwxyz" {
-            capture.push(&[*byte]);
-        }
-        assert_eq!(capture.last(3), b"xyz");
-        let captured = capture.finish();
-        assert_eq!((captured.head.as_slice(), captured.cut), (&b"abcd"[..], 18));
-        assert_eq!(captured.tail, b"wxyz");
-    }
-
-    #[test]
-    fn what_fits_is_kept_whole() {
-        let mut capture = Capture::new(8);
-        capture.push(b"abcdef");
-        assert_eq!((capture.last(4), capture.last(9)), (b"cdef".to_vec(), b"abcdef".to_vec()));
-        let captured = capture.finish();
-        assert_eq!((captured.head.as_slice(), captured.cut), (&b"abcdef"[..], 0));
     }
 }

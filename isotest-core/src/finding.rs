@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::printable::printable;
+use crate::wait_status::signal_name;
 
 /// A process of a case that was still there when the test itself ended.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -129,7 +130,7 @@ impl fmt::Display for Finding {
             Finding::SignalDiscarded(signal) => write!(
                 f,
                 "sent itself {}, which PID 1 of a pid namespace never receives",
-                crate::outcome::signal_name(*signal)
+                signal_name(*signal)
             ),
         }
     }

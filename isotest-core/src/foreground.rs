@@ -17,13 +17,15 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use rustix::termios::{OptionalActions, Termios, tcgetwinsize, tcsetattr, tcsetwinsize};
 
-use crate::collect::{self, Capture};
+use crate::capture::{self, Capture};
+use crate::collect;
 use crate::finding::Finding;
 use crate::keyboard::{self, Raw};
-use crate::outcome::Verdict;
+use crate::outcome::{ServiceOutput, Verdict};
 use crate::plan::Plan;
-use crate::sandbox::{End, Exit, Notice, SandboxError, ServiceError, Start, Warden};
-use crate::served::{Served, ServiceOutput};
+use crate::refusal::{SandboxError, ServiceError};
+use crate::sandbox::{End, Exit, Notice, Start, Warden};
+use crate::service_monitor::ServiceMonitor;
 use crate::signals::Signals;
 use crate::streams::{self, StreamError};
 
@@ -140,7 +142,7 @@ fn pass_on(
             Err(errno) => return Err(errno.into()),
         }
         let is_last = polled[1].any().unwrap_or(false);
-        let is_over = collect::drain(from, &mut buffer, |bytes| {
+        let is_over = capture::drain(from, &mut buffer, |bytes| {
             let (now, rest) = bytes.split_at(left.min(bytes.len()));
             left -= now.len();
             later.push(rest);
@@ -170,19 +172,19 @@ fn attend(
     }
     let mut start = Start::of(plan, 0);
     start.terminal = terminal.is_some();
-    let (served, supervisors) = Served::of(plan)?.unzip();
+    let (services, supervisors) = ServiceMonitor::of(plan)?.unzip();
     let mut given: Vec<BorrowedFd<'_>> = streams.to_vec();
     given.extend(supervisors.iter().map(AsFd::as_fd));
     warden.spawn(&plan.setup, start, &given)?;
     drop(supervisors);
     // Services have time of their own.
-    let started = served.is_none().then(Instant::now);
+    let started = services.is_none().then(Instant::now);
     let foreground = Foreground {
         warden,
         plan,
         signals,
         terminal,
-        served,
+        services,
         attended: started.is_none(),
         started,
         reason: None,
@@ -196,8 +198,8 @@ struct Foreground<'a> {
     plan: &'a Plan,
     signals: &'a Signals,
     terminal: Option<Terminal>,
-    served: Option<Served>,
-    /// Whether more is to be heard of services.
+    services: Option<ServiceMonitor>,
+    /// More is to come of the services.
     attended: bool,
     /// When the program began; `None` until its services are ready.
     started: Option<Instant>,
@@ -210,7 +212,7 @@ impl Foreground<'_> {
         loop {
             let ready = self.wait()?;
             if ready.signals {
-                self.hear_signals();
+                self.on_signals();
             }
             if let Some(terminal) = &mut self.terminal {
                 if ready.handed_over {
@@ -226,8 +228,8 @@ impl Foreground<'_> {
                 }
                 return Ok(self.conclude(notice));
             }
-            if ready.served {
-                self.hear_services();
+            if ready.services {
+                self.on_services();
             }
             self.warden.check(Instant::now());
             if self.time_left().is_some_and(|left| left.is_zero()) {
@@ -255,9 +257,9 @@ impl Foreground<'_> {
                 }
             }
         }
-        let served = self.served.as_ref().filter(|_| self.attended);
-        let services = served.map(|served| {
-            polled.push(PollFd::new(served.as_fd(), PollFlags::POLLIN));
+        let services = self.services.as_ref().filter(|_| self.attended);
+        let services = services.map(|services| {
+            polled.push(PollFd::new(services.as_fd(), PollFlags::POLLIN));
             polled.len() - 1
         });
         let check = self.warden.next_check().saturating_duration_since(Instant::now());
@@ -277,7 +279,7 @@ impl Foreground<'_> {
             handed_over: matches!(pair, Some(Pair::Expected(_))) && is_ready(2),
             printed: is_open && is_ready(2),
             typed: is_open && services != Some(3) && is_ready(3),
-            served: services.is_some_and(is_ready),
+            services: services.is_some_and(is_ready),
         })
     }
 
@@ -287,16 +289,16 @@ impl Foreground<'_> {
         Some(self.plan.timeout?.saturating_sub(started.elapsed()))
     }
 
-    fn hear_services(&mut self) {
-        let Some(served) = &mut self.served else { return };
-        let heard = served.hear();
-        self.attended = !heard.over;
-        if heard.ready {
+    fn on_services(&mut self) {
+        let Some(services) = &mut self.services else { return };
+        let received = services.receive();
+        self.attended = !received.over;
+        if received.ready {
             self.started = Some(Instant::now());
         }
     }
 
-    fn hear_signals(&mut self) {
+    fn on_signals(&mut self) {
         while let Some(signal) = self.signals.take() {
             match signal {
                 libc::SIGWINCH => {
@@ -328,7 +330,7 @@ impl Foreground<'_> {
     }
 
     fn conclude(mut self, notice: Notice) -> Conclusion {
-        self.hear_services();
+        self.on_services();
         let mut not_written = Vec::new();
         let mut exit = Exit::Unknown;
         let ended = match notice {
@@ -345,13 +347,13 @@ impl Foreground<'_> {
                     not_written.extend(found.filter(is_missing));
                 }
                 let ended = self.reason.take().unwrap_or_else(|| ended(self.plan, &end));
-                match (ended, self.served.as_ref().and_then(Served::error)) {
+                match (ended, self.services.as_ref().and_then(ServiceMonitor::error)) {
                     (Ended::NotRun(_), Some(error)) => Ended::NotServed(error),
                     (ended, _) => ended,
                 }
             }
         };
-        let services = self.served.map_or_else(Vec::new, Served::outputs);
+        let services = self.services.map_or_else(Vec::new, ServiceMonitor::outputs);
         Conclusion { ended, exit, services, not_written }
     }
 }
@@ -385,7 +387,7 @@ struct Ready {
     handed_over: bool,
     printed: bool,
     typed: bool,
-    served: bool,
+    services: bool,
 }
 
 /// A pseudo-terminal between the caller's and the program's. Dropping it restores the caller's.

@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use memchr::memmem;
 
+use crate::capture::Captured;
 use crate::interleaved;
-use crate::outcome::Captured;
 
 /// What the harness reported.
 #[derive(Debug, Clone, PartialEq, Eq)]

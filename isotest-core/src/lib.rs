@@ -38,11 +38,15 @@
 //! # }
 //! ```
 
+pub mod printable;
+pub mod wait_status;
+
+pub mod capture;
 pub mod case;
 pub mod finding;
 pub mod outcome;
 pub mod policy;
-pub mod printable;
+pub mod refusal;
 pub mod retry;
 
 pub mod host;
@@ -51,7 +55,7 @@ pub mod sandbox;
 
 pub mod foreground;
 pub mod outside;
-pub mod served;
+pub mod service_monitor;
 pub mod streams;
 
 pub mod untrusted;

@@ -5,12 +5,10 @@
 
 use std::time::Duration;
 
-use memchr::memmem;
-
+use crate::capture::Captured;
 use crate::finding::Finding;
 use crate::policy::Weakened;
-use crate::sandbox::{SandboxError, ServiceError};
-use crate::served::ServiceOutput;
+use crate::refusal::{SandboxError, ServiceError};
 
 /// What became of a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,42 +79,6 @@ impl Verdict {
     }
 }
 
-/// What a case wrote to one stream: all of it, or its first and last part.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Captured {
-    /// The first part; all of it where nothing was cut.
-    pub head: Vec<u8>,
-    /// How many bytes between `head` and `tail` were thrown away.
-    pub cut: u64,
-    /// The last part; empty where nothing was cut.
-    pub tail: Vec<u8>,
-}
-
-impl Captured {
-    /// The text as a reader sees it: a line in the middle says how much was cut.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut all = self.head.clone();
-        if self.cut > 0 {
-            all.extend_from_slice(
-                format!("\n[isotest: {} bytes of output cut here]\n", self.cut).as_bytes(),
-            );
-            all.extend_from_slice(&self.tail);
-        }
-        all
-    }
-
-    /// Whether these words stand in what was kept.
-    pub fn contains(&self, words: &str) -> bool {
-        let is_in = |part: &[u8]| memmem::find(part, words.as_bytes()).is_some();
-        is_in(&self.head) || is_in(&self.tail)
-    }
-
-    /// Whether nothing was written.
-    pub fn is_empty(&self) -> bool {
-        self.head.is_empty()
-    }
-}
-
 /// What the case used, by wait4(2): PID 1 and all the descendants that it waited for; and by its
 /// control group, where it had one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -134,6 +96,17 @@ pub struct Usage {
     pub voluntary_switches: u64,
     /// Involuntary context switches.
     pub involuntary_switches: u64,
+}
+
+/// What one service left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceOutput {
+    /// The service.
+    pub name: String,
+    /// What it wrote, both streams in the order of writing.
+    pub output: Captured,
+    /// How it ended, behind its name, where it was not ended with the case.
+    pub ended: Option<String>,
 }
 
 /// Verdict, output, figures and findings of one case.
@@ -195,13 +168,5 @@ impl Outcome {
     pub fn is_flaky(&self) -> bool {
         let passed = matches!(self.verdict, Verdict::Passed | Verdict::Flaky);
         passed && !self.earlier.is_empty()
-    }
-}
-
-/// The name of a signal, as `SIGABRT`; `signal 99` where it has none.
-pub fn signal_name(signal: i32) -> String {
-    match nix::sys::signal::Signal::try_from(signal) {
-        Ok(known) => known.as_str().to_owned(),
-        Err(_) => format!("signal {signal}"),
     }
 }

@@ -22,15 +22,16 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use self::attempts::Attempts;
-use self::flight::{Flight, Heard, INPUTS, SERVED, TOKEN_OUTPUT, WATCHED_AFTER};
+use self::flight::{Flight, INPUTS, Reader, SERVICES, TOKEN_OUTPUT, WATCHED_AFTER};
 use self::looks::Look;
 pub use self::looks::Stacks;
 pub use self::options::{InFlight, MaxFail, Options, WORTH_A_SERVER};
 pub use self::queue::{Claim, Group};
 use self::queue::{Queue, Room};
 pub use self::rounds::Repeat;
+use crate::capture::{self, Capture};
 use crate::case::CaseIndex;
-use crate::collect::{self, Capture, Killed};
+use crate::collect::Killed;
 use crate::foreign::Listener;
 use crate::harness::{Passage, Results};
 use crate::keyboard;
@@ -38,8 +39,8 @@ use crate::outcome::{NotRun, Outcome, Verdict};
 use crate::plan::{Plan, Protocol, Setup};
 use crate::retry::Retries;
 use crate::sandbox::fault::STEP_CLONE;
-use crate::sandbox::{End, Notice, SandboxError, Start, Warden};
-use crate::served::Served;
+use crate::sandbox::{End, Notice, Start, Warden, describe_errno};
+use crate::service_monitor::ServiceMonitor;
 use crate::signals::Signals;
 use crate::snapshot::Snapshot;
 use crate::write_back::WriteBack;
@@ -224,8 +225,8 @@ impl Run<'_> {
             };
             for event in ready.iter().take(count) {
                 match event.data() {
-                    TOKEN_WARDEN => self.hear_warden(),
-                    TOKEN_SIGNALS => self.hear_signals(signals),
+                    TOKEN_WARDEN => self.on_warden(),
+                    TOKEN_SIGNALS => self.on_signals(signals),
                     token if token & looks::TOKEN != 0 => self.read_stacks(token ^ looks::TOKEN),
                     token => self.read_output(token),
                 }
@@ -242,7 +243,7 @@ impl Run<'_> {
     }
 
     /// Sends an event. Where nobody hears it any more, since stdout was closed, the run ends.
-    fn tell(&mut self, event: Event) {
+    fn send(&mut self, event: Event) {
         if self.events.send(event).is_err() && !self.course.cancelled {
             self.cancel();
         }
@@ -252,24 +253,24 @@ impl Run<'_> {
         let (number, index) = (self.next, job.index);
         self.next += 1;
         if self.attempts.failed(index) == 0 {
-            self.tell(Event::Started(index));
+            self.send(Event::Started(index));
         }
         if let Err(errno) = self.try_launch(number, job) {
-            let error = SandboxError::without_steps(STEP_CLONE, errno);
+            let error = describe_errno(STEP_CLONE, errno);
             self.finish(index, Outcome::without_run(Verdict::NotRun(NotRun::Sandbox(error))));
         }
     }
 
     fn try_launch(&mut self, number: u64, job: Job) -> Result<(), Errno> {
         let failed = |error: io::Error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
-        let (read, write) = collect::pipe().map_err(failed)?;
+        let (read, write) = capture::pipe().map_err(failed)?;
         let started = Instant::now();
         let start = Start::of(&job.plan, number);
-        let (served, supervisors) = Served::of(&job.plan)?.unzip();
+        let (services, supervisors) = ServiceMonitor::of(&job.plan)?.unzip();
         let supervisors = supervisors.iter().map(AsFd::as_fd);
         let mut pipes = [Some(read), None];
         if job.pass_through {
-            let (error_read, error_write) = collect::pipe().map_err(failed)?;
+            let (error_read, error_write) = capture::pipe().map_err(failed)?;
             let given = [write.as_fd(), error_write.as_fd()].into_iter().chain(supervisors);
             self.warden.spawn(&job.plan.setup, start, &given.collect::<Vec<_>>())?;
             pipes[1] = Some(error_read);
@@ -279,39 +280,41 @@ impl Run<'_> {
             self.warden.spawn(&job.plan.setup, start, &given.collect::<Vec<_>>())?;
         }
         let passes = job.pass_through;
-        let (heard, kept) = match &job.plan.protocol {
+        let (reader, kept) = match &job.plan.protocol {
             Protocol::Libtest { name, .. } if passes => {
-                (Heard::Libtest(Passage::new(name)), u64::MAX)
+                (Reader::Libtest(Passage::new(name)), u64::MAX)
             }
-            Protocol::Foreign { name } if passes => (Heard::Foreign(Listener::new(name)), u64::MAX),
+            Protocol::Foreign { name } if passes => {
+                (Reader::Foreign(Listener::new(name)), u64::MAX)
+            }
             Protocol::Foreign { name } => {
-                (Heard::Foreign(Listener::new(name)), job.plan.output_limit)
+                (Reader::Foreign(Listener::new(name)), job.plan.output_limit)
             }
             Protocol::Suite { tests } => {
-                (Heard::Suite(Results::new(*tests)), job.plan.output_limit)
+                (Reader::Suite(Results::new(*tests)), job.plan.output_limit)
             }
             Protocol::Libtest { .. } | Protocol::ExitCode => {
-                (Heard::Nothing, job.plan.output_limit)
+                (Reader::Nothing, job.plan.output_limit)
             }
         };
         let mut flight = Flight {
             started,
             watched: false,
             // Services have time of their own.
-            deadline: job.plan.timeout.filter(|_| served.is_none()).map(|limit| started + limit),
+            deadline: job.plan.timeout.filter(|_| services.is_none()).map(|limit| started + limit),
             told_slow: 0,
             killed: None,
             look: Look::NotTaken,
             pipes,
             capture: Capture::new(kept),
-            heard,
-            served,
+            reader,
+            services,
             passed: [0; 2],
             job,
         };
-        if let Some(served) = &flight.served {
-            let token = TOKEN_OUTPUT + INPUTS * number + SERVED;
-            self.epoll.add(served, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
+        if let Some(services) = &flight.services {
+            let token = TOKEN_OUTPUT + INPUTS * number + SERVICES;
+            self.epoll.add(services, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
         }
         if flight.job.pass_through {
             flight.watch(number, &self.epoll)?;
@@ -323,7 +326,7 @@ impl Run<'_> {
     fn read_output(&mut self, token: u64) {
         let (number, input) = ((token - TOKEN_OUTPUT) / INPUTS, (token - TOKEN_OUTPUT) % INPUTS);
         match self.flights.get_mut(&number) {
-            Some(flight) if input == SERVED => flight.hear_services(&self.epoll),
+            Some(flight) if input == SERVICES => flight.on_services(&self.epoll),
             Some(flight) => {
                 flight.read(input as usize, &mut self.buffer, self.events);
                 flight.end_flood(number, self.options.most_passed, self.warden);
@@ -332,7 +335,7 @@ impl Run<'_> {
         }
     }
 
-    fn hear_warden(&mut self) {
+    fn on_warden(&mut self) {
         while let Some(notice) = self.warden.notice(false) {
             match notice {
                 Notice::Ended(end, scratch) => self.land(end, scratch),
@@ -373,7 +376,7 @@ impl Run<'_> {
         if self.is_started_again(&job, &outcome) {
             let retried = Event::Retried(index, failed + 2, outcome.attempts);
             self.attempts.retry(job, outcome);
-            return self.tell(retried);
+            return self.send(retried);
         }
         if outcome.verdict == Verdict::Passed {
             outcome.verdict = attempts::passed(&job, failed);
@@ -417,7 +420,7 @@ impl Run<'_> {
             self.queue.end_rounds();
         }
         self.course.failures += usize::from(outcome.verdict.is_failure());
-        self.tell(Event::Finished(index, Box::new(outcome)));
+        self.send(Event::Finished(index, Box::new(outcome)));
     }
 
     /// Whether nothing more is started.
@@ -441,7 +444,7 @@ impl Run<'_> {
         self.queue.drain().into_iter().chain(self.attempts.left_over()).collect()
     }
 
-    fn hear_signals(&mut self, signals: &Signals) {
+    fn on_signals(&mut self, signals: &Signals) {
         while let Some(signal) = signals.take() {
             match signal {
                 libc::SIGTSTP => self.pause(),
@@ -452,7 +455,7 @@ impl Run<'_> {
                 ending => {
                     // Who waited too long is among them.
                     self.show_last();
-                    self.tell(Event::Interrupted(Interruption::Signal(ending)));
+                    self.send(Event::Interrupted(Interruption::Signal(ending)));
                     self.cancel();
                 }
             }
@@ -472,7 +475,7 @@ impl Run<'_> {
         self.course.deadline = self.course.deadline.map(|deadline| deadline + stopped);
         self.attempts.postpone(stopped);
         self.queue.postpone(stopped);
-        self.tell(Event::Resumed(stopped));
+        self.send(Event::Resumed(stopped));
     }
 
     fn cancel(&mut self) {
@@ -521,7 +524,7 @@ impl Run<'_> {
             let limit = self.options.timeout.unwrap_or_default();
             // Who is to blame is among them.
             self.show_last();
-            self.tell(Event::Interrupted(Interruption::Timeout(limit)));
+            self.send(Event::Interrupted(Interruption::Timeout(limit)));
             self.cancel();
         }
         Ok(())

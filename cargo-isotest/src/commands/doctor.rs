@@ -10,7 +10,8 @@ use isotest_core::host::Host;
 use isotest_core::policy::{
     Directory, Init, Limits, Namespace, Net, Policy, User, Uts, Weakened, Workspace,
 };
-use isotest_core::sandbox::{SandboxError, Warden};
+use isotest_core::refusal::SandboxError;
+use isotest_core::sandbox::Warden;
 
 use crate::cli::{DoctorCommand, ReportFormat};
 use crate::config::settings::Machine;

@@ -8,8 +8,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use isotest_core::capture::Captured;
 use isotest_core::case::CaseIndex;
-use isotest_core::outcome::{Captured, NotRun, Outcome, Verdict};
+use isotest_core::outcome::{NotRun, Outcome, Verdict};
 use isotest_core::schedule::{Event, Stream};
 
 use super::suite::Suite;

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
+use isotest_core::outcome::ServiceOutput;
 use isotest_core::plan::Uncopied;
 use isotest_core::policy::Weakened;
-use isotest_core::sandbox::SandboxError;
-use isotest_core::served::ServiceOutput;
+use isotest_core::refusal::SandboxError;
 
 use super::paint::{GOOD, WARNING};
 use super::words::{self, counted};

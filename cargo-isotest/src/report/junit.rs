@@ -15,8 +15,9 @@ use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, FixedOffset, Utc};
 use isotest_core::case::{Case, CaseIndex};
-use isotest_core::outcome::{NotRun, Outcome, Verdict, signal_name};
+use isotest_core::outcome::{NotRun, Outcome, Verdict};
 use isotest_core::untrusted::{self, Directory, Link};
+use isotest_core::wait_status::signal_name;
 use quick_junit::{
     FlakyOrRerun, NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite,
 };

@@ -1,7 +1,7 @@
 //! Findings as `--message-format` tells of them.
 
 use isotest_core::finding::{self, Leftover};
-use isotest_core::outcome::signal_name;
+use isotest_core::wait_status::signal_name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

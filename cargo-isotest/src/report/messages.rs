@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use isotest_core::case::{Case, CaseIndex};
-use isotest_core::outcome::{self, NotRun, Outcome, signal_name};
+use isotest_core::outcome::{self, NotRun, Outcome};
 use isotest_core::schedule::{Event, Interruption, Stream};
 use isotest_core::snapshot::{Process, Snapshot};
+use isotest_core::wait_status::signal_name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

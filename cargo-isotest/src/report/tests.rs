@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use isotest_core::case::{Case, Ignore, Kind};
 use isotest_core::outcome::{NotRun, Outcome, Verdict};
-use isotest_core::sandbox::SandboxError;
+use isotest_core::refusal::SandboxError;
 use nix::errno::Errno;
 
 use super::formats;

@@ -6,11 +6,13 @@
 use std::fmt;
 use std::io::{self, Write};
 
+use isotest_core::capture::Captured;
 use isotest_core::case::{Case, Ignore};
-use isotest_core::outcome::{Captured, NotRun, Outcome, Verdict, signal_name};
+use isotest_core::outcome::ServiceOutput;
+use isotest_core::outcome::{NotRun, Outcome, Verdict};
 use isotest_core::plan::Uncopied;
 use isotest_core::schedule::Interruption;
-use isotest_core::served::ServiceOutput;
+use isotest_core::wait_status::signal_name;
 
 /// Whether the case has written that something is not there: ENOENT of strerror(3) and of the
 /// standard library, and what shells say of a program.

@@ -10,10 +10,11 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use anstream::adapter::strip_str;
+use isotest_core::capture::Captured;
 use isotest_core::case::CaseIndex;
 use isotest_core::finding::Finding;
 use isotest_core::host::Host;
-use isotest_core::outcome::{Captured, Outcome};
+use isotest_core::outcome::Outcome;
 use isotest_core::plan::{Visible, normalised};
 use isotest_core::schedule::Event;
 

@@ -10,11 +10,12 @@ use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use isotest_core::capture::Capture;
+use isotest_core::capture::Captured;
 use isotest_core::case::{CaseIndex, Ignore};
-use isotest_core::collect::Capture;
 use isotest_core::finding::Finding;
 use isotest_core::harness;
-use isotest_core::outcome::{Captured, NotRun, Outcome, Verdict};
+use isotest_core::outcome::{NotRun, Outcome, Verdict};
 use isotest_core::plan::{Plan, Protocol};
 use isotest_core::policy::{Limits, Weakened};
 use isotest_core::retry::Retries;

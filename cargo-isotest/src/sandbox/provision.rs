@@ -16,12 +16,12 @@ use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use isotest_core::outcome::signal_name;
 use isotest_core::outside::{self, Ended};
 use isotest_core::plan::{Ready, Service};
 use isotest_core::policy::{Namespace, Policy};
 use isotest_core::signals::Signals;
 use isotest_core::untrusted::Directory;
+use isotest_core::wait_status::signal_name;
 
 use crate::config::settings::Machine;
 use crate::config::{Config, ConfigError, Needs, ReadyTable, ServiceTable, SetupTable};

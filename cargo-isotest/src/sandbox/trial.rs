@@ -9,10 +9,12 @@ use std::path::Path;
 
 use isotest_core::collect;
 use isotest_core::host::Host;
-use isotest_core::outcome::{NotRun, Verdict, signal_name};
+use isotest_core::outcome::{NotRun, Verdict};
 use isotest_core::plan::{self, Plan};
 use isotest_core::policy::{Directory, Guard, Namespace, Net, Policy, Uts, Weakened, Workspace};
-use isotest_core::sandbox::{Notice, SandboxError, Start, Warden};
+use isotest_core::refusal::SandboxError;
+use isotest_core::sandbox::{Notice, Start, Warden};
+use isotest_core::wait_status::signal_name;
 
 use crate::config::settings::Machine;
 use crate::report;

@@ -10,14 +10,16 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use isotest_core::capture::Captured;
 use isotest_core::case::{Case, CaseIndex, Ignore, Kind};
-use isotest_core::outcome::{Captured, NotRun, Verdict, signal_name};
+use isotest_core::outcome::{NotRun, Verdict};
 use isotest_core::plan::{Plan, Protocol};
 use isotest_core::policy::{Limits, Policy, Root};
+use isotest_core::refusal::SandboxError;
 use isotest_core::retry::Retries;
-use isotest_core::sandbox::SandboxError;
 use isotest_core::schedule::{self, Claim, Job};
 use isotest_core::signals::Signals;
+use isotest_core::wait_status::signal_name;
 
 use crate::discover::list::{self, ListError, Note};
 use crate::discover::{Binary, Declared, Harness, Project};

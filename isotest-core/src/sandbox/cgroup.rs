@@ -23,10 +23,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, unlinkat};
 use serde::{Deserialize, Serialize};
 
-use super::error::SandboxError;
 use super::keeper::Keeper;
 use crate::host;
 use crate::plan::GroupLimits;
+use crate::refusal::SandboxError;
 
 const CONTROLLERS: [&str; 2] = ["memory", "pids"];
 const RUNNER: &str = "runner";

@@ -18,13 +18,14 @@ use nix::unistd::{ForkResult, Pid, fork};
 
 use super::cgroup::{Base, Claim};
 use super::child::kernel::{self, Cloning};
-use super::error::SandboxError;
+use super::error::{describe, describe_errno};
 use super::fault::{Fault, STEP_CGROUP, STEP_CLONE, STEP_MAPS};
 use super::protocol::{self, Channel, Disk, End, Request, Response, Start};
 use super::{compile, remedy, sys, warden};
 use crate::host::Host;
 use crate::plan::{Setup, Step};
 use crate::policy::{Namespace, Policy};
+use crate::refusal::SandboxError;
 
 /// A warden that has said nothing for so long is asked whether it is there. It has one thread, and
 /// nothing that it does takes that long.
@@ -39,11 +40,11 @@ pub struct Warden {
     process: Pid,
     listening: bool,
     /// What has been said while an answer was waited for.
-    unheard: VecDeque<(Response, Vec<OwnedFd>)>,
+    queued: VecDeque<(Response, Vec<OwnedFd>)>,
     /// When it was last heard of, or was given work.
-    heard: Instant,
+    last_message: Instant,
     /// When it was asked whether it is there, where it has not said anything since.
-    asked: Option<Instant>,
+    pinged: Option<Instant>,
     /// Whether it was ended since it did not answer.
     silent: bool,
     /// By the address of the set-up, which the `Arc` beside it keeps from being used again.
@@ -93,14 +94,14 @@ impl Warden {
         host: &Host,
         policy: &Policy,
     ) -> Result<Warden, SandboxError> {
-        let clone_error = |errno| SandboxError::without_steps(STEP_CLONE, errno);
+        let clone_error = |errno| describe_errno(STEP_CLONE, errno);
         raise_open_files();
         let (ours, theirs) = Channel::pair().map_err(clone_error)?;
         ours.limit_waiting(PATIENCE).map_err(clone_error)?;
         let (read, write) =
             nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(clone_error)?;
         let base = claim.as_ref().map(Claim::base).transpose();
-        let base = base.map_err(|errno| SandboxError::without_steps(STEP_CGROUP, errno))?;
+        let base = base.map_err(|errno| describe_errno(STEP_CGROUP, errno))?;
         // SAFETY: fork(3) of glibc and musl leaves the allocator usable in the child; the child
         // takes no other lock and ends in `begin`.
         match unsafe { fork() }.map_err(clone_error)? {
@@ -116,9 +117,9 @@ impl Warden {
                     channel: ours,
                     process,
                     listening: false,
-                    unheard: VecDeque::new(),
-                    heard: Instant::now(),
-                    asked: None,
+                    queued: VecDeque::new(),
+                    last_message: Instant::now(),
+                    pinged: None,
                     silent: false,
                     setups: HashMap::new(),
                     prepared: 0,
@@ -140,9 +141,9 @@ impl Warden {
                 self.listening = listening;
                 Ok(())
             }
-            Ok(Response::Built(Some(fault))) => Err(SandboxError::new(fault, &[], "", "")),
-            Ok(_) => Err(SandboxError::without_steps(STEP_CLONE, Errno::EBADMSG)),
-            Err(errno) => Err(SandboxError::without_steps(STEP_CLONE, errno)),
+            Ok(Response::Built(Some(fault))) => Err(describe(fault, &[], "", "")),
+            Ok(_) => Err(describe_errno(STEP_CLONE, Errno::EBADMSG)),
+            Err(errno) => Err(describe_errno(STEP_CLONE, errno)),
         }
     }
 
@@ -161,9 +162,9 @@ impl Warden {
         let answer = self.channel.send(&request, &[]).and_then(|()| self.response(true));
         match answer {
             Ok(Response::Built(None)) => Ok(()),
-            Ok(Response::Built(Some(fault))) => Err(SandboxError::new(fault, steps, "", "")),
-            Ok(_) => Err(SandboxError::without_steps(STEP_CLONE, Errno::EBADMSG)),
-            Err(errno) => Err(SandboxError::without_steps(STEP_CLONE, errno)),
+            Ok(Response::Built(Some(fault))) => Err(describe(fault, steps, "", "")),
+            Ok(_) => Err(describe_errno(STEP_CLONE, Errno::EBADMSG)),
+            Err(errno) => Err(describe_errno(STEP_CLONE, errno)),
         }
     }
 
@@ -198,7 +199,7 @@ impl Warden {
         };
         self.channel.send(&Request::Setup(number, message), &[])?;
         // It had nothing to say before.
-        self.heard = Instant::now();
+        self.last_message = Instant::now();
         self.prepared += 1;
         self.setups.insert(Arc::as_ptr(setup).addr(), (number, Arc::clone(setup)));
         Ok(())
@@ -206,7 +207,7 @@ impl Warden {
 
     /// Starts one case. `stdio` become its descriptors: stdout and stderr with `/dev/null` as
     /// stdin, or all three. Where its set-up has services, a [`Channel`]'s end follows, on which
-    /// [`Told`](super::Told) is told.
+    /// [`ServiceEvent`](super::ServiceEvent)s are sent.
     pub fn spawn(
         &mut self,
         setup: &Arc<Setup>,
@@ -240,7 +241,7 @@ impl Warden {
         while self.channel.has_message(deadline.saturating_duration_since(Instant::now())) {
             match self.channel.receive(true) {
                 Ok((Response::Found, found)) => return found.into_iter().next(),
-                Ok(other) => self.unheard.push_back(other),
+                Ok(other) => self.queued.push_back(other),
                 Err(_) => return None,
             }
         }
@@ -250,7 +251,7 @@ impl Warden {
 
     /// When [`check`](Self::check) has something to do, unless the warden says something before.
     pub fn next_check(&self) -> Instant {
-        self.asked.map_or(self.heard + SILENCE, |asked| asked + PATIENCE)
+        self.pinged.map_or(self.last_message + SILENCE, |pinged| pinged + PATIENCE)
     }
 
     /// Asks a warden that has said nothing for long whether it is there, and ends one that does not
@@ -259,8 +260,8 @@ impl Warden {
         if now < self.next_check() || self.channel.has_message(Duration::ZERO) {
             return;
         }
-        if self.asked.is_none() {
-            self.asked = Some(now);
+        if self.pinged.is_none() {
+            self.pinged = Some(now);
             let _ = self.channel.send(&Request::Ping, &[]);
         } else {
             self.end_silent();
@@ -281,10 +282,10 @@ impl Warden {
     /// The next notice; `None` where there is none yet and `wait` is false.
     pub fn notice(&mut self, wait: bool) -> Option<Notice> {
         loop {
-            let unheard = self.unheard.pop_front();
-            let received = unheard.map_or_else(|| self.channel.receive(wait), Ok);
+            let queued = self.queued.pop_front();
+            let received = queued.map_or_else(|| self.channel.receive(wait), Ok);
             if received.is_ok() {
-                (self.heard, self.asked) = (Instant::now(), None);
+                (self.last_message, self.pinged) = (Instant::now(), None);
             }
             return match received {
                 Ok((Response::Ended(end), scratch)) => {
@@ -346,7 +347,7 @@ fn services(setup: &Setup) -> Option<protocol::Services> {
 /// mapped.
 fn explain(fault: Fault, host: &Host) -> SandboxError {
     let refused = fault.step == STEP_MAPS && fault.errno == Errno::EPERM as i32;
-    let error = SandboxError::new(fault, &[], "", "");
+    let error = describe(fault, &[], "", "");
     match refused && host.uid == 0 && !host.maps_ranges {
         true => error.with_hint(remedy::ROOT_WITHOUT_CAPABILITIES),
         false => error,

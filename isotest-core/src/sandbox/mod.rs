@@ -26,9 +26,8 @@ mod warden;
 
 pub use child::start::AFTER_CLONE;
 pub use client::{Notice, Warden};
-pub use error::SandboxError;
+pub use error::{describe, describe_errno};
 pub use fault::Fault;
 pub use protocol::{Channel, Disk, End, Exit, Packets, Seen, Start};
-pub use service::{ServiceError, ServiceFault, Told};
-pub use sys::pipe;
+pub use service::{ServiceEvent, ServiceFault};
 pub use warden::SLOTS;

@@ -1,17 +1,16 @@
-//! What a supervisor (`sandbox::service_supervisor`) tells of services, and what it means where one cannot be
-//! had.
-
-use std::fmt;
+//! Events that the supervisor of a case (`sandbox::service_supervisor`) sends, and the words for a
+//! service that could not be had.
 
 use nix::errno::Errno;
-use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Ready, Service, line};
+use crate::refusal::ServiceError;
+use crate::wait_status::ended;
 
-/// What a service supervisor tells. Services go by their place in the list of their set-up.
+/// An event of the services of a case, which go by their place in the list of their set-up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Told {
+pub enum ServiceEvent {
     /// A service has written.
     Output(u32, Vec<u8>),
     /// All are ready.
@@ -31,46 +30,81 @@ pub enum ServiceFault {
     Execute(i32),
     /// It ended before it was ready, with this wait status.
     Ended(i32),
-    /// Its time was up. For a command that asks it: what the last one came to.
-    NotReady(Option<Asked>),
+    /// Its time was up. For a command that asks it: the last result.
+    NotReady(Option<ProbeResult>),
     /// The command that asks it could not be executed: an errno.
-    Ask(i32),
+    Probe(i32),
 }
 
-/// What a command that asks for readiness came to.
+/// Result of a command that asks whether a service is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Asked {
+pub enum ProbeResult {
     /// It ended with this wait status.
     Ended(i32),
     /// It had not ended.
     Running,
 }
 
-/// A service that a case could not be given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceError {
-    /// The service.
-    pub service: Service,
-    /// Why.
-    pub fault: ServiceFault,
-}
+impl ServiceFault {
+    /// The words for a service that could not be had for this fault.
+    pub fn describe(&self, service: &Service) -> ServiceError {
+        ServiceError {
+            service: service.name.clone(),
+            cause: self.cause(service),
+            hint: self.hint(&service.name),
+        }
+    }
 
-impl ServiceError {
-    /// What to do.
-    fn hint(&self) -> String {
-        let name = &self.service.name;
-        match &self.fault {
+    fn cause(&self, service: &Service) -> String {
+        let Service { command, ready, timeout, .. } = service;
+        let errno = |errno: &i32| {
+            let errno = Errno::from_raw(*errno);
+            format!("{} ({errno:?})", errno.desc())
+        };
+        match self {
+            ServiceFault::Join(number) => {
+                format!("cannot enter the namespaces of the case: {}", errno(number))
+            }
+            ServiceFault::Execute(number) => {
+                format!("cannot execute `{}`: {}", line(command), errno(number))
+            }
+            ServiceFault::Ended(status) => {
+                format!("`{}` {} before {}", line(command), ended(*status), event(ready, true))
+            }
+            ServiceFault::NotReady(last) => {
+                let last = match last {
+                    Some(ProbeResult::Ended(status)) => {
+                        format!(" (the last time it {})", ended(*status))
+                    }
+                    Some(ProbeResult::Running) => " (it was still running)".to_owned(),
+                    None => String::new(),
+                };
+                format!("{} within {timeout:?}{last}", event(ready, false))
+            }
+            ServiceFault::Probe(number) => match ready {
+                Ready::Command(words) => {
+                    format!("cannot execute `{}`: {}", line(words), errno(number))
+                }
+                Ready::Tcp(_) | Ready::Unix(_) | Ready::Output(_) | Ready::Exit => {
+                    format!("cannot ask whether {ready}: {}", errno(number))
+                }
+            },
+        }
+    }
+
+    fn hint(&self, name: &str) -> String {
+        match self {
             ServiceFault::Join(_) => {
                 "`cargo isotest doctor` tries each part of the sandbox by itself".to_owned()
             }
-            ServiceFault::Execute(errno) | ServiceFault::Ask(errno)
+            ServiceFault::Execute(errno) | ServiceFault::Probe(errno)
                 if Errno::from_raw(*errno) == Errno::ENOENT =>
             {
                 "commands are looked for along PATH in the sandbox, and relative to the package; \
                  give the whole path, and `ro` for what is not shown there"
                     .to_owned()
             }
-            ServiceFault::Execute(_) | ServiceFault::Ask(_) => {
+            ServiceFault::Execute(_) | ServiceFault::Probe(_) => {
                 "`cargo isotest explain CASE` shows the sandbox that it is started in".to_owned()
             }
             ServiceFault::Ended(0) => format!(
@@ -85,52 +119,8 @@ impl ServiceError {
     }
 }
 
-impl fmt::Display for ServiceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Service { name, command, ready, timeout } = &self.service;
-        let errno = |errno: &i32| {
-            let errno = Errno::from_raw(*errno);
-            format!("{} ({errno:?})", errno.desc())
-        };
-        write!(f, "cannot start the service `{name}`: ")?;
-        match &self.fault {
-            ServiceFault::Join(number) => {
-                write!(f, "cannot enter the namespaces of the case: {}", errno(number))
-            }
-            ServiceFault::Execute(number) => {
-                write!(f, "cannot execute `{}`: {}", line(command), errno(number))
-            }
-            ServiceFault::Ended(status) => {
-                let (program, ready) = (line(command), told(ready, true));
-                write!(f, "`{program}` {} before {ready}", ended(*status))
-            }
-            ServiceFault::NotReady(last) => {
-                write!(f, "{} within {timeout:?}", told(ready, false))?;
-                match last {
-                    Some(Asked::Ended(status)) => {
-                        write!(f, " (the last time it {})", ended(*status))
-                    }
-                    Some(Asked::Running) => write!(f, " (it was still running)"),
-                    None => Ok(()),
-                }
-            }
-            ServiceFault::Ask(number) => match ready {
-                Ready::Command(words) => {
-                    write!(f, "cannot execute `{}`: {}", line(words), errno(number))
-                }
-                Ready::Tcp(_) | Ready::Unix(_) | Ready::Output(_) | Ready::Exit => {
-                    write!(f, "cannot ask whether {ready}: {}", errno(number))
-                }
-            },
-        }?;
-        write!(f, "\nhint: {}", self.hint())
-    }
-}
-
-impl std::error::Error for ServiceError {}
-
 /// The event that was waited for, behind "before" or, where it did not happen, as a sentence.
-fn told(ready: &Ready, happened: bool) -> String {
+fn event(ready: &Ready, happened: bool) -> String {
     let connections = if happened { "took connections" } else { "took no connections" };
     match ready {
         Ready::Tcp(port) => format!("port {port} {connections}"),
@@ -144,18 +134,6 @@ fn told(ready: &Ready, happened: bool) -> String {
     }
 }
 
-/// What a wait status says, behind the name of a program.
-pub fn ended(status: i32) -> String {
-    match libc::WIFEXITED(status) {
-        true => format!("exited with {}", libc::WEXITSTATUS(status)),
-        false => {
-            let number = libc::WTERMSIG(status);
-            let name = Signal::try_from(number).map(|signal| signal.as_str().to_owned());
-            format!("was killed by {}", name.unwrap_or_else(|_| format!("signal {number}")))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -166,7 +144,7 @@ mod tests {
         let command = vec![c"server".to_owned(), c"-v".to_owned()];
         let timeout = Duration::from_secs(2);
         let service = Service { name: "db".to_owned(), command, ready, timeout };
-        ServiceError { service, fault }.to_string()
+        fault.describe(&service).to_string()
     }
 
     #[test]
@@ -177,7 +155,7 @@ mod tests {
         let text = error(Ready::Exit, ServiceFault::Execute(libc::ENOENT));
         assert!(text.contains("cannot execute `server -v`: No such file or directory (ENOENT)"));
         let asks = Ready::Command(vec![c"ping".to_owned()]);
-        let text = error(asks, ServiceFault::NotReady(Some(Asked::Ended(libc::SIGSEGV))));
+        let text = error(asks, ServiceFault::NotReady(Some(ProbeResult::Ended(libc::SIGSEGV))));
         assert!(
             text.contains(
                 "`ping` did not exit with 0 within 2s (the last time it was killed by SIGSEGV)"

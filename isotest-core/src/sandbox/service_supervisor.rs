@@ -27,8 +27,9 @@ use super::child::bytecode::{Bytecode, Values};
 use super::child::kernel;
 use super::child::start::Slot;
 use super::protocol::Channel;
-use super::service::{Asked, ServiceFault, Told};
+use super::service::{ProbeResult, ServiceEvent, ServiceFault};
 use super::sys;
+use crate::capture;
 use crate::plan::{Ready, Service};
 
 /// The words of [`Slot::mapped`], in their order. Below them, 1 says that the id maps are written.
@@ -59,7 +60,7 @@ pub struct ServiceSupervisor<'a> {
     pub environment: Vec<&'a CStr>,
     /// Its working directory.
     pub directory: &'a CStr,
-    /// Where [`Told`] goes.
+    /// Where [`ServiceEvent`] goes.
     pub channel: Channel,
 }
 
@@ -91,15 +92,15 @@ impl ServiceSupervisor<'_> {
         let code = match self.supervise(&mut all) {
             Ok(()) => 0,
             Err((number, fault)) => {
-                self.tell(&Told::Failed(number, fault));
+                self.send(&ServiceEvent::Failed(number, fault));
                 1
             }
         };
         kernel::exit(code)
     }
 
-    fn tell(&self, told: &Told) {
-        if self.channel.send(told, &[]).is_err() {
+    fn send(&self, event: &ServiceEvent) {
+        if self.channel.send(event, &[]).is_err() {
             // isotest is gone, and the warden with it.
             kernel::exit(1);
         }
@@ -117,11 +118,11 @@ impl ServiceSupervisor<'_> {
                 return Err((number, ServiceFault::Ended(status)));
             }
         }
-        self.tell(&Told::Ready);
+        self.send(&ServiceEvent::Ready);
         self.advance(handshake::UNDUMPABLE, handshake::SERVICES_READY);
         while all.iter().any(|running| running.output.is_some() || running.ended.is_none()) {
-            self.hear(all, PollTimeout::NONE);
-            self.tell_ends(all);
+            self.forward_output(all, PollTimeout::NONE);
+            self.send_ends(all);
         }
         Ok(())
     }
@@ -165,7 +166,7 @@ impl ServiceSupervisor<'_> {
 
     fn start(&self, service: &Service) -> Result<Running, ServiceFault> {
         let spawn = || {
-            let (read, write) = sys::pipe()?;
+            let (read, write) = capture::pipe()?;
             let child = self.spawn(&service.command, write.try_clone()?.into(), write.into())?;
             Ok((child, read))
         };
@@ -213,37 +214,37 @@ impl ServiceSupervisor<'_> {
         let deadline = Instant::now() + service.timeout;
         let mut last = None;
         let mut pause = PAUSES[0];
-        let mut sought = Sought::of(&service.ready);
+        let mut probe = OutputProbe::of(&service.ready);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match &service.ready {
-                Ready::Output(_) if sought.found => return Ok(()),
+                Ready::Output(_) if probe.found => return Ok(()),
                 Ready::Output(_) | Ready::Exit => pause = left,
                 Ready::Tcp(port) if takes_tcp(*port, left) => return Ok(()),
                 Ready::Unix(path) if takes_unix(path) => return Ok(()),
-                Ready::Command(words) => match self.ask(words, deadline, all)? {
-                    Asked::Ended(0) => return Ok(()),
-                    Asked::Running => last = last.or(Some(Asked::Running)),
-                    asked @ Asked::Ended(_) => last = Some(asked),
+                Ready::Command(words) => match self.run_probe(words, deadline, all)? {
+                    ProbeResult::Ended(0) => return Ok(()),
+                    ProbeResult::Running => last = last.or(Some(ProbeResult::Running)),
+                    result @ ProbeResult::Ended(_) => last = Some(result),
                 },
                 Ready::Tcp(_) | Ready::Unix(_) => {}
             }
             if left.is_zero() {
                 return Err(ServiceFault::NotReady(last));
             }
-            for (index, text) in self.hear(all, timeout(pause.min(left))) {
+            for (index, text) in self.forward_output(all, timeout(pause.min(left))) {
                 if index == number {
-                    sought.push(&text);
+                    probe.push(&text);
                 }
             }
             pause = (pause * 2).min(PAUSES[1]);
             let ends: Vec<Option<i32>> = all.iter_mut().map(Running::look).collect();
             match ends.last().copied().flatten() {
                 Some(0) if service.ready == Ready::Exit => return Ok(()),
-                Some(_) if sought.found => {}
+                Some(_) if probe.found => {}
                 Some(status) => {
                     // What it wrote last is the reason.
-                    self.hear(all, PollTimeout::ZERO);
+                    self.forward_output(all, PollTimeout::ZERO);
                     return Err(ServiceFault::Ended(status));
                 }
                 None => {}
@@ -252,39 +253,39 @@ impl ServiceSupervisor<'_> {
     }
 
     /// Runs the command that asks a service, until `deadline` at the most.
-    fn ask(
+    fn run_probe(
         &self,
         words: &[CString],
         deadline: Instant,
         all: &mut [Running],
-    ) -> Result<Asked, ServiceFault> {
-        let fault = |error: &io::Error| ServiceFault::Ask(number_of(error));
+    ) -> Result<ProbeResult, ServiceFault> {
+        let fault = |error: &io::Error| ServiceFault::Probe(number_of(error));
         let mut child =
             self.spawn(words, Stdio::null(), Stdio::null()).map_err(|error| fault(&error))?;
-        let process = process_of(&child).map_err(|errno| ServiceFault::Ask(errno as i32))?;
+        let process = process_of(&child).map_err(|errno| ServiceFault::Probe(errno as i32))?;
         loop {
             if let Some(status) = child.try_wait().map_err(|error| fault(&error))? {
-                return Ok(Asked::Ended(status.into_raw()));
+                return Ok(ProbeResult::Ended(status.into_raw()));
             }
             let left = deadline.saturating_duration_since(Instant::now());
             let ends: Vec<Option<i32>> = all.iter_mut().map(Running::look).collect();
             if left.is_zero() || ends.last().is_some_and(Option::is_some) {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Ok(Asked::Running);
+                return Ok(ProbeResult::Running);
             }
-            self.hear_or(all, Some(process.as_fd()), timeout(left));
+            self.forward_output_or(all, Some(process.as_fd()), timeout(left));
         }
     }
 
-    /// Passes on what services write, once some have written or ended, or after `timeout`. What was
-    /// heard, by service.
-    fn hear(&self, all: &mut [Running], timeout: PollTimeout) -> Vec<(u32, Vec<u8>)> {
-        self.hear_or(all, None, timeout)
+    /// Forwards what services write, once some have written or ended, or after `timeout`. Returns
+    /// the same, by service.
+    fn forward_output(&self, all: &mut [Running], timeout: PollTimeout) -> Vec<(u32, Vec<u8>)> {
+        self.forward_output_or(all, None, timeout)
     }
 
-    /// The same, which also ends when something else is to be heard of.
-    fn hear_or(
+    /// The same, which also returns when `other` is readable.
+    fn forward_output_or(
         &self,
         all: &mut [Running],
         other: Option<BorrowedFd<'_>>,
@@ -298,7 +299,7 @@ impl ServiceSupervisor<'_> {
         // EINTR: nobody catches signals here, but a tracer may come by.
         let _ = poll(&mut polled, timeout);
         drop(polled);
-        let mut heard = Vec::new();
+        let mut forwarded = Vec::new();
         let mut buffer = [0; 1 << 14];
         for (running, number) in all.iter_mut().zip(0..) {
             // One that writes without end must not keep the others, and deadlines, waiting.
@@ -307,8 +308,8 @@ impl ServiceSupervisor<'_> {
                 match nix::unistd::read(output, &mut buffer) {
                     Ok(length @ 1..) => {
                         let bytes = buffer.get(..length).unwrap_or_default().to_vec();
-                        self.tell(&Told::Output(number, bytes.clone()));
-                        heard.push((number, bytes));
+                        self.send(&ServiceEvent::Output(number, bytes.clone()));
+                        forwarded.push((number, bytes));
                     }
                     Err(Errno::EINTR) => {}
                     Err(Errno::EAGAIN) => break,
@@ -316,17 +317,17 @@ impl ServiceSupervisor<'_> {
                 }
             }
         }
-        heard
+        forwarded
     }
 
     /// Tells of services that have ended, but not of those that were killed with the case.
-    fn tell_ends(&self, all: &mut [Running]) {
+    fn send_ends(&self, all: &mut [Running]) {
         for (running, number) in all.iter_mut().zip(0..) {
             if running.ended.is_none()
                 && let Some(status) = running.look()
                 && !(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL)
             {
-                self.tell(&Told::Ended(number, status));
+                self.send(&ServiceEvent::Ended(number, status));
             }
         }
     }
@@ -343,20 +344,20 @@ impl Running {
 }
 
 /// A text that is looked for in what a service writes.
-struct Sought {
+struct OutputProbe {
     text: Vec<u8>,
     /// The end of what was written, in which the text may begin.
     rest: Vec<u8>,
     found: bool,
 }
 
-impl Sought {
-    fn of(ready: &Ready) -> Sought {
+impl OutputProbe {
+    fn of(ready: &Ready) -> OutputProbe {
         let text = match ready {
             Ready::Output(text) => text.clone().into_bytes(),
             Ready::Tcp(_) | Ready::Unix(_) | Ready::Command(_) | Ready::Exit => Vec::new(),
         };
-        Sought { text, rest: Vec::new(), found: false }
+        OutputProbe { text, rest: Vec::new(), found: false }
     }
 
     fn push(&mut self, bytes: &[u8]) {
@@ -433,12 +434,12 @@ mod tests {
     #[test]
     fn a_text_is_found_wherever_writes_part_it() {
         for cut in 0..5 {
-            let mut sought = Sought::of(&Ready::Output("ready".to_owned()));
+            let mut probe = OutputProbe::of(&Ready::Output("ready".to_owned()));
             let (one, other) = "ready".split_at(cut);
-            sought.push(format!("not so read{one}").as_bytes());
-            assert!(!sought.found, "{cut}");
-            sought.push(format!("{other}\n").as_bytes());
-            assert!(sought.found, "{cut}");
+            probe.push(format!("not so read{one}").as_bytes());
+            assert!(!probe.found, "{cut}");
+            probe.push(format!("{other}\n").as_bytes());
+            assert!(probe.found, "{cut}");
         }
     }
 }

@@ -5,7 +5,6 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_int};
-use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -43,14 +42,6 @@ pub fn wait_for_change(word: &AtomicU32, value: u32) {
 pub fn enter_namespaces(process: BorrowedFd<'_>, kinds: u64) -> Result<(), Errno> {
     // SAFETY: no argument is a pointer.
     Errno::result(unsafe { libc::setns(process.as_raw_fd(), kinds as c_int) }).map(drop)
-}
-
-/// A pipe whose reading end does not block, both close-on-exec.
-pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    use nix::fcntl::{FcntlArg, OFlag, fcntl};
-    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-    fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    Ok((read, write))
 }
 
 /// Puts `name` in the place of this process's arguments, which `/proc/PID/cmdline` shows to

@@ -1,4 +1,4 @@
-//! A case in flight: what it writes, what its services tell, when it has to be looked at.
+//! A case in flight: what it writes, what its services send, when it has to be looked at.
 
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::SyncSender;
@@ -9,12 +9,13 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
 use super::looks::Look;
 use super::{Event, Job, Stream};
-use crate::collect::{self, Capture, Killed, Written};
+use crate::capture::{self, Capture};
+use crate::collect::{self, Killed, Written};
 use crate::foreign::Listener;
 use crate::harness::{Passage, Results};
 use crate::outcome::Outcome;
 use crate::sandbox::{End, Warden};
-use crate::served::Served;
+use crate::service_monitor::ServiceMonitor;
 
 /// The pipe of a case is looked at from then on. One that ends before, and writes no more than a
 /// pipe holds, wakes nobody until it has ended.
@@ -26,7 +27,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Tokens of output pipes follow, and of what tells of services: three for each case number.
 pub const TOKEN_OUTPUT: u64 = 2;
 pub const INPUTS: u64 = 3;
-pub const SERVED: u64 = 2;
+pub const SERVICES: u64 = 2;
 
 /// A case in flight.
 pub struct Flight {
@@ -41,14 +42,14 @@ pub struct Flight {
     pub look: Look,
     pub pipes: [Option<OwnedFd>; 2],
     pub capture: Capture,
-    pub heard: Heard,
-    pub served: Option<Served>,
+    pub reader: Reader,
+    pub services: Option<ServiceMonitor>,
     /// How many bytes of each stream were passed through.
     pub passed: [u64; 2],
 }
 
-/// Who listens to what a case writes while it comes in.
-pub enum Heard {
+/// Reader of the output of a case while it comes in.
+pub enum Reader {
     /// Nobody.
     Nothing,
     /// libtest may speak in a stdout that is passed through.
@@ -59,13 +60,13 @@ pub enum Heard {
     Suite(Results),
 }
 
-impl Heard {
+impl Reader {
     /// Takes more of a stream, of stdout or of both in one; returns what of it is output.
     fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
         match self {
-            Heard::Libtest(passage) => passage.push(bytes),
-            Heard::Foreign(listener) => listener.push(bytes),
-            Heard::Nothing | Heard::Suite(_) => bytes.to_vec(),
+            Reader::Libtest(passage) => passage.push(bytes),
+            Reader::Foreign(listener) => listener.push(bytes),
+            Reader::Nothing | Reader::Suite(_) => bytes.to_vec(),
         }
     }
 }
@@ -121,25 +122,25 @@ impl Flight {
     /// case writes as fast as it is read.
     pub fn read(&mut self, stream: usize, buffer: &mut [u8], events: &SyncSender<Event>) {
         let Some(Some(pipe)) = self.pipes.get_mut(stream).map(Option::take) else { return };
-        let ended = collect::drain(&pipe, buffer, |bytes| match self.job.pass_through {
+        let ended = capture::drain(&pipe, buffer, |bytes| match self.job.pass_through {
             true => self.pass_on(stream, bytes, events),
-            false => self.capture.push(&self.heard.push(bytes)),
+            false => self.capture.push(&self.reader.push(bytes)),
         });
         if !ended && let Some(slot) = self.pipes.get_mut(stream) {
             *slot = Some(pipe);
         }
     }
 
-    /// Hears what services tell. The time of the test begins when they are ready.
-    pub fn hear_services(&mut self, epoll: &Epoll) {
-        let Some(served) = &mut self.served else { return };
-        let heard = served.hear();
-        if heard.ready {
+    /// Takes what services have sent. The time of the test begins when they are ready.
+    pub fn on_services(&mut self, epoll: &Epoll) {
+        let Some(services) = &mut self.services else { return };
+        let received = services.receive();
+        if received.ready {
             self.deadline = self.job.plan.timeout.map(|limit| Instant::now() + limit);
         }
-        if heard.over {
-            // It would be heard again and again.
-            let _ = epoll.delete(served);
+        if received.over {
+            // It would stay readable.
+            let _ = epoll.delete(services);
         }
     }
 
@@ -157,14 +158,14 @@ impl Flight {
         if let Some(passed) = self.passed.get_mut(stream) {
             *passed += bytes.len() as u64;
         }
-        if let (Heard::Suite(results), 0) = (&mut self.heard, stream)
+        if let (Reader::Suite(results), 0) = (&mut self.reader, stream)
             && results.push(bytes)
             && self.killed.is_none()
         {
             self.deadline = self.job.plan.timeout.map(|timeout| Instant::now() + timeout);
         }
         let (kind, ready) = match stream {
-            0 => (Stream::Stdout, self.heard.push(bytes)),
+            0 => (Stream::Stdout, self.reader.push(bytes)),
             _ => (Stream::Stderr, bytes.to_vec()),
         };
         if !ready.is_empty() {
@@ -175,25 +176,25 @@ impl Flight {
     pub fn outcome(mut self, end: End, events: &SyncSender<Event>) -> (Job, Outcome) {
         let killed = self.killed_by();
         let mut written = Written::default();
-        let rest = match self.heard {
-            Heard::Libtest(passage) => {
+        let rest = match self.reader {
+            Reader::Libtest(passage) => {
                 written.begun = passage.has_begun();
                 passage.finish()
             }
-            Heard::Foreign(listener) => {
+            Reader::Foreign(listener) => {
                 let (rest, said) = listener.finish();
                 written.said = said;
                 rest
             }
-            Heard::Nothing | Heard::Suite(_) => Vec::new(),
+            Reader::Nothing | Reader::Suite(_) => Vec::new(),
         };
         self.capture.push(&rest);
         let index = self.job.index;
         written.output = self.capture.finish();
         let mut outcome = collect::outcome(&self.job.plan, end, written, killed, self.started);
         outcome.stacks = self.look.into_text();
-        if let Some(served) = self.served {
-            served.add_to(&mut outcome);
+        if let Some(services) = self.services {
+            services.add_to(&mut outcome);
         }
         if self.job.pass_through {
             let rest = std::mem::take(&mut outcome.output).to_bytes();

@@ -17,10 +17,11 @@ use rustix::process::{Resource, Rlimit, prlimit};
 
 use super::flight::Flight;
 use super::{Event, Run};
+use crate::capture::{self, Capture};
 use crate::collect::Killed;
+use crate::harness;
 use crate::printable::printable;
 use crate::snapshot::{self, Process, Snapshot};
-use crate::{collect, harness};
 
 /// Who reads the stacks of a case before it is killed for its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,7 +76,7 @@ pub(super) struct Reading {
     pipe: OwnedFd,
     /// What is still to be run.
     next: VecDeque<Command>,
-    printed: collect::Capture,
+    printed: Capture,
     /// What is told where the debugger tells nothing.
     by_proc: String,
 }
@@ -121,9 +122,9 @@ impl Run<'_> {
                 output,
             });
         }
-        self.tell(Event::Running(running));
+        self.send(Event::Running(running));
         // Nothing is readable for what the warden has said meanwhile.
-        self.hear_warden();
+        self.on_warden();
     }
 
     /// Ends the cases whose time is up.
@@ -136,7 +137,7 @@ impl Run<'_> {
         }
         late.into_iter().for_each(|number| self.time_out(number, now));
         // Nothing is readable for what the warden has said when it was asked.
-        self.hear_warden();
+        self.on_warden();
     }
 
     /// The time of a case is up: looks at it, where it is to be looked at, and ends it.
@@ -176,7 +177,7 @@ impl Run<'_> {
         };
         match start(next, number, &self.epoll) {
             Some((debugger, pipe, next)) => {
-                let printed = collect::Capture::new(KEPT);
+                let printed = Capture::new(KEPT);
                 flight.look = Look::Reading(Reading { debugger, pipe, next, printed, by_proc });
                 flight.deadline = Some(now + PATIENCE);
                 true
@@ -193,7 +194,7 @@ impl Run<'_> {
         let Some(flight) = self.flights.get_mut(&number) else { return };
         let Look::Reading(reading) = &mut flight.look else { return };
         let Reading { debugger, pipe, next, printed, .. } = reading;
-        if !collect::drain(pipe, &mut self.buffer, |bytes| printed.push(bytes)) {
+        if !capture::drain(pipe, &mut self.buffer, |bytes| printed.push(bytes)) {
             return;
         }
         if let Some(started) = start(std::mem::take(next), number, &self.epoll) {
@@ -251,7 +252,7 @@ fn start(
 }
 
 fn start_one(mut command: Command, number: u64, epoll: &Epoll) -> io::Result<(Debugger, OwnedFd)> {
-    let (read, write) = collect::pipe()?;
+    let (read, write) = capture::pipe()?;
     epoll.add(&read, EpollEvent::new(EpollFlags::EPOLLIN, TOKEN | number))?;
     command.stdin(Stdio::null()).stdout(write).stderr(Stdio::null()).process_group(0);
     let debugger = Debugger(command.spawn()?);

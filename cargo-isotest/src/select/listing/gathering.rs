@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc;
 
-use isotest_core::collect::Capture;
+use isotest_core::capture::Capture;
 use isotest_core::outcome::{NotRun, Verdict};
 use isotest_core::schedule::{Event, Interruption, Stream};
 

@@ -206,7 +206,7 @@ impl State {
                 self.reap();
             }
             for (number, _) in servers.iter().zip(answers).filter(|(_, ready)| **ready) {
-                self.hear_server(*number);
+                self.on_server(*number);
             }
             if fixed.first() == Some(&true) {
                 self.handle_request();

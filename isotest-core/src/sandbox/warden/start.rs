@@ -152,7 +152,7 @@ impl State {
         let given: Vec<BorrowedFd<'_>> =
             descriptors.iter().take(2).chain(scratch).map(AsFd::as_fd).collect();
         let own = [start.arguments.as_slice(), start.environment.as_slice()];
-        // Where it has ended, `hear_server` finds the case not cloned.
+        // Where it has ended, `on_server` finds the case not cloned.
         let ordered = server.order(slot, own, &given);
         set_up.expected = set_up.expected.saturating_sub(1);
         if ordered == Err(Errno::EAGAIN) {
@@ -173,7 +173,7 @@ impl State {
         }
     }
 
-    pub fn hear_server(&mut self, number: u32) {
+    pub fn on_server(&mut self, number: u32) {
         loop {
             let set_up = self.setups.get_mut(&number);
             let server = set_up.and_then(|set_up| set_up.server.as_mut());

@@ -5,15 +5,16 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 
-use crate::collect::Capture;
-use crate::outcome::{Captured, NotRun, Outcome, Verdict};
+use crate::capture::Capture;
+use crate::outcome::{NotRun, Outcome, ServiceOutput, Verdict};
 use crate::plan::{Plan, Service};
-use crate::sandbox::service::ended;
-use crate::sandbox::{Channel, ServiceError, ServiceFault, Told};
+use crate::refusal::ServiceError;
+use crate::sandbox::{Channel, ServiceEvent, ServiceFault};
+use crate::wait_status::ended;
 
 /// What services of one case have told so far.
 #[derive(Debug)]
-pub struct Served {
+pub struct ServiceMonitor {
     channel: Channel,
     services: Vec<Service>,
     captures: Vec<Capture>,
@@ -22,68 +23,59 @@ pub struct Served {
     failed: Option<(u32, ServiceFault)>,
 }
 
-/// What hearing a service supervisor came to.
+/// What the supervisor has sent, but for output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Heard {
+pub struct Received {
     /// All services have become ready.
     pub ready: bool,
     /// Nothing more is to come: it has ended.
     pub over: bool,
 }
 
-/// What one service left.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceOutput {
-    /// The service.
-    pub name: String,
-    /// What it wrote, both streams in the order of writing.
-    pub output: Captured,
-    /// How it ended, behind its name, where it was not ended with the case.
-    pub ended: Option<String>,
-}
-
-impl Served {
+impl ServiceMonitor {
     /// Both ends for a case, the supervisor's second; `None` where it has no services.
-    pub fn of(plan: &Plan) -> Result<Option<(Served, Channel)>, Errno> {
+    pub fn of(plan: &Plan) -> Result<Option<(ServiceMonitor, Channel)>, Errno> {
         let services = plan.setup.services.clone();
         if services.is_empty() {
             return Ok(None);
         }
         let (channel, theirs) = Channel::pair()?;
         let captures = services.iter().map(|_| Capture::new(plan.output_limit)).collect();
-        let served = Served { channel, services, captures, ends: Vec::new(), failed: None };
-        Ok(Some((served, theirs)))
+        let monitor =
+            ServiceMonitor { channel, services, captures, ends: Vec::new(), failed: None };
+        Ok(Some((monitor, theirs)))
     }
 
-    /// Takes what is there now.
-    pub fn hear(&mut self) -> Heard {
-        let mut heard = Heard::default();
+    /// Receives what is there now.
+    pub fn receive(&mut self) -> Received {
+        let mut received = Received::default();
         loop {
             match self.channel.receive(false) {
-                Ok((Told::Output(service, bytes), _)) => {
+                Ok((ServiceEvent::Output(service, bytes), _)) => {
                     if let Some(capture) = self.captures.get_mut(service as usize) {
                         capture.push(&bytes);
                     }
                 }
-                Ok((Told::Ready, _)) => heard.ready = true,
-                Ok((Told::Ended(service, status), _)) => self.ends.push((service, status)),
-                Ok((Told::Failed(service, fault), _)) => self.failed = Some((service, fault)),
-                Err(Errno::EAGAIN) => return heard,
-                Err(_) => return Heard { over: true, ..heard },
+                Ok((ServiceEvent::Ready, _)) => received.ready = true,
+                Ok((ServiceEvent::Ended(service, status), _)) => self.ends.push((service, status)),
+                Ok((ServiceEvent::Failed(service, fault), _)) => {
+                    self.failed = Some((service, fault))
+                }
+                Err(Errno::EAGAIN) => return received,
+                Err(_) => return Received { over: true, ..received },
             }
         }
     }
 
     /// Why a service could not be had.
     pub fn error(&self) -> Option<ServiceError> {
-        let (number, fault) = self.failed.clone()?;
-        let service = self.services.get(number as usize)?.clone();
-        Some(ServiceError { service, fault })
+        let (number, fault) = self.failed.as_ref()?;
+        Some(fault.describe(self.services.get(*number as usize)?))
     }
 
     /// Adds all to the outcome of the case, whose supervisor has ended.
     pub fn add_to(mut self, outcome: &mut Outcome) {
-        self.hear();
+        self.receive();
         // Nobody but the warden has killed it, while it waited.
         if let Verdict::NotRun(NotRun::Sandbox(_)) = outcome.verdict
             && let Some(error) = self.error()
@@ -105,7 +97,7 @@ impl Served {
     }
 }
 
-impl AsFd for Served {
+impl AsFd for ServiceMonitor {
     /// Readable when there is something to hear.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.channel.as_fd()
