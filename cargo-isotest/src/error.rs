@@ -13,14 +13,23 @@ use isotest_core::streams::{Stray, StreamError};
 
 use crate::archive::ArchiveError;
 use crate::cli::unrecognized;
-use crate::config::ConfigError;
-use crate::config::settings::MissingDebugger;
+use crate::config::machine::MissingDebugger;
+use crate::config::{ConfigError, LoadError};
 use crate::discover::DiscoverError;
 use crate::exit_code::ExitCode;
 use crate::report::JunitError;
-use crate::sandbox::provision::SetupError;
+use crate::run::doctests::DoctestError;
+use crate::run::execute::ExecuteError;
+use crate::sandbox::coverage::ProfilesError;
+use crate::sandbox::exposures::ExposureError;
+use crate::sandbox::factory::{FactoryError, GlobError, ScratchError};
+use crate::sandbox::provision::{ProvisionError, SetupError};
 use crate::sandbox::root::RootError;
-use crate::select::listing::ListingError;
+use crate::select::find_case::FindCaseError;
+use crate::select::last_run::NothingFailed;
+use crate::select::listing::{BinaryListError, ListingError};
+use crate::select::partition::PartitionError;
+use crate::select::prepare::PrepareError;
 
 /// Why a run cannot go on.
 #[derive(Debug)]
@@ -40,13 +49,13 @@ pub enum Error {
     /// A setup command failed.
     Setup(Box<SetupError>),
     /// A binary could not list its tests.
-    Listing(Box<ListingError>),
+    Listing(Box<BinaryListError>),
     /// The machine could not be looked at.
     Host(io::Error),
     /// A standard stream would lead out of the sandbox.
     Stream(Stray),
-    /// A path of `--ro` or `--rw` cannot be shown.
-    Path(&'static str, PathBuf, io::Error),
+    /// The host cannot be shown as it is asked for.
+    Exposure(ExposureError),
     /// An archive cannot be read or written.
     Archive(ArchiveError),
     /// What `--root` names cannot be used.
@@ -58,19 +67,19 @@ pub enum Error {
     /// There is no shell: neither `$SHELL`, which is this, nor `/bin/sh`.
     Shell(Option<OsString>),
     /// The directory for scratch on disk could not be made.
-    Scratch(io::Error),
+    Scratch(ScratchError),
     /// A glob of `--write-back` cannot be read.
-    Glob(globset::Error),
+    Glob(GlobError),
     /// The report could not be written.
     Report(io::Error),
     /// It cannot be told which part of the tests this run has.
-    Partition(String),
-    /// `--rerun-failed`, and nothing has failed; where that is kept.
-    NothingFailed(PathBuf),
+    Partition(PartitionError),
+    /// `--rerun-failed`, and nothing has failed.
+    NothingFailed(NothingFailed),
     /// The JUnit report could not be written.
     Junit(JunitError),
-    /// Coverage profiles could not be moved to this directory.
-    Profiles(PathBuf, io::Error),
+    /// Coverage profiles could not be moved.
+    Profiles(ProfilesError),
     /// An option behind `--` that libtest does not know, and no other harness is there.
     Unrecognized(String),
     /// A name on the command line fits no test, or more than one.
@@ -111,7 +120,7 @@ impl Error {
             Error::Archive(_)
             | Error::Glob(_)
             | Error::Stream(_)
-            | Error::Path(..)
+            | Error::Exposure(_)
             | Error::Root(_)
             | Error::Partition(_)
             | Error::Debugger(_)
@@ -122,7 +131,7 @@ impl Error {
             Error::Setup(_) => ExitCode::SetupFailed,
             Error::Listing(error) if error.is_sandbox() => ExitCode::SandboxFailed,
             Error::Listing(_) => ExitCode::ListFailed,
-            Error::Report(_) | Error::Junit(_) | Error::Profiles(..) => ExitCode::ReportFailed,
+            Error::Report(_) | Error::Junit(_) | Error::Profiles(_) => ExitCode::ReportFailed,
             Error::Case(_) | Error::NothingFailed(_) => ExitCode::NothingToRun,
             Error::Interrupted(signal) => ExitCode::Signal(*signal),
         }
@@ -154,11 +163,11 @@ impl Error {
             | Error::WardenSilent
             | Error::Glob(_)
             | Error::Stream(_)
-            | Error::Path(..)
+            | Error::Exposure(_)
             | Error::Archive(_)
             | Error::Root(_)
             | Error::Command(_)
-            | Error::Profiles(..)
+            | Error::Profiles(_)
             | Error::Execute(..)
             | Error::Shell(_)
             | Error::Junit(_)
@@ -193,9 +202,7 @@ impl fmt::Display for Error {
             Error::Listing(error) => write!(f, "{error}"),
             Error::Host(error) => write!(f, "cannot look at this machine: {error}"),
             Error::Stream(stray) => write!(f, "{stray}"),
-            Error::Path(flag, path, error) => {
-                write!(f, "cannot show `{}`, which `{flag}` names: {error}", path.display())
-            }
+            Error::Exposure(error) => write!(f, "{error}"),
             Error::Archive(error) => write!(f, "{error}"),
             Error::Root(error) => write!(f, "{error}"),
             Error::Command(name) => {
@@ -211,26 +218,12 @@ impl fmt::Display for Error {
                 }
                 write!(f, "`/bin/sh`\nhint: `cargo isotest shell CASE -- CMD` runs a program of it")
             }
-            Error::Scratch(error) => {
-                write!(
-                    f,
-                    "cannot make a directory for `--scratch disk` in the target directory: {error}"
-                )
-            }
-            Error::Glob(error) => write!(f, "cannot read a glob of `--write-back`: {error}"),
-            Error::Profiles(directory, error) => {
-                write!(f, "cannot move coverage profiles to `{}`: {error}", directory.display())
-            }
+            Error::Scratch(error) => write!(f, "{error}"),
+            Error::Glob(error) => write!(f, "{error}"),
+            Error::Profiles(error) => write!(f, "{error}"),
             Error::Report(error) => write!(f, "cannot write the report: {error}"),
-            Error::Partition(cause) => {
-                write!(f, "cannot tell which part of the tests `--partition auto` means: {cause}")
-            }
-            Error::NothingFailed(path) => write!(
-                f,
-                "there is no test to run again: none has failed that has not passed since\n\
-                 hint: runs keep what has failed in `{}`",
-                path.display()
-            ),
+            Error::Partition(error) => write!(f, "{error}"),
+            Error::NothingFailed(error) => write!(f, "{error}"),
             Error::Junit(error) => write!(f, "{error}"),
             Error::Debugger(error) => write!(f, "{error}"),
             Error::Unrecognized(option) => write!(f, "{}", unrecognized(option)),
@@ -241,6 +234,111 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<LoadError> for Error {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Config(error) => Error::Config(error),
+            LoadError::Discover(error) => Error::Discover(error),
+        }
+    }
+}
+
+impl From<FactoryError> for Error {
+    fn from(error: FactoryError) -> Self {
+        match error {
+            FactoryError::Host(error) => Error::Host(error),
+            FactoryError::Sandbox(error) => Error::Sandbox(error),
+            FactoryError::Exposure(error) => error.into(),
+            FactoryError::Scratch(error) => Error::Scratch(error),
+            FactoryError::Glob(error) => Error::Glob(error),
+        }
+    }
+}
+
+impl From<ExposureError> for Error {
+    fn from(error: ExposureError) -> Self {
+        match error {
+            ExposureError::Root(error) => Error::Root(error),
+            path @ ExposureError::Path { .. } => Error::Exposure(path),
+        }
+    }
+}
+
+impl From<ProvisionError> for Error {
+    fn from(error: ProvisionError) -> Self {
+        match error {
+            ProvisionError::Config(error) => error.into(),
+            ProvisionError::Setup(error) => Error::Setup(error),
+            ProvisionError::Interrupted(signal) => Error::Interrupted(signal),
+        }
+    }
+}
+
+impl From<ListingError> for Error {
+    fn from(error: ListingError) -> Self {
+        match error {
+            ListingError::Binary(error) => Error::Listing(error),
+            ListingError::Host(error) => Error::Host(error),
+            ListingError::Interrupted(signal) => Error::Interrupted(signal),
+        }
+    }
+}
+
+impl From<PrepareError> for Error {
+    fn from(error: PrepareError) -> Self {
+        match error {
+            PrepareError::Load(error) => error.into(),
+            PrepareError::Factory(error) => error.into(),
+            PrepareError::Listing(error) => error.into(),
+            PrepareError::Unrecognized(option) => Error::Unrecognized(option),
+        }
+    }
+}
+
+impl From<ExecuteError> for Error {
+    fn from(error: ExecuteError) -> Self {
+        match error {
+            ExecuteError::Host(error) => Error::Host(error),
+            ExecuteError::Report(error) => Error::Report(error),
+        }
+    }
+}
+
+impl From<DoctestError> for Error {
+    fn from(error: DoctestError) -> Self {
+        match error {
+            DoctestError::Discover(error) => Error::Discover(error),
+            DoctestError::Host(error) => Error::Host(error),
+            DoctestError::Report(error) => Error::Report(error),
+            DoctestError::Interrupted(signal) => Error::Interrupted(signal),
+        }
+    }
+}
+
+impl From<FindCaseError> for Error {
+    fn from(error: FindCaseError) -> Self {
+        Error::Case(error.to_string())
+    }
+}
+
+impl From<PartitionError> for Error {
+    fn from(error: PartitionError) -> Self {
+        Error::Partition(error)
+    }
+}
+
+impl From<NothingFailed> for Error {
+    fn from(error: NothingFailed) -> Self {
+        Error::NothingFailed(error)
+    }
+}
+
+impl From<ProfilesError> for Error {
+    fn from(error: ProfilesError) -> Self {
+        Error::Profiles(error)
+    }
+}
 
 impl From<ConfigError> for Error {
     fn from(error: ConfigError) -> Self {
@@ -281,12 +379,6 @@ impl From<RootError> for Error {
     }
 }
 
-impl From<Box<ListingError>> for Error {
-    fn from(error: Box<ListingError>) -> Self {
-        Error::Listing(error)
-    }
-}
-
 impl From<MissingDebugger> for Error {
     fn from(error: MissingDebugger) -> Self {
         Error::Debugger(error)
@@ -295,7 +387,10 @@ impl From<MissingDebugger> for Error {
 
 impl From<ArchiveError> for Error {
     fn from(error: ArchiveError) -> Self {
-        Error::Archive(error)
+        match error {
+            ArchiveError::Path(error) => Error::Discover(error),
+            error => Error::Archive(error),
+        }
     }
 }
 

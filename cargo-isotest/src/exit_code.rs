@@ -4,8 +4,7 @@
 
 use isotest_core::schedule::Interruption;
 
-use crate::report::Summary;
-use crate::run::doctests::Documented;
+use crate::report::{Documented, Summary};
 
 /// How `cargo isotest` ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

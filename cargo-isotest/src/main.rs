@@ -28,7 +28,7 @@ use isotest_core::signals::Signals;
 
 use cli::{Cli, Command};
 use commands::{doctor, exec, explain, import_nextest, list, prune, runner, shell, show_config};
-use config::settings::Machine;
+use config::machine::Machine;
 use error::Error;
 use exit_code::ExitCode;
 use sandbox::coverage::collected;
@@ -63,7 +63,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         Command::Run(command) => {
             collected(&machine, |machine| commands::run::run(command, machine))
         }
-        Command::Archive(command) => archive::archive(command, &machine),
+        Command::Archive(command) => commands::archive::archive(command, &machine),
         Command::List(command) => collected(&machine, |machine| list::list(command, machine)),
         Command::Doctor(command) => doctor::doctor(command, &machine),
         Command::Explain(command) => {
@@ -75,9 +75,11 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         Command::ShowConfig(command) => show_config::show(command, &machine),
         Command::ImportNextest(command) => import_nextest::import(command, &machine),
         Command::Prune => prune::prune(&machine),
-        Command::Completions(command) => {
-            report::completions(command.shell, cli::completed()).map_err(Error::Report)
+        Command::Completions(command) => report::completions(command.shell, cli::completed())
+            .map(|()| ExitCode::Passed)
+            .map_err(Error::Report),
+        Command::Man => {
+            report::manual_page(cli::command()).map(|()| ExitCode::Passed).map_err(Error::Report)
         }
-        Command::Man => report::manual_page(cli::command()).map_err(Error::Report),
     }
 }

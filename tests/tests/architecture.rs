@@ -79,16 +79,20 @@ const CORE: [Row; 28] = [
     ("lib", &[]),
 ];
 
-/// Rooms and files of the program. What has no row here may name every room. `report` is given
-/// plans and projects by `explain` and `list`, which print what would be run.
-const PROGRAM: [Row; 7] = [
+/// Rooms of the program in the order of their imports, and files that may import less than their room.
+/// `main`, `commands` and `error` may import every room.
+const PROGRAM: [Row; 11] = [
     ("cli", &[]),
     ("discover", &[]),
-    ("sandbox/environment", &[]),
-    ("report", &["config", "discover", "error", "exit_code", "run", "select"]),
+    ("report", &["discover"]),
+    ("config", &["cli", "discover", "report"]),
+    ("sandbox/environment", &["config"]),
     ("sandbox/root", &[]),
-    ("exit_code", &["report", "run"]),
-    ("config/settings", &["cli", "discover", "report", "sandbox"]),
+    ("sandbox", &["config", "discover", "report"]),
+    ("select", &["cli", "config", "discover", "report", "sandbox"]),
+    ("run", &["cli", "config", "discover", "report", "sandbox", "select"]),
+    ("archive", &["cli", "config", "discover", "report", "sandbox"]),
+    ("exit_code", &["report"]),
 ];
 
 /// What of the core each stage of the program may name: data, and for `settings` the policy.

@@ -36,6 +36,8 @@ pub enum ArchiveError {
     Add(PathBuf, io::Error),
     /// What the configuration names is not there; where it is named.
     Missing(PathBuf, String),
+    /// A path of it is not UTF-8.
+    Path(DiscoverError),
     /// The filter expressions select no test binary, of so many.
     Empty(usize),
 }
@@ -104,6 +106,7 @@ impl fmt::Display for ArchiveError {
                  hint: `archive.include` names it, with `on-missing = \"error\"`, in {place}",
                 path.display()
             ),
+            ArchiveError::Path(error) => write!(f, "{error}"),
             ArchiveError::Empty(built) => write!(
                 f,
                 "cannot make an archive: the filter expressions select no test binary, among {built}"

@@ -11,7 +11,7 @@ mod write;
 
 pub use error::ArchiveError;
 pub use open::open;
-pub use write::archive;
+pub use write::{Content, Written, write};
 
 /// The directory that all entries are in.
 const TOP: &str = "target";

@@ -10,9 +10,8 @@ use isotest_core::untrusted::Directory;
 
 use super::{ArchiveError, BINARIES, METADATA, TOP};
 use crate::cli::ReuseOptions;
-use crate::config::settings::Machine;
+use crate::config::machine::Machine;
 use crate::discover::{DiscoverError, Places, Reused};
-use crate::error::Error;
 use crate::report;
 use crate::sandbox::root::{LIMITS, Unpacker, Whiteouts, decompressed};
 use crate::sandbox::run_directory::RunDirectory;
@@ -32,7 +31,7 @@ pub fn open(
     options: &ReuseOptions,
     machine: &Machine,
     quiet: bool,
-) -> Result<Option<Opened>, Error> {
+) -> Result<Option<Opened>, ArchiveError> {
     if let Some(archive) = &options.archive_file {
         if !quiet {
             report::unpacking(archive);
@@ -61,7 +60,7 @@ fn read(
     [target, build]: [Option<Utf8PathBuf>; 2],
     options: &ReuseOptions,
     machine: &Machine,
-) -> Result<Opened, Error> {
+) -> Result<Opened, ArchiveError> {
     let [binaries, metadata] = described;
     let workspace = directory("--workspace-remap", options.workspace_remap.as_deref(), machine)?;
     let places = Places { workspace, target, build };
@@ -75,14 +74,14 @@ fn open_archive(
     archive: &Path,
     options: &ReuseOptions,
     machine: &Machine,
-) -> Result<Opened, Error> {
+) -> Result<Opened, ArchiveError> {
     let path = machine.directory.join(archive);
     let stream = stream(&path)?;
     let (directory, place) = destination(&path, options, machine)?;
     let target = directory.join(TOP);
     let is_new = fs::symlink_metadata(&target).is_err();
     if !is_new && !options.extract_overwrite {
-        return Err(ArchiveError::Exists(path, target).into());
+        return Err(ArchiveError::Exists(path, target));
     }
     let failed = |cause| ArchiveError::Place(directory.clone(), cause);
     let place_of_all = Directory::open(&directory).map_err(failed)?;
@@ -93,7 +92,7 @@ fn open_archive(
     let whole = unpacked.and_then(|()| place_of_all.make(&scratch(), 0o755).map_err(failed));
     let opened = match whole {
         Ok(_) => describe(archive, &directory, &place_of_all, options, machine),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     };
     if opened.is_err() && is_new {
         // Half of it is of no use; what cannot be removed is told of by the next attempt.
@@ -137,7 +136,7 @@ fn describe(
     unpacked: &Directory,
     options: &ReuseOptions,
     machine: &Machine,
-) -> Result<Opened, Error> {
+) -> Result<Opened, ArchiveError> {
     let described = [BINARIES, METADATA].map(|name| {
         read_description(unpacked, name).map_err(|cause| match cause.kind() {
             io::ErrorKind::NotFound => ArchiveError::Foreign(archive.to_owned(), name),
@@ -152,7 +151,7 @@ fn describe(
     match options.workspace_remap {
         // The configuration of sources may run commands outside of every sandbox.
         None if root.as_std_path().canonicalize().is_ok_and(is_own) => {
-            Err(ArchiveError::OwnSources(archive.to_owned(), root.into()).into())
+            Err(ArchiveError::OwnSources(archive.to_owned(), root.into()))
         }
         Some(_) | None => Ok(opened),
     }
@@ -184,19 +183,19 @@ fn directory(
     flag: &'static str,
     path: Option<&Path>,
     machine: &Machine,
-) -> Result<Option<Utf8PathBuf>, Error> {
+) -> Result<Option<Utf8PathBuf>, ArchiveError> {
     let Some(path) = path else { return Ok(None) };
     let failed = |cause| ArchiveError::Remap(flag, path.to_owned(), cause);
     let real = machine.directory.join(path).canonicalize().map_err(failed)?;
     if !real.is_dir() {
-        return Err(failed(io::ErrorKind::NotADirectory.into()).into());
+        return Err(failed(io::ErrorKind::NotADirectory.into()));
     }
     Ok(Some(utf8(real)?))
 }
 
-fn utf8(path: PathBuf) -> Result<Utf8PathBuf, Error> {
+fn utf8(path: PathBuf) -> Result<Utf8PathBuf, ArchiveError> {
     let utf8 = Utf8PathBuf::try_from(path);
-    utf8.map_err(|error| DiscoverError::NotUtf8(error.into_path_buf()).into())
+    utf8.map_err(|error| ArchiveError::Path(DiscoverError::NotUtf8(error.into_path_buf())))
 }
 
 /// The options as they are typed. What was unpacked to a directory is there then, and may be used.

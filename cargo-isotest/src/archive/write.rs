@@ -1,11 +1,11 @@
-//! `cargo isotest archive`: builds a project's tests into an archive.
+//! Writes an archive of a project's tests.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use nextest_metadata::BinaryListSummary;
@@ -13,63 +13,53 @@ use tar::{Builder, Header};
 use zstd::Encoder;
 
 use super::{ArchiveError, BINARIES, LIBRARIES, METADATA, TOP};
-use crate::cli::{ArchiveCommand, LayerOptions};
-use crate::config::settings::{self, Machine};
-use crate::config::{self, Config, Given, Include, OnMissing, RelativeTo};
-use crate::discover::filterset::Subject;
-use crate::discover::{self, Built};
-use crate::error::Error;
-use crate::exit_code::ExitCode;
-use crate::report::{self, Archived};
+use crate::config::{Include, OnMissing, RelativeTo};
+use crate::discover::Built;
+use crate::report;
 
-/// Builds the project's tests and writes them to an archive. What was there under its name is
-/// replaced once it is whole.
-pub fn archive(command: &ArchiveCommand, machine: &Machine) -> Result<ExitCode, Error> {
-    let start = Instant::now();
-    let request = settings::request(&command.cargo);
-    let given = Given {
-        layers: &LayerOptions::default(),
-        course: None,
-        profile: command.config.profile.as_deref(),
-        filterset: None,
-        reused: None,
-    };
-    let config = Config::load(given, &command.cargo, machine)?;
-    let expressions = config::binary_expressions(&command.filterset, &request)?;
-    let built = discover::build_for_archive(&request)?;
-    config.check(built.project.workspace_root.as_std_path())?;
-    let is_selected = |subject: &Subject| {
-        expressions.is_empty() || expressions.iter().any(|it| it.selects_binary(subject))
-    };
-    let summary = built.summary(|binary| is_selected(&Subject::of(binary)));
-    if summary.rust_binaries.is_empty() {
-        return Err(ArchiveError::Empty(built.project.binaries.len()).into());
-    }
-    let path = machine.directory.join(&command.archive_file);
-    let failed = |cause| ArchiveError::Write(command.archive_file.clone(), cause);
-    let parent = path.parent().unwrap_or(&machine.directory);
+/// All that goes into an archive.
+pub struct Content<'a> {
+    /// The build.
+    pub built: &'a Built,
+    /// What of it is selected.
+    pub summary: &'a BinaryListSummary,
+    /// What the configuration names beside it.
+    pub included: &'a [Include],
+    /// Where it names that.
+    pub place: &'a str,
+}
+
+/// An archive that is there.
+pub struct Written {
+    /// The number of files in it.
+    pub files: usize,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+/// Writes an archive to `path`, which the user calls `named`. A file that is there already is
+/// replaced once the new one is whole.
+pub fn write(
+    named: &Path,
+    path: &Path,
+    level: i32,
+    content: &Content<'_>,
+) -> Result<Written, ArchiveError> {
+    let failed = |cause| ArchiveError::Write(named.to_owned(), cause);
+    let parent = path.parent().unwrap_or(Path::new("/"));
     let file = tempfile::Builder::new()
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(parent)
         .map_err(failed)?;
-    let mut entries = Entries::new(file.as_file(), command.zstd_level, &path).map_err(failed)?;
-    add_all(&mut entries, &built, &summary)?;
-    let (included, place) = config.archived.unwrap_or_default();
-    for include in &included {
-        entries.add_included(include, &summary.rust_build_meta.target_directory, &place)?;
+    let mut entries = Entries::new(file.as_file(), level, path).map_err(failed)?;
+    add_all(&mut entries, content.built, content.summary)?;
+    let target = &content.summary.rust_build_meta.target_directory;
+    for include in content.included {
+        entries.add_included(include, target, content.place)?;
     }
     let files = entries.finish().map_err(failed)?;
-    file.persist(&path).map_err(|error| failed(error.error))?;
-    if !command.cargo.quiet {
-        report::archived(&Archived {
-            path: &command.archive_file,
-            binaries: summary.rust_binaries.len(),
-            files,
-            bytes: fs::metadata(&path).map_err(failed)?.len(),
-            took: start.elapsed(),
-        });
-    }
-    Ok(ExitCode::Passed)
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(Written { files, bytes: fs::metadata(path).map_err(failed)?.len() })
 }
 
 /// All that tests need, what describes it first.

@@ -9,7 +9,8 @@ use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::parent_id;
 
-use crate::sandbox::environment::{self, Variable};
+use crate::config::machine::Variable;
+use crate::sandbox::environment;
 
 /// Only who starts a test for cargo sets it; a value of its own for each package.
 const MARK: &str = "CARGO_MANIFEST_DIR";

@@ -14,11 +14,11 @@ use isotest_core::signals::Signals;
 use crate::cli::{RunCommand, Words};
 use crate::commands::find_program::with_program;
 use crate::commands::foreground::{exit_code, plan_of};
-use crate::config::settings::Machine;
+use crate::config::machine::Machine;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
+use crate::run::batch::Batch;
 use crate::run::case_plan;
-use crate::run::execute::Stage;
 use crate::run::policies::Member;
 use crate::sandbox::provision::Provision;
 use crate::select::prepare::Selected;
@@ -55,24 +55,24 @@ impl<'a> Tool<'a> {
 /// A test, and what it is run under.
 pub struct Debugged<'a> {
     tool: Tool<'a>,
-    /// The number of its stage.
-    stage: usize,
+    /// The number of its batch.
+    batch: usize,
     member: Member,
 }
 
 /// The one test that is selected.
 pub fn find<'a>(
     tool: Tool<'a>,
-    stages: &[Stage],
+    batches: &[Batch],
     selected: &[Selected],
 ) -> Result<Debugged<'a>, Error> {
     let runs = |member: &&Member| case(selected, member.index).ignore == Ignore::No;
     let mut found = Vec::new();
-    for (number, stage) in stages.iter().enumerate() {
-        found.extend(stage.members.iter().filter(runs).map(|member| (number, member.clone())));
+    for (number, batch) in batches.iter().enumerate() {
+        found.extend(batch.members.iter().filter(runs).map(|member| (number, member.clone())));
     }
     match found.as_slice() {
-        [(stage, member)] => Ok(Debugged { tool, stage: *stage, member: member.clone() }),
+        [(batch, member)] => Ok(Debugged { tool, batch: *batch, member: member.clone() }),
         _ => {
             let found: Vec<CaseIndex> = found.iter().map(|(_, member)| member.index).collect();
             Err(not_one(&tool, selected, &found))
@@ -83,13 +83,13 @@ pub fn find<'a>(
 /// Runs the test. The exit code is the command's.
 pub fn run(
     debugged: &Debugged<'_>,
-    stages: &mut [Stage],
+    batches: &mut [Batch],
     (selected, provision): (&[Selected], &Provision),
     machine: &Machine,
     signals: &Signals,
 ) -> Result<ExitCode, Error> {
-    let Debugged { tool, stage, member } = debugged;
-    let factory = &mut stages[*stage].factory;
+    let Debugged { tool, batch, member } = debugged;
+    let factory = &mut batches[*batch].factory;
     let subject = &selected[member.index.binary];
     let given = provision.give(&member.terms.needs);
     let setup = case_plan::setup(factory, subject, given);

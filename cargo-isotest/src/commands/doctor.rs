@@ -14,7 +14,7 @@ use isotest_core::refusal::SandboxError;
 use isotest_core::sandbox::Warden;
 
 use crate::cli::{DoctorCommand, ReportFormat};
-use crate::config::settings::Machine;
+use crate::config::machine::Machine;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report::{self, Check};

@@ -9,7 +9,7 @@ use crate::commands::find_program::find_program;
 use crate::commands::foreground::{attend, patience};
 use crate::commands::one_case::policy;
 use crate::config::Config;
-use crate::config::settings::Machine;
+use crate::config::machine::Machine;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report;

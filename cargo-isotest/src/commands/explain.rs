@@ -6,7 +6,7 @@ use isotest_core::policy::Policy;
 use crate::archive;
 use crate::cli::ExplainCommand;
 use crate::commands::one_case::{Case, Named, prepare_case};
-use crate::config::settings::Machine;
+use crate::config::machine::Machine;
 use crate::config::{self, Source};
 use crate::error::Error;
 use crate::exit_code::ExitCode;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use isotest_core::plan::Setup;
 use isotest_core::policy::{Policy, Root};
 
-use crate::config::settings::Machine;
+use crate::config::machine::Machine;
 use crate::error::Error;
 use crate::sandbox::factory::c_string;
 use crate::sandbox::root::{Links, follow};

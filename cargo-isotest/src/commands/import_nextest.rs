@@ -7,7 +7,8 @@ use std::path::Path;
 use isotest_core::untrusted::{Directory, Link};
 
 use crate::cli::ImportNextestCommand;
-use crate::config::settings::{self, Machine};
+use crate::config::machine::Machine;
+use crate::config::settings;
 use crate::config::{self, ConfigError, Contents, Imported};
 use crate::discover::filterset::Workspace;
 use crate::error::Error;
@@ -22,7 +23,7 @@ pub fn import(command: &ImportNextestCommand, machine: &Machine) -> Result<ExitC
     let workspace = Workspace::find(&settings::request(&command.cargo))?;
     let root = workspace.root().as_std_path();
     let (from, to) = (root.join(NEXTEST), root.join(config::PATH));
-    let shown = |path: &Path| settings::shown(path, machine).to_string_lossy().into_owned();
+    let shown = |path: &Path| machine.shown(path).to_string_lossy().into_owned();
     let contents = Contents::read(&from, &shown(&from), root)?;
     let Imported { text, notes } = config::import(&shown(&from), &contents.text)
         .map_err(|error| contents.fault(error.into()))?;

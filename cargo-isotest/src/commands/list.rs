@@ -3,12 +3,14 @@
 use crate::archive;
 use crate::cli::{ListCommand, ReportFormat};
 use crate::commands::one_case::prepare_with;
-use crate::config::settings::{self, Machine};
+use crate::config::machine::Machine;
+use crate::config::settings;
 use crate::config::{Config, Given};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::report;
+use crate::report::{self, Listed};
 use crate::select::partition;
+use crate::select::prepare::Selected;
 
 /// Lists the selected cases.
 pub fn list(command: &ListCommand, machine: &Machine) -> Result<ExitCode, Error> {
@@ -33,11 +35,16 @@ pub fn list(command: &ListCommand, machine: &Machine) -> Result<ExitCode, Error>
     if let Some(part) = &part {
         prepared.selected = partition::narrow(prepared.selected, part);
     }
+    let listed: Vec<Listed<'_>> = prepared.selected.iter().map(listed).collect();
     let printed = match command.format {
-        ReportFormat::Human => report::list_for_people(&prepared.selected),
-        ReportFormat::Json => report::list_for_programs(&project, &prepared.selected),
+        ReportFormat::Human => report::list_for_people(&listed),
+        ReportFormat::Json => report::list_for_programs(&project, &listed),
     };
     printed.map_err(Error::Report)?;
     let empty = prepared.selected.iter().all(|selected| selected.selection.cases.is_empty());
     Ok(if empty { ExitCode::NothingToRun } else { ExitCode::Passed })
+}
+
+fn listed(selected: &Selected) -> Listed<'_> {
+    Listed { binary: &selected.binary, cases: &selected.selection.cases }
 }

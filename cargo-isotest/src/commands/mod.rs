@@ -15,6 +15,7 @@ pub mod shell;
 pub mod exec;
 pub mod runner;
 
+pub mod archive;
 pub mod doctor;
 pub mod import_nextest;
 pub mod prune;

@@ -5,7 +5,8 @@ use isotest_core::policy::{Limits, Policy};
 use isotest_core::signals::Signals;
 
 use crate::cli::{CargoOptions, ConfigOptions, LayerOptions};
-use crate::config::settings::{self, Machine};
+use crate::config::machine::Machine;
+use crate::config::settings;
 use crate::config::{Config, Given, Needs, Source};
 use crate::discover::filter::{Filter, RunIgnored};
 use crate::discover::filterset::Subject;
@@ -50,7 +51,7 @@ pub fn prepare_case(named: Named<'_>, tests: Tests<'_>, machine: &Machine) -> Re
     let policy = policies::of_case(&config, &factory.policy, selected, case, machine);
     let limits = policy.limits.clone();
     if !policies::shares_warden(&policy, &factory.policy) {
-        factory = prepare::factory(SandboxBuilder::start(policy)?, &project, machine)?;
+        factory = SandboxBuilder::start(policy)?.build_for(&project, machine)?;
     }
     let sources = config.sources_of(&Subject::of(&selected.binary), case);
     let needs = config.needs(&sources);
@@ -81,7 +82,7 @@ pub fn prepare_with(
 /// The policy for one root filesystem, which these layers ask for.
 pub fn policy(layers: &LayerOptions, machine: &Machine, quiet: bool) -> Result<Policy, Error> {
     let policy = trial::weaken(settings::policy(layers), &layers.allow_weaker, machine);
-    prepare::in_root(policy, &layers.root, machine, quiet)
+    Ok(prepare::in_root(policy, &layers.root, machine, quiet)?)
 }
 
 fn every_case() -> Filter {

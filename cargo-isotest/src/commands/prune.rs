@@ -1,6 +1,6 @@
 //! `cargo isotest prune`: empties the cache of root filesystems.
 
-use crate::config::settings::Machine;
+use crate::config::machine::Machine;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report;

@@ -10,21 +10,25 @@ use isotest_core::signals::Signals;
 use crate::archive;
 use crate::cli::{NoTests, Part, RunCommand, Unit};
 use crate::commands::debug::{self, Tool};
-use crate::config::settings::{Machine, Settings};
-use crate::config::{self, Config, Given, Needs};
+use crate::config::machine::Machine;
+use crate::config::settings::Settings;
+use crate::config::{self, Config, Given};
 use crate::discover::{Harness, Project, Reused};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::report::{self, Options, Reporter, SecondLook, Stress, Suite, Summary, Trace, Withheld};
-use crate::run::doctests::{self, Documented};
-use crate::run::execute::{Stage, execute};
-use crate::run::policies::{self, Group, Member};
+use crate::report::{
+    self, Documented, Options, Reporter, SecondLook, Stress, Suite, Summary, Trace, Withheld,
+};
+use crate::run::batch::{Batch, batches, needs};
+use crate::run::doctests;
+use crate::run::execute::execute;
+use crate::run::policies::{self, Member};
 use crate::run::rerun;
 use crate::run::rerun_variants::second_look;
 use crate::run::traces::{Unexplained, traces};
 use crate::run::unit;
 use crate::run::withheld::withheld;
-use crate::sandbox::factory::{SandboxBuilder, SandboxFactory};
+use crate::sandbox::factory::SandboxBuilder;
 use crate::sandbox::provision::Provision;
 use crate::sandbox::trial;
 use crate::select::last_run::LastRun;
@@ -65,9 +69,9 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         last_run.check()?;
     }
     let narrowing = Narrowing { part, failed: command.run.rerun_failed.then_some(&last_run) };
-    let Stages { mut stages, selected, suites, in_roots: in_all, refused } =
+    let Batches { mut batches, selected, suites, in_roots: in_all, refused } =
         prepare_all(wardens, &roots, &project, (&settings, &config), narrowing, machine, &signals)?;
-    if let (Some(refused), []) = (&refused, stages.as_slice()) {
+    if let (Some(refused), []) = (&refused, batches.as_slice()) {
         return Ok(refused.code);
     }
     let left_out = project.has_doctests && command.cargo.leaves_out_doctests();
@@ -84,15 +88,15 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     }
     // Before any setup command is run for it.
     let tool = Tool::of(command);
-    let debugged = tool.map(|tool| debug::find(tool, &stages, &selected)).transpose()?;
-    let needs = needs(&stages, &selected);
-    let provision = Provision::prepare(&config, needs, &project, machine, &signals)?;
+    let debugged = tool.map(|tool| debug::find(tool, &batches, &selected)).transpose()?;
+    let needed = needs(&batches, &selected);
+    let provision = Provision::prepare(&config, needed, &project, machine, &signals)?;
     if settings.unit == Unit::Binary {
-        report::unheeded(&unheeded(&stages, &selected, &settings));
+        report::unheeded(&unheeded(&batches, &selected, &settings));
     }
     if let Some(debugged) = debugged {
         let needed = (selected.as_slice(), &provision);
-        return debug::run(&debugged, &mut stages, needed, machine, &signals);
+        return debug::run(&debugged, &mut batches, needed, machine, &signals);
     }
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
     let mut durations = Durations::read(&project);
@@ -100,9 +104,9 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     if settings.repeat != Repeat::Once {
         let stress = Stress::new(suites, settings.report, stdout, stderr);
         let stress =
-            execute(&settings, &mut stages, needed, &mut durations, (machine, &signals), stress)?;
+            execute(&settings, &mut batches, needed, &mut durations, (machine, &signals), stress)?;
         let summary = stress.finish().map_err(Error::Report)?;
-        tell_not_written(&stages);
+        tell_not_written(&batches);
         return Ok(ExitCode::of_run(&summary));
     }
     let mut reporter = Reporter::new(suites, settings.report, stdout, stderr);
@@ -119,19 +123,19 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
         reporter = reporter.with_junit(path, &roots, &properties(&settings, part))?;
     }
     let mut reporter =
-        execute(&settings, &mut stages, needed, &mut durations, (machine, &signals), reporter)?;
+        execute(&settings, &mut batches, needed, &mut durations, (machine, &signals), reporter)?;
     durations.write();
     reporter.end().map_err(Error::Report)?;
-    tell_not_written(&stages);
+    tell_not_written(&batches);
     let goes_on = reporter.interrupted().is_none() && !settings.is_over(reporter.failures());
     let documented = match documented && goes_on {
         true => doctests::run(command, &settings, in_all, machine, &signals)?,
         false => Documented::default(),
     };
-    reporter.take_traces(named_by(&reporter, &selected, &stages, machine));
+    reporter.take_traces(named_by(&reporter, &selected, &batches, machine));
     let needed = (selected.as_slice(), &provision);
     let second_look = match settings.unit {
-        Unit::Test => look_again(stages, machine, needed, &reporter.failed(), &signals)?,
+        Unit::Test => look_again(batches, machine, needed, &reporter.failed(), &signals)?,
         // Alone a test passes that another one of its process makes fail.
         Unit::Binary => SecondLook::default(),
     };
@@ -181,7 +185,7 @@ pub fn run_built(
     let roots = [root];
     let narrowing = Narrowing { part: None, failed: None };
     let (wardens, asked) = (vec![builder], (settings, config));
-    let Stages { mut stages, selected, suites, .. } =
+    let Batches { mut batches, selected, suites, .. } =
         prepare_all(wardens, &roots, project, asked, narrowing, machine, signals)?;
     if selected.iter().all(|selected| selected.harness == Harness::None) {
         report::lists(&suites, settings.report.look.stderr_colour);
@@ -191,17 +195,17 @@ pub fn run_built(
     let mut reporter = Reporter::new(suites, settings.report, stdout, stderr);
     reporter.take_grants(policies::grants(config, &selected));
     let mut durations = Durations::read(project);
-    let needs = needs(&stages, &selected);
-    let provision = Provision::prepare(config, needs, project, machine, signals)?;
+    let needed = needs(&batches, &selected);
+    let provision = Provision::prepare(config, needed, project, machine, signals)?;
     let needed = (selected.as_slice(), &provision);
     let mut reporter =
-        execute(settings, &mut stages, needed, &mut durations, (machine, signals), reporter)?;
+        execute(settings, &mut batches, needed, &mut durations, (machine, signals), reporter)?;
     durations.write();
     reporter.end().map_err(Error::Report)?;
-    tell_not_written(&stages);
-    reporter.take_traces(named_by(&reporter, &selected, &stages, machine));
+    tell_not_written(&batches);
+    reporter.take_traces(named_by(&reporter, &selected, &batches, machine));
     let needed = (selected.as_slice(), &provision);
-    let second_look = look_again(stages, machine, needed, &reporter.failed(), signals)?;
+    let second_look = look_again(batches, machine, needed, &reporter.failed(), signals)?;
     reporter.take_withheld(missed(&reporter, &selected, &settings.policy, machine));
     reporter.finish(second_look, Documented::default()).map(Some).map_err(Error::Report)
 }
@@ -217,8 +221,8 @@ fn executables(project: &Project, options: Options, machine: &Machine) -> Result
 }
 
 /// Tells which files could not be put into the project when the tests had ended.
-fn tell_not_written(stages: &[Stage]) {
-    let plans = stages.iter().filter_map(|stage| stage.factory.write_back.as_ref());
+fn tell_not_written(batches: &[Batch]) {
+    let plans = batches.iter().filter_map(|batch| batch.factory.write_back.as_ref());
     plans.flat_map(|plan| plan.failed()).for_each(|finding| report::warning(&finding));
 }
 
@@ -235,12 +239,12 @@ fn config(
         filterset: Some(&command.filterset),
         reused,
     };
-    Config::load(given, &command.cargo, machine)
+    Ok(Config::load(given, &command.cargo, machine)?)
 }
 
 /// What runs in all of them.
-struct Stages<'a> {
-    stages: Vec<Stage>,
+struct Batches<'a> {
+    batches: Vec<Batch>,
     selected: Vec<Selected>,
     /// What is told of each that was selected.
     suites: Vec<Suite>,
@@ -258,7 +262,7 @@ struct Refused {
 }
 
 /// Lists and selects in each root filesystem. One of several in which the tests cannot be listed
-/// is told of, and has no stage: they may need what only the others have.
+/// is told of, and has no batch: they may need what only the others have.
 fn prepare_all<'a>(
     wardens: Vec<SandboxBuilder>,
     roots: &'a [InRoot],
@@ -267,9 +271,9 @@ fn prepare_all<'a>(
     narrowing: Narrowing<'_>,
     machine: &Machine,
     signals: &Signals,
-) -> Result<Stages<'a>, Error> {
-    let mut all = Stages {
-        stages: Vec::new(),
+) -> Result<Batches<'a>, Error> {
+    let mut all = Batches {
+        batches: Vec::new(),
         selected: Vec::new(),
         suites: Vec::new(),
         in_roots: Vec::new(),
@@ -280,7 +284,7 @@ fn prepare_all<'a>(
         let selecting = Selecting { filter, config, passed_on };
         let prepared =
             prepare::select(builder, project, machine, selecting, settings.jobs, signals);
-        let Prepared { factory, selected } = match (prepared, &root.label) {
+        let Prepared { factory, selected } = match (prepared.map_err(Error::from), &root.label) {
             (Ok(prepared), _) => prepared,
             (Err(error @ (Error::Listing(_) | Error::Sandbox(_))), Some(label)) => {
                 let name = format!("`{label}`");
@@ -296,7 +300,7 @@ fn prepare_all<'a>(
         let first = all.selected.len();
         let selected = narrowing.narrow(selected, root.label.as_deref());
         let groups = policies::groups(config, &factory.policy, &selected, first, machine);
-        all.stages.extend(stages(factory, groups, project, machine)?);
+        all.batches.extend(batches(factory, groups, project, machine)?);
         all.suites.extend(
             selected.iter().map(|selected| suite(selected, root, (settings, config), machine)),
         );
@@ -306,38 +310,9 @@ fn prepare_all<'a>(
     Ok(all)
 }
 
-/// A stage for each group; `sandboxes` are those of the first.
-fn stages(
-    factory: SandboxFactory,
-    groups: Vec<Group>,
-    project: &Project,
-    machine: &Machine,
-) -> Result<Vec<Stage>, Error> {
-    let mut factory = Some(factory);
-    let stages = groups.into_iter().map(|Group { policy, members }| {
-        let factory = match factory.take() {
-            Some(first) => first,
-            None => prepare::factory(SandboxBuilder::start(policy)?, project, machine)?,
-        };
-        Ok(Stage { factory, members })
-    });
-    stages.collect()
-}
-
-/// What the cases that run need, each with its policy.
-fn needs<'a>(
-    stages: &'a [Stage],
-    selected: &'a [Selected],
-) -> impl Iterator<Item = (&'a Policy, &'a Needs)> {
-    let runs = |member: &&Member| case(selected, member.index).ignore == Ignore::No;
-    stages.iter().flat_map(move |Stage { factory, members }| {
-        members.iter().filter(runs).map(|member| (&factory.policy, &member.terms.needs))
-    })
-}
-
 /// What of the configuration does not hold, since binaries run as a whole.
 fn unheeded(
-    stages: &[Stage],
+    batches: &[Batch],
     selected: &[Selected],
     settings: &Settings,
 ) -> Vec<(&'static str, &'static str)> {
@@ -345,26 +320,26 @@ fn unheeded(
         selected[member.index.binary].harness == Harness::Libtest
             && case(selected, member.index).ignore == Ignore::No
     };
-    let members = stages.iter().flat_map(|stage| &stage.members).filter(is_whole);
+    let members = batches.iter().flat_map(|batch| &batch.members).filter(is_whole);
     unit::unheeded(members, settings.max_fail)
 }
 
-/// The second look in each stage.
+/// The second look in each batch.
 fn look_again(
-    stages: Vec<Stage>,
+    batches: Vec<Batch>,
     machine: &Machine,
     needed: (&[Selected], &Provision),
     failed: &[CaseIndex],
     signals: &Signals,
 ) -> Result<SecondLook, Error> {
     let mut all = SecondLook::default();
-    for Stage { factory, members } in stages {
+    for Batch { factory, members } in batches {
         let members = members.into_iter();
         let failed: Vec<Member> = members.filter(|one| failed.contains(&one.index)).collect();
         let (policy, shown) = (factory.policy.clone(), factory.project());
         drop(factory);
         let SecondLook { flaky, hints } =
-            second_look(&policy, machine, &shown, needed, failed, signals)?;
+            second_look(&policy, machine, &shown, needed, failed, signals).map_err(Error::Host)?;
         all.flaky.extend(flaky);
         for hint in hints {
             match all.hints.iter_mut().find(|known| known.flag == hint.flag) {
@@ -380,7 +355,7 @@ fn look_again(
 fn named_by(
     reporter: &Reporter,
     selected: &[Selected],
-    stages: &[Stage],
+    batches: &[Batch],
     machine: &Machine,
 ) -> Vec<Trace> {
     let unexplained = reporter.unexplained().map(|(place, lacks)| {
@@ -389,9 +364,9 @@ fn named_by(
     });
     let unexplained: Vec<Unexplained<'_>> = unexplained.collect();
     // Of several policies the first: it is that of the command line.
-    stages
+    batches
         .first()
-        .map_or_else(Vec::new, |Stage { factory, .. }| traces(factory, machine, &unexplained))
+        .map_or_else(Vec::new, |Batch { factory, .. }| traces(factory, machine, &unexplained))
 }
 
 /// The variables that a failed test may have missed.

@@ -25,7 +25,9 @@ use crate::commands::caller::Caller;
 use crate::commands::foreground::{exit_code, patience, plan_of};
 use crate::commands::one_case::policy;
 use crate::commands::run;
-use crate::config::settings::{self, Machine, Settings};
+use crate::config::machine::Machine;
+use crate::config::machine::Variable;
+use crate::config::settings::{self, Settings};
 use crate::config::{Config, Given, Needs, merged};
 use crate::discover::filterset::Subject;
 use crate::discover::{Call, Called, Declared, Purpose, called};
@@ -34,11 +36,11 @@ use crate::exit_code::ExitCode;
 use crate::report::{self, Frame};
 use crate::run::case_plan::set_up;
 use crate::sandbox::coverage::collected;
-use crate::sandbox::environment::{self, Variable};
+use crate::sandbox::environment;
 use crate::sandbox::factory::{SandboxBuilder, SandboxFactory};
 use crate::sandbox::provision::{Provided, Provision};
 use crate::select::listing;
-use crate::select::prepare::{self, InRoot};
+use crate::select::prepare::InRoot;
 
 /// libtest's, for a failed test as for a command line that it does not understand.
 const FAILED: ExitCode = ExitCode::Of(101);
@@ -298,7 +300,7 @@ fn itself(
 ) -> Result<ExitCode, Error> {
     let builder = SandboxBuilder::start(policy(layers, machine, true)?)?;
     let signals = Signals::listen().map_err(Error::Host)?;
-    let mut factory = prepare::factory(builder, &called.alone(), machine)?;
+    let mut factory = builder.build_for(&called.alone(), machine)?;
     let provided = provide(&mut factory, &signals)?;
     let limit = limit(&factory.policy);
     let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();

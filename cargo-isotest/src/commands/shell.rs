@@ -11,7 +11,7 @@ use crate::cli::ShellCommand;
 use crate::commands::find_program::{is_program, with_program};
 use crate::commands::foreground::{attend, patience};
 use crate::commands::one_case::{Case, Named, prepare_case};
-use crate::config::settings::Machine;
+use crate::config::machine::Machine;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report;

@@ -1,7 +1,8 @@
 //! `cargo isotest show-config`: prints the configuration that is in force.
 
 use crate::cli::ShowConfigCommand;
-use crate::config::settings::{self, Machine};
+use crate::config::machine::Machine;
+use crate::config::settings;
 use crate::config::{self, Config, Given, Include, TestGroup};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
@@ -25,7 +26,7 @@ pub fn show(command: &ShowConfigCommand, machine: &Machine) -> Result<ExitCode, 
         row.value = names.collect::<Vec<_>>().join(" ");
     }
     let sources = config.sources();
-    let file = config.path.as_deref().map(|path| settings::shown(path, machine));
+    let file = config.path.as_deref().map(|path| machine.shown(path));
     let shown = report::Configuration {
         file: file.map(|path| path.to_string_lossy().into_owned()),
         profile: &config.profile,

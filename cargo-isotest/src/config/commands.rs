@@ -11,6 +11,7 @@ use toml::de::DeValue;
 
 use super::document::{Node, Reader, Text};
 use super::error::ConfigError;
+use super::machine::is_variable_name;
 use crate::cli;
 
 /// How long a service may take to be ready, where nothing is said.
@@ -218,7 +219,7 @@ impl<'t> Reader<'t> {
     fn variables(&self, value: &Node<'t>) -> Result<BTreeMap<String, String>, ConfigError> {
         let table = self.table(value, "variables are a table: `env = { NAME = \"value\" }`")?;
         let variables = table.iter().map(|(name, value)| {
-            if !crate::sandbox::environment::is_name(name.get_ref()) {
+            if !is_variable_name(name.get_ref()) {
                 let what = format!("`{}` is no name of a variable", name.get_ref());
                 return Err(self.error(what, name.span()));
             }

@@ -5,8 +5,7 @@ use std::path::Path;
 
 use isotest_core::untrusted;
 
-use super::error::ConfigError;
-use crate::error::Error;
+use super::error::{ConfigError, LoadError};
 
 /// More than any configuration has.
 const MOST: u64 = 1 << 20;
@@ -39,9 +38,9 @@ impl Contents {
     }
 
     /// The same error, which quotes no file outside the workspace.
-    pub fn fault(&self, error: Error) -> Error {
+    pub fn fault(&self, error: LoadError) -> LoadError {
         match error {
-            Error::Config(error) if !self.is_inside => error.withheld(&self.name).into(),
+            LoadError::Config(error) if !self.is_inside => error.withheld(&self.name).into(),
             error => error,
         }
     }

@@ -12,14 +12,14 @@ use super::commands::{ServiceTable, SetupTable};
 use super::contents::Contents;
 use super::course::{GLOBAL, TestGroup};
 use super::document::Text;
-use super::error::{ConfigError, nearest};
+use super::error::{ConfigError, LoadError, nearest};
 use super::file::{self, File, Profile};
 use super::variables;
 use crate::cli::{CargoOptions, CourseOptions, FiltersetOptions, LayerOptions, Values};
-use crate::config::settings::{self, Machine};
+use crate::config::machine::Machine;
+use crate::config::settings;
 use crate::discover::filterset::{Expression, Fault, Place, ReadError, Subject, Workspace};
 use crate::discover::{Binary, Request, Reused};
-use crate::error::Error;
 use crate::report;
 
 /// The profile that is taken where none is asked for, and that the others inherit from.
@@ -133,7 +133,7 @@ pub struct Config {
 
 impl Config {
     /// What flags and environment ask for; no file is read.
-    pub fn without_file(layers: &LayerOptions, machine: &Machine) -> Result<Config, Error> {
+    pub fn without_file(layers: &LayerOptions, machine: &Machine) -> Result<Config, LoadError> {
         let values = Values { layers: layers.clone(), ..Values::default() };
         let flags = Source::typed(Origin::Flag, values);
         let environment = variables::read(&machine.variables)?;
@@ -163,7 +163,7 @@ impl Config {
         given: Given<'_>,
         cargo: &CargoOptions,
         machine: &Machine,
-    ) -> Result<Config, Error> {
+    ) -> Result<Config, LoadError> {
         let mut config = Config::without_file(given.layers, machine)?;
         if let (Some(course), [flags, ..]) = (given.course, config.typed.as_mut_slice()) {
             flags.values.course = course.clone();
@@ -195,7 +195,7 @@ impl Config {
         Ok(config)
     }
 
-    fn take_file(&mut self, workspace: &mut Workspace, machine: &Machine) -> Result<(), Error> {
+    fn take_file(&mut self, workspace: &mut Workspace, machine: &Machine) -> Result<(), LoadError> {
         let path = workspace.root().join(PATH).into_std_path_buf();
         if !path.is_file() {
             return match self.profile.as_str() {
@@ -203,7 +203,7 @@ impl Config {
                 name => Err(no_file(name).into()),
             };
         }
-        let name = settings::shown(&path, machine).to_string_lossy().into_owned();
+        let name = machine.shown(&path).to_string_lossy().into_owned();
         let contents = Contents::read(&path, &name, workspace.root().as_std_path())?;
         self.take_text(name, &contents.text, workspace).map_err(|error| contents.fault(error))?;
         self.path = Some(path);
@@ -215,7 +215,7 @@ impl Config {
         name: String,
         text: &str,
         workspace: &mut Workspace,
-    ) -> Result<(), Error> {
+    ) -> Result<(), LoadError> {
         let read = Read { file: file::read(&name, text)?, name, text: text.to_owned() };
         let chain = read.chain(&self.profile)?;
         for (profile, contents) in &chain {
@@ -246,7 +246,7 @@ impl Config {
         name: &str,
         profile: &Profile,
         workspace: &mut Workspace,
-    ) -> Result<(), Error> {
+    ) -> Result<(), LoadError> {
         for (index, one) in profile.overrides.iter().enumerate() {
             let origin = Origin::Override {
                 number: index + 1,
@@ -276,7 +276,7 @@ impl Config {
 
     /// Fails where the workspace that was built has a file that was not found before: its root is
     /// not above the package.
-    pub fn check(&self, root: &Path) -> Result<(), Error> {
+    pub fn check(&self, root: &Path) -> Result<(), LoadError> {
         let path = root.join(PATH);
         if self.path.is_some() || !path.is_file() {
             return Ok(());
@@ -457,7 +457,7 @@ impl Read {
         filter: &Text,
         place: Place,
         workspace: &mut Workspace,
-    ) -> Result<Expression, Error> {
+    ) -> Result<Expression, LoadError> {
         let at = |fault: Fault| {
             let message =
                 format!("cannot read a filter expression in `{}`: {}", self.name, fault.message);
@@ -480,7 +480,7 @@ impl Read {
 pub fn binary_expressions(
     expressions: &[String],
     request: &Request,
-) -> Result<Vec<Expression>, Error> {
+) -> Result<Vec<Expression>, LoadError> {
     match expressions {
         [] => Ok(Vec::new()),
         _ => typed_expressions(expressions, Place::Archive, &mut Workspace::find(request)?),
@@ -491,7 +491,7 @@ fn typed_expressions(
     expressions: &[String],
     place: Place,
     workspace: &mut Workspace,
-) -> Result<Vec<Expression>, Error> {
+) -> Result<Vec<Expression>, LoadError> {
     let read = |text: &String| {
         let at = |fault: Fault| {
             let message = format!("cannot read the filter expression `{text}`: {}", fault.message);
@@ -503,9 +503,9 @@ fn typed_expressions(
     expressions.iter().map(read).collect()
 }
 
-fn worded(error: ReadError, at: impl Fn(Fault) -> ConfigError) -> Error {
+fn worded(error: ReadError, at: impl Fn(Fault) -> ConfigError) -> LoadError {
     match error {
-        ReadError::Discover(error) => Error::Discover(error),
+        ReadError::Discover(error) => error.into(),
         ReadError::Expression(fault) => at(fault).into(),
     }
 }

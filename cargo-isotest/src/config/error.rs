@@ -4,6 +4,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::discover::DiscoverError;
+
 /// Why a configuration cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
@@ -12,6 +14,33 @@ pub struct ConfigError {
     message: String,
     excerpt: Option<Excerpt>,
     hint: Option<String>,
+}
+
+/// A configuration could not be loaded: it cannot be used, or cargo could not tell where it is.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The configuration, or a filter expression, cannot be used.
+    Config(Box<ConfigError>),
+    /// The workspace could not be read.
+    Discover(DiscoverError),
+}
+
+impl From<ConfigError> for LoadError {
+    fn from(error: ConfigError) -> Self {
+        LoadError::Config(Box::new(error))
+    }
+}
+
+impl From<Box<ConfigError>> for LoadError {
+    fn from(error: Box<ConfigError>) -> Self {
+        LoadError::Config(error)
+    }
+}
+
+impl From<DiscoverError> for LoadError {
+    fn from(error: DiscoverError) -> Self {
+        LoadError::Discover(error)
+    }
 }
 
 /// Where in a text.

@@ -9,8 +9,7 @@ use isotest_core::policy::{Directory, Policy, Root, Uts};
 use super::course::GLOBAL;
 use super::effective::{Origin, Source, merged};
 use crate::cli::{CourseOptions, FailFast, LayerOptions, Threads, propagation_name, retries_name};
-use crate::config::settings::Layer;
-use crate::report::Overriding;
+use crate::report::{Layer, Overriding};
 
 /// Whether a source has a say in a layer.
 type Gives = fn(&LayerOptions) -> bool;

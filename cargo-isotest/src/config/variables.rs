@@ -2,7 +2,7 @@
 
 use super::error::ConfigError;
 use crate::cli::{self, Shape, Threads, Values};
-use crate::sandbox::environment::Variable;
+use crate::config::machine::Variable;
 
 /// What `ISOTEST_*` asks for: `ISOTEST_TMP_SIZE` is the key `tmp-size`. Commas part the values of a
 /// list. A variable that is no key is somebody else's.

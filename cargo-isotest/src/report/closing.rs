@@ -14,7 +14,7 @@ use isotest_core::outcome::{NotRun, Outcome, Verdict};
 use isotest_core::policy::Weakened;
 use isotest_core::schedule::Interruption;
 
-use crate::run::doctests::Documented;
+use super::documented::Documented;
 
 use super::groups::{FINDINGS, Group, Kind, write_more};
 use super::notes;

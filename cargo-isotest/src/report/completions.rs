@@ -8,8 +8,6 @@ use std::io::{self, Write};
 
 use clap_complete::Shell;
 
-use crate::exit_code::ExitCode;
-
 const BASH: &str = include_str!("completions/bash");
 const ZSH: &str = include_str!("completions/zsh");
 const FISH: &str = include_str!("completions/fish");
@@ -22,7 +20,7 @@ const ZSH_HEAD: &str = "#compdef cargo-isotest -P cargo\n";
 const FILTERS: [&str; 2] = ["'*::filters ", "'*:filters "];
 
 /// Prints completions for a shell.
-pub fn completions(shell: Shell, mut command: clap::Command) -> io::Result<ExitCode> {
+pub fn completions(shell: Shell, mut command: clap::Command) -> io::Result<()> {
     let commands: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
     let commands = commands.join(" ");
     let behind = |script: &str| script.replace("@COMMANDS@", &commands);
@@ -36,6 +34,5 @@ pub fn completions(shell: Shell, mut command: clap::Command) -> io::Result<ExitC
     let mut script = head.as_bytes().to_vec();
     clap_complete::generate(shell, &mut command, name, &mut script);
     let script = String::from_utf8_lossy(&script).replace(FILTERS[0], FILTERS[1]);
-    write!(io::stdout(), "{script}{behind}")?;
-    Ok(ExitCode::Passed)
+    write!(io::stdout(), "{script}{behind}")
 }

@@ -5,10 +5,20 @@ use std::io::{self, BufWriter, Write};
 use anstyle::Style;
 
 use super::paint::GOOD;
-use crate::config::settings::Layer;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
+
+/// One layer or limit as it is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// Its name.
+    pub name: &'static str,
+    /// Its value.
+    pub value: String,
+    /// Where the value comes from.
+    pub source: String,
+}
 
 /// All that `show-config` tells.
 pub struct Configuration<'a> {

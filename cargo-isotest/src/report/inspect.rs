@@ -8,25 +8,30 @@ use isotest_core::case::{Case, Ignore, Kind};
 use isotest_core::plan::{NEW_TMP, Op, Plan, SCRATCH, Service, Step};
 use nextest_metadata as nextest;
 
-use super::config::write_layers;
+use super::config::{Layer, write_layers};
 use super::options::FormatName;
 use super::plain_json;
 use super::suite::Suite;
 use super::words;
-use crate::config::settings::Layer;
-use crate::discover::Project;
-use crate::exit_code::ExitCode;
-use crate::select::prepare::Selected;
+use crate::discover::{Binary, Project};
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
+/// A binary, and its cases that are listed.
+pub struct Listed<'a> {
+    /// The binary.
+    pub binary: &'a Binary,
+    /// Its cases.
+    pub cases: &'a [Case],
+}
+
 /// The cases of every binary, as `cargo nextest list` prints them.
-pub fn list_for_people(selected: &[Selected]) -> io::Result<()> {
+pub fn list_for_people(listed: &[Listed<'_>]) -> io::Result<()> {
     let mut out = BufWriter::new(anstream::stdout());
-    for selected in selected.iter().filter(|selected| !selected.selection.cases.is_empty()) {
-        writeln!(out, "{BOLD}{}{BOLD:#}:", selected.binary.id)?;
-        for case in &selected.selection.cases {
+    for Listed { binary, cases } in listed.iter().filter(|listed| !listed.cases.is_empty()) {
+        writeln!(out, "{BOLD}{}{BOLD:#}:", binary.id)?;
+        for case in *cases {
             let mark = match &case.ignore {
                 Ignore::No => String::new(),
                 Ignore::Yes => format!(" {DIM}(ignored){DIM:#}"),
@@ -64,9 +69,9 @@ pub fn lists_as_libtest(suites: &[Suite], format: FormatName) -> io::Result<()> 
 }
 
 /// The cases of every binary in the shape of `cargo nextest list --message-format json`.
-pub fn list_for_programs(project: &Project, selected: &[Selected]) -> io::Result<()> {
-    let suites = selected.iter().map(|selected| {
-        let suite = nextest_suite(selected);
+pub fn list_for_programs(project: &Project, listed: &[Listed<'_>]) -> io::Result<()> {
+    let suites = listed.iter().map(|listed| {
+        let suite = nextest_suite(listed);
         (suite.binary.binary_id.clone(), suite)
     });
     let suites: BTreeMap<_, _> = suites.collect();
@@ -92,9 +97,9 @@ pub fn list_for_programs(project: &Project, selected: &[Selected]) -> io::Result
     out.flush()
 }
 
-fn nextest_suite(selected: &Selected) -> nextest::RustTestSuiteSummary {
-    let binary = &selected.binary;
-    let cases = selected.selection.cases.iter().map(|case| {
+fn nextest_suite(listed: &Listed<'_>) -> nextest::RustTestSuiteSummary {
+    let Listed { binary, cases } = listed;
+    let cases = cases.iter().map(|case| {
         let summary = nextest::RustTestCaseSummary {
             kind: Some(match case.kind {
                 Kind::Test => nextest::RustTestKind::TEST,
@@ -323,9 +328,8 @@ pub fn root_of_doctests(root: Option<&str>, format: FormatName) -> io::Result<()
 }
 
 /// The manual page.
-pub fn manual_page(command: clap::Command) -> io::Result<ExitCode> {
-    clap_mangen::Man::new(command).render(&mut io::stdout())?;
-    Ok(ExitCode::Passed)
+pub fn manual_page(command: clap::Command) -> io::Result<()> {
+    clap_mangen::Man::new(command).render(&mut io::stdout())
 }
 
 #[cfg(test)]

@@ -16,11 +16,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::closing::{Hint, SecondLook};
+use super::documented::Documented;
 use super::message_findings::{Finding, finding};
 use super::suite::Suite;
 use super::tally::Tally;
 use super::words;
-use crate::run::doctests::Documented;
 
 /// The version of the format.
 pub const VERSION: u32 = 1;

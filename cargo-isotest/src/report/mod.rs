@@ -8,6 +8,8 @@
 mod suite;
 mod tally;
 
+mod documented;
+
 mod blocks;
 mod format;
 mod options;
@@ -53,8 +55,9 @@ pub use blocks::Order;
 pub use cargo::executable;
 pub use closing::{Grant, Hint, SecondLook, State};
 pub use completions::completions;
-pub use config::{Configuration, Overriding, configuration, imported, schema, text};
+pub use config::{Configuration, Layer, Overriding, configuration, imported, schema, text};
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
+pub use documented::Documented;
 pub use error::{
     Archived, archived, error, not_archived, not_kept, not_set_up, not_summarized, passed_on,
     pruned, services, setting_up, uncopied, unheeded, unpacking, warning, weakened,
@@ -62,8 +65,8 @@ pub use error::{
 pub use follow::follow;
 pub use github::Workflow;
 pub use inspect::{
-    Explanation, explain, list_for_people, list_for_programs, lists_as_libtest, manual_page,
-    pass_on, root_of_doctests, test_command,
+    Explanation, Listed, explain, list_for_people, list_for_programs, lists_as_libtest,
+    manual_page, pass_on, root_of_doctests, test_command,
 };
 pub use junit::JunitError;
 pub use notes::tell as lists;

@@ -14,7 +14,7 @@ use isotest_core::finding::Finding;
 use isotest_core::outcome::Outcome;
 use isotest_core::schedule::{Event, Interruption, Stream};
 
-use crate::run::doctests::Documented;
+use super::documented::Documented;
 
 use super::blocks::{Blocks, News, Turn};
 use super::cargo;

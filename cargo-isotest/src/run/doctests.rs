@@ -14,22 +14,30 @@ use isotest_core::policy::{Policy, Root};
 use isotest_core::signals::Signals;
 
 use crate::cli::{Format, LayerOptions, LibtestOptions, RunCommand, RunIgnored};
-use crate::config::settings::{Machine, Settings};
-use crate::discover;
-use crate::error::Error;
-use crate::report;
+use crate::config::machine::Machine;
+use crate::config::settings::Settings;
+use crate::discover::{self, DiscoverError};
+use crate::report::{self, Documented};
 use crate::sandbox::environment;
 use crate::select::prepare::InRoot;
 
-/// What a run of documentation tests came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Documented {
-    /// Whether one failed, or could not be built.
-    pub failed: bool,
-    /// How many were selected.
-    pub selected: usize,
-    /// How many passed.
-    pub passed: usize,
+/// The documentation tests could not be run to their end.
+#[derive(Debug)]
+pub enum DoctestError {
+    /// The project's own runner could not be read.
+    Discover(DiscoverError),
+    /// Cargo could not be started.
+    Host(io::Error),
+    /// The report could not be written.
+    Report(io::Error),
+    /// A signal ended them.
+    Interrupted(i32),
+}
+
+impl From<DiscoverError> for DoctestError {
+    fn from(error: DiscoverError) -> Self {
+        DoctestError::Discover(error)
+    }
 }
 
 /// Runs the documentation tests of what is selected, in each root filesystem.
@@ -39,11 +47,11 @@ pub fn run<'a>(
     roots: impl IntoIterator<Item = &'a InRoot>,
     machine: &Machine,
     signals: &Signals,
-) -> Result<Documented, Error> {
+) -> Result<Documented, DoctestError> {
     let mut all = Documented::default();
     for root in roots {
         report::root_of_doctests(root.label.as_deref(), settings.report.format)
-            .map_err(Error::Report)?;
+            .map_err(DoctestError::Report)?;
         let counts = run_in(command, settings, &root.policy, machine, signals)?;
         all.failed |= counts.failed;
         all.selected += counts.selected;
@@ -61,11 +69,11 @@ fn run_in(
     policy: &Policy,
     machine: &Machine,
     signals: &Signals,
-) -> Result<Documented, Error> {
+) -> Result<Documented, DoctestError> {
     let cargo = machine.variable("CARGO").unwrap_or(OsStr::new("cargo"));
     let triple = command.cargo.target.first().map(String::as_str);
     let own = discover::runner(&settings.request, triple)?;
-    let words = runner(&settings.layers, policy, &own).map_err(Error::Host)?;
+    let words = runner(&settings.layers, policy, &own).map_err(DoctestError::Host)?;
     let mut cargo = Command::new(cargo);
     cargo.args(["test", "--doc"]);
     set_runner(&mut cargo, &words, machine);
@@ -78,29 +86,27 @@ fn run_in(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .map_err(Error::Host)?;
+        .map_err(DoctestError::Host)?;
     let stdout = child.stdout.take().expect("stdout is piped above");
     let mut counts = Documented::default();
     let aside = command.has_messages();
-    let passed_on = report::pass_on(BufReader::new(stdout), aside, |line| counts.add(line));
-    let status = child.wait().map_err(Error::Host)?;
+    let passed_on = report::pass_on(BufReader::new(stdout), aside, |line| count(&mut counts, line));
+    let status = child.wait().map_err(DoctestError::Host)?;
     counts.failed = !status.success();
     match signals.take_ending() {
-        Some(signal) => Err(Error::Interrupted(signal)),
-        None => passed_on.map(|()| counts).map_err(Error::Report),
+        Some(signal) => Err(DoctestError::Interrupted(signal)),
+        None => passed_on.map(|()| counts).map_err(DoctestError::Report),
     }
 }
 
-impl Documented {
-    /// Counts what a line of the harness says, in any of its formats.
-    fn add(&mut self, line: &str) {
-        let after = |lead: &str| line.split_once(lead).map(|(_, rest)| leading_number(rest));
-        let announced = line.strip_prefix("running ").map(leading_number);
-        self.selected += announced.or(after("\"test_count\": ")).unwrap_or(0);
-        let result = line.strip_prefix("test result: ");
-        let result = result.and_then(|rest| Some(leading_number(rest.split_once(". ")?.1)));
-        self.passed += result.or(after("\"passed\": ")).unwrap_or(0);
-    }
+/// Counts what a line of the harness says, in any of its formats.
+fn count(counts: &mut Documented, line: &str) {
+    let after = |lead: &str| line.split_once(lead).map(|(_, rest)| leading_number(rest));
+    let announced = line.strip_prefix("running ").map(leading_number);
+    counts.selected += announced.or(after("\"test_count\": ")).unwrap_or(0);
+    let result = line.strip_prefix("test result: ");
+    let result = result.and_then(|rest| Some(leading_number(rest.split_once(". ")?.1)));
+    counts.passed += result.or(after("\"passed\": ")).unwrap_or(0);
 }
 
 fn leading_number(text: &str) -> usize {
@@ -205,7 +211,7 @@ mod tests {
     fn what_the_harness_says_is_counted_in_every_format() {
         let counted = |lines: &[&str]| {
             let mut counts = Documented::default();
-            lines.iter().for_each(|line| counts.add(line));
+            lines.iter().for_each(|line| count(&mut counts, line));
             (counts.selected, counts.passed)
         };
         let pretty = ["running 4 tests\n", "test result: ok. 3 passed; 0 failed; 1 ignored;\n"];

@@ -1,7 +1,8 @@
-//! Runs the cases of all stages: what is planned, in which order, and how its events get to the report.
+//! Runs the cases of all batches: what is planned, in which order, and how its events get to the report.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
@@ -16,47 +17,40 @@ use twox_hash::XxHash64;
 
 use crate::cli::Unit;
 use crate::config::Needs;
-use crate::config::settings::{Machine, Settings};
+use crate::config::machine::Machine;
+use crate::config::settings::Settings;
 use crate::discover::Harness;
-use crate::error::Error;
 use crate::report::{self, Report};
+use crate::run::batch::Batch;
 use crate::run::case_plan::{plan_of, setup};
 use crate::run::mentioned::Mentioned;
 use crate::run::policies::{Member, Terms};
 use crate::run::unit::{self, Units};
-use crate::sandbox::factory::SandboxFactory;
 use crate::sandbox::provision::Provision;
 use crate::select::prepare::{Selected, case};
 use crate::select::remembered::Durations;
 
-/// What runs in one root filesystem under one policy.
-pub struct Stage {
-    /// What its cases are run in.
-    pub factory: SandboxFactory,
-    /// Its cases, in order.
-    pub members: Vec<Member>,
-}
-
-impl Stage {
-    /// The priority of one of its cases.
-    fn priority(&self, index: CaseIndex) -> i8 {
-        let member = self.members.binary_search_by_key(&index, |member| member.index);
-        member.map_or(0, |place| self.members[place].terms.rules.priority)
-    }
+/// The run could not go on.
+#[derive(Debug)]
+pub enum ExecuteError {
+    /// The schedule could not wait for what runs.
+    Host(io::Error),
+    /// The report could not be written.
+    Report(io::Error),
 }
 
 /// What is not run at all, and the plans of the rest.
 fn plan(
     settings: &Settings,
-    stage: &Stage,
+    batch: &Batch,
     (selected, provision): (&[Selected], &Provision),
     units: &mut Units,
 ) -> (Vec<CaseIndex>, Vec<Job>) {
     let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
     let mut whole: BTreeMap<(usize, &Needs), Vec<&Member>> = BTreeMap::new();
-    let factory = &stage.factory;
+    let factory = &batch.factory;
     let mut setups: BTreeMap<(usize, &Needs), Arc<Setup>> = BTreeMap::new();
-    for member @ Member { index, terms } in &stage.members {
+    for member @ Member { index, terms } in &batch.members {
         let Terms { limits, needs, rules } = &**terms;
         let listed = case(selected, *index);
         let selected = &selected[index.binary];
@@ -99,31 +93,31 @@ fn shuffle(jobs: &mut [Job], selected: &[Selected], seed: u64) {
 }
 
 /// Stages run one after the other: the one with the highest priority first, else in their order.
-fn by_priority(stages: &mut [Stage]) {
+fn by_priority(batches: &mut [Batch]) {
     let highest =
-        |stage: &Stage| stage.members.iter().map(|member| member.terms.rules.priority).max();
-    stages.sort_by_cached_key(|stage| Reverse(highest(stage)));
+        |batch: &Batch| batch.members.iter().map(|member| member.terms.rules.priority).max();
+    batches.sort_by_cached_key(|batch| Reverse(highest(batch)));
 }
 
 /// Runs all on a thread of its own and reports on this one, which the wardens' lives hang on.
 pub fn execute<R: Report>(
     settings: &Settings,
-    stages: &mut [Stage],
+    batches: &mut [Batch],
     needed: (&[Selected], &Provision),
     durations: &mut Durations,
     (machine, signals): (&Machine, &Signals),
     reporter: R,
-) -> Result<R, Error> {
+) -> Result<R, ExecuteError> {
     let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
     let mut between = Between::default();
     let (selected, _) = needed;
     let mut units = Units::default();
-    let mentioned = Mentioned::new(stages, selected, machine);
+    let mentioned = Mentioned::new(batches, selected, machine);
     if settings.unit == Unit::Test {
-        by_priority(stages);
+        by_priority(batches);
     }
-    for stage in stages {
-        let (left_out, mut planned) = plan(settings, stage, needed, &mut units);
+    for batch in batches {
+        let (left_out, mut planned) = plan(settings, batch, needed, &mut units);
         if settings.unit == Unit::Binary {
             // One after the other, as cargo's: each has all threads.
         } else if let Some(seed) = settings.shuffle {
@@ -136,19 +130,19 @@ pub fn execute<R: Report>(
             });
         }
         if settings.unit == Unit::Test {
-            planned.sort_by_cached_key(|job| Reverse(stage.priority(job.index)));
+            planned.sort_by_cached_key(|job| Reverse(batch.priority(job.index)));
         }
         if settings.single_threaded {
             let runs = |member: &&Member| case(selected, member.index).ignore == Ignore::No;
             let order: Vec<CaseIndex> = match settings.unit {
                 Unit::Test => planned.iter().map(|job| job.index).collect(),
-                Unit::Binary => stage.members.iter().filter(runs).map(|one| one.index).collect(),
+                Unit::Binary => batch.members.iter().filter(runs).map(|one| one.index).collect(),
             };
             between.place(left_out, &order);
         } else {
             ignored.extend(left_out);
         }
-        jobs.push((&mut stage.factory.warden, planned));
+        jobs.push((&mut batch.factory.warden, planned));
     }
     let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
     let (at_once, spare) = match settings.unit {
@@ -193,10 +187,10 @@ pub fn execute<R: Report>(
         if reported.is_err() {
             signals.tell_broken_pipe();
         }
-        engine.join().expect("the engine has no panic path").map_err(Error::Host)?;
-        let mut reporter = reported.map_err(Error::Report)?;
+        engine.join().expect("the engine has no panic path").map_err(ExecuteError::Host)?;
+        let mut reporter = reported.map_err(ExecuteError::Report)?;
         for event in between.rest() {
-            reporter.event(event).map_err(Error::Report)?;
+            reporter.event(event).map_err(ExecuteError::Report)?;
         }
         for (binary, findings) in units.findings() {
             reporter.take_shared(binary, findings);

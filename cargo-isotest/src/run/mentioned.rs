@@ -18,8 +18,8 @@ use isotest_core::outcome::Outcome;
 use isotest_core::plan::{Visible, normalised};
 use isotest_core::schedule::Event;
 
-use crate::config::settings::Machine;
-use crate::run::execute::Stage;
+use crate::config::machine::Machine;
+use crate::run::batch::Batch;
 use crate::sandbox::environment;
 use crate::select::prepare::Selected;
 
@@ -34,7 +34,7 @@ const LONGEST: usize = 4096;
 /// A shorter name of a variable is a word like others.
 const SHORTEST: usize = 4;
 
-/// What cases of one stage do not have.
+/// What cases of one batch do not have.
 struct Missing {
     visible: Visible,
     host: Host,
@@ -44,17 +44,17 @@ struct Missing {
 
 /// What the cases of a run do not have.
 pub struct Mentioned<'a> {
-    stages: Vec<Missing>,
-    /// The stage of each case.
+    batches: Vec<Missing>,
+    /// The batch of each case.
     of: BTreeMap<CaseIndex, usize>,
     selected: &'a [Selected],
     home: Option<PathBuf>,
 }
 
 impl<'a> Mentioned<'a> {
-    /// Of the cases of these stages.
-    pub fn new(stages: &[Stage], selected: &'a [Selected], machine: &Machine) -> Mentioned<'a> {
-        let missing = |Stage { factory, .. }: &Stage| {
+    /// Of the cases of these batches.
+    pub fn new(batches: &[Batch], selected: &'a [Selected], machine: &Machine) -> Mentioned<'a> {
+        let missing = |Batch { factory, .. }: &Batch| {
             let variables = environment::withheld(&machine.variables, &factory.policy);
             let variables = variables.into_iter().filter(|name| name.len() >= SHORTEST);
             Missing {
@@ -63,10 +63,10 @@ impl<'a> Mentioned<'a> {
                 variables: variables.map(str::to_owned).collect(),
             }
         };
-        let members = stages.iter().zip(0..);
-        let members = members.flat_map(|(stage, at)| stage.members.iter().map(move |it| (it, at)));
+        let members = batches.iter().zip(0..);
+        let members = members.flat_map(|(batch, at)| batch.members.iter().map(move |it| (it, at)));
         Mentioned {
-            stages: stages.iter().map(missing).collect(),
+            batches: batches.iter().map(missing).collect(),
             of: members.map(|(member, at)| (member.index, at)).collect(),
             selected,
             home: machine.home(),
@@ -77,9 +77,9 @@ impl<'a> Mentioned<'a> {
     pub fn note(&self, mut event: Event) -> Event {
         if let Event::Finished(index, outcome) = &mut event
             && outcome.verdict.is_failure()
-            && let Some(stage) = self.of.get(index)
+            && let Some(batch) = self.of.get(index)
         {
-            self.look(*index, &self.stages[*stage], outcome);
+            self.look(*index, &self.batches[*batch], outcome);
         }
         event
     }

@@ -1,11 +1,13 @@
 //! A run: the selected cases are planned, executed and explained.
 //!
-//! [`policies`] groups cases by policy, [`case_plan`] plans each, [`execute`] runs them and reports
-//! their events. Failed cases are then explained: [`rerun_variants`] runs them once more, [`traces`]
+//! [`policies`] groups cases by policy, each group is a [`batch`]; [`case_plan`] plans each case,
+//! [`execute`] runs them and reports their events. Failed cases are then explained: [`rerun_variants`] runs them once more, [`traces`]
 //! and [`withheld`] look for what their programs name, [`rerun`] words the command that runs them
 //! again.
 
 pub mod policies;
+
+pub mod batch;
 
 pub mod case_plan;
 pub mod unit;

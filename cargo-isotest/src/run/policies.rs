@@ -10,7 +10,8 @@ use isotest_core::retry::Retries;
 use isotest_core::schedule::{self, Claim, Repeat};
 
 use crate::cli::ThreadsRequired;
-use crate::config::settings::{self, Machine, Settings};
+use crate::config::machine::Machine;
+use crate::config::settings::{self, Settings};
 use crate::config::{Config, Needs, Source, merged};
 use crate::discover::filterset::Subject;
 use crate::report::Grant;

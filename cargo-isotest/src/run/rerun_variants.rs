@@ -7,6 +7,7 @@
 //! unchanged is flaky, and no flag mends it. Nothing is ever weakened: where a run is not fully
 //! isolated no test is run twice.
 
+use std::io;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -19,9 +20,8 @@ use isotest_core::retry::Retries;
 use isotest_core::schedule::{self, Claim, Event, Job};
 use isotest_core::signals::Signals;
 
-use crate::config::settings::Machine;
+use crate::config::machine::Machine;
 use crate::discover::Harness;
-use crate::error::Error;
 use crate::report::{Hint, SecondLook};
 use crate::run::case_plan;
 use crate::run::policies::Member;
@@ -45,7 +45,7 @@ pub fn second_look(
     needed: (&[Selected], &Provision),
     failed: Vec<Member>,
     signals: &Signals,
-) -> Result<SecondLook, Error> {
+) -> io::Result<SecondLook> {
     let mut look = SecondLook::default();
     if failed.is_empty() || failed.len() > MOST || !is_isolated(policy) {
         return Ok(look);
@@ -138,7 +138,7 @@ fn passing(
     (selected, provision): (&[Selected], &Provision),
     failed: &[Member],
     signals: &Signals,
-) -> Result<Vec<CaseIndex>, Error> {
+) -> io::Result<Vec<CaseIndex>> {
     let jobs: Vec<Job> = failed
         .iter()
         .filter(|member| selected[member.index.binary].harness != Harness::None)
@@ -171,8 +171,7 @@ fn passing(
         drop(events);
         let passed = reader.join().expect("the reader has no panic path");
         run.map(|()| passed)
-    })
-    .map_err(Error::Host)?;
+    })?;
     passed.sort();
     Ok(passed)
 }

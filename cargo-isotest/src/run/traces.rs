@@ -14,7 +14,7 @@ use isotest_core::plan::Visible;
 use isotest_core::policy::{Net, Policy, User};
 use isotest_core::untrusted;
 
-use crate::config::settings::Machine;
+use crate::config::machine::Machine;
 use crate::report::{self, Trace};
 use crate::run::mentioned;
 use crate::run::withheld::search;

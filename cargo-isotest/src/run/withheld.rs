@@ -9,7 +9,7 @@ use std::path::Path;
 use isotest_core::policy::Policy;
 use isotest_core::untrusted;
 
-use crate::config::settings::Machine;
+use crate::config::machine::Machine;
 use crate::report::Withheld;
 use crate::sandbox::environment;
 

@@ -5,6 +5,7 @@
 //! and what is there at the end is moved to where it belongs.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -13,17 +14,16 @@ use std::process;
 
 use isotest_core::untrusted::Directory;
 
-use crate::config::settings::Machine;
-use crate::error::Error;
+use crate::config::machine::Machine;
 use crate::sandbox::environment::{self, PROFILE};
 
 /// Does what starts tests; profiles go where the machine's variable says, in its stead. A machine
 /// without the variable is passed on as it is, and one on which the directory cannot be made, where
 /// there would be no profiles without a sandbox either.
-pub fn collected<T>(
+pub fn collected<T, E: From<ProfilesError>>(
     machine: &Machine,
-    act: impl FnOnce(&Machine) -> Result<T, Error>,
-) -> Result<T, Error> {
+    act: impl FnOnce(&Machine) -> Result<T, E>,
+) -> Result<T, E> {
     let Some(staged) = Staged::make(machine) else { return act(machine) };
     let pattern = staged.path.join(&staged.pattern);
     let mut machine = machine.clone();
@@ -33,9 +33,25 @@ pub fn collected<T>(
     let moved = staged.move_profiles();
     // What `act` says is what matters more.
     let result = result?;
-    moved.map_err(|cause| Error::Profiles(staged.belongs.clone(), cause))?;
+    moved.map_err(|cause| ProfilesError { directory: staged.belongs.clone(), cause })?;
     Ok(result)
 }
+
+/// Coverage profiles could not be moved to where they belong.
+#[derive(Debug)]
+pub struct ProfilesError {
+    directory: PathBuf,
+    cause: io::Error,
+}
+
+impl fmt::Display for ProfilesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ProfilesError { directory, cause } = self;
+        write!(f, "cannot move coverage profiles to `{}`: {cause}", directory.display())
+    }
+}
+
+impl std::error::Error for ProfilesError {}
 
 /// The directory that tests write profiles to. They may put anything there.
 struct Staged {

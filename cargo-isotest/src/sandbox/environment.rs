@@ -8,8 +8,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use isotest_core::policy::{Env, Policy};
 
-/// A variable and its value.
-pub type Variable = (OsString, OsString);
+use crate::config::machine::{Variable, is_variable_name};
 
 /// Names that pass; one `*` stands for anything. What people call their own variables begins with
 /// `CARGO_` and `RUST_`, too, so that cargo's, rustup's and nextest's pass by name. Those of test crates are what
@@ -419,7 +418,7 @@ pub fn withheld<'a>(caller: &'a [Variable], policy: &Policy) -> Vec<&'a str> {
     let is_withheld =
         |(name, _): &&Variable| !passes(name, policy) && !named(name, &USUAL) && !is_runner(name);
     let names = caller.iter().filter(is_withheld).filter_map(|(name, _)| name.to_str());
-    let mut names: Vec<&str> = names.filter(|name| is_name(name)).collect();
+    let mut names: Vec<&str> = names.filter(|name| is_variable_name(name)).collect();
     names.sort_unstable();
     names
 }
@@ -438,12 +437,6 @@ fn named(name: &OsStr, list: &[impl AsRef<str>]) -> bool {
         }
         None => name == entry.as_ref(),
     })
-}
-
-/// Whether a shell could set a variable of this name.
-pub fn is_name(name: &str) -> bool {
-    let is_part = |c: char| c == '_' || c.is_ascii_alphanumeric();
-    name.chars().all(is_part) && name.chars().next().is_some_and(|first| !first.is_ascii_digit())
 }
 
 /// Sets a variable, in its old place where it has one.

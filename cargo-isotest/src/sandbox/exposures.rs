@@ -4,6 +4,7 @@
 //! mounted below; what cargo and the user name is brought into that form here.
 
 use std::env;
+use std::fmt;
 use std::fs::{self, DirEntry, FileType, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -13,11 +14,45 @@ use isotest_core::host::{Host, Piece, TopLevel};
 use isotest_core::plan::{Access, Exposure, Ids, Project};
 use isotest_core::policy::{Policy, Propagation, Root};
 
-use crate::config::settings::Machine;
+use crate::config::machine::Machine;
 use crate::discover;
-use crate::error::Error;
 use crate::sandbox::owners::{self, Foreign, Look, Tree};
 use crate::sandbox::root::{Links, RootError, find_conflict, follow};
+
+/// The host could not be shown as it is asked for.
+#[derive(Debug)]
+pub enum ExposureError {
+    /// A path of `--ro` or `--rw` cannot be shown.
+    Path {
+        /// The flag that names it.
+        flag: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// The refusal.
+        cause: io::Error,
+    },
+    /// The root filesystem has no place for a path.
+    Root(RootError),
+}
+
+impl fmt::Display for ExposureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ExposureError::Path { flag, path, cause } => {
+                write!(f, "cannot show `{}`, which `{flag}` names: {cause}", path.display())
+            }
+            ExposureError::Root(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for ExposureError {}
+
+impl From<RootError> for ExposureError {
+    fn from(error: RootError) -> Self {
+        ExposureError::Root(error)
+    }
+}
 
 /// What a built project's tests see.
 pub fn of_project(
@@ -25,7 +60,7 @@ pub fn of_project(
     host: &Host,
     policy: &Policy,
     project: &discover::Project,
-) -> Result<Project, Error> {
+) -> Result<Project, ExposureError> {
     let mut exposures = Exposures::new(host, policy);
     exposures.project.root = project.workspace_root.as_std_path().canonicalize().ok();
     let directories = [
@@ -66,7 +101,7 @@ pub fn of_command(
     policy: &Policy,
     program: &Path,
     look: Look,
-) -> Result<Project, Error> {
+) -> Result<Project, ExposureError> {
     let mut exposures = Exposures { look, ..Exposures::new(host, policy) };
     let directory = machine.directory.as_path();
     let manifests = directory.ancestors().filter(|above| above.join("Cargo.toml").is_file());
@@ -324,7 +359,7 @@ impl<'a> Exposures<'a> {
     }
 
     /// Adds what every command sees: the tools, and what the policy asks for.
-    fn finish(mut self, machine: &Machine, scratch: PathBuf) -> Result<Project, Error> {
+    fn finish(mut self, machine: &Machine, scratch: PathBuf) -> Result<Project, ExposureError> {
         let tools =
             [(machine.cargo_home(), "cargo's home"), (machine.rustup_home(), "rustup's home")];
         for (path, what) in tools {
@@ -346,7 +381,7 @@ impl<'a> Exposures<'a> {
         for (flag, paths, access) in added {
             for path in paths {
                 let path = machine.directory.join(path);
-                let refused = |cause| Error::Path(flag, path.clone(), cause);
+                let refused = |cause| ExposureError::Path { flag, path: path.clone(), cause };
                 let metadata = fs::metadata(&path).map_err(refused)?;
                 if let Some(cause) = self.refusal(&path, &metadata, access) {
                     return Err(refused(io::Error::other(cause)));

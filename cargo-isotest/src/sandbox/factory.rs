@@ -1,6 +1,7 @@
 //! The sandboxes of one run: a warden with its template, and what is needed to plan for it.
 
 use std::ffi::{CString, OsStr, OsString};
+use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -12,14 +13,80 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use isotest_core::host::Host;
 use isotest_core::plan::{self, Command, Setup};
 use isotest_core::policy::{Policy, Root, Scratch};
+use isotest_core::refusal::SandboxError;
 use isotest_core::sandbox::{Disk, Warden};
 use isotest_core::write_back::{Pending, Reserved, Wanted, WriteBack};
 
-use crate::config::settings::Machine;
-use crate::discover::Binary;
-use crate::error::Error;
-use crate::sandbox::environment::{self, Variable};
+use crate::config::machine::Machine;
+use crate::config::machine::Variable;
+use crate::discover::{self, Binary};
+use crate::sandbox::environment;
+use crate::sandbox::exposures::{self, ExposureError};
 use crate::sandbox::run_directory::RunDirectory;
+
+/// The sandboxes of a run could not be had.
+#[derive(Debug)]
+pub enum FactoryError {
+    /// The machine could not be looked at.
+    Host(io::Error),
+    /// The warden or its template could not be set up.
+    Sandbox(SandboxError),
+    /// The host could not be shown.
+    Exposure(ExposureError),
+    /// There is no directory for scratch on disk.
+    Scratch(ScratchError),
+    /// A glob cannot be read.
+    Glob(GlobError),
+}
+
+impl From<SandboxError> for FactoryError {
+    fn from(error: SandboxError) -> Self {
+        FactoryError::Sandbox(error)
+    }
+}
+
+impl From<ExposureError> for FactoryError {
+    fn from(error: ExposureError) -> Self {
+        FactoryError::Exposure(error)
+    }
+}
+
+impl From<ScratchError> for FactoryError {
+    fn from(error: ScratchError) -> Self {
+        FactoryError::Scratch(error)
+    }
+}
+
+impl From<GlobError> for FactoryError {
+    fn from(error: GlobError) -> Self {
+        FactoryError::Glob(error)
+    }
+}
+
+/// The directory for scratch on disk could not be made.
+#[derive(Debug)]
+pub struct ScratchError(io::Error);
+
+impl fmt::Display for ScratchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cause = &self.0;
+        write!(f, "cannot make a directory for `--scratch disk` in the target directory: {cause}")
+    }
+}
+
+impl std::error::Error for ScratchError {}
+
+/// A glob of `--write-back` cannot be read.
+#[derive(Debug)]
+pub struct GlobError(globset::Error);
+
+impl fmt::Display for GlobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot read a glob of `--write-back`: {}", self.0)
+    }
+}
+
+impl std::error::Error for GlobError {}
 
 /// A warden that has not built its template yet: started first, while this process is small,
 /// since every case is a copy of it.
@@ -55,12 +122,12 @@ pub struct SandboxFactory {
 
 impl SandboxBuilder {
     /// Looks at the machine and starts the warden.
-    pub fn start(policy: Policy) -> Result<SandboxBuilder, Error> {
+    pub fn start(policy: Policy) -> Result<SandboxBuilder, FactoryError> {
         let root = match &policy.root {
             Root::Host => Path::new("/"),
             Root::Directory(directory) => directory,
         };
-        let host = Host::read(root).map_err(Error::Host)?;
+        let host = Host::read(root).map_err(FactoryError::Host)?;
         let warden = Warden::start(&host, &policy)?;
         Ok(SandboxBuilder { host, policy, warden })
     }
@@ -75,17 +142,26 @@ impl SandboxBuilder {
         &self.host
     }
 
-    /// Builds the template for a project.
+    /// Builds the template for the tests of a project.
+    pub fn build_for(
+        self,
+        project: &discover::Project,
+        machine: &Machine,
+    ) -> Result<SandboxFactory, FactoryError> {
+        let shown = exposures::of_project(machine, &self.host, &self.policy, project)?;
+        self.build(machine, shown)
+    }
+
+    /// Builds the template for what is shown.
     pub fn build(
         self,
         machine: &Machine,
         mut project: plan::Project,
-    ) -> Result<SandboxFactory, Error> {
+    ) -> Result<SandboxFactory, FactoryError> {
         let SandboxBuilder { host, policy, mut warden } = self;
         let target = project.scratch.take();
-        let own_directory = |target: &PathBuf| {
-            RunDirectory::make(target, Path::new(SCRATCH)).map_err(Error::Scratch)
-        };
+        let own_directory =
+            |target: &PathBuf| RunDirectory::make(target, Path::new(SCRATCH)).map_err(ScratchError);
         let scratch = match policy.scratch {
             Scratch::Disk => target.as_ref().map(own_directory).transpose()?,
             Scratch::Memory => None,
@@ -95,7 +171,7 @@ impl SandboxBuilder {
             true => None,
         };
         project.scratch = scratch.as_ref().map(|directory| directory.path().to_owned());
-        let disk = scratch.as_ref().map(disk).transpose().map_err(Error::Scratch)?;
+        let disk = scratch.as_ref().map(disk).transpose().map_err(ScratchError)?;
         warden.build(&plan::template(&host, &project, &policy), disk)?;
         let mut variables = environment::clean(&machine.variables, &policy);
         let profile = environment::take_profile(&mut variables);
@@ -210,19 +286,19 @@ fn write_back(
     project: &plan::Project,
     policy: &Policy,
     [scratch, waiting]: [Option<&RunDirectory>; 2],
-) -> Result<Option<WriteBack>, Error> {
+) -> Result<Option<WriteBack>, FactoryError> {
     let Some(root) = project.root.clone() else { return Ok(None) };
     if policy.write_back.is_empty() && scratch.is_none() {
         return Ok(None);
     }
     let clone = |own: Option<&RunDirectory>| {
-        own.map(|own| own.directory().try_clone()).transpose().map_err(Error::Scratch)
+        own.map(|own| own.directory().try_clone()).transpose().map_err(ScratchError)
     };
     let built = project.built.iter().filter_map(|path| path.strip_prefix(&root).ok());
     let own = |path: &Path| [path.to_owned(), path.join("isotest")];
     let reserved = Reserved { names: &RUN_OUTSIDE, directories: built.flat_map(own).collect() };
     Ok(Some(WriteBack {
-        wanted: Wanted::new(&policy.write_back, reserved).map_err(Error::Glob)?,
+        wanted: Wanted::new(&policy.write_back, reserved).map_err(GlobError)?,
         root,
         layers: plan::upper_layers(host, project, policy),
         disk: clone(scratch)?,

@@ -23,12 +23,10 @@ use isotest_core::signals::Signals;
 use isotest_core::untrusted::Directory;
 use isotest_core::wait_status::signal_name;
 
-use crate::config::settings::Machine;
+use crate::config::machine::{Machine, Variable, is_variable_name};
 use crate::config::{Config, ConfigError, Needs, ReadyTable, ServiceTable, SetupTable};
 use crate::discover::Project;
-use crate::error::Error;
 use crate::report;
-use crate::sandbox::environment::{self, Variable};
 use crate::sandbox::factory::c_string;
 
 /// Names to setup commands the file that they write variables to; scripts written for nextest know the
@@ -71,7 +69,7 @@ impl Provision {
         project: &Project,
         machine: &Machine,
         signals: &Signals,
-    ) -> Result<Provision, Error> {
+    ) -> Result<Provision, ProvisionError> {
         let mut provision = Provision::of(config);
         let mut needed: BTreeSet<usize> = BTreeSet::new();
         for (policy, needs) in needs {
@@ -138,9 +136,9 @@ fn run(
     directory: &Path,
     machine: &Machine,
     signals: &Signals,
-) -> Result<Vec<Variable>, Error> {
+) -> Result<Vec<Variable>, ProvisionError> {
     let error = |cause, output| SetupError { name: table.name.clone(), cause, output };
-    let failed = |cause| Error::Setup(Box::new(error(cause, Vec::new())));
+    let failed = |cause| ProvisionError::Setup(Box::new(error(cause, Vec::new())));
     let files = || -> io::Result<_> {
         let place = tempfile::Builder::new().prefix("isotest-setup-").tempdir()?;
         let files = Directory::open(place.path())?;
@@ -175,10 +173,10 @@ fn run(
         },
         Ended::Exited(status) => Cause::Ended(status),
         Ended::TimedOut(limit) => Cause::TimedOut(limit),
-        Ended::Interrupted(signal) => return Err(Error::Interrupted(signal)),
+        Ended::Interrupted(signal) => return Err(ProvisionError::Interrupted(signal)),
     };
     let output = last_part(&output).unwrap_or_default();
-    Err(Error::Setup(Box::new(error(cause, output))))
+    Err(ProvisionError::Setup(Box::new(error(cause, output))))
 }
 
 /// The name of the file that a setup command writes variables to. It may have put anything there.
@@ -213,12 +211,29 @@ fn read(files: &Directory) -> Result<Vec<Variable>, Cause> {
             let wrong = || Cause::Line(number, String::from_utf8_lossy(line).into_owned());
             let at = line.iter().position(|byte| *byte == b'=').ok_or_else(wrong)?;
             let (name, value) = line.split_at(at);
-            let name = str::from_utf8(name).ok().filter(|name| environment::is_name(name));
+            let name = str::from_utf8(name).ok().filter(|name| is_variable_name(name));
             let value = value.get(1..).filter(|value| !value.contains(&0));
             let (name, value) = name.zip(value).ok_or_else(wrong)?;
             Ok((name.into(), OsString::from_vec(value.to_vec())))
         })
         .collect()
+}
+
+/// What cases need could not be had: no test is run.
+#[derive(Debug)]
+pub enum ProvisionError {
+    /// The configuration asks for services where they cannot be.
+    Config(ConfigError),
+    /// A setup command failed.
+    Setup(Box<SetupError>),
+    /// A signal ended a setup command.
+    Interrupted(i32),
+}
+
+impl From<ConfigError> for ProvisionError {
+    fn from(error: ConfigError) -> Self {
+        ProvisionError::Config(error)
+    }
 }
 
 /// A setup command that failed: no test is run.

@@ -16,7 +16,7 @@ use isotest_core::refusal::SandboxError;
 use isotest_core::sandbox::{Notice, Start, Warden};
 use isotest_core::wait_status::signal_name;
 
-use crate::config::settings::Machine;
+use crate::config::machine::Machine;
 use crate::report;
 use crate::sandbox::exposures;
 use crate::sandbox::factory::c_string;

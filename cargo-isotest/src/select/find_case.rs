@@ -1,13 +1,29 @@
 //! Finds the one case that a name on the command line means.
 
+use std::fmt;
+
 use isotest_core::case::Case;
 
-use crate::error::Error;
 use crate::select::prepare::Selected;
+
+/// A name fits no test, or more than one.
+#[derive(Debug)]
+pub struct FindCaseError(String);
+
+impl fmt::Display for FindCaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl std::error::Error for FindCaseError {}
 
 /// The case that `name` means: its name, or its binary's id and its name (`demo::it tests::a`, as
 /// `list` prints them), or a part of the name that no other case has.
-pub fn choose<'a>(selected: &'a [Selected], name: &str) -> Result<(&'a Selected, &'a Case), Error> {
+pub fn choose<'a>(
+    selected: &'a [Selected],
+    name: &str,
+) -> Result<(&'a Selected, &'a Case), FindCaseError> {
     let all = || {
         selected
             .iter()
@@ -26,10 +42,10 @@ pub fn choose<'a>(selected: &'a [Selected], name: &str) -> Result<(&'a Selected,
     };
     match found.as_slice() {
         [one] => Ok(*one),
-        [] => Err(Error::Case(format!(
+        [] => Err(FindCaseError(format!(
             "cannot find a test named `{name}`\nhint: `cargo isotest list` prints all names"
         ))),
-        many => Err(Error::Case(ambiguous(name, many))),
+        many => Err(FindCaseError(ambiguous(name, many))),
     }
 }
 

@@ -4,12 +4,12 @@
 //! is gone is taken out by the next run that has its whole binary.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
 use crate::report::{Ended, Reporter, State, Suite};
 use crate::select::prepare::{self, Selected};
 use crate::select::remembered::Own;
@@ -36,6 +36,23 @@ struct Content {
     version: u32,
     failed: BTreeSet<Failed>,
 }
+
+/// Nothing is kept that has failed; where it would be kept.
+#[derive(Debug)]
+pub struct NothingFailed(PathBuf);
+
+impl fmt::Display for NothingFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "there is no test to run again: none has failed that has not passed since\n\
+             hint: runs keep what has failed in `{}`",
+            self.0.display()
+        )
+    }
+}
+
+impl std::error::Error for NothingFailed {}
 
 /// The file and what is in it.
 #[derive(Debug)]
@@ -70,8 +87,8 @@ impl LastRun {
     }
 
     /// An error where there is nothing to run again.
-    pub fn check(&self) -> Result<(), Error> {
-        if self.failed.is_empty() { Err(Error::NothingFailed(self.path.clone())) } else { Ok(()) }
+    pub fn check(&self) -> Result<(), NothingFailed> {
+        if self.failed.is_empty() { Err(NothingFailed(self.path.clone())) } else { Ok(()) }
     }
 
     fn has(&self, binary: &str, root: Option<&str>, test: &str) -> bool {

@@ -6,6 +6,7 @@ mod gathering;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
+use std::io;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -23,7 +24,6 @@ use isotest_core::wait_status::signal_name;
 
 use crate::discover::list::{self, ListError, Note};
 use crate::discover::{Binary, Declared, Harness, Project};
-use crate::error::Error;
 use crate::sandbox::factory::{SandboxFactory, c_string};
 use crate::select::arguments;
 use crate::select::remembered::Lists;
@@ -52,9 +52,20 @@ impl Listed {
     }
 }
 
+/// The tests could not be listed.
+#[derive(Debug)]
+pub enum ListingError {
+    /// A binary could not list its tests.
+    Binary(Box<BinaryListError>),
+    /// The machine could not be looked at.
+    Host(io::Error),
+    /// A signal ended the listing.
+    Interrupted(i32),
+}
+
 /// A binary that could not list its tests.
 #[derive(Debug)]
-pub struct ListingError {
+pub struct BinaryListError {
     binary: String,
     arguments: String,
     cause: Cause,
@@ -72,15 +83,15 @@ enum Cause {
     List(ListError),
 }
 
-impl ListingError {
-    fn of(binary: &Binary, arguments: &[&str], answer: &Answer, cause: Cause) -> Error {
-        let error = ListingError {
+impl BinaryListError {
+    fn of(binary: &Binary, arguments: &[&str], answer: &Answer, cause: Cause) -> ListingError {
+        let error = BinaryListError {
             binary: binary.id.clone(),
             arguments: arguments.join(" "),
             cause,
             stderr: String::from_utf8_lossy(&answer.stderr.to_bytes()).into_owned(),
         };
-        Box::new(error).into()
+        ListingError::Binary(Box::new(error))
     }
 
     /// Whether its sandbox could not be set up.
@@ -89,7 +100,7 @@ impl ListingError {
     }
 }
 
-impl fmt::Display for ListingError {
+impl fmt::Display for BinaryListError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot list the tests of `{}`: ", self.binary)?;
         match &self.cause {
@@ -137,7 +148,7 @@ fn hint(stderr: &str) -> &'static str {
     }
 }
 
-impl std::error::Error for ListingError {}
+impl std::error::Error for BinaryListError {}
 
 /// How many lines a list may have: ten times those of the largest that are known.
 const MOST_LINES: usize = 500_000;
@@ -221,7 +232,7 @@ pub fn list(
     project: &Project,
     jobs: usize,
     signals: &Signals,
-) -> Result<Vec<Listed>, Error> {
+) -> Result<Vec<Listed>, ListingError> {
     let binaries = &project.binaries;
     let mut lists = (factory.policy.root == Root::Host).then(|| Lists::read(project));
     let mut listed = BTreeMap::new();
@@ -302,8 +313,8 @@ pub fn list(
 /// libtest-mimic before 0.7. `lists` tells whether it has tests of exactly this name.
 fn selects_without_kind(
     cases: &[Case],
-    mut lists: impl FnMut(&str) -> Result<bool, Error>,
-) -> Result<bool, Error> {
+    mut lists: impl FnMut(&str) -> Result<bool, ListingError>,
+) -> Result<bool, ListingError> {
     let of_a_kind = cases.iter().map(Case::called);
     let mut of_a_kind = of_a_kind.filter_map(|name| Some((name, list::without_kind(name)?)));
     match of_a_kind.next() {
@@ -330,9 +341,9 @@ enum Reply {
 
 /// Reads the answer to a request for JSON. Nothing but libtest prints its events; what else prints a
 /// list is another harness.
-fn read_json(binary: &Binary, answer: &Answer, limit: u64) -> Result<Reply, Error> {
+fn read_json(binary: &Binary, answer: &Answer, limit: u64) -> Result<Reply, ListingError> {
     let output = &answer.stdout.head;
-    let error = |cause| Err(ListingError::of(binary, list::JSON_ARGUMENTS, answer, cause));
+    let error = |cause| Err(BinaryListError::of(binary, list::JSON_ARGUMENTS, answer, cause));
     let is_declared = binary.declared == Declared::Harness;
     match answer.trouble(limit) {
         Some(cause @ Cause::NotRun(_)) => return error(cause),
@@ -369,7 +380,7 @@ fn read_terse(
     answer: &Answer,
     reads_arguments: impl Fn() -> bool,
     limit: u64,
-) -> Result<Reply, Error> {
+) -> Result<Reply, ListingError> {
     let output = &answer.stdout.head;
     let cause = match answer.trouble(limit) {
         None => match list::parse_terse(output) {
@@ -390,7 +401,7 @@ fn read_terse(
         Cause::List(_) => false,
     };
     if is_wanted {
-        return Err(ListingError::of(binary, list::TERSE_ARGUMENTS, answer, cause));
+        return Err(BinaryListError::of(binary, list::TERSE_ARGUMENTS, answer, cause));
     }
     let note = answer.note(&cause, reads_arguments());
     Ok(Reply::Listed(Listed::program(binary, note)))
@@ -454,7 +465,7 @@ fn ask(
     json: bool,
     jobs: usize,
     signals: &Signals,
-) -> Result<BTreeMap<usize, Answer>, Error> {
+) -> Result<BTreeMap<usize, Answer>, ListingError> {
     let plans = which.iter().map(|&index| {
         let binary = &binaries[index];
         let mut variables = factory.environment_of(binary);
@@ -500,7 +511,7 @@ fn ask(
         // The reader ends where there are no more events.
         drop(events);
         let answers = reader.join().expect("the reader has no panic path");
-        run.map_err(Error::Host)?;
+        run.map_err(ListingError::Host)?;
         answers
     })
 }

@@ -4,14 +4,14 @@
 //! hash, and only tests that would run are dealt out (`partition.rs` of nextest-runner).
 
 use std::ffi::OsStr;
+use std::fmt;
 
 use isotest_core::case::{Case, Ignore};
 use nextest_metadata::RustBinaryId;
 use twox_hash::XxHash64;
 
 use crate::cli::{Part, Partition, Scheme};
-use crate::config::settings::Machine;
-use crate::error::Error;
+use crate::config::machine::Machine;
 use crate::select::prepare::{self, Selected};
 
 /// A CI system that runs a job several times, and the variables in which it tells each copy which
@@ -72,13 +72,29 @@ const SYSTEMS: [System; 6] = [
 ];
 
 /// The part that is asked for; for `auto`, that of the CI system.
-pub fn resolve(partition: Option<Partition>, machine: &Machine) -> Result<Option<Part>, Error> {
+pub fn resolve(
+    partition: Option<Partition>,
+    machine: &Machine,
+) -> Result<Option<Part>, PartitionError> {
     match partition {
         None => Ok(None),
         Some(Partition::Part(part)) => Ok(Some(part)),
-        Some(Partition::Auto) => automatic(machine).map(Some).map_err(Error::Partition),
+        Some(Partition::Auto) => automatic(machine).map(Some).map_err(PartitionError),
     }
 }
+
+/// The variables of the CI system do not tell this run's part.
+#[derive(Debug)]
+pub struct PartitionError(String);
+
+impl fmt::Display for PartitionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cause = &self.0;
+        write!(f, "cannot tell which part of the tests `--partition auto` means: {cause}")
+    }
+}
+
+impl std::error::Error for PartitionError {}
 
 fn automatic(machine: &Machine) -> Result<Part, String> {
     let is_set = |system: &&System| machine.variable(system.number).is_some();

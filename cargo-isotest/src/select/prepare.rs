@@ -7,16 +7,53 @@ use isotest_core::policy::{Policy, Root};
 use isotest_core::signals::Signals;
 
 use crate::cli::Part;
-use crate::config::Config;
-use crate::config::settings::{Machine, shown};
+use crate::config::machine::Machine;
+use crate::config::{Config, LoadError};
 use crate::discover::list::Note;
-use crate::discover::{self, Binary, Harness, Request, Reused, Selection, filter::Filter};
-use crate::error::Error;
+use crate::discover::{
+    self, Binary, DiscoverError, Harness, Request, Reused, Selection, filter::Filter,
+};
 use crate::report;
-use crate::sandbox::exposures;
-use crate::sandbox::factory::{SandboxBuilder, SandboxFactory};
+use crate::sandbox::factory::{FactoryError, SandboxBuilder, SandboxFactory};
 use crate::sandbox::root::{self, RootError};
-use crate::select::listing::{self, Listed};
+use crate::select::listing::{self, Listed, ListingError};
+
+/// The tests could not be built, listed or selected.
+#[derive(Debug)]
+pub enum PrepareError {
+    /// The project could not be built, or its configuration not be used.
+    Load(LoadError),
+    /// There are no sandboxes.
+    Factory(FactoryError),
+    /// The tests could not be listed.
+    Listing(ListingError),
+    /// An option behind `--` that libtest does not know, and no other harness is there.
+    Unrecognized(String),
+}
+
+impl From<LoadError> for PrepareError {
+    fn from(error: LoadError) -> Self {
+        PrepareError::Load(error)
+    }
+}
+
+impl From<DiscoverError> for PrepareError {
+    fn from(error: DiscoverError) -> Self {
+        PrepareError::Load(error.into())
+    }
+}
+
+impl From<FactoryError> for PrepareError {
+    fn from(error: FactoryError) -> Self {
+        PrepareError::Factory(error)
+    }
+}
+
+impl From<ListingError> for PrepareError {
+    fn from(error: ListingError) -> Self {
+        PrepareError::Listing(error)
+    }
+}
 
 /// One of the root filesystems that a run is asked for.
 pub struct InRoot {
@@ -62,7 +99,7 @@ impl Selected {
 
 /// What cargo prints of a binary behind `Running`.
 pub fn heading(binary: &Binary, machine: &Machine) -> String {
-    let executable = shown(binary.executable.as_std_path(), machine);
+    let executable = machine.shown(binary.executable.as_std_path());
     format!("{} ({})", binary.description(), executable.display())
 }
 
@@ -108,7 +145,7 @@ pub fn in_roots(
     named: &[PathBuf],
     machine: &Machine,
     quiet: bool,
-) -> Result<Vec<InRoot>, Error> {
+) -> Result<Vec<InRoot>, RootError> {
     if named.is_empty() {
         return Ok(vec![InRoot { name: None, label: None, policy: policy.clone() }]);
     }
@@ -133,7 +170,7 @@ pub fn in_root(
     named: &[PathBuf],
     machine: &Machine,
     quiet: bool,
-) -> Result<Policy, Error> {
+) -> Result<Policy, RootError> {
     match named {
         [] => Ok(policy),
         [name, ..] => Ok(Policy { root: find_root(name, machine, quiet)?, ..policy }),
@@ -141,7 +178,7 @@ pub fn in_root(
 }
 
 /// The directory that a value of `--root` names or is unpacked to.
-fn find_root(named: &Path, machine: &Machine, quiet: bool) -> Result<Root, Error> {
+fn find_root(named: &Path, machine: &Machine, quiet: bool) -> Result<Root, RootError> {
     let tell = || {
         if !quiet {
             report::unpacking(named);
@@ -152,7 +189,7 @@ fn find_root(named: &Path, machine: &Machine, quiet: bool) -> Result<Root, Error
     let is_host = found.parent().is_none();
     // It is read outside of that root, where the link would lead elsewhere.
     if !is_host && found.join("etc").is_symlink() {
-        return Err(RootError::Link(found.join("etc")).into());
+        return Err(RootError::Link(found.join("etc")));
     }
     Ok(if is_host { Root::Host } else { Root::Directory(found) })
 }
@@ -164,7 +201,7 @@ pub fn build(
     request: &Request,
     reused: Option<&Reused>,
     config: &Config,
-) -> Result<(Vec<SandboxBuilder>, discover::Project), Error> {
+) -> Result<(Vec<SandboxBuilder>, discover::Project), PrepareError> {
     let wardens = policies.into_iter().map(SandboxBuilder::start).collect::<Result<_, _>>()?;
     let project = match reused {
         Some(reused) => reused.project()?,
@@ -193,23 +230,13 @@ pub fn select(
     selecting: Selecting<'_>,
     jobs: usize,
     signals: &Signals,
-) -> Result<Prepared, Error> {
-    let mut factory = factory(builder, project, machine)?;
+) -> Result<Prepared, PrepareError> {
+    let mut factory = builder.build_for(project, machine)?;
     report::uncopied(&factory.project.uncopied);
     let lists = listing::list(&mut factory, project, jobs, signals)?;
     let selected = select_cases(selecting, &project.binaries, lists);
     check_passed_on(selecting.passed_on, &selected)?;
     Ok(Prepared { factory, selected })
-}
-
-/// Builds the template for the tests of a project.
-pub fn factory(
-    builder: SandboxBuilder,
-    project: &discover::Project,
-    machine: &Machine,
-) -> Result<SandboxFactory, Error> {
-    let shown = exposures::of_project(machine, builder.host(), builder.policy(), project)?;
-    builder.build(machine, shown)
 }
 
 /// Selects among the cases of all binaries. A program that is no harness takes part where its
@@ -236,11 +263,11 @@ fn select_cases(
 
 /// What libtest does not know needs a harness that may. Where there are both it is told that libtest
 /// is not given it: it may be a flag of libtest's that is spelt wrong.
-fn check_passed_on(passed_on: &[String], selected: &[Selected]) -> Result<(), Error> {
+fn check_passed_on(passed_on: &[String], selected: &[Selected]) -> Result<(), PrepareError> {
     let Some(first) = passed_on.first() else { return Ok(()) };
     let is_libtest = |selected: &Selected| selected.harness == Harness::Libtest;
     if selected.iter().all(is_libtest) {
-        return Err(Error::Unrecognized(first.clone()));
+        return Err(PrepareError::Unrecognized(first.clone()));
     }
     if selected.iter().any(is_libtest) {
         report::passed_on(passed_on);

@@ -7,8 +7,7 @@ use isotest_core::capture::Capture;
 use isotest_core::outcome::{NotRun, Verdict};
 use isotest_core::schedule::{Event, Interruption, Stream};
 
-use super::Answer;
-use crate::error::Error;
+use super::{Answer, ListingError};
 
 /// The answer of a binary while it comes in.
 struct Gathering {
@@ -31,7 +30,10 @@ impl Gathering {
 }
 
 /// All answers, each of which keeps `limit` bytes of a stream.
-pub fn gather(heard: mpsc::Receiver<Event>, limit: u64) -> Result<BTreeMap<usize, Answer>, Error> {
+pub fn gather(
+    heard: mpsc::Receiver<Event>,
+    limit: u64,
+) -> Result<BTreeMap<usize, Answer>, ListingError> {
     let mut answers: BTreeMap<usize, Gathering> = BTreeMap::new();
     for event in heard {
         match event {
@@ -52,7 +54,7 @@ pub fn gather(heard: mpsc::Receiver<Event>, limit: u64) -> Result<BTreeMap<usize
                 }
             }
             Event::Interrupted(Interruption::Signal(signal)) => {
-                return Err(Error::Interrupted(signal));
+                return Err(ListingError::Interrupted(signal));
             }
             // Each has a limit of its own, and all together none.
             Event::Interrupted(Interruption::Timeout(_)) => {}
