@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 
+use super::layers::workspace_of_cargo;
 use super::libtest::Color;
 
 /// Which packages the command line names.
@@ -40,9 +41,10 @@ pub struct CargoOptions {
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "all",
+        value_parser = workspace_of_cargo(),
         action = ArgAction::Append
     )]
-    pub(super) workspace_flags: Vec<WorkspaceFlag>,
+    pub(super) workspace_flags: Vec<OsString>,
     /// `--workspace` was given without a value.
     #[arg(skip)]
     pub workspace: bool,
@@ -146,16 +148,6 @@ pub struct CargoOptions {
     /// Colour the output
     #[arg(long, value_name = "WHEN", help_heading = "Output")]
     pub color: Option<Color>,
-}
-
-/// The two meanings of `--workspace`: cargo's flag, and the layer's value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum WorkspaceFlag {
-    #[value(hide = true)]
-    All,
-    Overlay,
-    Readonly,
-    Shared,
 }
 
 impl CargoOptions {

@@ -12,10 +12,10 @@ use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcomm
 use clap_complete::Shell;
 use isotest_core::schedule::Repeat;
 
-use super::cargo::{CargoOptions, WorkspaceFlag};
+use super::cargo::CargoOptions;
 use super::config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
 use super::course::CourseOptions;
-use super::layers::{LayerOptions, Workspace};
+use super::layers::{LayerOptions, workspace_layer};
 use super::libtest::{self, Format, LibtestOptions, OutputFlags, SelectionFlags, Shared};
 use super::reuse::{ArchiveCommand, ReuseOptions};
 use super::run::RunOptions;
@@ -279,8 +279,9 @@ pub struct ExecCommand {
     #[command(flatten)]
     pub layers: LayerOptions,
     /// What writing to the current directory's project does
-    #[arg(long, value_name = "VALUE", help_heading = "Isolation layers")]
-    workspace: Option<Workspace>,
+    #[arg(long, value_name = "VALUE", value_parser = workspace_layer())]
+    #[arg(help_heading = "Isolation layers")]
+    workspace: Option<OsString>,
     /// The command and its arguments
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
     pub command: Vec<OsString>,
@@ -422,8 +423,11 @@ fn complete(
             let mut layers = LayerOptions::default();
             settle_workspace(&mut archive.cargo, &mut layers);
         }
-        Command::Exec(exec) => exec.layers.workspace = exec.workspace,
-        Command::Runner(runner) => runner.exec.layers.workspace = runner.exec.workspace,
+        Command::Exec(exec) => exec.layers.set_workspace(exec.workspace.take()),
+        Command::Runner(runner) => {
+            let exec = &mut runner.exec;
+            exec.layers.set_workspace(exec.workspace.take());
+        }
         Command::Doctor(_)
         | Command::ImportNextest(_)
         | Command::Prune
@@ -453,14 +457,14 @@ fn check_layers(command: &Command) -> Result<(), String> {
         | Command::Completions(_)
         | Command::Man => return Ok(()),
     };
-    if let (Some(name), count @ 2..) = (name, layers.root.len()) {
+    if let (Some(name), count @ 2..) = (name, layers.values("root").len()) {
         return Err(format!(
             "`{name}` works in one root filesystem, and there are {count} `--root`: a run alone \
              takes more than one"
         ));
     }
-    let adds = !layers.read_only.is_empty() || !layers.read_write.is_empty();
-    if layers.propagation.is_some() && !adds {
+    let adds = layers.has("ro") || layers.has("rw");
+    if layers.has("propagation") && !adds {
         return Err(
             "`--propagation` is of paths that `--ro` and `--rw` add, and there are none".into()
         );
@@ -504,11 +508,9 @@ impl Shared {
 /// value, which [`glue_workspace`] has glued to it, it is the layer's.
 fn settle_workspace(cargo: &mut CargoOptions, layers: &mut LayerOptions) {
     for flag in std::mem::take(&mut cargo.workspace_flags) {
-        match flag {
-            WorkspaceFlag::All => cargo.workspace = true,
-            WorkspaceFlag::Overlay => layers.workspace = Some(Workspace::Overlay),
-            WorkspaceFlag::Readonly => layers.workspace = Some(Workspace::Readonly),
-            WorkspaceFlag::Shared => layers.workspace = Some(Workspace::Shared),
+        match flag.to_str() {
+            Some("all") => cargo.workspace = true,
+            _ => layers.set_workspace(Some(flag)),
         }
     }
 }
@@ -577,7 +579,7 @@ mod tests {
         let run = run("x isotest --workspace --workspace=readonly foo");
         assert!(run.cargo.workspace);
         assert_eq!(run.cargo.package_scope(), PackageScope::Workspace);
-        assert_eq!(run.layers.workspace, Some(Workspace::Readonly));
+        assert_eq!(run.layers.values("workspace"), ["readonly"]);
         assert_eq!(run.libtest.filters, ["foo"]);
         assert!(super::tests::run("x isotest --all").cargo.workspace);
     }
@@ -594,7 +596,7 @@ mod tests {
         let Ok(Command::Exec(exec)) = cli("x isotest exec --workspace shared true") else {
             panic!("refused")
         };
-        assert_eq!(exec.layers.workspace, Some(Workspace::Shared));
+        assert_eq!(exec.layers.values("workspace"), ["shared"]);
     }
 
     #[test]

@@ -15,6 +15,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::quantity::{self, Deadline, Threads, deadline, threads};
 
+/// Keys that all tests of a run have in common.
+pub(super) const OF_A_RUN: [&str; 5] =
+    ["fail-fast", "max-fail", "global-timeout", "test-threads", "junit"];
+
 /// The course of a run, as one place asks for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args, JsonSchema)]
 #[schemars(rename_all = "kebab-case", default)]

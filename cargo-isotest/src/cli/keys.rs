@@ -6,13 +6,14 @@
 
 use std::any::TypeId;
 use std::error::Error as _;
+use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser};
 use schemars::JsonSchema;
 
-use super::course::CourseOptions;
-use super::layers::{LayerOptions, Workspace};
+use super::course::{self, CourseOptions};
+use super::layers::{LayerOptions, is_layer_of_run, workspace_layer};
 
 /// What a key takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Key {
     pub name: String,
     /// What it takes.
     pub shape: Shape,
+    /// Whether all tests of a run have its value in common.
+    pub is_of_run: bool,
 }
 
 /// What keys ask for.
@@ -61,8 +64,8 @@ impl Values {
 struct Keys {
     #[command(flatten)]
     layers: LayerOptions,
-    #[arg(long)]
-    workspace: Option<Workspace>,
+    #[arg(long, value_parser = workspace_layer())]
+    workspace: Option<OsString>,
     #[command(flatten)]
     course: CourseOptions,
 }
@@ -77,7 +80,9 @@ pub fn keys() -> Vec<Key> {
             _ if argument.get_value_parser().type_id() == TypeId::of::<bool>() => Shape::Bool,
             _ => Shape::Single,
         };
-        Some(Key { name: argument.get_long()?.to_owned(), shape })
+        let name = argument.get_long()?;
+        let is_of_run = is_layer_of_run(name) || course::OF_A_RUN.contains(&name);
+        Some(Key { name: name.to_owned(), shape, is_of_run })
     });
     keys.collect()
 }
@@ -91,8 +96,9 @@ pub fn read(key: &str, values: &[String]) -> Result<Values, String> {
     };
     let matches = Keys::command().try_get_matches_from(words).map_err(|error| wording(&error))?;
     let keys = Keys::from_arg_matches(&matches).map_err(|error| wording(&error))?;
-    let layers = LayerOptions { workspace: keys.workspace, ..keys.layers };
-    Ok(Values { layers, course: keys.course })
+    let (mut layers, course) = (keys.layers, keys.course);
+    layers.set_workspace(keys.workspace);
+    Ok(Values { layers, course })
 }
 
 /// What clap says of a value, less the flag.
@@ -113,7 +119,6 @@ fn wording(error: &clap::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::quantity::Deadline;
 
     fn text(words: &[&str]) -> Vec<String> {
         words.iter().map(|word| (*word).to_owned()).collect()
@@ -134,14 +139,11 @@ mod tests {
 
     #[test]
     fn values_are_read_as_the_flags_are() {
-        let timeout =
-            read("timeout", &text(&["none"])).expect("a value of `--timeout`").layers.timeout;
-        assert_eq!(timeout, Some(Deadline::Never));
-        let workspace = read("workspace", &text(&["shared"])).expect("a layer").layers.workspace;
-        assert_eq!(workspace, Some(Workspace::Shared));
-        assert!(read("no-fork-server", &[]).expect("a switch").layers.no_fork_server);
-        let passed = read("pass-env", &text(&["A", "B*"])).expect("variables").layers.pass_env;
-        assert_eq!(passed, ["A", "B*"]);
+        let layers = |key, values: &[&str]| read(key, &text(values)).expect(key).layers;
+        assert_eq!(layers("timeout", &["none"]).values("timeout"), ["none"]);
+        assert_eq!(layers("workspace", &["shared"]).values("workspace"), ["shared"]);
+        assert!(layers("no-fork-server", &[]).has("no-fork-server"));
+        assert_eq!(layers("pass-env", &["A", "B*"]).values("pass-env"), ["A", "B*"]);
         let course = read("fail-fast", &text(&["0"])).expect("a boolean").course;
         assert_eq!(course.fail_fast, Some(false));
     }

@@ -26,7 +26,7 @@ pub use command::{
 pub use config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
 pub use course::{CourseOptions, FailFast, ThreadsRequired, retries_name, threads_schema};
 pub use keys::{Key, Shape, Values, keys, read as read_key};
-pub use layers::{LayerOptions, propagation_name};
+pub use layers::{Layer, LayerOptions, layers_as_shown};
 pub use libtest::{
     Color, Format, LibtestOptions, RunIgnored, asks_for_help, libtest_options, unrecognized,
 };

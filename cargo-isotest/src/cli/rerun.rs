@@ -3,9 +3,7 @@
 use std::ffi::OsString;
 
 use super::command::RunCommand;
-use super::layers::LayerOptions;
 use super::libtest::RunIgnored;
-use super::quantity::Deadline;
 
 /// What is typed for another run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,23 +40,5 @@ impl Rerun {
             build: cargo.to_rerun_arguments(),
             behind: ignored.into_iter().chain(modes).collect(),
         }
-    }
-}
-
-impl LayerOptions {
-    /// All of the options as they can be typed, but for `--root`, whose value is another one for each
-    /// root filesystem.
-    pub fn to_rerun_arguments(&self) -> Vec<OsString> {
-        let time = |deadline: Deadline| match deadline {
-            Deadline::Never => "none".to_owned(),
-            Deadline::After(limit) => {
-                humantime::format_duration(limit).to_string().replace(' ', "")
-            }
-        };
-        let limits = [("timeout", self.timeout), ("slow-timeout", self.slow_timeout)];
-        let limits = limits.into_iter().filter_map(|(flag, value)| Some((flag, time(value?))));
-        let limits = limits.map(|(flag, value)| format!("--{flag}={value}").into());
-        let executed = self.no_fork_server.then(|| "--no-fork-server".into());
-        self.to_arguments().into_iter().chain(limits).chain(executed).collect()
     }
 }

@@ -139,7 +139,7 @@ impl RunOptions {
                 "--flaky-result",
                 "a test of it cannot be started again by itself",
             ),
-            (layers.slow_timeout.is_some(), "--slow-timeout", "libtest tells of it after 60 s"),
+            (layers.has("slow-timeout"), "--slow-timeout", "libtest tells of it after 60 s"),
             (self.repeat() != Repeat::Once, "a stress run", "copies of a test do not meet in it"),
             (self.max_fail.is_some(), "--max-fail", "it does not end in the middle of its tests"),
             (measures, "--bench", "what is measured must not be disturbed"),

@@ -16,7 +16,7 @@ use crate::sandbox::factory::SandboxFactory;
 
 /// How long a command may take: without `--timeout`, as long as it wants.
 pub fn patience(layers: &LayerOptions) -> Option<Duration> {
-    layers.timeout.and_then(|deadline| deadline.into())
+    layers.timeout()
 }
 
 /// Runs a set-up in the foreground, for so long at most.

@@ -81,8 +81,8 @@ pub fn prepare_with(
 
 /// The policy for one root filesystem, which these layers ask for.
 pub fn policy(layers: &LayerOptions, machine: &Machine, quiet: bool) -> Result<Policy, Error> {
-    let policy = trial::weaken(settings::policy(layers), &layers.allow_weaker, machine);
-    Ok(prepare::in_root(policy, &layers.root, machine, quiet)?)
+    let policy = trial::weaken(settings::policy(layers), &layers.allow_weaker(), machine);
+    Ok(prepare::in_root(policy, &layers.roots(), machine, quiet)?)
 }
 
 fn every_case() -> Filter {

@@ -46,8 +46,8 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     config.take_flags(opened.iter().flat_map(|opened| opened.flags.iter().cloned()));
     config.take_flags((command.run.unit == Unit::Binary).then(|| "--unit binary".to_owned()));
     let mut settings = Settings::of_run(command, config.values(), machine)?;
-    settings.policy = trial::weaken(settings.policy, &settings.layers.allow_weaker, machine);
-    let named = &settings.layers.root;
+    settings.policy = trial::weaken(settings.policy, &settings.layers.allow_weaker(), machine);
+    let named = &settings.layers.roots();
     let roots = prepare::in_roots(&settings.policy, named, machine, command.cargo.quiet)?;
     if command.cargo.doc {
         // rustdoc's harness is libtest.

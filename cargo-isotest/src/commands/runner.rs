@@ -198,7 +198,7 @@ fn tests(
     run.run.no_input_handler = true;
     let values = config.values();
     let layers = &values.layers;
-    let name = layers.root.first().cloned();
+    let name = layers.roots().into_iter().next();
     let policy = policy(layers, machine, true)?;
     let root = InRoot { name, label: None, policy: policy.clone() };
     let mut settings = Settings::of_run(&run, values, machine)?;

@@ -21,8 +21,8 @@ pub fn show(command: &ShowConfigCommand, machine: &Machine) -> Result<ExitCode, 
     let layers = config.layers();
     let mut rows = config::rows(&settings::policy(&layers), &config.sources());
     // It is not looked for, nor unpacked, to be shown.
-    for row in rows.iter_mut().filter(|row| row.name == "root" && !layers.root.is_empty()) {
-        let names = layers.root.iter().map(|root| root.to_string_lossy());
+    for row in rows.iter_mut().filter(|row| row.name == "root" && layers.has("root")) {
+        let names = layers.values("root").iter().map(|root| root.to_string_lossy());
         row.value = names.collect::<Vec<_>>().join(" ");
     }
     let sources = config.sources();

@@ -597,7 +597,7 @@ mod tests {
         let (first, second, third) =
             (source(None, "A"), source(Some("5s"), "B"), source(Some("9s"), "C"));
         let merged = merged(&[&first, &second, &third]);
-        assert_eq!(merged.layers.timeout, second.values.layers.timeout);
-        assert_eq!(merged.layers.pass_env, ["C", "B", "A"]);
+        assert_eq!(merged.layers.values("timeout"), ["5s"]);
+        assert_eq!(merged.layers.values("pass-env"), ["C", "B", "A"]);
     }
 }

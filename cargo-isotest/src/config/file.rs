@@ -94,7 +94,9 @@ pub fn schema() -> Schema {
     let mut schema = schemars::schema_for!(File);
     let overrides = schema.pointer_mut("/$defs/Override/properties");
     if let Some(properties) = overrides.and_then(Value::as_object_mut) {
-        properties.retain(|key, _| !OF_A_RUN.contains(&key.as_str()));
+        for key in cli::keys().iter().filter(|key| key.is_of_run) {
+            properties.shift_remove(&key.name);
+        }
     }
     schemars::transform::transform_subschemas(&mut without_null, &mut schema);
     schema
@@ -113,10 +115,6 @@ fn without_null(schema: &mut Schema) {
         any.retain(|one| one.get("type").is_none_or(|one| one != "null"));
     }
 }
-
-/// Keys that all tests of a run have in common.
-const OF_A_RUN: [&str; 7] =
-    ["root", "allow-weaker", "fail-fast", "max-fail", "global-timeout", "test-threads", "junit"];
 
 /// Reads a text that goes by `name`.
 pub fn read(name: &str, text: &str) -> Result<File, Box<ConfigError>> {
@@ -333,7 +331,7 @@ impl<'t> Reader<'t> {
             let known = part.own_keys().iter().copied().chain(layers);
             return Err(self.unknown(key, part.name(), known));
         };
-        if part == Part::Override && OF_A_RUN.contains(&word) {
+        if part == Part::Override && known.is_of_run {
             let what = format!("`{word}` is no key of an override: a whole run has it");
             let hint = "write it into the profile";
             return Err(self.error(what, key.span()).hint(Some(hint)));
@@ -421,11 +419,11 @@ mod tests {
         let file = read("c.toml", text).expect("it is right");
         let ci = &file.profile["ci"];
         assert_eq!(ci.inherits.as_ref().map(|text| text.text.as_str()), Some("base"));
-        assert_eq!(ci.values.layers.pass_env, ["CI_*"]);
-        assert!(ci.values.layers.no_fork_server);
-        assert_eq!(ci.overrides[0].values.layers.processes, Some(16));
+        assert_eq!(ci.values.layers.values("pass-env"), ["CI_*"]);
+        assert!(ci.values.layers.has("no-fork-server"));
+        assert_eq!(ci.overrides[0].values.layers.values("processes"), ["16"]);
         assert_eq!(ci.overrides[0].line, 10);
-        assert!(file.profile["default"].values.layers.timeout.is_some());
+        assert!(file.profile["default"].values.layers.has("timeout"));
     }
 
     #[test]

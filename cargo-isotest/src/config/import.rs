@@ -282,7 +282,9 @@ mod tests {
         let time = |seconds| Some(Some(Duration::from_secs(seconds)));
         let limits = |values: &Values| {
             let layers = &values.layers;
-            [layers.timeout, layers.slow_timeout].map(|given| given.map(Option::<Duration>::from))
+            let limits = layers.apply(isotest_core::policy::Policy::default()).limits;
+            let times = [("timeout", limits.timeout), ("slow-timeout", limits.slow_timeout)];
+            times.map(|(name, limit)| layers.has(name).then_some(limit))
         };
         let filter = default.default_filter.as_ref().map(|filter| filter.text.as_str());
         assert_eq!(filter, Some("not test(\"slow\")"));

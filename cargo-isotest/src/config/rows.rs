@@ -1,29 +1,23 @@
 //! Every key as it is in force, with where its value comes from.
 
 use std::fmt::Debug;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use isotest_core::policy::{Directory, Policy, Root, Uts};
+use isotest_core::policy::Policy;
 
 use super::course::GLOBAL;
 use super::effective::{Origin, Source, merged};
-use crate::cli::{CourseOptions, FailFast, LayerOptions, Threads, propagation_name, retries_name};
+use crate::cli::{self, CourseOptions, FailFast, Threads, retries_name};
 use crate::report::{Layer, Overriding};
-
-/// Whether a source has a say in a layer.
-type Gives = fn(&LayerOptions) -> bool;
 
 /// The rows of a policy that these sources made, the first first.
 pub fn rows(policy: &Policy, sources: &[&Source]) -> Vec<Layer> {
-    let rows = namespaces(policy).into_iter().chain(files(policy)).chain(limits(policy));
-    rows.map(|(name, value, gives)| Layer {
-        name,
-        value,
-        source: origin(policy, sources, name, gives),
-    })
-    .chain(needed(sources))
-    .collect()
+    let row = |layer: &cli::Layer| Layer {
+        name: layer.name,
+        value: layer.show(policy),
+        source: origin(policy, sources, layer),
+    };
+    cli::layers_as_shown().into_iter().map(row).chain(needed(sources)).collect()
 }
 
 /// The rows of what is needed beside a sandbox.
@@ -45,11 +39,11 @@ pub fn given(source: &Source) -> Overriding {
         Origin::Flag | Origin::Environment | Origin::Profile { .. } => String::new(),
     };
     let policy = source.values.layers.apply(Policy::default());
-    let rows = namespaces(&policy).into_iter().chain(files(&policy)).chain(limits(&policy));
-    let given = rows.filter(|(_, _, gives)| gives(&source.values.layers));
+    let layers = cli::layers_as_shown().into_iter();
+    let given = layers.filter(|layer| source.values.layers.has(layer.name));
     let course = &source.values.course;
     let course = of_case(course).into_iter().chain(of_run(course)).filter(|row| (row.2)(course));
-    let values = given.map(|(name, value, _)| (name, value));
+    let values = given.map(|layer| (layer.name, layer.show(&policy)));
     let values = values.chain(course.map(|(name, value, _)| (name, value)));
     let needed = needed(&[source]).into_iter().filter(|row| row.value != "none");
     let values = values.chain(needed.map(|row| (row.name, row.value)));
@@ -57,13 +51,13 @@ pub fn given(source: &Source) -> Overriding {
     Overriding { origin: source.origin.to_string(), filter, values }
 }
 
-fn origin(policy: &Policy, sources: &[&Source], name: &str, gives: Gives) -> String {
-    if policy.weakened.iter().any(|layer| layer.name() == name) {
+fn origin(policy: &Policy, sources: &[&Source], layer: &cli::Layer) -> String {
+    if policy.weakened.iter().any(|weakened| weakened.name() == layer.name) {
         return "--allow-weaker: this machine refuses another".to_owned();
     }
-    let mut giving = sources.iter().filter(|source| gives(&source.values.layers));
+    let mut giving = sources.iter().filter(|source| source.values.layers.has(layer.name));
     // What the rest says counts only where values add up.
-    match LISTS.contains(&name) {
+    match layer.adds_up() {
         true => {
             let all: Vec<String> = giving.map(|source| source.origin.to_string()).collect();
             if all.is_empty() { DEFAULT.to_owned() } else { all.join("; ") }
@@ -128,70 +122,6 @@ fn of_run(course: &CourseOptions) -> Vec<CourseRow> {
     ]
 }
 
-/// Their values add up.
-const LISTS: [&str; 4] = ["write-back", "pass-env", "ro", "rw"];
-
-type Row = (&'static str, String, Gives);
-
-fn namespaces(policy: &Policy) -> Vec<Row> {
-    let uts = match &policy.uts {
-        Uts::Name(name) => format!("new, `{name}`"),
-        Uts::Host => "host".to_owned(),
-    };
-    vec![
-        ("user", word(&policy.user), |given| given.user.is_some()),
-        ("pid", word(&policy.pid), |given| given.pid.is_some()),
-        ("init", word(&policy.init), |given| given.init.is_some()),
-        ("net", word(&policy.net), |given| given.net.is_some()),
-        ("ipc", word(&policy.ipc), |given| given.ipc.is_some()),
-        ("uts", uts, |given| given.uts.is_some()),
-        ("env", word(&policy.env), |given| given.env.is_some()),
-        ("pass-env", list(&policy.pass_env), |given| !given.pass_env.is_empty()),
-        ("guard", word(&policy.guard), |given| given.guard.is_some()),
-        ("no-fork-server", (!policy.fork_server).to_string(), |given| given.no_fork_server),
-    ]
-}
-
-fn files(policy: &Policy) -> Vec<Row> {
-    let root = match &policy.root {
-        Root::Host => "host".to_owned(),
-        Root::Directory(directory) => directory.display().to_string(),
-    };
-    let home = match policy.home {
-        Directory::Fresh => "empty",
-        Directory::Host => "host",
-    };
-    let propagation = propagation_name(policy.propagation).to_owned();
-    vec![
-        ("workspace", word(&policy.workspace), |given| given.workspace.is_some()),
-        ("write-back", list(&policy.write_back), |given| !given.write_back.is_empty()),
-        ("scratch", word(&policy.scratch), |given| given.scratch.is_some()),
-        ("root", root, |given| !given.root.is_empty()),
-        ("tmp", word(&policy.tmp), |given| given.tmp.is_some()),
-        ("home", home.to_owned(), |given| given.home.is_some()),
-        ("ro", paths(&policy.read_only), |given| !given.read_only.is_empty()),
-        ("rw", paths(&policy.read_write), |given| !given.read_write.is_empty()),
-        ("propagation", propagation, |given| given.propagation.is_some()),
-    ]
-}
-
-fn limits(policy: &Policy) -> Vec<Row> {
-    let limits = &policy.limits;
-    let number = |value: Option<u64>| value.map_or("none".to_owned(), |value| value.to_string());
-    vec![
-        ("timeout", time(limits.timeout), |given| given.timeout.is_some()),
-        ("slow-timeout", time(limits.slow_timeout), |given| given.slow_timeout.is_some()),
-        ("output-limit", limits.output.to_string(), |given| given.output_limit.is_some()),
-        ("tmp-size", limits.tmp_size.to_string(), |given| given.tmp_size.is_some()),
-        ("memory", number(limits.memory), |given| given.memory.is_some()),
-        ("processes", limits.processes.to_string(), |given| given.processes.is_some()),
-        ("open-files", limits.open_files.to_string(), |given| given.open_files.is_some()),
-        ("file-size", number(limits.file_size), |given| given.file_size.is_some()),
-        ("cpu-time", number(limits.cpu_time), |given| given.cpu_time.is_some()),
-        ("address-space", number(limits.address_space), |given| given.address_space.is_some()),
-    ]
-}
-
 fn time(value: Option<Duration>) -> String {
     value.map_or("none".to_owned(), |time| humantime::format_duration(time).to_string())
 }
@@ -210,10 +140,6 @@ fn word(value: &dyn Debug) -> String {
 
 fn list(values: &[String]) -> String {
     if values.is_empty() { "none".to_owned() } else { values.join(" ") }
-}
-
-fn paths(values: &[PathBuf]) -> String {
-    list(&values.iter().map(|path| path.display().to_string()).collect::<Vec<_>>())
 }
 
 #[cfg(test)]

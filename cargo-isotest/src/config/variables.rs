@@ -56,9 +56,12 @@ mod tests {
     fn variables_are_keys_and_a_wrong_value_is_an_error() {
         let variables = |name: &str, value: &str| vec![(name.into(), value.into())];
         let read = |name, value| super::read(&variables(name, value));
-        assert_eq!(read("ISOTEST_PASS_ENV", "A,B").expect("names").layers.pass_env, ["A", "B"]);
+        let passed = read("ISOTEST_PASS_ENV", "A,B").expect("names").layers;
+        assert_eq!(passed.values("pass-env"), ["A", "B"]);
         assert_eq!(read("ISOTEST_NO_SKIP", "1").expect("no key"), Values::default());
-        assert!(read("ISOTEST_NO_FORK_SERVER", "1").expect("a switch").layers.no_fork_server);
+        assert!(
+            read("ISOTEST_NO_FORK_SERVER", "1").expect("a switch").layers.has("no-fork-server")
+        );
         let threads = |name, value| read(name, value).expect("a number").course.test_threads;
         assert_eq!(threads("ISOTEST_TEST_THREADS", "-1"), Some(Threads::LessThanProcessors(1)));
         assert_eq!(threads("RUST_TEST_THREADS", "3").map(|threads| threads.count(8)), Some(3));

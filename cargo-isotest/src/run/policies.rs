@@ -152,7 +152,7 @@ pub fn grants(config: &Config, selected: &[Selected]) -> Vec<Grant> {
 
 fn policy(base: &Policy, sources: &[&Source], machine: &Machine) -> Policy {
     let layers = merged(sources).layers;
-    let policy = trial::weaken(settings::policy(&layers), &layers.allow_weaker, machine);
+    let policy = trial::weaken(settings::policy(&layers), &layers.allow_weaker(), machine);
     // It has been found already, and a whole run has it.
     Policy { root: base.root.clone(), ..policy }
 }

@@ -1,0 +1,336 @@
+//! A row of the table of layers: its argument, its schema, its value in a policy, its shown text.
+
+use std::ffi::{OsStr, OsString};
+use std::num::ParseIntError;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{
+    PathBufValueParser, PossibleValue, PossibleValuesParser, TypedValueParser, ValueParser,
+};
+use clap::{Arg, ArgAction, ValueHint};
+use isotest_core::policy::{Policy, Root};
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+use super::super::quantity::{self, Deadline};
+use super::value;
+
+/// All that the command knows of a layer or a limit.
+#[derive(Debug)]
+pub struct Layer {
+    /// Name of its flag and key; in capitals, after `ISOTEST_`, of its variable.
+    pub name: &'static str,
+    /// Placeholder of its value in the help.
+    pub(super) placeholder: &'static str,
+    /// Its line in the help; its description in the schema.
+    pub(super) help: &'static str,
+    /// Part of a policy that it is shown with.
+    pub(super) part: Part,
+    /// Its values, and what they are in a policy.
+    pub(super) takes: Takes,
+}
+
+/// Parts of a policy, in the order in which they are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Part {
+    Process,
+    Files,
+    /// Limits that isotest enforces itself.
+    Watched,
+    /// Limits that the kernel enforces.
+    Enforced,
+}
+
+/// Values of a layer, and what they are in a policy.
+#[derive(Debug)]
+pub(super) enum Takes {
+    Word(Words),
+    Text(Text),
+    Number(Number),
+    /// A [`Number`] of bytes, with or without a unit.
+    Bytes(Number),
+    Time(Time),
+    /// Any number of texts. Each is a grant.
+    Texts(Texts),
+    /// Any number of paths of the host. Each is a grant.
+    Paths(Paths),
+    Switch(Switch),
+    /// Root filesystems. A run has a policy for each, after it has found them.
+    Roots,
+    /// Layers that a test may share with the host where the machine refuses them. Each is a grant.
+    Weaker,
+}
+
+/// One of several words.
+#[derive(Debug)]
+pub(super) struct Words {
+    /// Description in the schema.
+    pub description: &'static str,
+    pub choices: &'static [Choice],
+}
+
+/// A word, and the value of the policy that it stands for.
+#[derive(Debug)]
+pub(super) struct Choice {
+    pub word: &'static str,
+    pub help: &'static str,
+    /// Whether a test gets more of the host with it than by default.
+    pub grants: bool,
+    pub set: fn(&mut Policy),
+    pub is: fn(&Policy) -> bool,
+}
+
+/// A text of a form of its own.
+#[derive(Debug)]
+pub(super) struct Text {
+    /// Fails if the text has another form.
+    pub set: fn(&mut Policy, &str) -> Result<(), String>,
+    /// The text that sets the value which the policy has.
+    pub get: fn(&Policy) -> String,
+    /// The same for people.
+    pub show: fn(&Policy) -> String,
+    /// Whether a test gets more of the host than by default.
+    pub grants: fn(&Policy) -> bool,
+}
+
+/// A number; `None` is no limit, which is a default only.
+#[derive(Debug)]
+pub(super) struct Number {
+    pub set: fn(&mut Policy, u64),
+    pub get: fn(&Policy) -> Option<u64>,
+}
+
+/// A duration; `None` is `none`.
+#[derive(Debug)]
+pub(super) struct Time {
+    pub read: fn(&str) -> Result<Deadline, String>,
+    pub set: fn(&mut Policy, Option<Duration>),
+    pub get: fn(&Policy) -> Option<Duration>,
+}
+
+/// A list of texts.
+#[derive(Debug)]
+pub(super) struct Texts {
+    /// Fails if a text has the wrong form.
+    pub check: fn(&str) -> Result<(), String>,
+    pub add: fn(&mut Policy, String),
+    pub get: fn(&Policy) -> &[String],
+}
+
+/// A list of paths.
+#[derive(Debug)]
+pub(super) struct Paths {
+    pub add: fn(&mut Policy, PathBuf),
+    pub get: fn(&Policy) -> &[PathBuf],
+}
+
+/// A flag without a value.
+#[derive(Debug)]
+pub(super) struct Switch {
+    pub set: fn(&mut Policy),
+    pub is: fn(&Policy) -> bool,
+}
+
+impl Layer {
+    /// Whether values of several places add up; otherwise the first place counts.
+    pub fn adds_up(&self) -> bool {
+        matches!(self.takes, Takes::Texts(_) | Takes::Paths(_) | Takes::Weaker)
+    }
+
+    /// Whether all tests of a run have the same value.
+    pub(super) fn is_of_run(&self) -> bool {
+        matches!(self.takes, Takes::Roots | Takes::Weaker)
+    }
+
+    /// Whether it takes one value.
+    pub(super) fn is_single(&self) -> bool {
+        use Takes::{Bytes, Number, Text, Time, Word};
+        matches!(self.takes, Word(_) | Text(_) | Number(_) | Bytes(_) | Time(_))
+    }
+
+    /// Whether it takes a duration.
+    pub(super) fn is_time(&self) -> bool {
+        matches!(self.takes, Takes::Time(_))
+    }
+
+    /// Whether it takes no value.
+    pub(super) fn is_switch(&self) -> bool {
+        matches!(self.takes, Takes::Switch(_))
+    }
+
+    /// Whether these values let a test have more of the host than by default.
+    pub(super) fn grants(&self, values: &[OsString]) -> bool {
+        let policy = self.policy_of(values);
+        match &self.takes {
+            Takes::Word(words) => {
+                words.choices.iter().any(|choice| choice.grants && (choice.is)(&policy))
+            }
+            Takes::Text(text) => (text.grants)(&policy),
+            Takes::Texts(_) | Takes::Paths(_) | Takes::Weaker => !values.is_empty(),
+            Takes::Number(_)
+            | Takes::Bytes(_)
+            | Takes::Time(_)
+            | Takes::Switch(_)
+            | Takes::Roots => false,
+        }
+    }
+
+    fn policy_of(&self, values: &[OsString]) -> Policy {
+        let mut policy = Policy::default();
+        self.apply(&mut policy, values);
+        policy
+    }
+
+    /// Lays values that [`Layer::read`] has made over a policy.
+    pub(super) fn apply(&self, policy: &mut Policy, values: &[OsString]) {
+        for value in values {
+            self.set(policy, value).expect("what was read can be read again");
+        }
+    }
+
+    /// Reads a value as it is typed; of two texts for one value the result is the same.
+    fn read(&self, typed: &str) -> Result<OsString, String> {
+        let mut policy = Policy::default();
+        self.set(&mut policy, OsStr::new(typed))?;
+        Ok(self.get(&policy).unwrap_or_else(|| typed.to_owned()).into())
+    }
+
+    fn set(&self, policy: &mut Policy, value: &OsStr) -> Result<(), String> {
+        let text = &*value.to_string_lossy();
+        match &self.takes {
+            Takes::Word(words) => {
+                let choice = words.choices.iter().find(|choice| choice.word == text);
+                (choice.ok_or("it is none of the words")?.set)(policy);
+            }
+            Takes::Text(form) => (form.set)(policy, text)?,
+            Takes::Number(number) => {
+                let value = text.parse().map_err(|cause: ParseIntError| cause.to_string())?;
+                (number.set)(policy, value);
+            }
+            Takes::Bytes(number) => (number.set)(policy, quantity::bytes(text)?),
+            Takes::Time(time) => (time.set)(policy, (time.read)(text)?.into()),
+            Takes::Texts(texts) => {
+                (texts.check)(text)?;
+                (texts.add)(policy, text.to_owned());
+            }
+            Takes::Paths(paths) => (paths.add)(policy, value.into()),
+            Takes::Switch(switch) => (switch.set)(policy),
+            Takes::Roots => {}
+            Takes::Weaker => drop(value::weakened(text)?),
+        }
+        Ok(())
+    }
+
+    /// The text that sets the one value which the policy has.
+    fn get(&self, policy: &Policy) -> Option<String> {
+        match &self.takes {
+            Takes::Word(words) => {
+                let choice = words.choices.iter().find(|choice| (choice.is)(policy));
+                choice.map(|choice| choice.word.to_owned())
+            }
+            Takes::Text(text) => Some((text.get)(policy)),
+            Takes::Number(number) | Takes::Bytes(number) => {
+                (number.get)(policy).map(|value| value.to_string())
+            }
+            Takes::Time(time) => Some(value::duration((time.get)(policy)).replace(' ', "")),
+            Takes::Texts(_) | Takes::Paths(_) | Takes::Switch(_) | Takes::Roots | Takes::Weaker => {
+                None
+            }
+        }
+    }
+
+    /// The value of a policy, for people.
+    pub fn show(&self, policy: &Policy) -> String {
+        let none = || "none".to_owned();
+        let list = |values: Vec<String>| match values.is_empty() {
+            true => none(),
+            false => values.join(" "),
+        };
+        let path = |path: &PathBuf| path.display().to_string();
+        match &self.takes {
+            Takes::Word(_) | Takes::Number(_) | Takes::Bytes(_) => {
+                self.get(policy).unwrap_or_else(none)
+            }
+            Takes::Text(text) => (text.show)(policy),
+            Takes::Time(time) => value::duration((time.get)(policy)),
+            Takes::Texts(texts) => list((texts.get)(policy).to_vec()),
+            Takes::Paths(paths) => list((paths.get)(policy).iter().map(path).collect()),
+            Takes::Switch(switch) => (switch.is)(policy).to_string(),
+            Takes::Roots => match &policy.root {
+                Root::Host => "host".to_owned(),
+                Root::Directory(directory) => path(directory),
+            },
+            Takes::Weaker => list(policy.weakened.iter().map(|it| it.name().to_owned()).collect()),
+        }
+    }
+
+    /// The flag.
+    pub(super) fn argument(&'static self) -> Arg {
+        let argument = Arg::new(self.name).long(self.name).help(self.help);
+        let argument = match self.part {
+            Part::Process | Part::Files => argument,
+            Part::Watched | Part::Enforced => argument.help_heading("Limits"),
+        };
+        let (action, hint) = match self.takes {
+            Takes::Switch(_) => return argument.action(ArgAction::SetTrue),
+            Takes::Texts(_) | Takes::Weaker => (ArgAction::Append, ValueHint::Unknown),
+            Takes::Paths(_) | Takes::Roots => (ArgAction::Append, ValueHint::AnyPath),
+            Takes::Word(_)
+            | Takes::Text(_)
+            | Takes::Number(_)
+            | Takes::Bytes(_)
+            | Takes::Time(_) => (ArgAction::Set, ValueHint::Unknown),
+        };
+        let argument = argument.value_name(self.placeholder).action(action).value_hint(hint);
+        argument.value_parser(self.parser())
+    }
+
+    /// The parser of one value.
+    pub(super) fn parser(&'static self) -> ValueParser {
+        match &self.takes {
+            Takes::Word(words) => {
+                let words = words.choices.iter();
+                let words = words.map(|choice| PossibleValue::new(choice.word).help(choice.help));
+                PossibleValuesParser::new(words).map(OsString::from).into()
+            }
+            Takes::Paths(_) | Takes::Roots => {
+                PathBufValueParser::new().map(PathBuf::into_os_string).into()
+            }
+            Takes::Text(_)
+            | Takes::Number(_)
+            | Takes::Bytes(_)
+            | Takes::Time(_)
+            | Takes::Texts(_)
+            | Takes::Switch(_)
+            | Takes::Weaker => ValueParser::new(move |typed: &str| self.read(typed)),
+        }
+    }
+
+    /// The schema of the key.
+    pub(super) fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        let takes = match &self.takes {
+            Takes::Word(words) => json_schema!({ "anyOf": [words.schema()] }),
+            Takes::Text(_) => json_schema!({ "type": ["string"] }),
+            Takes::Number(_) => {
+                json_schema!({ "type": ["integer"], "format": "uint64", "minimum": 0 })
+            }
+            Takes::Bytes(_) | Takes::Time(_) => quantity::schema(generator),
+            Takes::Texts(_) | Takes::Paths(_) | Takes::Roots | Takes::Weaker => {
+                json_schema!({ "type": "array", "items": { "type": "string" }, "default": [] })
+            }
+            Takes::Switch(_) => json_schema!({ "type": "boolean", "default": false }),
+        };
+        let mut schema = json_schema!({ "description": self.help });
+        schema.ensure_object().extend(takes.as_object().cloned().unwrap_or_default());
+        schema
+    }
+}
+
+impl Words {
+    fn schema(&self) -> Value {
+        let word = |choice: &Choice| json!({ "description": choice.help, "type": "string", "const": choice.word });
+        let words: Vec<Value> = self.choices.iter().map(word).collect();
+        json!({ "description": self.description, "oneOf": words })
+    }
+}
