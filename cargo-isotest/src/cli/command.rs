@@ -25,7 +25,7 @@ Exit codes:
     0  all passed                      101  the build failed
     2  usage                           102  cargo metadata failed
     4  nothing to run                  103  an archive could not be written
-   94  bad filter expression           104  a list of tests failed
+   94  bad filter expression           104  the tests could not be listed
    96  a sandbox could not be set up   105  a setup command failed
   100  some test failed                110  a report could not be written
   128+n  ended by signal n";
