@@ -8,11 +8,11 @@ use isotest_core::policy::Policy;
 use super::course::GLOBAL;
 use super::effective::{Origin, Source, merged};
 use crate::cli::{self, CourseOptions, FailFast, Threads, retries_name};
-use crate::report::{Layer, Overriding};
+use crate::report::{EffectiveValue, Overriding};
 
 /// The rows of a policy that these sources made, the first first.
-pub fn rows(policy: &Policy, sources: &[&Source]) -> Vec<Layer> {
-    let row = |layer: &cli::Layer| Layer {
+pub fn rows(policy: &Policy, sources: &[&Source]) -> Vec<EffectiveValue> {
+    let row = |layer: &cli::Layer| EffectiveValue {
         name: layer.name,
         value: layer.show(policy),
         source: origin(policy, sources, layer),
@@ -21,13 +21,13 @@ pub fn rows(policy: &Policy, sources: &[&Source]) -> Vec<Layer> {
 }
 
 /// The rows of what is needed beside a sandbox.
-fn needed(sources: &[&Source]) -> [Layer; 2] {
+fn needed(sources: &[&Source]) -> [EffectiveValue; 2] {
     let row = |name, of: fn(&Source) -> &Vec<String>| {
         let giving = sources.iter().filter(|source| !of(source).is_empty());
         let (names, origins): (Vec<_>, Vec<_>) =
             giving.map(|source| (of(source).join(" "), source.origin.to_string())).unzip();
         let source = if origins.is_empty() { DEFAULT.to_owned() } else { origins.join("; ") };
-        Layer { name, value: list(&names), source }
+        EffectiveValue { name, value: list(&names), source }
     };
     [row("services", |source| &source.services), row("setup", |source| &source.setup)]
 }
@@ -78,19 +78,19 @@ type Directs = fn(&CourseOptions) -> bool;
 type CourseRow = (&'static str, String, Directs);
 
 /// The rows of a case's part in the course of a run, as these sources ask for it, the first first.
-pub fn case_rows(sources: &[&Source]) -> Vec<Layer> {
+pub fn case_rows(sources: &[&Source]) -> Vec<EffectiveValue> {
     course_rows(of_case(&merged(sources).course), sources)
 }
 
 /// The rows of what a whole run has of its course.
-pub fn run_rows(sources: &[&Source]) -> Vec<Layer> {
+pub fn run_rows(sources: &[&Source]) -> Vec<EffectiveValue> {
     course_rows(of_run(&merged(sources).course), sources)
 }
 
-fn course_rows(rows: Vec<CourseRow>, sources: &[&Source]) -> Vec<Layer> {
+fn course_rows(rows: Vec<CourseRow>, sources: &[&Source]) -> Vec<EffectiveValue> {
     let row = |(name, value, directs): CourseRow| {
         let giving = sources.iter().find(|source| directs(&source.values.course));
-        Layer { name, value, source: first(giving) }
+        EffectiveValue { name, value, source: first(giving) }
     };
     rows.into_iter().map(row).collect()
 }

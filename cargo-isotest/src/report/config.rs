@@ -9,9 +9,9 @@ use super::paint::GOOD;
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// One layer or limit as it is in force.
+/// Value that is in force, of a layer, a limit or a key of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layer {
+pub struct EffectiveValue {
     /// Its name.
     pub name: &'static str,
     /// Its value.
@@ -29,9 +29,9 @@ pub struct Configuration<'a> {
     /// The expression, and where it stands.
     pub default_filter: Option<&'a (String, String)>,
     /// Every layer and limit.
-    pub layers: &'a [Layer],
+    pub layers: &'a [EffectiveValue],
     /// What holds for the course of a run.
-    pub course: &'a [Layer],
+    pub course: &'a [EffectiveValue],
     /// What archives have beside the tests, and where that stands.
     pub archived: Option<(String, &'a str)>,
     /// The test groups: name, size, and where each stands.
@@ -88,8 +88,8 @@ pub fn configuration(shown: &Configuration<'_>) -> io::Result<()> {
 }
 
 /// A line for each layer and limit.
-pub(super) fn write_layers(out: &mut impl Write, layers: &[Layer]) -> io::Result<()> {
-    for Layer { name, value, source } in layers {
+pub(super) fn write_layers(out: &mut impl Write, layers: &[EffectiveValue]) -> io::Result<()> {
+    for EffectiveValue { name, value, source } in layers {
         writeln!(out, "    {name:<16} {value:<24} {DIM}{source}{DIM:#}")?;
     }
     Ok(())

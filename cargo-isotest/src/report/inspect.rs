@@ -8,7 +8,7 @@ use isotest_core::case::{Case, Ignore, Kind};
 use isotest_core::plan::{NEW_TMP, Op, Plan, SCRATCH, Service, Step};
 use nextest_metadata as nextest;
 
-use super::config::{Layer, write_layers};
+use super::config::{EffectiveValue, write_layers};
 use super::options::FormatName;
 use super::plain_json;
 use super::suite::Suite;
@@ -137,9 +137,9 @@ pub struct Explanation<'a> {
     /// The steps of the template.
     pub template: &'a [Step],
     /// Every layer and limit.
-    pub layers: &'a [Layer],
+    pub layers: &'a [EffectiveValue],
     /// Its part in the course of a run.
-    pub course: &'a [Layer],
+    pub course: &'a [EffectiveValue],
 }
 
 /// Prints the plan of a case.

@@ -55,7 +55,9 @@ pub use blocks::Order;
 pub use cargo::executable;
 pub use closing::{Grant, Hint, SecondLook, State};
 pub use completions::completions;
-pub use config::{Configuration, Layer, Overriding, configuration, imported, schema, text};
+pub use config::{
+    Configuration, EffectiveValue, Overriding, configuration, imported, schema, text,
+};
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
 pub use documented::Documented;
 pub use error::{

@@ -1,4 +1,6 @@
 //! A row of the table of layers: its argument, its schema, its value in a policy, its shown text.
+//!
+//! In what a layer takes, `set` and `add` lay a value over a policy, and `get` and `is` read it there.
 
 use std::ffi::{OsStr, OsString};
 use std::num::ParseIntError;
