@@ -4,8 +4,9 @@
 use std::fmt::Write as _;
 use std::fs;
 
-use isotest_tests::Call;
 use isotest_tests::program::{isotest, workspace};
+use isotest_tests::project::PASSING;
+use isotest_tests::{Call, Project};
 use serde_json::Value;
 
 /// Set, the page is written instead of compared.
@@ -28,9 +29,10 @@ fn page() -> String {
     for command in commands(&whole) {
         section(&mut page, &format!("cargo isotest {command}"), &help(command));
     }
-    page.push_str("\n## Keys of `.config/isotest.toml`\n");
     let schema = printed("show-config --schema");
     let schema: Value = serde_json::from_str(&schema).expect("the schema is JSON");
+    layers(&mut page, &schema["$defs"]["Profile"]["properties"]);
+    page.push_str("\n## Keys of `.config/isotest.toml`\n");
     table(&mut page, "The file", &schema);
     for (name, kind) in schema["$defs"].as_object().into_iter().flatten() {
         table(&mut page, name, kind);
@@ -61,6 +63,71 @@ fn commands(help: &str) -> impl Iterator<Item = &str> {
 
 fn section(page: &mut String, title: &str, help: &str) {
     let _ = write!(page, "\n## `{title}`\n\n```text\n{}\n```\n", help.trim_end());
+}
+
+/// The layers and limits among these keys: their defaults, and the values by which tests get more of
+/// the host than by default.
+fn layers(page: &mut String, keys: &Value) {
+    let project = Project::new(&[PASSING]);
+    let shown = project.isotest("show-config").run();
+    shown.check(0, &["layers and limits"]);
+    let default = |key: &str| {
+        let line =
+            shown.stdout.lines().find(|line| line.trim_start().starts_with(&format!("{key} ")));
+        let (value, source) = line?.trim_end().rsplit_once("  ")?;
+        (source == "default").then(|| value.trim().trim_start_matches(key).trim().to_owned())
+    };
+    let flags = help("run");
+    let sections = flags.split("\n\n").map(str::trim_start);
+    let of_layers = |section: &&str| {
+        ["Isolation layers:", "Limits:"].iter().any(|title| section.starts_with(title))
+    };
+    let flags = sections.filter(of_layers).collect::<Vec<_>>().concat();
+    page.push_str("\n## Layers and limits\n\n");
+    page.push_str(
+        "A value that gives tests more of the host than by default needs a `reason` in the\n",
+    );
+    page.push_str("[configuration](configuration.md#grants).\n\n");
+    page.push_str("| key | default | needs a reason |\n|---|---|---|\n");
+    for (key, kind) in keys.as_object().into_iter().flatten() {
+        if !is_flag(&flags, key) {
+            continue;
+        }
+        let needs = |value: &&String| needs_a_reason(&project, key, value);
+        let values = candidates(kind);
+        let grants: Vec<&String> = values.iter().filter(needs).collect();
+        let grants = match grants.as_slice() {
+            [all] if all.starts_with('[') => "any value".to_owned(),
+            some => some.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", "),
+        };
+        let default = default(key).unwrap_or_else(|| "none".to_owned()).replace('`', "");
+        let _ = writeln!(page, "| `{key}` | {default} | {grants} |");
+    }
+}
+
+fn is_flag(help: &str, key: &str) -> bool {
+    let flag = format!("--{key}");
+    key == "workspace" || help.split_whitespace().any(|word| word == flag)
+}
+
+/// Values of a key as a file has them: each word of the schema, words of the layers that take others
+/// too, a list.
+fn candidates(kind: &Value) -> Vec<String> {
+    let words = kind["anyOf"][0]["oneOf"].as_array().into_iter().flatten();
+    let words: Vec<String> = words.map(|word| word["const"].to_string()).collect();
+    match kind["type"].as_str() {
+        Some("array") => vec!["[\"pid\"]".to_owned()],
+        Some("boolean") => vec!["true".to_owned()],
+        _ if words.is_empty() => vec!["\"host\"".to_owned(), "\"slave\"".to_owned()],
+        _ => words,
+    }
+}
+
+fn needs_a_reason(project: &Project, key: &str, value: &str) -> bool {
+    let file = project.directory().join(".config/isotest.toml");
+    fs::create_dir_all(project.directory().join(".config")).expect("the project is writable");
+    fs::write(file, format!("[profile.default]\n{key} = {value}\n")).expect("it is writable");
+    project.isotest("show-config").run().stderr.contains("more of the host, without a reason")
 }
 
 /// The keys of an object of the schema, where it has any.
