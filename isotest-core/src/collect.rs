@@ -275,7 +275,7 @@ mod tests {
     use super::*;
     use crate::harness::Report;
     use crate::outcome::Usage;
-    use crate::plan::Setup;
+    use crate::plan::{Setup, StartBy};
     use crate::sandbox::Seen;
 
     /// The end of a case that was killed at the first step of its set-up.
@@ -304,7 +304,7 @@ mod tests {
             id_maps: None,
             kept_scratch: None,
             group: Default::default(),
-            executed: None,
+            start_by: StartBy::ForkServer,
             server: Vec::new(),
             services: Vec::new(),
         };

@@ -13,7 +13,7 @@
 //!
 //! use isotest_core::foreground;
 //! use isotest_core::host::Host;
-//! use isotest_core::plan::{self, Command, Plan, Project};
+//! use isotest_core::plan::{self, Command, Plan, Project, StartBy};
 //! use isotest_core::policy::Policy;
 //! use isotest_core::sandbox::Warden;
 //! use isotest_core::signals::Signals;
@@ -29,7 +29,7 @@
 //!     arguments: vec![c"ls".to_owned(), c"/".to_owned()],
 //!     environment: vec![c"PATH=/usr/bin:/bin".to_owned()],
 //!     directory: c"/".to_owned(),
-//!     executed: Some("it is one command"),
+//!     start_by: StartBy::Exec("it is one command"),
 //! };
 //! let setup = Arc::new(plan::setup(&host, &project, &policy, command));
 //! let conclusion = foreground::run(&mut warden, &Plan::of(setup), &Signals::listen()?)?;

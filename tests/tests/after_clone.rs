@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use isotest_core::host::Host;
-use isotest_core::plan::{Access, Command, Exposure, Project, setup, template};
+use isotest_core::plan::{Access, Command, Exposure, Project, StartBy, setup, template};
 use isotest_core::policy::{Init, Policy, Propagation, User};
 use isotest_core::sandbox::{AFTER_CLONE, End, Notice, Start, Warden};
 use isotest_tests::refused;
@@ -85,7 +85,7 @@ fn run(policy: &Policy, directory: &std::ffi::CStr) -> End {
         arguments: vec![program.clone()],
         program,
         environment: Vec::new(),
-        executed: None,
+        start_by: StartBy::ForkServer,
         directory: directory.to_owned(),
     };
     let setup = Arc::new(setup(&host, &project, policy, command));

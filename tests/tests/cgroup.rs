@@ -16,7 +16,7 @@ use std::{env, fs, io, process};
 use isotest_core::case::CaseIndex;
 use isotest_core::host::Host;
 use isotest_core::outcome::{Outcome, Verdict};
-use isotest_core::plan::{self, Access, Exposure, Plan, Project};
+use isotest_core::plan::{self, Access, Exposure, Plan, Project, StartBy};
 use isotest_core::policy::{Init, Limits, Namespace, Policy, User};
 use isotest_core::refusal::SandboxError;
 use isotest_core::retry::Retries;
@@ -210,7 +210,7 @@ fn run(policy: &Policy, what: &str) -> Result<Outcome, SandboxError> {
         arguments: vec![text(program.as_os_str()), c"inside".to_owned(), text(what.as_ref())],
         environment: vec![c"PATH=/usr/bin:/bin".to_owned()],
         directory: c"/".to_owned(),
-        executed: None,
+        start_by: StartBy::ForkServer,
     };
     let setup = Arc::new(plan::setup(&host, &project, policy, command));
     let index = CaseIndex { binary: 0, case: 0 };

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 
+use isotest_core::plan::StartBy;
 use isotest_core::signals::Signals;
 
 use crate::cli::ExecCommand;
@@ -30,6 +31,7 @@ pub fn exec(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Error>
     let mut factory = builder.build(machine, shown)?;
     let rest: Vec<&OsStr> = command.command.iter().skip(1).map(OsString::as_os_str).collect();
     let program = program.as_os_str();
-    let setup = factory.setup(program, &rest, &machine.directory, &[], Some("it is one command"));
+    let setup =
+        factory.setup(program, &rest, &machine.directory, &[], StartBy::Exec("it is one command"));
     attend(&mut factory, setup, patience(&layers), &signals)
 }

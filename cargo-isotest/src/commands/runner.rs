@@ -16,6 +16,7 @@ use std::time::Duration;
 use isotest_core::case::{Case, Ignore, Kind};
 use isotest_core::foreground::{self, Ended};
 use isotest_core::host;
+use isotest_core::plan::StartBy;
 use isotest_core::policy::Policy;
 use isotest_core::sandbox::Exit;
 use isotest_core::signals::Signals;
@@ -304,8 +305,8 @@ fn itself(
     let provided = provide(&mut factory, &signals)?;
     let limit = limit(&factory.policy);
     let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();
-    let executed = Some("it is one command");
-    let setup = set_up(&factory, &called.binary, &arguments, provided, executed);
+    let start_by = StartBy::Exec("it is one command");
+    let setup = set_up(&factory, &called.binary, &arguments, provided, start_by);
     let plan = plan_of(&factory, setup, limit);
     let conclusion = if called.is_kept {
         let (conclusion, discarded) =

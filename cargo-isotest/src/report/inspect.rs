@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufWriter, Read, Write};
 
 use anstyle::Style;
 use isotest_core::case::{Case, Ignore, Kind};
-use isotest_core::plan::{NEW_TMP, Op, Plan, SCRATCH, Service, Step};
+use isotest_core::plan::{NEW_TMP, Op, Plan, SCRATCH, Service, StartBy, Step};
 use nextest_metadata as nextest;
 
 use super::config::{EffectiveValue, write_layers};
@@ -146,9 +146,11 @@ pub struct Explanation<'a> {
 pub fn explain(explanation: &Explanation<'_>) -> io::Result<()> {
     let mut out = BufWriter::new(anstream::stdout());
     let setup = &explanation.plan.setup;
-    let start = match setup.executed {
-        None => "the fork server of its binary, where three tests of that or more run".to_owned(),
-        Some(reason) => format!("clone3 and execve, from the template ({reason})"),
+    let start = match setup.start_by {
+        StartBy::ForkServer => {
+            "the fork server of its binary, where three tests of that or more run".to_owned()
+        }
+        StartBy::Exec(reason) => format!("clone3 and execve, from the template ({reason})"),
     };
     let rows = [
         ("case", format!("{} {}", explanation.id, explanation.case)),
@@ -166,7 +168,7 @@ pub fn explain(explanation: &Explanation<'_>) -> io::Result<()> {
     writeln!(out, "\n{BOLD}course of a run{BOLD:#}")?;
     write_layers(&mut out, explanation.course)?;
     write_steps(&mut out, "template, built once a run by the warden", explanation.template)?;
-    if setup.executed.is_none() {
+    if setup.start_by == StartBy::ForkServer {
         write_steps(&mut out, "fork server, before it is executed", &setup.server)?;
     }
     write_steps(&mut out, "case, between clone and the program", &setup.steps)?;

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::sync::Arc;
 
 use isotest_core::case::{Case, Ignore};
-use isotest_core::plan::{Plan, Process, Protocol, Setup};
+use isotest_core::plan::{Plan, Process, Protocol, Setup, StartBy};
 use isotest_core::policy::{Guard, Limits};
 
 use crate::discover::list::NEXTEST_ENVIRONMENT;
@@ -30,13 +30,13 @@ pub fn setup(factory: &SandboxFactory, selected: &Selected, mut provided: Provid
         let added = NEXTEST_ENVIRONMENT.map(|(name, value)| (name.into(), value.into()));
         provided.variables.extend(added);
     }
-    let executed = match selected.harness {
-        Harness::Libtest | Harness::Foreign => {
-            fork_server::unsuitable(binary.executable.as_std_path()).or(distrusted(factory, binary))
-        }
-        Harness::None => Some("it is no test harness"),
+    let start_by = match selected.harness {
+        Harness::Libtest | Harness::Foreign => StartBy::ForkServer
+            .or_exec(fork_server::unsuitable(binary.executable.as_std_path()))
+            .or_exec(distrusted(factory, binary)),
+        Harness::None => StartBy::Exec("it is no test harness"),
     };
-    set_up(factory, binary, &arguments, provided, executed)
+    set_up(factory, binary, &arguments, provided, start_by)
 }
 
 /// Why a binary that nobody vouches for has no fork server; `None` where it may have one. What runs
@@ -60,14 +60,17 @@ pub fn set_up(
     binary: &Binary,
     arguments: &[&OsStr],
     provided: Provided,
-    executed: Option<&'static str>,
+    start_by: StartBy,
 ) -> Arc<Setup> {
     let (program, mut words) = binary.command();
     words.extend(arguments);
-    let executed = if binary.runner.is_empty() { executed } else { Some("a runner starts it") };
+    let start_by = match binary.runner.is_empty() {
+        true => start_by,
+        false => StartBy::Exec("a runner starts it"),
+    };
     let directory = binary.working_directory.as_std_path();
     let variables = [factory.environment_of(binary), provided.variables].concat();
-    let setup = factory.setup(program, &words, directory, &variables, executed);
+    let setup = factory.setup(program, &words, directory, &variables, start_by);
     match provided.services {
         services if services.is_empty() => setup,
         services => Arc::new(Arc::unwrap_or_clone(setup).with_services(services)),

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use isotest_core::case::{Case, CaseIndex, Ignore};
 use isotest_core::outcome::Verdict;
-use isotest_core::plan::{self, Setup};
+use isotest_core::plan::{self, Setup, StartBy};
 use isotest_core::policy::{Directory, Init, Namespace, Net, Policy, Scratch, User, Workspace};
 use isotest_core::retry::Retries;
 use isotest_core::schedule::{self, Claim, Event, Job};
@@ -129,7 +129,7 @@ fn as_at_first(setup: Arc<Setup>, cases: &[Case]) -> Arc<Setup> {
     if ran >= schedule::WORTH_A_SERVER as usize {
         return setup;
     }
-    Arc::new(Setup { executed: Some("it was one of few"), ..Arc::unwrap_or_clone(setup) })
+    Arc::new(Setup { start_by: StartBy::Exec("it was one of few"), ..Arc::unwrap_or_clone(setup) })
 }
 
 /// Which of the failed cases pass in these sandboxes.

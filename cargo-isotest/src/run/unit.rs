@@ -16,7 +16,7 @@ use isotest_core::case::{CaseIndex, Ignore};
 use isotest_core::finding::Finding;
 use isotest_core::harness;
 use isotest_core::outcome::{NotRun, Outcome, Verdict};
-use isotest_core::plan::{Plan, Protocol};
+use isotest_core::plan::{Plan, Protocol, StartBy};
 use isotest_core::policy::{Limits, Weakened};
 use isotest_core::retry::Retries;
 use isotest_core::schedule::{Claim, Event, Job, MaxFail, Stream};
@@ -113,7 +113,7 @@ pub fn job(
     let arguments = arguments(settings, selected, members);
     let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();
     provided.variables.push((UNSTABLE.0.into(), UNSTABLE.1.into()));
-    let setup = set_up(factory, binary, &[], provided, Some("its binary runs as a whole"));
+    let setup = set_up(factory, binary, &[], provided, StartBy::Exec("its binary runs as a whole"));
     let unit = Unit::new(selected, members, &factory.policy.weakened, settings.pass_through);
     let plan = Plan {
         setup,

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use isotest_core::host::Host;
-use isotest_core::plan::{self, Command, Setup};
+use isotest_core::plan::{self, Command, Setup, StartBy};
 use isotest_core::policy::{Policy, Root, Scratch};
 use isotest_core::refusal::SandboxError;
 use isotest_core::sandbox::{Disk, Warden};
@@ -216,14 +216,14 @@ impl SandboxFactory {
     }
 
     /// The set-up for a program, shared by all cases that run it. `variables` are added to those
-    /// of every test; `executed` says why no fork server may start it.
+    /// of every test.
     pub fn setup(
         &self,
         program: &OsStr,
         arguments: &[&OsStr],
         directory: &Path,
         variables: &[Variable],
-        executed: Option<&'static str>,
+        start_by: StartBy,
     ) -> Arc<Setup> {
         let mut all = self.variables.clone();
         for (name, value) in variables {
@@ -239,7 +239,7 @@ impl SandboxFactory {
             arguments: arguments.map(c_string).collect(),
             environment: environment::block(&all),
             directory: c_string(directory.as_os_str()),
-            executed,
+            start_by,
         };
         Arc::new(plan::setup(&self.host, &self.project, &self.policy, command))
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 use isotest_core::collect;
 use isotest_core::host::Host;
 use isotest_core::outcome::{NotRun, Verdict};
-use isotest_core::plan::{self, Plan};
+use isotest_core::plan::{self, Plan, StartBy};
 use isotest_core::policy::{Directory, Guard, Namespace, Net, Policy, Uts, Weakened, Workspace};
 use isotest_core::refusal::SandboxError;
 use isotest_core::sandbox::{Notice, Start, Warden};
@@ -109,7 +109,7 @@ pub fn attempt(policy: &Policy, machine: &Machine) -> Result<(), SandboxError> {
         program: c_string(program.as_os_str()),
         arguments: vec![c_string(program.as_os_str()), c"--version".to_owned()],
         environment: Vec::new(),
-        executed: None,
+        start_by: StartBy::ForkServer,
         directory: c"/".to_owned(),
     };
     let plan = Plan::of(plan::setup(&host, &project, policy, command).into());

@@ -14,7 +14,7 @@ use std::time::Duration;
 use isotest_core::capture::Captured;
 use isotest_core::case::{Case, CaseIndex, Ignore, Kind};
 use isotest_core::outcome::{NotRun, Verdict};
-use isotest_core::plan::{Plan, Protocol};
+use isotest_core::plan::{Plan, Protocol, StartBy};
 use isotest_core::policy::{Limits, Policy, Root};
 use isotest_core::refusal::SandboxError;
 use isotest_core::retry::Retries;
@@ -484,7 +484,7 @@ fn ask(
                     &words,
                     directory,
                     &variables,
-                    Some("it is asked for its list"),
+                    StartBy::Exec("it is asked for its list"),
                 ),
                 arguments: arguments.iter().map(|text| c_string(OsStr::new(text))).collect(),
                 environment: factory.own_environment(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::layout::{Layout, Shown, upper};
 use super::namespaces::{is_sealed, namespaces};
 use super::project::Project;
-use super::spec::{GroupLimits, Setup};
+use super::spec::{GroupLimits, Setup, StartBy};
 use super::steps::Step;
 use super::{case, ids, server};
 use crate::host::Host;
@@ -24,8 +24,8 @@ pub struct Command {
     pub environment: Vec<CString>,
     /// Its working directory.
     pub directory: CString,
-    /// Why it must be executed; `None` where a fork server can be made of it.
-    pub executed: Option<&'static str>,
+    /// How it is started, where the policy and the sandbox allow it.
+    pub start_by: StartBy,
 }
 
 /// The steps that build the template, in the warden.
@@ -45,12 +45,14 @@ pub fn setup(host: &Host, project: &Project, policy: &Policy, command: Command) 
         id_maps: ids::maps(host, project, policy),
         kept_scratch: case::kept_scratch(&layout, policy),
         group: GroupLimits { memory: policy.limits.memory, processes: policy.limits.processes },
-        executed: command
-            .executed
-            .or((!policy.fork_server).then_some("as asked for"))
-            .or(is_sealed(host, policy).then_some("root starts it with capabilities"))
-            .or((!server::sees(&layout, program))
-                .then_some("the sandbox is put together where it lies")),
+        start_by: command
+            .start_by
+            .or_exec((!policy.fork_server).then_some("as asked for"))
+            .or_exec(is_sealed(host, policy).then_some("root starts it with capabilities"))
+            .or_exec(
+                (!server::sees(&layout, program))
+                    .then_some("the sandbox is put together where it lies"),
+            ),
         server: server::steps(&layout),
         program: command.program,
         arguments: command.arguments,

@@ -37,7 +37,7 @@ pub use layout::{LIBRARY_PATH, NEW_TMP, SCRATCH};
 pub use project::{Access, Exposure, Project, Uncopied};
 pub(crate) use service::line;
 pub use service::{Ready, Service};
-pub use spec::{GroupLimits, KeptScratch, Setup};
+pub use spec::{GroupLimits, KeptScratch, Setup, StartBy};
 pub use steps::{Op, Step, inodes};
 pub use visible::{Visible, normalised};
 

@@ -34,8 +34,8 @@ pub struct Setup {
     pub kept_scratch: Option<KeptScratch>,
     /// What all its processes together may use, where it gets a control group.
     pub group: GroupLimits,
-    /// Why its cases are executed; `None` where a fork server starts them.
-    pub executed: Option<&'static str>,
+    /// How its cases are started.
+    pub start_by: StartBy,
     /// What is done to a fork server before it is executed.
     pub server: Vec<Step>,
     /// What runs beside each of its cases, in the order of starting.
@@ -52,6 +52,27 @@ impl Setup {
             self.services = services;
         }
         self
+    }
+}
+
+/// The ways to start a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StartBy {
+    /// A fork server made of its binary, where enough cases are to come.
+    #[default]
+    ForkServer,
+    /// execve(2), for this reason, which `explain` shows.
+    Exec(&'static str),
+}
+
+impl StartBy {
+    /// The same, or execve(2) where there is a reason for it and none before.
+    #[must_use]
+    pub fn or_exec(self, reason: Option<&'static str>) -> StartBy {
+        match (self, reason) {
+            (StartBy::ForkServer, Some(reason)) => StartBy::Exec(reason),
+            (StartBy::ForkServer | StartBy::Exec(_), _) => self,
+        }
     }
 }
 

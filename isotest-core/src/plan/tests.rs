@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::steps::{Op, Step};
-use super::{Access, Command, Exposure, KeptScratch, Project, Setup, setup, template};
+use super::{Access, Command, Exposure, KeptScratch, Project, Setup, StartBy, setup, template};
 use crate::host::{Content, Host, Piece, TopLevel};
 use crate::policy::{
     Directory, Guard, Namespace, Net, Policy, Propagation, Root, Scratch, User, Uts, Weakened,
@@ -351,7 +351,7 @@ impl Scene {
             program: program.to_owned(),
             arguments: Vec::new(),
             environment: Vec::new(),
-            executed: None,
+            start_by: StartBy::ForkServer,
             directory: c"/".to_owned(),
         };
         setup(&self.host, &self.project, &self.policy, command)
@@ -475,7 +475,7 @@ fn a_fork_server_has_its_program_below_tmp() {
         paper.walk(&setup.server);
         paper.host.insert(path_of(&program));
         let sees = paper.exists(&paper.at(&program));
-        assert_eq!(sees, setup.executed.is_none(), "{project}: {:?}", setup.executed);
+        assert_eq!(sees, setup.start_by == StartBy::ForkServer, "{project}: {:?}", setup.start_by);
         sees
     };
     for tmp in [Directory::Fresh, Directory::Host] {

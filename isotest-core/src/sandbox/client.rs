@@ -23,7 +23,7 @@ use super::fault::{Fault, STEP_CGROUP, STEP_CLONE, STEP_MAPS};
 use super::protocol::{self, Channel, Disk, End, Request, Response, Start};
 use super::{compile, remedy, sys, warden};
 use crate::host::Host;
-use crate::plan::{Setup, Step};
+use crate::plan::{Setup, StartBy, Step};
 use crate::policy::{Namespace, Policy};
 use crate::refusal::SandboxError;
 
@@ -185,7 +185,8 @@ impl Warden {
     pub fn prepare(&mut self, setup: &Arc<Setup>, served: Option<u32>) -> Result<(), Errno> {
         let number = self.prepared;
         // A server's cases would share its control group.
-        let served = served.filter(|_| setup.executed.is_none() && self.claim.is_none());
+        let served =
+            served.filter(|_| setup.start_by == StartBy::ForkServer && self.claim.is_none());
         let server = served.map(|cases| (compile::steps(&setup.server), cases));
         let message = protocol::Setup {
             program: setup.program.clone(),
