@@ -10,7 +10,7 @@ use crate::finding::Finding;
 use crate::foreign::{self, Summary};
 use crate::harness::{self, Said};
 use crate::outcome::{NotRun, Outcome, Usage, Verdict};
-use crate::plan::{Op, Plan, Process, Protocol};
+use crate::plan::{Op, Plan, Process, VerdictSource};
 use crate::sandbox::{End, Exit, Fault, Packets, describe};
 
 /// What isotest itself did to a case.
@@ -44,18 +44,20 @@ pub fn outcome(
     killed: Option<Killed>,
     started: Instant,
 ) -> Outcome {
-    if let Protocol::Libtest { process: Process::Wrapped, .. } = plan.protocol {
+    if let VerdictSource::Libtest { process: Process::Wrapped, .. } = plan.verdict_source {
         end.seen.exit = Exit::Unknown;
     }
-    let mut said = match &plan.protocol {
-        Protocol::Libtest { name, filtered_out, .. } => {
+    let mut said = match &plan.verdict_source {
+        VerdictSource::Libtest { name, filtered_out, .. } => {
             harness::strip(&mut output, name, *filtered_out, results(&end))
         }
-        Protocol::Foreign { .. } | Protocol::ExitCode | Protocol::Suite { .. } => Said::default(),
+        VerdictSource::Foreign { .. } | VerdictSource::ExitCode | VerdictSource::Suite { .. } => {
+            Said::default()
+        }
     };
     said.begun |= begun;
     let mut verdict = judge(plan, &end, killed, &said);
-    if let (Protocol::Foreign { .. }, Verdict::Passed) = (&plan.protocol, &verdict) {
+    if let (VerdictSource::Foreign { .. }, Verdict::Passed) = (&plan.verdict_source, &verdict) {
         verdict = refined(&foreign);
     }
     let was_run = !matches!(verdict, Verdict::NotRun(_));
@@ -176,7 +178,7 @@ fn network_suspected(plan: &Plan, end: &End, output: &Captured) -> Option<Findin
         "AddrNotAvailable",
         "No such device",
     ];
-    let is_own = plan.setup.namespaces & libc::CLONE_NEWNET as u64 != 0;
+    let is_own = plan.spec.namespaces & libc::CLONE_NEWNET as u64 != 0;
     let is_told = end.seen.packets != Packets::default();
     let mut words = WORDS.into_iter().filter(|words| output.contains(words));
     words.next().filter(|_| is_own && !is_told).map(Finding::NetworkSuspected)
@@ -184,7 +186,7 @@ fn network_suspected(plan: &Plan, end: &End, output: &Captured) -> Option<Findin
 
 /// The limit that the plan sets for a resource, setrlimit(2).
 fn limit_of(plan: &Plan, wanted: u32) -> Option<u64> {
-    plan.setup.steps.iter().find_map(|step| match step.op {
+    plan.spec.steps.iter().find_map(|step| match step.op {
         Op::Limit { resource, soft, .. } if resource == wanted => Some(soft),
         _ => None,
     })
@@ -215,16 +217,18 @@ fn judge(plan: &Plan, end: &End, killed: Option<Killed>, said: &Said) -> Verdict
             Verdict::NotRun(NotRun::Cancelled)
         }
         (Some(fault), ..) => {
-            let program = plan.setup.program.to_string_lossy();
-            let directory = plan.setup.directory.to_string_lossy();
-            let error = describe(fault, &plan.setup.steps, &program, &directory);
+            let program = plan.spec.program.to_string_lossy();
+            let directory = plan.spec.directory.to_string_lossy();
+            let error = describe(fault, &plan.spec.steps, &program, &directory);
             Verdict::NotRun(NotRun::Sandbox(error))
         }
         (None, Some(Killed::Terminated(limit)), _) => Verdict::TimedOut { limit },
         // It may have ended by itself just before it was killed: its end counts then.
-        (None, _, Some(code)) => match &plan.protocol {
-            Protocol::Libtest { .. } => verdict_of_libtest(end.seen.exit, code, said),
-            Protocol::Foreign { .. } | Protocol::ExitCode | Protocol::Suite { .. } => match code {
+        (None, _, Some(code)) => match &plan.verdict_source {
+            VerdictSource::Libtest { .. } => verdict_of_libtest(end.seen.exit, code, said),
+            VerdictSource::Foreign { .. }
+            | VerdictSource::ExitCode
+            | VerdictSource::Suite { .. } => match code {
                 0 => Verdict::Passed,
                 code => Verdict::Failed { code },
             },
@@ -275,7 +279,7 @@ mod tests {
     use super::*;
     use crate::harness::Report;
     use crate::outcome::Usage;
-    use crate::plan::{Setup, StartBy};
+    use crate::plan::{SandboxSpec, StartBy};
     use crate::sandbox::Seen;
 
     /// The end of a case that was killed at the first step of its set-up.
@@ -292,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_case_that_is_cancelled_while_it_is_set_up_was_refused_nothing() {
-        let setup = Setup {
+        let spec = SandboxSpec {
             program: c"/bin/true".to_owned(),
             arguments: Vec::new(),
             environment: Vec::new(),
@@ -308,7 +312,7 @@ mod tests {
             server: Vec::new(),
             services: Vec::new(),
         };
-        let plan = Plan::of(setup.into());
+        let plan = Plan::of(spec.into());
         let verdict =
             |errno, killed| judge(&plan, &killed_in_set_up(errno), killed, &Said::default());
         let cancelled = Verdict::NotRun(NotRun::Cancelled);

@@ -175,7 +175,7 @@ fn attend(
     let (services, supervisors) = ServiceMonitor::of(plan)?.unzip();
     let mut given: Vec<BorrowedFd<'_>> = streams.to_vec();
     given.extend(supervisors.iter().map(AsFd::as_fd));
-    warden.spawn(&plan.setup, start, &given)?;
+    warden.spawn(&plan.spec, start, &given)?;
     drop(supervisors);
     // Services have time of their own.
     let started = services.is_none().then(Instant::now);

@@ -31,8 +31,8 @@
 //!     directory: c"/".to_owned(),
 //!     start_by: StartBy::Exec("it is one command"),
 //! };
-//! let setup = Arc::new(plan::setup(&host, &project, &policy, command));
-//! let conclusion = foreground::run(&mut warden, &Plan::of(setup), &Signals::listen()?)?;
+//! let spec = Arc::new(plan::sandbox_spec(&host, &project, &policy, command));
+//! let conclusion = foreground::run(&mut warden, &Plan::of(spec), &Signals::listen()?)?;
 //! println!("{:?}", conclusion.ended);
 //! # Ok(())
 //! # }

@@ -36,7 +36,7 @@ use crate::foreign::Listener;
 use crate::harness::{Passage, Results};
 use crate::keyboard;
 use crate::outcome::{NotRun, Outcome, Verdict};
-use crate::plan::{Plan, Protocol, Setup};
+use crate::plan::{Plan, SandboxSpec, VerdictSource};
 use crate::retry::Retries;
 use crate::sandbox::fault::STEP_CLONE;
 use crate::sandbox::{End, Notice, Start, Warden, describe_errno};
@@ -143,13 +143,13 @@ pub fn run_all(
         let input = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
         epoll.add(&*warden, input(TOKEN_WARDEN))?;
         epoll.add(signals, input(TOKEN_SIGNALS))?;
-        let mut cases: HashMap<usize, (&Arc<Setup>, u32)> = HashMap::new();
-        for setup in jobs.iter().map(|job| &job.plan.setup) {
-            cases.entry(Arc::as_ptr(setup).addr()).or_insert((setup, 0)).1 += 1;
+        let mut cases: HashMap<usize, (&Arc<SandboxSpec>, u32)> = HashMap::new();
+        for spec in jobs.iter().map(|job| &job.plan.spec) {
+            cases.entry(Arc::as_ptr(spec).addr()).or_insert((spec, 0)).1 += 1;
         }
-        for (setup, cases) in cases.into_values() {
+        for (spec, cases) in cases.into_values() {
             let cases = cases.saturating_mul(options.repeat.rounds());
-            warden.prepare(setup, (cases >= options.served_from).then_some(cases))?;
+            warden.prepare(spec, (cases >= options.served_from).then_some(cases))?;
         }
         let mut write_backs: Vec<Arc<WriteBack>> = Vec::new();
         for plan in jobs.iter().filter_map(|job| job.plan.write_back.as_ref()) {
@@ -272,28 +272,28 @@ impl Run<'_> {
         if job.pass_through {
             let (error_read, error_write) = capture::pipe().map_err(failed)?;
             let given = [write.as_fd(), error_write.as_fd()].into_iter().chain(supervisors);
-            self.warden.spawn(&job.plan.setup, start, &given.collect::<Vec<_>>())?;
+            self.warden.spawn(&job.plan.spec, start, &given.collect::<Vec<_>>())?;
             pipes[1] = Some(error_read);
         } else {
             // One pipe for both: the order of writing is kept, as in libtest's own capture.
             let given = [write.as_fd(), write.as_fd()].into_iter().chain(supervisors);
-            self.warden.spawn(&job.plan.setup, start, &given.collect::<Vec<_>>())?;
+            self.warden.spawn(&job.plan.spec, start, &given.collect::<Vec<_>>())?;
         }
         let passes = job.pass_through;
-        let (reader, kept) = match &job.plan.protocol {
-            Protocol::Libtest { name, .. } if passes => {
+        let (reader, kept) = match &job.plan.verdict_source {
+            VerdictSource::Libtest { name, .. } if passes => {
                 (Reader::Libtest(Passage::new(name)), u64::MAX)
             }
-            Protocol::Foreign { name } if passes => {
+            VerdictSource::Foreign { name } if passes => {
                 (Reader::Foreign(Listener::new(name)), u64::MAX)
             }
-            Protocol::Foreign { name } => {
+            VerdictSource::Foreign { name } => {
                 (Reader::Foreign(Listener::new(name)), job.plan.output_limit)
             }
-            Protocol::Suite { tests } => {
+            VerdictSource::Suite { tests } => {
                 (Reader::Suite(Results::new(*tests)), job.plan.output_limit)
             }
-            Protocol::Libtest { .. } | Protocol::ExitCode => {
+            VerdictSource::Libtest { .. } | VerdictSource::ExitCode => {
                 (Reader::Nothing, job.plan.output_limit)
             }
         };

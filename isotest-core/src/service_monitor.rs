@@ -35,7 +35,7 @@ pub struct Received {
 impl ServiceMonitor {
     /// Both ends for a case, the supervisor's second; `None` where it has no services.
     pub fn of(plan: &Plan) -> Result<Option<(ServiceMonitor, Channel)>, Errno> {
-        let services = plan.setup.services.clone();
+        let services = plan.spec.services.clone();
         if services.is_empty() {
             return Ok(None);
         }

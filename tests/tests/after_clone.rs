@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use isotest_core::host::Host;
-use isotest_core::plan::{Access, Command, Exposure, Project, StartBy, setup, template};
+use isotest_core::plan::{Access, Command, Exposure, Project, StartBy, sandbox_spec, template};
 use isotest_core::policy::{Init, Policy, Propagation, User};
 use isotest_core::sandbox::{AFTER_CLONE, End, Notice, Start, Warden};
 use isotest_tests::refused;
@@ -88,11 +88,11 @@ fn run(policy: &Policy, directory: &std::ffi::CStr) -> End {
         start_by: StartBy::ForkServer,
         directory: directory.to_owned(),
     };
-    let setup = Arc::new(setup(&host, &project, policy, command));
+    let spec = Arc::new(sandbox_spec(&host, &project, policy, command));
     let start =
         Start { case: 1, setup: 0, arguments: vec![], environment: vec![], terminal: false };
     let null = File::options().read(true).write(true).open("/dev/null").expect("it is there");
-    let sent = warden.spawn(&setup, start, &[null.as_fd(), null.as_fd()]);
+    let sent = warden.spawn(&spec, start, &[null.as_fd(), null.as_fd()]);
     sent.expect("the warden is alive");
     match warden.notice(true) {
         Some(Notice::Ended(end, ..)) => end,

@@ -212,11 +212,11 @@ fn run(policy: &Policy, what: &str) -> Result<Outcome, SandboxError> {
         directory: c"/".to_owned(),
         start_by: StartBy::ForkServer,
     };
-    let setup = Arc::new(plan::setup(&host, &project, policy, command));
+    let spec = Arc::new(plan::sandbox_spec(&host, &project, policy, command));
     let index = CaseIndex { binary: 0, case: 0 };
     let jobs = vec![Job {
         index,
-        plan: Plan::of(setup),
+        plan: Plan::of(spec),
         pass_through: false,
         retries: Retries::default(),
         claim: Claim::default(),

@@ -31,7 +31,7 @@ pub fn exec(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Error>
     let mut factory = builder.build(machine, shown)?;
     let rest: Vec<&OsStr> = command.command.iter().skip(1).map(OsString::as_os_str).collect();
     let program = program.as_os_str();
-    let setup =
-        factory.setup(program, &rest, &machine.directory, &[], StartBy::Exec("it is one command"));
-    attend(&mut factory, setup, patience(&layers), &signals)
+    let spec =
+        factory.spec(program, &rest, &machine.directory, &[], StartBy::Exec("it is one command"));
+    attend(&mut factory, spec, patience(&layers), &signals)
 }

@@ -22,12 +22,12 @@ pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, 
     let Case { factory, selected, case, sources, limits, config, needs, .. } =
         prepare_case(given, tests, machine)?;
     let provided = Provision::of(&config).give(&needs);
-    let setup = case_plan::setup(&factory, &selected, provided);
+    let spec = case_plan::spec(&factory, &selected, provided);
     let sources: Vec<&Source> = sources.iter().collect();
     let explanation = Explanation {
         id: &selected.binary.id,
         case: &case.name,
-        plan: &case_plan::plan_of(&factory, &setup, &selected, &case, &limits),
+        plan: &case_plan::plan_of(&factory, &spec, &selected, &case, &limits),
         template: &plan::template(&factory.host, &factory.project, &factory.policy),
         layers: &config::rows(&Policy { limits, ..factory.policy.clone() }, &sources),
         course: &config::case_rows(&sources),

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use isotest_core::plan::Setup;
+use isotest_core::plan::SandboxSpec;
 use isotest_core::policy::{Policy, Root};
 
 use crate::config::machine::Machine;
@@ -15,13 +15,13 @@ use crate::sandbox::root::{Links, follow};
 
 /// The same sandbox with another program.
 pub fn with_program(
-    test: &Setup,
+    test: &SandboxSpec,
     words: &[OsString],
     policy: &Policy,
     machine: &Machine,
-) -> Result<Setup, Error> {
+) -> Result<SandboxSpec, Error> {
     let program = find_program(words, policy, machine)?;
-    Ok(Setup {
+    Ok(SandboxSpec {
         program: c_string(program.as_os_str()),
         arguments: words.iter().map(|word| c_string(word)).collect(),
         ..test.clone()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isotest_core::foreground::{self, Conclusion, Ended};
-use isotest_core::plan::{Plan, Protocol, Setup};
+use isotest_core::plan::{Plan, SandboxSpec, VerdictSource};
 use isotest_core::signals::Signals;
 use signal_hook::consts::SIGKILL;
 
@@ -22,22 +22,26 @@ pub fn patience(layers: &LayerOptions) -> Option<Duration> {
 /// Runs a set-up in the foreground, for so long at most.
 pub fn attend(
     factory: &mut SandboxFactory,
-    setup: Arc<Setup>,
+    spec: Arc<SandboxSpec>,
     timeout: Option<Duration>,
     signals: &Signals,
 ) -> Result<ExitCode, Error> {
-    let plan = plan_of(factory, setup, timeout);
+    let plan = plan_of(factory, spec, timeout);
     let conclusion = foreground::run(&mut factory.warden, &plan, signals);
     exit_code(conclusion?)
 }
 
 /// The plan of one command, for so long at most.
-pub fn plan_of(factory: &SandboxFactory, setup: Arc<Setup>, timeout: Option<Duration>) -> Plan {
+pub fn plan_of(
+    factory: &SandboxFactory,
+    spec: Arc<SandboxSpec>,
+    timeout: Option<Duration>,
+) -> Plan {
     Plan {
-        setup,
+        spec,
         arguments: Vec::new(),
         environment: factory.own_environment(),
-        protocol: Protocol::ExitCode,
+        verdict_source: VerdictSource::ExitCode,
         timeout,
         slow_timeout: None,
         output_limit: factory.policy.limits.output,

@@ -35,7 +35,7 @@ use crate::discover::{Call, Called, Declared, Purpose, called};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report::{self, Frame};
-use crate::run::case_plan::set_up;
+use crate::run::case_plan::spec_with;
 use crate::sandbox::coverage::collected;
 use crate::sandbox::environment;
 use crate::sandbox::factory::{SandboxBuilder, SandboxFactory};
@@ -306,8 +306,8 @@ fn itself(
     let limit = limit(&factory.policy);
     let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();
     let start_by = StartBy::Exec("it is one command");
-    let setup = set_up(&factory, &called.binary, &arguments, provided, start_by);
-    let plan = plan_of(&factory, setup, limit);
+    let spec = spec_with(&factory, &called.binary, &arguments, provided, start_by);
+    let plan = plan_of(&factory, spec, limit);
     let conclusion = if called.is_kept {
         let (conclusion, discarded) =
             foreground::run_within_limit(&mut factory.warden, &plan, &signals)?;

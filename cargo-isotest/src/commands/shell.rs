@@ -27,7 +27,7 @@ pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Erro
         prepare_case(given, tests, machine)?;
     let needed = [(&factory.policy, &needs)].into_iter();
     let provision = Provision::prepare(&config, needed, &project, machine, &signals)?;
-    let test = case_plan::setup(&factory, &selected, provision.give(&needs));
+    let test = case_plan::spec(&factory, &selected, provision.give(&needs));
     let plan = case_plan::plan_of(&factory, &test, &selected, &case, &limits);
     report::test_command(&plan).map_err(Error::Report)?;
     let policy = &factory.policy;
@@ -35,8 +35,8 @@ pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Erro
         [] => vec![find_shell(policy, machine)?],
         words => words.to_vec(),
     };
-    let setup = with_program(&test, &words, policy, machine)?;
-    attend(&mut factory, Arc::new(setup), patience(&command.layers), &signals)
+    let spec = with_program(&test, &words, policy, machine)?;
+    attend(&mut factory, Arc::new(spec), patience(&command.layers), &signals)
 }
 
 /// `$SHELL`, which another root filesystem may not have, or `/bin/sh`.

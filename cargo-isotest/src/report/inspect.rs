@@ -145,8 +145,8 @@ pub struct Explanation<'a> {
 /// Prints the plan of a case.
 pub fn explain(explanation: &Explanation<'_>) -> io::Result<()> {
     let mut out = BufWriter::new(anstream::stdout());
-    let setup = &explanation.plan.setup;
-    let start = match setup.start_by {
+    let spec = &explanation.plan.spec;
+    let start = match spec.start_by {
         StartBy::ForkServer => {
             "the fork server of its binary, where three tests of that or more run".to_owned()
         }
@@ -154,10 +154,10 @@ pub fn explain(explanation: &Explanation<'_>) -> io::Result<()> {
     };
     let rows = [
         ("case", format!("{} {}", explanation.id, explanation.case)),
-        ("program", setup.program.to_string_lossy().into_owned()),
+        ("program", spec.program.to_string_lossy().into_owned()),
         ("arguments", arguments(explanation.plan)),
-        ("directory", setup.directory.to_string_lossy().into_owned()),
-        ("namespaces", namespaces(setup.namespaces)),
+        ("directory", spec.directory.to_string_lossy().into_owned()),
+        ("namespaces", namespaces(spec.namespaces)),
         ("started by", start),
     ];
     for (name, value) in rows {
@@ -168,18 +168,18 @@ pub fn explain(explanation: &Explanation<'_>) -> io::Result<()> {
     writeln!(out, "\n{BOLD}course of a run{BOLD:#}")?;
     write_layers(&mut out, explanation.course)?;
     write_steps(&mut out, "template, built once a run by the warden", explanation.template)?;
-    if setup.start_by == StartBy::ForkServer {
-        write_steps(&mut out, "fork server, before it is executed", &setup.server)?;
+    if spec.start_by == StartBy::ForkServer {
+        write_steps(&mut out, "fork server, before it is executed", &spec.server)?;
     }
-    write_steps(&mut out, "case, between clone and the program", &setup.steps)?;
-    write_services(&mut out, &setup.services)?;
+    write_steps(&mut out, "case, between clone and the program", &spec.steps)?;
+    write_services(&mut out, &spec.services)?;
     writeln!(out, "\n{BOLD}mounts{BOLD:#}")?;
     for (target, what) in mounts(explanation) {
         writeln!(out, "    {target:<40} {what}")?;
     }
     writeln!(out, "\n{BOLD}environment{BOLD:#}")?;
     let added = &explanation.plan.environment;
-    for variable in setup.environment.iter().chain(added) {
+    for variable in spec.environment.iter().chain(added) {
         writeln!(out, "    {}", variable.to_string_lossy())?;
     }
     out.flush()
@@ -217,7 +217,7 @@ fn mounts(explanation: &Explanation<'_>) -> Vec<(String, String)> {
         let target = target.strip_prefix("/new")?;
         Some((if target.is_empty() { "/" } else { target }.to_owned(), what))
     });
-    let case = explanation.plan.setup.steps.iter().filter_map(|step| mount(&step.op));
+    let case = explanation.plan.spec.steps.iter().filter_map(|step| mount(&step.op));
     let mut last: BTreeMap<String, String> = BTreeMap::new();
     for (target, what) in template.chain(case) {
         let seen = match target.strip_prefix(NEW_TMP) {
@@ -272,13 +272,13 @@ mod libc_flags {
 }
 
 fn arguments(plan: &Plan) -> String {
-    let words = plan.setup.arguments.iter().skip(1).chain(&plan.arguments);
+    let words = plan.spec.arguments.iter().skip(1).chain(&plan.arguments);
     words.map(|word| super::rerun::quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }
 
 /// Tells, before a shell starts, how its test is run.
 pub fn test_command(plan: &Plan) -> io::Result<()> {
-    let program = plan.setup.program.to_string_lossy();
+    let program = plan.spec.program.to_string_lossy();
     writeln!(
         anstream::stderr(),
         "{DIM}the test's own command:{DIM:#} {} {}",

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::sync::Arc;
 
 use isotest_core::case::{Case, Ignore};
-use isotest_core::plan::{Plan, Process, Protocol, Setup, StartBy};
+use isotest_core::plan::{Plan, Process, SandboxSpec, StartBy, VerdictSource};
 use isotest_core::policy::{Guard, Limits};
 
 use crate::discover::list::NEXTEST_ENVIRONMENT;
@@ -15,7 +15,11 @@ use crate::sandbox::provision::Provided;
 use crate::select::prepare::Selected;
 
 /// The set-up that all cases of a binary share which need the same.
-pub fn setup(factory: &SandboxFactory, selected: &Selected, mut provided: Provided) -> Arc<Setup> {
+pub fn spec(
+    factory: &SandboxFactory,
+    selected: &Selected,
+    mut provided: Provided,
+) -> Arc<SandboxSpec> {
     let binary = &selected.binary;
     let mut arguments: Vec<&OsStr> = Vec::new();
     if selected.harness == Harness::Libtest {
@@ -36,7 +40,7 @@ pub fn setup(factory: &SandboxFactory, selected: &Selected, mut provided: Provid
             .or_exec(distrusted(factory, binary)),
         Harness::None => StartBy::Exec("it is no test harness"),
     };
-    set_up(factory, binary, &arguments, provided, start_by)
+    spec_with(factory, binary, &arguments, provided, start_by)
 }
 
 /// Why a binary that nobody vouches for has no fork server; `None` where it may have one. What runs
@@ -55,13 +59,13 @@ fn distrusted(factory: &SandboxFactory, binary: &Binary) -> Option<&'static str>
 }
 
 /// The set-up for a binary with what its tests need.
-pub fn set_up(
+pub fn spec_with(
     factory: &SandboxFactory,
     binary: &Binary,
     arguments: &[&OsStr],
     provided: Provided,
     start_by: StartBy,
-) -> Arc<Setup> {
+) -> Arc<SandboxSpec> {
     let (program, mut words) = binary.command();
     words.extend(arguments);
     let start_by = match binary.runner.is_empty() {
@@ -70,10 +74,10 @@ pub fn set_up(
     };
     let directory = binary.working_directory.as_std_path();
     let variables = [factory.environment_of(binary), provided.variables].concat();
-    let setup = factory.setup(program, &words, directory, &variables, start_by);
+    let spec = factory.spec(program, &words, directory, &variables, start_by);
     match provided.services {
-        services if services.is_empty() => setup,
-        services => Arc::new(Arc::unwrap_or_clone(setup).with_services(services)),
+        services if services.is_empty() => spec,
+        services => Arc::new(Arc::unwrap_or_clone(spec).with_services(services)),
     }
 }
 
@@ -92,7 +96,7 @@ fn as_nextest<'a>(case: &'a Case, passed_on: &[&'a str]) -> Vec<&'a str> {
 /// The plan of one case, which these limits hold for.
 pub fn plan_of(
     factory: &SandboxFactory,
-    setup: &Arc<Setup>,
+    spec: &Arc<SandboxSpec>,
     selected: &Selected,
     case: &Case,
     limits: &Limits,
@@ -103,27 +107,27 @@ pub fn plan_of(
         false => Process::Wrapped,
     };
     let passed_on: Vec<&str> = selected.passed_on.iter().map(String::as_str).collect();
-    let (arguments, protocol) = match selected.harness {
+    let (arguments, verdict_source) = match selected.harness {
         // `--nocapture` stands last: rusty-fork, which starts the program again for a test, takes
         // what follows it for its value and leaves it out.
         Harness::Libtest => {
             let filtered_out = selected.listed - 1;
             (
                 vec![name.as_str(), "--nocapture"],
-                Protocol::Libtest { name: name.clone(), filtered_out, process },
+                VerdictSource::Libtest { name: name.clone(), filtered_out, process },
             )
         }
         Harness::Foreign => {
-            (as_nextest(case, &passed_on), Protocol::Foreign { name: name.clone() })
+            (as_nextest(case, &passed_on), VerdictSource::Foreign { name: name.clone() })
         }
-        Harness::None => (passed_on, Protocol::ExitCode),
+        Harness::None => (passed_on, VerdictSource::ExitCode),
     };
     let arguments = arguments.into_iter().map(|text| c_string(OsStr::new(text))).collect();
     Plan {
-        setup: Arc::clone(setup),
+        spec: Arc::clone(spec),
         arguments,
         environment: factory.own_environment(),
-        protocol,
+        verdict_source,
         timeout: limits.timeout,
         slow_timeout: limits.slow_timeout,
         output_limit: limits.output,

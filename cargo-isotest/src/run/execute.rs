@@ -10,7 +10,7 @@ use std::thread;
 use isotest_core::case::{CaseIndex, Ignore};
 use isotest_core::keyboard::Keyboard;
 use isotest_core::outcome::{Outcome, Verdict};
-use isotest_core::plan::Setup;
+use isotest_core::plan::SandboxSpec;
 use isotest_core::schedule::{self, Event, Job};
 use isotest_core::signals::Signals;
 use twox_hash::XxHash64;
@@ -22,7 +22,7 @@ use crate::config::settings::Settings;
 use crate::discover::Harness;
 use crate::report::{self, Report};
 use crate::run::batch::Batch;
-use crate::run::case_plan::{plan_of, setup};
+use crate::run::case_plan::{plan_of, spec};
 use crate::run::mentioned::Mentioned;
 use crate::run::policies::{Member, Terms};
 use crate::run::unit::{self, Units};
@@ -49,7 +49,7 @@ fn plan(
     let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
     let mut whole: BTreeMap<(usize, &Needs), Vec<&Member>> = BTreeMap::new();
     let factory = &batch.factory;
-    let mut setups: BTreeMap<(usize, &Needs), Arc<Setup>> = BTreeMap::new();
+    let mut specs: BTreeMap<(usize, &Needs), Arc<SandboxSpec>> = BTreeMap::new();
     for member @ Member { index, terms } in &batch.members {
         let Terms { limits, needs, rules } = &**terms;
         let listed = case(selected, *index);
@@ -61,12 +61,12 @@ fn plan(
             continue;
         }
         let provided = || provision.give(needs);
-        let make = || setup(factory, selected, provided());
-        let setup = setups.entry((index.binary, needs)).or_insert_with(make);
+        let make = || spec(factory, selected, provided());
+        let spec = specs.entry((index.binary, needs)).or_insert_with(make);
         match listed.ignore {
             Ignore::No => jobs.push(Job {
                 index: *index,
-                plan: plan_of(factory, setup, selected, listed, limits),
+                plan: plan_of(factory, spec, selected, listed, limits),
                 pass_through: settings.pass_through || selected.harness == Harness::None,
                 retries: rules.retries(settings),
                 claim: rules.claim(settings),

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use isotest_core::case::{Case, CaseIndex, Ignore};
 use isotest_core::outcome::Verdict;
-use isotest_core::plan::{self, Setup, StartBy};
+use isotest_core::plan::{self, SandboxSpec, StartBy};
 use isotest_core::policy::{Directory, Init, Namespace, Net, Policy, Scratch, User, Workspace};
 use isotest_core::retry::Retries;
 use isotest_core::schedule::{self, Claim, Event, Job};
@@ -124,12 +124,15 @@ fn others(
 
 /// The set-up by which a case is started as it was among all cases of its binary: by a fork server
 /// or not. What fails in one way alone is not flaky.
-fn as_at_first(setup: Arc<Setup>, cases: &[Case]) -> Arc<Setup> {
+fn as_at_first(spec: Arc<SandboxSpec>, cases: &[Case]) -> Arc<SandboxSpec> {
     let ran = cases.iter().filter(|case| case.ignore == Ignore::No).count();
     if ran >= schedule::WORTH_A_SERVER as usize {
-        return setup;
+        return spec;
     }
-    Arc::new(Setup { start_by: StartBy::Exec("it was one of few"), ..Arc::unwrap_or_clone(setup) })
+    Arc::new(SandboxSpec {
+        start_by: StartBy::Exec("it was one of few"),
+        ..Arc::unwrap_or_clone(spec)
+    })
 }
 
 /// Which of the failed cases pass in these sandboxes.
@@ -144,10 +147,10 @@ fn passing(
         .filter(|member| selected[member.index.binary].harness != Harness::None)
         .map(|Member { index, terms }| {
             let selected = &selected[index.binary];
-            let setup = case_plan::setup(factory, selected, provision.give(&terms.needs));
-            let setup = as_at_first(setup, &selected.selection.cases);
+            let spec = case_plan::spec(factory, selected, provision.give(&terms.needs));
+            let spec = as_at_first(spec, &selected.selection.cases);
             let case = &selected.selection.cases[index.case];
-            let plan = case_plan::plan_of(factory, &setup, selected, case, &factory.policy.limits);
+            let plan = case_plan::plan_of(factory, &spec, selected, case, &factory.policy.limits);
             Job {
                 index: *index,
                 plan,

@@ -16,7 +16,7 @@ use isotest_core::case::{CaseIndex, Ignore};
 use isotest_core::finding::Finding;
 use isotest_core::harness;
 use isotest_core::outcome::{NotRun, Outcome, Verdict};
-use isotest_core::plan::{Plan, Protocol, StartBy};
+use isotest_core::plan::{Plan, StartBy, VerdictSource};
 use isotest_core::policy::{Limits, Weakened};
 use isotest_core::retry::Retries;
 use isotest_core::schedule::{Claim, Event, Job, MaxFail, Stream};
@@ -24,7 +24,7 @@ use memchr::memmem;
 use serde::Deserialize;
 
 use crate::config::settings::Settings;
-use crate::run::case_plan::set_up;
+use crate::run::case_plan::spec_with;
 use crate::run::policies::Member;
 use crate::sandbox::factory::{SandboxFactory, c_string};
 use crate::sandbox::provision::Provided;
@@ -113,13 +113,14 @@ pub fn job(
     let arguments = arguments(settings, selected, members);
     let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();
     provided.variables.push((UNSTABLE.0.into(), UNSTABLE.1.into()));
-    let setup = set_up(factory, binary, &[], provided, StartBy::Exec("its binary runs as a whole"));
+    let spec =
+        spec_with(factory, binary, &[], provided, StartBy::Exec("its binary runs as a whole"));
     let unit = Unit::new(selected, members, &factory.policy.weakened, settings.pass_through);
     let plan = Plan {
-        setup,
+        spec,
         arguments: arguments.into_iter().map(c_string).collect(),
         environment: factory.own_environment(),
-        protocol: Protocol::Suite { tests: members.len() },
+        verdict_source: VerdictSource::Suite { tests: members.len() },
         // Each result begins it anew, so it is the limit of the test that takes longest.
         timeout: longest(members),
         // libtest says it of each test.

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use isotest_core::host::Host;
-use isotest_core::plan::{self, Command, Setup, StartBy};
+use isotest_core::plan::{self, Command, SandboxSpec, StartBy};
 use isotest_core::policy::{Policy, Root, Scratch};
 use isotest_core::refusal::SandboxError;
 use isotest_core::sandbox::{Disk, Warden};
@@ -217,14 +217,14 @@ impl SandboxFactory {
 
     /// The set-up for a program, shared by all cases that run it. `variables` are added to those
     /// of every test.
-    pub fn setup(
+    pub fn spec(
         &self,
         program: &OsStr,
         arguments: &[&OsStr],
         directory: &Path,
         variables: &[Variable],
         start_by: StartBy,
-    ) -> Arc<Setup> {
+    ) -> Arc<SandboxSpec> {
         let mut all = self.variables.clone();
         for (name, value) in variables {
             environment::set(&mut all, name.clone(), value.clone());
@@ -241,7 +241,7 @@ impl SandboxFactory {
             directory: c_string(directory.as_os_str()),
             start_by,
         };
-        Arc::new(plan::setup(&self.host, &self.project, &self.policy, command))
+        Arc::new(plan::sandbox_spec(&self.host, &self.project, &self.policy, command))
     }
 }
 

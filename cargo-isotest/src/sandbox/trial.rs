@@ -112,7 +112,7 @@ pub fn attempt(policy: &Policy, machine: &Machine) -> Result<(), SandboxError> {
         start_by: StartBy::ForkServer,
         directory: c"/".to_owned(),
     };
-    let plan = Plan::of(plan::setup(&host, &project, policy, command).into());
+    let plan = Plan::of(plan::sandbox_spec(&host, &project, policy, command).into());
     run(&mut warden, &plan)
 }
 
@@ -121,7 +121,7 @@ fn run(warden: &mut Warden, plan: &Plan) -> Result<(), SandboxError> {
     let refused = |act: String| SandboxError { act, errno: None, hint: None };
     let null = fs::File::options().write(true).open("/dev/null");
     let null = null.map_err(|_| refused("open `/dev/null`".to_owned()))?;
-    let spawned = warden.spawn(&plan.setup, Start::of(plan, 0), &[null.as_fd(), null.as_fd()]);
+    let spawned = warden.spawn(&plan.spec, Start::of(plan, 0), &[null.as_fd(), null.as_fd()]);
     spawned
         .map_err(|errno| SandboxError { errno: Some(errno), ..refused("ask the warden".into()) })?;
     let Some(Notice::Ended(end, _)) = warden.notice(true) else {

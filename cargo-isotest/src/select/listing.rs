@@ -14,7 +14,7 @@ use std::time::Duration;
 use isotest_core::capture::Captured;
 use isotest_core::case::{Case, CaseIndex, Ignore, Kind};
 use isotest_core::outcome::{NotRun, Verdict};
-use isotest_core::plan::{Plan, Protocol, StartBy};
+use isotest_core::plan::{Plan, StartBy, VerdictSource};
 use isotest_core::policy::{Limits, Policy, Root};
 use isotest_core::refusal::SandboxError;
 use isotest_core::retry::Retries;
@@ -479,7 +479,7 @@ fn ask(
         Job {
             index: CaseIndex { binary: index, case: 0 },
             plan: Plan {
-                setup: factory.setup(
+                spec: factory.spec(
                     program,
                     &words,
                     directory,
@@ -488,7 +488,7 @@ fn ask(
                 ),
                 arguments: arguments.iter().map(|text| c_string(OsStr::new(text))).collect(),
                 environment: factory.own_environment(),
-                protocol: Protocol::ExitCode,
+                verdict_source: VerdictSource::ExitCode,
                 timeout: factory.policy.limits.timeout.or(Some(PATIENCE)),
                 slow_timeout: None,
                 output_limit: factory.policy.limits.output,

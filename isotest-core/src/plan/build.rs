@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::layout::{Layout, Shown, upper};
 use super::namespaces::{is_sealed, namespaces};
 use super::project::Project;
-use super::spec::{GroupLimits, Setup, StartBy};
+use super::spec::{GroupLimits, SandboxSpec, StartBy};
 use super::steps::Step;
 use super::{case, ids, server};
 use crate::host::Host;
@@ -33,11 +33,16 @@ pub fn template(host: &Host, project: &Project, policy: &Policy) -> Vec<Step> {
     super::template::steps(host, &Layout::new(host, project, policy), policy)
 }
 
-/// The set-up for running `command` under `policy`.
-pub fn setup(host: &Host, project: &Project, policy: &Policy, command: Command) -> Setup {
+/// The sandbox for running `command` under `policy`.
+pub fn sandbox_spec(
+    host: &Host,
+    project: &Project,
+    policy: &Policy,
+    command: Command,
+) -> SandboxSpec {
     let layout = Layout::new(host, project, policy);
     let program = Path::new(OsStr::from_bytes(command.program.to_bytes()));
-    Setup {
+    SandboxSpec {
         steps: case::steps(host, project, &layout, policy),
         namespaces: namespaces(policy),
         sealed: is_sealed(host, policy),

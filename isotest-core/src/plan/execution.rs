@@ -4,13 +4,13 @@ use std::ffi::CString;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::spec::Setup;
+use super::spec::SandboxSpec;
 use crate::policy::Weakened;
 use crate::write_back::WriteBack;
 
-/// How the verdict is read from what the program printed.
+/// What the verdict of a case rests on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Protocol {
+pub enum VerdictSource {
     /// libtest's: the harness must have printed its own result line for this test.
     Libtest {
         /// The test's name.
@@ -49,14 +49,14 @@ pub enum Process {
 /// Everything needed to run one case.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// What it shares with others.
-    pub setup: Arc<Setup>,
-    /// What follows the set-up's arguments.
+    /// The sandbox, which it shares with others.
+    pub spec: Arc<SandboxSpec>,
+    /// Arguments behind those of the specification.
     pub arguments: Vec<CString>,
-    /// What is added to the set-up's environment.
+    /// Variables added to those of the specification.
     pub environment: Vec<CString>,
-    /// How its verdict is read.
-    pub protocol: Protocol,
+    /// The source of its verdict.
+    pub verdict_source: VerdictSource,
     /// After this long it is killed.
     pub timeout: Option<Duration>,
     /// After this long, and each time that it has passed again, it is told of as slow.
@@ -71,12 +71,12 @@ pub struct Plan {
 
 impl Plan {
     /// A plan for a program that is no test: no limit in time, all output kept.
-    pub fn of(setup: Arc<Setup>) -> Plan {
+    pub fn of(spec: Arc<SandboxSpec>) -> Plan {
         Plan {
-            setup,
+            spec,
             arguments: Vec::new(),
             environment: Vec::new(),
-            protocol: Protocol::ExitCode,
+            verdict_source: VerdictSource::ExitCode,
             timeout: None,
             slow_timeout: None,
             output_limit: u64::MAX,

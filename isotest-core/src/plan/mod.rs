@@ -2,7 +2,7 @@
 //!
 //! Pure: no I/O, no descriptors, no environment. [`Project`] and [`Host`](crate::host::Host) say
 //! what there is, a [`Policy`](crate::policy::Policy) says what is wanted; `template` and `case`
-//! turn them into the two lists of steps, and [`Setup`] is what the warden keeps per binary.
+//! turn them into the two lists of steps, and [`SandboxSpec`] is what the warden keeps per binary.
 
 mod project;
 mod service;
@@ -30,14 +30,14 @@ mod builder;
 
 mod visible;
 
-pub use build::{Command, setup, template, upper_layers};
-pub use execution::{Plan, Process, Protocol};
+pub use build::{Command, sandbox_spec, template, upper_layers};
+pub use execution::{Plan, Process, VerdictSource};
 pub use ids::Ids;
 pub use layout::{LIBRARY_PATH, NEW_TMP, SCRATCH};
 pub use project::{Access, Exposure, Project, Uncopied};
 pub(crate) use service::line;
 pub use service::{Ready, Service};
-pub use spec::{GroupLimits, KeptScratch, Setup, StartBy};
+pub use spec::{GroupLimits, KeptScratch, SandboxSpec, StartBy};
 pub use steps::{Op, Step, inodes};
 pub use visible::{Visible, normalised};
 

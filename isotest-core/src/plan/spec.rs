@@ -10,7 +10,7 @@ use super::steps::{Op, Step};
 /// What all cases have that share it: those of one binary under one policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(Default))]
-pub struct Setup {
+pub struct SandboxSpec {
     /// The program.
     pub program: CString,
     /// Its arguments from `argv[0]` on, up to the case's own.
@@ -42,10 +42,10 @@ pub struct Setup {
     pub services: Vec<Service>,
 }
 
-impl Setup {
+impl SandboxSpec {
     /// The same with services, which are ready before the program begins. They need a pid namespace
     /// that ends with the case.
-    pub fn with_services(mut self, services: Vec<Service>) -> Setup {
+    pub fn with_services(mut self, services: Vec<Service>) -> SandboxSpec {
         if !services.is_empty() {
             let reason = "they are ready before the program begins".into();
             self.steps.push(Step { op: Op::AwaitServices, reason });

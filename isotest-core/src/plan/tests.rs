@@ -7,7 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::steps::{Op, Step};
-use super::{Access, Command, Exposure, KeptScratch, Project, Setup, StartBy, setup, template};
+use super::{
+    Access, Command, Exposure, KeptScratch, Project, SandboxSpec, StartBy, sandbox_spec, template,
+};
 use crate::host::{Content, Host, Piece, TopLevel};
 use crate::policy::{
     Directory, Guard, Namespace, Net, Policy, Propagation, Root, Scratch, User, Uts, Weakened,
@@ -342,11 +344,11 @@ impl Scene {
         self
     }
 
-    fn setup(&self) -> Setup {
+    fn spec(&self) -> SandboxSpec {
         self.setup_of(c"/bin/true")
     }
 
-    fn setup_of(&self, program: &CStr) -> Setup {
+    fn setup_of(&self, program: &CStr) -> SandboxSpec {
         let command = Command {
             program: program.to_owned(),
             arguments: Vec::new(),
@@ -354,21 +356,21 @@ impl Scene {
             start_by: StartBy::ForkServer,
             directory: c"/".to_owned(),
         };
-        setup(&self.host, &self.project, &self.policy, command)
+        sandbox_spec(&self.host, &self.project, &self.policy, command)
     }
 
     /// Walks all steps of a case that the warden starts; what it would see then.
     fn walk(&self) -> Paper {
         let mut paper = self.walk_template();
-        paper.walk(&self.setup().steps);
+        paper.walk(&self.spec().steps);
         paper
     }
 
     /// The same of a case that a fork server starts, behind the server's own.
     fn walk_served(&self) -> Paper {
         let mut paper = self.walk_template();
-        paper.walk(&self.setup().server);
-        paper.walk(&self.setup().steps);
+        paper.walk(&self.spec().server);
+        paper.walk(&self.spec().steps);
         paper
     }
 
@@ -471,11 +473,11 @@ fn a_fork_server_has_its_program_below_tmp() {
         let program = CString::new(format!("{project}/target/it")).expect("no NUL");
         let scene = Scene::new(HOME, project, project).policy(|policy| policy.tmp = tmp);
         let mut paper = scene.walk_template();
-        let setup = scene.setup_of(&program);
-        paper.walk(&setup.server);
+        let spec = scene.setup_of(&program);
+        paper.walk(&spec.server);
         paper.host.insert(path_of(&program));
         let sees = paper.exists(&paper.at(&program));
-        assert_eq!(sees, setup.start_by == StartBy::ForkServer, "{project}: {:?}", setup.start_by);
+        assert_eq!(sees, spec.start_by == StartBy::ForkServer, "{project}: {:?}", spec.start_by);
         sees
     };
     for tmp in [Directory::Fresh, Directory::Host] {
@@ -720,9 +722,9 @@ fn scratch_may_lie_on_disk() {
     let mut scene = usual().policy(|policy| policy.scratch = Scratch::Disk);
     scene.project.scratch = Some("/home/u/p/target/isotest/scratch/1".into());
     scene.check(&[("/tmp", Seen::Fresh), ("/home/u/p/src", Seen::Overlay)]);
-    let setup = scene.setup();
-    assert_eq!(setup.kept_scratch, Some(KeptScratch::Disk));
-    assert!(setup.steps.iter().any(|step| matches!(step.op, Op::AttachScratch { .. })));
+    let spec = scene.spec();
+    assert_eq!(spec.kept_scratch, Some(KeptScratch::Disk));
+    assert!(spec.steps.iter().any(|step| matches!(step.op, Op::AttachScratch { .. })));
     let template = template(&scene.host, &scene.project, &scene.policy);
     let scratch = c"/old/home/u/p/target/isotest/scratch/1";
     let shows = |op: &Op| matches!(op, Op::Bind { source, .. } if source.as_c_str() == scratch);
@@ -752,7 +754,7 @@ fn position(steps: &[Step], fits: impl Fn(&Op) -> bool) -> Option<usize> {
 #[test]
 fn capabilities_go_last() {
     for scene in scenes() {
-        let steps = scene.setup().steps;
+        let steps = scene.spec().steps;
         assert_eq!(steps.last().map(|step| &step.op), Some(&Op::DropCapabilities));
     }
 }
@@ -760,7 +762,7 @@ fn capabilities_go_last() {
 #[test]
 fn ids_are_mapped_first() {
     for scene in scenes() {
-        let steps = scene.setup().steps;
+        let steps = scene.spec().steps;
         let mapped = position(
             &steps,
             |op| matches!(op, Op::Write { path, .. } if path.as_c_str() == c"/proc/self/gid_map"),
@@ -773,7 +775,7 @@ fn ids_are_mapped_first() {
 #[test]
 fn the_stage_is_covered_by_the_last_mount() {
     for scene in scenes() {
-        let steps = scene.setup().steps;
+        let steps = scene.spec().steps;
         let last = steps.iter().rev().find(|step| {
             matches!(step.op, Op::Mount { .. } | Op::Bind { .. } | Op::AttachScratch { .. })
         });
@@ -835,7 +837,7 @@ fn a_path_that_receives_mounts_keeps_its_master() {
 #[test]
 fn an_unbindable_path_is_made_so_behind_the_last_bind() {
     let scene = added(Propagation::Unbindable);
-    let steps = scene.setup().steps;
+    let steps = scene.spec().steps;
     let last = steps.iter().rposition(|step| matches!(step.op, Op::Bind { .. }));
     let rest = &steps[last.expect("there are binds")..];
     for path in [c"/srv/other", c"/tmp/a", c"/usr/share"] {
@@ -864,7 +866,7 @@ fn loopback_has_ipv6_where_the_kernel_has() {
     let has_step = |has_ipv6| {
         let mut scene = usual();
         scene.host.has_ipv6 = has_ipv6;
-        position(&scene.setup().steps, |op| *op == Op::LoopbackIpv6).is_some()
+        position(&scene.spec().steps, |op| *op == Op::LoopbackIpv6).is_some()
     };
     assert!(has_step(true) && !has_step(false));
 }
@@ -905,14 +907,14 @@ fn without_a_proc_of_its_own_a_case_writes_no_sysctl() {
         policy.pid = Namespace::Host;
         policy.weakened.push(Weakened::Pid);
     };
-    let steps = usual().policy(shared).setup().steps;
+    let steps = usual().policy(shared).spec().steps;
     assert!(position(&steps, |op| matches!(op, Op::LoopbackUp)).is_some());
     let sysctl = |op: &Op| match op {
         Op::Write { path, .. } => path.to_bytes().starts_with(b"/proc/sys/"),
         _ => false,
     };
     assert!(position(&steps, sysctl).is_none(), "{steps:#?}");
-    assert!(position(&usual().setup().steps, sysctl).is_some());
+    assert!(position(&usual().spec().steps, sysctl).is_some());
 }
 
 #[test]
@@ -932,7 +934,7 @@ fn the_hosts_root_is_detached_before_a_case_exists() {
 #[test]
 fn every_lower_layer_waits_in_the_staging_directory() {
     for scene in scenes() {
-        for step in scene.setup().steps {
+        for step in scene.spec().steps {
             let Op::Mount { fstype, options: Some(options), .. } = step.op else { continue };
             if fstype.as_c_str() == c"overlay" {
                 let text = options.to_str().expect("options are text");
@@ -947,7 +949,7 @@ fn every_lower_layer_waits_in_the_staging_directory() {
 fn every_step_has_a_reason() {
     for scene in scenes() {
         let template = template(&scene.host, &scene.project, &scene.policy);
-        let all = template.into_iter().chain(scene.setup().steps);
+        let all = template.into_iter().chain(scene.spec().steps);
         assert!(all.into_iter().all(|step| !step.reason.is_empty()));
     }
 }
@@ -962,14 +964,14 @@ fn maps(host_uid: u32, ranges: bool, user: User) -> (Vec<String>, Option<String>
         scene.host.uid_map = "0 0 4294967295\n".to_owned();
         scene.host.gid_map = scene.host.uid_map.clone();
     }
-    let setup = scene.setup();
-    let written = setup.steps.iter().filter_map(|step| match &step.op {
+    let spec = scene.spec();
+    let written = spec.steps.iter().filter_map(|step| match &step.op {
         Op::Write { path, data } if path.to_bytes().ends_with(b"_map") => {
             Some(String::from_utf8_lossy(data).trim_end().to_owned())
         }
         _ => None,
     });
-    let of_warden = setup.id_maps.map(|(uids, _)| String::from_utf8_lossy(&uids).into_owned());
+    let of_warden = spec.id_maps.map(|(uids, _)| String::from_utf8_lossy(&uids).into_owned());
     (written.collect(), of_warden)
 }
 
@@ -993,7 +995,7 @@ fn roots_ranges_are_mapped_by_the_warden() {
 #[test]
 fn root_inside_keeps_its_capabilities() {
     let scene = usual().policy(|policy| policy.user = User::Root);
-    assert_eq!(position(&scene.setup().steps, |op| *op == Op::DropCapabilities), None);
+    assert_eq!(position(&scene.spec().steps, |op| *op == Op::DropCapabilities), None);
 }
 
 /// Whether the inodes that a case sees at a path are an overlay's.
@@ -1019,7 +1021,7 @@ fn keys(scene: &Scene) -> (bool, bool) {
     let shows =
         |op: &Op| matches!(op, Op::Bind { target, .. } if **target == *c"/new/tmp/.isotest/proc");
     let template = template(&scene.host, &scene.project, &scene.policy);
-    let covered = position(&scene.setup().steps, covers).is_some();
+    let covered = position(&scene.spec().steps, covers).is_some();
     (covered, position(&template, shows).is_some())
 }
 
@@ -1039,19 +1041,19 @@ fn keys_are_covered_and_nested_sandboxes_mount_proc_all_the_same() {
 fn a_case_with_the_superusers_id_and_capabilities_is_sealed_after_the_covers() {
     let mut scene = usual().policy(|policy| policy.user = User::Root);
     let enters = |op: &Op| matches!(op, Op::EnterUserNamespace { .. });
-    assert!(!scene.setup().sealed && position(&scene.setup().steps, enters).is_none());
+    assert!(!scene.spec().sealed && position(&scene.spec().steps, enters).is_none());
     (scene.host.uid, scene.host.gid) = (0, 0);
     scene.host.settings = vec!["/proc/irq".into()];
-    let setup = scene.setup();
+    let spec = scene.spec();
     let covers = |op: &Op| matches!(op, Op::Bind { target, .. } if **target == *c"/proc/irq");
-    assert!(setup.sealed && setup.id_maps.is_some());
-    assert!(position(&setup.steps, covers) < position(&setup.steps, enters));
-    assert_eq!(position(&setup.steps, |op| *op == Op::AwaitIdMaps), None);
+    assert!(spec.sealed && spec.id_maps.is_some());
+    assert!(position(&spec.steps, covers) < position(&spec.steps, enters));
+    assert_eq!(position(&spec.steps, |op| *op == Op::AwaitIdMaps), None);
 }
 
 #[test]
 fn namespaces_are_those_of_the_policy() {
-    let flags = |change: fn(&mut Policy)| usual().policy(change).setup().namespaces;
+    let flags = |change: fn(&mut Policy)| usual().policy(change).spec().namespaces;
     let all = flags(|_| {});
     let kinds = [
         libc::CLONE_NEWUSER,

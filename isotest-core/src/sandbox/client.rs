@@ -23,7 +23,7 @@ use super::fault::{Fault, STEP_CGROUP, STEP_CLONE, STEP_MAPS};
 use super::protocol::{self, Channel, Disk, End, Request, Response, Start};
 use super::{compile, remedy, sys, warden};
 use crate::host::Host;
-use crate::plan::{Setup, StartBy, Step};
+use crate::plan::{SandboxSpec, StartBy, Step};
 use crate::policy::{Namespace, Policy};
 use crate::refusal::SandboxError;
 
@@ -48,7 +48,7 @@ pub struct Warden {
     /// Whether it was ended since it did not answer.
     silent: bool,
     /// By the address of the set-up, which the `Arc` beside it keeps from being used again.
-    setups: HashMap<usize, (u32, Arc<Setup>)>,
+    specs: HashMap<usize, (u32, Arc<SandboxSpec>)>,
     /// How many were made known.
     prepared: u32,
     host: Host,
@@ -121,7 +121,7 @@ impl Warden {
                     last_message: Instant::now(),
                     pinged: None,
                     silent: false,
-                    setups: HashMap::new(),
+                    specs: HashMap::new(),
                     prepared: 0,
                     host: host.clone(),
                     policy: policy.clone(),
@@ -182,27 +182,27 @@ impl Warden {
 
     /// Makes a set-up known, and how many cases of it are to come, where a fork server may start
     /// them. A set-up that was not made known is, for a case that is executed.
-    pub fn prepare(&mut self, setup: &Arc<Setup>, served: Option<u32>) -> Result<(), Errno> {
+    pub fn prepare(&mut self, spec: &Arc<SandboxSpec>, served: Option<u32>) -> Result<(), Errno> {
         let number = self.prepared;
         // A server's cases would share its control group.
         let served =
-            served.filter(|_| setup.start_by == StartBy::ForkServer && self.claim.is_none());
-        let server = served.map(|cases| (compile::steps(&setup.server), cases));
+            served.filter(|_| spec.start_by == StartBy::ForkServer && self.claim.is_none());
+        let server = served.map(|cases| (compile::steps(&spec.server), cases));
         let message = protocol::Setup {
-            program: setup.program.clone(),
-            file_name: file_name(&setup.program),
-            bytecode: compile::setup(setup),
-            id_maps: setup.id_maps.clone(),
-            kept_scratch: setup.kept_scratch,
+            program: spec.program.clone(),
+            file_name: file_name(&spec.program),
+            bytecode: compile::spec(spec),
+            id_maps: spec.id_maps.clone(),
+            kept_scratch: spec.kept_scratch,
             server,
-            group: setup.group,
-            services: services(setup),
+            group: spec.group,
+            services: services(spec),
         };
         self.channel.send(&Request::Setup(number, message), &[])?;
         // It had nothing to say before.
         self.last_message = Instant::now();
         self.prepared += 1;
-        self.setups.insert(Arc::as_ptr(setup).addr(), (number, Arc::clone(setup)));
+        self.specs.insert(Arc::as_ptr(spec).addr(), (number, Arc::clone(spec)));
         Ok(())
     }
 
@@ -211,15 +211,15 @@ impl Warden {
     /// [`ServiceEvent`](super::ServiceEvent)s are sent.
     pub fn spawn(
         &mut self,
-        setup: &Arc<Setup>,
+        spec: &Arc<SandboxSpec>,
         mut start: Start,
         stdio: &[BorrowedFd<'_>],
     ) -> Result<(), Errno> {
-        let key = Arc::as_ptr(setup).addr();
-        if !self.setups.contains_key(&key) {
-            self.prepare(setup, None)?;
+        let key = Arc::as_ptr(spec).addr();
+        if !self.specs.contains_key(&key) {
+            self.prepare(spec, None)?;
         }
-        start.setup = self.setups.get(&key).map_or(0, |(number, _)| *number);
+        start.setup = self.specs.get(&key).map_or(0, |(number, _)| *number);
         self.channel.send(&Request::Start(start), stdio)
     }
 
@@ -331,16 +331,16 @@ fn file_name(program: &CStr) -> OsString {
 }
 
 /// What a service supervisor is told, where there is one.
-fn services(setup: &Setup) -> Option<protocol::Services> {
-    if setup.services.is_empty() {
+fn services(spec: &SandboxSpec) -> Option<protocol::Services> {
+    if spec.services.is_empty() {
         return None;
     }
-    let of_process = setup.steps.iter().filter(|step| step.op.is_of_process());
+    let of_process = spec.steps.iter().filter(|step| step.op.is_of_process());
     let of_process: Vec<Step> = of_process.cloned().collect();
     Some(protocol::Services {
-        list: setup.services.clone(),
+        list: spec.services.clone(),
         restriction: compile::steps(&of_process),
-        directory: setup.directory.clone(),
+        directory: spec.directory.clone(),
     })
 }
 

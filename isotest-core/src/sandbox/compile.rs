@@ -12,7 +12,7 @@ use super::child::bytecode::{CALL_WORDS, NONE, header, kind};
 use super::child::start::STEP_DIRECTORY;
 use super::service_supervisor::handshake;
 use crate::host::{Content, Original, Piece, SOURCE};
-use crate::plan::{Op, Setup, Step};
+use crate::plan::{Op, SandboxSpec, Step};
 
 const AT_FDCWD: Argument = Argument(kind::VALUE, libc::AT_FDCWD as u64);
 /// An argument that is 0, or not there.
@@ -29,25 +29,25 @@ fn value(value: impl Into<i64>) -> Argument {
 }
 
 /// The set-up of a case and what is executed in it.
-pub fn setup(setup: &Setup) -> Vec<u8> {
-    let mut list = List::of(setup.steps.iter().map(|step| &step.op));
+pub fn spec(spec: &SandboxSpec) -> Vec<u8> {
+    let mut list = List::of(spec.steps.iter().map(|step| &step.op));
     list.step = STEP_DIRECTORY;
-    list.path_call(libc::SYS_chdir, &setup.directory);
-    let arguments_at = list.strings(&setup.arguments);
-    let environment_at = list.strings(&setup.environment);
+    list.path_call(libc::SYS_chdir, &spec.directory);
+    let arguments_at = list.strings(&spec.arguments);
+    let environment_at = list.strings(&spec.environment);
     // Of a sealed case: all but the mount namespace, of which it gets two, and the pid namespace.
     let early = (libc::CLONE_NEWPID | libc::CLONE_NEWNS) as u64;
-    let late = if setup.sealed { setup.namespaces & !early } else { 0 };
+    let late = if spec.sealed { spec.namespaces & !early } else { 0 };
     let words = [
-        (header::NAMESPACES, setup.namespaces),
-        (header::REAPER, u64::from(setup.reaper)),
+        (header::NAMESPACES, spec.namespaces),
+        (header::REAPER, u64::from(spec.reaper)),
         (header::LATE, late),
-        (header::MAPS, u64::from(setup.id_maps.is_some() && !setup.sealed)),
-        (header::ARGUMENTS, setup.arguments.len() as u64),
+        (header::MAPS, u64::from(spec.id_maps.is_some() && !spec.sealed)),
+        (header::ARGUMENTS, spec.arguments.len() as u64),
         (header::ARGUMENTS_AT, arguments_at),
-        (header::ENVIRONMENT, setup.environment.len() as u64),
+        (header::ENVIRONMENT, spec.environment.len() as u64),
         (header::ENVIRONMENT_AT, environment_at),
-        (header::UNDUMPABLE, u64::from(!setup.services.is_empty())),
+        (header::UNDUMPABLE, u64::from(!spec.services.is_empty())),
     ];
     list.bytes(&words)
 }

@@ -82,7 +82,7 @@ impl Flight {
     /// reaping init by SIGTERM first.
     pub fn time_out(&mut self, number: u64, warden: &Warden, now: Instant) {
         let limit = self.job.plan.timeout.unwrap_or_default();
-        if self.job.plan.setup.reaper && self.killed.is_none() {
+        if self.job.plan.spec.reaper && self.killed.is_none() {
             self.killed = Some(Killed::Terminated(limit));
             self.deadline = Some(now + GRACE);
             warden.terminate(number);

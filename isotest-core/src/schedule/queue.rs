@@ -145,7 +145,7 @@ mod tests {
 
     use super::*;
     use crate::case::CaseIndex;
-    use crate::plan::{Plan, Setup};
+    use crate::plan::{Plan, SandboxSpec};
     use crate::retry::Retries;
 
     const ROOM: Room = Room { jobs: 4, spare: 0 };
@@ -170,7 +170,7 @@ mod tests {
         fn repeated(claims: &[Claim], repeat: Repeat) -> Run {
             let jobs = claims.iter().enumerate().map(|(case, claim)| Job {
                 index: CaseIndex { binary: 0, case },
-                plan: Plan::of(Arc::new(Setup::default())),
+                plan: Plan::of(Arc::new(SandboxSpec::default())),
                 pass_through: false,
                 retries: Retries::default(),
                 claim: *claim,
