@@ -88,6 +88,8 @@ pub enum Error {
     Debugger(MissingDebugger),
     /// A debugger or a tracer runs one test, and several are selected.
     NotOne(String),
+    /// The tests can be listed in none of several root filesystems; each has been told of.
+    Refused(ExitCode),
     /// A signal ended the run before there was anything to report.
     Interrupted(i32),
 }
@@ -133,6 +135,7 @@ impl Error {
             Error::Listing(_) => ExitCode::ListFailed,
             Error::Report(_) | Error::Junit(_) | Error::Profiles(_) => ExitCode::ReportFailed,
             Error::Case(_) | Error::NothingFailed(_) => ExitCode::NothingToRun,
+            Error::Refused(code) => *code,
             Error::Interrupted(signal) => ExitCode::Signal(*signal),
         }
     }
@@ -151,7 +154,7 @@ impl Error {
         match self {
             Error::Discover(error) => matches!(error, DiscoverError::Build(_)),
             Error::Report(error) => error.kind() == io::ErrorKind::BrokenPipe,
-            Error::Interrupted(_) => true,
+            Error::Refused(_) | Error::Interrupted(_) => true,
             Error::Config(_)
             | Error::Sandbox(_)
             | Error::Service(_)
@@ -228,6 +231,7 @@ impl fmt::Display for Error {
             Error::Debugger(error) => write!(f, "{error}"),
             Error::Unrecognized(option) => write!(f, "{}", unrecognized(option)),
             Error::Case(message) | Error::NotOne(message) => write!(f, "{message}"),
+            Error::Refused(_) => write!(f, "no test was run in any root filesystem"),
             Error::Interrupted(signal) => write!(f, "interrupted by signal {signal}"),
         }
     }

@@ -10,7 +10,7 @@ mod open;
 mod write;
 
 pub use error::ArchiveError;
-pub use open::open;
+pub use open::{Opened, open};
 pub use write::{Content, Written, write};
 
 /// The directory that all entries are in.

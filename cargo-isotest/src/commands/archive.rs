@@ -17,13 +17,8 @@ use crate::report::{self, Archived};
 pub fn archive(command: &ArchiveCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let start = Instant::now();
     let request = settings::request(&command.cargo);
-    let given = Given {
-        layers: &LayerOptions::default(),
-        course: None,
-        profile: command.config.profile.as_deref(),
-        filterset: None,
-        reused: None,
-    };
+    let layers = LayerOptions::default();
+    let given = Given::of(&layers, &command.config);
     let config = Config::load(given, &command.cargo, machine)?;
     let expressions = config::binary_expressions(&command.filterset, &request)?;
     let built = discover::build_for_archive(&request)?;

@@ -9,19 +9,17 @@ use std::sync::Arc;
 
 use isotest_core::case::{CaseIndex, Ignore};
 use isotest_core::foreground;
-use isotest_core::signals::Signals;
 
 use crate::cli::{RunCommand, Words};
 use crate::commands::find_program::with_program;
 use crate::commands::foreground::{exit_code, plan_of};
-use crate::config::machine::Machine;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::run::batch::Batch;
 use crate::run::case_plan;
+use crate::run::context::{Cases, Context};
 use crate::run::policies::Member;
-use crate::sandbox::provision::Provision;
-use crate::select::prepare::Selected;
+use crate::select::prepare::{Selected, case};
 
 /// What a test is run under.
 pub enum Tool<'a> {
@@ -82,12 +80,13 @@ pub fn find<'a>(
 
 /// Runs the test. The exit code is the command's.
 pub fn run(
+    context: Context<'_>,
     debugged: &Debugged<'_>,
     batches: &mut [Batch],
-    (selected, provision): (&[Selected], &Provision),
-    machine: &Machine,
-    signals: &Signals,
+    cases: Cases<'_>,
 ) -> Result<ExitCode, Error> {
+    let Context { machine, signals, .. } = context;
+    let Cases { selected, provision } = cases;
     let Debugged { tool, batch, member } = debugged;
     let factory = &mut batches[*batch].factory;
     let subject = &selected[member.index.binary];
@@ -105,10 +104,6 @@ pub fn run(
         Tool::Tracer(_) => foreground::run_without_input(&mut factory.warden, &plan, signals),
     };
     exit_code(ended?)
-}
-
-fn case(selected: &[Selected], index: CaseIndex) -> &isotest_core::case::Case {
-    &selected[index.binary].selection.cases[index.case]
 }
 
 fn word(argument: &CString) -> OsString {

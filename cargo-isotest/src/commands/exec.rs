@@ -6,9 +6,9 @@ use isotest_core::plan::StartBy;
 use isotest_core::signals::Signals;
 
 use crate::cli::ExecCommand;
+use crate::commands::build::policy;
 use crate::commands::find_program::find_program;
 use crate::commands::foreground::{attend, patience};
-use crate::commands::one_case::policy;
 use crate::config::Config;
 use crate::config::machine::Machine;
 use crate::error::Error;

@@ -3,9 +3,9 @@
 use isotest_core::plan;
 use isotest_core::policy::Policy;
 
-use crate::archive;
 use crate::cli::ExplainCommand;
-use crate::commands::one_case::{Case, Named, prepare_case};
+use crate::commands::build::Build;
+use crate::commands::one_case::{Named, OneCase};
 use crate::config::machine::Machine;
 use crate::config::{self, Source};
 use crate::error::Error;
@@ -16,11 +16,10 @@ use crate::sandbox::provision::Provision;
 
 /// Prints the plan of one case.
 pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, Error> {
-    let opened = archive::open(&command.reuse, machine, command.cargo.quiet)?;
-    let given = Named { case: &command.case, layers: &command.layers, config: &command.config };
-    let tests = (&command.cargo, opened.as_ref().map(|opened| &opened.build));
-    let Case { factory, selected, case, sources, limits, config, needs, .. } =
-        prepare_case(given, tests, machine)?;
+    let build = Build::open(&command.reuse, &command.cargo, machine)?;
+    let named = Named { case: &command.case, layers: &command.layers, config: &command.config };
+    let OneCase { factory, selected, case, sources, limits, config, needs, .. } =
+        OneCase::find(&build, &named, machine)?;
     let provided = Provision::of(&config).give(&needs);
     let spec = case_plan::spec(&factory, &selected, provided);
     let sources: Vec<&Source> = sources.iter().collect();

@@ -1,37 +1,26 @@
 //! `cargo isotest list`: prints the selected cases.
 
-use crate::archive;
 use crate::cli::{ListCommand, ReportFormat};
-use crate::commands::one_case::prepare_with;
+use crate::commands::build::Build;
+use crate::config::Given;
 use crate::config::machine::Machine;
 use crate::config::settings;
-use crate::config::{Config, Given};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report::{self, Listed};
 use crate::select::partition;
-use crate::select::prepare::Selected;
+use crate::select::prepare::{Selected, Selecting};
 
 /// Lists the selected cases.
 pub fn list(command: &ListCommand, machine: &Machine) -> Result<ExitCode, Error> {
-    let opened = archive::open(&command.reuse, machine, command.cargo.quiet)?;
-    let reused = opened.as_ref().map(|opened| &opened.build);
-    let given = Given {
-        layers: &command.layers,
-        course: None,
-        profile: command.config.profile.as_deref(),
-        filterset: Some(&command.filterset),
-        reused,
-    };
-    let config = Config::load(given, &command.cargo, machine)?;
+    let build = Build::open(&command.reuse, &command.cargo, machine)?;
+    let given = Given::of(&command.layers, &command.config);
+    let config = build.config(Given { filterset: Some(&command.filterset), ..given })?;
     let filter = settings::selection(&command.libtest);
     let part = partition::resolve(command.libtest.partition, machine)?;
-    let (mut prepared, project, _signals) = prepare_with(
-        &config,
-        (&command.cargo, reused),
-        (&filter, &command.libtest.unknown),
-        machine,
-    )?;
+    let passed_on = &command.libtest.unknown;
+    let selecting = Selecting { filter: &filter, config: &config, passed_on, jobs: machine.cores };
+    let (mut prepared, project, _signals) = build.prepare(selecting)?;
     if let Some(part) = &part {
         prepared.selected = partition::narrow(prepared.selected, part);
     }

@@ -2,7 +2,7 @@
 //!
 //! [`run`], and [`debug`] for its `--debugger` and `--tracer`, start the tests; [`list`], [`explain`] and
 //! [`shell`] look at them; [`exec`] runs any command. [`runner`] is what cargo starts in place of a test
-//! binary. The other files are shared: [`one_case`], [`find_program`], [`foreground`], [`caller`].
+//! binary. The other files are shared: [`build`], [`tests`], [`one_case`], [`find_program`], [`foreground`], [`caller`].
 
 pub mod run;
 
@@ -21,7 +21,9 @@ pub mod import_nextest;
 pub mod prune;
 pub mod show_config;
 
+pub mod build;
 pub mod caller;
 pub mod find_program;
 pub mod foreground;
 pub mod one_case;
+pub mod tests;

@@ -1,159 +1,307 @@
-//! `cargo isotest run`: [`prepare`], plan, run, report.
+//! `cargo isotest run`: builds the project's tests and runs each in a sandbox of its own.
 
 use std::io;
 
-use isotest_core::case::{CaseIndex, Ignore};
-use isotest_core::policy::Policy;
 use isotest_core::schedule::Repeat;
 use isotest_core::signals::Signals;
 
-use crate::archive;
 use crate::cli::{NoTests, Part, RunCommand, Unit};
+use crate::commands::build::Build;
 use crate::commands::debug::{self, Tool};
+use crate::commands::tests::{Refused, Tests, reporter, run_and_report, tell_not_written};
 use crate::config::machine::Machine;
 use crate::config::settings::Settings;
-use crate::config::{self, Config, Given};
-use crate::discover::{Harness, Project, Reused};
+use crate::config::{Config, Given};
+use crate::discover::Project;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::report::{
-    self, Documented, Options, Reporter, SecondLook, Stress, Suite, Summary, Trace, Withheld,
-};
-use crate::run::batch::{Batch, batches, needs};
-use crate::run::doctests;
+use crate::report::{self, Documented, JunitError, Reporter, Stress, Suite, Summary};
+use crate::run::context::{Cases, Context};
 use crate::run::execute::execute;
-use crate::run::policies::{self, Member};
-use crate::run::rerun;
-use crate::run::rerun_variants::second_look;
-use crate::run::traces::{Unexplained, traces};
-use crate::run::unit;
-use crate::run::withheld::withheld;
+use crate::run::{doctests, explanations};
 use crate::sandbox::factory::SandboxBuilder;
-use crate::sandbox::provision::Provision;
 use crate::sandbox::trial;
 use crate::select::last_run::LastRun;
 use crate::select::narrow::Narrowing;
 use crate::select::partition;
-use crate::select::prepare::{self, InRoot, Prepared, Selected, Selecting, case};
+use crate::select::prepare::{self, InRoot, Selected};
 use crate::select::remembered::Durations;
 
-/// Builds the project's tests and runs each in a sandbox of its own.
+/// What a run does with the tests.
+enum Mode<'a> {
+    /// `--doc`: runs the documentation tests alone.
+    Doctests,
+    /// `--no-run`: builds, and names the test binaries.
+    NoRun,
+    /// `-- --list`: lists the tests as libtest does.
+    List,
+    /// `--debugger`, `--tracer`: runs one test under another command.
+    Debug(Tool<'a>),
+    /// `--stress-count`, `--stress-duration`: runs the tests again and again.
+    Stress,
+    /// Runs the tests.
+    Run,
+}
+
+impl<'a> Mode<'a> {
+    fn of(command: &'a RunCommand) -> Mode<'a> {
+        match Tool::of(command) {
+            _ if command.cargo.doc => Mode::Doctests,
+            _ if command.run.no_run => Mode::NoRun,
+            _ if command.libtest.list => Mode::List,
+            Some(tool) => Mode::Debug(tool),
+            None if command.run.repeat() != Repeat::Once => Mode::Stress,
+            None => Mode::Run,
+        }
+    }
+}
+
+/// Runs the project's tests as the command line says.
 pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let part = partition::resolve(command.libtest.partition, machine)?;
-    let opened = archive::open(&command.reuse, machine, command.cargo.quiet)?;
-    let reused = opened.as_ref().map(|opened| &opened.build);
-    let mut config = config(command, reused, machine)?;
-    config.take_flags(opened.iter().flat_map(|opened| opened.flags.iter().cloned()));
-    config.take_flags((command.run.unit == Unit::Binary).then(|| "--unit binary".to_owned()));
+    let build = Build::open(&command.reuse, &command.cargo, machine)?;
+    let config = config(command, &build)?;
     let mut settings = Settings::of_run(command, config.values(), machine)?;
     settings.policy = trial::weaken(settings.policy, &settings.layers.allow_weaker(), machine);
-    let named = &settings.layers.roots();
-    let roots = prepare::in_roots(&settings.policy, named, machine, command.cargo.quiet)?;
-    if command.cargo.doc {
+    let (named, quiet) = (settings.layers.roots(), command.cargo.quiet);
+    let roots = prepare::in_roots(&settings.policy, &named, machine, quiet)?;
+    let run = Run { command, machine, part, build, config, settings, roots };
+    match Mode::of(command) {
+        Mode::Doctests => run.doctests(),
+        Mode::NoRun => run.executables(),
+        Mode::List => run.list(),
+        Mode::Debug(tool) => run.debug(tool),
+        Mode::Stress => run.stress(),
+        Mode::Run => run.tests(),
+    }
+}
+
+/// The configuration, with the flags by which another run is the same.
+fn config(command: &RunCommand, build: &Build<'_>) -> Result<Config, Error> {
+    let given = Given {
+        course: Some(&command.course()),
+        filterset: Some(&command.filterset),
+        ..Given::of(&command.layers, &command.config)
+    };
+    let mut config = build.config(given)?;
+    config.take_flags(build.flags());
+    config.take_flags((command.run.unit == Unit::Binary).then(|| "--unit binary".to_owned()));
+    Ok(config)
+}
+
+/// All that a run is asked for.
+struct Run<'a> {
+    command: &'a RunCommand,
+    machine: &'a Machine,
+    /// The part of the selected tests that runs.
+    part: Option<Part>,
+    build: Build<'a>,
+    config: Config,
+    settings: Settings,
+    /// The root filesystems in which tests run.
+    roots: Vec<InRoot>,
+}
+
+/// A project that is built.
+struct Built {
+    project: Project,
+    signals: Signals,
+    /// The tests that have failed before.
+    last_run: LastRun,
+}
+
+impl Run<'_> {
+    /// Builds the project. A warden is started before, for each root filesystem.
+    fn build(&self) -> Result<(Vec<SandboxBuilder>, Project), Error> {
+        let policies = self.roots.iter().map(|root| root.policy.clone());
+        let (request, reused) = (&self.settings.request, self.build.reused());
+        Ok(prepare::build(policies, request, reused, &self.config)?)
+    }
+
+    /// Builds the project, then takes over the signals and reads what has failed before.
+    fn begin(&self) -> Result<(Vec<SandboxBuilder>, Built), Error> {
+        let (builders, project) = self.build()?;
+        let signals = Signals::listen().map_err(Error::Host)?;
+        let last_run = LastRun::read(project.target_directory.as_std_path());
+        if self.command.run.rerun_failed {
+            last_run.check()?;
+        }
+        Ok((builders, Built { project, signals, last_run }))
+    }
+
+    /// The surroundings of this run of the built project.
+    fn context<'b>(&'b self, project: &'b Project, signals: &'b Signals) -> Context<'b> {
+        let Run { settings, config, machine, .. } = self;
+        Context { settings, config, project, machine, signals }
+    }
+
+    /// What leaves out some of the selected tests.
+    fn narrowing<'b>(&self, last_run: &'b LastRun) -> Narrowing<'b> {
+        let failed = self.command.run.rerun_failed.then_some(last_run);
+        Narrowing { part: self.part, failed }
+    }
+
+    /// Lists and selects the tests.
+    fn select(
+        &self,
+        context: Context<'_>,
+        builders: Vec<SandboxBuilder>,
+        last_run: &LastRun,
+    ) -> Result<Tests<'_>, Error> {
+        Tests::select(context, builders, &self.roots, self.narrowing(last_run))
+    }
+
+    /// Documentation tests are run, too.
+    fn has_doctests(&self, project: &Project, last_run: &LastRun) -> bool {
+        project.has_doctests
+            && self.command.cargo.selects_doctests()
+            && !self.config.selects_by_expression()
+            && self.narrowing(last_run).has_doctests()
+    }
+
+    /// Runs the documentation tests in these root filesystems.
+    fn run_doctests<'r>(
+        &self,
+        roots: impl IntoIterator<Item = &'r InRoot>,
+        signals: &Signals,
+    ) -> Result<Documented, Error> {
+        Ok(doctests::run(self.command, &self.settings, roots, self.machine, signals)?)
+    }
+
+    /// Runs the documentation tests alone.
+    fn doctests(&self) -> Result<ExitCode, Error> {
         // rustdoc's harness is libtest.
-        if let Some(option) = settings.passed_on.first() {
+        if let Some(option) = self.settings.passed_on.first() {
             return Err(Error::Unrecognized(option.clone()));
         }
         let signals = Signals::listen().map_err(Error::Host)?;
-        let documented = doctests::run(command, &settings, roots.iter(), machine, &signals)?;
-        return Ok(ExitCode::NothingToRun.with(documented));
+        Ok(ExitCode::NothingToRun.with(self.run_doctests(&self.roots, &signals)?))
     }
-    let policies = roots.iter().map(|root| root.policy.clone());
-    let (wardens, project) = prepare::build(policies, &settings.request, reused, &config)?;
-    if command.run.no_run {
-        return executables(&project, settings.report, machine);
-    }
-    let signals = Signals::listen().map_err(Error::Host)?;
-    let mut last_run = LastRun::read(project.target_directory.as_std_path());
-    if command.run.rerun_failed {
-        last_run.check()?;
-    }
-    let narrowing = Narrowing { part, failed: command.run.rerun_failed.then_some(&last_run) };
-    let Batches { mut batches, selected, suites, in_roots: in_all, refused } =
-        prepare_all(wardens, &roots, &project, (&settings, &config), narrowing, machine, &signals)?;
-    if let (Some(refused), []) = (&refused, batches.as_slice()) {
-        return Ok(refused.code);
-    }
-    let left_out = project.has_doctests && command.cargo.leaves_out_doctests();
-    let documented = project.has_doctests
-        && command.cargo.selects_doctests()
-        && !config.selects_by_expression()
-        && narrowing.has_doctests();
-    if command.libtest.list {
-        report::lists_as_libtest(&suites, settings.report.format).map_err(Error::Report)?;
-        if documented {
-            doctests::run(command, &settings, in_all, machine, &signals)?;
+
+    /// Builds, and names the test binaries as cargo does with `--no-run`.
+    fn executables(&self) -> Result<ExitCode, Error> {
+        let (_, project) = self.build()?;
+        let options = &self.settings.report;
+        for binary in project.binaries.iter().filter(|_| !options.quiet) {
+            let heading = prepare::heading(binary, self.machine);
+            report::executable(&heading, options.look.stderr_colour, &mut io::stderr())
+                .map_err(Error::Report)?;
         }
-        return Ok(ExitCode::Passed.or_refused(refused.map(|refused| refused.code)));
+        Ok(ExitCode::Passed)
     }
-    // Before any setup command is run for it.
-    let tool = Tool::of(command);
-    let debugged = tool.map(|tool| debug::find(tool, &batches, &selected)).transpose()?;
-    let needed = needs(&batches, &selected);
-    let provision = Provision::prepare(&config, needed, &project, machine, &signals)?;
-    if settings.unit == Unit::Binary {
-        report::unheeded(&unheeded(&batches, &selected, &settings));
+
+    /// Lists the tests as libtest does.
+    fn list(&self) -> Result<ExitCode, Error> {
+        let (builders, Built { project, signals, last_run }) = self.begin()?;
+        let context = self.context(&project, &signals);
+        let tests = self.select(context, builders, &last_run)?;
+        report::lists_as_libtest(&tests.suites, self.settings.report.format)
+            .map_err(Error::Report)?;
+        if self.has_doctests(&project, &last_run) {
+            self.run_doctests(tests.in_roots.iter().copied(), &signals)?;
+        }
+        Ok(or_refused(ExitCode::Passed, tests.refused.as_ref()))
     }
-    if let Some(debugged) = debugged {
-        let needed = (selected.as_slice(), &provision);
-        return debug::run(&debugged, &mut batches, needed, machine, &signals);
+
+    /// Runs the one selected test under another command.
+    fn debug(&self, tool: Tool<'_>) -> Result<ExitCode, Error> {
+        let (builders, Built { project, signals, last_run }) = self.begin()?;
+        let context = self.context(&project, &signals);
+        let mut tests = self.select(context, builders, &last_run)?;
+        // Before any setup command is run for it.
+        let debugged = debug::find(tool, &tests.batches, &tests.selected)?;
+        let provision = tests.provide(context)?;
+        let cases = Cases { selected: &tests.selected, provision: &provision };
+        debug::run(context, &debugged, &mut tests.batches, cases)
     }
-    let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
-    let mut durations = Durations::read(&project);
-    let needed = (selected.as_slice(), &provision);
-    if settings.repeat != Repeat::Once {
-        let stress = Stress::new(suites, settings.report, stdout, stderr);
-        let stress =
-            execute(&settings, &mut batches, needed, &mut durations, (machine, &signals), stress)?;
+
+    /// Runs the tests again and again, and counts.
+    fn stress(&self) -> Result<ExitCode, Error> {
+        let (builders, Built { project, signals, last_run }) = self.begin()?;
+        let context = self.context(&project, &signals);
+        let mut tests = self.select(context, builders, &last_run)?;
+        let provision = tests.provide(context)?;
+        let cases = Cases { selected: &tests.selected, provision: &provision };
+        let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
+        let stress = Stress::new(tests.suites, self.settings.report, stdout, stderr);
+        let mut durations = Durations::read(&project);
+        let stress = execute(context, &mut tests.batches, cases, &mut durations, stress)?;
         let summary = stress.finish().map_err(Error::Report)?;
-        tell_not_written(&batches);
-        return Ok(ExitCode::of_run(&summary));
+        tell_not_written(&tests.batches);
+        Ok(ExitCode::of_run(&summary))
     }
-    let mut reporter = Reporter::new(suites, settings.report, stdout, stderr);
-    reporter.take_grants(policies::grants(&config, &selected));
-    if let Some(workflow) = &settings.workflow {
-        let workspace = project.workspace_root.as_std_path();
-        let told = reporter.with_github(workflow.clone(), workspace);
-        reporter = told.map_err(Error::Report)?;
+
+    /// Runs the tests, then the documentation tests, and explains what failed.
+    fn tests(&self) -> Result<ExitCode, Error> {
+        let (builders, Built { project, signals, mut last_run }) = self.begin()?;
+        let context = self.context(&project, &signals);
+        let has_doctests = self.has_doctests(&project, &last_run);
+        let tests = self.select(context, builders, &last_run)?;
+        let provision = tests.provide(context)?;
+        let Tests { mut batches, selected, suites, in_roots, refused } = tests;
+        let cases = Cases { selected: &selected, provision: &provision };
+        let reporter = self.reporter(context, suites, &selected)?;
+        let mut reporter = run_and_report(context, &mut batches, cases, reporter)?;
+        let documented = match has_doctests && self.goes_on(&reporter) {
+            true => self.run_doctests(in_roots, &signals)?,
+            false => Documented::default(),
+        };
+        let second_look =
+            explanations::explain(context, &mut reporter, batches, cases).map_err(Error::Host)?;
+        keep(&mut last_run, &mut reporter);
+        let summary = reporter.finish(second_look, documented).map_err(Error::Report)?;
+        write_files(&mut reporter)?;
+        let code = self.exit_code(&summary, documented, &selected, &project);
+        // The reasons stand far above.
+        if let Some(Refused { roots, .. }) = &refused {
+            report::error(&format_args!("no test was run in {}", roots.join(", ")));
+        }
+        Ok(or_refused(code, refused.as_ref()))
     }
-    if let Some(path) = &settings.junit {
-        // The target directory is often in the workspace, and may be a link of the user's own.
-        let roots = [&project.target_directory, &project.workspace_root];
-        let roots = roots.map(|root| root.as_std_path());
-        reporter = reporter.with_junit(path, &roots, &properties(&settings, part))?;
+
+    /// The report of the tests, with all files that it writes.
+    fn reporter(
+        &self,
+        context: Context<'_>,
+        suites: Vec<Suite>,
+        selected: &[Selected],
+    ) -> Result<Reporter, Error> {
+        let Context { settings, project, .. } = context;
+        let mut reporter = reporter(context, suites, selected);
+        if let Some(workflow) = &settings.workflow {
+            let workspace = project.workspace_root.as_std_path();
+            let told = reporter.with_github(workflow.clone(), workspace);
+            reporter = told.map_err(Error::Report)?;
+        }
+        if let Some(path) = &settings.junit {
+            // The target directory is often in the workspace, and may be a link of the user's own.
+            let roots = [&project.target_directory, &project.workspace_root];
+            let roots = roots.map(|root| root.as_std_path());
+            reporter = reporter.with_junit(path, &roots, &properties(settings, self.part))?;
+        }
+        Ok(reporter)
     }
-    let mut reporter =
-        execute(&settings, &mut batches, needed, &mut durations, (machine, &signals), reporter)?;
-    durations.write();
-    reporter.end().map_err(Error::Report)?;
-    tell_not_written(&batches);
-    let goes_on = reporter.interrupted().is_none() && !settings.is_over(reporter.failures());
-    let documented = match documented && goes_on {
-        true => doctests::run(command, &settings, in_all, machine, &signals)?,
-        false => Documented::default(),
-    };
-    reporter.take_traces(named_by(&reporter, &selected, &batches, machine));
-    let needed = (selected.as_slice(), &provision);
-    let second_look = match settings.unit {
-        Unit::Test => look_again(batches, machine, needed, &reporter.failed(), &signals)?,
-        // Alone a test passes that another one of its process makes fail.
-        Unit::Binary => SecondLook::default(),
-    };
-    reporter.take_withheld(missed(&reporter, &selected, &settings.policy, machine));
-    last_run.update(&reporter);
-    match last_run.write() {
-        Ok(()) => reporter.take_recorded(last_run.recorded(&reporter)),
-        Err(error) => report::not_kept(&error),
+
+    /// Neither a signal nor failures have ended the run.
+    fn goes_on(&self, reporter: &Reporter) -> bool {
+        reporter.interrupted().is_none() && !self.settings.is_over(reporter.failures())
     }
-    let summary = reporter.finish(second_look, documented).map_err(Error::Report)?;
-    if let Err(error) = reporter.summarize() {
-        report::not_summarized(&error);
-    }
-    reporter.write_junit()?;
-    let mut code = ExitCode::of_run(&summary).with(documented);
-    if code == ExitCode::NothingToRun {
-        let nothing = prepare::nothing_selected(&selected, part.as_ref(), left_out);
-        code = match command.run.no_tests {
+
+    /// The exit code of the finished run. Where nothing ran, says why.
+    fn exit_code(
+        &self,
+        summary: &Summary,
+        documented: Documented,
+        selected: &[Selected],
+        project: &Project,
+    ) -> ExitCode {
+        let code = ExitCode::of_run(summary).with(documented);
+        if code != ExitCode::NothingToRun {
+            return code;
+        }
+        let left_out = project.has_doctests && self.command.cargo.leaves_out_doctests();
+        let nothing = prepare::nothing_selected(selected, self.part.as_ref(), left_out);
+        match self.command.run.no_tests {
             NoTests::Auto | NoTests::Fail => {
                 report::error(&nothing);
                 code
@@ -163,225 +311,30 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
                 ExitCode::Passed
             }
             NoTests::Pass => ExitCode::Passed,
-        };
-    }
-    // The reasons stand far above.
-    if let Some(Refused { roots, .. }) = &refused {
-        report::error(&format_args!("no test was run in {}", roots.join(", ")));
-    }
-    Ok(code.or_refused(refused.map(|refused| refused.code)))
-}
-
-/// Runs what is selected of binaries that cargo has built, in one root filesystem, and reports it
-/// as the settings say. `None` where it is no harness: nothing has been run.
-pub fn run_built(
-    builder: SandboxBuilder,
-    root: InRoot,
-    project: &Project,
-    (settings, config): (&Settings, &Config),
-    machine: &Machine,
-    signals: &Signals,
-) -> Result<Option<Summary>, Error> {
-    let roots = [root];
-    let narrowing = Narrowing { part: None, failed: None };
-    let (wardens, asked) = (vec![builder], (settings, config));
-    let Batches { mut batches, selected, suites, .. } =
-        prepare_all(wardens, &roots, project, asked, narrowing, machine, signals)?;
-    if selected.iter().all(|selected| selected.harness == Harness::None) {
-        report::lists(&suites, settings.report.look.stderr_colour);
-        return Ok(None);
-    }
-    let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
-    let mut reporter = Reporter::new(suites, settings.report, stdout, stderr);
-    reporter.take_grants(policies::grants(config, &selected));
-    let mut durations = Durations::read(project);
-    let needed = needs(&batches, &selected);
-    let provision = Provision::prepare(config, needed, project, machine, signals)?;
-    let needed = (selected.as_slice(), &provision);
-    let mut reporter =
-        execute(settings, &mut batches, needed, &mut durations, (machine, signals), reporter)?;
-    durations.write();
-    reporter.end().map_err(Error::Report)?;
-    tell_not_written(&batches);
-    reporter.take_traces(named_by(&reporter, &selected, &batches, machine));
-    let needed = (selected.as_slice(), &provision);
-    let second_look = look_again(batches, machine, needed, &reporter.failed(), signals)?;
-    reporter.take_withheld(missed(&reporter, &selected, &settings.policy, machine));
-    reporter.finish(second_look, Documented::default()).map(Some).map_err(Error::Report)
-}
-
-/// Names the test binaries, as cargo does with `--no-run`.
-fn executables(project: &Project, options: Options, machine: &Machine) -> Result<ExitCode, Error> {
-    let colour = options.look.stderr_colour;
-    for binary in project.binaries.iter().filter(|_| !options.quiet) {
-        let heading = prepare::heading(binary, machine);
-        report::executable(&heading, colour, &mut io::stderr()).map_err(Error::Report)?;
-    }
-    Ok(ExitCode::Passed)
-}
-
-/// Tells which files could not be put into the project when the tests had ended.
-fn tell_not_written(batches: &[Batch]) {
-    let plans = batches.iter().filter_map(|batch| batch.factory.write_back.as_ref());
-    plans.flat_map(|plan| plan.failed()).for_each(|finding| report::warning(&finding));
-}
-
-/// What is asked for, by whom.
-fn config(
-    command: &RunCommand,
-    reused: Option<&Reused>,
-    machine: &Machine,
-) -> Result<Config, Error> {
-    let given = Given {
-        layers: &command.layers,
-        course: Some(&command.course()),
-        profile: command.config.profile.as_deref(),
-        filterset: Some(&command.filterset),
-        reused,
-    };
-    Ok(Config::load(given, &command.cargo, machine)?)
-}
-
-/// What runs in all of them.
-struct Batches<'a> {
-    batches: Vec<Batch>,
-    selected: Vec<Selected>,
-    /// What is told of each that was selected.
-    suites: Vec<Suite>,
-    /// The root filesystems in which tests run.
-    in_roots: Vec<&'a InRoot>,
-    refused: Option<Refused>,
-}
-
-/// Those of several root filesystems in which the tests cannot be listed.
-struct Refused {
-    /// Their names, in backticks.
-    roots: Vec<String>,
-    /// The exit code that says so.
-    code: ExitCode,
-}
-
-/// Lists and selects in each root filesystem. One of several in which the tests cannot be listed
-/// is told of, and has no batch: they may need what only the others have.
-fn prepare_all<'a>(
-    wardens: Vec<SandboxBuilder>,
-    roots: &'a [InRoot],
-    project: &Project,
-    (settings, config): (&Settings, &Config),
-    narrowing: Narrowing<'_>,
-    machine: &Machine,
-    signals: &Signals,
-) -> Result<Batches<'a>, Error> {
-    let mut all = Batches {
-        batches: Vec::new(),
-        selected: Vec::new(),
-        suites: Vec::new(),
-        in_roots: Vec::new(),
-        refused: None,
-    };
-    for (builder, root) in wardens.into_iter().zip(roots) {
-        let (filter, passed_on) = (&settings.filter, settings.passed_on.as_slice());
-        let selecting = Selecting { filter, config, passed_on };
-        let prepared =
-            prepare::select(builder, project, machine, selecting, settings.jobs, signals);
-        let Prepared { factory, selected } = match (prepared.map_err(Error::from), &root.label) {
-            (Ok(prepared), _) => prepared,
-            (Err(error @ (Error::Listing(_) | Error::Sandbox(_))), Some(label)) => {
-                let name = format!("`{label}`");
-                report::error(&format_args!("no test is run in {name}: {error}"));
-                let code = error.exit_code();
-                let known = all.refused.get_or_insert(Refused { roots: Vec::new(), code });
-                known.code = known.code.or_refused(Some(code));
-                known.roots.push(name);
-                continue;
-            }
-            (Err(error), _) => return Err(error),
-        };
-        let first = all.selected.len();
-        let selected = narrowing.narrow(selected, root.label.as_deref());
-        let groups = policies::groups(config, &factory.policy, &selected, first, machine);
-        all.batches.extend(batches(factory, groups, project, machine)?);
-        all.suites.extend(
-            selected.iter().map(|selected| suite(selected, root, (settings, config), machine)),
-        );
-        all.selected.extend(selected);
-        all.in_roots.push(root);
-    }
-    Ok(all)
-}
-
-/// What of the configuration does not hold, since binaries run as a whole.
-fn unheeded(
-    batches: &[Batch],
-    selected: &[Selected],
-    settings: &Settings,
-) -> Vec<(&'static str, &'static str)> {
-    let is_whole = |member: &&Member| {
-        selected[member.index.binary].harness == Harness::Libtest
-            && case(selected, member.index).ignore == Ignore::No
-    };
-    let members = batches.iter().flat_map(|batch| &batch.members).filter(is_whole);
-    unit::unheeded(members, settings.max_fail)
-}
-
-/// The second look in each batch.
-fn look_again(
-    batches: Vec<Batch>,
-    machine: &Machine,
-    needed: (&[Selected], &Provision),
-    failed: &[CaseIndex],
-    signals: &Signals,
-) -> Result<SecondLook, Error> {
-    let mut all = SecondLook::default();
-    for Batch { factory, members } in batches {
-        let members = members.into_iter();
-        let failed: Vec<Member> = members.filter(|one| failed.contains(&one.index)).collect();
-        let (policy, shown) = (factory.policy.clone(), factory.project());
-        drop(factory);
-        let SecondLook { flaky, hints } =
-            second_look(&policy, machine, &shown, needed, failed, signals).map_err(Error::Host)?;
-        all.flaky.extend(flaky);
-        for hint in hints {
-            match all.hints.iter_mut().find(|known| known.flag == hint.flag) {
-                Some(known) => known.cases.extend(hint.cases),
-                None => all.hints.push(hint),
-            }
         }
     }
-    Ok(all)
 }
 
-/// What the programs name of which a test has failed, with nothing to explain it.
-fn named_by(
-    reporter: &Reporter,
-    selected: &[Selected],
-    batches: &[Batch],
-    machine: &Machine,
-) -> Vec<Trace> {
-    let unexplained = reporter.unexplained().map(|(place, lacks)| {
-        let binary = &selected[place].binary;
-        Unexplained { id: &binary.id, program: binary.executable.as_std_path(), lacks }
-    });
-    let unexplained: Vec<Unexplained<'_>> = unexplained.collect();
-    // Of several policies the first: it is that of the command line.
-    batches
-        .first()
-        .map_or_else(Vec::new, |Batch { factory, .. }| traces(factory, machine, &unexplained))
+/// The same code, unless root filesystems were refused.
+fn or_refused(code: ExitCode, refused: Option<&Refused>) -> ExitCode {
+    code.or_refused(refused.map(|refused| refused.code))
 }
 
-/// The variables that a failed test may have missed.
-fn missed(
-    reporter: &Reporter,
-    selected: &[Selected],
-    policy: &Policy,
-    machine: &Machine,
-) -> Withheld {
-    let programs = reporter.failed_binaries();
-    let programs = programs.map(|place| selected[place].binary.executable.as_std_path());
-    match programs.collect::<Vec<_>>().as_slice() {
-        [] => Withheld::default(),
-        programs => withheld(machine, policy, programs),
+/// Keeps what has failed, for `--rerun-failed`.
+fn keep(last_run: &mut LastRun, reporter: &mut Reporter) {
+    last_run.update(reporter);
+    match last_run.write() {
+        Ok(()) => reporter.take_recorded(last_run.recorded(reporter)),
+        Err(error) => report::not_kept(&error),
     }
+}
+
+/// Writes the step summary of GitHub Actions and the JUnit report, where they are asked for.
+fn write_files(reporter: &mut Reporter) -> Result<(), JunitError> {
+    if let Err(error) = reporter.summarize() {
+        report::not_summarized(&error);
+    }
+    reporter.write_junit()
 }
 
 /// What a JUnit report tells of the whole run.
@@ -389,38 +342,4 @@ fn properties(settings: &Settings, part: Option<Part>) -> Vec<(&'static str, Str
     let seed = settings.shuffle.map(|seed| ("isotest.shuffle-seed", seed.to_string()));
     let part = part.map(|part| ("isotest.partition", part.to_string()));
     seed.into_iter().chain(part).collect()
-}
-
-/// The command that runs a suite again names its root filesystem, also where it is the only one,
-/// and the profile.
-fn suite(
-    selected: &Selected,
-    root: &InRoot,
-    (settings, config): (&Settings, &Config),
-    machine: &Machine,
-) -> Suite {
-    let layers = config::rows(&root.policy, &config.sources());
-    let binary = &selected.binary;
-    let behind = root.label.as_ref().map_or(String::new(), |label| format!(" in {label}"));
-    let name = root.name.as_ref().map(|name| report::quoted(&name.to_string_lossy()));
-    let flag = name.map_or(String::new(), |name| format!("--root {name} "));
-    let flags: String =
-        config.flags().iter().map(|flag| format!("{flag} ")).chain([flag]).collect();
-    Suite {
-        heading: format!("{}{behind}", prepare::heading(binary, machine)),
-        id: binary.id.clone(),
-        package: binary.package_name.clone(),
-        target: binary.target_name.clone(),
-        kind: binary.kind.as_str(),
-        rerun: format!("{flags}{}", binary.rerun_flag),
-        again: rerun::before(settings, config, root, binary),
-        again_behind: settings.rerun.behind.clone(),
-        passed_on: selected.passed_on.clone(),
-        root: root.label.clone(),
-        layers: layers.into_iter().map(|row| (row.name, row.value)).collect(),
-        harness: selected.harness != Harness::None,
-        notes: selected.notes.clone(),
-        cases: selected.selection.cases.clone(),
-        filtered_out: selected.selection.filtered_out,
-    }
 }

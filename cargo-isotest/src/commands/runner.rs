@@ -14,33 +14,38 @@ use std::process::Command;
 use std::time::Duration;
 
 use isotest_core::case::{Case, Ignore, Kind};
-use isotest_core::foreground::{self, Ended};
+use isotest_core::foreground::{self, Conclusion, Ended};
 use isotest_core::host;
-use isotest_core::plan::StartBy;
+use isotest_core::plan::{Plan, StartBy};
 use isotest_core::policy::Policy;
 use isotest_core::sandbox::Exit;
 use isotest_core::signals::Signals;
 
-use crate::cli::{self, CargoOptions, LayerOptions, LibtestOptions, RunCommand, RunnerCommand};
+use crate::cli::{
+    self, CargoOptions, ConfigOptions, LayerOptions, LibtestOptions, RunCommand, RunnerCommand,
+};
+use crate::commands::build::policy;
 use crate::commands::caller::Caller;
 use crate::commands::foreground::{exit_code, patience, plan_of};
-use crate::commands::one_case::policy;
-use crate::commands::run;
+use crate::commands::tests::{Tests, reporter, run_and_report};
 use crate::config::machine::Machine;
 use crate::config::machine::Variable;
 use crate::config::settings::{self, Settings};
 use crate::config::{Config, Given, Needs, merged};
 use crate::discover::filterset::Subject;
-use crate::discover::{Call, Called, Declared, Purpose, called};
+use crate::discover::{Call, Called, Declared, Harness, Purpose, called};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::report::{self, Frame};
+use crate::report::{self, Documented, Frame, Summary};
 use crate::run::case_plan::spec_with;
+use crate::run::context::{Cases, Context};
+use crate::run::explanations;
 use crate::sandbox::coverage::collected;
 use crate::sandbox::environment;
 use crate::sandbox::factory::{SandboxBuilder, SandboxFactory};
 use crate::sandbox::provision::{Provided, Provision};
 use crate::select::listing;
+use crate::select::narrow::Narrowing;
 use crate::select::prepare::InRoot;
 
 /// libtest's, for a failed test as for a command line that it does not understand.
@@ -48,69 +53,89 @@ const FAILED: ExitCode = ExitCode::Of(101);
 
 /// Runs a program for cargo.
 pub fn runner(command: &RunnerCommand, machine: &Machine) -> Result<ExitCode, Error> {
-    let RunnerCommand { nested, through, exec: command } = command;
-    let (program, arguments) = command.command.split_first().expect("clap requires one word");
+    let words = &command.exec.command;
+    let (program, arguments) = words.split_first().expect("clap requires one word");
     let program = machine.directory.join(program);
     let caller = Caller::of(&machine.variables);
-    if !nested && steps_aside(machine) {
+    if !command.nested && steps_aside(machine) {
         return replace(&program, arguments, caller.is_rustdoc);
     }
-    let mut called = called(&Call {
-        program: &program,
-        directory: &machine.directory,
-        variables: &machine.variables,
-        set: &caller.set,
-    })?;
-    if caller.is_rustdoc {
-        called.binary.environment.push((MERGED.into(), program.clone().into_os_string()));
-    }
-    called.binary.runner.clone_from(through);
-    // Rustdoc keeps all that it reads.
-    called.is_kept = (*nested || caller.is_rustdoc) && !io::stderr().is_terminal();
-    let is_foreign = called.binary.declared == Declared::NoHarness;
-    let untouched = match called.purpose {
-        _ if caller.is_rustdoc => false,
-        Purpose::Use => true,
-        // What measures must not be disturbed, and keeps what it has measured.
-        Purpose::Test => is_foreign && arguments.iter().any(|word| word == "--bench"),
-        Purpose::Unknown => false,
-    };
-    if untouched {
+    let mut called = describe(command, &program, &caller, machine)?;
+    if is_untouched(&called, arguments, &caller) {
         return replace(&program, arguments, false);
     }
     let wanted = Wanted::of(&called, arguments);
     // `cargo test` alone says what is selected.
-    let given = Given {
-        layers: &command.layers,
-        course: None,
-        profile: None,
-        filterset: None,
-        reused: None,
-    };
+    let no_profile = ConfigOptions::default();
+    let given = Given::of(&command.exec.layers, &no_profile);
     let config = Config::load(given, &CargoOptions::default(), machine)?.without_default_filter();
     if let Some(id) = config.packages.get(&called.binary.package_name) {
         called.binary.package_id.clone_from(id);
     }
+    let program = Program { called: &called, arguments };
     collected(machine, |machine| match wanted {
-        Wanted::Tests(options) => tests(&config, &options, &called, arguments, machine),
+        Wanted::Tests(options) => tests(&config, &options, program, machine),
         Wanted::Test(options) => {
             let once = !is_nextest(&caller);
-            test(&config, &options, once, (&called, arguments), machine)
+            test(&config, &options, once, program, machine)
         }
         Wanted::Part => {
             let layers = config.layers();
             let limit = |_: &Policy| patience(&layers);
-            itself(&layers, (&called, arguments), limit, nothing, machine)
+            itself(&layers, program, limit, nothing, machine)
         }
-        Wanted::Program => {
-            let limit = |policy: &Policy| policy.limits.timeout;
-            itself(&config.layers(), (&called, arguments), limit, nothing, machine)
-        }
+        Wanted::Program => itself(&config.layers(), program, limit_of, nothing, machine),
         Wanted::Nothing(message) => {
             report::error(&message);
             Ok(FAILED)
         }
     })
+}
+
+/// A program that cargo has built, and how it was called.
+#[derive(Clone, Copy)]
+struct Program<'a> {
+    called: &'a Called,
+    arguments: &'a [OsString],
+}
+
+/// The program that cargo has started, as cargo knows it.
+fn describe(
+    command: &RunnerCommand,
+    program: &Path,
+    caller: &Caller,
+    machine: &Machine,
+) -> Result<Called, Error> {
+    let mut called = called(&Call {
+        program,
+        directory: &machine.directory,
+        variables: &machine.variables,
+        set: &caller.set,
+    })?;
+    if caller.is_rustdoc {
+        called.binary.environment.push((MERGED.into(), program.to_owned().into_os_string()));
+    }
+    called.binary.runner.clone_from(&command.through);
+    // Rustdoc keeps all that it reads.
+    called.is_kept = (command.nested || caller.is_rustdoc) && !io::stderr().is_terminal();
+    Ok(called)
+}
+
+/// The program runs as if isotest were not there.
+fn is_untouched(called: &Called, arguments: &[OsString], caller: &Caller) -> bool {
+    let is_foreign = called.binary.declared == Declared::NoHarness;
+    match called.purpose {
+        _ if caller.is_rustdoc => false,
+        Purpose::Use => true,
+        // What measures must not be disturbed, and keeps what it has measured.
+        Purpose::Test => is_foreign && arguments.iter().any(|word| word == "--bench"),
+        Purpose::Unknown => false,
+    }
+}
+
+/// The limit of a test.
+fn limit_of(policy: &Policy) -> Option<Duration> {
+    policy.limits.timeout
 }
 
 /// Names the program of merged documentation tests. Rustdoc runs these as threads of one process
@@ -189,10 +214,10 @@ fn is_one_test(options: &LibtestOptions) -> bool {
 fn tests(
     config: &Config,
     options: &LibtestOptions,
-    called: &Called,
-    arguments: &[OsString],
+    program: Program<'_>,
     machine: &Machine,
 ) -> Result<ExitCode, Error> {
+    let called = program.called;
     let mut run = RunCommand::default();
     run.libtest = options.clone();
     // The terminal is whose command this is part of.
@@ -208,8 +233,9 @@ fn tests(
     let builder = SandboxBuilder::start(policy)?;
     let signals = Signals::listen().map_err(Error::Host)?;
     let project = called.alone();
-    let asked = (&settings, config);
-    let summary = match run::run_built(builder, root, &project, asked, machine, &signals) {
+    let context =
+        Context { settings: &settings, config, project: &project, machine, signals: &signals };
+    let summary = match run_built(context, builder, root) {
         // As libtest does where cargo asks it.
         Err(error @ Error::Unrecognized(_)) => {
             report::error(&error);
@@ -219,14 +245,36 @@ fn tests(
     };
     let Some(summary) = summary else {
         drop(signals);
-        let limit = |policy: &Policy| policy.limits.timeout;
-        return itself(&config.layers(), (called, arguments), limit, nothing, machine);
+        return itself(&config.layers(), program, limit_of, nothing, machine);
     };
     Ok(match ExitCode::of_run(&summary) {
         ExitCode::NothingToRun => ExitCode::Passed,
         ExitCode::TestsFailed => FAILED,
         other => other,
     })
+}
+
+/// Runs what is selected of the binary, in one root filesystem, and reports it as the settings say.
+/// `None` where it is no harness: nothing has been run.
+fn run_built(
+    context: Context<'_>,
+    builder: SandboxBuilder,
+    root: InRoot,
+) -> Result<Option<Summary>, Error> {
+    let (roots, narrowing) = ([root], Narrowing { part: None, failed: None });
+    let tests = Tests::select(context, vec![builder], &roots, narrowing)?;
+    if tests.selected.iter().all(|selected| selected.harness == Harness::None) {
+        report::lists(&tests.suites, context.settings.report.look.stderr_colour);
+        return Ok(None);
+    }
+    let provision = tests.provide(context)?;
+    let Tests { mut batches, selected, suites, .. } = tests;
+    let cases = Cases { selected: &selected, provision: &provision };
+    let reporter = reporter(context, suites, &selected);
+    let mut reporter = run_and_report(context, &mut batches, cases, reporter)?;
+    let second_look =
+        explanations::explain(context, &mut reporter, batches, cases).map_err(Error::Host)?;
+    reporter.finish(second_look, Documented::default()).map(Some).map_err(Error::Report)
 }
 
 /// Whether nextest has started this program, as it does for each test.
@@ -242,9 +290,10 @@ fn test(
     config: &Config,
     options: &LibtestOptions,
     once: bool,
-    (called, arguments): (&Called, &[OsString]),
+    program: Program<'_>,
     machine: &Machine,
 ) -> Result<ExitCode, Error> {
+    let called = program.called;
     let name = options.filters.concat();
     let case = Case::listed(name, Kind::Test, Ignore::No);
     let sources = config.sources_of(&Subject::of(&called.binary), &case);
@@ -262,7 +311,7 @@ fn test(
         let provision = Provision::prepare(config, needed, &called.project, machine, signals)?;
         Ok(provision.give(&needs))
     };
-    itself(&layers, (called, arguments), limit, provide, machine)
+    itself(&layers, program, limit, provide, machine)
 }
 
 /// Whether the test is in the binary at all, and not ignored: `cargo test` calls each binary.
@@ -294,11 +343,12 @@ fn is_libtest(called: &Called) -> bool {
 /// Runs a program as it was called, in one sandbox, with what `provide` has for it.
 fn itself(
     layers: &LayerOptions,
-    (called, arguments): (&Called, &[OsString]),
+    program: Program<'_>,
     limit: impl FnOnce(&Policy) -> Option<Duration>,
     provide: impl FnOnce(&mut SandboxFactory, &Signals) -> Result<Provided, Error>,
     machine: &Machine,
 ) -> Result<ExitCode, Error> {
+    let Program { called, arguments } = program;
     let builder = SandboxBuilder::start(policy(layers, machine, true)?)?;
     let signals = Signals::listen().map_err(Error::Host)?;
     let mut factory = builder.build_for(&called.alone(), machine)?;
@@ -308,20 +358,32 @@ fn itself(
     let start_by = StartBy::Exec("it is one command");
     let spec = spec_with(&factory, &called.binary, &arguments, provided, start_by);
     let plan = plan_of(&factory, spec, limit);
-    let conclusion = if called.is_kept {
-        let (conclusion, discarded) =
-            foreground::run_within_limit(&mut factory.warden, &plan, &signals)?;
-        if discarded > 0 {
-            report::warning(&format_args!(
-                "{discarded} bytes of output are not passed on, beyond the limit of {} for each \
-                 stream; raise it with `--output-limit`",
-                plan.output_limit
-            ));
-        }
-        conclusion
-    } else {
-        foreground::run(&mut factory.warden, &plan, &signals)?
+    let conclusion = match called.is_kept {
+        true => within_limit(&mut factory, &plan, &signals)?,
+        false => foreground::run(&mut factory.warden, &plan, &signals)?,
     };
+    end_of(conclusion, called)
+}
+
+/// Runs a program whose output somebody keeps: no more of it is passed on than may be kept.
+fn within_limit(
+    factory: &mut SandboxFactory,
+    plan: &Plan,
+    signals: &Signals,
+) -> Result<Conclusion, Error> {
+    let (conclusion, discarded) = foreground::run_within_limit(&mut factory.warden, plan, signals)?;
+    if discarded > 0 {
+        report::warning(&format_args!(
+            "{discarded} bytes of output are not passed on, beyond the limit of {} for each \
+             stream; raise it with `--output-limit`",
+            plan.output_limit
+        ));
+    }
+    Ok(conclusion)
+}
+
+/// The end of a program as this program's.
+fn end_of(conclusion: Conclusion, called: &Called) -> Result<ExitCode, Error> {
     match conclusion.ended {
         Ended::Exited(0) | Ended::Interrupted(_) | Ended::NotServed(_) => {}
         _ => report::services(&conclusion.services),

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use isotest_core::policy::Policy;
 
-use crate::archive;
 use crate::cli::ShellCommand;
+use crate::commands::build::Build;
 use crate::commands::find_program::{is_program, with_program};
 use crate::commands::foreground::{attend, patience};
-use crate::commands::one_case::{Case, Named, prepare_case};
+use crate::commands::one_case::{Named, OneCase};
 use crate::config::machine::Machine;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
@@ -20,11 +20,10 @@ use crate::sandbox::provision::Provision;
 
 /// Runs a shell, or a command, in the sandbox of one case.
 pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Error> {
-    let opened = archive::open(&command.reuse, machine, command.cargo.quiet)?;
-    let given = Named { case: &command.case, layers: &command.layers, config: &command.config };
-    let tests = (&command.cargo, opened.as_ref().map(|opened| &opened.build));
-    let Case { mut factory, selected, case, limits, config, needs, project, signals, .. } =
-        prepare_case(given, tests, machine)?;
+    let build = Build::open(&command.reuse, &command.cargo, machine)?;
+    let named = Named { case: &command.case, layers: &command.layers, config: &command.config };
+    let OneCase { mut factory, selected, case, limits, config, needs, project, signals, .. } =
+        OneCase::find(&build, &named, machine)?;
     let needed = [(&factory.policy, &needs)].into_iter();
     let provision = Provision::prepare(&config, needed, &project, machine, &signals)?;
     let test = case_plan::spec(&factory, &selected, provision.give(&needs));

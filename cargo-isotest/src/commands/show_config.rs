@@ -14,9 +14,7 @@ pub fn show(command: &ShowConfigCommand, machine: &Machine) -> Result<ExitCode, 
         report::schema(&config::schema()).map_err(Error::Report)?;
         return Ok(ExitCode::Passed);
     }
-    let profile = command.config.profile.as_deref();
-    let given =
-        Given { layers: &command.layers, course: None, profile, filterset: None, reused: None };
+    let given = Given::of(&command.layers, &command.config);
     let config = Config::load(given, &command.cargo, machine)?;
     let layers = config.layers();
     let mut rows = config::rows(&settings::policy(&layers), &config.sources());

@@ -15,7 +15,9 @@ use super::document::Text;
 use super::error::{ConfigError, LoadError, nearest};
 use super::file::{self, File, Profile};
 use super::variables;
-use crate::cli::{CargoOptions, CourseOptions, FiltersetOptions, LayerOptions, Values};
+use crate::cli::{
+    CargoOptions, ConfigOptions, CourseOptions, FiltersetOptions, LayerOptions, Values,
+};
 use crate::config::machine::Machine;
 use crate::config::settings;
 use crate::discover::filterset::{Expression, Fault, Place, ReadError, Subject, Workspace};
@@ -96,6 +98,14 @@ pub struct Given<'a> {
     pub filterset: Option<&'a FiltersetOptions>,
     /// The build that was made before, where nothing is built.
     pub reused: Option<&'a Reused>,
+}
+
+impl<'a> Given<'a> {
+    /// Layers and a profile alone.
+    pub fn of(layers: &'a LayerOptions, config: &'a ConfigOptions) -> Given<'a> {
+        let profile = config.profile.as_deref();
+        Given { layers, course: None, profile, filterset: None, reused: None }
+    }
 }
 
 /// All that is asked for.

@@ -4,8 +4,7 @@ use isotest_core::case::{CaseIndex, Ignore};
 use isotest_core::policy::Policy;
 
 use crate::config::Needs;
-use crate::config::machine::Machine;
-use crate::discover::Project;
+use crate::run::context::Context;
 use crate::run::policies::{Group, Member};
 use crate::sandbox::factory::{FactoryError, SandboxBuilder, SandboxFactory};
 use crate::select::prepare::{Selected, case};
@@ -28,16 +27,15 @@ impl Batch {
 
 /// A batch for each group; `factory` is that of the first.
 pub fn batches(
+    context: Context<'_>,
     factory: SandboxFactory,
     groups: Vec<Group>,
-    project: &Project,
-    machine: &Machine,
 ) -> Result<Vec<Batch>, FactoryError> {
     let mut factory = Some(factory);
     let batches = groups.into_iter().map(|Group { policy, members }| {
         let factory = match factory.take() {
             Some(first) => first,
-            None => SandboxBuilder::start(policy)?.build_for(project, machine)?,
+            None => SandboxBuilder::start(policy)?.build_for(context.project, context.machine)?,
         };
         Ok(Batch { factory, members })
     });

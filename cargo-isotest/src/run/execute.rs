@@ -4,29 +4,27 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc;
-use std::thread;
 
 use isotest_core::case::{CaseIndex, Ignore};
 use isotest_core::keyboard::Keyboard;
 use isotest_core::outcome::{Outcome, Verdict};
 use isotest_core::plan::SandboxSpec;
+use isotest_core::sandbox::Warden;
 use isotest_core::schedule::{self, Event, Job};
-use isotest_core::signals::Signals;
 use twox_hash::XxHash64;
 
 use crate::cli::Unit;
 use crate::config::Needs;
-use crate::config::machine::Machine;
 use crate::config::settings::Settings;
 use crate::discover::Harness;
 use crate::report::{self, Report};
 use crate::run::batch::Batch;
 use crate::run::case_plan::{plan_of, spec};
+use crate::run::context::{Cases, Context};
 use crate::run::mentioned::Mentioned;
 use crate::run::policies::{Member, Terms};
 use crate::run::unit::{self, Units};
-use crate::sandbox::provision::Provision;
+use crate::sandbox::jobs;
 use crate::select::prepare::{Selected, case};
 use crate::select::remembered::Durations;
 
@@ -43,7 +41,7 @@ pub enum ExecuteError {
 fn plan(
     settings: &Settings,
     batch: &Batch,
-    (selected, provision): (&[Selected], &Provision),
+    cases: Cases<'_>,
     units: &mut Units,
 ) -> (Vec<CaseIndex>, Vec<Job>) {
     let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
@@ -52,15 +50,15 @@ fn plan(
     let mut specs: BTreeMap<(usize, &Needs), Arc<SandboxSpec>> = BTreeMap::new();
     for member @ Member { index, terms } in &batch.members {
         let Terms { limits, needs, rules } = &**terms;
-        let listed = case(selected, *index);
-        let selected = &selected[index.binary];
+        let listed = case(cases.selected, *index);
+        let selected = &cases.selected[index.binary];
         // Another harness than libtest need not know its JSON.
         let is_whole = settings.unit == Unit::Binary && selected.harness == Harness::Libtest;
         if is_whole && listed.ignore == Ignore::No {
             whole.entry((index.binary, needs)).or_default().push(member);
             continue;
         }
-        let provided = || provision.give(needs);
+        let provided = || cases.provision.give(needs);
         let make = || spec(factory, selected, provided());
         let spec = specs.entry((index.binary, needs)).or_insert_with(make);
         match listed.ignore {
@@ -75,8 +73,8 @@ fn plan(
         }
     }
     let whole = whole.into_iter().filter_map(|((binary, needs), members)| {
-        let provided = provision.give(needs);
-        unit::job(settings, factory, (&selected[binary], provided), &members, units)
+        let (selected, provided) = (&cases.selected[binary], cases.provision.give(needs));
+        unit::job(settings, factory, selected, provided, &members, units)
     });
     jobs.extend(whole);
     jobs.sort_by_key(|job| job.index);
@@ -99,58 +97,80 @@ fn by_priority(batches: &mut [Batch]) {
     batches.sort_by_cached_key(|batch| Reverse(highest(batch)));
 }
 
-/// Runs all on a thread of its own and reports on this one, which the wardens' lives hang on.
-pub fn execute<R: Report>(
-    settings: &Settings,
-    batches: &mut [Batch],
-    needed: (&[Selected], &Provision),
-    durations: &mut Durations,
-    (machine, signals): (&Machine, &Signals),
-    reporter: R,
-) -> Result<R, ExecuteError> {
-    let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
-    let mut between = Between::default();
-    let (selected, _) = needed;
-    let mut units = Units::default();
-    let mentioned = Mentioned::new(batches, selected, machine);
+/// Everything that runs, and in which order.
+#[derive(Default)]
+struct Queue<'a> {
+    /// The jobs of each batch, in the order of their starts.
+    jobs: Vec<(&'a mut Warden, Vec<Job>)>,
+    /// Cases that do not run, and are reported first.
+    ignored: Vec<CaseIndex>,
+    /// Cases that do not run, and are reported between the others.
+    between: Between,
+}
+
+/// Plans the batches, one after the other.
+fn queue<'a>(
+    context: Context<'_>,
+    batches: &'a mut [Batch],
+    cases: Cases<'_>,
+    durations: &Durations,
+    units: &mut Units,
+) -> Queue<'a> {
+    let settings = context.settings;
     if settings.unit == Unit::Test {
         by_priority(batches);
     }
+    let mut queue = Queue::default();
     for batch in batches {
-        let (left_out, mut planned) = plan(settings, batch, needed, &mut units);
-        if settings.unit == Unit::Binary {
-            // One after the other, as cargo's: each has all threads.
-        } else if let Some(seed) = settings.shuffle {
-            shuffle(&mut planned, selected, seed);
-        } else if !settings.single_threaded {
-            // A long case that starts last keeps everybody waiting.
-            planned.sort_by_cached_key(|job| {
-                let (binary, case) = name(selected, job.index);
-                Reverse(durations.of(binary, case))
-            });
-        }
-        if settings.unit == Unit::Test {
-            planned.sort_by_cached_key(|job| Reverse(batch.priority(job.index)));
-        }
+        let (left_out, mut planned) = plan(settings, batch, cases, units);
+        put_in_order(&mut planned, settings, batch, cases.selected, durations);
         if settings.single_threaded {
-            let runs = |member: &&Member| case(selected, member.index).ignore == Ignore::No;
+            let runs = |member: &&Member| case(cases.selected, member.index).ignore == Ignore::No;
             let order: Vec<CaseIndex> = match settings.unit {
                 Unit::Test => planned.iter().map(|job| job.index).collect(),
                 Unit::Binary => batch.members.iter().filter(runs).map(|one| one.index).collect(),
             };
-            between.place(left_out, &order);
+            queue.between.place(left_out, &order);
         } else {
-            ignored.extend(left_out);
+            queue.ignored.extend(left_out);
         }
-        jobs.push((&mut batch.factory.warden, planned));
+        queue.jobs.push((&mut batch.factory.warden, planned));
     }
-    let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
-    let (at_once, spare) = match settings.unit {
+    queue
+}
+
+/// Puts the jobs of a batch into the order in which they start.
+fn put_in_order(
+    planned: &mut [Job],
+    settings: &Settings,
+    batch: &Batch,
+    selected: &[Selected],
+    durations: &Durations,
+) {
+    if settings.unit == Unit::Binary {
+        // One after the other, as cargo's: each has all threads.
+        return;
+    }
+    if let Some(seed) = settings.shuffle {
+        shuffle(planned, selected, seed);
+    } else if !settings.single_threaded {
+        // A long case that starts last keeps everybody waiting.
+        planned.sort_by_cached_key(|job| {
+            let (binary, case) = name(selected, job.index);
+            Reverse(durations.of(binary, case))
+        });
+    }
+    planned.sort_by_cached_key(|job| Reverse(batch.priority(job.index)));
+}
+
+/// The schedule's part of the settings.
+fn options(settings: &Settings) -> schedule::Options {
+    let (jobs, spare) = match settings.unit {
         Unit::Test => (settings.jobs, settings.spare),
         Unit::Binary => (1, 0),
     };
-    let options = schedule::Options {
-        jobs: at_once,
+    schedule::Options {
+        jobs,
         spare,
         max_fail: settings.max_fail,
         timeout: settings.global_timeout,
@@ -158,45 +178,54 @@ pub fn execute<R: Report>(
         stacks: settings.stacks,
         served_from: schedule::WORTH_A_SERVER,
         most_passed: None,
-    };
+    }
+}
+
+/// Runs all cases and reports their events.
+pub fn execute<R: Report>(
+    context: Context<'_>,
+    batches: &mut [Batch],
+    cases: Cases<'_>,
+    durations: &mut Durations,
+    reporter: R,
+) -> Result<R, ExecuteError> {
+    let Context { settings, signals, .. } = context;
+    let mut units = Units::default();
+    let mentioned = Mentioned::new(batches, cases.selected, context.machine);
+    let Queue { jobs, ignored, mut between } =
+        queue(context, batches, cases, durations, &mut units);
+    let ignored = ignored.into_iter().map(not_run).collect();
     let keyboard = settings.keys.then(Keyboard::open).flatten();
-    thread::scope(|scope| {
-        let engine = scope.spawn(move || {
-            for index in ignored {
-                // Where nobody hears it, the run hears of that as well.
-                let _ = events.send(not_run(index));
-            }
-            schedule::run_all(jobs, options, signals, &events)
-        });
-        let mut note = |index, took| {
-            let (binary, case) = name(selected, index);
-            durations.note(binary, case, took);
-        };
-        let mut tick = || {
-            let keys = keyboard.as_ref().map_or_else(Vec::new, Keyboard::pressed);
-            if keys.iter().any(|key| matches!(key, b't' | b'\n')) {
-                signals.ask_for_snapshots();
-            }
-        };
-        let mut translate = |event| {
-            let events = units.translate(event).into_iter().map(|event| mentioned.note(event));
-            between.translate(events.collect())
-        };
-        let _hangup = Hangup(signals);
+    let mut note = |index, took| {
+        let (binary, case) = name(cases.selected, index);
+        durations.note(binary, case, took);
+    };
+    let mut tick = || {
+        let keys = keyboard.as_ref().map_or_else(Vec::new, Keyboard::pressed);
+        if keys.iter().any(|key| matches!(key, b't' | b'\n')) {
+            signals.ask_for_snapshots();
+        }
+    };
+    let mut translate = |event| {
+        let events = units.translate(event).into_iter().map(|event| mentioned.note(event));
+        between.translate(events.collect())
+    };
+    let reported = jobs::run(jobs, options(settings), signals, ignored, |heard| {
         let reported = report::follow(reporter, heard, &mut translate, &mut note, &mut tick);
         if reported.is_err() {
             signals.tell_broken_pipe();
         }
-        engine.join().expect("the engine has no panic path").map_err(ExecuteError::Host)?;
-        let mut reporter = reported.map_err(ExecuteError::Report)?;
-        for event in between.rest() {
-            reporter.event(event).map_err(ExecuteError::Report)?;
-        }
-        for (binary, findings) in units.findings() {
-            reporter.take_shared(binary, findings);
-        }
-        Ok(reporter)
-    })
+        reported
+    });
+    let reported = reported.map_err(ExecuteError::Host)?;
+    let mut reporter = reported.map_err(ExecuteError::Report)?;
+    for event in between.rest() {
+        reporter.event(event).map_err(ExecuteError::Report)?;
+    }
+    for (binary, findings) in units.findings() {
+        reporter.take_shared(binary, findings);
+    }
+    Ok(reporter)
 }
 
 /// The event of a case that is ignored.
@@ -252,18 +281,6 @@ impl Between {
     fn rest(&mut self) -> impl Iterator<Item = Event> {
         let left = std::mem::take(&mut self.before).into_values().flatten();
         left.chain(std::mem::take(&mut self.rest)).map(not_run)
-    }
-}
-
-/// Ends the engine where the report has panicked: nobody listens any more, and who unwinds waits for
-/// it.
-struct Hangup<'a>(&'a Signals);
-
-impl Drop for Hangup<'_> {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.tell_broken_pipe();
-        }
     }
 }
 

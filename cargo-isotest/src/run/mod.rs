@@ -1,9 +1,11 @@
 //! A run: the selected cases are planned, executed and explained.
 //!
-//! [`policies`] groups cases by policy, each group is a [`batch`]; [`case_plan`] plans each case,
-//! [`execute`] runs them and reports their events. Failed cases are then explained: [`rerun_variants`] runs them once more, [`traces`]
+//! Each step is given a [`context`]. [`policies`] groups cases by policy, each group is a [`batch`]; [`case_plan`] plans each case,
+//! [`execute`] runs them and reports their events. Failed cases then get [`explanations`]: [`rerun_variants`] runs them once more, [`traces`]
 //! and [`withheld`] look for what their programs name, [`rerun`] words the command that runs them
 //! again.
+
+pub mod context;
 
 pub mod policies;
 
@@ -14,6 +16,8 @@ pub mod unit;
 
 pub mod execute;
 pub mod mentioned;
+
+pub mod explanations;
 
 pub mod rerun_variants;
 pub mod traces;

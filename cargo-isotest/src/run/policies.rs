@@ -15,6 +15,7 @@ use crate::config::settings::{self, Settings};
 use crate::config::{Config, Needs, Source, merged};
 use crate::discover::filterset::Subject;
 use crate::report::Grant;
+use crate::run::context::Context;
 use crate::sandbox::trial;
 use crate::select::prepare::Selected;
 
@@ -79,12 +80,12 @@ pub struct Group {
 /// The cases of some binaries, `first` being the index of the first, by policy. Those that no
 /// override selects come first, with the policy `base`, even where there are none.
 pub fn groups(
-    config: &Config,
+    context: Context<'_>,
     base: &Policy,
     selected: &[Selected],
     first: usize,
-    machine: &Machine,
 ) -> Vec<Group> {
+    let Context { config, machine, .. } = context;
     let mut groups = vec![Group { policy: base.clone(), members: Vec::new() }];
     // What sources ask for, and what became of it: few differ, and a trial takes time.
     let all = config.sources();

@@ -8,8 +8,7 @@
 //! isolated no test is run twice.
 
 use std::io;
-use std::sync::{Arc, mpsc};
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
 
 use isotest_core::case::{Case, CaseIndex, Ignore};
@@ -20,15 +19,16 @@ use isotest_core::retry::Retries;
 use isotest_core::schedule::{self, Claim, Event, Job};
 use isotest_core::signals::Signals;
 
-use crate::config::machine::Machine;
 use crate::discover::Harness;
 use crate::report::{Hint, SecondLook};
+use crate::run::batch::Batch;
 use crate::run::case_plan;
+use crate::run::context::{Cases, Context};
 use crate::run::policies::Member;
 use crate::sandbox::environment::PROFILE;
 use crate::sandbox::factory::{SandboxBuilder, SandboxFactory};
-use crate::sandbox::provision::Provision;
-use crate::select::prepare::Selected;
+use crate::sandbox::jobs;
+use crate::select::prepare::case;
 
 /// With more failures than this the cause is elsewhere.
 const MOST: usize = 50;
@@ -37,21 +37,45 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// How many are in flight at once; those that hang cost no processor time.
 const JOBS: usize = 16;
 
+/// Runs the failed cases of each batch once more.
+pub fn rerun_variants(
+    context: Context<'_>,
+    batches: Vec<Batch>,
+    cases: Cases<'_>,
+    failed: &[CaseIndex],
+) -> io::Result<SecondLook> {
+    let mut all = SecondLook::default();
+    for Batch { factory, members } in batches {
+        let members = members.into_iter();
+        let failed: Vec<Member> = members.filter(|one| failed.contains(&one.index)).collect();
+        let (policy, shown) = (factory.policy.clone(), factory.project());
+        drop(factory);
+        let SecondLook { flaky, hints } = rerun(context, &policy, &shown, cases, failed)?;
+        all.flaky.extend(flaky);
+        for hint in hints {
+            match all.hints.iter_mut().find(|known| known.flag == hint.flag) {
+                Some(known) => known.cases.extend(hint.cases),
+                None => all.hints.push(hint),
+            }
+        }
+    }
+    Ok(all)
+}
+
 /// What running failed cases once more shows: which pass unchanged, and which with another value.
-pub fn second_look(
+fn rerun(
+    context: Context<'_>,
     policy: &Policy,
-    machine: &Machine,
     project: &plan::Project,
-    needed: (&[Selected], &Provision),
+    cases: Cases<'_>,
     failed: Vec<Member>,
-    signals: &Signals,
 ) -> io::Result<SecondLook> {
     let mut look = SecondLook::default();
     if failed.is_empty() || failed.len() > MOST || !is_isolated(policy) {
         return Ok(look);
     }
     // What is run twice must not be counted twice.
-    let mut machine = machine.clone();
+    let mut machine = context.machine.clone();
     machine.variables.retain(|(name, _)| name != PROFILE);
     machine.profiles = None;
     let mut base = policy.clone();
@@ -62,7 +86,7 @@ pub fn second_look(
         let factory =
             SandboxBuilder::start(policy).and_then(|it| it.build(&machine, project.clone()));
         match factory {
-            Ok(mut factory) => passing(&mut factory, needed, failed, signals),
+            Ok(mut factory) => passing(&mut factory, cases, failed, context.signals),
             Err(_) => Ok(Vec::new()),
         }
     };
@@ -138,18 +162,18 @@ fn as_at_first(spec: Arc<SandboxSpec>, cases: &[Case]) -> Arc<SandboxSpec> {
 /// Which of the failed cases pass in these sandboxes.
 fn passing(
     factory: &mut SandboxFactory,
-    (selected, provision): (&[Selected], &Provision),
+    cases: Cases<'_>,
     failed: &[Member],
     signals: &Signals,
 ) -> io::Result<Vec<CaseIndex>> {
     let jobs: Vec<Job> = failed
         .iter()
-        .filter(|member| selected[member.index.binary].harness != Harness::None)
+        .filter(|member| cases.selected[member.index.binary].harness != Harness::None)
         .map(|Member { index, terms }| {
-            let selected = &selected[index.binary];
-            let spec = case_plan::spec(factory, selected, provision.give(&terms.needs));
+            let selected = &cases.selected[index.binary];
+            let spec = case_plan::spec(factory, selected, cases.provision.give(&terms.needs));
             let spec = as_at_first(spec, &selected.selection.cases);
-            let case = &selected.selection.cases[index.case];
+            let case = case(cases.selected, *index);
             let plan = case_plan::plan_of(factory, &spec, selected, case, &factory.policy.limits);
             Job {
                 index: *index,
@@ -160,20 +184,14 @@ fn passing(
             }
         })
         .collect();
-    let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
     let options = schedule::Options { served_from: 1, ..schedule::Options::of(JOBS) };
     let passed = |event| match event {
         Event::Finished(index, outcome) if outcome.verdict == Verdict::Passed => Some(index),
         _ => None,
     };
-    let warden = &mut factory.warden;
-    let mut passed: Vec<CaseIndex> = thread::scope(|scope| {
-        let reader = scope.spawn(move || heard.into_iter().filter_map(passed).collect());
-        let run = schedule::run(warden, jobs, options, signals, &events);
-        // The reader ends where there are no more events.
-        drop(events);
-        let passed = reader.join().expect("the reader has no panic path");
-        run.map(|()| passed)
+    let jobs = vec![(&mut factory.warden, jobs)];
+    let mut passed: Vec<CaseIndex> = jobs::run(jobs, options, signals, Vec::new(), |heard| {
+        heard.into_iter().filter_map(passed).collect()
     })?;
     passed.sort();
     Ok(passed)

@@ -104,7 +104,8 @@ struct Said {
 pub fn job(
     settings: &Settings,
     factory: &SandboxFactory,
-    (selected, mut provided): (&Selected, Provided),
+    selected: &Selected,
+    mut provided: Provided,
     members: &[&Member],
     units: &mut Units,
 ) -> Option<Job> {

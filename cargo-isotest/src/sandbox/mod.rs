@@ -4,7 +4,7 @@
 //! [`factory`] starts the warden and builds its template from the paths of the host that
 //! [`exposures`] finds, in the root filesystem that [`root`] unpacks. [`environment`] decides which
 //! variables reach a test; [`provision`] runs setup commands and prepares services. [`trial`] tries a
-//! policy on this machine.
+//! policy on this machine. [`jobs`] runs jobs in sandboxes.
 
 pub mod factory;
 
@@ -18,6 +18,8 @@ pub mod provision;
 pub mod fork_server;
 
 pub mod trial;
+
+pub mod jobs;
 
 pub mod coverage;
 pub mod root;

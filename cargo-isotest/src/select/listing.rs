@@ -7,8 +7,6 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use isotest_core::capture::Captured;
@@ -25,6 +23,7 @@ use isotest_core::wait_status::signal_name;
 use crate::discover::list::{self, ListError, Note};
 use crate::discover::{Binary, Declared, Harness, Project};
 use crate::sandbox::factory::{SandboxFactory, c_string};
+use crate::sandbox::jobs;
 use crate::select::arguments;
 use crate::select::remembered::Lists;
 
@@ -463,10 +462,10 @@ fn ask(
     which: &[usize],
     arguments: &[&str],
     json: bool,
-    jobs: usize,
+    at_once: usize,
     signals: &Signals,
 ) -> Result<BTreeMap<usize, Answer>, ListingError> {
-    let plans = which.iter().map(|&index| {
+    let jobs = which.iter().map(|&index| {
         let binary = &binaries[index];
         let mut variables = factory.environment_of(binary);
         let added: &[(&str, &str)] = match json {
@@ -500,18 +499,11 @@ fn ask(
             claim: Claim::default(),
         }
     });
-    let plans: Vec<Job> = plans.collect();
-    let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
+    let jobs: Vec<Job> = jobs.collect();
     let limit = longest(&factory.policy);
-    let options = schedule::Options { most_passed: Some(limit), ..schedule::Options::of(jobs) };
-    let warden = &mut factory.warden;
-    thread::scope(|scope| {
-        let reader = scope.spawn(move || gathering::gather(heard, limit));
-        let run = schedule::run(warden, plans, options, signals, &events);
-        // The reader ends where there are no more events.
-        drop(events);
-        let answers = reader.join().expect("the reader has no panic path");
-        run.map_err(ListingError::Host)?;
-        answers
-    })
+    let options = schedule::Options { most_passed: Some(limit), ..schedule::Options::of(at_once) };
+    let jobs = vec![(&mut factory.warden, jobs)];
+    let answers =
+        jobs::run(jobs, options, signals, Vec::new(), |heard| gathering::gather(heard, limit));
+    answers.map_err(ListingError::Host)?
 }

@@ -220,6 +220,8 @@ pub struct Selecting<'a> {
     pub config: &'a Config,
     /// What is passed on to harnesses that are not libtest.
     pub passed_on: &'a [String],
+    /// The number of binaries that are asked for their lists at once.
+    pub jobs: usize,
 }
 
 /// Builds the template, asks the binaries for their lists, and selects.
@@ -228,12 +230,11 @@ pub fn select(
     project: &discover::Project,
     machine: &Machine,
     selecting: Selecting<'_>,
-    jobs: usize,
     signals: &Signals,
 ) -> Result<Prepared, PrepareError> {
     let mut factory = builder.build_for(project, machine)?;
     report::uncopied(&factory.project.uncopied);
-    let lists = listing::list(&mut factory, project, jobs, signals)?;
+    let lists = listing::list(&mut factory, project, selecting.jobs, signals)?;
     let selected = select_cases(selecting, &project.binaries, lists);
     check_passed_on(selecting.passed_on, &selected)?;
     Ok(Prepared { factory, selected })
@@ -246,7 +247,7 @@ fn select_cases(
     binaries: &[Binary],
     lists: Vec<Listed>,
 ) -> Vec<Selected> {
-    let Selecting { filter, config, passed_on } = selecting;
+    let Selecting { filter, config, passed_on, .. } = selecting;
     let selected = binaries.iter().zip(lists).map(|(binary, list)| Selected {
         passed_on: match list.harness {
             Harness::Libtest => Vec::new(),

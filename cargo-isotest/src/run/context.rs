@@ -1,0 +1,34 @@
+//! What every step of a run is given.
+
+use isotest_core::signals::Signals;
+
+use crate::config::Config;
+use crate::config::machine::Machine;
+use crate::config::settings::Settings;
+use crate::discover::Project;
+use crate::sandbox::provision::Provision;
+use crate::select::prepare::Selected;
+
+/// The surroundings of a run.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Everything that the run is told.
+    pub settings: &'a Settings,
+    /// The configuration, for what differs from test to test.
+    pub config: &'a Config,
+    /// The project, built.
+    pub project: &'a Project,
+    /// The surroundings of this process.
+    pub machine: &'a Machine,
+    /// The signals that end the run.
+    pub signals: &'a Signals,
+}
+
+/// The selected cases, and what they need beside their sandboxes.
+#[derive(Clone, Copy)]
+pub struct Cases<'a> {
+    /// The binaries with their selected cases.
+    pub selected: &'a [Selected],
+    /// Setup commands' variables, and services.
+    pub provision: &'a Provision,
+}

@@ -1,0 +1,67 @@
+//! Explanations of failures: what running failed cases once more shows, and what their programs
+//! name that cases have not.
+
+use std::io;
+
+use isotest_core::policy::Policy;
+
+use crate::cli::Unit;
+use crate::config::machine::Machine;
+use crate::report::{Reporter, SecondLook, Trace, Withheld};
+use crate::run::batch::Batch;
+use crate::run::context::{Cases, Context};
+use crate::run::rerun_variants::rerun_variants;
+use crate::run::traces::{Unexplained, traces};
+use crate::run::withheld::withheld;
+use crate::select::prepare::Selected;
+
+/// Gives the report what the programs of failed cases name, and runs those cases once more.
+pub fn explain(
+    context: Context<'_>,
+    reporter: &mut Reporter,
+    batches: Vec<Batch>,
+    cases: Cases<'_>,
+) -> io::Result<SecondLook> {
+    let Context { settings, machine, .. } = context;
+    reporter.take_traces(named_by(reporter, cases.selected, &batches, machine));
+    let second_look = match settings.unit {
+        Unit::Test => rerun_variants(context, batches, cases, &reporter.failed())?,
+        // Alone a test passes that another one of its process makes fail.
+        Unit::Binary => SecondLook::default(),
+    };
+    reporter.take_withheld(missed(reporter, cases.selected, &settings.policy, machine));
+    Ok(second_look)
+}
+
+/// What the programs name of which a test has failed, with nothing to explain it.
+fn named_by(
+    reporter: &Reporter,
+    selected: &[Selected],
+    batches: &[Batch],
+    machine: &Machine,
+) -> Vec<Trace> {
+    let unexplained = reporter.unexplained().map(|(place, lacks)| {
+        let binary = &selected[place].binary;
+        Unexplained { id: &binary.id, program: binary.executable.as_std_path(), lacks }
+    });
+    let unexplained: Vec<Unexplained<'_>> = unexplained.collect();
+    // Of several policies the first: it is that of the command line.
+    batches
+        .first()
+        .map_or_else(Vec::new, |Batch { factory, .. }| traces(factory, machine, &unexplained))
+}
+
+/// The variables that a failed test may have missed.
+fn missed(
+    reporter: &Reporter,
+    selected: &[Selected],
+    policy: &Policy,
+    machine: &Machine,
+) -> Withheld {
+    let programs = reporter.failed_binaries();
+    let programs = programs.map(|place| selected[place].binary.executable.as_std_path());
+    match programs.collect::<Vec<_>>().as_slice() {
+        [] => Withheld::default(),
+        programs => withheld(machine, policy, programs),
+    }
+}

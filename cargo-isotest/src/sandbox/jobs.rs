@@ -1,0 +1,45 @@
+//! Jobs on their way through the schedule, while somebody reads their events.
+
+use std::io;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+
+use isotest_core::sandbox::Warden;
+use isotest_core::schedule::{self, Event, Job, Options};
+use isotest_core::signals::Signals;
+
+/// Runs jobs on a thread of its own. `read` takes their events on this one, on which the wardens'
+/// lives hang; those of `before` come first.
+pub fn run<T>(
+    jobs: Vec<(&mut Warden, Vec<Job>)>,
+    options: Options,
+    signals: &Signals,
+    before: Vec<Event>,
+    read: impl FnOnce(Receiver<Event>) -> T,
+) -> io::Result<T> {
+    let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
+    thread::scope(|scope| {
+        let engine = scope.spawn(move || {
+            for event in before {
+                // Where nobody hears it, the run hears of that as well.
+                let _ = events.send(event);
+            }
+            schedule::run_all(jobs, options, signals, &events)
+        });
+        let _hangup = Hangup(signals);
+        let read = read(heard);
+        engine.join().expect("the engine has no panic path").map(|()| read)
+    })
+}
+
+/// Ends the engine where the reader has panicked: nobody listens any more, and who unwinds waits for
+/// it.
+struct Hangup<'a>(&'a Signals);
+
+impl Drop for Hangup<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.tell_broken_pipe();
+        }
+    }
+}
