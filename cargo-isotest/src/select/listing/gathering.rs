@@ -7,7 +7,8 @@ use isotest_core::capture::Capture;
 use isotest_core::outcome::{NotRun, Verdict};
 use isotest_core::schedule::{Event, Interruption, Stream};
 
-use super::{Answer, ListingError};
+use super::answer::Answer;
+use super::error::ListingError;
 
 /// The answer of a binary while it comes in.
 struct Gathering {
