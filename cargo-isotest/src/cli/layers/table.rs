@@ -29,7 +29,7 @@ macro_rules! grant {
 }
 
 /// The layers and limits, in the order of the help.
-pub(super) static LAYERS: [Layer; 30] = [
+pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "user",
         placeholder: "WHO",
