@@ -20,9 +20,10 @@ use rustix::termios::{OptionalActions, Termios, tcgetwinsize, tcsetattr, tcsetwi
 use crate::capture::{self, Capture};
 use crate::collect;
 use crate::finding::Finding;
-use crate::keyboard::{self, Raw};
+use crate::keyboard::Raw;
 use crate::outcome::{ServiceOutput, Verdict};
 use crate::plan::Plan;
+use crate::poll_timeout;
 use crate::refusal::{SandboxError, ServiceError};
 use crate::sandbox::{End, Exit, Notice, Start, Warden};
 use crate::service_monitor::ServiceMonitor;
@@ -264,7 +265,7 @@ impl Foreground<'_> {
         });
         let check = self.warden.next_check().saturating_duration_since(Instant::now());
         let wait = self.time_left().map_or(check, |left| left.min(check));
-        let timeout = PollTimeout::try_from(wait.as_millis() + 1).unwrap_or(PollTimeout::MAX);
+        let timeout = poll_timeout::at_least(wait);
         match poll(&mut polled, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
@@ -307,13 +308,7 @@ impl Foreground<'_> {
                     }
                 }
                 libc::SIGUSR1 => {}
-                libc::SIGTSTP => {
-                    self.warden.suspend(true);
-                    let terminal = keyboard::release();
-                    Signals::stop_self();
-                    drop(terminal);
-                    self.warden.suspend(false);
-                }
+                libc::SIGTSTP => Signals::suspend(|stops| self.warden.suspend(stops)),
                 libc::SIGCONT => {
                     if let Some(terminal) = &self.terminal {
                         terminal.raw.take();

@@ -38,6 +38,8 @@
 //! # }
 //! ```
 
+mod errno;
+mod poll_timeout;
 pub mod printable;
 pub mod wait_status;
 

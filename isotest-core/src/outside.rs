@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, pidfd_open};
 
+use crate::poll_timeout;
 use crate::signals::Signals;
 
 /// How a program outside ended.
@@ -46,9 +47,10 @@ pub fn run(command: &mut Command, limit: Option<Duration>, signals: &Signals) ->
         while let Some(signal) = signals.take() {
             match signal {
                 libc::SIGTSTP => {
-                    let _ = killpg(group, Signal::SIGSTOP);
-                    Signals::stop_self();
-                    let _ = killpg(group, Signal::SIGCONT);
+                    Signals::suspend(|stops| {
+                        let signal = if stops { Signal::SIGSTOP } else { Signal::SIGCONT };
+                        let _ = killpg(group, signal);
+                    });
                 }
                 libc::SIGCONT | libc::SIGWINCH => {}
                 ending => return killed(&mut child, Ended::Interrupted(ending)),
@@ -58,10 +60,7 @@ pub fn run(command: &mut Command, limit: Option<Duration>, signals: &Signals) ->
         if let Some((limit, Duration::ZERO)) = left {
             return killed(&mut child, Ended::TimedOut(limit));
         }
-        // Rounded up: waking early would spin.
-        let timeout = left.map_or(PollTimeout::NONE, |(_, left)| {
-            PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
-        });
+        let timeout = left.map_or(PollTimeout::NONE, |(_, left)| poll_timeout::at_least(left));
         let polled = [process.as_fd(), signals.as_fd()];
         match poll(&mut polled.map(|fd| PollFd::new(fd, PollFlags::POLLIN)), timeout) {
             Ok(_) | Err(Errno::EINTR) => {}

@@ -32,11 +32,12 @@ pub use self::rounds::Repeat;
 use crate::capture::{self, Capture};
 use crate::case::CaseIndex;
 use crate::collect::Killed;
+use crate::errno;
 use crate::foreign::Listener;
 use crate::harness::{Passage, Results};
-use crate::keyboard;
 use crate::outcome::{NotRun, Outcome, Verdict};
 use crate::plan::{Plan, SandboxSpec, VerdictSource};
+use crate::poll_timeout;
 use crate::retry::Retries;
 use crate::sandbox::fault::STEP_CLONE;
 use crate::sandbox::{End, Notice, Start, Warden, describe_errno};
@@ -262,15 +263,14 @@ impl Run<'_> {
     }
 
     fn try_launch(&mut self, number: u64, job: Job) -> Result<(), Errno> {
-        let failed = |error: io::Error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
-        let (read, write) = capture::pipe().map_err(failed)?;
+        let (read, write) = capture::pipe().map_err(errno::of_io)?;
         let started = Instant::now();
         let start = Start::of(&job.plan, number);
         let (services, supervisors) = ServiceMonitor::of(&job.plan)?.unzip();
         let supervisors = supervisors.iter().map(AsFd::as_fd);
         let mut pipes = [Some(read), None];
         if job.pass_through {
-            let (error_read, error_write) = capture::pipe().map_err(failed)?;
+            let (error_read, error_write) = capture::pipe().map_err(errno::of_io)?;
             let given = [write.as_fd(), error_write.as_fd()].into_iter().chain(supervisors);
             self.warden.spawn(&job.plan.spec, start, &given.collect::<Vec<_>>())?;
             pipes[1] = Some(error_read);
@@ -465,11 +465,7 @@ impl Run<'_> {
     /// Stops with all cases, as the terminal asks; time that passes meanwhile counts nowhere.
     fn pause(&mut self) {
         let since = Instant::now();
-        self.warden.suspend(true);
-        let terminal = keyboard::release();
-        Signals::stop_self();
-        drop(terminal);
-        self.warden.suspend(false);
+        Signals::suspend(|stops| self.warden.suspend(stops));
         let stopped = since.elapsed();
         self.flights.values_mut().for_each(|flight| flight.postpone(stopped));
         self.course.deadline = self.course.deadline.map(|deadline| deadline + stopped);
@@ -496,11 +492,7 @@ impl Run<'_> {
         let next = looks.chain(self.attempts.next_due()).chain(self.course.deadline).chain(check);
         match next.min() {
             None => EpollTimeout::NONE,
-            Some(next) => {
-                // Rounded up: waking early would spin.
-                let wait = next.saturating_duration_since(now).as_millis() + 1;
-                EpollTimeout::try_from(wait).unwrap_or(EpollTimeout::MAX)
-            }
+            Some(next) => poll_timeout::at_least(next.saturating_duration_since(now)),
         }
     }
 

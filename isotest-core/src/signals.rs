@@ -74,7 +74,7 @@ impl Signals {
             let pipe = Arc::clone(&handlers);
             let tell = move || {
                 if signal == SIGTSTP && !ATTENDED.load(Ordering::SeqCst) {
-                    return Signals::stop_self();
+                    return stop_self();
                 }
                 if ENDING.contains(&signal) {
                     ASKED.store(signal, Ordering::SeqCst);
@@ -158,11 +158,21 @@ impl Signals {
         }
     }
 
-    /// Stops this process as SIGTSTP by default would; returns when it goes on.
-    pub fn stop_self() {
-        // Fails for no signal that has a default action.
-        let _ = low_level::emulate_default_handler(SIGTSTP);
+    /// Stops this process as SIGTSTP by default would; returns when it goes on. What `stop` is about
+    /// stops before (`true`) and goes on after it (`false`). The terminal is the caller's meanwhile.
+    pub fn suspend(mut stop: impl FnMut(bool)) {
+        stop(true);
+        let terminal = keyboard::release();
+        stop_self();
+        drop(terminal);
+        stop(false);
     }
+}
+
+/// Stops this process as SIGTSTP by default would; returns when it goes on.
+fn stop_self() {
+    // Fails for no signal that has a default action.
+    let _ = low_level::emulate_default_handler(SIGTSTP);
 }
 
 impl AsFd for Signals {

@@ -11,9 +11,11 @@ use isotest_tests::program::workspace;
 type Row = (&'static str, &'static [&'static str]);
 
 /// Plain data at the top; each row may name only what its stage is given.
-const CORE: [Row; 28] = [
+const CORE: [Row; 30] = [
     ("case", &["printable"]),
     ("printable", &[]),
+    ("errno", &[]),
+    ("poll_timeout", &[]),
     ("capture", &[]),
     ("refusal", &[]),
     ("wait_status", &[]),
@@ -24,7 +26,18 @@ const CORE: [Row; 28] = [
     ("plan", &["host", "policy", "write_back"]),
     (
         "sandbox",
-        &["capture", "finding", "host", "outcome", "plan", "policy", "refusal", "wait_status"],
+        &[
+            "capture",
+            "errno",
+            "finding",
+            "host",
+            "outcome",
+            "plan",
+            "policy",
+            "poll_timeout",
+            "refusal",
+            "wait_status",
+        ],
     ),
     ("untrusted", &[]),
     ("merge", &[]),
@@ -34,7 +47,7 @@ const CORE: [Row; 28] = [
     ("foreign", &["harness"]),
     ("collect", &["capture", "finding", "foreign", "harness", "outcome", "plan", "sandbox"]),
     ("service_monitor", &["capture", "outcome", "plan", "refusal", "sandbox", "wait_status"]),
-    ("outside", &["signals"]),
+    ("outside", &["poll_timeout", "signals"]),
     ("retry", &[]),
     ("keyboard", &[]),
     (
@@ -43,11 +56,13 @@ const CORE: [Row; 28] = [
             "capture",
             "case",
             "collect",
+            "errno",
             "foreign",
             "harness",
             "keyboard",
             "outcome",
             "plan",
+            "poll_timeout",
             "printable",
             "retry",
             "sandbox",
@@ -66,6 +81,7 @@ const CORE: [Row; 28] = [
             "keyboard",
             "outcome",
             "plan",
+            "poll_timeout",
             "refusal",
             "sandbox",
             "service_monitor",

@@ -22,6 +22,7 @@ use super::error::{describe, describe_errno};
 use super::fault::{Fault, STEP_CGROUP, STEP_CLONE, STEP_MAPS};
 use super::protocol::{self, Channel, Disk, End, Request, Response, Start};
 use super::{compile, remedy, sys, warden};
+use crate::errno;
 use crate::host::Host;
 use crate::plan::{SandboxSpec, StartBy, Step};
 use crate::policy::{Namespace, Policy};
@@ -444,8 +445,7 @@ fn write_maps(host: &Host, process: i32) -> Result<(), Errno> {
     let deny = (!host.maps_ranges).then_some(("setgroups", "deny"));
     let maps = [("uid_map", host.uid_map.as_str()), ("gid_map", host.gid_map.as_str())];
     for (file, content) in deny.into_iter().chain(maps) {
-        fs::write(format!("/proc/{process}/{file}"), content)
-            .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+        fs::write(format!("/proc/{process}/{file}"), content).map_err(errno::of_io)?;
     }
     Ok(())
 }

@@ -30,7 +30,9 @@ use super::protocol::Channel;
 use super::service::{ProbeResult, ServiceEvent, ServiceFault};
 use super::sys;
 use crate::capture;
+use crate::errno;
 use crate::plan::{Ready, Service};
+use crate::poll_timeout;
 
 /// The words of [`Slot::mapped`], in their order. Below them, 1 says that the id maps are written.
 pub mod handshake {
@@ -132,8 +134,7 @@ impl ServiceSupervisor<'_> {
     fn join(&self) -> Result<(), Errno> {
         self.await_word(handshake::SANDBOX_READY);
         let leader = Pid::from_raw(self.slot.pid.load(Ordering::Acquire)).ok_or(Errno::ESRCH)?;
-        let errno = |errno: rustix::io::Errno| Errno::from_raw(errno.raw_os_error());
-        let leader = pidfd_open(leader, PidfdFlags::empty()).map_err(errno)?;
+        let leader = pidfd_open(leader, PidfdFlags::empty()).map_err(errno::of_rustix)?;
         sys::enter_namespaces(leader.as_fd(), self.namespaces)?;
         // Services could otherwise read the memory of the next one before it is executed.
         kernel::set_dumpable(0).map_err(sys::errno)?;
@@ -232,7 +233,7 @@ impl ServiceSupervisor<'_> {
             if left.is_zero() {
                 return Err(ServiceFault::NotReady(last));
             }
-            for (index, text) in self.forward_output(all, timeout(pause.min(left))) {
+            for (index, text) in self.forward_output(all, poll_timeout::at_least(pause.min(left))) {
                 if index == number {
                     probe.push(&text);
                 }
@@ -274,7 +275,7 @@ impl ServiceSupervisor<'_> {
                 let _ = child.wait();
                 return Ok(ProbeResult::Running);
             }
-            self.forward_output_or(all, Some(process.as_fd()), timeout(left));
+            self.forward_output_or(all, Some(process.as_fd()), poll_timeout::at_least(left));
         }
     }
 
@@ -392,16 +393,11 @@ fn takes_unix(path: &str) -> bool {
 /// Readable when the child has ended.
 fn process_of(child: &Child) -> Result<OwnedFd, Errno> {
     let pid = Pid::from_raw(child.id() as i32).ok_or(Errno::ESRCH)?;
-    pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| Errno::from_raw(errno.raw_os_error()))
+    pidfd_open(pid, PidfdFlags::empty()).map_err(errno::of_rustix)
 }
 
 fn number_of(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(libc::EIO)
-}
-
-/// Rounded up: waking early would spin.
-fn timeout(duration: Duration) -> PollTimeout {
-    PollTimeout::try_from(duration.as_millis() + 1).unwrap_or(PollTimeout::MAX)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::errno::Errno;
 
 use super::child::kernel;
+use crate::errno;
 
 /// An errno of the code that has no library, as one of this one's.
 pub fn errno(errno: kernel::Errno) -> Errno {
@@ -192,14 +193,13 @@ pub fn make_tmpfs(size: u64) -> Result<OwnedFd, Errno> {
         FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount,
         fsopen,
     };
-    let errno = |error: rustix::io::Errno| Errno::from_raw(error.raw_os_error());
-    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).map_err(errno)?;
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).map_err(errno::of_rustix)?;
     let inodes = crate::plan::inodes(size).to_string();
     let options = [("mode", "0755".to_owned()), ("size", size.to_string()), ("nr_inodes", inodes)];
     for (name, value) in options {
-        fsconfig_set_string(&context, name, value).map_err(errno)?;
+        fsconfig_set_string(&context, name, value).map_err(errno::of_rustix)?;
     }
-    fsconfig_create(&context).map_err(errno)?;
+    fsconfig_create(&context).map_err(errno::of_rustix)?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(errno)
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(errno::of_rustix)
 }

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use rustix::fs::{CWD, Mode, OFlags, fstat, mkdirat, openat};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, open_tree, unmount};
 
+use crate::errno;
 use crate::plan::SCRATCH;
 use crate::sandbox::protocol::Disk;
 use crate::sandbox::sys;
@@ -21,13 +22,13 @@ impl Scratches {
     /// Takes the directory at that path. ESTALE where another one stands there by now.
     pub fn open(disk: &Disk) -> Result<Scratches, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = openat(CWD, &disk.path, flags, Mode::empty()).map_err(errno)?;
-        let stat = fstat(&directory).map_err(errno)?;
+        let directory = openat(CWD, &disk.path, flags, Mode::empty()).map_err(errno::of_rustix)?;
+        let stat = fstat(&directory).map_err(errno::of_rustix)?;
         if (stat.st_dev, stat.st_ino) != disk.identity {
             return Err(Errno::ESTALE);
         }
         let flags = OpenTreeFlags::AT_EMPTY_PATH | CLONE;
-        let tree = open_tree(&directory, "", flags).map_err(errno)?;
+        let tree = open_tree(&directory, "", flags).map_err(errno::of_rustix)?;
         sys::restrict_mount(&tree)?;
         Ok(Scratches(tree))
     }
@@ -35,9 +36,9 @@ impl Scratches {
     /// Makes the directory of a case, which did not exist, and a mount of it.
     pub fn make(&mut self, case: u64) -> Result<OwnedFd, Errno> {
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-        move_mount(&self.0, "", CWD, SCRATCH, flags).map_err(errno)?;
+        move_mount(&self.0, "", CWD, SCRATCH, flags).map_err(errno::of_rustix)?;
         let made = self.make_here(case);
-        unmount(SCRATCH, UnmountFlags::DETACH).map_err(errno)?;
+        unmount(SCRATCH, UnmountFlags::DETACH).map_err(errno::of_rustix)?;
         made
     }
 
@@ -46,14 +47,10 @@ impl Scratches {
         let made = mkdirat(&self.0, case.to_string(), Mode::from(0o755));
         let flags = CLONE | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
         // A mount can be attached once: the next case has a copy of it.
-        self.0 = open_tree(CWD, SCRATCH, flags).map_err(errno)?;
-        made.map_err(errno)?;
-        open_tree(CWD, own, flags).map_err(errno)
+        self.0 = open_tree(CWD, SCRATCH, flags).map_err(errno::of_rustix)?;
+        made.map_err(errno::of_rustix)?;
+        open_tree(CWD, own, flags).map_err(errno::of_rustix)
     }
 }
 
 const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC);
-
-fn errno(error: rustix::io::Errno) -> Errno {
-    Errno::from_raw(error.raw_os_error())
-}
