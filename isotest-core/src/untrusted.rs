@@ -196,12 +196,7 @@ impl Directory {
 
     /// Reads a regular file below this one; an error where it has more than `most` bytes.
     pub fn read(&self, relative: impl AsRef<Path>, most: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.file(relative)?.take(most + 1).read_to_end(&mut bytes)?;
-        match bytes.len() as u64 > most {
-            true => Err(io::Error::other(format!("it has more than {most} bytes"))),
-            false => Ok(bytes),
-        }
+        bounded(self.file(relative)?, most)
     }
 
     /// Writes a file of this directory anew, whole or not at all. What stands in its place is
@@ -399,6 +394,19 @@ pub fn followed(path: &Path) -> io::Result<(File, PathBuf)> {
     let found = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let real = std::fs::read_link(by_descriptor(&found))?;
     Ok((regular(&found)?, real))
+}
+
+/// Reads a file to its end; an error where it has more than `most` bytes.
+pub fn bounded(file: File, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > most {
+        true => {
+            let kind = io::ErrorKind::FileTooLarge;
+            Err(io::Error::new(kind, format!("it has more than {most} bytes")))
+        }
+        false => Ok(bytes),
+    }
 }
 
 /// Opens for reading what was found, if it is a regular file.

@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use camino::Utf8PathBuf;
-use isotest_core::untrusted::Directory;
+use isotest_core::untrusted::{self, Directory};
 
 use super::{ArchiveError, BINARIES, METADATA, TOP};
 use crate::cli::ReuseOptions;
@@ -43,7 +43,7 @@ pub fn open(
         return Ok(None);
     };
     let described = [binaries, metadata].map(|path| {
-        let text = fs::read_to_string(machine.directory.join(path));
+        let text = read_named(&machine.directory.join(path));
         text.map_err(|cause| ArchiveError::Read(path.clone(), cause))
     });
     let target = directory("--target-dir-remap", options.target_dir_remap.as_deref(), machine)?;
@@ -157,11 +157,22 @@ fn describe(
     }
 }
 
+/// Maximum size of a description in bytes: far more than any project has.
+const MOST: u64 = 256 << 20;
+
 /// The text of a file that nobody vouches for.
 fn read_description(directory: &Directory, name: &str) -> io::Result<String> {
-    /// Far more than any project has.
-    const MOST: u64 = 256 << 20;
-    String::from_utf8(directory.read(name, MOST)?).map_err(io::Error::other)
+    text(directory.read(name, MOST)?)
+}
+
+/// The text of a file that an option names.
+fn read_named(path: &Path) -> io::Result<String> {
+    let (file, _) = untrusted::followed(path)?;
+    text(untrusted::bounded(file, MOST)?)
+}
+
+fn text(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(io::Error::other)
 }
 
 /// The tar archive in a file that zstd has compressed.
@@ -234,5 +245,18 @@ mod tests {
         assert_eq!(error(), "it has more than 268435456 bytes");
         fs::write(&path, "{}").expect("it is writable");
         assert_eq!(read().expect("it is a file"), "{}");
+    }
+
+    #[test]
+    fn a_description_that_an_option_names_is_a_file_of_some_size() {
+        let place = tempfile::tempdir().expect("a directory");
+        let (path, link) = (place.path().join("description"), place.path().join("link"));
+        std::os::unix::fs::symlink(&path, &link).expect("a link");
+        let error = |path: &Path| read_named(path).expect_err("it is hostile").to_string();
+        assert_eq!(error(Path::new("/dev/zero")), "it is no regular file");
+        File::create(&path).and_then(|file| file.set_len(1 << 40)).expect("files have holes");
+        assert_eq!(error(&link), "it has more than 268435456 bytes");
+        fs::write(&path, "{}").expect("it is writable");
+        assert_eq!(read_named(&link).expect("a link of the user's own is followed"), "{}");
     }
 }

@@ -1,6 +1,6 @@
 //! The text of a configuration. The project, or an archive, may have put anything in its place.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 use isotest_core::untrusted;
@@ -23,13 +23,12 @@ pub struct Contents {
 impl Contents {
     /// Reads a file of the workspace at `root` that goes by `name`.
     pub fn read(path: &Path, name: &str, root: &Path) -> Result<Contents, ConfigError> {
-        let read = || {
+        let read = || -> io::Result<Contents> {
             let (file, real) = untrusted::followed(path)?;
-            let mut bytes = Vec::new();
-            file.take(MOST + 1).read_to_end(&mut bytes)?;
-            if bytes.len() as u64 > MOST {
-                return Err(io::Error::other("it is larger than 1 MiB"));
-            }
+            let bytes = untrusted::bounded(file, MOST).map_err(|cause| match cause.kind() {
+                io::ErrorKind::FileTooLarge => io::Error::other("it is larger than 1 MiB"),
+                _ => cause,
+            })?;
             let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))?;
             let is_inside = real.starts_with(root.canonicalize()?);
             Ok(Contents { text, name: name.to_owned(), is_inside })
