@@ -15,6 +15,7 @@ use crate::commands::find_program::with_program;
 use crate::commands::foreground::{exit_code, plan_of};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
+use crate::report;
 use crate::run::batch::Batch;
 use crate::run::case_plan;
 use crate::run::context::{Cases, Context};
@@ -112,7 +113,6 @@ fn word(argument: &CString) -> OsString {
 
 /// None is selected, or more than one.
 fn not_one(tool: &Tool<'_>, selected: &[Selected], found: &[CaseIndex]) -> Error {
-    const SHOWN: usize = 10;
     let flag = tool.flag();
     if found.is_empty() {
         return Error::Case(format!(
@@ -120,16 +120,12 @@ fn not_one(tool: &Tool<'_>, selected: &[Selected], found: &[CaseIndex]) -> Error
              hint: `cargo isotest list` prints all names"
         ));
     }
-    let lines = found.iter().take(SHOWN).map(|index| {
-        format!("\n    {} {}", selected[index.binary].binary.id, case(selected, *index).name)
+    let lines = found.iter().map(|index| {
+        format!("{} {}", selected[index.binary].binary.id, case(selected, *index).name)
     });
-    let lines: String = lines.collect();
-    let more = match found.len().saturating_sub(SHOWN) {
-        0 => String::new(),
-        more => format!("\n    … and {more} more"),
-    };
+    let lines = report::first_lines(lines);
     Error::NotOne(format!(
-        "`{flag}` runs one test, and {} are selected{lines}{more}\n\
+        "`{flag}` runs one test, and {} are selected{lines}\n\
          hint: `--exact NAME`, with `--lib` or `--test BINARY`, selects one",
         found.len()
     ))

@@ -51,7 +51,7 @@ pub enum Purpose {
     Unknown,
 }
 
-/// Looks at a program.
+/// What cargo knows of a program that it has built and started.
 pub fn called(call: &Call<'_>) -> Result<Called, DiscoverError> {
     let directory = utf8(call.directory)?;
     let program = utf8(call.program)?;
@@ -68,47 +68,6 @@ pub fn called(call: &Call<'_>) -> Result<Called, DiscoverError> {
     let build_directory = cache(&program).unwrap_or(beside).to_owned();
     let target_directory = target_directory(call, &directory)?
         .unwrap_or_else(|| cache(&program).map_or(workspace_root.join("target"), Into::into));
-    let name = program.file_name().unwrap_or_default();
-    let hashed = crate_name(name);
-    let purpose = match (hashed, cache(&program)) {
-        (Some(_), _) => Purpose::Test,
-        (None, Some(_)) => Purpose::Use,
-        (None, None) => Purpose::Unknown,
-    };
-    let package_name = call.variable("CARGO_PKG_NAME").map_or_else(
-        || package.file_name().unwrap_or_default().to_owned(),
-        |name| name.to_string_lossy().into_owned(),
-    );
-    let target_name = hashed.unwrap_or(name);
-    let source = source(&program, &workspace_root, &package);
-    let target = source.as_deref().and_then(|source| layout::target(source, &package_name));
-    let target = target.filter(|(_, name)| name.replace('-', "_") == target_name);
-    let mut rerun =
-        layout::build_options(program.strip_prefix(&build_directory).unwrap_or(&program));
-    rerun.push(format!("-p {package_name}"));
-    rerun.extend(target.map(|(kind, name)| kind.target_flag(name)));
-    // A library is named like its package.
-    let guessed = match target_name == package_name.replace('-', "_") {
-        true => BinaryKind::Lib,
-        false => BinaryKind::Test,
-    };
-    let (kind, target_name) = target.unwrap_or((guessed, target_name));
-    let binary = Binary {
-        id: kind.id(&package_name, target_name),
-        package_id: package_name.clone(),
-        target_name: target_name.to_owned(),
-        kind,
-        source: Utf8PathBuf::new(),
-        executable: program.clone(),
-        working_directory: directory,
-        declared: manifest.declared_of(hashed.unwrap_or(name), source.as_deref()),
-        runner: Vec::new(),
-        environment: call.set.to_vec(),
-        presets: Vec::new(),
-        rerun_flag: rerun.join(" "),
-        package_name,
-        origin: Origin::Here,
-    };
     let project = Project {
         workspace_root,
         target_directory,
@@ -120,7 +79,64 @@ pub fn called(call: &Call<'_>) -> Result<Called, DiscoverError> {
         has_doctests: false,
         binaries: Vec::new(),
     };
+    let purpose = match (hashed(&program), cache(&program)) {
+        (Some(_), _) => Purpose::Test,
+        (None, Some(_)) => Purpose::Use,
+        (None, None) => Purpose::Unknown,
+    };
+    let binary = binary(call, program, directory, &manifest, &project);
     Ok(Called { project, binary, purpose, is_kept: false })
+}
+
+/// The name of the crate, where cargo has added a hash to that of the program.
+fn hashed(program: &Utf8Path) -> Option<&str> {
+    crate_name(program.file_name().unwrap_or_default())
+}
+
+/// The binary that the program is.
+fn binary(
+    call: &Call<'_>,
+    program: Utf8PathBuf,
+    directory: Utf8PathBuf,
+    manifest: &Manifest,
+    project: &Project,
+) -> Binary {
+    let package: &Utf8Path = project.package_directories.first().map_or(&directory, |path| path);
+    let package_name = call.variable("CARGO_PKG_NAME").map_or_else(
+        || package.file_name().unwrap_or_default().to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    );
+    let target_name = hashed(&program).unwrap_or(program.file_name().unwrap_or_default());
+    let source = source(&program, &project.workspace_root, package);
+    let target = source.as_deref().and_then(|source| layout::target(source, &package_name));
+    let target = target.filter(|(_, name)| name.replace('-', "_") == target_name);
+    let built = program.strip_prefix(&project.build_directory).unwrap_or(&program);
+    let mut rerun = layout::build_options(built);
+    rerun.push(format!("-p {package_name}"));
+    rerun.extend(target.map(|(kind, name)| kind.target_flag(name)));
+    let declared = manifest.declared_of(target_name, source.as_deref());
+    // A library is named like its package.
+    let guessed = match target_name == package_name.replace('-', "_") {
+        true => BinaryKind::Lib,
+        false => BinaryKind::Test,
+    };
+    let (kind, target_name) = target.unwrap_or((guessed, target_name));
+    Binary {
+        id: kind.id(&package_name, target_name),
+        package_id: package_name.clone(),
+        target_name: target_name.to_owned(),
+        kind,
+        source: Utf8PathBuf::new(),
+        executable: program.clone(),
+        working_directory: directory,
+        declared,
+        runner: Vec::new(),
+        environment: call.set.to_vec(),
+        presets: Vec::new(),
+        rerun_flag: rerun.join(" "),
+        package_name,
+        origin: Origin::Here,
+    }
 }
 
 impl Called {

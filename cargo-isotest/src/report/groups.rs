@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use isotest_core::finding::Finding;
 
 use super::paint::{self, WARNING};
-use super::words::counted;
+use super::words::{counted, more};
 
 /// How many cases of one kind of finding are listed.
 pub const FINDINGS: usize = 10;
@@ -108,8 +108,8 @@ impl Kind {
 
 /// How many are not listed.
 pub fn write_more(count: usize, err: &mut dyn Write) -> io::Result<()> {
-    match count {
-        0 => Ok(()),
-        count => writeln!(err, "    … and {count} more"),
+    match more(count) {
+        None => Ok(()),
+        Some(more) => writeln!(err, "    {more}"),
     }
 }

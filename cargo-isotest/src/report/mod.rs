@@ -81,4 +81,4 @@ pub use suite::{Look, Suite};
 pub use tally::Tally;
 pub use traces::Trace;
 pub use withheld::Withheld;
-pub use words::{TO_OWN, uncopied as what_is_uncopied};
+pub use words::{TO_OWN, first_lines, uncopied as what_is_uncopied};

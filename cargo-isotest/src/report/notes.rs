@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use crate::discover::list::Note;
 
+use super::groups::write_more;
 use super::paint::{self, HINT, WARNING};
 use super::suite::Suite;
 
@@ -114,9 +115,7 @@ pub fn write(suites: &[Suite], colour: bool, err: &mut dyn Write) -> io::Result<
         for line in lines.iter().take(MOST) {
             writeln!(err, "    {line}")?;
         }
-        if lines.len() > MOST {
-            writeln!(err, "    … and {} more", lines.len() - MOST)?;
-        }
+        write_more(lines.len().saturating_sub(MOST), err)?;
         if !help.is_empty() {
             writeln!(err, "{}: {help}", paint::styled(colour, HINT, "help"))?;
         }

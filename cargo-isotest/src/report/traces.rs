@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use super::groups::write_more;
 use super::paint::{self, HINT};
 
 /// How many are listed.
@@ -35,10 +36,7 @@ pub fn write(traces: &[Trace], colour: bool, err: &mut dyn Write) -> io::Result<
         };
         writeln!(err, "    {what}: `{flag}` ({}{more})", first.join(", "))?;
     }
-    match traces.len().saturating_sub(LISTED) {
-        0 => Ok(()),
-        more => writeln!(err, "    … and {more} more"),
-    }
+    write_more(traces.len().saturating_sub(LISTED), err)
 }
 
 #[cfg(test)]

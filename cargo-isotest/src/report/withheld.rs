@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use super::paint::{self, HINT};
-use super::words::counted;
+use super::words::{counted, more};
 
 /// How many names of each kind are listed.
 const NAMES: usize = 10;
@@ -53,10 +53,7 @@ fn write_names(title: &str, names: &[String], err: &mut dyn Write) -> io::Result
         return Ok(());
     }
     let first: Vec<&str> = names.iter().take(NAMES).map(String::as_str).collect();
-    let more = match names.len() - first.len() {
-        0 => String::new(),
-        more => format!(" … and {more} more"),
-    };
+    let more = more(names.len() - first.len()).map_or(String::new(), |more| format!(" {more}"));
     writeln!(err, "    {title}: {}{more}", first.join(", "))
 }
 

@@ -14,6 +14,18 @@ use isotest_core::plan::Uncopied;
 use isotest_core::schedule::Interruption;
 use isotest_core::wait_status::signal_name;
 
+/// `… and 3 more`, where so many are not shown.
+pub fn more(hidden: usize) -> Option<String> {
+    (hidden > 0).then(|| format!("… and {hidden} more"))
+}
+
+/// The first of these lines, for an error: each indented, and how many more there are.
+pub fn first_lines(lines: impl ExactSizeIterator<Item = String>) -> String {
+    const SHOWN: usize = 10;
+    let more = more(lines.len().saturating_sub(SHOWN));
+    lines.take(SHOWN).chain(more).map(|line| format!("\n    {line}")).collect()
+}
+
 /// Whether the case has written that something is not there: ENOENT of strerror(3) and of the
 /// standard library, and what shells say of a program.
 pub fn lacks(output: &Captured) -> bool {

@@ -358,6 +358,41 @@ impl<'a> Exposures<'a> {
         }
     }
 
+    /// Shows a path that a flag names.
+    fn show_asked(
+        &mut self,
+        flag: &'static str,
+        path: &Path,
+        access: Access,
+    ) -> Result<(), ExposureError> {
+        let refused = |cause| ExposureError::Path { flag, path: path.to_owned(), cause };
+        let metadata = fs::metadata(path).map_err(refused)?;
+        if let Some(cause) = self.refusal(path, &metadata, access) {
+            return Err(refused(io::Error::other(cause)));
+        }
+        if self.is_given(path) {
+            return Ok(());
+        }
+        // What is asked for by name goes before what a path is shown as otherwise.
+        let known = path.canonicalize().ok();
+        self.project.exposures.retain(|exposure| Some(&exposure.path) != known.as_ref());
+        self.show(path, access, "asked for");
+        let shown = self.project.exposures.iter_mut();
+        for exposure in shown.filter(|exposure| Some(&exposure.path) == known.as_ref()) {
+            exposure.propagation = self.policy.propagation;
+        }
+        Ok(())
+    }
+
+    /// Fails where another root filesystem has no place for what is shown.
+    fn check_root(&self) -> Result<(), RootError> {
+        let Root::Directory(root) = &self.policy.root else { return Ok(()) };
+        if let Some(mount) = self.host.mounts_below(root).first() {
+            return Err(RootError::Mounts(root.clone(), mount.to_path_buf()));
+        }
+        check_places(&self.project, root)
+    }
+
     /// Adds what every command sees: the tools, and what the policy asks for.
     fn finish(mut self, machine: &Machine, scratch: PathBuf) -> Result<Project, ExposureError> {
         let tools =
@@ -374,30 +409,11 @@ impl<'a> Exposures<'a> {
         if let Some(directory) = &machine.profiles {
             self.show(directory, Access::ReadWrite, "coverage profiles");
         }
-        let added = [
-            ("--ro", &self.policy.read_only, Access::ReadOnly),
-            ("--rw", &self.policy.read_write, Access::ReadWrite),
-        ];
-        for (flag, paths, access) in added {
-            for path in paths {
-                let path = machine.directory.join(path);
-                let refused = |cause| ExposureError::Path { flag, path: path.clone(), cause };
-                let metadata = fs::metadata(&path).map_err(refused)?;
-                if let Some(cause) = self.refusal(&path, &metadata, access) {
-                    return Err(refused(io::Error::other(cause)));
-                }
-                if self.is_given(&path) {
-                    continue;
-                }
-                // What is asked for by name goes before what a path is shown as otherwise.
-                let known = path.canonicalize().ok();
-                self.project.exposures.retain(|exposure| Some(&exposure.path) != known.as_ref());
-                self.show(&path, access, "asked for");
-                let shown = self.project.exposures.iter_mut();
-                for exposure in shown.filter(|exposure| Some(&exposure.path) == known.as_ref()) {
-                    exposure.propagation = self.policy.propagation;
-                }
-            }
+        for path in &self.policy.read_only {
+            self.show_asked("--ro", &machine.directory.join(path), Access::ReadOnly)?;
+        }
+        for path in &self.policy.read_write {
+            self.show_asked("--rw", &machine.directory.join(path), Access::ReadWrite)?;
         }
         self.project.secrets = machine.credentials();
         let there = self.project.secrets.iter().filter(|path| path.is_file());
@@ -413,16 +429,7 @@ impl<'a> Exposures<'a> {
         self.project.scratch = Some(scratch);
         self.divide();
         self.copy_foreign(machine);
-        match &self.policy.root {
-            Root::Host => {}
-            Root::Directory(root) => {
-                if let Some(mount) = self.host.mounts_below(root).first() {
-                    let (root, mount) = (root.clone(), mount.to_path_buf());
-                    return Err(RootError::Mounts(root, mount).into());
-                }
-                check_places(&self.project, root)?;
-            }
-        }
+        self.check_root()?;
         Ok(self.project)
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use isotest_core::case::Case;
 
+use crate::report::first_lines;
 use crate::select::prepare::Selected;
 
 /// A name fits no test, or more than one.
@@ -50,13 +51,8 @@ pub fn choose<'a>(
 }
 
 fn ambiguous(name: &str, found: &[(&Selected, &Case)]) -> String {
-    const SHOWN: usize = 10;
-    let lines = found
-        .iter()
-        .take(SHOWN)
-        .map(|(selected, case)| format!("\n    \"{} {}\"", selected.binary.id, case.name));
-    let lines: String = lines.collect();
-    let more = found.len().saturating_sub(SHOWN);
-    let more = if more > 0 { format!("\n    … and {more} more") } else { String::new() };
-    format!("cannot choose among {} tests for `{name}`: name one of them{lines}{more}", found.len())
+    let lines =
+        found.iter().map(|(selected, case)| format!("\"{} {}\"", selected.binary.id, case.name));
+    let lines = first_lines(lines);
+    format!("cannot choose among {} tests for `{name}`: name one of them{lines}", found.len())
 }
