@@ -3,6 +3,7 @@
 //! The only module of the core, beside the sandbox itself, that looks at the host. What it finds
 //! is plain data, so that plans stay pure and can be tested for machines that are not there.
 
+mod debugger;
 mod etc;
 mod parts;
 mod surroundings;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use nix::unistd::{getegid, geteuid, getgroups};
 
+pub use debugger::{Debugger, Lookup, Shown};
 pub use etc::{Content, Original, Piece};
 pub use parts::{Part, ShownPart};
 pub use surroundings::{Container, Surroundings};

@@ -162,7 +162,7 @@ pub fn run_all(
         let run = Run {
             warden,
             epoll,
-            options,
+            options: options.clone(),
             queue: Queue::new(jobs, options.repeat),
             attempts: Attempts::default(),
             flights: HashMap::new(),

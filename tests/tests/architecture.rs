@@ -59,6 +59,7 @@ const CORE: [Row; 30] = [
             "errno",
             "foreign",
             "harness",
+            "host",
             "keyboard",
             "outcome",
             "plan",
@@ -139,11 +140,12 @@ const DATA: [Row; 5] = [
 
 /// Files that may be unsafe: the leaf that wraps system calls, what runs around clone and fork,
 /// and the handlers of signals.
-const UNSAFE: [&str; 14] = [
+const UNSAFE: [&str; 15] = [
     "sys.rs",
     "compile.rs",
     "compile/loopback.rs",
     "client.rs",
+    "debugger.rs",
     "guard.rs",
     "keeper.rs",
     "protocol.rs",
@@ -159,9 +161,10 @@ const UNSAFE: [&str; 14] = [
 /// Files that may open, list, make or remove what a path names, and whose files these are. What a case,
 /// an archive or its tests can have put in place, in the target directory above all, is reached by
 /// `untrusted` alone.
-const BY_PATH: [(&str, &str); 32] = [
+const BY_PATH: [(&str, &str); 33] = [
     ("isotest-core/src/foreground.rs", "a device"),
     ("isotest-core/src/host.rs", "the machine's"),
+    ("isotest-core/src/host/debugger.rs", "the machine's"),
     ("isotest-core/src/host/etc.rs", "the machine's"),
     ("isotest-core/src/host/parts.rs", "the machine's"),
     ("isotest-core/src/host/surroundings.rs", "the machine's"),

@@ -287,7 +287,7 @@ fn without_a_debugger_its_system_calls_are_told() {
     if refused() {
         return;
     }
-    // Under the strict guard none is chosen: it opens what the program names.
+    // Under the strict guard none is chosen: its parser could be attacked.
     let strict = timed_out("--guard strict");
     assert!(!strict.stdout.contains("\n#0 "), "{}", strict.stdout);
     let run = timed_out("--timeout-stacks proc");
@@ -315,8 +315,15 @@ fn a_debugger_that_is_not_there_is_an_error_before_anything_is_built() {
     }
 }
 
-/// The test that hangs, timed out where `gdb` is this script.
+/// The test that hangs, timed out where `gdb` is this script, which tells no frame.
 fn timed_out_with_gdb(project: &Project, script: &str) -> Run {
+    let run = timed_out_with_script(project, script);
+    assert!(line(&run, "hangs").contains(" in wait4"));
+    run
+}
+
+/// The test that hangs, timed out where `gdb` is this script.
+fn timed_out_with_script(project: &Project, script: &str) -> Run {
     let directory = project.directory().join("bin");
     fs::create_dir(&directory).expect("it is writable");
     let gdb = directory.join("gdb");
@@ -325,7 +332,6 @@ fn timed_out_with_gdb(project: &Project, script: &str) -> Run {
     let path = format!("{}:{}", directory.display(), env::var("PATH").expect("it is set"));
     let run = project.isotest("--test it --timeout 3s --exact hangs").env("PATH", path).run();
     run.check(100, &["isotest: timed out after 3s"]);
-    assert!(line(&run, "hangs").contains(" in wait4"));
     run
 }
 
@@ -342,7 +348,7 @@ const SCRIPTED: &str = r#"
 std::arch::global_asm!(
     ".pushsection .debug_gdb_scripts, \"MS\", %progbits, 1",
     ".byte 4",
-    ".ascii \"script\\nimport os; open(os.environ['MADE'], 'w')\\n\"",
+    ".ascii \"script\\nprint('#0 of a script')\\n\"",
     ".byte 0",
     ".popsection",
 );
@@ -361,32 +367,52 @@ fn a_debugger_runs_no_script_of_a_test() {
         return;
     }
     let project = Project::new(&[("src/lib.rs", SCRIPTED)]);
-    let made = project.directory().join("made");
-    let run = project.isotest("--lib --timeout 3s --timeout-stacks gdb").env("MADE", &made).run();
+    let run = project.isotest("--lib --timeout 3s --timeout-stacks gdb").run();
     run.check(
         100,
         &["was killed. Its threads at that time:\nThread ", " demo::hangs () at src/lib.rs:"],
     );
-    assert!(!made.exists());
+    assert!(!run.stdout.contains("of a script"));
     // Who has it loaded runs it.
     let (_, program) = run.stderr.split_once("src/lib.rs (").expect("it is named");
     let (program, _) = program.split_once(')').expect("a path");
     let mut gdb = Command::new("gdb");
     gdb.args(["-nx", "-batch", "-iex", "set auto-load safe-path /"]);
-    let gdb = gdb.arg(project.directory().join(program)).env("MADE", &made).output();
-    assert!(made.exists(), "{gdb:?}");
+    let gdb = gdb.arg(project.directory().join(program)).output().expect("it was found");
+    assert!(String::from_utf8_lossy(&gdb.stdout).contains("#0 of a script"), "{gdb:?}");
 }
 
-/// It is outside of the sandbox, and reads what a test has written for it.
+/// It reads what a test has written for it.
 #[test]
 fn a_debugger_has_its_share_of_memory() {
     if refused() {
         return;
     }
-    let project = project();
-    let script = "until [ \"$(ulimit -d)\" = 4194304 ]; do :; done\ntouch \"$0.limited\"";
-    timed_out_with_gdb(&project, script);
-    assert!(project.directory().join("bin/gdb.limited").exists());
+    let run = timed_out_with_script(&project(), "echo \"#0 has $(ulimit -d) KiB\"");
+    run.check(100, &["#0 has 4194304 KiB\n"]);
+}
+
+/// Its root has read-only libraries and nothing else of the host; of an environment it has nothing.
+#[test]
+fn a_debugger_sees_neither_the_host_nor_what_its_caller_has() {
+    if refused() {
+        return;
+    }
+    let host = tempfile::NamedTempFile::new().expect("it is writable");
+    let script = format!(
+        "echo \"#0 has $(env | cut -d= -f1 | sort | xargs)\"\n\
+         for file in {} /proc/1 /proc/sys /etc/hosts; do [ -e $file ] && echo \"#0 sees $file\"; done\n\
+         for file in \"$0\" /usr/bin/x /x; do echo >\"$file\" && echo \"#0 wrote $file\"; done\n\
+         sed -n 's/^Cap.*:./#0 may /p; s/^NoNewPrivs:./#0 new /p' /proc/self/status",
+        host.path().display()
+    );
+    let run = timed_out_with_script(&project(), &script);
+    // To trace, and to read.
+    let may = "#0 may 0000000000080004\n".repeat(5);
+    run.check(100, &["#0 has LC_ALL PATH PWD\n", &may, "#0 new 1\n"]);
+    for word in ["#0 sees", "#0 wrote"] {
+        assert!(!run.stdout.contains(word), "{}", run.stdout);
+    }
 }
 
 #[test]
@@ -404,17 +430,16 @@ fn a_debugger_that_a_script_has_started_is_ended_too() {
     if refused() || missing("gdb") {
         return;
     }
-    let project = project();
-    timed_out_with_gdb(
-        &project,
+    let run = timed_out_with_script(
+        &project(),
         "for word; do case $word in 'attach '*) pid=${pid:-${word#attach }};; esac; done\n\
          PATH=${PATH#*:} gdb -nx -batch -ex \"attach $pid\" -ex 'shell sleep 600' </dev/null \
          >/dev/null 2>&1 &\n\
-         echo $! >\"$0.pid\"\n\
+         echo \"#0 $!\"\n\
          until grep -q 'TracerPid:.[1-9]' /proc/$pid/status; do :; done",
     );
-    let id = fs::read_to_string(project.directory().join("bin/gdb.pid")).expect("it was written");
-    let id = id.trim().parse().expect("a number");
+    let id = run.stdout.lines().find_map(|line| line.strip_prefix("#0 ")).expect("it was told");
+    let id = id.parse().expect("a number");
     until("the debugger to end", || status(id, "VmRSS").is_none().then_some(()));
 }
 

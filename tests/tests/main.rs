@@ -8,6 +8,7 @@ mod completions;
 mod config;
 mod configured;
 mod course;
+mod debuggers;
 mod faults;
 mod foreign;
 mod fork_server;

@@ -97,24 +97,21 @@ impl Machine {
         path.strip_prefix(&self.directory).unwrap_or(path)
     }
 
-    /// Whether a program is on `PATH`.
-    fn has(&self, program: &str) -> bool {
+    /// The first program of that name on `PATH`.
+    fn program(&self, name: &str) -> Option<PathBuf> {
         let paths = env::split_paths(self.variable("PATH").unwrap_or_default());
-        paths.map(|directory| directory.join(program)).any(|path| path.is_file())
+        paths.map(|directory| directory.join(name)).find(|path| path.is_file())
     }
 
     /// Who reads the stacks of a case before it is killed for its time.
     pub fn stacks(&self, asked: TimeoutStacks) -> Result<Stacks, MissingDebugger> {
-        let known = |program: &'static str, stacks| match self.has(program) {
-            true => Ok(stacks),
-            false => Err(MissingDebugger(program)),
-        };
+        let gdb = || self.program("gdb").map(Stacks::Gdb);
+        let eu_stack = || self.program("eu-stack").map(Stacks::EuStack);
         match asked {
-            TimeoutStacks::Auto if self.has("gdb") => Ok(Stacks::Gdb),
-            TimeoutStacks::Auto if self.has("eu-stack") => Ok(Stacks::EuStack),
-            TimeoutStacks::Auto | TimeoutStacks::Proc => Ok(Stacks::Proc),
-            TimeoutStacks::Gdb => known("gdb", Stacks::Gdb),
-            TimeoutStacks::EuStack => known("eu-stack", Stacks::EuStack),
+            TimeoutStacks::Auto => Ok(gdb().or_else(eu_stack).unwrap_or(Stacks::Proc)),
+            TimeoutStacks::Proc => Ok(Stacks::Proc),
+            TimeoutStacks::Gdb => gdb().ok_or(MissingDebugger("gdb")),
+            TimeoutStacks::EuStack => eu_stack().ok_or(MissingDebugger("eu-stack")),
             TimeoutStacks::None => Ok(Stacks::None),
         }
     }

@@ -127,8 +127,8 @@ impl Settings {
     }
 }
 
-/// Who reads stacks. A debugger opens files of the host that the program names, so none is chosen where
-/// the program is not trusted with that: a build that comes from elsewhere, the strict guard.
+/// Who reads stacks. The parser of a debugger has the user's id, so none is chosen where the program may
+/// be hostile: a build that comes from elsewhere, the strict guard.
 fn debugger_of(command: &RunCommand, guard: Guard) -> TimeoutStacks {
     match command.run.timeout_stacks {
         TimeoutStacks::Auto if command.reuse.is_reused() || guard == Guard::Strict => {

@@ -175,7 +175,7 @@ fn options(settings: &Settings) -> schedule::Options {
         max_fail: settings.max_fail,
         timeout: settings.global_timeout,
         repeat: settings.repeat,
-        stacks: settings.stacks,
+        stacks: settings.stacks.clone(),
         served_from: schedule::WORTH_A_SERVER,
         most_passed: None,
     }

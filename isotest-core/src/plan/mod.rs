@@ -22,6 +22,8 @@ mod namespaces;
 
 mod server;
 
+mod debugger;
+
 mod etc;
 mod read_only;
 mod roots;
@@ -31,6 +33,7 @@ mod builder;
 mod visible;
 
 pub use build::{Command, sandbox_spec, template, upper_layers};
+pub use debugger::{Traced, confinement};
 pub use execution::{Plan, Process, VerdictSource};
 pub use ids::Ids;
 pub use layout::{LIBRARY_PATH, NEW_TMP, SCRATCH};

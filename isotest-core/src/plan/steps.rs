@@ -68,6 +68,9 @@ pub enum Op {
     Limit { resource: u32, soft: u64, hard: u64 },
     /// Gives up every capability.
     DropCapabilities,
+    /// Gives up every capability but these bits of capabilities(7), which execve(2) keeps, and gains no
+    /// other (`no_new_privs`).
+    KeepCapabilities { kept: u64 },
     /// Lets the supervisor in, and waits until it has started the services.
     AwaitServices,
 }
@@ -121,6 +124,7 @@ impl Op {
             | Op::LoopbackIpv6
             | Op::Limit { .. }
             | Op::DropCapabilities
+            | Op::KeepCapabilities { .. }
             | Op::AwaitServices => false,
         }
     }
@@ -181,6 +185,9 @@ impl fmt::Display for Op {
                 write!(f, "limit {} to {soft}", limit_name(*resource))
             }
             Op::DropCapabilities => write!(f, "drop all capabilities"),
+            Op::KeepCapabilities { kept } => {
+                write!(f, "drop all capabilities but those of the set {kept:#x}")
+            }
             Op::AwaitServices => write!(f, "wait for the services"),
         }
     }

@@ -21,7 +21,7 @@ use super::layout::{
 };
 use super::namespaces::{is_sealed, keeps_covers};
 use super::read_only::{Source, lay_without_secrets, show_read_only};
-use super::roots::{NEW, NOTHING, OLD, OTHER, WAITING, new, old};
+use super::roots::{self, NEW, NOTHING, OLD, OTHER, WAITING, new, old};
 use super::server::{self, LIBRARY};
 use super::steps::{Op, Step};
 use crate::host::{Host, TopLevel};
@@ -51,7 +51,7 @@ pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
             steps.0.extend::<Vec<Step>>(mounted);
         }
     }
-    enter(&mut steps);
+    roots::enter(&mut steps, "the root is shared by all cases");
     steps.0
 }
 
@@ -81,15 +81,7 @@ fn leave_propagation(steps: &mut Steps, layout: &Layout) {
 fn make_roots(steps: &mut Steps, host: &Host, layout: &Layout) {
     let flags = libc::MS_NOSUID | libc::MS_NODEV;
     let base = Path::new(if host.missing.contains(&"/tmp") { "/proc" } else { "/tmp" });
-    steps.mount("tmpfs", base, flags, "mode=0755,size=1m", "a place for both roots");
-    steps.directory(&base.join("old"), 0o755, "the host's root goes here");
-    steps.directory(&base.join("new"), 0o755, "the new root grows here");
-    let (new_root, put_old) = (c_path(base), c_path(&base.join("old")));
-    steps.add("both roots are in reach", Op::PivotRoot { new_root, put_old });
-    steps.add(
-        "the working directory is the host's",
-        Op::ChangeDirectory { path: c_path(Path::new("/")) },
-    );
+    roots::leave(steps, base);
     steps.directory(Path::new(WAITING), 0o755, "what becomes a layer waits here");
     steps.directory(Path::new(NOTHING), 0o755, "an empty layer");
     let (bytes, count) = layout.copies();
@@ -393,19 +385,4 @@ fn propagation(placed: &Placed) -> u64 {
         Propagation::Private | Propagation::Unbindable => libc::MS_PRIVATE,
         Propagation::Slave => libc::MS_SLAVE,
     }
-}
-
-fn enter(steps: &mut Steps) {
-    let dot = || c_path(Path::new("."));
-    steps.add("to pivot into it", Op::ChangeDirectory { path: c_path(Path::new(NEW)) });
-    steps.add(
-        "the new root takes the old one's place",
-        Op::PivotRoot { new_root: dot(), put_old: dot() },
-    );
-    steps.add("nothing else of the host is visible", Op::Detach { path: dot() });
-    let root = || c_path(Path::new("/"));
-    steps.add("the working directory is gone", Op::ChangeDirectory { path: root() });
-    let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
-    let op = Op::Attributes { path: root(), recursive: false, set, propagation: libc::MS_PRIVATE };
-    steps.add("the root is shared by all cases", op);
 }

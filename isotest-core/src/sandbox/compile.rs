@@ -225,7 +225,12 @@ impl List {
             Op::LoopbackUp => self.loopback_up(),
             Op::LoopbackIpv6 => self.loopback_ipv6(),
             Op::Limit { resource, soft, hard } => self.limit(*resource, *soft, *hard),
-            Op::DropCapabilities => self.drop_capabilities(),
+            Op::DropCapabilities => self.keep_capabilities(0),
+            Op::KeepCapabilities { kept } => {
+                let none = value(libc::PR_SET_NO_NEW_PRIVS);
+                self.call(libc::SYS_prctl, [none, value(1), ZERO, ZERO, ZERO]);
+                self.keep_capabilities(*kept);
+            }
             Op::AwaitServices => self.await_services(),
         }
     }
@@ -375,9 +380,10 @@ impl List {
         self.call(libc::SYS_prlimit64, [ZERO, value(resource), limit, ZERO]);
     }
 
-    /// Gives up every capability for good: the bounding set by prctl(2) PR_CAPBSET_DROP, the other
-    /// sets by capset(2). With `no_new_privs` set, execve(2) as uid 0 gains none either.
-    fn drop_capabilities(&mut self) {
+    /// Gives up every capability but these for good: the bounding set by prctl(2) PR_CAPBSET_DROP, the
+    /// other sets by capset(2). With `no_new_privs` set, execve(2) as uid 0 gains none either. What is
+    /// kept is made ambient, so that another uid keeps it as well.
+    fn keep_capabilities(&mut self, kept: u64) {
         #[repr(C)]
         struct Header {
             version: u32,
@@ -388,14 +394,21 @@ impl List {
         // Where it cannot be read: EINVAL past the last one that this kernel knows.
         let last = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap");
         let last = last.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(63);
-        for capability in 0..=last {
+        let is_kept = |capability: &i32| kept >> capability & 1 != 0;
+        for capability in (0..=last).filter(|capability| !is_kept(capability)) {
             let drop = [value(libc::PR_CAPBSET_DROP), value(capability), ZERO, ZERO, ZERO];
             self.call(libc::SYS_prctl, drop).tolerate(libc::EINVAL);
         }
         // Effective, permitted and inheritable, for version 3 twice.
-        let (head, none) =
-            (self.structure(&Header { version: VERSION_3, pid: 0 }), self.data(&[0; 24]));
-        self.call(libc::SYS_capset, [head, none]);
+        let sets = [kept as u32, (kept >> 32) as u32].map(|half| [half; 3].map(u32::to_ne_bytes));
+        let head = self.structure(&Header { version: VERSION_3, pid: 0 });
+        let sets = self.data(sets.as_flattened().as_flattened());
+        self.call(libc::SYS_capset, [head, sets]);
+        for capability in (0..=last).filter(is_kept) {
+            let raise = value(libc::PR_CAP_AMBIENT_RAISE);
+            let raise = [value(libc::PR_CAP_AMBIENT), raise, value(capability), ZERO, ZERO];
+            self.call(libc::SYS_prctl, raise);
+        }
     }
 }
 

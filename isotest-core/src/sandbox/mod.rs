@@ -4,9 +4,11 @@
 //! `child`, what runs between clone and the program; `guard`, the seccomp filter; `cgroup`, limits
 //! for all processes of a case together; `keeper`, what removes them whatever happens; `servers`,
 //! fork servers; [`service`] and `service_supervisor`, what runs beside a test and who starts it;
-//! `warden`, the process that starts cases; [`client`], the caller's end of it.
+//! `warden`, the process that starts cases; [`client`], the caller's end of it; `debugger`, who reads
+//! the stacks of a case.
 
 pub mod client;
+pub(crate) mod debugger;
 pub mod error;
 pub mod fault;
 pub mod protocol;

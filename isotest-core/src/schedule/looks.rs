@@ -4,37 +4,41 @@
 //! loop like any other output, and it has a deadline of its own.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use rustix::process::{Resource, Rlimit, prlimit};
 
 use super::flight::Flight;
 use super::{Event, Run};
 use crate::capture::{self, Capture};
 use crate::collect::Killed;
 use crate::harness;
+use crate::host::{Debugger as Place, Lookup};
+use crate::plan::{self, Step, Traced};
 use crate::printable::printable;
+use crate::sandbox::debugger;
 use crate::snapshot::{self, Process, Snapshot};
 
 /// Who reads the stacks of a case before it is killed for its time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Stacks {
     /// Nobody.
     #[default]
     None,
     /// This process, by /proc: what each thread waits for.
     Proc,
-    /// gdb(1).
-    Gdb,
-    /// eu-stack(1) of elfutils.
-    EuStack,
+    /// gdb(1), at this path.
+    Gdb(PathBuf),
+    /// eu-stack(1) of elfutils, at this path.
+    EuStack(PathBuf),
 }
 
 /// How long a debugger may take for one case.
@@ -44,9 +48,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// hundreds of megabytes for the symbols of a program.
 const AT_ONCE: usize = 4;
 
-/// How many bytes of memory a debugger may have: a small file can say that it holds gigabytes of
-/// debug information.
-const MEMORY: u64 = 4 << 30;
+/// The whole environment of a debugger.
+const ENVIRONMENT: [(&str, &str); 2] =
+    [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("LC_ALL", "C.UTF-8")];
 
 /// How many processes of a case a debugger is shown.
 const PROCESSES: usize = 8;
@@ -75,10 +79,24 @@ pub(super) struct Reading {
     debugger: Debugger,
     pipe: OwnedFd,
     /// What is still to be run.
-    next: VecDeque<Command>,
+    next: VecDeque<Confined>,
     printed: Capture,
     /// What is told where the debugger tells nothing.
     by_proc: String,
+}
+
+/// The command of a debugger, and what is done to its process before it is executed.
+struct Confined {
+    command: Command,
+    steps: Vec<Step>,
+}
+
+/// Why a debugger does not read stacks.
+enum NoDebugger {
+    /// Nobody wants it, or others are at work.
+    NotAsked,
+    /// It could not be started.
+    Refused(String),
 }
 
 /// The first process of a process group. Dropping it ends the group, and lets the processes go on
@@ -165,25 +183,27 @@ impl Run<'_> {
 
     /// Looks at a case by /proc, and has a debugger look at it. Returns whether one does.
     fn look(&mut self, number: u64, now: Instant) -> bool {
-        let processes = self.warden.find(number).map_or_else(Vec::new, snapshot::processes);
+        let Some(leader) = self.warden.find(number) else { return false };
+        let processes = snapshot::processes(&leader);
         let at_work = self.flights.values().filter(|flight| flight.is_read()).count();
         let Some(flight) = self.flights.get_mut(&number).filter(|_| !processes.is_empty()) else {
             return false;
         };
         let by_proc: String = processes.iter().map(Process::to_string).collect();
-        let next = match at_work < AT_ONCE {
-            true => commands(self.options.stacks, &processes),
-            false => VecDeque::new(),
+        let started = match at_work < AT_ONCE {
+            true => commands(&self.options.stacks, &processes, leader, flight)
+                .and_then(|next| start(next, number, &self.epoll)),
+            false => Err(NoDebugger::NotAsked),
         };
-        match start(next, number, &self.epoll) {
-            Some((debugger, pipe, next)) => {
+        match started {
+            Ok((debugger, pipe, next)) => {
                 let printed = Capture::new(KEPT);
                 flight.look = Look::Reading(Reading { debugger, pipe, next, printed, by_proc });
                 flight.deadline = Some(now + PATIENCE);
                 true
             }
-            None => {
-                flight.look = Look::Taken(by_proc);
+            Err(why) => {
+                flight.look = Look::Taken(format!("{why}{by_proc}"));
                 false
             }
         }
@@ -197,7 +217,7 @@ impl Run<'_> {
         if !capture::drain(pipe, &mut self.buffer, |bytes| printed.push(bytes)) {
             return;
         }
-        if let Some(started) = start(std::mem::take(next), number, &self.epoll) {
+        if let Ok(started) = start(std::mem::take(next), number, &self.epoll) {
             (*debugger, *pipe, *next) = started;
             return;
         }
@@ -237,52 +257,85 @@ impl Flight {
     }
 }
 
-/// Starts the first of these commands that can be; `None` where none can.
-fn start(
-    mut commands: VecDeque<Command>,
-    number: u64,
-    epoll: &Epoll,
-) -> Option<(Debugger, OwnedFd, VecDeque<Command>)> {
-    while let Some(command) = commands.pop_front() {
-        if let Ok((debugger, pipe)) = start_one(command, number, epoll) {
-            return Some((debugger, pipe, commands));
+impl fmt::Display for NoDebugger {
+    /// A line of its own, or nothing.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoDebugger::NotAsked => Ok(()),
+            NoDebugger::Refused(why) => writeln!(f, "no debugger has read its stacks: {why}"),
         }
     }
-    None
+}
+
+/// Starts the first of these commands that can be.
+fn start(
+    mut commands: VecDeque<Confined>,
+    number: u64,
+    epoll: &Epoll,
+) -> Result<(Debugger, OwnedFd, VecDeque<Confined>), NoDebugger> {
+    let mut why = NoDebugger::NotAsked;
+    while let Some(Confined { command, steps }) = commands.pop_front() {
+        let program = command.get_program().to_string_lossy().into_owned();
+        match start_one(command, number, epoll) {
+            Ok((debugger, pipe)) => return Ok((debugger, pipe, commands)),
+            Err(error) => {
+                let error = debugger::explain(&error, &steps, &program);
+                why = NoDebugger::Refused(error.to_string());
+            }
+        }
+    }
+    Err(why)
 }
 
 fn start_one(mut command: Command, number: u64, epoll: &Epoll) -> io::Result<(Debugger, OwnedFd)> {
     let (read, write) = capture::pipe()?;
     epoll.add(&read, EpollEvent::new(EpollFlags::EPOLLIN, TOKEN | number))?;
-    command.stdin(Stdio::null()).stdout(write).stderr(Stdio::null()).process_group(0);
-    let debugger = Debugger(command.spawn()?);
-    let id = rustix::process::Pid::from_child(&debugger.0);
-    let limit = Rlimit { current: Some(MEMORY), maximum: Some(MEMORY) };
-    // Where it has less already, it may not have more.
-    let _ = prlimit(Some(id), Resource::Data, limit);
-    Ok((debugger, read))
+    command.stdin(Stdio::null()).stdout(write).stderr(Stdio::null());
+    Ok((Debugger(command.spawn()?), read))
 }
 
 /// What prints the stacks of these processes.
-fn commands(stacks: Stacks, processes: &[Process]) -> VecDeque<Command> {
-    let processes = processes.iter().take(PROCESSES).map(|process| process.pid);
-    match stacks {
-        Stacks::None | Stacks::Proc => VecDeque::new(),
-        Stacks::Gdb => VecDeque::from([gdb(processes)]),
-        Stacks::EuStack => processes.map(eu_stack).collect(),
-    }
+fn commands(
+    stacks: &Stacks,
+    processes: &[Process],
+    leader: OwnedFd,
+    flight: &Flight,
+) -> Result<VecDeque<Confined>, NoDebugger> {
+    let (path, lookup, at_once): (&Path, Lookup, usize) = match stacks {
+        Stacks::None | Stacks::Proc => return Err(NoDebugger::NotAsked),
+        Stacks::Gdb(path) => (path, Lookup::BelowRoot, PROCESSES),
+        Stacks::EuStack(path) => (path, Lookup::AtPaths, 1),
+    };
+    let place = Place::find(path, lookup).map_err(|error| {
+        NoDebugger::Refused(format!("cannot look at `{}`: {error}", path.display()))
+    })?;
+    let leader = Arc::new(leader);
+    let threads = |process: &Process| process.threads.iter().map(|thread| thread.id).collect();
+    let traced = |process: &Process| Traced { pid: process.pid, threads: threads(process) };
+    let traced: Vec<Traced> = processes.iter().take(PROCESSES).map(traced).collect();
+    let confined = |traced: &[Traced]| {
+        let mut command = match stacks {
+            Stacks::EuStack(_) => eu_stack(&place.program, traced),
+            Stacks::None | Stacks::Proc | Stacks::Gdb(_) => gdb(&place.program, traced),
+        };
+        command.env_clear().envs(ENVIRONMENT).current_dir("/");
+        let steps = plan::confinement(&place, flight.job.plan.spec.namespaces, traced);
+        debugger::confine(&mut command, &steps, Arc::clone(&leader));
+        Confined { command, steps }
+    };
+    Ok(traced.chunks(at_once).map(confined).collect())
 }
 
-/// It runs outside the sandbox: nothing that a test could have written is executed (no `.gdbinit`,
-/// no scripts of libraries) and nothing is downloaded. Files are those that the case sees.
-fn gdb(processes: impl Iterator<Item = i32>) -> Command {
-    let mut command = Command::new("gdb");
+/// Nothing that a test could have written is executed (no `.gdbinit`, no scripts of libraries) and
+/// nothing is downloaded. Files are those that the case sees.
+fn gdb(program: &Path, processes: &[Traced]) -> Command {
+    let mut command = Command::new(program);
     command.args(["-nx", "-batch"]);
     for setting in ["auto-load off", "debuginfod enabled off", "pagination off", "width 0"] {
         command.args(["-iex", &format!("set {setting}")]);
     }
     command.args(["-ex", "set backtrace limit 100"]);
-    for pid in processes {
+    for Traced { pid, .. } in processes {
         let acts = [
             format!("set sysroot /proc/{pid}/root"),
             format!("attach {pid}"),
@@ -296,9 +349,13 @@ fn gdb(processes: impl Iterator<Item = i32>) -> Command {
     command
 }
 
-fn eu_stack(pid: i32) -> Command {
-    let mut command = Command::new("eu-stack");
-    command.args(["-n", "100", "-p", &pid.to_string()]).env_remove("DEBUGINFOD_URLS");
+/// It opens the paths of mapped files as they read, in its own root.
+fn eu_stack(program: &Path, processes: &[Traced]) -> Command {
+    let mut command = Command::new(program);
+    command.args(["-n", "100"]);
+    for Traced { pid, .. } in processes {
+        command.args(["-p", &pid.to_string()]);
+    }
     command
 }
 

@@ -9,7 +9,7 @@ use super::{Repeat, Stacks};
 pub const WORTH_A_SERVER: u32 = 3;
 
 /// How a run goes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// How many cases are in flight at once, 1 at the least, where each weighs one.
     pub jobs: usize,
