@@ -11,6 +11,7 @@ use crate::config::{Config, Given, LoadError};
 use crate::discover::{Project, Reused};
 use crate::error::Error;
 use crate::sandbox::root::RootError;
+use crate::sandbox::roots;
 use crate::sandbox::trial;
 use crate::select::prepare::{self, Prepared, Selecting};
 
@@ -63,5 +64,5 @@ impl<'a> Build<'a> {
 /// The policy for one root filesystem, which these layers ask for.
 pub fn policy(layers: &LayerOptions, machine: &Machine, quiet: bool) -> Result<Policy, RootError> {
     let policy = trial::weaken(settings::policy(layers), &layers.allow_weaker(), machine);
-    prepare::in_root(policy, &layers.roots(), machine, quiet)
+    roots::in_root(policy, &layers.roots(), machine, quiet)
 }

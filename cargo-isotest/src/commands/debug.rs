@@ -20,7 +20,7 @@ use crate::run::batch::Batch;
 use crate::run::case_plan;
 use crate::run::context::{Cases, Context};
 use crate::run::policies::Member;
-use crate::select::prepare::{Selected, case};
+use crate::select::selected::{Selected, case};
 
 /// What a test is run under.
 pub enum Tool<'a> {

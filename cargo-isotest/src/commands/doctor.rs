@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report::{self, Check};
 use crate::sandbox::exposures;
-use crate::sandbox::owners::Look;
+use crate::sandbox::owners::Scan;
 use crate::sandbox::trial::{attempt, open};
 
 /// A layer to try: its name, what it is good for, and the policy that isolates it alone.
@@ -182,7 +182,7 @@ fn check_owners(machine: &Machine) -> Option<Check> {
     let host = Host::read(Path::new("/")).ok()?;
     let program = env::current_exe().ok()?;
     let policy = Policy::default();
-    let project = exposures::of_command(machine, &host, &policy, &program, Look::Long).ok()?;
+    let project = exposures::of_command(machine, &host, &policy, &program, Scan::Long).ok()?;
     let copied: usize = project.foreign.iter().map(|(_, pieces)| pieces.len()).sum();
     let refused = report::what_is_uncopied(&project.uncopied);
     Some(Check {

@@ -16,7 +16,7 @@ use crate::exit_code::ExitCode;
 use crate::report;
 use crate::sandbox::exposures;
 use crate::sandbox::factory::SandboxBuilder;
-use crate::sandbox::owners::Look;
+use crate::sandbox::owners::Scan;
 
 /// Runs any command in a sandbox.
 pub fn exec(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Error> {
@@ -26,7 +26,7 @@ pub fn exec(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Error>
     let program = find_program(&command.command, &policy, machine)?;
     let builder = SandboxBuilder::start(policy)?;
     let shown =
-        exposures::of_command(machine, builder.host(), builder.policy(), &program, Look::Short)?;
+        exposures::of_command(machine, builder.host(), builder.policy(), &program, Scan::Short)?;
     report::uncopied(&shown.uncopied);
     let mut factory = builder.build(machine, shown)?;
     let rest: Vec<&OsStr> = command.command.iter().skip(1).map(OsString::as_os_str).collect();

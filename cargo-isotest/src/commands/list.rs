@@ -9,7 +9,8 @@ use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report::{self, Listed};
 use crate::select::partition;
-use crate::select::prepare::{Selected, Selecting};
+use crate::select::prepare::Selecting;
+use crate::select::selected::Selected;
 
 /// Lists the selected cases.
 pub fn list(command: &ListCommand, machine: &Machine) -> Result<ExitCode, Error> {

@@ -2,7 +2,8 @@
 //!
 //! [`run`], and [`debug`] for its `--debugger` and `--tracer`, start the tests; [`list`], [`explain`] and
 //! [`shell`] look at them; [`exec`] runs any command. [`runner`] is what cargo starts in place of a test
-//! binary. The other files are shared: [`build`], [`tests`], [`one_case`], [`find_program`], [`foreground`], [`caller`].
+//! binary. The other files are shared: [`build`], [`selected_tests`], [`one_case`], [`find_program`],
+//! [`foreground`], [`caller`].
 
 pub mod run;
 
@@ -22,8 +23,12 @@ pub mod prune;
 pub mod show_config;
 
 pub mod build;
-pub mod caller;
+
+pub mod selected_tests;
+
+pub mod one_case;
+
 pub mod find_program;
 pub mod foreground;
-pub mod one_case;
-pub mod tests;
+
+pub mod caller;

@@ -15,7 +15,8 @@ use crate::error::Error;
 use crate::run::policies;
 use crate::sandbox::factory::{SandboxBuilder, SandboxFactory};
 use crate::select::find_case::choose;
-use crate::select::prepare::{Prepared, Selected, Selecting};
+use crate::select::prepare::{Prepared, Selecting};
+use crate::select::selected::Selected;
 
 /// A case that the command line names, and what it says of its sandbox.
 pub struct Named<'a> {

@@ -8,7 +8,7 @@ use isotest_core::signals::Signals;
 use crate::cli::{NoTests, Part, RunCommand, Unit};
 use crate::commands::build::Build;
 use crate::commands::debug::{self, Tool};
-use crate::commands::tests::{Refused, Tests, reporter, run_and_report, tell_not_written};
+use crate::commands::selected_tests::{Refused, Tests, reporter, run_and_report, tell_not_written};
 use crate::config::machine::Machine;
 use crate::config::settings::Settings;
 use crate::config::{Config, Given};
@@ -20,12 +20,14 @@ use crate::run::context::{Cases, Context};
 use crate::run::execute::execute;
 use crate::run::{doctests, explanations};
 use crate::sandbox::factory::SandboxBuilder;
+use crate::sandbox::roots::{self, InRoot};
 use crate::sandbox::trial;
 use crate::select::last_run::LastRun;
 use crate::select::narrow::Narrowing;
 use crate::select::partition;
-use crate::select::prepare::{self, InRoot, Selected};
+use crate::select::prepare;
 use crate::select::remembered::Durations;
+use crate::select::selected::Selected;
 
 /// What a run does with the tests.
 enum Mode<'a> {
@@ -64,7 +66,7 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let mut settings = Settings::of_run(command, config.values(), machine)?;
     settings.policy = trial::weaken(settings.policy, &settings.layers.allow_weaker(), machine);
     let (named, quiet) = (settings.layers.roots(), command.cargo.quiet);
-    let roots = prepare::in_roots(&settings.policy, &named, machine, quiet)?;
+    let roots = roots::in_roots(&settings.policy, &named, machine, quiet)?;
     let run = Run { command, machine, part, build, config, settings, roots };
     match Mode::of(command) {
         Mode::Doctests => run.doctests(),
@@ -184,7 +186,7 @@ impl Run<'_> {
         let options = &self.settings.report;
         for binary in project.binaries.iter().filter(|_| !options.quiet) {
             let heading = prepare::heading(binary, self.machine);
-            report::executable(&heading, options.look.stderr_colour, &mut io::stderr())
+            report::executable(&heading, options.style.stderr_colour, &mut io::stderr())
                 .map_err(Error::Report)?;
         }
         Ok(ExitCode::Passed)
@@ -246,10 +248,10 @@ impl Run<'_> {
             true => self.run_doctests(in_roots, &signals)?,
             false => Documented::default(),
         };
-        let second_look =
+        let reruns =
             explanations::explain(context, &mut reporter, batches, cases).map_err(Error::Host)?;
         keep(&mut last_run, &mut reporter);
-        let summary = reporter.finish(second_look, documented).map_err(Error::Report)?;
+        let summary = reporter.finish(reruns, documented).map_err(Error::Report)?;
         write_files(&mut reporter)?;
         let code = self.exit_code(&summary, documented, &selected, &project);
         // The reasons stand far above.

@@ -27,7 +27,7 @@ use crate::cli::{
 use crate::commands::build::policy;
 use crate::commands::caller::Caller;
 use crate::commands::foreground::{exit_code, patience, plan_of};
-use crate::commands::tests::{Tests, reporter, run_and_report};
+use crate::commands::selected_tests::{Tests, reporter, run_and_report};
 use crate::config::machine::Machine;
 use crate::config::machine::Variable;
 use crate::config::settings::{self, Settings};
@@ -44,9 +44,9 @@ use crate::sandbox::coverage::collected;
 use crate::sandbox::environment;
 use crate::sandbox::factory::{SandboxBuilder, SandboxFactory};
 use crate::sandbox::provision::{Provided, Provision};
+use crate::sandbox::roots::InRoot;
 use crate::select::listing;
 use crate::select::narrow::Narrowing;
-use crate::select::prepare::InRoot;
 
 /// libtest's, for a failed test as for a command line that it does not understand.
 const FAILED: ExitCode = ExitCode::Of(101);
@@ -264,7 +264,7 @@ fn run_built(
     let (roots, narrowing) = ([root], Narrowing { part: None, failed: None });
     let tests = Tests::select(context, vec![builder], &roots, narrowing)?;
     if tests.selected.iter().all(|selected| selected.harness == Harness::None) {
-        report::lists(&tests.suites, context.settings.report.look.stderr_colour);
+        report::lists(&tests.suites, context.settings.report.style.stderr_colour);
         return Ok(None);
     }
     let provision = tests.provide(context)?;
@@ -272,9 +272,9 @@ fn run_built(
     let cases = Cases { selected: &selected, provision: &provision };
     let reporter = reporter(context, suites, &selected);
     let mut reporter = run_and_report(context, &mut batches, cases, reporter)?;
-    let second_look =
+    let reruns =
         explanations::explain(context, &mut reporter, batches, cases).map_err(Error::Host)?;
-    reporter.finish(second_look, Documented::default()).map(Some).map_err(Error::Report)
+    reporter.finish(reruns, Documented::default()).map(Some).map_err(Error::Report)
 }
 
 /// Whether nextest has started this program, as it does for each test.

@@ -13,7 +13,7 @@ use crate::cli::{
 };
 use crate::config::machine::{Machine, MissingDebugger};
 use crate::discover::{Request, Scope, filter};
-use crate::report::{FormatName, Frame, Look, Options, Order, Workflow};
+use crate::report::{FormatName, Frame, Options, Order, TerminalStyle, Workflow};
 
 /// For each processor, how many short cases more than one are in flight. A case goes from process
 /// to process and through queues of the kernel's; a processor would wait meanwhile.
@@ -220,7 +220,7 @@ fn report(
         slowest: command.slowest,
         quiet: command.cargo.quiet,
         frame: Frame::Ours,
-        look: Look {
+        style: TerminalStyle {
             // libtest colours nothing where output is passed through.
             stdout_colour: machine.colours(colour, machine.stdout_terminal && !pass_through),
             stderr_colour: machine.colours(cargo_colour, machine.stderr_terminal),

@@ -40,9 +40,9 @@ pub struct Hint {
     pub cases: Vec<CaseIndex>,
 }
 
-/// What running failed cases once more has shown.
+/// Results of the rerun variants: failed cases run once more.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SecondLook {
+pub struct Reruns {
     /// Those that passed unchanged.
     pub flaky: Vec<CaseIndex>,
     /// Flags with which the others pass.
@@ -77,7 +77,7 @@ pub struct Closing {
     /// The indices of the failed cases, by binary.
     failed: BTreeMap<usize, Vec<usize>>,
     grants: Vec<Grant>,
-    second_look: SecondLook,
+    reruns: Reruns,
     /// The binaries whose failures `--rerun-failed` runs again.
     recorded: BTreeSet<usize>,
     withheld: Withheld,
@@ -224,8 +224,8 @@ impl Closing {
     }
 
     /// Takes note of what running failed cases once more has shown.
-    pub fn take_second_look(&mut self, second_look: SecondLook) {
-        self.second_look = second_look;
+    pub fn take_reruns(&mut self, reruns: Reruns) {
+        self.reruns = reruns;
     }
 
     /// Takes note of the binaries whose failures `--rerun-failed` runs again.
@@ -367,7 +367,7 @@ impl Closing {
     }
 
     fn write_hints(&self, suites: &[Suite], colour: bool, err: &mut dyn Write) -> io::Result<()> {
-        let SecondLook { flaky, hints } = &self.second_look;
+        let Reruns { flaky, hints } = &self.reruns;
         if !flaky.is_empty() {
             let mut group = Group::default();
             flaky.iter().for_each(|index| group.add(|| suite::label(suites, *index)));

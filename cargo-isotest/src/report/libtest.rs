@@ -30,7 +30,7 @@ impl Pretty {
     /// The format as the options want it.
     pub fn new(options: &Options) -> Self {
         Pretty {
-            colour: options.look.stdout_colour,
+            colour: options.style.stdout_colour,
             report_time: options.report_time,
             shuffle_seed: options.shuffle_seed,
             sections: Sections::new(options),

@@ -15,7 +15,7 @@ use isotest_core::wait_status::signal_name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::closing::{Hint, SecondLook};
+use super::closing::{Hint, Reruns};
 use super::documented::Documented;
 use super::message_findings::{Finding, finding};
 use super::suite::Suite;
@@ -411,7 +411,7 @@ pub fn last(
     tally: &Tally,
     wall: Duration,
     documented: Documented,
-    second_look: &SecondLook,
+    reruns: &Reruns,
 ) -> Message {
     Message::RunFinished {
         seconds: wall.as_secs_f64(),
@@ -431,8 +431,8 @@ pub fn last(
             passed: documented.passed,
             failed: documented.failed,
         },
-        passed_again: second_look.flaky.iter().map(|index| test(suites, *index)).collect(),
-        hints: second_look.hints.iter().map(|hint| suggestion(suites, hint)).collect(),
+        passed_again: reruns.flaky.iter().map(|index| test(suites, *index)).collect(),
+        hints: reruns.hints.iter().map(|hint| suggestion(suites, hint)).collect(),
     }
 }
 

@@ -3,7 +3,7 @@
 //! [`Reporter`] takes the events, [`blocks`] puts them in the order of the binaries, a [`Format`](format::Format)
 //! words what `cargo test` prints on stdout, and [`cargo`], [`progress`] and [`closing`] word what
 //! stands on stderr. [`screen`] alone writes. Everything else writes to a `dyn Write`; whether
-//! there is colour or a terminal comes in as a [`Look`]. Nothing here decides a verdict.
+//! there is colour or a terminal comes in as a [`TerminalStyle`]. Nothing here decides a verdict.
 
 mod suite;
 mod tally;
@@ -53,7 +53,7 @@ mod tests;
 
 pub use blocks::Order;
 pub use cargo::executable;
-pub use closing::{Grant, Hint, SecondLook, State};
+pub use closing::{Grant, Hint, Reruns, State};
 pub use completions::completions;
 pub use config::{
     Configuration, EffectiveValue, Overriding, configuration, imported, schema, text,
@@ -76,7 +76,7 @@ pub use options::{FormatName, Frame, Options};
 pub use reporter::{Ended, Report, Reporter, Summary};
 pub use rerun::quoted;
 pub use stress::Stress;
-pub use suite::{Look, Suite};
+pub use suite::{Suite, TerminalStyle};
 #[cfg(test)]
 pub use tally::Tally;
 pub use traces::Trace;

@@ -1,7 +1,7 @@
 //! Options of a report: the format of stdout, the order of blocks, who prints the lines around them.
 
 use super::blocks::Order;
-use super::suite::Look;
+use super::suite::TerminalStyle;
 
 /// How a run is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,7 +23,7 @@ pub struct Options {
     /// Who prints what stands around the blocks.
     pub frame: Frame,
     /// What it is printed on.
-    pub look: Look,
+    pub style: TerminalStyle,
 }
 
 /// Who prints cargo's lines around the blocks.

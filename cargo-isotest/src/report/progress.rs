@@ -11,7 +11,7 @@ use isotest_core::case::CaseIndex;
 use isotest_core::schedule::Event;
 
 use super::paint::{self, ERROR, GOOD};
-use super::suite::{self, Look, Suite};
+use super::suite::{self, Suite, TerminalStyle};
 use super::tally::Tally;
 
 /// A case that has run for so long is named.
@@ -30,10 +30,10 @@ pub struct Progress {
 
 impl Progress {
     /// A bar for so many cases, or none where the look has none.
-    pub fn new(total: usize, look: Look, now: Instant) -> Self {
+    pub fn new(total: usize, style: TerminalStyle, now: Instant) -> Self {
         Progress {
-            bar: look.progress.then(|| bar(total, look.stderr_colour)),
-            colour: look.stderr_colour,
+            bar: style.progress.then(|| bar(total, style.stderr_colour)),
+            colour: style.stderr_colour,
             running: Vec::new(),
             start: now,
         }
@@ -127,7 +127,7 @@ mod tests {
         let start = Instant::now();
         let later = |millis| start + Duration::from_millis(millis);
         let suites = [example(&["old", "young", "new"])];
-        let mut progress = Progress::new(3, Look::default(), start);
+        let mut progress = Progress::new(3, TerminalStyle::default(), start);
         for (case, millis) in [(0, 0), (1, 1000), (2, 2900)] {
             let index = CaseIndex { binary: 0, case };
             progress.observe(&Event::Started(index), later(millis));

@@ -18,7 +18,7 @@ use super::documented::Documented;
 
 use super::blocks::{Blocks, News, Turn};
 use super::cargo;
-use super::closing::{Closing, Grant, SecondLook, State};
+use super::closing::{Closing, Grant, Reruns, State};
 use super::format::Format;
 use super::formats;
 use super::github::{Github, Workflow};
@@ -104,7 +104,7 @@ impl Reporter {
             start,
             wall: Duration::ZERO,
             screen: Screen::new(stdout, stderr),
-            progress: Progress::new(cases, options.look, start),
+            progress: Progress::new(cases, options.style, start),
             blocks: Blocks::new(&suites, options.show_output, options.order),
             format: formats::choose(&options),
             block: Tally::default(),
@@ -194,7 +194,7 @@ impl Reporter {
         self.wall = self.start.elapsed();
         self.print_turns()?;
         self.progress.clear();
-        let colour = self.options.look.stderr_colour;
+        let colour = self.options.style.stderr_colour;
         if self.options.frame == Frame::Cargos {
             return self.screen.flush(&self.progress);
         }
@@ -238,18 +238,14 @@ impl Reporter {
     }
 
     /// Prints the closing block.
-    pub fn finish(
-        &mut self,
-        second_look: SecondLook,
-        documented: Documented,
-    ) -> io::Result<Summary> {
-        let colour = self.options.look.stderr_colour;
+    pub fn finish(&mut self, reruns: Reruns, documented: Documented) -> io::Result<Summary> {
+        let colour = self.options.style.stderr_colour;
         if self.has_messages() {
             let (total, wall) = (&self.total, self.wall);
-            let last = messages::last(&self.suites, total, wall, documented, &second_look);
+            let last = messages::last(&self.suites, total, wall, documented, &reruns);
             self.say(&last)?;
         }
-        self.closing.take_second_look(second_look);
+        self.closing.take_reruns(reruns);
         self.closing.take_doctests(documented);
         let is_expected = !self.options.quiet && self.options.frame == Frame::Ours;
         let is_noteworthy = self.closing.is_noteworthy(&self.total) || notes::any(&self.suites);
@@ -293,7 +289,7 @@ impl Reporter {
     fn open(&mut self, binary: usize) -> io::Result<()> {
         self.block = Tally::default();
         let suite = &self.suites[binary];
-        let colour = self.options.look.stderr_colour;
+        let colour = self.options.style.stderr_colour;
         if !self.options.quiet && self.options.frame == Frame::Ours {
             self.screen.print(Stream::Stderr, |err| cargo::running(suite, colour, err))?;
         }
@@ -362,7 +358,7 @@ impl Reporter {
             return Ok(());
         }
         let suite = &self.suites[binary];
-        let colour = self.options.look.stderr_colour;
+        let colour = self.options.style.stderr_colour;
         self.screen.print(Stream::Stderr, |err| cargo::failed(suite, &self.block, colour, err))
     }
 
@@ -371,7 +367,7 @@ impl Reporter {
         if self.options.quiet {
             return Ok(());
         }
-        let verb = paint::verb(self.options.look.stderr_colour, WARNING, "Retry");
+        let verb = paint::verb(self.options.style.stderr_colour, WARNING, "Retry");
         let label = suite::label(&self.suites, index);
         self.screen.print(Stream::Stderr, |err| {
             writeln!(err, "{verb} {label} has failed; attempt {attempt} of {most}")
@@ -380,7 +376,7 @@ impl Reporter {
 
     /// Tells at once of a case that takes long, whichever block has its turn.
     fn slow(&mut self, index: CaseIndex, age: Duration) -> io::Result<()> {
-        let verb = paint::verb(self.options.look.stderr_colour, WARNING, "Slow");
+        let verb = paint::verb(self.options.style.stderr_colour, WARNING, "Slow");
         let label = suite::label(&self.suites, index);
         let age = match age.subsec_nanos() {
             0 => words::counted(age.as_secs() as usize, "second"),
@@ -414,7 +410,7 @@ impl Report for Reporter {
             Event::Retried(index, attempt, most) => self.retried(*index, *attempt, *most)?,
             Event::Running(snapshots) => {
                 let ended = self.total.total();
-                let colour = self.options.look.stderr_colour;
+                let colour = self.options.style.stderr_colour;
                 self.screen.print(Stream::Stderr, |err| {
                     running::write(&self.suites, snapshots, ended, colour, err)
                 })?;
@@ -472,7 +468,7 @@ mod tests {
             reporter.idle().expect("a Vec takes all");
         }
         reporter.end().expect("a Vec takes all");
-        reporter.finish(SecondLook::default(), Documented::default()).expect("a Vec takes all");
+        reporter.finish(Reruns::default(), Documented::default()).expect("a Vec takes all");
         let bytes = terminal.0.lock().expect("no writer panics");
         without_times(std::str::from_utf8(&bytes).expect("text"))
     }

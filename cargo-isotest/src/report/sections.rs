@@ -32,7 +32,7 @@ impl Sections {
     /// Sections without a case.
     pub fn new(options: &Options) -> Self {
         Sections {
-            colour: options.look.stdout_colour,
+            colour: options.style.stdout_colour,
             show_output: options.show_output,
             successes: Vec::new(),
             flaky: Vec::new(),

@@ -17,7 +17,7 @@ use super::options::Options;
 use super::paint::{self, ERROR, GOOD, Word};
 use super::reporter::{Report, Summary};
 use super::running;
-use super::suite::{Look, Suite};
+use super::suite::{Suite, TerminalStyle};
 use super::tally::Tally;
 use super::words::{self, counted};
 
@@ -36,7 +36,7 @@ struct Runs {
 /// The report of a stress run.
 pub struct Stress {
     suites: Vec<Suite>,
-    look: Look,
+    style: TerminalStyle,
     start: Instant,
     stdout: Box<dyn Write>,
     stderr: Box<dyn Write>,
@@ -59,11 +59,11 @@ impl Stress {
     ) -> Self {
         let runs = |suite: &Suite| suite.cases.iter().map(|_| Runs::default()).collect();
         Stress {
-            look: options.look,
+            style: options.style,
             start: Instant::now(),
             stdout,
             stderr,
-            line: options.look.progress.then(live_line),
+            line: options.style.progress.then(live_line),
             all: Runs::default(),
             cases: suites.iter().map(runs).collect(),
             not_run: None,
@@ -82,7 +82,7 @@ impl Stress {
         self.write_cases()?;
         self.write_failures()?;
         self.stdout.flush()?;
-        let colour = self.look.stderr_colour;
+        let colour = self.style.stderr_colour;
         let style = if self.tally.failed > 0 { ERROR } else { GOOD };
         let verb = paint::verb(colour, style, "Summary");
         writeln!(self.stderr, "\n{verb} {}", self.all.line(elapsed))?;
@@ -106,7 +106,7 @@ impl Stress {
                     0 => (Word::Green, "ok"),
                     _ => (Word::Red, "FAILED"),
                 };
-                let result = paint::word(self.look.stdout_colour, word, text);
+                let result = paint::word(self.style.stdout_colour, word, text);
                 let counts = runs.counts();
                 writeln!(self.stdout, "test {} ... {result}, {counts}", suite.label(case))?;
             }
@@ -144,7 +144,7 @@ impl Stress {
     }
 
     fn show(&mut self, snapshots: &[Snapshot]) -> io::Result<()> {
-        let (ended, colour) = (self.all.count as usize, self.look.stderr_colour);
+        let (ended, colour) = (self.all.count as usize, self.style.stderr_colour);
         let mut text = Vec::new();
         running::write(&self.suites, snapshots, ended, colour, &mut text)?;
         self.pass_on(Stream::Stderr, &text)

@@ -60,9 +60,9 @@ pub(super) fn label(suites: &[Suite], index: CaseIndex) -> String {
     suite.label(&suite.cases[index.case])
 }
 
-/// What a report is printed on.
+/// Colours and the progress bar of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Look {
+pub struct TerminalStyle {
     /// Colour on stdout; libtest's own rule is: a terminal, and no `--nocapture`.
     pub stdout_colour: bool,
     /// Colour on stderr.

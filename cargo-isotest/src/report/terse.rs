@@ -35,7 +35,7 @@ impl Terse {
     /// The format as the options want it.
     pub fn new(options: &Options) -> Self {
         Terse {
-            colour: options.look.stdout_colour,
+            colour: options.style.stdout_colour,
             shuffle_seed: options.shuffle_seed,
             sections: Sections::new(options),
             total: 0,

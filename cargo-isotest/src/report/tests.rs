@@ -11,7 +11,7 @@ use nix::errno::Errno;
 
 use super::formats;
 use super::options::{FormatName, Options};
-use super::suite::{Look, Suite, example};
+use super::suite::{Suite, TerminalStyle, example};
 use super::tally::Tally;
 
 const NOTE: &str = "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace";
@@ -107,8 +107,8 @@ fn pretty_is_libtests_byte_for_byte() {
 
 #[test]
 fn pretty_in_colour_with_the_output_of_all_is_libtests() {
-    let look = Look { stdout_colour: true, ..Look::default() };
-    let options = Options { look, show_output: true, ..Options::default() };
+    let style = TerminalStyle { stdout_colour: true, ..TerminalStyle::default() };
+    let options = Options { style, show_output: true, ..Options::default() };
     let text = demo_in(options, Duration::ZERO);
     assert_eq!(text, libtest!("pretty-show-output-colour"));
 }

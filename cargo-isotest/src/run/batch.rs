@@ -7,7 +7,7 @@ use crate::config::Needs;
 use crate::run::context::Context;
 use crate::run::policies::{Group, Member};
 use crate::sandbox::factory::{FactoryError, SandboxBuilder, SandboxFactory};
-use crate::select::prepare::{Selected, case};
+use crate::select::selected::{Selected, case};
 
 /// What runs in one root filesystem under one policy.
 pub struct Batch {

@@ -12,7 +12,7 @@ use crate::discover::{Binary, Harness, Origin};
 use crate::sandbox::factory::{SandboxFactory, c_string};
 use crate::sandbox::fork_server;
 use crate::sandbox::provision::Provided;
-use crate::select::prepare::Selected;
+use crate::select::selected::Selected;
 
 /// The set-up that all cases of a binary share which need the same.
 pub fn spec(

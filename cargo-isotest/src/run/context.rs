@@ -7,7 +7,7 @@ use crate::config::machine::Machine;
 use crate::config::settings::Settings;
 use crate::discover::Project;
 use crate::sandbox::provision::Provision;
-use crate::select::prepare::Selected;
+use crate::select::selected::Selected;
 
 /// The surroundings of a run.
 #[derive(Clone, Copy)]

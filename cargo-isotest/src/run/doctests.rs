@@ -19,7 +19,7 @@ use crate::config::settings::Settings;
 use crate::discover::{self, DiscoverError};
 use crate::report::{self, Documented};
 use crate::sandbox::environment;
-use crate::select::prepare::InRoot;
+use crate::sandbox::roots::InRoot;
 
 /// The documentation tests could not be run to their end.
 #[derive(Debug)]
@@ -187,7 +187,7 @@ fn harness_arguments(command: &RunCommand, settings: &Settings) -> Vec<OsString>
         arguments.push(format!("--test-threads={}", settings.jobs).into());
     }
     // Its stdout is a pipe: what is coloured was decided for ours.
-    let colour = if settings.report.look.stdout_colour { "always" } else { "never" };
+    let colour = if settings.report.style.stdout_colour { "always" } else { "never" };
     arguments.push(format!("--color={colour}").into());
     if !command.has_messages() {
         arguments.extend(format_arguments(libtest).iter().map(OsString::from));

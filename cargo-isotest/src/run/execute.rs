@@ -25,8 +25,8 @@ use crate::run::mentioned::Mentioned;
 use crate::run::policies::{Member, Terms};
 use crate::run::unit::{self, Units};
 use crate::sandbox::jobs;
-use crate::select::prepare::{Selected, case};
 use crate::select::remembered::Durations;
+use crate::select::selected::{Selected, case};
 
 /// The run could not go on.
 #[derive(Debug)]

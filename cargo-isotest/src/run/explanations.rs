@@ -7,13 +7,13 @@ use isotest_core::policy::Policy;
 
 use crate::cli::Unit;
 use crate::config::machine::Machine;
-use crate::report::{Reporter, SecondLook, Trace, Withheld};
+use crate::report::{Reporter, Reruns, Trace, Withheld};
 use crate::run::batch::Batch;
 use crate::run::context::{Cases, Context};
 use crate::run::rerun_variants::rerun_variants;
 use crate::run::traces::{Unexplained, traces};
 use crate::run::withheld::withheld;
-use crate::select::prepare::Selected;
+use crate::select::selected::Selected;
 
 /// Gives the report what the programs of failed cases name, and runs those cases once more.
 pub fn explain(
@@ -21,16 +21,16 @@ pub fn explain(
     reporter: &mut Reporter,
     batches: Vec<Batch>,
     cases: Cases<'_>,
-) -> io::Result<SecondLook> {
+) -> io::Result<Reruns> {
     let Context { settings, machine, .. } = context;
     reporter.take_traces(named_by(reporter, cases.selected, &batches, machine));
-    let second_look = match settings.unit {
+    let reruns = match settings.unit {
         Unit::Test => rerun_variants(context, batches, cases, &reporter.failed())?,
         // Alone a test passes that another one of its process makes fail.
-        Unit::Binary => SecondLook::default(),
+        Unit::Binary => Reruns::default(),
     };
     reporter.take_withheld(missed(reporter, cases.selected, &settings.policy, machine));
-    Ok(second_look)
+    Ok(reruns)
 }
 
 /// What the programs name of which a test has failed, with nothing to explain it.

@@ -21,7 +21,7 @@ use isotest_core::schedule::Event;
 use crate::config::machine::Machine;
 use crate::run::batch::Batch;
 use crate::sandbox::environment;
-use crate::select::prepare::Selected;
+use crate::select::selected::Selected;
 
 /// How many bytes of each part of the output are read, the last ones.
 const READ: usize = 256 << 10;
@@ -79,12 +79,12 @@ impl<'a> Mentioned<'a> {
             && outcome.verdict.is_failure()
             && let Some(batch) = self.of.get(index)
         {
-            self.look(*index, &self.batches[*batch], outcome);
+            self.note_missing(*index, &self.batches[*batch], outcome);
         }
         event
     }
 
-    fn look(&self, index: CaseIndex, missing: &Missing, outcome: &mut Outcome) {
+    fn note_missing(&self, index: CaseIndex, missing: &Missing, outcome: &mut Outcome) {
         let directory = self.selected[index.binary].binary.working_directory.as_std_path();
         let text = last_words(&outcome.output);
         let is_hidden = |path: &PathBuf| {

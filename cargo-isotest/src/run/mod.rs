@@ -1,9 +1,9 @@
 //! A run: the selected cases are planned, executed and explained.
 //!
-//! Each step is given a [`context`]. [`policies`] groups cases by policy, each group is a [`batch`]; [`case_plan`] plans each case,
-//! [`execute`] runs them and reports their events. Failed cases then get [`explanations`]: [`rerun_variants`] runs them once more, [`traces`]
-//! and [`withheld`] look for what their programs name, [`rerun`] words the command that runs them
-//! again.
+//! Each step is given a [`context`]. [`policies`] groups cases by policy; each group is a [`batch`].
+//! [`case_plan`] plans each case, [`execute`] runs them and reports their events. Failed cases then
+//! get [`explanations`]: [`rerun_variants`] runs them once more, [`traces`] and [`withheld`] look for
+//! what their programs name. [`rerun`] words the command that runs failed tests again.
 
 pub mod context;
 

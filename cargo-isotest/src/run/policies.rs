@@ -17,7 +17,7 @@ use crate::discover::filterset::Subject;
 use crate::report::Grant;
 use crate::run::context::Context;
 use crate::sandbox::trial;
-use crate::select::prepare::Selected;
+use crate::select::selected::Selected;
 
 /// A case, and what the configuration has for it.
 #[derive(Debug, Clone, PartialEq, Eq)]

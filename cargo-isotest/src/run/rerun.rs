@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::config::settings::Settings;
 use crate::discover::{Binary, Scope};
 use crate::report::{Frame, quoted};
-use crate::select::prepare::InRoot;
+use crate::sandbox::roots::InRoot;
 
 /// What stands before `--` of that command: it selects the binary.
 pub fn before(settings: &Settings, config: &Config, root: &InRoot, binary: &Binary) -> String {

@@ -1,4 +1,4 @@
-//! A second look at what failed: would it pass with another layer value that isolates as well?
+//! Rerun variants: failed cases run once more, under other layer values that isolate as well.
 //!
 //! A test may fail for what its sandbox is, not for what it tests: it sends itself a signal that
 //! PID 1 never receives, it waits for an orphan that nobody reaps, it sums up the sizes of
@@ -20,7 +20,7 @@ use isotest_core::schedule::{self, Claim, Event, Job};
 use isotest_core::signals::Signals;
 
 use crate::discover::Harness;
-use crate::report::{Hint, SecondLook};
+use crate::report::{Hint, Reruns};
 use crate::run::batch::Batch;
 use crate::run::case_plan;
 use crate::run::context::{Cases, Context};
@@ -28,7 +28,7 @@ use crate::run::policies::Member;
 use crate::sandbox::environment::PROFILE;
 use crate::sandbox::factory::{SandboxBuilder, SandboxFactory};
 use crate::sandbox::jobs;
-use crate::select::prepare::case;
+use crate::select::selected::case;
 
 /// With more failures than this the cause is elsewhere.
 const MOST: usize = 50;
@@ -43,14 +43,14 @@ pub fn rerun_variants(
     batches: Vec<Batch>,
     cases: Cases<'_>,
     failed: &[CaseIndex],
-) -> io::Result<SecondLook> {
-    let mut all = SecondLook::default();
+) -> io::Result<Reruns> {
+    let mut all = Reruns::default();
     for Batch { factory, members } in batches {
         let members = members.into_iter();
         let failed: Vec<Member> = members.filter(|one| failed.contains(&one.index)).collect();
         let (policy, shown) = (factory.policy.clone(), factory.project());
         drop(factory);
-        let SecondLook { flaky, hints } = rerun(context, &policy, &shown, cases, failed)?;
+        let Reruns { flaky, hints } = rerun(context, &policy, &shown, cases, failed)?;
         all.flaky.extend(flaky);
         for hint in hints {
             match all.hints.iter_mut().find(|known| known.flag == hint.flag) {
@@ -69,10 +69,10 @@ fn rerun(
     project: &plan::Project,
     cases: Cases<'_>,
     failed: Vec<Member>,
-) -> io::Result<SecondLook> {
-    let mut look = SecondLook::default();
+) -> io::Result<Reruns> {
+    let mut reruns = Reruns::default();
     if failed.is_empty() || failed.len() > MOST || !is_isolated(policy) {
-        return Ok(look);
+        return Ok(reruns);
     }
     // What is run twice must not be counted twice.
     let mut machine = context.machine.clone();
@@ -90,19 +90,19 @@ fn rerun(
             Err(_) => Ok(Vec::new()),
         }
     };
-    look.flaky = passing_with(base.clone(), &failed)?;
-    let is_flaky = |member: &Member| look.flaky.contains(&member.index);
+    reruns.flaky = passing_with(base.clone(), &failed)?;
+    let is_flaky = |member: &Member| reruns.flaky.contains(&member.index);
     let failed: Vec<Member> = failed.into_iter().filter(|member| !is_flaky(member)).collect();
     if failed.is_empty() {
-        return Ok(look);
+        return Ok(reruns);
     }
     for (flag, why, other) in others(&base, project, machine.is_root) {
         let cases = passing_with(other, &failed)?;
         if !cases.is_empty() {
-            look.hints.push(Hint { flag, why, cases });
+            reruns.hints.push(Hint { flag, why, cases });
         }
     }
-    Ok(look)
+    Ok(reruns)
 }
 
 /// Whether running a test once more can have no effect outside.

@@ -28,7 +28,7 @@ use crate::run::case_plan::spec_with;
 use crate::run::policies::Member;
 use crate::sandbox::factory::{SandboxFactory, c_string};
 use crate::sandbox::provision::Provided;
-use crate::select::prepare::Selected;
+use crate::select::selected::Selected;
 
 /// The variable that makes a stable libtest print JSON. Compilers and cargo, which tests may start,
 /// take such a value for the name of a crate that may use unstable features, of which there is none.

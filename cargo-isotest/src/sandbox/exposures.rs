@@ -16,7 +16,7 @@ use isotest_core::policy::{Policy, Propagation, Root};
 
 use crate::config::machine::Machine;
 use crate::discover;
-use crate::sandbox::owners::{self, Foreign, Look, Tree};
+use crate::sandbox::owners::{self, Foreign, Scan, Tree};
 use crate::sandbox::root::{Links, RootError, find_conflict, follow};
 
 /// The host could not be shown as it is asked for.
@@ -100,9 +100,9 @@ pub fn of_command(
     host: &Host,
     policy: &Policy,
     program: &Path,
-    look: Look,
+    scan: Scan,
 ) -> Result<Project, ExposureError> {
-    let mut exposures = Exposures { look, ..Exposures::new(host, policy) };
+    let mut exposures = Exposures { scan, ..Exposures::new(host, policy) };
     let directory = machine.directory.as_path();
     let manifests = directory.ancestors().filter(|above| above.join("Cargo.toml").is_file());
     let root = manifests.last().unwrap_or(directory);
@@ -138,13 +138,13 @@ struct Exposures<'a> {
     host: &'a Host,
     policy: &'a Policy,
     /// How long to look for what belongs to others.
-    look: Look,
+    scan: Scan,
     project: Project,
 }
 
 impl<'a> Exposures<'a> {
     fn new(host: &'a Host, policy: &'a Policy) -> Exposures<'a> {
-        Exposures { host, policy, look: Look::Short, project: Project::default() }
+        Exposures { host, policy, scan: Scan::Short, project: Project::default() }
     }
 
     /// Shows a path. What does not exist cannot be shown, and is missed by nobody: cargo names
@@ -322,7 +322,7 @@ impl<'a> Exposures<'a> {
         let found: Vec<(PathBuf, Foreign)> = outer
             .map(|root| {
                 let tree = Tree { root, starts: &starts, built };
-                let mut found = owners::find(&tree, &ids, self.look);
+                let mut found = owners::find(&tree, &ids, self.scan);
                 let is_secret =
                     |piece: &Piece| self.project.secrets.contains(&root.join(&piece.path));
                 found.pieces.retain(|piece| !is_secret(piece));

@@ -2,7 +2,7 @@
 //! starts cases.
 //!
 //! [`factory`] starts the warden and builds its template from the paths of the host that
-//! [`exposures`] finds, in the root filesystem that [`root`] unpacks. [`environment`] decides which
+//! [`exposures`] finds, in the root filesystems that [`roots`] finds and [`root`] unpacks. [`environment`] decides which
 //! variables reach a test; [`provision`] runs setup commands and prepares services. [`trial`] tries a
 //! policy on this machine. [`jobs`] runs jobs in sandboxes.
 
@@ -21,6 +21,10 @@ pub mod trial;
 
 pub mod jobs;
 
-pub mod coverage;
+pub mod roots;
+
 pub mod root;
+
+pub mod coverage;
+
 pub mod run_directory;

@@ -25,20 +25,20 @@ const MOST: usize = 1 << 16;
 /// How many entries are looked at in one directory.
 const LISTED: usize = 1 << 16;
 
-/// How many entries a look takes in where all of them belong to the user.
+/// Number of entries that are read where all of them belong to the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
+pub enum Scan {
     /// As many as take no noticeable time: what every run can afford.
     Short,
     /// Nearly all.
     Long,
 }
 
-impl Look {
+impl Scan {
     fn entries(self) -> usize {
         match self {
-            Look::Short => 1 << 12,
-            Look::Long => 1 << 20,
+            Scan::Short => 1 << 12,
+            Scan::Long => 1 << 20,
         }
     }
 }
@@ -64,7 +64,7 @@ pub struct Foreign {
 }
 
 /// Looks through a tree, breadth first: what lies deep is less likely to be another's alone.
-pub fn find(tree: &Tree<'_>, ids: &Ids, look: Look) -> Foreign {
+pub fn find(tree: &Tree<'_>, ids: &Ids, scan: Scan) -> Foreign {
     let root = Directory::open(tree.root).ok().filter(|_| !ids.hold_all());
     let Some(root) = root else { return Foreign::default() };
     let mut search = Search::new(tree, ids);
@@ -77,7 +77,7 @@ pub fn find(tree: &Tree<'_>, ids: &Ids, look: Look) -> Foreign {
     let mut last = VecDeque::new();
     loop {
         let is_found = search.is_found;
-        let most = if is_found { Look::Long.entries() } else { look.entries() };
+        let most = if is_found { Scan::Long.entries() } else { scan.entries() };
         if search.looks >= most {
             break;
         }
@@ -281,10 +281,10 @@ mod tests {
     use super::*;
 
     /// What somebody who owns nothing here finds.
-    fn find_as_another(root: &TempDir, built: &[PathBuf], look: Look) -> Foreign {
+    fn find_as_another(root: &TempDir, built: &[PathBuf], scan: Scan) -> Foreign {
         let host = Host { uid: 4_000_000, gid: 4_000_000, ..Host::default() };
         let ids = Ids::new(&host, &Project::default(), &Policy::default());
-        find(&Tree { root: root.path(), starts: &[], built }, &ids, look)
+        find(&Tree { root: root.path(), starts: &[], built }, &ids, scan)
     }
 
     fn make(root: &TempDir, file: &str, size: u64, mode: u32) {
@@ -307,7 +307,7 @@ mod tests {
         let outside = tempfile::tempdir().expect("a directory");
         make(&outside, "file", 5, 0o666);
         symlink(outside.path(), root.path().join("a/link")).expect("a link");
-        let found = find_as_another(&root, &[], Look::Short);
+        let found = find_as_another(&root, &[], Scan::Short);
         assert_eq!(copied(&found), ["a", "a/b", "a/b/c", "a/b/c/file"]);
         assert_eq!(found.uncopied, []);
     }
@@ -320,7 +320,7 @@ mod tests {
         make(&root, "data/unreadable", 1, 0o622);
         make(&root, "target/debug/large", 5 << 20, 0o666);
         make(&root, "target/debug/small", 5, 0o666);
-        let found = find_as_another(&root, &[root.path().join("target")], Look::Short);
+        let found = find_as_another(&root, &[root.path().join("target")], Scan::Short);
         let expected = ["data", "data/large", "target", "target/debug", "target/debug/small"];
         assert_eq!(copied(&found), expected);
         let told = found.uncopied.iter().map(|file| (file.path.clone(), file.size));
@@ -332,14 +332,14 @@ mod tests {
     #[test]
     fn where_nothing_is_anothers_a_short_look_has_an_end_and_leaves_out_what_was_built() {
         let root = tempfile::tempdir().expect("a directory");
-        for number in 0..Look::Short.entries() {
+        for number in 0..Scan::Short.entries() {
             make(&root, &format!("many/{number}"), 0, 0o644);
         }
         make(&root, "deep/er/file", 5, 0o666);
-        assert_eq!(copied(&find_as_another(&root, &[], Look::Short)), [""; 0]);
+        assert_eq!(copied(&find_as_another(&root, &[], Scan::Short)), [""; 0]);
         let expected = ["deep", "deep/er", "deep/er/file"];
-        assert_eq!(copied(&find_as_another(&root, &[], Look::Long)), expected);
+        assert_eq!(copied(&find_as_another(&root, &[], Scan::Long)), expected);
         let built = [root.path().join("deep")];
-        assert_eq!(copied(&find_as_another(&root, &built, Look::Long)), [""; 0]);
+        assert_eq!(copied(&find_as_another(&root, &built, Scan::Long)), [""; 0]);
     }
 }

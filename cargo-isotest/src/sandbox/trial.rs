@@ -20,7 +20,7 @@ use crate::config::machine::Machine;
 use crate::report;
 use crate::sandbox::exposures;
 use crate::sandbox::factory::c_string;
-use crate::sandbox::owners::Look;
+use crate::sandbox::owners::Scan;
 
 /// Shares what can be shared.
 pub fn open() -> Policy {
@@ -101,7 +101,7 @@ pub fn attempt(policy: &Policy, machine: &Machine) -> Result<(), SandboxError> {
     let refused = |act: &str| SandboxError { act: act.to_owned(), errno: None, hint: None };
     let program = env::current_exe().map_err(|_| refused("find this program"))?;
     let host = Host::read(Path::new("/")).map_err(|_| refused("read /proc/self"))?;
-    let project = exposures::of_command(machine, &host, policy, &program, Look::Short);
+    let project = exposures::of_command(machine, &host, policy, &program, Scan::Short);
     let project = project.map_err(|error| refused(&format!("show the project ({error})")))?;
     let mut warden = Warden::start(&host, policy)?;
     warden.build(&plan::template(&host, &project, policy), None)?;

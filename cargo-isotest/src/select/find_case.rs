@@ -5,7 +5,7 @@ use std::fmt;
 use isotest_core::case::Case;
 
 use crate::report::first_lines;
-use crate::select::prepare::Selected;
+use crate::select::selected::Selected;
 
 /// A name fits no test, or more than one.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::report::{Ended, Reporter, State, Suite};
-use crate::select::prepare::{self, Selected};
 use crate::select::remembered::Own;
+use crate::select::selected::Selected;
 
 const FILE: &str = "failed.json";
 
@@ -81,7 +81,7 @@ impl LastRun {
     pub fn narrow(&self, selected: Vec<Selected>, root: Option<&str>) -> Vec<Selected> {
         let narrowed = selected.into_iter().filter_map(|selected| {
             let binary = selected.binary.id.clone();
-            prepare::narrow(selected, |case| self.has(&binary, root, &case.name))
+            selected.narrow(|case| self.has(&binary, root, &case.name))
         });
         narrowed.collect()
     }

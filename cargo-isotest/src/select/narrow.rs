@@ -3,7 +3,7 @@
 use crate::cli::Part;
 use crate::select::last_run::LastRun;
 use crate::select::partition;
-use crate::select::prepare::Selected;
+use crate::select::selected::Selected;
 
 /// What leaves out some of the selected tests.
 #[derive(Clone, Copy)]

@@ -12,7 +12,7 @@ use twox_hash::XxHash64;
 
 use crate::cli::{Part, Partition, Scheme};
 use crate::config::machine::Machine;
-use crate::select::prepare::{self, Selected};
+use crate::select::selected::Selected;
 
 /// A CI system that runs a job several times, and the variables in which it tells each copy which
 /// one it is.
@@ -167,7 +167,7 @@ pub fn narrow(selected: Vec<Selected>, part: &Part) -> Vec<Selected> {
                 is_turn(part, turn - 1)
             }
         };
-        selected[index] = selected[index].take().and_then(|it| prepare::narrow(it, is_ours));
+        selected[index] = selected[index].take().and_then(|it| it.narrow(is_ours));
     }
     selected.into_iter().flatten().collect()
 }

@@ -1,22 +1,16 @@
 //! What every command that looks at a project's tests does first: build, list, select.
 
-use std::path::{Path, PathBuf};
-
-use isotest_core::case::{Case, CaseIndex};
-use isotest_core::policy::{Policy, Root};
+use isotest_core::policy::Policy;
 use isotest_core::signals::Signals;
 
 use crate::cli::Part;
 use crate::config::machine::Machine;
 use crate::config::{Config, LoadError};
-use crate::discover::list::Note;
-use crate::discover::{
-    self, Binary, DiscoverError, Harness, Request, Reused, Selection, filter::Filter,
-};
+use crate::discover::{self, Binary, DiscoverError, Harness, Request, Reused, filter::Filter};
 use crate::report;
 use crate::sandbox::factory::{FactoryError, SandboxBuilder, SandboxFactory};
-use crate::sandbox::root::{self, RootError};
 use crate::select::listing::{self, Listed, ListingError};
+use crate::select::selected::Selected;
 
 /// The tests could not be built, listed or selected.
 #[derive(Debug)]
@@ -55,16 +49,6 @@ impl From<ListingError> for PrepareError {
     }
 }
 
-/// One of the root filesystems that a run is asked for.
-pub struct InRoot {
-    /// As `--root` names it; `None` where nothing does.
-    pub name: Option<PathBuf>,
-    /// What a report calls it; `None` where it is the only one.
-    pub label: Option<String>,
-    /// The policy there.
-    pub policy: Policy,
-}
-
 /// The selected tests of a built project, and the sandboxes to run them in.
 pub struct Prepared {
     /// The warden and what is planned with.
@@ -73,48 +57,10 @@ pub struct Prepared {
     pub selected: Vec<Selected>,
 }
 
-/// A binary with what was selected of it.
-#[derive(Clone)]
-pub struct Selected {
-    /// The binary.
-    pub binary: Binary,
-    /// Its harness.
-    pub harness: Harness,
-    /// What is to be told of its list.
-    pub notes: Vec<Note>,
-    /// How many cases it lists.
-    pub listed: usize,
-    /// Its selected cases.
-    pub selection: Selection,
-    /// What of the command line it is given; nothing where it is libtest.
-    pub passed_on: Vec<String>,
-}
-
-impl Selected {
-    /// A harness of which nothing is selected says so; a program that is none says nothing.
-    fn takes_part(&self) -> bool {
-        self.harness != Harness::None || !self.selection.cases.is_empty()
-    }
-}
-
 /// What cargo prints of a binary behind `Running`.
 pub fn heading(binary: &Binary, machine: &Machine) -> String {
     let executable = machine.shown(binary.executable.as_std_path());
     format!("{} ({})", binary.description(), executable.display())
-}
-
-/// Takes cases out of a selection, as a filter would. `None` where nothing is left of it.
-pub fn narrow(mut selected: Selected, keep: impl FnMut(&Case) -> bool) -> Option<Selected> {
-    let selection = &mut selected.selection;
-    let before = selection.cases.len();
-    selection.cases.retain(keep);
-    selection.filtered_out += before - selection.cases.len();
-    selected.takes_part().then_some(selected)
-}
-
-/// The case of this index.
-pub fn case(selected: &[Selected], index: CaseIndex) -> &Case {
-    &selected[index.binary].selection.cases[index.case]
 }
 
 /// Why exit code 4; `left_out` tells whether there are documentation tests that a name has left out.
@@ -136,62 +82,6 @@ pub fn nothing_selected(selected: &[Selected], part: Option<&Part>, left_out: bo
              hint: `cargo isotest list` prints all names{documented}"
         ),
     }
-}
-
-/// The policy in each root filesystem that `named` names, or in the host's where nothing does.
-/// One that is named twice counts once.
-pub fn in_roots(
-    policy: &Policy,
-    named: &[PathBuf],
-    machine: &Machine,
-    quiet: bool,
-) -> Result<Vec<InRoot>, RootError> {
-    if named.is_empty() {
-        return Ok(vec![InRoot { name: None, label: None, policy: policy.clone() }]);
-    }
-    let mut roots: Vec<InRoot> = Vec::new();
-    for name in named {
-        let policy = Policy { root: find_root(name, machine, quiet)?, ..policy.clone() };
-        if roots.iter().all(|known| known.policy.root != policy.root) {
-            roots.push(InRoot { name: Some(name.clone()), label: None, policy });
-        }
-    }
-    if let [_, _, ..] = roots.as_slice() {
-        for root in &mut roots {
-            root.label = root.name.as_ref().map(|name| name.display().to_string());
-        }
-    }
-    Ok(roots)
-}
-
-/// The policy in the one root filesystem that `named` names, or in the host's.
-pub fn in_root(
-    policy: Policy,
-    named: &[PathBuf],
-    machine: &Machine,
-    quiet: bool,
-) -> Result<Policy, RootError> {
-    match named {
-        [] => Ok(policy),
-        [name, ..] => Ok(Policy { root: find_root(name, machine, quiet)?, ..policy }),
-    }
-}
-
-/// The directory that a value of `--root` names or is unpacked to.
-fn find_root(named: &Path, machine: &Machine, quiet: bool) -> Result<Root, RootError> {
-    let tell = || {
-        if !quiet {
-            report::unpacking(named);
-        }
-    };
-    let cache = machine.cache_directory();
-    let found = root::find(&machine.directory.join(named), cache.as_deref(), &tell)?;
-    let is_host = found.parent().is_none();
-    // It is read outside of that root, where the link would lead elsewhere.
-    if !is_host && found.join("etc").is_symlink() {
-        return Err(RootError::Link(found.join("etc")));
-    }
-    Ok(if is_host { Root::Host } else { Root::Directory(found) })
 }
 
 /// Builds the project, unless it was built before. A warden starts before for each policy, while

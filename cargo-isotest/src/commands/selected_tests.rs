@@ -18,9 +18,11 @@ use crate::run::rerun;
 use crate::run::unit;
 use crate::sandbox::factory::SandboxBuilder;
 use crate::sandbox::provision::{Provision, ProvisionError};
+use crate::sandbox::roots::InRoot;
 use crate::select::narrow::Narrowing;
-use crate::select::prepare::{self, InRoot, Prepared, Selected, Selecting, case};
+use crate::select::prepare::{self, Prepared, Selecting};
 use crate::select::remembered::Durations;
+use crate::select::selected::{Selected, case};
 
 /// The tests that run in all root filesystems.
 #[derive(Default)]
