@@ -1,42 +1,37 @@
 //! Runs commands, each as PID 1 of fresh user, pid, mount, network, IPC and UTS namespaces on a
-//! throwaway root filesystem, rootless.
-//!
-//! This is the engine of `cargo isotest`, usable on its own. It never prints, never reads an
-//! environment variable and knows nothing of cargo. Values flow one way:
-//!
-//! [`policy`] and [`host`] → [`plan`] → [`sandbox`] → [`collect`] → [`outcome`], driven by
-//! [`schedule`] for many cases or by [`foreground`] for one command:
+//! throwaway root filesystem, rootless, in about a millisecond.
 //!
 //! ```no_run
-//! use std::path::Path;
-//! use std::sync::Arc;
+//! use isotest_core::Sandbox;
 //!
-//! use isotest_core::foreground;
-//! use isotest_core::host::Host;
-//! use isotest_core::plan::{self, Command, Plan, Project, StartBy};
-//! use isotest_core::policy::Policy;
-//! use isotest_core::sandbox::Warden;
-//! use isotest_core::signals::Signals;
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let (host, project, policy) =
-//!     (Host::read(Path::new("/"))?, Project::default(), Policy::default());
-//! // One warden and one template serve any number of commands.
-//! let mut warden = Warden::start(&host, &policy)?;
-//! warden.build(&plan::template(&host, &project, &policy), None)?;
-//! let command = Command {
-//!     program: c"/bin/ls".to_owned(),
-//!     arguments: vec![c"ls".to_owned(), c"/".to_owned()],
-//!     environment: vec![c"PATH=/usr/bin:/bin".to_owned()],
-//!     directory: c"/".to_owned(),
-//!     start_by: StartBy::Exec("it is one command"),
-//! };
-//! let spec = Arc::new(plan::sandbox_spec(&host, &project, &policy, command));
-//! let conclusion = foreground::run(&mut warden, &Plan::of(spec), &Signals::listen()?)?;
-//! println!("{:?}", conclusion.ended);
+//! # fn main() -> Result<(), isotest_core::command::Error> {
+//! // The template is built once and serves any number of commands.
+//! let sandbox = Sandbox::new()?;
+//! let output = sandbox.command("ls").arg("/").env("LC_ALL", "C").current_dir("/").output()?;
+//! println!("{}", String::from_utf8_lossy(&output.stdout));
+//! assert!(output.status.success() && output.findings.is_empty());
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [`Sandbox`] and [`Command`] are the front door; `examples/` has three programs. This is also the
+//! engine of `cargo isotest`. It never prints, never reads an environment variable and knows
+//! nothing of cargo. Values flow one way:
+//!
+//! [`policy`] and [`host`] → [`plan`] → [`sandbox`] → [`collect`] → [`outcome`], driven by
+//! [`schedule`] for many cases, by [`foreground`] for one program at a terminal, or by [`command`].
+//!
+//! Linux 5.10 or newer, glibc; `docs/environments.md` says where it was tried.
+
+#![deny(missing_docs)]
+
+pub mod command;
+
+pub use command::{Command, Output, Sandbox};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod errno;
 mod poll_timeout;

@@ -137,6 +137,10 @@ impl Warden {
     }
 
     fn await_ready(&mut self) -> Result<(), SandboxError> {
+        // A copy of a process in which another thread panics may wait for that thread's lock.
+        if !self.channel.has_message(PATIENCE) {
+            return Err(SandboxError::without_steps(STEP_CLONE, Errno::ETIMEDOUT));
+        }
         match self.response(true) {
             Ok(Response::Ready { listening }) => {
                 self.listening = listening;
