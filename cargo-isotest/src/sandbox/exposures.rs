@@ -117,7 +117,9 @@ pub fn of_command(
         exposures.show(target, Access::Workspace, "the target directory");
     }
     if let Some(parent) = program.parent().filter(|parent| parent.is_absolute()) {
-        exposures.show_program(program, parent);
+        // All of the root is no program's directory.
+        let shown = if parent.parent().is_none() { program } else { parent };
+        exposures.show_program(program, shown);
     }
     let target = target.unwrap_or_else(|| root.join("target"));
     exposures.project.built.extend(real(&target));

@@ -11,13 +11,13 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{Error, Sandbox};
-use crate::capture::{self, Capture};
+use crate::capture::{self, Capture, Captured};
 use crate::collect::{self, Killed, Written};
 use crate::finding::Finding;
-use crate::outcome::{Captured, NotRun, Usage, Verdict};
+use crate::outcome::{NotRun, Usage, Verdict};
 use crate::plan::Plan;
 use crate::poll_timeout;
-use crate::sandbox::{End, Notice, Warden};
+use crate::sandbox::{End, Notice, Start, Warden};
 use crate::streams;
 
 /// A command that was started.
@@ -122,7 +122,7 @@ impl Running {
         let [(from_output, output), (from_error, error)] = [keep(output)?, keep(error)?];
         let theirs = [input.as_fd(), output.as_fd(), error.as_fd()];
         streams::check(theirs).map_err(Error::Refused)?;
-        let spawned = self.warden.spawn(&plan.spec, plan.start(case), &theirs);
+        let spawned = self.warden.spawn(&plan.spec, Start::of(&plan, case), &theirs);
         spawned.map_err(|errno| Error::Lost(errno.desc().to_owned()))?;
         let flight = Flight {
             pipes: [from_output, from_error],

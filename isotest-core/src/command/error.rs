@@ -7,7 +7,7 @@ use std::{fmt, io};
 use nix::errno::Errno;
 
 use crate::printable::printable;
-use crate::sandbox::SandboxError;
+use crate::refusal::SandboxError;
 use crate::streams::StreamError;
 
 /// A command that could not be run, or a sandbox that could not be built. A command that was run

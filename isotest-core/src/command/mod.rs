@@ -4,7 +4,7 @@
 //! command runs as PID 1 of namespaces of its own, on a root filesystem that nobody else writes
 //! to. Commands of one sandbox share nothing but what the policy shows of the host.
 //!
-//! This module is the front door of the crate. What it does is done by [`plan`](crate::plan) and
+//! This module is the front door of the crate. What it does is done by [`plan`] and
 //! [`Warden`](crate::sandbox::Warden), which are public too.
 
 mod builder;
@@ -13,12 +13,14 @@ mod error;
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
+
+use rustix::stdio::{stderr, stdout};
 
 pub use self::builder::SandboxBuilder;
 use self::child::Running;
@@ -124,7 +126,7 @@ impl<'a> Command<'a> {
     }
 
     /// Sets an environment variable. A command inherits none: without this it has
-    /// [`PATH`](self::PATH) alone.
+    /// [`PATH`] alone.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         let name = name.as_ref().to_owned();
         self.environment.retain(|(known, _)| *known != name);
@@ -187,10 +189,10 @@ impl<'a> Command<'a> {
     pub fn status(mut self) -> Result<ExitStatus, Error> {
         let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(Error::Stream);
         if self.stdout.is_none() {
-            self.stdout = Some(own(std::io::stdout().as_fd())?);
+            self.stdout = Some(own(stdout())?);
         }
         if self.stderr.is_none() {
-            self.stderr = Some(own(std::io::stderr().as_fd())?);
+            self.stderr = Some(own(stderr())?);
         }
         Ok(self.output()?.status)
     }
@@ -242,7 +244,8 @@ impl<'a> Command<'a> {
             let file = root.join(below).metadata();
             file.is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
         };
-        let mut paths = std::env::split_paths(path).map(|directory| directory.join(name));
+        let directories = path.as_bytes().split(|byte| *byte == b':').map(OsStr::from_bytes);
+        let mut paths = directories.map(|directory| Path::new(directory).join(name));
         paths.find(is_program).ok_or_else(|| Error::NoProgram(name.into(), path.into()))
     }
 }

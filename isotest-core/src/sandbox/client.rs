@@ -137,9 +137,9 @@ impl Warden {
     }
 
     fn await_ready(&mut self) -> Result<(), SandboxError> {
-        // A copy of a process in which another thread panics may wait for that thread's lock.
+        // A copy of a process with threads may wait for a lock that one of them has held.
         if !self.channel.has_message(PATIENCE) {
-            return Err(SandboxError::without_steps(STEP_CLONE, Errno::ETIMEDOUT));
+            return Err(describe_errno(STEP_CLONE, Errno::ETIMEDOUT));
         }
         match self.response(true) {
             Ok(Response::Ready { listening }) => {

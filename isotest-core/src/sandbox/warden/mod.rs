@@ -14,9 +14,11 @@ mod services;
 mod slots;
 mod start;
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -108,12 +110,11 @@ pub fn run(channel: Channel, mapped: OwnedFd, guard: Guard, base: Option<Base>) 
     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
     let _ = nix::unistd::read(&mapped, &mut [0]);
     drop(mapped);
-    report_panics(&channel);
     match enter(&channel, base.as_ref(), guard) {
         Ok((listener, null, signals)) => {
             let _ = channel.send(&Response::Ready { listening: listener.is_some() }, &[]);
             let (slots, _) = Slots::new().expect("memory for slots");
-            let warden = State {
+            let mut warden = State {
                 channel,
                 listener,
                 null,
@@ -125,7 +126,11 @@ pub fn run(channel: Channel, mapped: OwnedFd, guard: Guard, base: Option<Base>) 
                 running: HashMap::new(),
                 departures: Vec::new(),
             };
-            warden.serve(&signals)
+            let served = catch_unwind(AssertUnwindSafe(|| warden.serve(&signals)));
+            if let Err(panic) = served {
+                let _ = warden.channel.send(&Response::Panicked(words_of(panic.as_ref())), &[]);
+            }
+            kernel::exit(70)
         }
         Err(errno) => {
             let fault = Fault { step: STEP_GUARD, errno: errno as i32 };
@@ -167,23 +172,16 @@ fn enter(
     Ok((guard::install(guard)?, null, signals))
 }
 
-/// A panic here must reach isotest, and must not end in abort(3): the guard would tell the
-/// warden of its own signal, and it would wait for itself.
-fn report_panics(channel: &Channel) {
-    use std::os::fd::AsRawFd;
-    let socket = channel.as_fd().as_raw_fd();
-    std::panic::set_hook(Box::new(move |panic| {
-        let message = postcard::to_allocvec(&Response::Panicked(panic.to_string()));
-        let mut bytes = vec![0];
-        bytes.extend(message.unwrap_or_default());
-        // SAFETY: the pointer and the length are those of `bytes`.
-        unsafe { libc::send(socket, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
-        kernel::exit(70)
-    }));
+/// The words of a panic. It must not end in abort(3): the guard would tell the warden of its own
+/// signal, and it would wait for itself. No hook hears of it: the lock of hooks may be held by a
+/// thread that is not here, since it panicked in the caller while this process was made.
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
 impl State {
-    fn serve(mut self, signals: &SignalFd) -> ! {
+    fn serve(&mut self, signals: &SignalFd) {
         loop {
             let listener = self.listener.as_ref().map(Listener::descriptor);
             let fixed = [Some(self.channel.as_fd()), Some(signals.as_fd()), listener];
