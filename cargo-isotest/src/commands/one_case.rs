@@ -14,7 +14,7 @@ use crate::discover::filterset::Subject;
 use crate::error::Error;
 use crate::run::policies;
 use crate::sandbox::factory::{SandboxBuilder, SandboxFactory};
-use crate::select::find_case::choose;
+use crate::select::find_case::find_case;
 use crate::select::prepare::{Prepared, Selecting};
 use crate::select::selected::Selected;
 
@@ -58,7 +58,7 @@ impl OneCase {
         let selecting =
             Selecting { filter: &filter, config: &config, passed_on: &[], jobs: machine.cores };
         let (Prepared { mut factory, selected }, project, signals) = build.prepare(selecting)?;
-        let (selected, case) = choose(&selected, named.case)?;
+        let (selected, case) = find_case(&selected, named.case)?;
         let policy = policies::of_case(&config, &factory.policy, selected, case, machine);
         let limits = policy.limits.clone();
         if !policies::shares_warden(&policy, &factory.policy) {

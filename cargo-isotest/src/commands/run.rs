@@ -244,20 +244,14 @@ impl Run<'_> {
         let cases = Cases { selected: &selected, provision: &provision };
         let reporter = self.reporter(context, suites, &selected)?;
         let mut reporter = run_and_report(context, &mut batches, cases, reporter)?;
-        let documented = match has_doctests && self.goes_on(&reporter) {
-            true => self.run_doctests(in_roots, &signals)?,
-            false => Documented::default(),
-        };
-        let reruns =
-            explanations::explain(context, &mut reporter, batches, cases).map_err(Error::Host)?;
+        let in_roots = if has_doctests && self.goes_on(&reporter) { in_roots } else { Vec::new() };
+        let documented = self.run_doctests(in_roots, &signals)?;
+        let reruns = explanations::explain(context, &mut reporter, batches, cases)?;
         keep(&mut last_run, &mut reporter);
         let summary = reporter.finish(reruns, documented).map_err(Error::Report)?;
         write_files(&mut reporter)?;
         let code = self.exit_code(&summary, documented, &selected, &project);
-        // The reasons stand far above.
-        if let Some(Refused { roots, .. }) = &refused {
-            report::error(&format_args!("no test was run in {}", roots.join(", ")));
-        }
+        tell_refused(refused.as_ref());
         Ok(or_refused(code, refused.as_ref()))
     }
 
@@ -314,6 +308,13 @@ impl Run<'_> {
             }
             NoTests::Pass => ExitCode::Passed,
         }
+    }
+}
+
+/// Tells in which root filesystems no test ran. The reasons stand far above.
+fn tell_refused(refused: Option<&Refused>) {
+    if let Some(Refused { roots, .. }) = refused {
+        report::error(&format_args!("no test was run in {}", roots.join(", ")));
     }
 }
 

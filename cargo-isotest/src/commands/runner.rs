@@ -272,8 +272,7 @@ fn run_built(
     let cases = Cases { selected: &selected, provision: &provision };
     let reporter = reporter(context, suites, &selected);
     let mut reporter = run_and_report(context, &mut batches, cases, reporter)?;
-    let reruns =
-        explanations::explain(context, &mut reporter, batches, cases).map_err(Error::Host)?;
+    let reruns = explanations::explain(context, &mut reporter, batches, cases)?;
     reporter.finish(reruns, Documented::default()).map(Some).map_err(Error::Report)
 }
 

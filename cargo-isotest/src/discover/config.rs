@@ -153,7 +153,7 @@ impl Reader<'_> {
             return self.file(&path, &[]);
         }
         let text = option.to_string_lossy();
-        self.parse(&text, Path::new(option), (self.directory, self.directory), &[])
+        self.parse(&text, Path::new(option), Bases::both(self.directory), &[])
     }
 
     /// Reads a file that `above` include one another up to.
@@ -167,37 +167,53 @@ impl Reader<'_> {
         let directory = path.parent().unwrap_or(path);
         // Relative paths start at the parent of the directory that holds the file.
         let base = directory.parent().unwrap_or(path);
-        self.parse(&text, path, (directory, base), above)
+        self.parse(&text, path, Bases { includes: directory, paths: base }, above)
     }
 
-    /// Reads a text that goes by `name`, with what it includes from `directory` on.
+    /// Reads a text that goes by `name`, with what it includes.
     fn parse(
         &self,
         text: &str,
         name: &Path,
-        (directory, base): (&Path, &Path),
+        bases: Bases<'_>,
         above: &[&Path],
     ) -> Result<CargoConfig, ConfigError> {
         let failed =
             |cause| ConfigError { path: name.to_path_buf(), cause: ConfigCause::Parse(cause) };
         let ConfigFile { env, target, include } = toml::from_str(text).map_err(failed)?;
         let runner = |(key, target): (String, Target)| {
-            Some((key, Runner::new(target.runner?.words(), base)?))
+            Some((key, Runner::new(target.runner?.words(), bases.paths)?))
         };
         let mut config = CargoConfig {
-            env: env.into_iter().map(|(name, entry)| (name, entry.resolve(base))).collect(),
+            env: env.into_iter().map(|(name, entry)| (name, entry.resolve(bases.paths))).collect(),
             runners: target.into_iter().filter_map(runner).collect(),
         };
         let Some(include) = include.filter(|_| (self.includes)()) else { return Ok(config) };
         let include: Vec<Include> = include.try_into().map_err(failed)?;
         let above = [above, &[name]].concat();
         for Found { path, optional } in include.into_iter().rev().map(Include::found) {
-            let path = directory.join(path);
+            let path = bases.includes.join(path);
             if !optional || path.exists() {
                 config.add(self.file(&path, &above)?);
             }
         }
         Ok(config)
+    }
+}
+
+/// The directories at which relative paths of a text start.
+#[derive(Clone, Copy)]
+struct Bases<'a> {
+    /// Those of what it includes.
+    includes: &'a Path,
+    /// All others.
+    paths: &'a Path,
+}
+
+impl<'a> Bases<'a> {
+    /// The same directory for all.
+    fn both(directory: &'a Path) -> Bases<'a> {
+        Bases { includes: directory, paths: directory }
     }
 }
 

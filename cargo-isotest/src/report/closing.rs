@@ -264,7 +264,8 @@ impl Closing {
         &mut self,
         suites: &[Suite],
         tally: &Tally,
-        (wall, shuffle_seed): (Duration, Option<u64>),
+        wall: Duration,
+        shuffle_seed: Option<u64>,
         colour: bool,
         err: &mut dyn Write,
     ) -> io::Result<()> {

@@ -250,9 +250,9 @@ impl Reporter {
         let is_expected = !self.options.quiet && self.options.frame == Frame::Ours;
         let is_noteworthy = self.closing.is_noteworthy(&self.total) || notes::any(&self.suites);
         if is_expected || is_noteworthy {
-            let wall = (self.wall, self.options.shuffle_seed);
+            let (wall, seed) = (self.wall, self.options.shuffle_seed);
             self.screen.print(Stream::Stderr, |err| {
-                self.closing.write(&self.suites, &self.total, wall, colour, err)
+                self.closing.write(&self.suites, &self.total, wall, seed, colour, err)
             })?;
         }
         if let Some(github) = &self.github {

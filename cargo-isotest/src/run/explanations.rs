@@ -1,8 +1,6 @@
 //! Explanations of failures: what running failed cases once more shows, and what their programs
 //! name that cases have not.
 
-use std::io;
-
 use isotest_core::policy::Policy;
 
 use crate::cli::Unit;
@@ -10,6 +8,7 @@ use crate::config::machine::Machine;
 use crate::report::{Reporter, Reruns, Trace, Withheld};
 use crate::run::batch::Batch;
 use crate::run::context::{Cases, Context};
+use crate::run::execute::ExecuteError;
 use crate::run::rerun_variants::rerun_variants;
 use crate::run::traces::{Unexplained, traces};
 use crate::run::withheld::withheld;
@@ -21,11 +20,14 @@ pub fn explain(
     reporter: &mut Reporter,
     batches: Vec<Batch>,
     cases: Cases<'_>,
-) -> io::Result<Reruns> {
+) -> Result<Reruns, ExecuteError> {
     let Context { settings, machine, .. } = context;
     reporter.take_traces(named_by(reporter, cases.selected, &batches, machine));
     let reruns = match settings.unit {
-        Unit::Test => rerun_variants(context, batches, cases, &reporter.failed())?,
+        Unit::Test => {
+            let failed = reporter.failed();
+            rerun_variants(context, batches, cases, &failed).map_err(ExecuteError::Host)?
+        }
         // Alone a test passes that another one of its process makes fail.
         Unit::Binary => Reruns::default(),
     };

@@ -21,7 +21,7 @@ impl std::error::Error for FindCaseError {}
 
 /// The case that `name` means: its name, or its binary's id and its name (`demo::it tests::a`, as
 /// `list` prints them), or a part of the name that no other case has.
-pub fn choose<'a>(
+pub fn find_case<'a>(
     selected: &'a [Selected],
     name: &str,
 ) -> Result<(&'a Selected, &'a Case), FindCaseError> {
