@@ -9,13 +9,13 @@
 #![no_builtins]
 #![allow(dead_code, reason = "the other crate that has these files uses the rest")]
 
+mod bytecode;
 mod image;
 mod kernel;
-mod start;
 mod linked;
 mod order;
-mod bytecode;
 mod server;
+mod start;
 
 use core::ffi::c_char;
 
