@@ -43,6 +43,13 @@ fn a_program_is_named_through_a_link_of_the_root() {
 }
 
 #[test]
+fn a_program_in_the_root_directory_shows_no_more_than_itself() {
+    if let Some(run) = run("exec -- /no-such", None) {
+        run.check(96, &["cannot execute `/no-such`: No such file or directory (ENOENT)"]);
+    }
+}
+
+#[test]
 fn what_every_test_has_may_be_named() {
     for path in ["/etc", "/etc/hosts", "/etc/passwd", "/etc/ssl", "/dev/null", "/dev/zero"] {
         check(&format!("--ro {path} -- echo seen"));
