@@ -6,10 +6,11 @@
 
 mod attempts;
 mod flight;
-mod looks;
 mod options;
 mod queue;
 mod rounds;
+mod stack_capture;
+mod stacks;
 
 use std::collections::HashMap;
 use std::io;
@@ -23,12 +24,12 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use self::attempts::Attempts;
 use self::flight::{Flight, INPUTS, Reader, SERVICES, TOKEN_OUTPUT, WATCHED_AFTER};
-use self::looks::Look;
-pub use self::looks::Stacks;
 pub use self::options::{InFlight, MaxFail, Options, WORTH_A_SERVER};
 pub use self::queue::{Claim, Group};
 use self::queue::{Queue, Room};
 pub use self::rounds::Repeat;
+use self::stack_capture::StackCapture;
+pub use self::stacks::Stacks;
 use crate::capture::{self, Capture};
 use crate::case::CaseIndex;
 use crate::collect::Killed;
@@ -228,7 +229,7 @@ impl Run<'_> {
                 match event.data() {
                     TOKEN_WARDEN => self.on_warden(),
                     TOKEN_SIGNALS => self.on_signals(signals),
-                    token if token & looks::TOKEN != 0 => self.read_stacks(token ^ looks::TOKEN),
+                    token if token & stacks::TOKEN != 0 => self.read_stacks(token ^ stacks::TOKEN),
                     token => self.read_output(token),
                 }
             }
@@ -304,7 +305,7 @@ impl Run<'_> {
             deadline: job.plan.timeout.filter(|_| services.is_none()).map(|limit| started + limit),
             told_slow: 0,
             killed: None,
-            look: Look::NotTaken,
+            stacks: StackCapture::NotTaken,
             pipes,
             capture: Capture::new(kept),
             reader,
@@ -480,7 +481,7 @@ impl Run<'_> {
         for (number, flight) in &mut self.flights {
             flight.killed = flight.killed.or(Some(Killed::Cancelled));
             // The end of a process is its tracer's to see first.
-            flight.look = Look::NotTaken;
+            flight.stacks = StackCapture::NotTaken;
             self.warden.kill(*number);
         }
     }

@@ -222,16 +222,16 @@ const MADE: &str = "the directory that the user names, made where it is missing"
 const CHILD: &str = "isotest-core/src/sandbox/child";
 
 /// A source file of a crate.
-struct Source {
-    path: PathBuf,
+pub struct Source {
+    pub path: PathBuf,
     /// The top-level module that it belongs to.
     module: String,
     /// Its lines before its tests, without comments.
-    code: String,
+    pub code: String,
 }
 
 /// The sources of a crate, without files of tests.
-fn sources(crate_name: &str) -> Vec<Source> {
+pub fn sources(crate_name: &str) -> Vec<Source> {
     let root = workspace().join(crate_name).join("src");
     let mut files = Vec::new();
     find(&root, &mut files);

@@ -21,6 +21,7 @@ mod isolation;
 mod lifecycle;
 mod looking;
 mod messages;
+mod module_graph;
 mod mounts;
 mod overlay;
 mod pid1;

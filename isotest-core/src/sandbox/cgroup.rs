@@ -21,9 +21,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, unlinkat};
-use serde::{Deserialize, Serialize};
 
 use super::keeper::Keeper;
+use super::protocol::Figures;
 use crate::host;
 use crate::plan::GroupLimits;
 use crate::refusal::SandboxError;
@@ -42,20 +42,6 @@ const HINT_WITHOUT_SYSTEMD: &str = "it needs a control group that is writable an
 const HINT_VERSION: &str = "`--memory` needs cgroup v2 with the memory controller; a machine that \
      has it in v1 is booted with `systemd.unified_cgroup_hierarchy=1`. `--address-space` limits \
      each process by itself and needs no group";
-
-/// What a group tells of a case that has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Figures {
-    /// The most memory that it used, in bytes: `memory.peak`, since Linux 5.19.
-    pub memory_peak: Option<u64>,
-    /// How often its limit of memory left no way out: `oom` of `memory.events`.
-    pub memory_refused: u64,
-    /// How many of its processes were killed since memory ran out, whoever's limit that was:
-    /// `oom_kill` of `memory.events`.
-    pub memory_kills: u64,
-    /// How often a new process or thread was refused: `max` of `pids.events`.
-    pub forks_refused: u64,
-}
 
 /// A group that is divided for cases. Dropping it gives it back as it was.
 #[derive(Debug)]

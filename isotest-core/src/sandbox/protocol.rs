@@ -19,7 +19,6 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::cgroup::Figures;
 use super::fault::Fault;
 use crate::finding::Leftover;
 use crate::outcome::Usage;
@@ -141,6 +140,20 @@ pub enum Response {
     Pong,
     /// The warden itself has a bug; it ends.
     Panicked(String),
+}
+
+/// Figures of the control group of a case that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Figures {
+    /// The most memory that it used, in bytes: `memory.peak`, since Linux 5.19.
+    pub memory_peak: Option<u64>,
+    /// How often its limit of memory left no way out: `oom` of `memory.events`.
+    pub memory_refused: u64,
+    /// How many of its processes were killed since memory ran out, whoever's limit that was:
+    /// `oom_kill` of `memory.events`.
+    pub memory_kills: u64,
+    /// How often a new process or thread was refused: `max` of `pids.events`.
+    pub forks_refused: u64,
 }
 
 /// How a case ended, as the kernel and the guard tell it.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
-use super::looks::Look;
+use super::stack_capture::StackCapture;
 use super::{Event, Job, Stream};
 use crate::capture::{self, Capture};
 use crate::collect::{self, Killed, Written};
@@ -39,7 +39,7 @@ pub struct Flight {
     /// How often it has been told of as slow.
     pub told_slow: u32,
     pub killed: Option<Killed>,
-    pub look: Look,
+    pub stacks: StackCapture,
     pub pipes: [Option<OwnedFd>; 2],
     pub capture: Capture,
     pub reader: Reader,
@@ -192,7 +192,7 @@ impl Flight {
         let index = self.job.index;
         written.output = self.capture.finish();
         let mut outcome = collect::outcome(&self.job.plan, end, written, killed, self.started);
-        outcome.stacks = self.look.into_text();
+        outcome.stacks = self.stacks.into_text();
         if let Some(services) = self.services {
             services.add_to(&mut outcome);
         }

@@ -8,21 +8,20 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 
 use super::flight::Flight;
+use super::stack_capture::{Confined, Debugger, Reading, StackCapture};
 use super::{Event, Run};
 use crate::capture::{self, Capture};
 use crate::collect::Killed;
 use crate::harness;
 use crate::host::{Debugger as Place, Lookup};
-use crate::plan::{self, Step, Traced};
+use crate::plan::{self, Traced};
 use crate::printable::printable;
 use crate::sandbox::debugger;
 use crate::snapshot::{self, Process, Snapshot};
@@ -64,52 +63,12 @@ const KEPT: u64 = 1 << 20;
 /// Tokens of debuggers: this, and the number of the case.
 pub(super) const TOKEN: u64 = 1 << 63;
 
-/// What is known of the stacks of a case.
-pub(super) enum Look {
-    /// Its time is not up.
-    NotTaken,
-    /// A debugger reads them.
-    Reading(Reading),
-    /// All that is known.
-    Taken(String),
-}
-
-/// A debugger at work.
-pub(super) struct Reading {
-    debugger: Debugger,
-    pipe: OwnedFd,
-    /// What is still to be run.
-    next: VecDeque<Confined>,
-    printed: Capture,
-    /// What is told where the debugger tells nothing.
-    by_proc: String,
-}
-
-/// The command of a debugger, and what is done to its process before it is executed.
-struct Confined {
-    command: Command,
-    steps: Vec<Step>,
-}
-
 /// Why a debugger does not read stacks.
 enum NoDebugger {
     /// Nobody wants it, or others are at work.
     NotAsked,
     /// It could not be started.
     Refused(String),
-}
-
-/// The first process of a process group. Dropping it ends the group, and lets the processes go on
-/// that it has stopped: `gdb` may be a script that starts another, which would keep a case from
-/// ending.
-struct Debugger(Child);
-
-impl Drop for Debugger {
-    fn drop(&mut self) {
-        // Nobody has waited for it, so the id is still its own.
-        let _ = killpg(Pid::from_raw(self.0.id() as i32), Signal::SIGKILL);
-        let _ = self.0.wait();
-    }
 }
 
 impl Run<'_> {
@@ -161,10 +120,10 @@ impl Run<'_> {
     /// The time of a case is up: looks at it, where it is to be looked at, and ends it.
     fn time_out(&mut self, number: u64, now: Instant) {
         if let Some(flight) = self.flights.get_mut(&number)
-            && let Look::Reading(reading) = &mut flight.look
+            && let StackCapture::Reading(reading) = &mut flight.stacks
         {
             let told = format!("the debugger took longer than {PATIENCE:?}\n{}", reading.by_proc);
-            flight.look = Look::Taken(told);
+            flight.stacks = StackCapture::Taken(told);
         }
         if self.is_to_be_looked_at(number) && self.look(number, now) {
             return;
@@ -177,7 +136,7 @@ impl Run<'_> {
     fn is_to_be_looked_at(&self, number: u64) -> bool {
         self.options.stacks != Stacks::None
             && self.flights.get(&number).is_some_and(|flight| {
-                flight.killed.is_none() && matches!(flight.look, Look::NotTaken)
+                flight.killed.is_none() && matches!(flight.stacks, StackCapture::NotTaken)
             })
     }
 
@@ -198,12 +157,13 @@ impl Run<'_> {
         match started {
             Ok((debugger, pipe, next)) => {
                 let printed = Capture::new(KEPT);
-                flight.look = Look::Reading(Reading { debugger, pipe, next, printed, by_proc });
+                flight.stacks =
+                    StackCapture::Reading(Reading { debugger, pipe, next, printed, by_proc });
                 flight.deadline = Some(now + PATIENCE);
                 true
             }
             Err(why) => {
-                flight.look = Look::Taken(format!("{why}{by_proc}"));
+                flight.stacks = StackCapture::Taken(format!("{why}{by_proc}"));
                 false
             }
         }
@@ -212,7 +172,7 @@ impl Run<'_> {
     /// Reads what a debugger prints. At its end its case is ended.
     pub(super) fn read_stacks(&mut self, number: u64) {
         let Some(flight) = self.flights.get_mut(&number) else { return };
-        let Look::Reading(reading) = &mut flight.look else { return };
+        let StackCapture::Reading(reading) = &mut flight.stacks else { return };
         let Reading { debugger, pipe, next, printed, .. } = reading;
         if !capture::drain(pipe, &mut self.buffer, |bytes| printed.push(bytes)) {
             return;
@@ -224,28 +184,17 @@ impl Run<'_> {
         let printed = std::mem::take(printed).finish().to_bytes();
         let frames = frames(&String::from_utf8_lossy(&printed));
         let by_proc = std::mem::take(&mut reading.by_proc);
-        flight.look = Look::Taken(if frames.is_empty() { by_proc } else { frames });
+        flight.stacks = StackCapture::Taken(if frames.is_empty() { by_proc } else { frames });
         flight.deadline = Some(Instant::now());
-    }
-}
-
-impl Look {
-    /// What is known.
-    pub(super) fn into_text(self) -> String {
-        match self {
-            Look::NotTaken => String::new(),
-            Look::Reading(mut reading) => std::mem::take(&mut reading.by_proc),
-            Look::Taken(stacks) => stacks,
-        }
     }
 }
 
 impl Flight {
     /// What isotest did to it. Once it is looked at its time is up, however it ends.
     pub(super) fn killed_by(&self) -> Option<Killed> {
-        match &self.look {
-            Look::NotTaken => self.killed,
-            Look::Reading(_) | Look::Taken(_) => {
+        match &self.stacks {
+            StackCapture::NotTaken => self.killed,
+            StackCapture::Reading(_) | StackCapture::Taken(_) => {
                 Some(Killed::Terminated(self.job.plan.timeout.unwrap_or_default()))
             }
         }
@@ -253,7 +202,7 @@ impl Flight {
 
     /// Whether a debugger is at work on it.
     fn is_read(&self) -> bool {
-        matches!(self.look, Look::Reading(_))
+        matches!(self.stacks, StackCapture::Reading(_))
     }
 }
 

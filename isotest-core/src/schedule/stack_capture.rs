@@ -1,0 +1,62 @@
+//! Stacks of a case whose time is up: not taken yet, read by a debugger, or known.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use crate::capture::Capture;
+use crate::plan::Step;
+
+/// State of the stacks of a case.
+pub(super) enum StackCapture {
+    /// Its time is not up.
+    NotTaken,
+    /// A debugger reads them.
+    Reading(Reading),
+    /// All that is known.
+    Taken(String),
+}
+
+/// A debugger at work.
+pub(super) struct Reading {
+    pub(super) debugger: Debugger,
+    pub(super) pipe: OwnedFd,
+    /// What is still to be run.
+    pub(super) next: VecDeque<Confined>,
+    pub(super) printed: Capture,
+    /// What is told where the debugger tells nothing.
+    pub(super) by_proc: String,
+}
+
+/// The command of a debugger, and what is done to its process before it is executed.
+pub(super) struct Confined {
+    pub(super) command: Command,
+    pub(super) steps: Vec<Step>,
+}
+
+/// The first process of a process group. Dropping it ends the group, and lets the processes go on
+/// that it has stopped: `gdb` may be a script that starts another, which would keep a case from
+/// ending.
+pub(super) struct Debugger(pub(super) Child);
+
+impl Drop for Debugger {
+    fn drop(&mut self) {
+        // Nobody has waited for it, so the id is still its own.
+        let _ = killpg(Pid::from_raw(self.0.id() as i32), Signal::SIGKILL);
+        let _ = self.0.wait();
+    }
+}
+
+impl StackCapture {
+    /// What is known.
+    pub(super) fn into_text(self) -> String {
+        match self {
+            StackCapture::NotTaken => String::new(),
+            StackCapture::Reading(mut reading) => std::mem::take(&mut reading.by_proc),
+            StackCapture::Taken(stacks) => stacks,
+        }
+    }
+}
