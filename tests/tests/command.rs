@@ -1,6 +1,7 @@
 //! The core's own door: `Sandbox`, `Command`, `Child`, as an outside program uses them.
 
 use std::fs::{self, File};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::process;
 use std::time::Duration;
@@ -122,6 +123,31 @@ fn layers_are_methods() {
     let output = shell(&sandbox, "id -u; readlink /proc/self/ns/net").output().expect("it runs");
     let own = fs::read_link("/proc/self/ns/net").expect("it is there");
     assert_eq!(text(&output).0, format!("0\n{}\n", own.display()));
+}
+
+/// Links of another root that name programs by absolute paths, as busybox has them.
+#[test]
+fn a_program_is_searched_for_in_the_root_of_the_sandbox() {
+    if refused() {
+        return;
+    }
+    let root = TempDir::new().expect("it is made");
+    for directory in ["bin", "dev", "etc", "proc", "tmp", "usr"] {
+        fs::create_dir(root.path().join(directory)).expect("it is made");
+    }
+    let here = root.path().join("bin/only-here");
+    fs::write(&here, "#!/no/such\n").expect("it is written");
+    fs::set_permissions(&here, PermissionsExt::from_mode(0o755)).expect("it is its own");
+    symlink("/bin/only-here", root.path().join("bin/link")).expect("it is made");
+    symlink("/usr/bin/true", root.path().join("bin/astray")).expect("it is made");
+    let sandbox = Sandbox::builder().root(Root::Directory(root.path().to_owned())).build();
+    let sandbox = sandbox.expect("it is built");
+    let found = |name: &str| sandbox.command(name).plan().map(|plan| plan.spec.program.clone());
+    assert_eq!(found("link").expect("it is there").as_c_str(), c"/bin/link");
+    // What the links would lead to on the host is not there.
+    for name in ["astray", "true"] {
+        assert!(matches!(found(name), Err(Error::NoProgram(..))), "{name}");
+    }
 }
 
 #[test]

@@ -117,7 +117,7 @@ impl SandboxBuilder {
         self
     }
 
-    /// Starts the supervisor process and builds the template.
+    /// Starts the warden and builds the template.
     ///
     /// # Errors
     /// A path is not there, or a step was refused: the error names the step, the errno and, where

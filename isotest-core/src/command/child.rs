@@ -35,7 +35,7 @@ impl Child<'_> {
     /// Waits for its end.
     ///
     /// # Errors
-    /// Its sandbox could not be set up, or the supervisor process has ended.
+    /// Its sandbox could not be set up, or the warden has ended.
     pub fn wait_with_output(self) -> Result<Output, Error> {
         loop {
             let mut running = self.sandbox.running.borrow_mut();
@@ -90,6 +90,7 @@ pub(super) struct Running {
     warden: Warden,
     flights: HashMap<u64, Flight>,
     ended: HashMap<u64, Result<Output, Error>>,
+    buffer: Vec<u8>,
 }
 
 /// One command that runs.
@@ -105,7 +106,8 @@ struct Flight {
 
 impl Running {
     pub(super) fn new(warden: Warden) -> Running {
-        Running { warden, flights: HashMap::new(), ended: HashMap::new() }
+        let (flights, ended) = (HashMap::new(), HashMap::new());
+        Running { warden, flights, ended, buffer: vec![0; 1 << 16] }
     }
 
     /// Starts a command with these standard streams; what is not given is `/dev/null` and two pipes.
@@ -155,13 +157,15 @@ impl Running {
             Err(errno) => return Err(Error::Stream(errno.into())),
         }
         drop(polled);
-        let mut buffer = vec![0; 1 << 16];
-        self.flights.values_mut().for_each(|flight| flight.read(&mut buffer));
+        self.flights.values_mut().for_each(|flight| flight.read(&mut self.buffer));
         while let Some(notice) = self.warden.notice(false) {
             match notice {
-                Notice::Ended(end, _) => self.finish(end, &mut buffer),
-                Notice::Died(message) => return self.lose(message.as_deref()),
-                Notice::Silent => return self.lose(Some("it did not answer, and was ended")),
+                Notice::Ended(end, _) => self.finish(end),
+                Notice::Died(message) => self.lose(&message.unwrap_or_default()),
+                Notice::Silent => self.lose("it did not answer, and was killed"),
+            }
+            if self.flights.is_empty() {
+                return Ok(());
             }
         }
         let now = Instant::now();
@@ -180,21 +184,18 @@ impl Running {
         }
     }
 
-    fn finish(&mut self, end: End, buffer: &mut [u8]) {
+    fn finish(&mut self, end: End) {
         let case = end.case;
         if let Some(mut flight) = self.flights.remove(&case) {
-            flight.read(buffer);
+            flight.read(&mut self.buffer);
             self.ended.insert(case, flight.output(end));
         }
     }
 
     /// The warden has ended, and every command with it.
-    fn lose(&mut self, message: Option<&str>) -> Result<(), Error> {
-        let message = message.unwrap_or("it was killed");
-        for (case, _) in self.flights.drain() {
-            self.ended.insert(case, Err(Error::Lost(message.to_owned())));
-        }
-        Ok(())
+    fn lose(&mut self, message: &str) {
+        let lost = || Err(Error::Lost(message.to_owned()));
+        self.ended.extend(self.flights.drain().map(|(case, _)| (case, lost())));
     }
 }
 
@@ -230,7 +231,15 @@ impl Flight {
             Verdict::TimedOut { limit } => (libc::SIGKILL, Some(limit)),
             Verdict::NotRun(NotRun::Cancelled) => (libc::SIGKILL, None),
             Verdict::NotRun(NotRun::Sandbox(error)) => return Err(Error::Sandbox(error)),
-            other => return Err(Error::Lost(format!("{other:?}"))),
+            Verdict::Flaky
+            | Verdict::NothingRun
+            | Verdict::Ignored
+            | Verdict::NotRun(
+                NotRun::Service(_)
+                | NotRun::WardenDied
+                | NotRun::WardenSilent
+                | NotRun::ProcessEnded,
+            ) => return Err(Error::Lost(String::new())),
         };
         Ok(Output {
             status: ExitStatus::from_raw(status),

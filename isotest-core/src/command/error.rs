@@ -28,8 +28,7 @@ pub enum Error {
     Stream(io::Error),
     /// A descriptor would give access to the host.
     Refused(StreamError),
-    /// The supervisor process could not be reached, or has ended with every command: what it has
-    /// said, where it has.
+    /// The warden has ended, and every command with it: the reason, or nothing where none is known.
     Lost(String),
 }
 
@@ -82,7 +81,8 @@ impl fmt::Display for Error {
             )?,
             Error::Stream(cause) => write!(f, "cannot pass on a descriptor: {cause}")?,
             Error::Refused(error) => write!(f, "{error}")?,
-            Error::Lost(cause) => write!(f, "the supervisor process is gone: {cause}")?,
+            Error::Lost(cause) if cause.is_empty() => write!(f, "the warden has ended")?,
+            Error::Lost(cause) => write!(f, "the warden has ended: {cause}")?,
         }
         self.hint().map_or(Ok(()), |hint| write!(f, "\nhint: {hint}"))
     }

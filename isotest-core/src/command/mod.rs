@@ -15,11 +15,11 @@ use std::cell::{Cell, RefCell};
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
 
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
 use rustix::stdio::{stderr, stdout};
 
 pub use self::builder::SandboxBuilder;
@@ -36,8 +36,9 @@ pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 
 /// A template from which commands are started, each in a sandbox of its own.
 ///
-/// Its supervisor process ends with the thread that has built it (prctl(2), PR_SET_PDEATHSIG), and
-/// every command with it. Therefore a sandbox stays on its thread; each thread may build one.
+/// Its warden, the process that starts the commands, ends with the thread that has built it (prctl(2),
+/// PR_SET_PDEATHSIG), and every command with it. Therefore a sandbox stays on its thread; each thread
+/// may build one.
 ///
 /// ```no_run
 /// use isotest_core::Sandbox;
@@ -163,7 +164,7 @@ impl<'a> Command<'a> {
     ///
     /// # Errors
     /// The program is not there, a descriptor would give access to the host (a directory, or one
-    /// opened with O_PATH), or the supervisor process cannot be reached. A sandbox that cannot be
+    /// opened with O_PATH), or the warden has ended. A sandbox that cannot be
     /// set up is an error of [`Child::wait_with_output`].
     pub fn spawn(mut self) -> Result<Child<'a>, Error> {
         let plan = self.plan()?;
@@ -239,10 +240,21 @@ impl<'a> Command<'a> {
             Root::Host => Path::new("/"),
             Root::Directory(root) => root,
         };
+        let root = open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        let root = root.map_err(|cause| Error::Host(cause.into()))?;
+        // An absolute symbolic link of that root stays in it.
         let is_program = |path: &PathBuf| {
-            let below = path.strip_prefix("/").unwrap_or(path);
-            let file = root.join(below).metadata();
-            file.is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+            let found = openat2(
+                &root,
+                path,
+                OFlags::PATH | OFlags::CLOEXEC,
+                Mode::empty(),
+                ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+            );
+            found.and_then(fstat).is_ok_and(|file| {
+                FileType::from_raw_mode(file.st_mode) == FileType::RegularFile
+                    && file.st_mode & 0o111 != 0
+            })
         };
         let directories = path.as_bytes().split(|byte| *byte == b':').map(OsStr::from_bytes);
         let mut paths = directories.map(|directory| Path::new(directory).join(name));
