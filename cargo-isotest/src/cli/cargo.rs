@@ -31,7 +31,7 @@ pub struct CargoOptions {
     /// Test only this package
     #[arg(short, long, value_name = "SPEC", num_args = 0..=1, default_missing_value = "")]
     pub package: Vec<String>,
-    /// Test all packages; with overlay, readonly or shared: what writing to the project does
+    /// Test all packages; with overlay, readonly or shared: effect of writes to the project
     #[arg(
         id = "cargo_workspace",
         long = "workspace",

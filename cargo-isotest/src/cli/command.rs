@@ -57,7 +57,7 @@ pub struct Cli {
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
-    /// Build and run the tests; what is done without a command
+    /// Build and run the tests (the default command)
     #[command(override_usage = "cargo isotest [run] [OPTIONS] [FILTER]... [-- LIBTEST ARGS]")]
     #[command(after_help = EXIT_CODES)]
     Run(Box<RunCommand>),
@@ -68,7 +68,7 @@ pub enum Command {
     List(Box<ListCommand>),
     /// Try every kernel feature that isolation needs
     Doctor(DoctorCommand),
-    /// Print how a test would be run: layers, steps, mounts, environment
+    /// Print how a test is run: layers, steps, mounts, environment
     Explain(Box<ExplainCommand>),
     /// Open a shell, or run a command, in the sandbox of a test
     Shell(Box<ShellCommand>),
@@ -81,9 +81,9 @@ pub enum Command {
     Runner(Box<RunnerCommand>),
     /// Print the effective configuration, each value with its source
     ShowConfig(Box<ShowConfigCommand>),
-    /// Write .config/isotest.toml with what .config/nextest.toml means
+    /// Convert .config/nextest.toml to .config/isotest.toml
     ImportNextest(Box<ImportNextestCommand>),
-    /// Remove what was unpacked for `--root` and no run uses
+    /// Remove unpacked root filesystems that no run uses
     Prune,
     /// Print completions for a shell
     Completions(CompletionsCommand),
@@ -110,11 +110,11 @@ pub struct RunCommand {
     pub layers: LayerOptions,
     #[command(flatten)]
     output: OutputFlags,
-    /// Name the N tests that took longest
+    /// Name the N slowest tests
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     #[arg(help_heading = "Output")]
     pub slowest: usize,
-    /// Print everything that is known of the run as JSON, or results as nextest does
+    /// Print all events of the run as JSON, or results as nextest does
     #[arg(long, value_name = "FORMAT", default_value = "human", conflicts_with = "format")]
     #[arg(help_heading = "Output")]
     pub message_format: MessageFormat,
@@ -218,7 +218,7 @@ pub struct DoctorCommand {
 /// `cargo isotest explain`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct ExplainCommand {
-    /// The test: its name, or as much of it as is unique
+    /// Name of the test, or a unique part of it
     #[arg(value_name = "CASE")]
     pub case: String,
     /// Which configuration.
@@ -238,7 +238,7 @@ pub struct ExplainCommand {
 /// `cargo isotest shell`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct ShellCommand {
-    /// The test: its name, or as much of it as is unique
+    /// Name of the test, or a unique part of it
     #[arg(value_name = "CASE")]
     pub case: String,
     /// Which configuration.
@@ -278,7 +278,7 @@ pub struct ExecCommand {
     /// Layers and limits.
     #[command(flatten)]
     pub layers: LayerOptions,
-    /// What writing to the current directory's project does
+    /// Effect of writes to the project of the current directory
     #[arg(long, value_name = "VALUE", value_parser = workspace_layer())]
     #[arg(help_heading = "Isolation layers")]
     workspace: Option<OsString>,

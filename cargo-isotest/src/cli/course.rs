@@ -23,23 +23,21 @@ pub(super) const OF_A_RUN: [&str; 5] =
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args, JsonSchema)]
 #[schemars(rename_all = "kebab-case", default)]
 pub struct CourseOptions {
-    /// Start a test that fails again: so many times, or with pauses between
+    /// Retry a failed test: a number, or a table with pauses
     #[arg(long, value_parser = retries)]
     #[schemars(schema_with = "retries_schema")]
     pub retries: Option<Retries>,
-    /// What a test counts as that passes only at a retry
+    /// Result of a test that passes only at a retry
     #[arg(long)]
     pub flaky_result: Option<FlakyResult>,
-    /// How many tests it weighs as much as: a number, `num-cpus`, or `num-test-threads` (it runs
-    /// alone)
+    /// Slots that the test takes: a number, `num-cpus`, or `num-test-threads` (it runs alone)
     #[arg(long, value_parser = threads_required)]
     #[schemars(schema_with = "threads_required_schema")]
     pub threads_required: Option<ThreadsRequired>,
-    /// The test group that it is in; `@global` is none
+    /// Test group; `@global` is none
     #[arg(long)]
     pub test_group: Option<String>,
-    /// Which tests start first: those with the highest number, from -100 to 100; 0 where nothing is
-    /// said
+    /// Priority from -100 to 100: tests with a higher one start first; 0 by default
     #[arg(long, value_parser = value_parser!(i8).range(-100..=100))]
     #[schemars(range(min = -100, max = 100))]
     pub priority: Option<i8>,
@@ -51,11 +49,11 @@ pub struct CourseOptions {
     #[arg(long, value_parser = max_fail)]
     #[schemars(schema_with = "max_fail_schema")]
     pub max_fail: Option<FailFast>,
-    /// End the run after this time (`90s`, `30m`), which counts from the first test on; `none`
+    /// End the run after this time (`90s`, `30m`, `none`), counted from the first test
     #[arg(long, value_parser = deadline)]
     #[schemars(schema_with = "quantity::schema")]
     pub global_timeout: Option<Deadline>,
-    /// How many tests run at a time: a number, `num-cpus`, or `-N` for all processors but N
+    /// Maximum number of tests at a time: a number, `num-cpus`, or `-N` for all processors but N
     #[arg(long, value_parser = threads)]
     #[schemars(schema_with = "threads_schema")]
     pub test_threads: Option<Threads>,

@@ -129,7 +129,7 @@ pub(super) struct SelectionFlags {
     /// Run also tests marked `#[ignore]`
     #[arg(long)]
     include_ignored: bool,
-    /// Run these with respect to `#[ignore]`: nextest's flag for the two above
+    /// Ignored tests to run: none, only these, or all tests (as in nextest)
     #[arg(long, value_name = "WHICH", conflicts_with_all = ["ignored", "include_ignored"])]
     run_ignored: Option<RunIgnored>,
     /// Run only this part of them: `slice:M/N`, `hash:M/N` or `auto`, the CI system's

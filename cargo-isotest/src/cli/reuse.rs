@@ -22,7 +22,7 @@ pub struct ReuseOptions {
     /// Replace files that are there already
     #[arg(long, requires = "extract_to")]
     pub extract_overwrite: bool,
-    /// Where the project's sources are, if not where they were when it was built
+    /// Directory of the project's sources, if they have moved since the build
     #[arg(long, value_name = "DIR")]
     pub workspace_remap: Option<PathBuf>,
     /// Take the test binaries that FILE lists, as `cargo nextest list --list-type binaries-only
@@ -32,10 +32,10 @@ pub struct ReuseOptions {
     /// The output of `cargo metadata --format-version 1` for `--binaries-metadata`
     #[arg(long, value_name = "FILE", requires = "binaries_metadata")]
     pub cargo_metadata: Option<PathBuf>,
-    /// Where the target directory is now
+    /// Target directory, if it has moved
     #[arg(long, value_name = "DIR", requires = "binaries_metadata")]
     pub target_dir_remap: Option<PathBuf>,
-    /// Where the build directory is now, if not in the target directory
+    /// Build directory, if it is not in the target directory
     #[arg(long, value_name = "DIR", requires = "binaries_metadata")]
     pub build_dir_remap: Option<PathBuf>,
 }
@@ -63,7 +63,7 @@ pub struct ArchiveCommand {
     pub archive_file: PathBuf,
     #[command(flatten)]
     format: ArchiveFormatFlag,
-    /// How much to compress: 1 is fastest, 19 smallest, 0 the default of zstd
+    /// Compression level: 1 is fastest, 19 smallest, 0 the default of zstd
     #[arg(long, value_name = "LEVEL", default_value_t = 0, allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(i32).range(-7..=22), help_heading = "Archive")]
     pub zstd_level: i32,

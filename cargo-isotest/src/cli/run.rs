@@ -29,26 +29,26 @@ pub struct RunOptions {
     #[arg(long, value_name = "N", value_parser = max_fail)]
     #[arg(conflicts_with_all = ["fail_fast", "no_fail_fast"])]
     max_fail: Option<FailFast>,
-    /// End the run after this time (`90s`, `30m`), which counts from the first test on; `none`
+    /// End the run after this time (`90s`, `30m`, `none`), counted from the first test
     #[arg(long, value_name = "DURATION", value_parser = deadline)]
     global_timeout: Option<Deadline>,
-    /// What has a sandbox of its own: each test, or a whole binary, with threads as under cargo test
+    /// Unit that gets a sandbox: each test, or a whole binary with threads as in cargo test
     #[arg(long, value_name = "UNIT", default_value = "test")]
     pub unit: Unit,
-    /// Start a test that fails again, up to N times
+    /// Retry a failed test up to N times
     #[arg(long, value_name = "N")]
     retries: Option<u32>,
-    /// What a test counts as that passes only at a retry: `pass`, if nothing is said
+    /// Result of a test that passes only at a retry [default: pass]
     #[arg(long, value_name = "RESULT")]
     flaky_result: Option<FlakyResult>,
-    /// Run each test N times, copies of it beside each other
+    /// Run each test N times, several copies at once
     #[arg(long, value_name = "N", conflicts_with = "junit")]
     pub stress_count: Option<NonZeroU32>,
     /// Run each test as often as it can be started in this time (`30s`, `10m`)
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     #[arg(conflicts_with_all = ["stress_count", "junit"])]
     pub stress_duration: Option<Duration>,
-    /// Start the tests in a random order, that of SEED
+    /// Start the tests in a random order; SEED repeats it
     #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true)]
     pub shuffle: Option<Option<u64>>,
     /// Run one test under this debugger, in its sandbox: `rust-gdb --args`
@@ -59,16 +59,16 @@ pub struct RunOptions {
     #[arg(long, value_name = "COMMAND", value_parser = words)]
     #[arg(conflicts_with_all = ["stress_count", "stress_duration", "junit", "no_run"])]
     pub tracer: Option<Words>,
-    /// Who reads the stacks of a test before it is killed for its time
+    /// Tool that captures stack traces when a test times out
     #[arg(long, value_name = "WHO", default_value = "auto")]
     pub timeout_stacks: TimeoutStacks,
-    /// Read no keys (`t` or Enter: what is running) from the terminal
+    /// Read no keys from the terminal (`t` or Enter shows the running tests)
     #[arg(long)]
     pub no_input_handler: bool,
-    /// What it means that nothing is selected: an error, as if nothing is said, a warning or nothing
+    /// What to do when no tests are selected
     #[arg(long, value_name = "ACTION", default_value = "auto", help_heading = "Test selection")]
     pub no_tests: NoTests,
-    /// Run only what has failed and not passed since
+    /// Run only tests that failed and have not passed since
     #[arg(long, help_heading = "Test selection")]
     pub rerun_failed: bool,
 }

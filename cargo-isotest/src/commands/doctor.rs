@@ -162,7 +162,7 @@ fn check_listener() -> Check {
     let warden = host.and_then(|host| Warden::start(&host, &Policy::default()).ok());
     let listening = warden.map(|warden| warden.is_listening());
     let detail = match listening {
-        Some(true) => "abort() of PID 1 is told as SIGABRT, leftovers are listed",
+        Some(true) => "abort() of PID 1 is reported as SIGABRT, leftovers are listed",
         Some(false) => "abort() of PID 1 is told as SIGSEGV, leftovers are not listed",
         None => "not tried: there is no process to install it in",
     };

@@ -147,9 +147,7 @@ pub fn explain(explanation: &Explanation<'_>) -> io::Result<()> {
     let mut out = BufWriter::new(anstream::stdout());
     let spec = &explanation.plan.spec;
     let start = match spec.start_by {
-        StartBy::ForkServer => {
-            "the fork server of its binary, where three tests of that or more run".to_owned()
-        }
+        StartBy::ForkServer => "a fork server, if three or more tests of the binary run".to_owned(),
         StartBy::Exec(reason) => format!("clone3 and execve, from the template ({reason})"),
     };
     let rows = [

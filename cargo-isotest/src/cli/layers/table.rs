@@ -33,13 +33,21 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "user",
         placeholder: "WHO",
-        help: "Who the test is",
+        help: "User identity inside the sandbox",
         part: Part::Process,
         takes: Takes::Word(Words {
             description: "`--user`.",
             choices: &[
-                choice!("same", "Uid and gid as outside, no capabilities", user = User::Same),
-                grant!("root", "Uid 0 with every capability inside", user = User::Root),
+                choice!(
+                    "same",
+                    "The same uid and gid as outside, no capabilities",
+                    user = User::Same
+                ),
+                grant!(
+                    "root",
+                    "Uid 0 with all capabilities in the user namespace",
+                    user = User::Root
+                ),
                 choice!("nobody", "Uid 65534, no capabilities", user = User::Nobody),
             ],
         }),
@@ -47,12 +55,12 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "pid",
         placeholder: "NS",
-        help: "Its pid namespace",
+        help: "Pid namespace",
         part: Part::Process,
         takes: Takes::Word(Words {
             description: "`--pid`, `--ipc`.",
             choices: &[
-                choice!("new", "One of its own", pid = Namespace::New),
+                choice!("new", "A new one for each test", pid = Namespace::New),
                 grant!("host", "The host's", pid = Namespace::Host),
             ],
         }),
@@ -60,7 +68,7 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "init",
         placeholder: "INIT",
-        help: "Who is PID 1",
+        help: "Process that is PID 1",
         part: Part::Process,
         takes: Takes::Word(Words {
             description: "`--init`.",
@@ -73,7 +81,7 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "net",
         placeholder: "NET",
-        help: "Its network",
+        help: "Network",
         part: Part::Process,
         takes: Takes::Word(Words {
             description: "`--net`.",
@@ -86,12 +94,12 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "ipc",
         placeholder: "NS",
-        help: "Its System V IPC, message queues and /dev/shm",
+        help: "System V IPC, POSIX message queues and /dev/shm",
         part: Part::Process,
         takes: Takes::Word(Words {
             description: "`--pid`, `--ipc`.",
             choices: &[
-                choice!("new", "One of its own", ipc = Namespace::New),
+                choice!("new", "A new one for each test", ipc = Namespace::New),
                 grant!("host", "The host's", ipc = Namespace::Host),
             ],
         }),
@@ -99,7 +107,7 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "uts",
         placeholder: "NAME",
-        help: "Its host name: a name, `new` (isotest) or `host`",
+        help: "Host name: a name, `new` (isotest) or `host`",
         part: Part::Process,
         takes: Takes::Text(Text {
             set: |policy, name| value::uts(name).map(|uts| policy.uts = uts),
@@ -117,7 +125,7 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "workspace",
         placeholder: "VALUE",
-        help: "What writing to the project does",
+        help: "Effect of writes to the project",
         part: Part::Files,
         takes: Takes::Word(Words {
             description: "`--workspace`.",
@@ -131,7 +139,7 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "write-back",
         placeholder: "GLOB",
-        help: "Copy files that match out afterwards",
+        help: "Copy files that match this glob into the project after the run",
         part: Part::Files,
         takes: Takes::Texts(Texts {
             check: |_| Ok(()),
@@ -142,7 +150,7 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "scratch",
         placeholder: "WHERE",
-        help: "Where throwaway layers lie",
+        help: "Place of the throwaway layers",
         part: Part::Files,
         takes: Takes::Word(Words {
             description: "`--scratch`.",
@@ -155,14 +163,14 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "root",
         placeholder: "PATH",
-        help: "Run in another root filesystem, each of several: a directory, a tarball or a container's image",
+        help: "Run in another root filesystem: a directory, a tarball or a container image; may be repeated",
         part: Part::Files,
         takes: Takes::Roots,
     },
     Layer {
         name: "tmp",
         placeholder: "DIR",
-        help: "Its /tmp, /var/tmp and /run",
+        help: "/tmp, /var/tmp and /run",
         part: Part::Files,
         takes: Takes::Word(Words {
             description: "`--tmp`.",
@@ -175,7 +183,7 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "home",
         placeholder: "DIR",
-        help: "Its home directory",
+        help: "Home directory",
         part: Part::Files,
         takes: Takes::Word(Words {
             description: "`--home`.",
@@ -188,7 +196,7 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "env",
         placeholder: "ENV",
-        help: "Its environment variables",
+        help: "Environment variables",
         part: Part::Process,
         takes: Takes::Word(Words {
             description: "`--env`.",
@@ -201,7 +209,7 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "pass-env",
         placeholder: "NAME",
-        help: "Let this variable through (`NAME` or `PREFIX*`)",
+        help: "Pass this variable to the tests (`NAME` or `PREFIX*`)",
         part: Part::Process,
         takes: Takes::Texts(Texts {
             check: value::variable,
@@ -212,7 +220,7 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "guard",
         placeholder: "GUARD",
-        help: "Which further doors of the kernel are shut",
+        help: "Kernel hardening level",
         part: Part::Process,
         takes: Takes::Word(Words {
             description: "`--guard`.",
@@ -229,12 +237,12 @@ pub(super) static LAYERS: &[Layer] = &[
                 ),
                 grant!(
                     "no-listener",
-                    "As basic, and a test may install a seccomp listener; less is known of its end",
+                    "As basic, but a test may install a seccomp listener; isotest learns less about its end",
                     guard = Guard::NoListener
                 ),
                 grant!(
                     "io-uring",
-                    "As basic, and with io_uring, which no filter sees into",
+                    "As basic, but with io_uring, whose requests no seccomp filter sees",
                     guard = Guard::IoUring
                 ),
             ],
@@ -263,7 +271,7 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "propagation",
         placeholder: "VALUE",
-        help: "Which mounts below these paths travel: `private` (none), `slave` (the host's to the test) or `unbindable` (none, and no bind elsewhere)",
+        help: "Mount propagation of these paths: `private` (none), `slave` (from the host to the test) or `unbindable` (none, no bind mount)",
         part: Part::Files,
         takes: Takes::Text(Text {
             set: |policy, word| value::propagation(word).map(|it| policy.propagation = it),
@@ -275,14 +283,14 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "allow-weaker",
         placeholder: "LAYER",
-        help: "Share this layer (`pid`, `ipc`, `uts` or `net`) with the host where this machine refuses another",
+        help: "Share this layer (`pid`, `ipc`, `uts` or `net`) with the host if this machine refuses a new one",
         part: Part::Process,
         takes: Takes::Weaker,
     },
     Layer {
         name: "no-fork-server",
         placeholder: "",
-        help: "Execute the binary for every test, instead of forking a copy that is linked already",
+        help: "Execute the binary for each test instead of forking it from a fork server",
         part: Part::Process,
         takes: Takes::Switch(Switch {
             set: |policy| policy.fork_server = false,
@@ -292,7 +300,7 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "timeout",
         placeholder: "DURATION",
-        help: "Kill a test after this long (`90s`, `2m`, `none`)",
+        help: "Kill a test after this time (`90s`, `2m`, `none`)",
         part: Part::Watched,
         takes: Takes::Time(Time {
             read: quantity::deadline,
@@ -303,7 +311,7 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "slow-timeout",
         placeholder: "DURATION",
-        help: "Tell of a test that takes this long, and each time that it has taken as long again",
+        help: "Warn about slow tests, repeating every period",
         part: Part::Watched,
         takes: Takes::Time(Time {
             read: quantity::period,
@@ -314,7 +322,7 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "tmp-size",
         placeholder: "BYTES",
-        help: "Size of /tmp and of all that is written elsewhere (`256M`, `1GiB`)",
+        help: "Maximum size of /tmp and everything else that a test writes (`256M`, `1GiB`)",
         part: Part::Enforced,
         takes: Takes::Bytes(Number {
             set: |policy, bytes| policy.limits.tmp_size = bytes,
@@ -324,7 +332,7 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "output-limit",
         placeholder: "BYTES",
-        help: "Bytes of output kept",
+        help: "Maximum bytes of output kept per test",
         part: Part::Watched,
         takes: Takes::Bytes(Number {
             set: |policy, bytes| policy.limits.output = bytes,
@@ -334,7 +342,7 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "memory",
         placeholder: "BYTES",
-        help: "Memory of all its processes together (needs a delegated cgroup v2)",
+        help: "Maximum memory of all processes of a test together (needs a delegated cgroup v2)",
         part: Part::Enforced,
         takes: Takes::Bytes(Number {
             set: |policy, bytes| policy.limits.memory = Some(bytes),
@@ -344,7 +352,7 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "processes",
         placeholder: "N",
-        help: "Processes and threads",
+        help: "Maximum number of processes and threads",
         part: Part::Enforced,
         takes: Takes::Number(Number {
             set: |policy, count| policy.limits.processes = count,
@@ -354,7 +362,7 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "open-files",
         placeholder: "N",
-        help: "Open files of one process",
+        help: "Maximum number of open files per process",
         part: Part::Enforced,
         takes: Takes::Number(Number {
             set: |policy, count| policy.limits.open_files = count,
@@ -364,7 +372,7 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "file-size",
         placeholder: "BYTES",
-        help: "Size of one file",
+        help: "Maximum size of a file",
         part: Part::Enforced,
         takes: Takes::Bytes(Number {
             set: |policy, bytes| policy.limits.file_size = Some(bytes),
@@ -374,7 +382,7 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "cpu-time",
         placeholder: "SECONDS",
-        help: "Processor time of one process",
+        help: "Maximum processor time of a process",
         part: Part::Enforced,
         takes: Takes::Number(Number {
             set: |policy, seconds| policy.limits.cpu_time = Some(seconds),
@@ -384,7 +392,7 @@ pub(super) static LAYERS: &[Layer] = &[
     Layer {
         name: "address-space",
         placeholder: "BYTES",
-        help: "Address space of one process",
+        help: "Maximum address space of a process",
         part: Part::Enforced,
         takes: Takes::Bytes(Number {
             set: |policy, bytes| policy.limits.address_space = Some(bytes),
