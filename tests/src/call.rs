@@ -105,6 +105,9 @@ impl Call {
             ("CARGO_TERM_COLOR", "never"),
             ("CARGO_NET_OFFLINE", "true"),
             ("RUST_BACKTRACE", "0"),
+            // A fixture is compiled once and run for a moment.
+            ("CARGO_INCREMENTAL", "0"),
+            ("CARGO_PROFILE_DEV_DEBUG", "line-tables-only"),
         ]);
         Call { command, output: Output::Pipes, reading: Reading::All }
     }
@@ -137,6 +140,11 @@ impl Call {
     pub fn without(mut self, name: &str) -> Call {
         self.command.env_remove(name);
         self
+    }
+
+    /// Builds with all debug information: gdb prints the path of a function.
+    pub fn debuggable(self) -> Call {
+        self.without("CARGO_PROFILE_DEV_DEBUG")
     }
 
     /// Both streams arrive as one, in the order of writing, in [`Run::stdout`].

@@ -39,7 +39,10 @@ pub fn stage() -> &'static Path {
 
 fn build() -> PathBuf {
     let mut command = Command::new(cargo());
-    command.args(["build", "--package=cargo-isotest", "--message-format=json"]);
+    // With the tests, since a build of one package alone has other features in its dependencies:
+    // cargo would compile them twice.
+    command.args(["build", "--workspace", "--bin=cargo-isotest", "--test=main"]);
+    command.arg("--message-format=json");
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
@@ -51,8 +54,11 @@ fn build() -> PathBuf {
     })
 }
 
-/// The executable that one of cargo's messages tells of.
+/// The path of `cargo-isotest`, if one of cargo's messages is about it.
 fn executable(message: &str) -> Option<PathBuf> {
     let message: serde_json::Value = serde_json::from_str(message).ok()?;
-    message.get("executable")?.as_str().map(PathBuf::from)
+    if message["target"]["name"] != "cargo-isotest" {
+        return None;
+    }
+    message["executable"].as_str().map(PathBuf::from)
 }

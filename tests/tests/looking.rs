@@ -252,7 +252,8 @@ fn no_keys_are_read_where_that_is_asked_for() {
 
 /// The test that hangs, timed out.
 fn timed_out(options: &str) -> Run {
-    let run = project().isotest(&format!("--test it --timeout 3s --exact hangs {options}")).run();
+    let words = format!("--test it --timeout 3s --exact hangs {options}");
+    let run = project().isotest(&words).debuggable().run();
     run.check(
         100,
         &["isotest: timed out after 3s; every process of the test was killed", "hint: `--timeout`"],
@@ -367,7 +368,7 @@ fn a_debugger_runs_no_script_of_a_test() {
         return;
     }
     let project = Project::new(&[("src/lib.rs", SCRIPTED)]);
-    let run = project.isotest("--lib --timeout 3s --timeout-stacks gdb").run();
+    let run = project.isotest("--lib --timeout 3s --timeout-stacks gdb").debuggable().run();
     run.check(
         100,
         &["was killed. Its threads at that time:\nThread ", " demo::hangs () at src/lib.rs:"],
@@ -469,7 +470,7 @@ fn a_debugger_runs_a_test_in_its_sandbox() {
     let project = project();
     let gdb = |test: &str, acts: &str| {
         let call = project.isotest(&format!("--test it --exact {test}"));
-        call.arg("--debugger").arg(format!("gdb -batch {acts} --args")).run()
+        call.arg("--debugger").arg(format!("gdb -batch {acts} --args")).debuggable().run()
     };
     gdb("aborts", "-ex run -ex bt")
         .check(0, &["received signal SIGABRT", "it::aborts () at tests/it.rs:17\n"]);
