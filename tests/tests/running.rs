@@ -1,4 +1,4 @@
-//! The course of a run: retries, order, shards, stress, and what is written of it.
+//! Running: retries, order, shards, stress, and what is written of it.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -14,11 +14,11 @@ use isotest_core::schedule::Repeat;
 
 use super::cargo::CargoOptions;
 use super::config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
-use super::course::CourseOptions;
 use super::layers::{LayerOptions, workspace_layer};
 use super::libtest::{self, Format, LibtestOptions, OutputFlags, SelectionFlags, Shared};
 use super::reuse::{ArchiveCommand, ReuseOptions};
-use super::run::RunOptions;
+use super::run_flags::RunFlags;
+use super::run_options::RunOptions;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -104,7 +104,7 @@ pub struct RunCommand {
     pub config: ConfigOptions,
     /// When the run stops.
     #[command(flatten)]
-    pub run: RunOptions,
+    pub run: RunFlags,
     /// Layers and limits.
     #[command(flatten)]
     pub layers: LayerOptions,
@@ -153,8 +153,8 @@ impl RunCommand {
     }
 
     /// What the flags say that are keys as well.
-    pub fn course(&self) -> CourseOptions {
-        CourseOptions { junit: self.junit.clone(), ..self.run.course() }
+    pub fn run_options(&self) -> RunOptions {
+        RunOptions { junit: self.junit.clone(), ..self.run.run_options() }
     }
 
     /// What the options do not say together.

@@ -1,8 +1,7 @@
-//! Layers, limits and the course of a run as keys of a configuration file and as variables of the environment.
+//! Layers, limits and run options as keys of a configuration file and as environment variables.
 //!
-//! A key is the long name of a flag, and its values are read as the flag's: the definition of the
-//! flags is asked, so that the three can not drift apart. Text in, [`Values`] out; where the
-//! text stands is the caller's business.
+//! A key is the long name of a flag. Its values are read by the definition of that flag, so the
+//! three cannot differ. Text in, [`Values`] out; the caller knows where the text is.
 
 use std::any::TypeId;
 use std::error::Error as _;
@@ -12,8 +11,8 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser};
 use schemars::JsonSchema;
 
-use super::course::{self, CourseOptions};
 use super::layers::{LayerOptions, is_layer_of_run, workspace_layer};
+use super::run_options::{self, RunOptions};
 
 /// What a key takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,15 +45,18 @@ pub struct Values {
     /// The layers and limits.
     #[schemars(flatten)]
     pub layers: LayerOptions,
-    /// The course of a run.
+    /// The run options.
     #[schemars(flatten)]
-    pub course: CourseOptions,
+    pub run_options: RunOptions,
 }
 
 impl Values {
     /// What is asked for where `lower` is asked next.
     pub fn over(&self, lower: Values) -> Values {
-        Values { layers: self.layers.over(lower.layers), course: self.course.over(lower.course) }
+        Values {
+            layers: self.layers.over(lower.layers),
+            run_options: self.run_options.over(lower.run_options),
+        }
     }
 }
 
@@ -67,7 +69,7 @@ struct Keys {
     #[arg(long, value_parser = workspace_layer())]
     workspace: Option<OsString>,
     #[command(flatten)]
-    course: CourseOptions,
+    run_options: RunOptions,
 }
 
 /// All keys.
@@ -81,7 +83,7 @@ pub fn keys() -> Vec<Key> {
             _ => Shape::Single,
         };
         let name = argument.get_long()?;
-        let is_of_run = is_layer_of_run(name) || course::OF_A_RUN.contains(&name);
+        let is_of_run = is_layer_of_run(name) || run_options::OF_A_RUN.contains(&name);
         Some(Key { name: name.to_owned(), shape, is_of_run })
     });
     keys.collect()
@@ -96,9 +98,9 @@ pub fn read(key: &str, values: &[String]) -> Result<Values, String> {
     };
     let matches = Keys::command().try_get_matches_from(words).map_err(|error| wording(&error))?;
     let keys = Keys::from_arg_matches(&matches).map_err(|error| wording(&error))?;
-    let (mut layers, course) = (keys.layers, keys.course);
+    let (mut layers, run_options) = (keys.layers, keys.run_options);
     layers.set_workspace(keys.workspace);
-    Ok(Values { layers, course })
+    Ok(Values { layers, run_options })
 }
 
 /// What clap says of a value, less the flag.
@@ -144,8 +146,8 @@ mod tests {
         assert_eq!(layers("workspace", &["shared"]).values("workspace"), ["shared"]);
         assert!(layers("no-fork-server", &[]).has("no-fork-server"));
         assert_eq!(layers("pass-env", &["A", "B*"]).values("pass-env"), ["A", "B*"]);
-        let course = read("fail-fast", &text(&["0"])).expect("a boolean").course;
-        assert_eq!(course.fail_fast, Some(false));
+        let run_options = read("fail-fast", &text(&["0"])).expect("a boolean").run_options;
+        assert_eq!(run_options.fail_fast, Some(false));
     }
 
     #[test]

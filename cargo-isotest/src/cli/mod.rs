@@ -7,7 +7,6 @@
 mod cargo;
 mod command;
 mod config;
-mod course;
 mod getopts;
 mod keys;
 mod layers;
@@ -16,7 +15,8 @@ mod partition;
 mod quantity;
 mod rerun;
 mod reuse;
-mod run;
+mod run_flags;
+mod run_options;
 
 pub use cargo::{CargoOptions, PackageScope};
 pub use command::{
@@ -24,7 +24,6 @@ pub use command::{
     ReportFormat, RunCommand, RunnerCommand, ShellCommand, command, completed, parse,
 };
 pub use config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
-pub use course::{CourseOptions, FailFast, ThreadsRequired, retries_name, threads_schema};
 pub use keys::{Key, Shape, Values, keys, read as read_key};
 pub use layers::{Layer, LayerOptions, layers_as_shown};
 pub use libtest::{
@@ -34,4 +33,5 @@ pub use partition::{Part, Partition, Scheme};
 pub use quantity::{Threads, deadline as read_deadline, duration, threads};
 pub use rerun::Rerun;
 pub use reuse::{ArchiveCommand, ReuseOptions};
-pub use run::{NoTests, TimeoutStacks, Unit, Words};
+pub use run_flags::{NoTests, TimeoutStacks, Unit, Words};
+pub use run_options::{FailFast, RunOptions, ThreadsRequired, retries_name, threads_schema};

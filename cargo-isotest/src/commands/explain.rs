@@ -29,7 +29,7 @@ pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, 
         plan: &case_plan::plan_of(&factory, &spec, &selected, &case, &limits),
         template: &plan::template(&factory.host, &factory.project, &factory.policy),
         layers: &config::rows(&Policy { limits, ..factory.policy.clone() }, &sources),
-        course: &config::case_rows(&sources),
+        run_options: &config::case_rows(&sources),
     };
     report::explain(&explanation).map_err(Error::Report)?;
     Ok(ExitCode::Passed)

@@ -81,7 +81,7 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
 /// The configuration, with the flags by which another run is the same.
 fn config(command: &RunCommand, build: &Build<'_>) -> Result<Config, Error> {
     let given = Given {
-        course: Some(&command.course()),
+        run_options: Some(&command.run_options()),
         filterset: Some(&command.filterset),
         ..Given::of(&command.layers, &command.config)
     };

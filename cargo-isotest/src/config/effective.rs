@@ -10,14 +10,12 @@ use super::PATH;
 use super::archive::Include;
 use super::commands::{ServiceTable, SetupTable};
 use super::contents::Contents;
-use super::course::{GLOBAL, TestGroup};
 use super::document::Text;
 use super::error::{ConfigError, LoadError, nearest};
 use super::file::{self, File, Profile};
+use super::run_options::{GLOBAL, TestGroup};
 use super::variables;
-use crate::cli::{
-    CargoOptions, ConfigOptions, CourseOptions, FiltersetOptions, LayerOptions, Values,
-};
+use crate::cli::{CargoOptions, ConfigOptions, FiltersetOptions, LayerOptions, RunOptions, Values};
 use crate::config::machine::Machine;
 use crate::config::settings;
 use crate::discover::filterset::{Expression, Fault, Place, ReadError, Subject, Workspace};
@@ -90,8 +88,8 @@ pub struct Needs {
 pub struct Given<'a> {
     /// The layers and limits.
     pub layers: &'a LayerOptions,
-    /// The course of the run, where the command is one.
-    pub course: Option<&'a CourseOptions>,
+    /// Run options of the flags, if the command runs tests.
+    pub run_options: Option<&'a RunOptions>,
     /// The name of a profile.
     pub profile: Option<&'a str>,
     /// Filter expressions, where the command takes them.
@@ -104,7 +102,7 @@ impl<'a> Given<'a> {
     /// Layers and a profile alone.
     pub fn of(layers: &'a LayerOptions, config: &'a ConfigOptions) -> Given<'a> {
         let profile = config.profile.as_deref();
-        Given { layers, course: None, profile, filterset: None, reused: None }
+        Given { layers, run_options: None, profile, filterset: None, reused: None }
     }
 }
 
@@ -175,8 +173,8 @@ impl Config {
         machine: &Machine,
     ) -> Result<Config, LoadError> {
         let mut config = Config::without_file(given.layers, machine)?;
-        if let (Some(course), [flags, ..]) = (given.course, config.typed.as_mut_slice()) {
-            flags.values.course = course.clone();
+        if let (Some(run_options), [flags, ..]) = (given.run_options, config.typed.as_mut_slice()) {
+            flags.values.run_options = run_options.clone();
         }
         let variable = machine.variable("ISOTEST_PROFILE").map(|name| name.to_string_lossy());
         let profile = given.profile.or(variable.as_deref());
@@ -278,8 +276,8 @@ impl Config {
         let (services, setup) = (names(&profile.services), names(&profile.setup));
         let mut values = profile.values.clone();
         // The same file wherever in the workspace a run is started.
-        let junit = values.course.junit.take();
-        values.course.junit = junit.map(|path| workspace.root().as_std_path().join(path));
+        let junit = values.run_options.junit.take();
+        values.run_options.junit = junit.map(|path| workspace.root().as_std_path().join(path));
         self.profiles.push(Source { origin, values, services, setup });
         Ok(())
     }
@@ -362,7 +360,8 @@ impl Config {
     /// The test group of this case.
     fn group_of(&self, subject: &Subject, case: &Case) -> &str {
         let sources = self.sources_of(subject, case).into_iter();
-        let mut given = sources.filter_map(|source| source.values.course.test_group.as_deref());
+        let mut given =
+            sources.filter_map(|source| source.values.run_options.test_group.as_deref());
         given.next().unwrap_or(GLOBAL)
     }
 

@@ -1,6 +1,6 @@
 //! `.config/isotest.toml`: its text becomes profiles and overrides.
 //!
-//! Keys that are flags too are read by `cli`; the rest is read here, and in `course`. The types are
+//! Keys that are flags too are read by `cli`; the rest is read here, and in `run_options`. The types are
 //! what the JSON Schema is made of.
 
 use std::collections::BTreeMap;
@@ -13,10 +13,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::archive::ArchiveTable;
 use super::commands::{ServiceTable, SetupTable};
-use super::course::TestGroup;
 use super::document::{Node, Reader, Text};
 use super::error::{ConfigError, nearest};
-use crate::cli::{self, CourseOptions, Key, LayerOptions, Shape, Values};
+use super::run_options::TestGroup;
+use crate::cli::{self, Key, LayerOptions, RunOptions, Shape, Values};
 
 /// The whole file.
 #[derive(Debug, Default, JsonSchema)]
@@ -338,8 +338,8 @@ impl<'t> Reader<'t> {
         }
         if let ("retries", DeValue::Table(table)) = (word, value.get_ref()) {
             let retries = Some(self.retries(table)?);
-            let course = CourseOptions { retries, ..CourseOptions::default() };
-            return Ok(Values { course, ..Values::default() });
+            let run_options = RunOptions { retries, ..RunOptions::default() };
+            return Ok(Values { run_options, ..Values::default() });
         }
         if word == "test-group" {
             self.check_group(&names.groups, value)?;

@@ -289,27 +289,27 @@ mod tests {
         let filter = default.default_filter.as_ref().map(|filter| filter.text.as_str());
         assert_eq!(filter, Some("not test(\"slow\")"));
         assert_eq!(limits(&default.values), [Some(None), time(30)]);
-        assert_eq!(default.values.course.retries().count, 2);
-        assert_eq!(default.values.course.fail_fast, Some(false));
+        assert_eq!(default.values.run_options.retries().count, 2);
+        assert_eq!(default.values.run_options.fail_fast, Some(false));
         assert_eq!(ci.inherits.as_ref().map(|name| name.text.as_str()), Some("default"));
         assert_eq!(limits(&ci.values), [time(90), time(45)]);
-        let max_fail = ci.values.course.max_fail.map(|most| most.to_string());
+        let max_fail = ci.values.run_options.max_fail.map(|most| most.to_string());
         assert_eq!(max_fail.as_deref(), Some("3:immediate"));
-        assert_eq!(ci.values.course.test_threads.map(|threads| threads.count(8)), Some(7));
-        assert_eq!(ci.values.course.retries().flaky, FlakyResult::Fail);
+        assert_eq!(ci.values.run_options.test_threads.map(|threads| threads.count(8)), Some(7));
+        assert_eq!(ci.values.run_options.retries().flaky, FlakyResult::Fail);
         let [live, retried] = ci.overrides.as_slice() else { panic!("{text}") };
         assert_eq!(live.filter.text, "test(/^live_/)");
         assert_eq!(limits(&live.values), [time(120); 2]);
-        assert_eq!(live.values.course.threads_required.map(|n| n.count(8, 8)), Some(4));
-        assert_eq!(live.values.course.priority, Some(-7));
+        assert_eq!(live.values.run_options.threads_required.map(|n| n.count(8, 8)), Some(4));
+        assert_eq!(live.values.run_options.priority, Some(-7));
         assert_eq!(ci.archive.as_ref().map(|archive| archive.include.len()), Some(1));
-        let limit = ci.values.course.global_timeout.and_then(Into::into);
+        let limit = ci.values.run_options.global_timeout.and_then(Into::into);
         assert_eq!(limit, Some(Duration::from_secs(5400)));
-        assert_eq!(live.values.course.test_group.as_deref(), Some("db"));
-        let backoff = retried.values.course.retries().backoff;
+        assert_eq!(live.values.run_options.test_group.as_deref(), Some("db"));
+        let backoff = retried.values.run_options.retries().backoff;
         assert_eq!((backoff.growth, backoff.jitter), (Growth::Exponential, true));
         assert_eq!(file.test_groups["db"].max_threads.count(8), 2);
-        assert_eq!(ci.values.course.junit.as_deref(), Some(Path::new("reports/ci/junit.xml")));
+        assert_eq!(ci.values.run_options.junit.as_deref(), Some(Path::new("reports/ci/junit.xml")));
         let told = |at: &str| notes.iter().any(|note| note.starts_with(at));
         for at in [
             "`nextest-version`",

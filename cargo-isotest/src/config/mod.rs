@@ -7,7 +7,6 @@
 mod archive;
 mod commands;
 mod contents;
-mod course;
 mod document;
 mod effective;
 mod error;
@@ -15,6 +14,7 @@ mod file;
 mod import;
 pub mod machine;
 mod rows;
+mod run_options;
 pub mod settings;
 mod setup_scripts;
 mod variables;
@@ -22,12 +22,12 @@ mod variables;
 pub use archive::{Include, OnMissing, RelativeTo};
 pub use commands::{ReadyTable, ServiceTable, SetupTable};
 pub use contents::Contents;
-pub use course::TestGroup;
 pub use effective::{Config, Given, Needs, Source, binary_expressions, merged};
 pub use error::{ConfigError, LoadError};
 pub use file::schema;
 pub use import::{Imported, import};
 pub use rows::{case_rows, given, rows, run_rows};
+pub use run_options::TestGroup;
 
 /// Where the configuration is, below the root of the workspace.
 pub const PATH: &str = ".config/isotest.toml";

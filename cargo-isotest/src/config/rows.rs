@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use isotest_core::policy::Policy;
 
-use super::course::GLOBAL;
 use super::effective::{Origin, Source, merged};
-use crate::cli::{self, CourseOptions, FailFast, Threads, retries_name};
+use super::run_options::GLOBAL;
+use crate::cli::{self, FailFast, RunOptions, Threads, retries_name};
 use crate::report::{EffectiveValue, Overriding};
 
 /// The rows of a policy that these sources made, the first first.
@@ -41,10 +41,13 @@ pub fn given(source: &Source) -> Overriding {
     let policy = source.values.layers.apply(Policy::default());
     let layers = cli::layers_as_shown().into_iter();
     let given = layers.filter(|layer| source.values.layers.has(layer.name));
-    let course = &source.values.course;
-    let course = of_case(course).into_iter().chain(of_run(course)).filter(|row| (row.2)(course));
+    let run_options = &source.values.run_options;
+    let run_options = of_case(run_options)
+        .into_iter()
+        .chain(of_run(run_options))
+        .filter(|row| (row.2)(run_options));
     let values = given.map(|layer| (layer.name, layer.show(&policy)));
-    let values = values.chain(course.map(|(name, value, _)| (name, value)));
+    let values = values.chain(run_options.map(|(name, value, _)| (name, value)));
     let needed = needed(&[source]).into_iter().filter(|row| row.value != "none");
     let values = values.chain(needed.map(|row| (row.name, row.value)));
     let values = values.map(|(name, value)| format!("{name:<16} {value}")).collect();
@@ -72,36 +75,36 @@ fn first(giving: Option<&&Source>) -> String {
     giving.map_or(DEFAULT.to_owned(), |source| source.origin.to_string())
 }
 
-/// Whether a source has a say in the course of a run.
-type Directs = fn(&CourseOptions) -> bool;
+/// Test whether a source sets a run option.
+type Directs = fn(&RunOptions) -> bool;
 
-type CourseRow = (&'static str, String, Directs);
+type RunRow = (&'static str, String, Directs);
 
-/// The rows of a case's part in the course of a run, as these sources ask for it, the first first.
+/// Rows of the run options of one case, by these sources in order of precedence.
 pub fn case_rows(sources: &[&Source]) -> Vec<EffectiveValue> {
-    course_rows(of_case(&merged(sources).course), sources)
+    rows_of(of_case(&merged(sources).run_options), sources)
 }
 
-/// The rows of what a whole run has of its course.
+/// Rows of the options that all cases of a run share.
 pub fn run_rows(sources: &[&Source]) -> Vec<EffectiveValue> {
-    course_rows(of_run(&merged(sources).course), sources)
+    rows_of(of_run(&merged(sources).run_options), sources)
 }
 
-fn course_rows(rows: Vec<CourseRow>, sources: &[&Source]) -> Vec<EffectiveValue> {
-    let row = |(name, value, directs): CourseRow| {
-        let giving = sources.iter().find(|source| directs(&source.values.course));
+fn rows_of(rows: Vec<RunRow>, sources: &[&Source]) -> Vec<EffectiveValue> {
+    let row = |(name, value, directs): RunRow| {
+        let giving = sources.iter().find(|source| directs(&source.values.run_options));
         EffectiveValue { name, value, source: first(giving) }
     };
     rows.into_iter().map(row).collect()
 }
 
-fn of_case(course: &CourseOptions) -> Vec<CourseRow> {
-    let flaky = course.retries().flaky;
-    let required = course.threads_required.map_or("1".to_owned(), |threads| threads.to_string());
-    let priority = course.priority.unwrap_or_default().to_string();
-    let group = course.test_group.as_deref().unwrap_or(GLOBAL).to_owned();
+fn of_case(options: &RunOptions) -> Vec<RunRow> {
+    let flaky = options.retries().flaky;
+    let required = options.threads_required.map_or("1".to_owned(), |threads| threads.to_string());
+    let priority = options.priority.unwrap_or_default().to_string();
+    let group = options.test_group.as_deref().unwrap_or(GLOBAL).to_owned();
     vec![
-        ("retries", retries_name(&course.retries()), |given| given.retries.is_some()),
+        ("retries", retries_name(&options.retries()), |given| given.retries.is_some()),
         ("flaky-result", word(&flaky), |given| given.flaky_result.is_some()),
         ("threads-required", required, |given| given.threads_required.is_some()),
         ("test-group", group, |given| given.test_group.is_some()),
@@ -109,11 +112,11 @@ fn of_case(course: &CourseOptions) -> Vec<CourseRow> {
     ]
 }
 
-fn of_run(course: &CourseOptions) -> Vec<CourseRow> {
-    let most = course.fail_fast().unwrap_or(FailFast::Never).to_string();
-    let timeout = time(course.global_timeout.and_then(Into::into));
-    let junit = course.junit.as_ref().map_or("none".to_owned(), |path| path.display().to_string());
-    let threads = course.test_threads.unwrap_or(Threads::LessThanProcessors(0)).to_string();
+fn of_run(options: &RunOptions) -> Vec<RunRow> {
+    let most = options.fail_fast().unwrap_or(FailFast::Never).to_string();
+    let timeout = time(options.global_timeout.and_then(Into::into));
+    let junit = options.junit.as_ref().map_or("none".to_owned(), |path| path.display().to_string());
+    let threads = options.test_threads.unwrap_or(Threads::LessThanProcessors(0)).to_string();
     vec![
         ("max-fail", most, |given| given.fail_fast().is_some()),
         ("global-timeout", timeout, |given| given.global_timeout.is_some()),

@@ -84,10 +84,10 @@ impl Settings {
         machine: &Machine,
     ) -> Result<Settings, MissingDebugger> {
         let libtest = &command.libtest;
-        let Values { layers, course } = values;
+        let Values { layers, run_options } = values;
         let policy = policy(&layers);
         let stacks = machine.stacks(debugger_of(command, policy.guard))?;
-        let asked = libtest.test_threads.or(course.test_threads);
+        let asked = libtest.test_threads.or(run_options.test_threads);
         let asked = asked.map(|threads| threads.count(machine.cores));
         let jobs = asked.unwrap_or(machine.cores);
         let shuffle =
@@ -106,18 +106,18 @@ impl Settings {
             jobs: jobs.min(isotest_core::sandbox::SLOTS),
             spare: if asked.is_none() && jobs > 1 { SPARE * jobs } else { 0 },
             single_threaded: jobs == 1,
-            max_fail: match course.fail_fast() {
+            max_fail: match run_options.fail_fast() {
                 _ if libtest.fail_fast => Some(MaxFail::FIRST),
                 Some(FailFast::After(limit)) => Some(limit),
                 Some(FailFast::Never) | None => None,
             },
-            global_timeout: course.global_timeout.and_then(Into::into),
+            global_timeout: run_options.global_timeout.and_then(Into::into),
             repeat: command.run.repeat(),
             unit: command.run.unit,
             pass_through,
             shuffle,
             workflow: machine.workflow(),
-            junit: course.junit.as_ref().map(|path| machine.directory.join(path)),
+            junit: run_options.junit.as_ref().map(|path| machine.directory.join(path)),
             stacks,
             keys: machine.stdin_terminal && !command.run.no_input_handler,
             rerun: Rerun::of(command),

@@ -14,7 +14,7 @@ pub fn read(variables: &[Variable]) -> Result<Values, ConfigError> {
         let name = format!("ISOTEST_{}", key.name.to_uppercase().replace('-', "_"));
         let found = variables.iter().find(|(known, _)| *known == *name);
         let Some((_, value)) = found.filter(|(_, value)| !value.is_empty()) else { continue };
-        if key.name == "max-fail" && values.course.fail_fast.is_some() {
+        if key.name == "max-fail" && values.run_options.fail_fast.is_some() {
             let message = "cannot use the variables `ISOTEST_FAIL_FAST` and `ISOTEST_MAX_FAIL` of \
                            the environment: they are one value";
             return Err(ConfigError::new(message).hint(Some("unset one of them")));
@@ -36,8 +36,8 @@ pub fn read(variables: &[Variable]) -> Result<Values, ConfigError> {
         })?;
         values = read.over(values);
     }
-    if values.course.test_threads.is_none() {
-        values.course.test_threads = libtests(variables);
+    if values.run_options.test_threads.is_none() {
+        values.run_options.test_threads = libtests(variables);
     }
     Ok(values)
 }
@@ -62,11 +62,11 @@ mod tests {
         assert!(
             read("ISOTEST_NO_FORK_SERVER", "1").expect("a switch").layers.has("no-fork-server")
         );
-        let threads = |name, value| read(name, value).expect("a number").course.test_threads;
+        let threads = |name, value| read(name, value).expect("a number").run_options.test_threads;
         assert_eq!(threads("ISOTEST_TEST_THREADS", "-1"), Some(Threads::LessThanProcessors(1)));
         assert_eq!(threads("RUST_TEST_THREADS", "3").map(|threads| threads.count(8)), Some(3));
         assert_eq!(threads("RUST_TEST_THREADS", "0"), None);
-        let retries = read("ISOTEST_RETRIES", "2").expect("a number").course.retries;
+        let retries = read("ISOTEST_RETRIES", "2").expect("a number").run_options.retries;
         assert_eq!(retries.map(|retries| retries.count), Some(2));
         let error = read("ISOTEST_NET", "internet").expect_err("no value").to_string();
         assert!(error.contains("`ISOTEST_NET`") && error.contains("`loopback`, `host`"), "{error}");

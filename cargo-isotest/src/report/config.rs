@@ -30,8 +30,8 @@ pub struct Configuration<'a> {
     pub default_filter: Option<&'a (String, String)>,
     /// Every layer and limit.
     pub layers: &'a [EffectiveValue],
-    /// What holds for the course of a run.
-    pub course: &'a [EffectiveValue],
+    /// Run options in effect.
+    pub run_options: &'a [EffectiveValue],
     /// What archives have beside the tests, and where that stands.
     pub archived: Option<(String, &'a str)>,
     /// The test groups: name, size, and where each stands.
@@ -64,7 +64,7 @@ pub fn configuration(shown: &Configuration<'_>) -> io::Result<()> {
     writeln!(out, "\n{BOLD}layers and limits{BOLD:#}")?;
     write_layers(&mut out, shown.layers)?;
     writeln!(out, "\n{BOLD}course of a run{BOLD:#}")?;
-    write_layers(&mut out, shown.course)?;
+    write_layers(&mut out, shown.run_options)?;
     if let Some((paths, place)) = &shown.archived {
         writeln!(out, "\n{BOLD}archives{BOLD:#}")?;
         writeln!(out, "    {:<16} {paths:<24} {DIM}{place}{DIM:#}", "include")?;

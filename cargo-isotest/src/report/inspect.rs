@@ -138,8 +138,8 @@ pub struct Explanation<'a> {
     pub template: &'a [Step],
     /// Every layer and limit.
     pub layers: &'a [EffectiveValue],
-    /// Its part in the course of a run.
-    pub course: &'a [EffectiveValue],
+    /// Its run options.
+    pub run_options: &'a [EffectiveValue],
 }
 
 /// Prints the plan of a case.
@@ -164,7 +164,7 @@ pub fn explain(explanation: &Explanation<'_>) -> io::Result<()> {
     writeln!(out, "\n{BOLD}layers and limits{BOLD:#}")?;
     write_layers(&mut out, explanation.layers)?;
     writeln!(out, "\n{BOLD}course of a run{BOLD:#}")?;
-    write_layers(&mut out, explanation.course)?;
+    write_layers(&mut out, explanation.run_options)?;
     write_steps(&mut out, "template, built once a run by the warden", explanation.template)?;
     if spec.start_by == StartBy::ForkServer {
         write_steps(&mut out, "fork server, before it is executed", &spec.server)?;

@@ -35,11 +35,11 @@ pub struct Terms {
     pub limits: Limits,
     /// What it needs beside its sandbox.
     pub needs: Needs,
-    /// Its part in the course of the run.
+    /// Its run options.
     pub rules: Rules,
 }
 
-/// How a case takes part in the course of a run.
+/// Run options of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
     /// What follows where it fails.
@@ -167,14 +167,14 @@ fn terms(config: &Config, sources: &[&Source], policy: &Policy, machine: &Machin
 }
 
 fn rules(config: &Config, sources: &[&Source], machine: &Machine) -> Rules {
-    let course = merged(sources).course;
-    let named = course.test_group.as_ref();
+    let run_options = merged(sources).run_options;
+    let named = run_options.test_group.as_ref();
     let mut groups = config.test_groups.iter().enumerate();
     let group = groups.find(|(_, (name, ..))| Some(name) == named);
     Rules {
-        retries: course.retries(),
-        threads_required: course.threads_required,
-        priority: course.priority.unwrap_or_default(),
+        retries: run_options.retries(),
+        threads_required: run_options.threads_required,
+        priority: run_options.priority.unwrap_or_default(),
         group: group.map(|(number, (_, group, _))| schedule::Group {
             number,
             max_threads: group.max_threads.count(machine.cores),

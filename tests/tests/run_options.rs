@@ -1,4 +1,4 @@
-//! The course of a run as the configuration has it: retries, slow notices, weights, test groups,
+//! Run options of the configuration: retries, slow notices, weights, test groups,
 //! how many tests at a time, and when a run ends.
 
 use std::collections::BTreeSet;

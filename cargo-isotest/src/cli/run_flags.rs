@@ -1,4 +1,4 @@
-//! When a run stops early, and whether it starts at all.
+//! Flags of `run` under the heading "Running", and `--no-tests` and `--rerun-failed`.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -7,14 +7,14 @@ use clap::{Args, ValueEnum};
 use isotest_core::retry::Retries;
 use isotest_core::schedule::Repeat;
 
-use super::course::{CourseOptions, FailFast, FlakyResult, max_fail};
 use super::layers::LayerOptions;
 use super::quantity::{Deadline, deadline, duration};
+use super::run_options::{FailFast, FlakyResult, RunOptions, max_fail};
 
-/// Flags for the course of a run.
+/// Flags that control a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Running")]
-pub struct RunOptions {
+pub struct RunFlags {
     /// Build, but run nothing
     #[arg(long)]
     pub no_run: bool,
@@ -126,7 +126,7 @@ pub enum TimeoutStacks {
     None,
 }
 
-impl RunOptions {
+impl RunFlags {
     /// Fails where a whole binary cannot do what single tests can.
     pub(super) fn check_unit(&self, measures: bool, layers: &LayerOptions) -> Result<(), String> {
         if self.unit == Unit::Test {
@@ -168,14 +168,14 @@ impl RunOptions {
     }
 
     /// What the flags say that are keys as well.
-    pub fn course(&self) -> CourseOptions {
-        CourseOptions {
+    pub fn run_options(&self) -> RunOptions {
+        RunOptions {
             retries: self.retries.map(|count| Retries { count, ..Retries::default() }),
             flaky_result: self.flaky_result,
             fail_fast: (self.fail_fast || self.no_fail_fast).then_some(self.fail_fast),
             max_fail: self.max_fail,
             global_timeout: self.global_timeout,
-            ..CourseOptions::default()
+            ..RunOptions::default()
         }
     }
 }
@@ -186,12 +186,12 @@ mod tests {
 
     #[test]
     fn nothing_typed_means_nothing_asked_for() {
-        assert_eq!(RunOptions::default().course(), CourseOptions::default());
+        assert_eq!(RunFlags::default().run_options(), RunOptions::default());
     }
 
     #[test]
     fn no_fail_fast_is_asked_for_too() {
-        let options = RunOptions { no_fail_fast: true, ..RunOptions::default() };
-        assert_eq!(options.course().fail_fast(), Some(FailFast::Never));
+        let options = RunFlags { no_fail_fast: true, ..RunFlags::default() };
+        assert_eq!(options.run_options().fail_fast(), Some(FailFast::Never));
     }
 }

@@ -143,15 +143,15 @@ mod tests {
 
     use super::super::file::{File, read};
 
-    fn course(lines: &str) -> Result<File, String> {
+    fn read_file(lines: &str) -> Result<File, String> {
         read("c.toml", lines).map_err(|error| error.to_string())
     }
 
     #[test]
     fn retries_are_a_number_or_a_table() {
         let retries = |value: &str| {
-            let file = course(&format!("[profile.default]\nretries = {value}\n")).expect(value);
-            file.profile["default"].values.course.retries.expect("it is given")
+            let file = read_file(&format!("[profile.default]\nretries = {value}\n")).expect(value);
+            file.profile["default"].values.run_options.retries.expect("it is given")
         };
         assert_eq!(retries("3").count, 3);
         let table = r#"{ backoff = "exponential", count = 4, delay = "2s", max-delay = "10s", jitter = true }"#;
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn wrong_retries_are_pointed_at() {
         let refused = |value: &str| {
-            course(&format!("[profile.default]\nretries = {value}\n")).expect_err(value)
+            read_file(&format!("[profile.default]\nretries = {value}\n")).expect_err(value)
         };
         for (value, texts) in [
             ("-1", ["`retries`: invalid value `-1`: not a number of retries", "2:11"]),
@@ -195,17 +195,17 @@ mod tests {
                     test-group = \"db\"\n[[profile.default.override]]\nfilter = \"all()\"\n\
                     test-group = \"@global\"\n[test-groups]\ndb = { max-threads = 2 }\n\
                     cpu.max-threads = \"num-cpus\"\n";
-        let file = course(text).expect("it is right");
+        let file = read_file(text).expect("it is right");
         assert_eq!(file.test_groups["db"].max_threads.count(8), 2);
         assert_eq!(file.test_groups["cpu"].max_threads.count(8), 8);
         assert_eq!(file.test_groups["cpu"].line, 10);
-        let group = &file.profile["default"].overrides[0].values.course.test_group;
+        let group = &file.profile["default"].overrides[0].values.run_options.test_group;
         assert_eq!(group.as_deref(), Some("db"));
     }
 
     #[test]
     fn wrong_test_groups_are_pointed_at() {
-        let refused = |text: &str| course(text).expect_err(text);
+        let refused = |text: &str| read_file(text).expect_err(text);
         for (text, texts) in [
             ("test-groups = 1", ["`test-groups` is a table", "1:15"]),
             ("[test-groups]\n\"@x\" = { max-threads = 1 }", ["`@x` is no name of a group", "2:1"]),

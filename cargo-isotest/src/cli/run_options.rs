@@ -1,7 +1,7 @@
-//! The course of a run as keys: retries, how many tests at a time, when it ends.
+//! Run options: retries, threads, the end of a run, reports.
 //!
-//! They stand beside layers and limits. `run` has most of them as flags, which
-//! [`run`](super::run) and [`libtest`](super::libtest) define; the configuration has all.
+//! The configuration has all of them as keys. Most are flags of `run` too, which
+//! [`run_flags`](super::run_flags) and [`libtest`](super::libtest) define.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -19,10 +19,10 @@ use super::quantity::{self, Deadline, Threads, deadline, threads};
 pub(super) const OF_A_RUN: [&str; 5] =
     ["fail-fast", "max-fail", "global-timeout", "test-threads", "junit"];
 
-/// The course of a run, as one place asks for it.
+/// Run options from one source: flags, a variable, an override or a profile.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args, JsonSchema)]
 #[schemars(rename_all = "kebab-case", default)]
-pub struct CourseOptions {
+pub struct RunOptions {
     /// Retry a failed test: a number, or a table with pauses
     #[arg(long, value_parser = retries)]
     #[schemars(schema_with = "retries_schema")]
@@ -115,15 +115,15 @@ impl ThreadsRequired {
     }
 }
 
-impl CourseOptions {
+impl RunOptions {
     /// What is asked for where `lower` is asked next. `fail-fast` and `max-fail` are one value.
-    pub fn over(&self, lower: CourseOptions) -> CourseOptions {
+    pub fn over(&self, lower: RunOptions) -> RunOptions {
         let says = self.fail_fast.is_some() || self.max_fail.is_some();
         let (fail_fast, max_fail) = match says {
             true => (self.fail_fast, self.max_fail),
             false => (lower.fail_fast, lower.max_fail),
         };
-        CourseOptions {
+        RunOptions {
             retries: self.retries.or(lower.retries),
             flaky_result: self.flaky_result.or(lower.flaky_result),
             threads_required: self.threads_required.or(lower.threads_required),
@@ -288,10 +288,10 @@ mod tests {
 
     #[test]
     fn fail_fast_is_a_limit_of_one() {
-        let course = |fail_fast| CourseOptions { fail_fast, ..CourseOptions::default() };
-        assert_eq!(course(Some(true)).fail_fast(), max_fail("1").ok());
-        assert_eq!(course(Some(false)).fail_fast(), max_fail("all").ok());
-        assert_eq!(course(None).fail_fast(), None);
+        let run_options = |fail_fast| RunOptions { fail_fast, ..RunOptions::default() };
+        assert_eq!(run_options(Some(true)).fail_fast(), max_fail("1").ok());
+        assert_eq!(run_options(Some(false)).fail_fast(), max_fail("all").ok());
+        assert_eq!(run_options(None).fail_fast(), None);
     }
 
     #[test]
@@ -306,11 +306,11 @@ mod tests {
 
     #[test]
     fn who_says_when_a_run_ends_says_all_of_it() {
-        let three = CourseOptions { max_fail: max_fail("3").ok(), ..CourseOptions::default() };
-        let never = CourseOptions { fail_fast: Some(false), ..CourseOptions::default() };
+        let three = RunOptions { max_fail: max_fail("3").ok(), ..RunOptions::default() };
+        let never = RunOptions { fail_fast: Some(false), ..RunOptions::default() };
         assert_eq!(never.over(three.clone()).fail_fast(), Some(FailFast::Never));
         assert_eq!(three.over(never.clone()).fail_fast(), three.fail_fast());
-        assert_eq!(CourseOptions::default().over(never.clone()), never);
+        assert_eq!(RunOptions::default().over(never.clone()), never);
     }
 
     #[test]
