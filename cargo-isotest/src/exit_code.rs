@@ -4,7 +4,7 @@
 
 use isotest_core::schedule::Interruption;
 
-use crate::report::{Documented, Summary};
+use crate::report::{DoctestSummary, Summary};
 
 /// How `cargo isotest` ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,12 +58,12 @@ impl ExitCode {
     }
 
     /// The same when documentation tests have run too.
-    pub fn with(self, documented: Documented) -> Self {
-        match (self, documented) {
-            (ExitCode::Passed | ExitCode::NothingToRun, Documented { failed: true, .. }) => {
+    pub fn with(self, doctests: DoctestSummary) -> Self {
+        match (self, doctests) {
+            (ExitCode::Passed | ExitCode::NothingToRun, DoctestSummary { failed: true, .. }) => {
                 ExitCode::TestsFailed
             }
-            (ExitCode::NothingToRun, Documented { selected: 1.., .. }) => ExitCode::Passed,
+            (ExitCode::NothingToRun, DoctestSummary { selected: 1.., .. }) => ExitCode::Passed,
             (code, _) => code,
         }
     }

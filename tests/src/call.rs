@@ -212,9 +212,9 @@ impl Call {
                 out_write.try_clone().expect("a descriptor is free")
             }
         };
-        let keyboard = matches!(self.output, Output::TypedAt).then(|| {
-            let keyboard = out.try_clone().expect("a descriptor is free");
-            File::from(OwnedFd::from(keyboard))
+        let terminal = matches!(self.output, Output::TypedAt).then(|| {
+            let terminal = out.try_clone().expect("a descriptor is free");
+            File::from(OwnedFd::from(terminal))
         });
         self.command.stdout(out_write).stderr(err_write);
         // SAFETY: sigaction(2) is a plain system call; nothing is allocated.
@@ -231,7 +231,7 @@ impl Call {
             child,
             Stream::read(out, self.reading),
             Stream::read(err, Reading::All),
-            keyboard,
+            terminal,
         )
     }
 

@@ -26,14 +26,14 @@ pub fn isotest() -> &'static Path {
 
 /// A directory below the target directory, where copies of fixtures and temporary projects lie.
 /// Not the system's: it is empty in a sandbox, which tests rely on.
-pub fn stage() -> &'static Path {
-    static STAGE: OnceLock<PathBuf> = OnceLock::new();
-    STAGE.get_or_init(|| {
+pub fn staging_directory() -> &'static Path {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| {
         // TARGET_DIRECTORY/PROFILE/cargo-isotest
         let target = isotest().ancestors().nth(2).expect("cargo builds into its target directory");
-        let stage = target.join("tmp/isotest-tests");
-        fs::create_dir_all(&stage).expect("the target directory is writable");
-        stage
+        let directory = target.join("tmp/isotest-tests");
+        fs::create_dir_all(&directory).expect("the target directory is writable");
+        directory
     })
 }
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::call::Call;
-use crate::program::{cargo, isotest, stage, workspace};
+use crate::program::{cargo, isotest, staging_directory, workspace};
 use crate::skip::unavailable;
 
 /// A directory with a `Cargo.toml`.
@@ -51,10 +51,11 @@ pub fn executes() -> bool {
 impl Project {
     /// The copy of `fixtures/NAME`.
     pub fn fixture(name: &str) -> Project {
-        let directory = stage().join(name);
-        let lock = stage().join(format!("{name}.lock"));
-        fs::create_dir_all(lock.parent().expect("it has one")).expect("the stage is writable");
-        let lock = File::create(lock).expect("the stage is writable");
+        let directory = staging_directory().join(name);
+        let lock = staging_directory().join(format!("{name}.lock"));
+        fs::create_dir_all(lock.parent().expect("it has one"))
+            .expect("the staging directory is writable");
+        let lock = File::create(lock).expect("the staging directory is writable");
         lock.lock().expect("files can be locked");
         let copied = synchronise(&workspace().join("fixtures").join(name), &directory);
         copied.unwrap_or_else(|error| panic!("cannot copy the fixture {name}: {error}"));
@@ -64,15 +65,15 @@ impl Project {
     /// The same, as long as no other test has it in this way: its tests change it. The file is the
     /// lock.
     pub fn fixture_alone(name: &str) -> (Project, File) {
-        let lock =
-            File::create(stage().join(format!("{name}.used"))).expect("the stage is writable");
+        let lock = File::create(staging_directory().join(format!("{name}.used")))
+            .expect("the staging directory is writable");
         lock.lock().expect("files can be locked");
         (Project::fixture(name), lock)
     }
 
     /// A new package `demo` with these files; a manifest among them replaces the usual one.
     pub fn new(files: &[(&str, &str)]) -> Project {
-        Project::below(stage(), "project", files)
+        Project::below(staging_directory(), "project", files)
     }
 
     /// As [`Project::new`], in a directory `name` of a temporary one below `parent`.

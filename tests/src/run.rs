@@ -83,7 +83,7 @@ pub struct Running {
     child: Child,
     streams: Option<[Stream; 2]>,
     /// The outer end of its terminal.
-    keyboard: Option<File>,
+    terminal: Option<File>,
 }
 
 impl Running {
@@ -93,20 +93,20 @@ impl Running {
         child: Child,
         out: Stream,
         err: Stream,
-        keyboard: Option<File>,
+        terminal: Option<File>,
     ) -> Running {
-        Running { line, directory, child, streams: Some([out, err]), keyboard }
+        Running { line, directory, child, streams: Some([out, err]), terminal }
     }
 
     /// Presses keys of its terminal.
     pub fn press(&self, keys: &[u8]) {
-        let mut keyboard = self.keyboard.as_ref().expect("it is typed at");
-        keyboard.write_all(keys).expect("its terminal is open");
+        let mut terminal = self.terminal.as_ref().expect("it is typed at");
+        terminal.write_all(keys).expect("its terminal is open");
     }
 
     /// The modes of its terminal.
     pub fn modes(&self) -> Termios {
-        tcgetattr(self.keyboard.as_ref().expect("it is typed at")).expect("it is a terminal")
+        tcgetattr(self.terminal.as_ref().expect("it is typed at")).expect("it is a terminal")
     }
 
     /// Its process.
@@ -154,7 +154,7 @@ impl Running {
     /// The same with another limit.
     pub fn end_within(mut self, limit: Duration) -> Run {
         let code = self.exit_code_within(limit);
-        self.keyboard = None;
+        self.terminal = None;
         let [out, err] = self.streams.take().expect("a command ends once");
         until("the end of its output", || {
             (out.reader.is_finished() && err.reader.is_finished()).then_some(())

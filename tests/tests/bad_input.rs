@@ -5,7 +5,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use isotest_tests::program::{isotest, stage};
+use isotest_tests::program::{isotest, staging_directory};
 use isotest_tests::project::PASSING;
 use isotest_tests::{Call, Project, missing, refused, word};
 use tempfile::TempDir;
@@ -363,17 +363,17 @@ fn a_project_may_lie_below_the_temporary_directory() {
 
 #[test]
 fn a_projects_path_may_have_spaces() {
-    check_directory(stage(), "a project with spaces");
+    check_directory(staging_directory(), "a project with spaces");
 }
 
 #[test]
 fn a_projects_path_may_have_letters_that_are_not_ascii() {
-    check_directory(stage(), "grüße 日本");
+    check_directory(staging_directory(), "grüße 日本");
 }
 
 #[test]
 fn a_projects_path_may_have_what_separates_mount_options() {
-    check_directory(stage(), "a,b=c\\d e");
+    check_directory(staging_directory(), "a,b=c\\d e");
 }
 
 #[test]

@@ -166,7 +166,8 @@ fn what_passes_unchanged_is_flaky_and_no_flag_mends_it() {
     if refused() {
         return;
     }
-    let state = tempfile::TempDir::new_in(isotest_tests::program::stage()).expect("it is writable");
+    let state = tempfile::TempDir::new_in(isotest_tests::program::staging_directory())
+        .expect("it is writable");
     let path = state.path().to_str().expect("it is text");
     let text = CHANGES.replace("/etc/../PATH", path);
     let project = Project::new(&[("src/lib.rs", &text)]);

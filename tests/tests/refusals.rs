@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use isotest_tests::program::{isotest, stage};
+use isotest_tests::program::{isotest, staging_directory};
 use isotest_tests::project::PASSING;
 use isotest_tests::{Call, Project, missing, refused, word};
 use nix::unistd::geteuid;
@@ -374,7 +374,7 @@ fn check_directory(name: &OsStr) {
     if refused() {
         return;
     }
-    let project = Project::below(stage(), name, &[PASSING]);
+    let project = Project::below(staging_directory(), name, &[PASSING]);
     project.isotest("").run().check(0, &[OK]);
 }
 
@@ -395,7 +395,7 @@ fn a_projects_path_that_is_not_text_is_refused_by_cargo() {
         return;
     }
     let name = OsString::from_vec(b"not \xff text".to_vec());
-    let project = Project::below(stage(), &name, &[PASSING]);
+    let project = Project::below(staging_directory(), &name, &[PASSING]);
     let run = project.isotest("").run();
     assert!([101, 102].contains(&run.code), "cargo's refusal: {}", run.code);
     run.check(run.code, &["error: "]);

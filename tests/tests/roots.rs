@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use isotest_tests::program::{isotest, stage};
+use isotest_tests::program::{isotest, staging_directory};
 use isotest_tests::project::PASSING;
 use isotest_tests::{Call, Project, Run, missing, refused, unavailable};
 use nix::sys::signal::Signal;
@@ -22,7 +22,8 @@ fn busybox() -> Option<TempDir> {
         unavailable("there is no static busybox: Debian's package `busybox-static` has it");
         return None;
     };
-    let root = TempDir::with_prefix_in("root-", stage()).expect("the stage is writable");
+    let root = TempDir::with_prefix_in("root-", staging_directory())
+        .expect("the staging directory is writable");
     fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
     fs::create_dir(root.path().join("bin")).expect("it is empty");
     fs::copy(program, root.path().join("bin/busybox")).expect("programs can be read");
@@ -46,13 +47,14 @@ fn is_static(program: &Path) -> bool {
 /// A minimal Debian, made once by debootstrap(8), which takes root and the network; what root has
 /// made serves an ordinary user too.
 fn debian() -> Option<PathBuf> {
-    let root = stage().join("debian");
-    let lock = File::create(stage().join("debian.lock")).expect("the stage is writable");
+    let root = staging_directory().join("debian");
+    let lock = File::create(staging_directory().join("debian.lock"))
+        .expect("the staging directory is writable");
     lock.lock().expect("files can be locked");
     if root.is_dir() {
         return Some(root);
     }
-    let made = stage().join("debian-in-the-making");
+    let made = staging_directory().join("debian-in-the-making");
     if missing("debootstrap") {
         return None;
     }

@@ -10,8 +10,8 @@ mod open;
 mod write;
 
 pub use error::ArchiveError;
-pub use open::{Opened, open};
-pub use write::{Content, Written, write};
+pub use open::{OpenedArchive, open};
+pub use write::{ArchiveContents, ArchiveSummary, write};
 
 /// The directory that all entries are in.
 const TOP: &str = "target";

@@ -11,13 +11,13 @@ use isotest_core::untrusted::{self, Directory};
 use super::{ArchiveError, BINARIES, METADATA, TOP};
 use crate::cli::ReuseOptions;
 use crate::config::machine::Machine;
-use crate::discover::{DiscoverError, Places, Reused};
+use crate::discover::{DiscoverError, RemapPaths, Reused};
 use crate::report;
 use crate::sandbox::root::{LIMITS, Unpacker, Whiteouts, decompressed};
 use crate::sandbox::run_directory::RunDirectory;
 
 /// A build that was made before.
-pub struct Opened {
+pub struct OpenedArchive {
     /// What it has.
     pub build: Reused,
     /// The options by which another run has the same.
@@ -31,7 +31,7 @@ pub fn open(
     options: &ReuseOptions,
     machine: &Machine,
     quiet: bool,
-) -> Result<Option<Opened>, ArchiveError> {
+) -> Result<Option<OpenedArchive>, ArchiveError> {
     if let Some(archive) = &options.archive_file {
         if !quiet {
             report::unpacking(archive);
@@ -60,13 +60,13 @@ fn read(
     [target, build]: [Option<Utf8PathBuf>; 2],
     options: &ReuseOptions,
     machine: &Machine,
-) -> Result<Opened, ArchiveError> {
+) -> Result<OpenedArchive, ArchiveError> {
     let [binaries, metadata] = described;
     let workspace = directory("--workspace-remap", options.workspace_remap.as_deref(), machine)?;
-    let places = Places { workspace, target, build };
+    let places = RemapPaths { workspace, target, build };
     let build = Reused::read(&binaries?, &metadata?, places)
         .map_err(|cause| ArchiveError::Description(named.to_owned(), Box::new(cause)))?;
-    Ok(Opened { build, flags: flags(options), _place: None })
+    Ok(OpenedArchive { build, flags: flags(options), _place: None })
 }
 
 /// Unpacks an archive and reads what describes it.
@@ -74,7 +74,7 @@ fn open_archive(
     archive: &Path,
     options: &ReuseOptions,
     machine: &Machine,
-) -> Result<Opened, ArchiveError> {
+) -> Result<OpenedArchive, ArchiveError> {
     let path = machine.directory.join(archive);
     let stream = stream(&path)?;
     let (directory, place) = destination(&path, options, machine)?;
@@ -98,7 +98,7 @@ fn open_archive(
         // Half of it is of no use; what cannot be removed is told of by the next attempt.
         let _ = place_of_all.remove(OsStr::new(TOP));
     }
-    Ok(Opened { _place: place, ..opened? })
+    Ok(OpenedArchive { _place: place, ..opened? })
 }
 
 /// Where tests write: cargo makes it when it builds, and names it `CARGO_TARGET_TMPDIR`. It is in no
@@ -136,7 +136,7 @@ fn describe(
     unpacked: &Directory,
     options: &ReuseOptions,
     machine: &Machine,
-) -> Result<Opened, ArchiveError> {
+) -> Result<OpenedArchive, ArchiveError> {
     let described = [BINARIES, METADATA].map(|name| {
         read_description(unpacked, name).map_err(|cause| match cause.kind() {
             io::ErrorKind::NotFound => ArchiveError::Foreign(archive.to_owned(), name),
@@ -158,17 +158,17 @@ fn describe(
 }
 
 /// Maximum size of a description in bytes: far more than any project has.
-const MOST: u64 = 256 << 20;
+const MAX_BYTES: u64 = 256 << 20;
 
 /// The text of a file that nobody vouches for.
 fn read_description(directory: &Directory, name: &str) -> io::Result<String> {
-    text(directory.read(name, MOST)?)
+    text(directory.read(name, MAX_BYTES)?)
 }
 
 /// The text of a file that an option names.
 fn read_named(path: &Path) -> io::Result<String> {
     let (file, _) = untrusted::followed(path)?;
-    text(untrusted::bounded(file, MOST)?)
+    text(untrusted::bounded(file, MAX_BYTES)?)
 }
 
 fn text(bytes: Vec<u8>) -> io::Result<String> {

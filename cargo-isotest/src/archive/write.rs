@@ -18,7 +18,7 @@ use crate::discover::Built;
 use crate::report;
 
 /// All that goes into an archive.
-pub struct Content<'a> {
+pub struct ArchiveContents<'a> {
     /// The build.
     pub built: &'a Built,
     /// What of it is selected.
@@ -30,7 +30,7 @@ pub struct Content<'a> {
 }
 
 /// An archive that is there.
-pub struct Written {
+pub struct ArchiveSummary {
     /// The number of files in it.
     pub files: usize,
     /// Its size in bytes.
@@ -43,8 +43,8 @@ pub fn write(
     named: &Path,
     path: &Path,
     level: i32,
-    content: &Content<'_>,
-) -> Result<Written, ArchiveError> {
+    content: &ArchiveContents<'_>,
+) -> Result<ArchiveSummary, ArchiveError> {
     let failed = |cause| ArchiveError::Write(named.to_owned(), cause);
     let parent = path.parent().unwrap_or(Path::new("/"));
     let file = tempfile::Builder::new()
@@ -59,7 +59,7 @@ pub fn write(
     }
     let files = entries.finish().map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(Written { files, bytes: fs::metadata(path).map_err(failed)?.len() })
+    Ok(ArchiveSummary { files, bytes: fs::metadata(path).map_err(failed)?.len() })
 }
 
 /// All that tests need, what describes it first.

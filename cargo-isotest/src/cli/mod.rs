@@ -33,5 +33,5 @@ pub use partition::{Part, Partition, Scheme};
 pub use quantity::{Threads, deadline as read_deadline, duration, threads};
 pub use rerun::Rerun;
 pub use reuse::{ArchiveCommand, ReuseOptions};
-pub use run_flags::{NoTests, TimeoutStacks, Unit, Words};
+pub use run_flags::{CommandLine, NoTests, TimeoutStacks, Unit};
 pub use run_options::{FailFast, RunOptions, ThreadsRequired, retries_name, threads_schema};

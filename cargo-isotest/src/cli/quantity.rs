@@ -35,9 +35,9 @@ pub fn deadline(text: &str) -> Result<Deadline, String> {
 
 /// The same where events are told of, each time that it has passed: seldom enough to be read.
 pub(super) fn period(text: &str) -> Result<Deadline, String> {
-    const SHORTEST: Duration = Duration::from_millis(10);
+    const MIN_PERIOD: Duration = Duration::from_millis(10);
     match deadline(text)? {
-        Deadline::After(period) if period < SHORTEST => Err("less than `10ms`".to_owned()),
+        Deadline::After(period) if period < MIN_PERIOD => Err("less than `10ms`".to_owned()),
         period => Ok(period),
     }
 }

@@ -54,11 +54,11 @@ pub struct RunFlags {
     /// Run one test under this debugger, in its sandbox: `rust-gdb --args`
     #[arg(long, value_name = "COMMAND", value_parser = words)]
     #[arg(conflicts_with_all = ["tracer", "stress_count", "stress_duration", "junit", "no_run"])]
-    pub debugger: Option<Words>,
+    pub debugger: Option<CommandLine>,
     /// Run one test under this tracer, which reads no input: `strace -f`
     #[arg(long, value_name = "COMMAND", value_parser = words)]
     #[arg(conflicts_with_all = ["stress_count", "stress_duration", "junit", "no_run"])]
-    pub tracer: Option<Words>,
+    pub tracer: Option<CommandLine>,
     /// Tool that captures stack traces when a test times out
     #[arg(long, value_name = "WHO", default_value = "auto")]
     pub timeout_stacks: TimeoutStacks,
@@ -99,13 +99,13 @@ pub enum Unit {
 
 /// A command line in one argument: its words, one at the least.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Words(pub Vec<String>);
+pub struct CommandLine(pub Vec<String>);
 
 /// Reads a command line as a shell would part it.
-fn words(text: &str) -> Result<Words, String> {
+fn words(text: &str) -> Result<CommandLine, String> {
     match shell_words::split(text) {
         Ok(words) if words.is_empty() => Err("it is empty".to_owned()),
-        Ok(words) => Ok(Words(words)),
+        Ok(words) => Ok(CommandLine(words)),
         Err(error) => Err(error.to_string()),
     }
 }

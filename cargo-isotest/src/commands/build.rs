@@ -3,23 +3,23 @@
 use isotest_core::policy::Policy;
 use isotest_core::signals::Signals;
 
-use crate::archive::{self, ArchiveError, Opened};
+use crate::archive::{self, ArchiveError, OpenedArchive};
 use crate::cli::{CargoOptions, LayerOptions, ReuseOptions};
 use crate::config::machine::Machine;
 use crate::config::settings;
-use crate::config::{Config, Given, LoadError};
+use crate::config::{Config, FlagValues, LoadError};
 use crate::discover::{Project, Reused};
 use crate::error::Error;
 use crate::sandbox::root::RootError;
 use crate::sandbox::roots;
 use crate::sandbox::trial;
-use crate::select::prepare::{self, Prepared, Selecting};
+use crate::select::prepare::{self, Prepared, SelectOptions};
 
 /// What is built, or was built before.
 pub struct Build<'a> {
     cargo: &'a CargoOptions,
     machine: &'a Machine,
-    opened: Option<Opened>,
+    opened: Option<OpenedArchive>,
 }
 
 impl<'a> Build<'a> {
@@ -44,12 +44,15 @@ impl<'a> Build<'a> {
     }
 
     /// The configuration of its workspace.
-    pub fn config(&self, given: Given<'_>) -> Result<Config, LoadError> {
-        Config::load(Given { reused: self.reused(), ..given }, self.cargo, self.machine)
+    pub fn config(&self, given: FlagValues<'_>) -> Result<Config, LoadError> {
+        Config::load(FlagValues { reused: self.reused(), ..given }, self.cargo, self.machine)
     }
 
     /// Builds, lists and selects its tests, in one root filesystem.
-    pub fn prepare(&self, selecting: Selecting<'_>) -> Result<(Prepared, Project, Signals), Error> {
+    pub fn prepare(
+        &self,
+        selecting: SelectOptions<'_>,
+    ) -> Result<(Prepared, Project, Signals), Error> {
         let policy = policy(&selecting.config.layers(), self.machine, self.cargo.quiet)?;
         let request = settings::request(self.cargo);
         let (mut builders, project) =

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use isotest_core::case::{CaseIndex, Ignore};
 use isotest_core::foreground;
 
-use crate::cli::{RunCommand, Words};
+use crate::cli::{CommandLine, RunCommand};
 use crate::commands::find_program::with_program;
 use crate::commands::foreground::{exit_code, plan_of};
 use crate::error::Error;
@@ -25,9 +25,9 @@ use crate::select::selected::{Selected, case};
 /// What a test is run under.
 pub enum Tool<'a> {
     /// A debugger, which gets the terminal.
-    Debugger(&'a Words),
+    Debugger(&'a CommandLine),
     /// A tracer: it reads nothing, and its stdout and stderr are the caller's, each its own.
-    Tracer(&'a Words),
+    Tracer(&'a CommandLine),
 }
 
 impl<'a> Tool<'a> {
@@ -46,7 +46,7 @@ impl<'a> Tool<'a> {
 
     fn words(&self) -> &[String] {
         match self {
-            Tool::Debugger(Words(words)) | Tool::Tracer(Words(words)) => words,
+            Tool::Debugger(CommandLine(words)) | Tool::Tracer(CommandLine(words)) => words,
         }
     }
 }

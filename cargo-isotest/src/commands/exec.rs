@@ -8,7 +8,7 @@ use isotest_core::signals::Signals;
 use crate::cli::ExecCommand;
 use crate::commands::build::policy;
 use crate::commands::find_program::find_program;
-use crate::commands::foreground::{attend, patience};
+use crate::commands::foreground::{run_foreground, timeout_of};
 use crate::config::Config;
 use crate::config::machine::Machine;
 use crate::error::Error;
@@ -33,5 +33,5 @@ pub fn exec(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Error>
     let program = program.as_os_str();
     let spec =
         factory.spec(program, &rest, &machine.directory, &[], StartBy::Exec("it is one command"));
-    attend(&mut factory, spec, patience(&layers), &signals)
+    run_foreground(&mut factory, spec, timeout_of(&layers), &signals)
 }

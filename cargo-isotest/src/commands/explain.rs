@@ -5,7 +5,7 @@ use isotest_core::policy::Policy;
 
 use crate::cli::ExplainCommand;
 use crate::commands::build::Build;
-use crate::commands::one_case::{Named, OneCase};
+use crate::commands::one_case::{CaseRequest, OneCase};
 use crate::config::machine::Machine;
 use crate::config::{self, Source};
 use crate::error::Error;
@@ -17,7 +17,8 @@ use crate::sandbox::provision::Provision;
 /// Prints the plan of one case.
 pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let build = Build::open(&command.reuse, &command.cargo, machine)?;
-    let named = Named { case: &command.case, layers: &command.layers, config: &command.config };
+    let named =
+        CaseRequest { case: &command.case, layers: &command.layers, config: &command.config };
     let OneCase { factory, selected, case, sources, limits, config, needs, .. } =
         OneCase::find(&build, &named, machine)?;
     let provided = Provision::of(&config).give(&needs);

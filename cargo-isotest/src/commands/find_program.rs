@@ -11,7 +11,7 @@ use isotest_core::policy::{Policy, Root};
 use crate::config::machine::Machine;
 use crate::error::Error;
 use crate::sandbox::factory::c_string;
-use crate::sandbox::root::{Links, follow};
+use crate::sandbox::root::{Links, resolve};
 
 /// The same sandbox with another program.
 pub fn with_program(
@@ -54,7 +54,7 @@ pub fn is_program(path: &Path, policy: &Policy, machine: &Machine) -> bool {
         Root::Directory(root) => {
             // Cargo's home is shown in every root filesystem, nothing else of the host's is.
             let is_tool = machine.cargo_home().is_some_and(|home| path.starts_with(home));
-            let inside = follow(root, path, Links::Inside).is_ok_and(|path| executable(&path));
+            let inside = resolve(root, path, Links::Inside).is_ok_and(|path| executable(&path));
             inside || (is_tool && executable(path))
         }
     }

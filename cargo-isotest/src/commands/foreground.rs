@@ -15,12 +15,12 @@ use crate::report;
 use crate::sandbox::factory::SandboxFactory;
 
 /// How long a command may take: without `--timeout`, as long as it wants.
-pub fn patience(layers: &LayerOptions) -> Option<Duration> {
+pub fn timeout_of(layers: &LayerOptions) -> Option<Duration> {
     layers.timeout()
 }
 
 /// Runs a set-up in the foreground, for so long at most.
-pub fn attend(
+pub fn run_foreground(
     factory: &mut SandboxFactory,
     spec: Arc<SandboxSpec>,
     timeout: Option<Duration>,

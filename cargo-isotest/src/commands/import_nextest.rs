@@ -10,7 +10,7 @@ use crate::cli::ImportNextestCommand;
 use crate::config::machine::Machine;
 use crate::config::settings;
 use crate::config::{self, ConfigError, Contents, Imported};
-use crate::discover::filterset::Workspace;
+use crate::discover::filterset::FilterPackages;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report;
@@ -20,7 +20,7 @@ const NEXTEST: &str = ".config/nextest.toml";
 
 /// Writes what nextest's configuration means to isotest.
 pub fn import(command: &ImportNextestCommand, machine: &Machine) -> Result<ExitCode, Error> {
-    let workspace = Workspace::find(&settings::request(&command.cargo))?;
+    let workspace = FilterPackages::find(&settings::request(&command.cargo))?;
     let root = workspace.root().as_std_path();
     let (from, to) = (root.join(NEXTEST), root.join(config::PATH));
     let shown = |path: &Path| machine.shown(path).to_string_lossy().into_owned();

@@ -2,25 +2,26 @@
 
 use crate::cli::{ListCommand, ReportFormat};
 use crate::commands::build::Build;
-use crate::config::Given;
+use crate::config::FlagValues;
 use crate::config::machine::Machine;
 use crate::config::settings;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report::{self, Listed};
 use crate::select::partition;
-use crate::select::prepare::Selecting;
+use crate::select::prepare::SelectOptions;
 use crate::select::selected::Selected;
 
 /// Lists the selected cases.
 pub fn list(command: &ListCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let build = Build::open(&command.reuse, &command.cargo, machine)?;
-    let given = Given::of(&command.layers, &command.config);
-    let config = build.config(Given { filterset: Some(&command.filterset), ..given })?;
+    let given = FlagValues::of(&command.layers, &command.config);
+    let config = build.config(FlagValues { filterset: Some(&command.filterset), ..given })?;
     let filter = settings::selection(&command.libtest);
     let part = partition::resolve(command.libtest.partition, machine)?;
     let passed_on = &command.libtest.unknown;
-    let selecting = Selecting { filter: &filter, config: &config, passed_on, jobs: machine.cores };
+    let selecting =
+        SelectOptions { filter: &filter, config: &config, passed_on, jobs: machine.cores };
     let (mut prepared, project, _signals) = build.prepare(selecting)?;
     if let Some(part) = &part {
         prepared.selected = partition::narrow(prepared.selected, part);

@@ -3,7 +3,7 @@
 //! [`run`], and [`debug`] for its `--debugger` and `--tracer`, start the tests; [`list`], [`explain`] and
 //! [`shell`] look at them; [`exec`] runs any command. [`runner`] is what cargo starts in place of a test
 //! binary. The other files are shared: [`build`], [`selected_tests`], [`one_case`], [`find_program`],
-//! [`foreground`], [`caller`].
+//! [`foreground`], [`runner_environment`].
 
 pub mod run;
 
@@ -31,4 +31,4 @@ pub mod one_case;
 pub mod find_program;
 pub mod foreground;
 
-pub mod caller;
+pub mod runner_environment;

@@ -7,19 +7,19 @@ use isotest_core::signals::Signals;
 use crate::cli::{ConfigOptions, LayerOptions};
 use crate::commands::build::Build;
 use crate::config::machine::Machine;
-use crate::config::{Config, Given, Needs, Source};
+use crate::config::{Config, FlagValues, Needs, Source};
 use crate::discover::Project;
-use crate::discover::filter::{Filter, RunIgnored};
-use crate::discover::filterset::Subject;
+use crate::discover::filter::{Filter, IgnoredCases};
+use crate::discover::filterset::FilterSubject;
 use crate::error::Error;
 use crate::run::policies;
 use crate::sandbox::factory::{SandboxBuilder, SandboxFactory};
 use crate::select::find_case::find_case;
-use crate::select::prepare::{Prepared, Selecting};
+use crate::select::prepare::{Prepared, SelectOptions};
 use crate::select::selected::Selected;
 
 /// A case that the command line names, and what it says of its sandbox.
-pub struct Named<'a> {
+pub struct CaseRequest<'a> {
     /// Its name.
     pub case: &'a str,
     /// The layers and limits.
@@ -52,11 +52,16 @@ pub struct OneCase {
 
 impl OneCase {
     /// Builds the project and finds the case.
-    pub fn find(build: &Build<'_>, named: &Named<'_>, machine: &Machine) -> Result<OneCase, Error> {
-        let config = build.config(Given::of(named.layers, named.config))?.without_default_filter();
-        let filter = Filter { run_ignored: RunIgnored::Yes, ..Filter::default() };
+    pub fn find(
+        build: &Build<'_>,
+        named: &CaseRequest<'_>,
+        machine: &Machine,
+    ) -> Result<OneCase, Error> {
+        let config =
+            build.config(FlagValues::of(named.layers, named.config))?.without_default_filter();
+        let filter = Filter { run_ignored: IgnoredCases::Yes, ..Filter::default() };
         let selecting =
-            Selecting { filter: &filter, config: &config, passed_on: &[], jobs: machine.cores };
+            SelectOptions { filter: &filter, config: &config, passed_on: &[], jobs: machine.cores };
         let (Prepared { mut factory, selected }, project, signals) = build.prepare(selecting)?;
         let (selected, case) = find_case(&selected, named.case)?;
         let policy = policies::of_case(&config, &factory.policy, selected, case, machine);
@@ -64,7 +69,7 @@ impl OneCase {
         if !policies::shares_warden(&policy, &factory.policy) {
             factory = SandboxBuilder::start(policy)?.build_for(&project, machine)?;
         }
-        let sources = config.sources_of(&Subject::of(&selected.binary), case);
+        let sources = config.sources_of(&FilterSubject::of(&selected.binary), case);
         let needs = config.needs(&sources);
         let sources = sources.into_iter().cloned().collect();
         let (selected, case) = (selected.clone(), case.clone());

@@ -8,26 +8,28 @@ use isotest_core::signals::Signals;
 use crate::cli::{NoTests, Part, RunCommand, Unit};
 use crate::commands::build::Build;
 use crate::commands::debug::{self, Tool};
-use crate::commands::selected_tests::{Refused, Tests, reporter, run_and_report, tell_not_written};
+use crate::commands::selected_tests::{
+    RefusedRoots, SelectedTests, reporter, run_and_report, tell_not_written,
+};
 use crate::config::machine::Machine;
 use crate::config::settings::Settings;
-use crate::config::{Config, Given};
+use crate::config::{Config, FlagValues};
 use crate::discover::Project;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::report::{self, Documented, JunitError, Reporter, Stress, Suite, Summary};
+use crate::report::{self, DoctestSummary, JunitError, Reporter, Stress, Suite, Summary};
 use crate::run::context::{Cases, Context};
 use crate::run::execute::execute;
 use crate::run::{doctests, explanations};
 use crate::sandbox::factory::SandboxBuilder;
-use crate::sandbox::roots::{self, InRoot};
+use crate::sandbox::roots::{self, RootFilesystem};
 use crate::sandbox::trial;
 use crate::select::last_run::LastRun;
-use crate::select::narrow::Narrowing;
 use crate::select::partition;
 use crate::select::prepare;
-use crate::select::remembered::Durations;
 use crate::select::selected::Selected;
+use crate::select::stored::Durations;
+use crate::select::subset::RunSubset;
 
 /// What a run does with the tests.
 enum Mode<'a> {
@@ -80,10 +82,10 @@ pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
 
 /// The configuration, with the flags by which another run is the same.
 fn config(command: &RunCommand, build: &Build<'_>) -> Result<Config, Error> {
-    let given = Given {
+    let given = FlagValues {
         run_options: Some(&command.run_options()),
         filterset: Some(&command.filterset),
-        ..Given::of(&command.layers, &command.config)
+        ..FlagValues::of(&command.layers, &command.config)
     };
     let mut config = build.config(given)?;
     config.take_flags(build.flags());
@@ -101,11 +103,11 @@ struct Run<'a> {
     config: Config,
     settings: Settings,
     /// The root filesystems in which tests run.
-    roots: Vec<InRoot>,
+    roots: Vec<RootFilesystem>,
 }
 
 /// A project that is built.
-struct Built {
+struct BuiltProject {
     project: Project,
     signals: Signals,
     /// The tests that have failed before.
@@ -121,14 +123,14 @@ impl Run<'_> {
     }
 
     /// Builds the project, then takes over the signals and reads what has failed before.
-    fn begin(&self) -> Result<(Vec<SandboxBuilder>, Built), Error> {
+    fn begin(&self) -> Result<(Vec<SandboxBuilder>, BuiltProject), Error> {
         let (builders, project) = self.build()?;
         let signals = Signals::listen().map_err(Error::Host)?;
         let last_run = LastRun::read(project.target_directory.as_std_path());
         if self.command.run.rerun_failed {
             last_run.check()?;
         }
-        Ok((builders, Built { project, signals, last_run }))
+        Ok((builders, BuiltProject { project, signals, last_run }))
     }
 
     /// The surroundings of this run of the built project.
@@ -138,9 +140,9 @@ impl Run<'_> {
     }
 
     /// What leaves out some of the selected tests.
-    fn narrowing<'b>(&self, last_run: &'b LastRun) -> Narrowing<'b> {
+    fn subset<'b>(&self, last_run: &'b LastRun) -> RunSubset<'b> {
         let failed = self.command.run.rerun_failed.then_some(last_run);
-        Narrowing { part: self.part, failed }
+        RunSubset { part: self.part, failed }
     }
 
     /// Lists and selects the tests.
@@ -149,8 +151,8 @@ impl Run<'_> {
         context: Context<'_>,
         builders: Vec<SandboxBuilder>,
         last_run: &LastRun,
-    ) -> Result<Tests<'_>, Error> {
-        Tests::select(context, builders, &self.roots, self.narrowing(last_run))
+    ) -> Result<SelectedTests<'_>, Error> {
+        SelectedTests::select(context, builders, &self.roots, self.subset(last_run))
     }
 
     /// Documentation tests are run, too.
@@ -158,15 +160,15 @@ impl Run<'_> {
         project.has_doctests
             && self.command.cargo.selects_doctests()
             && !self.config.selects_by_expression()
-            && self.narrowing(last_run).has_doctests()
+            && self.subset(last_run).has_doctests()
     }
 
     /// Runs the documentation tests in these root filesystems.
     fn run_doctests<'r>(
         &self,
-        roots: impl IntoIterator<Item = &'r InRoot>,
+        roots: impl IntoIterator<Item = &'r RootFilesystem>,
         signals: &Signals,
-    ) -> Result<Documented, Error> {
+    ) -> Result<DoctestSummary, Error> {
         Ok(doctests::run(self.command, &self.settings, roots, self.machine, signals)?)
     }
 
@@ -194,7 +196,7 @@ impl Run<'_> {
 
     /// Lists the tests as libtest does.
     fn list(&self) -> Result<ExitCode, Error> {
-        let (builders, Built { project, signals, last_run }) = self.begin()?;
+        let (builders, BuiltProject { project, signals, last_run }) = self.begin()?;
         let context = self.context(&project, &signals);
         let tests = self.select(context, builders, &last_run)?;
         report::lists_as_libtest(&tests.suites, self.settings.report.format)
@@ -207,7 +209,7 @@ impl Run<'_> {
 
     /// Runs the one selected test under another command.
     fn debug(&self, tool: Tool<'_>) -> Result<ExitCode, Error> {
-        let (builders, Built { project, signals, last_run }) = self.begin()?;
+        let (builders, BuiltProject { project, signals, last_run }) = self.begin()?;
         let context = self.context(&project, &signals);
         let mut tests = self.select(context, builders, &last_run)?;
         // Before any setup command is run for it.
@@ -219,7 +221,7 @@ impl Run<'_> {
 
     /// Runs the tests again and again, and counts.
     fn stress(&self) -> Result<ExitCode, Error> {
-        let (builders, Built { project, signals, last_run }) = self.begin()?;
+        let (builders, BuiltProject { project, signals, last_run }) = self.begin()?;
         let context = self.context(&project, &signals);
         let mut tests = self.select(context, builders, &last_run)?;
         let provision = tests.provide(context)?;
@@ -235,22 +237,22 @@ impl Run<'_> {
 
     /// Runs the tests, then the documentation tests, and explains what failed.
     fn tests(&self) -> Result<ExitCode, Error> {
-        let (builders, Built { project, signals, mut last_run }) = self.begin()?;
+        let (builders, BuiltProject { project, signals, mut last_run }) = self.begin()?;
         let context = self.context(&project, &signals);
         let has_doctests = self.has_doctests(&project, &last_run);
         let tests = self.select(context, builders, &last_run)?;
         let provision = tests.provide(context)?;
-        let Tests { mut batches, selected, suites, in_roots, refused } = tests;
+        let SelectedTests { mut batches, selected, suites, in_roots, refused } = tests;
         let cases = Cases { selected: &selected, provision: &provision };
         let reporter = self.reporter(context, suites, &selected)?;
         let mut reporter = run_and_report(context, &mut batches, cases, reporter)?;
         let in_roots = if has_doctests && self.goes_on(&reporter) { in_roots } else { Vec::new() };
-        let documented = self.run_doctests(in_roots, &signals)?;
+        let doctests = self.run_doctests(in_roots, &signals)?;
         let reruns = explanations::explain(context, &mut reporter, batches, cases)?;
         keep(&mut last_run, &mut reporter);
-        let summary = reporter.finish(reruns, documented).map_err(Error::Report)?;
+        let summary = reporter.finish(reruns, doctests).map_err(Error::Report)?;
         write_files(&mut reporter)?;
-        let code = self.exit_code(&summary, documented, &selected, &project);
+        let code = self.exit_code(&summary, doctests, &selected, &project);
         tell_refused(refused.as_ref());
         Ok(or_refused(code, refused.as_ref()))
     }
@@ -287,11 +289,11 @@ impl Run<'_> {
     fn exit_code(
         &self,
         summary: &Summary,
-        documented: Documented,
+        doctests: DoctestSummary,
         selected: &[Selected],
         project: &Project,
     ) -> ExitCode {
-        let code = ExitCode::of_run(summary).with(documented);
+        let code = ExitCode::of_run(summary).with(doctests);
         if code != ExitCode::NothingToRun {
             return code;
         }
@@ -312,14 +314,14 @@ impl Run<'_> {
 }
 
 /// Tells in which root filesystems no test ran. The reasons stand far above.
-fn tell_refused(refused: Option<&Refused>) {
-    if let Some(Refused { roots, .. }) = refused {
+fn tell_refused(refused: Option<&RefusedRoots>) {
+    if let Some(RefusedRoots { roots, .. }) = refused {
         report::error(&format_args!("no test was run in {}", roots.join(", ")));
     }
 }
 
 /// The same code, unless root filesystems were refused.
-fn or_refused(code: ExitCode, refused: Option<&Refused>) -> ExitCode {
+fn or_refused(code: ExitCode, refused: Option<&RefusedRoots>) -> ExitCode {
     code.or_refused(refused.map(|refused| refused.code))
 }
 

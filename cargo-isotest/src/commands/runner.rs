@@ -25,28 +25,28 @@ use crate::cli::{
     self, CargoOptions, ConfigOptions, LayerOptions, LibtestOptions, RunCommand, RunnerCommand,
 };
 use crate::commands::build::policy;
-use crate::commands::caller::Caller;
-use crate::commands::foreground::{exit_code, patience, plan_of};
-use crate::commands::selected_tests::{Tests, reporter, run_and_report};
+use crate::commands::foreground::{exit_code, plan_of, timeout_of};
+use crate::commands::runner_environment::RunnerEnvironment;
+use crate::commands::selected_tests::{SelectedTests, reporter, run_and_report};
 use crate::config::machine::Machine;
 use crate::config::machine::Variable;
 use crate::config::settings::{self, Settings};
-use crate::config::{Config, Given, Needs, merged};
-use crate::discover::filterset::Subject;
-use crate::discover::{Call, Called, Declared, Harness, Purpose, called};
+use crate::config::{Config, FlagValues, Needs, merged};
+use crate::discover::filterset::FilterSubject;
+use crate::discover::{BuiltProgram, Declared, Harness, ProgramCall, Purpose, built_program};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::report::{self, Documented, Frame, Summary};
+use crate::report::{self, DoctestSummary, Frame, Summary};
 use crate::run::case_plan::spec_with;
 use crate::run::context::{Cases, Context};
 use crate::run::explanations;
 use crate::sandbox::coverage::collected;
 use crate::sandbox::environment;
 use crate::sandbox::factory::{SandboxBuilder, SandboxFactory};
-use crate::sandbox::provision::{Provided, Provision};
-use crate::sandbox::roots::InRoot;
+use crate::sandbox::provision::{CaseProvision, Provision};
+use crate::sandbox::roots::RootFilesystem;
 use crate::select::listing;
-use crate::select::narrow::Narrowing;
+use crate::select::subset::RunSubset;
 
 /// libtest's, for a failed test as for a command line that it does not understand.
 const FAILED: ExitCode = ExitCode::Of(101);
@@ -56,36 +56,36 @@ pub fn runner(command: &RunnerCommand, machine: &Machine) -> Result<ExitCode, Er
     let words = &command.exec.command;
     let (program, arguments) = words.split_first().expect("clap requires one word");
     let program = machine.directory.join(program);
-    let caller = Caller::of(&machine.variables);
-    if !command.nested && steps_aside(machine) {
+    let caller = RunnerEnvironment::of(&machine.variables);
+    if !command.nested && is_nested(machine) {
         return replace(&program, arguments, caller.is_rustdoc);
     }
-    let mut called = describe(command, &program, &caller, machine)?;
-    if is_untouched(&called, arguments, &caller) {
+    let mut built = describe(command, &program, &caller, machine)?;
+    if runs_without_sandbox(&built, arguments, &caller) {
         return replace(&program, arguments, false);
     }
-    let wanted = Wanted::of(&called, arguments);
+    let wanted = Invocation::of(&built, arguments);
     // `cargo test` alone says what is selected.
     let no_profile = ConfigOptions::default();
-    let given = Given::of(&command.exec.layers, &no_profile);
+    let given = FlagValues::of(&command.exec.layers, &no_profile);
     let config = Config::load(given, &CargoOptions::default(), machine)?.without_default_filter();
-    if let Some(id) = config.packages.get(&called.binary.package_name) {
-        called.binary.package_id.clone_from(id);
+    if let Some(id) = config.packages.get(&built.binary.package_name) {
+        built.binary.package_id.clone_from(id);
     }
-    let program = Program { called: &called, arguments };
+    let program = Program { built: &built, arguments };
     collected(machine, |machine| match wanted {
-        Wanted::Tests(options) => tests(&config, &options, program, machine),
-        Wanted::Test(options) => {
+        Invocation::Tests(options) => tests(&config, &options, program, machine),
+        Invocation::Test(options) => {
             let once = !is_nextest(&caller);
             test(&config, &options, once, program, machine)
         }
-        Wanted::Part => {
+        Invocation::Part => {
             let layers = config.layers();
-            let limit = |_: &Policy| patience(&layers);
-            itself(&layers, program, limit, nothing, machine)
+            let limit = |_: &Policy| timeout_of(&layers);
+            run_program(&layers, program, limit, nothing, machine)
         }
-        Wanted::Program => itself(&config.layers(), program, limit_of, nothing, machine),
-        Wanted::Nothing(message) => {
+        Invocation::Program => run_program(&config.layers(), program, limit_of, nothing, machine),
+        Invocation::Nothing(message) => {
             report::error(&message);
             Ok(FAILED)
         }
@@ -95,7 +95,7 @@ pub fn runner(command: &RunnerCommand, machine: &Machine) -> Result<ExitCode, Er
 /// A program that cargo has built, and how it was called.
 #[derive(Clone, Copy)]
 struct Program<'a> {
-    called: &'a Called,
+    built: &'a BuiltProgram,
     arguments: &'a [OsString],
 }
 
@@ -103,28 +103,32 @@ struct Program<'a> {
 fn describe(
     command: &RunnerCommand,
     program: &Path,
-    caller: &Caller,
+    caller: &RunnerEnvironment,
     machine: &Machine,
-) -> Result<Called, Error> {
-    let mut called = called(&Call {
+) -> Result<BuiltProgram, Error> {
+    let mut built = built_program(&ProgramCall {
         program,
         directory: &machine.directory,
         variables: &machine.variables,
         set: &caller.set,
     })?;
     if caller.is_rustdoc {
-        called.binary.environment.push((MERGED.into(), program.to_owned().into_os_string()));
+        built.binary.environment.push((MERGED.into(), program.to_owned().into_os_string()));
     }
-    called.binary.runner.clone_from(&command.through);
+    built.binary.runner.clone_from(&command.through);
     // Rustdoc keeps all that it reads.
-    called.is_kept = (command.nested || caller.is_rustdoc) && !io::stderr().is_terminal();
-    Ok(called)
+    built.is_kept = (command.nested || caller.is_rustdoc) && !io::stderr().is_terminal();
+    Ok(built)
 }
 
 /// The program runs as if isotest were not there.
-fn is_untouched(called: &Called, arguments: &[OsString], caller: &Caller) -> bool {
-    let is_foreign = called.binary.declared == Declared::NoHarness;
-    match called.purpose {
+fn runs_without_sandbox(
+    built: &BuiltProgram,
+    arguments: &[OsString],
+    caller: &RunnerEnvironment,
+) -> bool {
+    let is_foreign = built.binary.declared == Declared::NoHarness;
+    match built.purpose {
         _ if caller.is_rustdoc => false,
         Purpose::Use => true,
         // What measures must not be disturbed, and keeps what it has measured.
@@ -145,7 +149,7 @@ const MERGED: &str = "RUSTDOC_DOCTEST_BIN_PATH";
 /// Whether a test has started cargo, whose configuration names isotest as the runner: it is in a
 /// sandbox already, and finds there what it would find without isotest. A variable names a runner
 /// only where the test has set it: none is passed on.
-fn steps_aside(machine: &Machine) -> bool {
+fn is_nested(machine: &Machine) -> bool {
     let is_named = machine.variables.iter().any(|(name, _)| environment::is_runner(name));
     !is_named && host::is_sandbox()
 }
@@ -160,7 +164,7 @@ fn replace(program: &Path, arguments: &[OsString], merges: bool) -> Result<ExitC
 }
 
 /// What a call wants to be run in sandboxes.
-enum Wanted {
+enum Invocation {
     /// The tests of a binary, or some of them, each in a sandbox.
     Tests(Box<LibtestOptions>),
     /// One test, in one sandbox.
@@ -173,25 +177,25 @@ enum Wanted {
     Nothing(String),
 }
 
-impl Wanted {
-    fn of(called: &Called, arguments: &[OsString]) -> Wanted {
-        let harness = called.binary.declared == Declared::Harness;
-        if called.purpose != Purpose::Test {
-            return Wanted::Program;
+impl Invocation {
+    fn of(built: &BuiltProgram, arguments: &[OsString]) -> Invocation {
+        let harness = built.binary.declared == Declared::Harness;
+        if built.purpose != Purpose::Test {
+            return Invocation::Program;
         }
         if cli::asks_for_help(arguments) {
-            return Wanted::Part;
+            return Invocation::Part;
         }
         match cli::libtest_options(arguments).map(named) {
             Ok(options) if harness && !options.unknown.is_empty() => {
-                Wanted::Nothing(options.refusal().unwrap_or_default())
+                Invocation::Nothing(options.refusal().unwrap_or_default())
             }
-            Ok(options) if options.list || options.bench => Wanted::Part,
-            Ok(options) if is_one_test(&options) => Wanted::Test(Box::new(options)),
-            Ok(options) => Wanted::Tests(Box::new(options)),
+            Ok(options) if options.list || options.bench => Invocation::Part,
+            Ok(options) if is_one_test(&options) => Invocation::Test(Box::new(options)),
+            Ok(options) => Invocation::Tests(Box::new(options)),
             // A harness of the project's own may understand it.
-            Err(_) if !harness => Wanted::Program,
-            Err(message) => Wanted::Nothing(message),
+            Err(_) if !harness => Invocation::Program,
+            Err(message) => Invocation::Nothing(message),
         }
     }
 }
@@ -217,7 +221,7 @@ fn tests(
     program: Program<'_>,
     machine: &Machine,
 ) -> Result<ExitCode, Error> {
-    let called = program.called;
+    let built = program.built;
     let mut run = RunCommand::default();
     run.libtest = options.clone();
     // The terminal is whose command this is part of.
@@ -226,13 +230,13 @@ fn tests(
     let layers = &values.layers;
     let name = layers.roots().into_iter().next();
     let policy = policy(layers, machine, true)?;
-    let root = InRoot { name, label: None, policy: policy.clone() };
+    let root = RootFilesystem { name, label: None, policy: policy.clone() };
     let mut settings = Settings::of_run(&run, values, machine)?;
     settings.policy = policy.clone();
-    settings.report.frame = Frame::Cargos;
+    settings.report.frame = Frame::Cargo;
     let builder = SandboxBuilder::start(policy)?;
     let signals = Signals::listen().map_err(Error::Host)?;
-    let project = called.alone();
+    let project = built.alone();
     let context =
         Context { settings: &settings, config, project: &project, machine, signals: &signals };
     let summary = match run_built(context, builder, root) {
@@ -245,7 +249,7 @@ fn tests(
     };
     let Some(summary) = summary else {
         drop(signals);
-        return itself(&config.layers(), program, limit_of, nothing, machine);
+        return run_program(&config.layers(), program, limit_of, nothing, machine);
     };
     Ok(match ExitCode::of_run(&summary) {
         ExitCode::NothingToRun => ExitCode::Passed,
@@ -259,25 +263,25 @@ fn tests(
 fn run_built(
     context: Context<'_>,
     builder: SandboxBuilder,
-    root: InRoot,
+    root: RootFilesystem,
 ) -> Result<Option<Summary>, Error> {
-    let (roots, narrowing) = ([root], Narrowing { part: None, failed: None });
-    let tests = Tests::select(context, vec![builder], &roots, narrowing)?;
+    let (roots, subset) = ([root], RunSubset { part: None, failed: None });
+    let tests = SelectedTests::select(context, vec![builder], &roots, subset)?;
     if tests.selected.iter().all(|selected| selected.harness == Harness::None) {
         report::lists(&tests.suites, context.settings.report.style.stderr_colour);
         return Ok(None);
     }
     let provision = tests.provide(context)?;
-    let Tests { mut batches, selected, suites, .. } = tests;
+    let SelectedTests { mut batches, selected, suites, .. } = tests;
     let cases = Cases { selected: &selected, provision: &provision };
     let reporter = reporter(context, suites, &selected);
     let mut reporter = run_and_report(context, &mut batches, cases, reporter)?;
     let reruns = explanations::explain(context, &mut reporter, batches, cases)?;
-    reporter.finish(reruns, Documented::default()).map(Some).map_err(Error::Report)
+    reporter.finish(reruns, DoctestSummary::default()).map(Some).map_err(Error::Report)
 }
 
 /// Whether nextest has started this program, as it does for each test.
-fn is_nextest(caller: &Caller) -> bool {
+fn is_nextest(caller: &RunnerEnvironment) -> bool {
     let mode =
         |(name, value): &Variable| name == "NEXTEST_EXECUTION_MODE" && value == "process-per-test";
     caller.set.iter().any(mode)
@@ -292,35 +296,35 @@ fn test(
     program: Program<'_>,
     machine: &Machine,
 ) -> Result<ExitCode, Error> {
-    let called = program.called;
+    let built = program.built;
     let name = options.filters.concat();
     let case = Case::listed(name, Kind::Test, Ignore::No);
-    let sources = config.sources_of(&Subject::of(&called.binary), &case);
+    let sources = config.sources_of(&FilterSubject::of(&built.binary), &case);
     let (layers, mut needs) = (merged(&sources).layers, config.needs(&sources));
-    let limit = |_: &Policy| patience(&layers);
+    let limit = |_: &Policy| timeout_of(&layers);
     let provide = |factory: &mut SandboxFactory, signals: &Signals| {
-        if needs == Needs::default() || !runs(options, called, factory, signals)? {
-            return Ok(Provided::default());
+        if needs == Needs::default() || !runs(options, built, factory, signals)? {
+            return Ok(CaseProvision::default());
         }
         if !once {
             let skipped = std::mem::take(&mut needs.setup);
             report::not_set_up(skipped.iter().map(|place| config.setup[*place].name.as_str()));
         }
         let needed = [(&factory.policy, &needs)].into_iter();
-        let provision = Provision::prepare(config, needed, &called.project, machine, signals)?;
+        let provision = Provision::prepare(config, needed, &built.project, machine, signals)?;
         Ok(provision.give(&needs))
     };
-    itself(&layers, program, limit, provide, machine)
+    run_program(&layers, program, limit, provide, machine)
 }
 
 /// Whether the test is in the binary at all, and not ignored: `cargo test` calls each binary.
 fn runs(
     options: &LibtestOptions,
-    called: &Called,
+    built: &BuiltProgram,
     factory: &mut SandboxFactory,
     signals: &Signals,
 ) -> Result<bool, Error> {
-    let project = called.alone();
+    let project = built.alone();
     let listed = listing::list(factory, &project, 1, signals)?;
     let cases = listed.into_iter().flat_map(|listed| listed.cases).collect();
     let selected = settings::selection(options).select(cases, |_| true).cases;
@@ -328,40 +332,40 @@ fn runs(
 }
 
 /// For what needs nothing beside its sandbox.
-fn nothing(_: &mut SandboxFactory, _: &Signals) -> Result<Provided, Error> {
-    Ok(Provided::default())
+fn nothing(_: &mut SandboxFactory, _: &Signals) -> Result<CaseProvision, Error> {
+    Ok(CaseProvision::default())
 }
 
 /// Whether the process that is started is libtest's, which ends by the return of its `main`.
-fn is_libtest(called: &Called) -> bool {
-    called.purpose == Purpose::Test
-        && called.binary.declared == Declared::Harness
-        && called.binary.runner.is_empty()
+fn is_libtest(built: &BuiltProgram) -> bool {
+    built.purpose == Purpose::Test
+        && built.binary.declared == Declared::Harness
+        && built.binary.runner.is_empty()
 }
 
 /// Runs a program as it was called, in one sandbox, with what `provide` has for it.
-fn itself(
+fn run_program(
     layers: &LayerOptions,
     program: Program<'_>,
     limit: impl FnOnce(&Policy) -> Option<Duration>,
-    provide: impl FnOnce(&mut SandboxFactory, &Signals) -> Result<Provided, Error>,
+    provide: impl FnOnce(&mut SandboxFactory, &Signals) -> Result<CaseProvision, Error>,
     machine: &Machine,
 ) -> Result<ExitCode, Error> {
-    let Program { called, arguments } = program;
+    let Program { built, arguments } = program;
     let builder = SandboxBuilder::start(policy(layers, machine, true)?)?;
     let signals = Signals::listen().map_err(Error::Host)?;
-    let mut factory = builder.build_for(&called.alone(), machine)?;
+    let mut factory = builder.build_for(&built.alone(), machine)?;
     let provided = provide(&mut factory, &signals)?;
     let limit = limit(&factory.policy);
     let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();
     let start_by = StartBy::Exec("it is one command");
-    let spec = spec_with(&factory, &called.binary, &arguments, provided, start_by);
+    let spec = spec_with(&factory, &built.binary, &arguments, provided, start_by);
     let plan = plan_of(&factory, spec, limit);
-    let conclusion = match called.is_kept {
+    let conclusion = match built.is_kept {
         true => within_limit(&mut factory, &plan, &signals)?,
         false => foreground::run(&mut factory.warden, &plan, &signals)?,
     };
-    end_of(conclusion, called)
+    end_of(conclusion, built)
 }
 
 /// Runs a program whose output somebody keeps: no more of it is passed on than may be kept.
@@ -382,13 +386,12 @@ fn within_limit(
 }
 
 /// The end of a program as this program's.
-fn end_of(conclusion: Conclusion, called: &Called) -> Result<ExitCode, Error> {
+fn end_of(conclusion: Conclusion, built: &BuiltProgram) -> Result<ExitCode, Error> {
     match conclusion.ended {
         Ended::Exited(0) | Ended::Interrupted(_) | Ended::NotServed(_) => {}
         _ => report::services(&conclusion.services),
     }
-    if conclusion.ended == Ended::Exited(0) && conclusion.exit == Exit::Early && is_libtest(called)
-    {
+    if conclusion.ended == Ended::Exited(0) && conclusion.exit == Exit::Early && is_libtest(built) {
         report::error(&"the test exited with code 0 before the harness reported a result");
         return Ok(FAILED);
     }

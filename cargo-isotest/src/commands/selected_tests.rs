@@ -15,18 +15,18 @@ use crate::run::context::{Cases, Context};
 use crate::run::execute::{ExecuteError, execute};
 use crate::run::policies::{self, Member};
 use crate::run::rerun;
-use crate::run::unit;
+use crate::run::whole_binary;
 use crate::sandbox::factory::SandboxBuilder;
 use crate::sandbox::provision::{Provision, ProvisionError};
-use crate::sandbox::roots::InRoot;
-use crate::select::narrow::Narrowing;
-use crate::select::prepare::{self, Prepared, Selecting};
-use crate::select::remembered::Durations;
+use crate::sandbox::roots::RootFilesystem;
+use crate::select::prepare::{self, Prepared, SelectOptions};
 use crate::select::selected::{Selected, case};
+use crate::select::stored::Durations;
+use crate::select::subset::RunSubset;
 
 /// The tests that run in all root filesystems.
 #[derive(Default)]
-pub struct Tests<'a> {
+pub struct SelectedTests<'a> {
     /// The cases, and the sandboxes that they run in.
     pub batches: Vec<Batch>,
     /// The binaries with their selected cases.
@@ -34,32 +34,32 @@ pub struct Tests<'a> {
     /// What the report is told of each binary.
     pub suites: Vec<Suite>,
     /// The root filesystems in which tests run.
-    pub in_roots: Vec<&'a InRoot>,
+    pub in_roots: Vec<&'a RootFilesystem>,
     /// Those in which none can run.
-    pub refused: Option<Refused>,
+    pub refused: Option<RefusedRoots>,
 }
 
 /// Those of several root filesystems in which the tests cannot be listed.
-pub struct Refused {
+pub struct RefusedRoots {
     /// Their names, in backticks.
     pub roots: Vec<String>,
     /// The exit code that says so.
     pub code: ExitCode,
 }
 
-impl<'a> Tests<'a> {
+impl<'a> SelectedTests<'a> {
     /// Lists and selects in each root filesystem. One of several in which the tests cannot be listed
     /// is told of, and has no batch: they may need what only the others have.
     pub fn select(
         context: Context<'_>,
         builders: Vec<SandboxBuilder>,
-        roots: &'a [InRoot],
-        narrowing: Narrowing<'_>,
-    ) -> Result<Tests<'a>, Error> {
-        let mut all = Tests::default();
+        roots: &'a [RootFilesystem],
+        subset: RunSubset<'_>,
+    ) -> Result<SelectedTests<'a>, Error> {
+        let mut all = SelectedTests::default();
         for (builder, root) in builders.into_iter().zip(roots) {
             match (prepare(context, builder), &root.label) {
-                (Ok(prepared), _) => all.add(context, prepared, root, narrowing)?,
+                (Ok(prepared), _) => all.add(context, prepared, root, subset)?,
                 (Err(error @ (Error::Listing(_) | Error::Sandbox(_))), Some(label)) => {
                     all.refuse(label, &error);
                 }
@@ -77,12 +77,12 @@ impl<'a> Tests<'a> {
         &mut self,
         context: Context<'_>,
         prepared: Prepared,
-        root: &'a InRoot,
-        narrowing: Narrowing<'_>,
+        root: &'a RootFilesystem,
+        subset: RunSubset<'_>,
     ) -> Result<(), Error> {
         let Prepared { factory, selected } = prepared;
         let first = self.selected.len();
-        let selected = narrowing.narrow(selected, root.label.as_deref());
+        let selected = subset.narrow(selected, root.label.as_deref());
         let groups = policies::groups(context, &factory.policy, &selected, first);
         self.batches.extend(batches(context, factory, groups)?);
         self.suites.extend(selected.iter().map(|selected| suite(context, selected, root)));
@@ -96,7 +96,7 @@ impl<'a> Tests<'a> {
         let name = format!("`{label}`");
         report::error(&format_args!("no test is run in {name}: {error}"));
         let code = error.exit_code();
-        let refused = self.refused.get_or_insert(Refused { roots: Vec::new(), code });
+        let refused = self.refused.get_or_insert(RefusedRoots { roots: Vec::new(), code });
         refused.code = refused.code.or_refused(Some(code));
         refused.roots.push(name);
     }
@@ -109,7 +109,7 @@ impl<'a> Tests<'a> {
         if settings.unit == Unit::Binary {
             let members = self.batches.iter().flat_map(|batch| &batch.members);
             let whole = members.filter(|member| self.is_whole(member));
-            report::unheeded(&unit::unheeded(whole, settings.max_fail));
+            report::unsupported_keys(&whole_binary::unsupported_keys(whole, settings.max_fail));
         }
         Ok(provision)
     }
@@ -125,7 +125,7 @@ impl<'a> Tests<'a> {
 fn prepare(context: Context<'_>, builder: SandboxBuilder) -> Result<Prepared, Error> {
     let Context { settings, config, project, machine, signals } = context;
     let (filter, jobs) = (&settings.filter, settings.jobs);
-    let selecting = Selecting { filter, config, passed_on: &settings.passed_on, jobs };
+    let selecting = SelectOptions { filter, config, passed_on: &settings.passed_on, jobs };
     Ok(prepare::select(builder, project, machine, selecting, signals)?)
 }
 
@@ -160,7 +160,7 @@ pub fn tell_not_written(batches: &[Batch]) {
 
 /// The command that runs a suite again names its root filesystem, also where it is the only one,
 /// and the profile.
-fn suite(context: Context<'_>, selected: &Selected, root: &InRoot) -> Suite {
+fn suite(context: Context<'_>, selected: &Selected, root: &RootFilesystem) -> Suite {
     let Context { settings, config, machine, .. } = context;
     let layers = config::rows(&root.policy, &config.sources());
     let binary = &selected.binary;

@@ -9,8 +9,8 @@ use isotest_core::policy::Policy;
 use crate::cli::ShellCommand;
 use crate::commands::build::Build;
 use crate::commands::find_program::{is_program, with_program};
-use crate::commands::foreground::{attend, patience};
-use crate::commands::one_case::{Named, OneCase};
+use crate::commands::foreground::{run_foreground, timeout_of};
+use crate::commands::one_case::{CaseRequest, OneCase};
 use crate::config::machine::Machine;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
@@ -21,7 +21,8 @@ use crate::sandbox::provision::Provision;
 /// Runs a shell, or a command, in the sandbox of one case.
 pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let build = Build::open(&command.reuse, &command.cargo, machine)?;
-    let named = Named { case: &command.case, layers: &command.layers, config: &command.config };
+    let named =
+        CaseRequest { case: &command.case, layers: &command.layers, config: &command.config };
     let OneCase { mut factory, selected, case, limits, config, needs, project, signals, .. } =
         OneCase::find(&build, &named, machine)?;
     let needed = [(&factory.policy, &needs)].into_iter();
@@ -35,7 +36,7 @@ pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Erro
         words => words.to_vec(),
     };
     let spec = with_program(&test, &words, policy, machine)?;
-    attend(&mut factory, Arc::new(spec), patience(&command.layers), &signals)
+    run_foreground(&mut factory, Arc::new(spec), timeout_of(&command.layers), &signals)
 }
 
 /// `$SHELL`, which another root filesystem may not have, or `/bin/sh`.

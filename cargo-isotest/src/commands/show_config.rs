@@ -3,7 +3,7 @@
 use crate::cli::ShowConfigCommand;
 use crate::config::machine::Machine;
 use crate::config::settings;
-use crate::config::{self, Config, Given, Include, TestGroup};
+use crate::config::{self, Config, FlagValues, Include, TestGroup};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report;
@@ -14,7 +14,7 @@ pub fn show(command: &ShowConfigCommand, machine: &Machine) -> Result<ExitCode, 
         report::schema(&config::schema()).map_err(Error::Report)?;
         return Ok(ExitCode::Passed);
     }
-    let given = Given::of(&command.layers, &command.config);
+    let given = FlagValues::of(&command.layers, &command.config);
     let config = Config::load(given, &command.cargo, machine)?;
     let layers = config.layers();
     let mut rows = config::rows(&settings::policy(&layers), &config.sources());

@@ -4,7 +4,7 @@ use camino::{Utf8Component, Utf8PathBuf};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::de::DeValue;
 
-use super::document::{Node, Reader, Text};
+use super::document::{Node, Reader, SpannedText};
 use super::error::ConfigError;
 
 /// nextest's.
@@ -131,7 +131,7 @@ impl<'t> Reader<'t> {
 
     /// A path that leads nowhere else than downwards.
     fn path_inside(&self, value: &Node<'t>) -> Result<Utf8PathBuf, ConfigError> {
-        let Text { text, span } = self.string(value)?;
+        let SpannedText { text, span } = self.string(value)?;
         let path = Utf8PathBuf::from(text);
         let mut parts = path.components().peekable();
         let is_inside =
@@ -152,7 +152,7 @@ impl<'t> Reader<'t> {
     }
 
     fn one_of<T: Copy>(&self, value: &Node<'t>, words: &[(&str, T)]) -> Result<T, ConfigError> {
-        let Text { text, span } = self.string(value)?;
+        let SpannedText { text, span } = self.string(value)?;
         let found = words.iter().find(|(word, _)| *word == text);
         found.map(|(_, meant)| *meant).ok_or_else(|| {
             let words: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use toml::de::DeValue;
 
-use super::document::{Node, Reader, Text};
+use super::document::{Node, Reader, SpannedText};
 use super::error::ConfigError;
 use super::machine::is_variable_name;
 use crate::cli;
@@ -202,7 +202,7 @@ impl<'t> Reader<'t> {
     }
 
     fn filled(&self, value: &Node<'t>) -> Result<String, ConfigError> {
-        let Text { text, span } = self.string(value)?;
+        let SpannedText { text, span } = self.string(value)?;
         match text.is_empty() {
             true => Err(self.error("an empty text says nothing", span)),
             false => Ok(text),

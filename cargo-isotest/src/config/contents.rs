@@ -8,7 +8,7 @@ use isotest_core::untrusted;
 use super::error::{ConfigError, LoadError};
 
 /// More than any configuration has.
-const MOST: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 
 /// What a file says.
 pub struct Contents {
@@ -25,10 +25,11 @@ impl Contents {
     pub fn read(path: &Path, name: &str, root: &Path) -> Result<Contents, ConfigError> {
         let read = || -> io::Result<Contents> {
             let (file, real) = untrusted::followed(path)?;
-            let bytes = untrusted::bounded(file, MOST).map_err(|cause| match cause.kind() {
-                io::ErrorKind::FileTooLarge => io::Error::other("it is larger than 1 MiB"),
-                _ => cause,
-            })?;
+            let bytes =
+                untrusted::bounded(file, MAX_BYTES).map_err(|cause| match cause.kind() {
+                    io::ErrorKind::FileTooLarge => io::Error::other("it is larger than 1 MiB"),
+                    _ => cause,
+                })?;
             let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))?;
             let is_inside = real.starts_with(root.canonicalize()?);
             Ok(Contents { text, name: name.to_owned(), is_inside })

@@ -9,7 +9,7 @@ use super::error::{ConfigError, line_of, nearest};
 
 /// A text with its place in the file, quotation marks included.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Text {
+pub struct SpannedText {
     /// The text.
     pub text: String,
     /// The bytes of the file.
@@ -72,15 +72,15 @@ impl<'t> Reader<'t> {
     }
 
     /// A text with its place.
-    pub fn string(&self, value: &Node<'t>) -> Result<Text, ConfigError> {
+    pub fn string(&self, value: &Node<'t>) -> Result<SpannedText, ConfigError> {
         match value.get_ref() {
-            DeValue::String(text) => Ok(Text { text: text.to_string(), span: value.span() }),
+            DeValue::String(text) => Ok(SpannedText { text: text.to_string(), span: value.span() }),
             _ => Err(self.error("a text is wanted, in quotation marks", value.span())),
         }
     }
 
     /// A list of names.
-    pub fn names(&self, value: &Node<'t>) -> Result<Vec<Text>, ConfigError> {
+    pub fn names(&self, value: &Node<'t>) -> Result<Vec<SpannedText>, ConfigError> {
         match value.get_ref() {
             DeValue::Array(values) => values.iter().map(|value| self.string(value)).collect(),
             _ => Err(self.error("a list of names is wanted: `[\"…\", \"…\"]`", value.span())),

@@ -10,7 +10,7 @@ use super::PATH;
 use super::archive::Include;
 use super::commands::{ServiceTable, SetupTable};
 use super::contents::Contents;
-use super::document::Text;
+use super::document::SpannedText;
 use super::error::{ConfigError, LoadError, nearest};
 use super::file::{self, File, Profile};
 use super::run_options::{GLOBAL, TestGroup};
@@ -18,8 +18,10 @@ use super::variables;
 use crate::cli::{CargoOptions, ConfigOptions, FiltersetOptions, LayerOptions, RunOptions, Values};
 use crate::config::machine::Machine;
 use crate::config::settings;
-use crate::discover::filterset::{Expression, Fault, Place, ReadError, Subject, Workspace};
-use crate::discover::{Binary, Request, Reused};
+use crate::discover::filterset::{
+    Expression, ExpressionContext, ExpressionError, FilterPackages, FilterSubject, ReadError,
+};
+use crate::discover::{Binary, BuildRequest, Reused};
 use crate::report;
 
 /// The profile that is taken where none is asked for, and that the others inherit from.
@@ -85,7 +87,7 @@ pub struct Needs {
 
 /// What the command line says.
 #[derive(Debug, Clone, Copy)]
-pub struct Given<'a> {
+pub struct FlagValues<'a> {
     /// The layers and limits.
     pub layers: &'a LayerOptions,
     /// Run options of the flags, if the command runs tests.
@@ -98,11 +100,11 @@ pub struct Given<'a> {
     pub reused: Option<&'a Reused>,
 }
 
-impl<'a> Given<'a> {
+impl<'a> FlagValues<'a> {
     /// Layers and a profile alone.
-    pub fn of(layers: &'a LayerOptions, config: &'a ConfigOptions) -> Given<'a> {
+    pub fn of(layers: &'a LayerOptions, config: &'a ConfigOptions) -> FlagValues<'a> {
         let profile = config.profile.as_deref();
-        Given { layers, run_options: None, profile, filterset: None, reused: None }
+        FlagValues { layers, run_options: None, profile, filterset: None, reused: None }
     }
 }
 
@@ -168,7 +170,7 @@ impl Config {
     /// The same and what the file at the root of the workspace asks for. Cargo is asked where that
     /// is, where a file may be there or an expression is to be read.
     pub fn load(
-        given: Given<'_>,
+        given: FlagValues<'_>,
         cargo: &CargoOptions,
         machine: &Machine,
     ) -> Result<Config, LoadError> {
@@ -193,17 +195,22 @@ impl Config {
         }
         let mut workspace = match given.reused {
             Some(reused) => reused.workspace(),
-            None => Workspace::find(&settings::request(cargo))?,
+            None => FilterPackages::find(&settings::request(cargo))?,
         };
         config.profile = profile.unwrap_or(DEFAULT).to_owned();
         config.take_file(&mut workspace, machine)?;
         config.packages = workspace.packages();
         workspace.test_groups = config.test_groups.iter().map(|(name, ..)| name.clone()).collect();
-        config.selecting = typed_expressions(expressions, Place::Selection, &mut workspace)?;
+        config.selecting =
+            typed_expressions(expressions, ExpressionContext::Selection, &mut workspace)?;
         Ok(config)
     }
 
-    fn take_file(&mut self, workspace: &mut Workspace, machine: &Machine) -> Result<(), LoadError> {
+    fn take_file(
+        &mut self,
+        workspace: &mut FilterPackages,
+        machine: &Machine,
+    ) -> Result<(), LoadError> {
         let path = workspace.root().join(PATH).into_std_path_buf();
         if !path.is_file() {
             return match self.profile.as_str() {
@@ -222,16 +229,16 @@ impl Config {
         &mut self,
         name: String,
         text: &str,
-        workspace: &mut Workspace,
+        workspace: &mut FilterPackages,
     ) -> Result<(), LoadError> {
-        let read = Read { file: file::read(&name, text)?, name, text: text.to_owned() };
+        let read = ParsedFile { file: file::read(&name, text)?, name, text: text.to_owned() };
         let chain = read.chain(&self.profile)?;
         for (profile, contents) in &chain {
             self.take_profile(&read, profile, contents, workspace)?;
         }
         let default = chain.iter().find_map(|(_, profile)| profile.default_filter.as_ref());
         if let Some(filter) = default {
-            self.default = read.expression(filter, Place::Default, workspace)?;
+            self.default = read.expression(filter, ExpressionContext::Default, workspace)?;
             self.default_filter = Some((filter.text.clone(), read.place(filter.span.start)));
         }
         let archived =
@@ -250,10 +257,10 @@ impl Config {
 
     fn take_profile(
         &mut self,
-        read: &Read,
+        read: &ParsedFile,
         name: &str,
         profile: &Profile,
-        workspace: &mut Workspace,
+        workspace: &mut FilterPackages,
     ) -> Result<(), LoadError> {
         for (index, one) in profile.overrides.iter().enumerate() {
             let origin = Origin::Override {
@@ -263,7 +270,8 @@ impl Config {
                 filter: one.filter.text.clone(),
                 reason: one.reason.clone(),
             };
-            let expression = read.expression(&one.filter, Place::Override, workspace)?;
+            let expression =
+                read.expression(&one.filter, ExpressionContext::Override, workspace)?;
             let (services, setup) = (names(&one.services), names(&one.setup));
             let source = Source { origin, values: one.values.clone(), services, setup };
             self.overrides.push((expression, source));
@@ -334,7 +342,7 @@ impl Config {
     }
 
     /// Who is asked for the values of this case.
-    pub fn sources_of(&self, subject: &Subject, case: &Case) -> Vec<&Source> {
+    pub fn sources_of(&self, subject: &FilterSubject, case: &Case) -> Vec<&Source> {
         let selects = |(expression, _): &&(Expression, Source)| {
             expression.selects(subject, case, &self.default, GLOBAL)
         };
@@ -358,7 +366,7 @@ impl Config {
     }
 
     /// The test group of this case.
-    fn group_of(&self, subject: &Subject, case: &Case) -> &str {
+    fn group_of(&self, subject: &FilterSubject, case: &Case) -> &str {
         let sources = self.sources_of(subject, case).into_iter();
         let mut given =
             sources.filter_map(|source| source.values.run_options.test_group.as_deref());
@@ -377,7 +385,7 @@ impl Config {
 
     /// Whether the filter expressions select a case of this binary.
     pub fn selection(&self, binary: &Binary) -> impl Fn(&Case) -> bool {
-        let subject = Subject::of(binary);
+        let subject = FilterSubject::of(binary);
         move |case| {
             let group = match self.selecting.as_slice() {
                 [] => GLOBAL,
@@ -409,18 +417,18 @@ pub fn merged(sources: &[&Source]) -> Values {
     sources.iter().rev().fold(last, |lower, source| source.values.over(lower))
 }
 
-fn names(texts: &[Text]) -> Vec<String> {
+fn names(texts: &[SpannedText]) -> Vec<String> {
     texts.iter().map(|text| text.text.clone()).collect()
 }
 
 /// A file that was read.
-struct Read {
+struct ParsedFile {
     name: String,
     text: String,
     file: File,
 }
 
-impl Read {
+impl ParsedFile {
     fn place(&self, at: usize) -> String {
         format!("{}:{}", self.name, super::error::line_of(&self.text, at))
     }
@@ -454,7 +462,7 @@ impl Read {
         Err(self.at(ConfigError::new(message), asking).hint(Some(hint)))
     }
 
-    fn at(&self, error: ConfigError, text: Option<&Text>) -> ConfigError {
+    fn at(&self, error: ConfigError, text: Option<&SpannedText>) -> ConfigError {
         match text {
             Some(text) => error.at(&self.name, &self.text, text.span.clone()),
             None => error,
@@ -463,11 +471,11 @@ impl Read {
 
     fn expression(
         &self,
-        filter: &Text,
-        place: Place,
-        workspace: &mut Workspace,
+        filter: &SpannedText,
+        place: ExpressionContext,
+        workspace: &mut FilterPackages,
     ) -> Result<Expression, LoadError> {
-        let at = |fault: Fault| {
+        let at = |fault: ExpressionError| {
             let message =
                 format!("cannot read a filter expression in `{}`: {}", self.name, fault.message);
             // Without escapes the expression stands in the file as it is.
@@ -488,21 +496,25 @@ impl Read {
 /// Expressions of the command line that select binaries.
 pub fn binary_expressions(
     expressions: &[String],
-    request: &Request,
+    request: &BuildRequest,
 ) -> Result<Vec<Expression>, LoadError> {
     match expressions {
         [] => Ok(Vec::new()),
-        _ => typed_expressions(expressions, Place::Archive, &mut Workspace::find(request)?),
+        _ => typed_expressions(
+            expressions,
+            ExpressionContext::Archive,
+            &mut FilterPackages::find(request)?,
+        ),
     }
 }
 
 fn typed_expressions(
     expressions: &[String],
-    place: Place,
-    workspace: &mut Workspace,
+    place: ExpressionContext,
+    workspace: &mut FilterPackages,
 ) -> Result<Vec<Expression>, LoadError> {
     let read = |text: &String| {
-        let at = |fault: Fault| {
+        let at = |fault: ExpressionError| {
             let message = format!("cannot read the filter expression `{text}`: {}", fault.message);
             let error = ConfigError::new(message).at("--filterset", text, fault.span);
             error.hint(fault.hint).in_filter()
@@ -512,7 +524,7 @@ fn typed_expressions(
     expressions.iter().map(read).collect()
 }
 
-fn worded(error: ReadError, at: impl Fn(Fault) -> ConfigError) -> LoadError {
+fn worded(error: ReadError, at: impl Fn(ExpressionError) -> ConfigError) -> LoadError {
     match error {
         ReadError::Discover(error) => error.into(),
         ReadError::Expression(fault) => at(fault).into(),
@@ -559,9 +571,9 @@ mod tests {
     use super::*;
     use crate::cli;
 
-    fn read(text: &str) -> Read {
+    fn read(text: &str) -> ParsedFile {
         let file = file::read("c.toml", text).expect("it is right");
-        Read { name: "c.toml".to_owned(), text: text.to_owned(), file }
+        ParsedFile { name: "c.toml".to_owned(), text: text.to_owned(), file }
     }
 
     fn names(text: &str, name: &str) -> Vec<String> {

@@ -77,7 +77,7 @@ impl ConfigError {
         let message = format!(
             "cannot use `{name}`: it links to a file outside the workspace that is not right{place}"
         );
-        let hint = "what is wrong is told where the file itself stands in place of the link";
+        let hint = "what is wrong is reported where the file itself stands in place of the link";
         ConfigError { message, excerpt: None, hint: Some(hint.to_owned()), ..self }
     }
 

@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::archive::ArchiveTable;
 use super::commands::{ServiceTable, SetupTable};
-use super::document::{Node, Reader, Text};
+use super::document::{Node, Reader, SpannedText};
 use super::error::{ConfigError, nearest};
 use super::run_options::TestGroup;
 use crate::cli::{self, Key, LayerOptions, RunOptions, Shape, Values};
@@ -41,18 +41,18 @@ pub struct File {
 pub struct Profile {
     /// The profile that is asked next; `default` where nothing is said
     #[schemars(with = "Option<String>")]
-    pub inherits: Option<Text>,
+    pub inherits: Option<SpannedText>,
     /// Run only tests that this filter expression selects
     #[schemars(with = "Option<String>")]
-    pub default_filter: Option<Text>,
+    pub default_filter: Option<SpannedText>,
     /// Why tests get more of the host than by default
     pub reason: Option<String>,
     /// Names of services that tests need; those of all tables that select a test add up
     #[schemars(with = "Vec<String>")]
-    pub services: Vec<Text>,
+    pub services: Vec<SpannedText>,
     /// Names of setup commands that tests need; those of all tables that select a test add up
     #[schemars(with = "Vec<String>")]
-    pub setup: Vec<Text>,
+    pub setup: Vec<SpannedText>,
     /// What archives of the tests have beside them
     pub archive: Option<ArchiveTable>,
     /// The keys that overrides have as well.
@@ -72,15 +72,15 @@ pub struct Profile {
 pub struct Override {
     /// The tests, as a filter expression
     #[schemars(with = "String")]
-    pub filter: Text,
+    pub filter: SpannedText,
     /// Why they get more of the host than by default
     pub reason: Option<String>,
     /// Names of services that tests need; those of all tables that select a test add up
     #[schemars(with = "Vec<String>", default)]
-    pub services: Vec<Text>,
+    pub services: Vec<SpannedText>,
     /// Names of setup commands that tests need; those of all tables that select a test add up
     #[schemars(with = "Vec<String>", default)]
-    pub setup: Vec<Text>,
+    pub setup: Vec<SpannedText>,
     /// The other keys.
     #[schemars(flatten)]
     pub values: Values,
@@ -123,22 +123,22 @@ pub fn read(name: &str, text: &str) -> Result<File, Box<ConfigError>> {
 
 /// What part of the file a table is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum TableKind {
     Profile,
     Override,
 }
 
-impl Part {
+impl TableKind {
     fn name(self) -> &'static str {
         match self {
-            Part::Profile => "a profile",
-            Part::Override => "an override",
+            TableKind::Profile => "a profile",
+            TableKind::Override => "an override",
         }
     }
 
     fn own_keys(self) -> &'static [&'static str] {
         match self {
-            Part::Profile => &[
+            TableKind::Profile => &[
                 "inherits",
                 "default-filter",
                 "reason",
@@ -147,13 +147,13 @@ impl Part {
                 "archive",
                 "override",
             ],
-            Part::Override => &["filter", "reason", "services", "setup"],
+            TableKind::Override => &["filter", "reason", "services", "setup"],
         }
     }
 }
 
 /// Names that values of the file may use.
-struct Known {
+struct KnownNames {
     keys: Vec<Key>,
     groups: BTreeMap<String, TestGroup>,
 }
@@ -167,7 +167,7 @@ impl<'t> Reader<'t> {
         let mut file = File::default();
         let groups = table.get_ref().iter().find(|(key, _)| key.get_ref() == "test-groups");
         let groups = groups.map(|(_, groups)| self.test_groups(groups)).transpose()?;
-        let known = Known { keys: cli::keys(), groups: groups.unwrap_or_default() };
+        let known = KnownNames { keys: cli::keys(), groups: groups.unwrap_or_default() };
         for (key, value) in table.get_ref() {
             match key.get_ref().as_ref() {
                 "profile" => {
@@ -192,7 +192,7 @@ impl<'t> Reader<'t> {
 
     fn profile(
         &self,
-        known: &Known,
+        known: &KnownNames,
         name: Range<usize>,
         value: &Node<'t>,
     ) -> Result<Profile, ConfigError> {
@@ -216,7 +216,7 @@ impl<'t> Reader<'t> {
                     }
                 }
                 _ => {
-                    let values = self.values(known, Part::Profile, key, value)?;
+                    let values = self.values(known, TableKind::Profile, key, value)?;
                     profile.values = values.over(profile.values);
                 }
             }
@@ -225,7 +225,7 @@ impl<'t> Reader<'t> {
         Ok(profile)
     }
 
-    fn one_override(&self, known: &Known, value: &Node<'t>) -> Result<Override, ConfigError> {
+    fn one_override(&self, known: &KnownNames, value: &Node<'t>) -> Result<Override, ConfigError> {
         let table = self.table(value, "an override is a table: `[[profile.NAME.override]]`")?;
         let line = self.line(value.span().start);
         let (mut made, mut filter) = (Override { line, ..Override::default() }, None);
@@ -236,7 +236,7 @@ impl<'t> Reader<'t> {
                 "services" => made.services = self.names(value)?,
                 "setup" => made.setup = self.names(value)?,
                 _ => {
-                    let values = self.values(known, Part::Override, key, value)?;
+                    let values = self.values(known, TableKind::Override, key, value)?;
                     made.values = values.over(made.values);
                 }
             }
@@ -275,7 +275,8 @@ impl<'t> Reader<'t> {
         let services: Vec<&str> = services.iter().map(|table| table.name.as_str()).collect();
         let setups: Vec<&str> = setups.iter().map(|table| table.name.as_str()).collect();
         for profile in profiles.values() {
-            let asked = |of: fn(&Override) -> &Vec<Text>| profile.overrides.iter().flat_map(of);
+            let asked =
+                |of: fn(&Override) -> &Vec<SpannedText>| profile.overrides.iter().flat_map(of);
             let asked_services = profile.services.iter().chain(asked(|one| &one.services));
             let asked_setups = profile.setup.iter().chain(asked(|one| &one.setup));
             self.check_list(asked_services, "service", &services)?;
@@ -286,7 +287,7 @@ impl<'t> Reader<'t> {
 
     fn check_list<'a>(
         &self,
-        mut asked: impl Iterator<Item = &'a Text>,
+        mut asked: impl Iterator<Item = &'a SpannedText>,
         kind: &str,
         known: &[&str],
     ) -> Result<(), ConfigError> {
@@ -320,8 +321,8 @@ impl<'t> Reader<'t> {
     /// A key that is read as a flag is.
     fn values(
         &self,
-        names: &Known,
-        part: Part,
+        names: &KnownNames,
+        part: TableKind,
         key: &Spanned<impl AsRef<str>>,
         value: &Node<'t>,
     ) -> Result<Values, ConfigError> {
@@ -331,7 +332,7 @@ impl<'t> Reader<'t> {
             let known = part.own_keys().iter().copied().chain(layers);
             return Err(self.unknown(key, part.name(), known));
         };
-        if part == Part::Override && known.is_of_run {
+        if part == TableKind::Override && known.is_of_run {
             let what = format!("`{word}` is no key of an override: a whole run has it");
             let hint = "write it into the profile";
             return Err(self.error(what, key.span()).hint(Some(hint)));
@@ -385,7 +386,7 @@ impl<'t> Reader<'t> {
     }
 
     fn reason(&self, value: &Node<'t>) -> Result<String, ConfigError> {
-        let Text { text, span } = self.string(value)?;
+        let SpannedText { text, span } = self.string(value)?;
         match text.trim() {
             "" => Err(self.error("an empty reason is none", span)),
             text => Ok(text.to_owned()),

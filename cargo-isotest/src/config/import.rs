@@ -310,14 +310,14 @@ mod tests {
         assert_eq!((backoff.growth, backoff.jitter), (Growth::Exponential, true));
         assert_eq!(file.test_groups["db"].max_threads.count(8), 2);
         assert_eq!(ci.values.run_options.junit.as_deref(), Some(Path::new("reports/ci/junit.xml")));
-        let told = |at: &str| notes.iter().any(|note| note.starts_with(at));
+        let reported = |at: &str| notes.iter().any(|note| note.starts_with(at));
         for at in [
             "`nextest-version`",
             "profile.ci: `grace-period`",
             "profile.ci.junit: `report-name`",
             "profile.ci.overrides 2: `platform`",
         ] {
-            assert!(told(at), "{at}: {notes:#?}");
+            assert!(reported(at), "{at}: {notes:#?}");
         }
         assert_eq!(notes.len(), 4, "{notes:#?}");
     }

@@ -22,7 +22,7 @@ mod variables;
 pub use archive::{Include, OnMissing, RelativeTo};
 pub use commands::{ReadyTable, ServiceTable, SetupTable};
 pub use contents::Contents;
-pub use effective::{Config, Given, Needs, Source, binary_expressions, merged};
+pub use effective::{Config, FlagValues, Needs, Source, binary_expressions, merged};
 pub use error::{ConfigError, LoadError};
 pub use file::schema;
 pub use import::{Imported, import};

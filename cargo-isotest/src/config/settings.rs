@@ -12,7 +12,7 @@ use crate::cli::{
     Rerun, RunCommand, RunIgnored, TimeoutStacks, Unit, Values,
 };
 use crate::config::machine::{Machine, MissingDebugger};
-use crate::discover::{Request, Scope, filter};
+use crate::discover::{BuildRequest, Scope, filter};
 use crate::report::{FormatName, Frame, Options, Order, TerminalStyle, Workflow};
 
 /// For each processor, how many short cases more than one are in flight. A case goes from process
@@ -27,7 +27,7 @@ pub struct Settings {
     /// Layers and limits.
     pub policy: Policy,
     /// What is built.
-    pub request: Request,
+    pub request: BuildRequest,
     /// Which cases run.
     pub filter: filter::Filter,
     /// How many processors there are.
@@ -150,8 +150,8 @@ pub fn policy(layers: &LayerOptions) -> Policy {
 }
 
 /// What cargo is asked to build.
-pub fn request(cargo: &CargoOptions) -> Request {
-    Request {
+pub fn request(cargo: &CargoOptions) -> BuildRequest {
+    BuildRequest {
         build_arguments: cargo.to_arguments(),
         metadata_arguments: cargo.to_metadata_arguments(),
         target_dir: cargo.target_dir.clone(),
@@ -171,14 +171,14 @@ pub fn selection(libtest: &LibtestOptions) -> filter::Filter {
         skip: libtest.skip.clone(),
         exact: libtest.exact,
         run_ignored: match libtest.run_ignored {
-            RunIgnored::No => filter::RunIgnored::No,
-            RunIgnored::Only => filter::RunIgnored::Only,
-            RunIgnored::Yes => filter::RunIgnored::Yes,
+            RunIgnored::No => filter::IgnoredCases::No,
+            RunIgnored::Only => filter::IgnoredCases::Only,
+            RunIgnored::Yes => filter::IgnoredCases::Yes,
         },
         mode: match (libtest.bench, libtest.test) {
-            (false, _) => filter::Mode::Test,
-            (true, false) => filter::Mode::Bench,
-            (true, true) => filter::Mode::Both,
+            (false, _) => filter::CaseKinds::Test,
+            (true, false) => filter::CaseKinds::Bench,
+            (true, true) => filter::CaseKinds::Both,
         },
     }
 }
@@ -187,8 +187,8 @@ pub fn selection(libtest: &LibtestOptions) -> filter::Filter {
 fn selection_of_failed(libtest: &LibtestOptions) -> filter::Filter {
     let selection = selection(libtest);
     let run_ignored = match selection.run_ignored {
-        filter::RunIgnored::No | filter::RunIgnored::Yes => filter::RunIgnored::Yes,
-        filter::RunIgnored::Only => filter::RunIgnored::Only,
+        filter::IgnoredCases::No | filter::IgnoredCases::Yes => filter::IgnoredCases::Yes,
+        filter::IgnoredCases::Only => filter::IgnoredCases::Only,
     };
     filter::Filter { run_ignored, ..selection }
 }
@@ -205,7 +205,7 @@ fn report(
     Options {
         // Where a bar tells how all goes on, whole blocks are told as they come. Without it one is
         // told as it goes on; and what is no terminal gets what cargo test prints, in its order.
-        order: if progress && machine.stdout_terminal { Order::Ends } else { Order::Cargos },
+        order: if progress && machine.stdout_terminal { Order::ByCompletion } else { Order::Cargo },
         format: match (command.message_format, libtest.format) {
             (MessageFormat::Json, _) => FormatName::Messages,
             (MessageFormat::LibtestJson, _) => FormatName::Json,
@@ -219,7 +219,7 @@ fn report(
         shuffle_seed,
         slowest: command.slowest,
         quiet: command.cargo.quiet,
-        frame: Frame::Ours,
+        frame: Frame::Isotest,
         style: TerminalStyle {
             // libtest colours nothing where output is passed through.
             stdout_colour: machine.colours(colour, machine.stdout_terminal && !pass_through),

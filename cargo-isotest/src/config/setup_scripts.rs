@@ -131,7 +131,7 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
-        let told = |at: &str| notes.iter().any(|note| note.starts_with(at));
+        let reported = |at: &str| notes.iter().any(|note| note.starts_with(at));
         for at in [
             "`experimental`",
             "scripts: `wrapper`",
@@ -141,7 +141,7 @@ mod tests {
             "profile.default.scripts 2: `platform`",
             "profile.ci.scripts 1: `run-wrapper`",
         ] {
-            assert!(told(at), "{at}: {notes:#?}");
+            assert!(reported(at), "{at}: {notes:#?}");
         }
         assert_eq!(notes.len(), 7, "{notes:#?}");
     }

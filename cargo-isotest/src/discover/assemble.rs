@@ -7,20 +7,20 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 use cargo_metadata::semver::Version;
 
-use super::environment::{self, Layout, Surroundings};
+use super::environment::{self, CargoEnvironment, Layout};
 use super::error::DiscoverError;
 use super::manifest::Manifest;
-use super::messages::{Build, TestArtifact};
+use super::messages::{BuildOutput, TestArtifact};
 use super::metadata::{Metadata, Package, Target};
-use super::project::{Binary, BinaryKind, Declared, Origin, Project, Scope};
+use super::project::{Binary, BinaryKind, BuildOrigin, Declared, Project, Scope};
 use super::runners;
 
 /// The project: its test binaries in cargo's order, each with its environment.
 pub(super) fn assemble(
     scope: Scope,
-    build: Build,
+    build: BuildOutput,
     metadata: &Metadata,
-    around: &Surroundings,
+    cargo_env: &CargoEnvironment,
 ) -> Result<Project, DiscoverError> {
     let packages: BTreeMap<&Utf8Path, &Package> =
         metadata.packages.iter().map(|p| (p.manifest_path.as_path(), p)).collect();
@@ -41,7 +41,7 @@ pub(super) fn assemble(
         let named = |target: &&Target| target.name == test.target_name;
         is_library && package.targets.iter().filter(named).any(|target| target.doctest)
     });
-    let assembly = Assembly { named: needs_package_flag(scope, metadata), metadata, around };
+    let assembly = Assembly { named: needs_package_flag(scope, metadata), metadata, cargo_env };
     let binaries = tests
         .into_iter()
         .map(|(test, package)| {
@@ -57,7 +57,7 @@ pub(super) fn assemble(
         package_directories: package_directories(&build, metadata),
         linked_paths: linked_paths(&build),
         moved: Vec::new(),
-        sysroot: around.sysroot.clone(),
+        sysroot: cargo_env.sysroot.clone(),
         has_doctests,
         binaries,
     })
@@ -67,7 +67,7 @@ pub(super) fn assemble(
 struct Assembly<'a> {
     named: bool,
     metadata: &'a Metadata,
-    around: &'a Surroundings,
+    cargo_env: &'a CargoEnvironment,
 }
 
 impl Assembly<'_> {
@@ -76,16 +76,16 @@ impl Assembly<'_> {
         test: &TestArtifact,
         package: &Package,
         declared: Declared,
-        build: &Build,
+        build: &BuildOutput,
     ) -> Result<Binary, DiscoverError> {
         let root = package.root();
         let target = &self.metadata.target_directory;
         let layout = Layout::of(&test.executable, target, self.metadata.build_directory());
         let flag = test.kind.target_flag(&test.target_name);
-        let triple = layout.triple.as_deref().unwrap_or(&self.around.host);
-        let runner = runners::words(&self.around.config.runners, triple)?;
+        let triple = layout.triple.as_deref().unwrap_or(&self.cargo_env.host);
+        let runner = runners::words(&self.cargo_env.config.runners, triple)?;
         let (environment, presets) =
-            environment::variables(test, package, &layout, &build.scripts, self.around);
+            environment::variables(test, package, &layout, &build.scripts, self.cargo_env);
         Ok(Binary {
             id: test.kind.id(&package.name, &test.target_name),
             package_name: package.name.clone(),
@@ -103,7 +103,7 @@ impl Assembly<'_> {
                 false => flag,
             },
             working_directory: root,
-            origin: Origin::Here,
+            origin: BuildOrigin::Here,
         })
     }
 }
@@ -142,7 +142,7 @@ pub(super) fn read_manifest(path: &Utf8Path) -> Result<Manifest, DiscoverError> 
     })
 }
 
-fn package_directories(build: &Build, metadata: &Metadata) -> Vec<Utf8PathBuf> {
+fn package_directories(build: &BuildOutput, metadata: &Metadata) -> Vec<Utf8PathBuf> {
     let mut directories: Vec<Utf8PathBuf> = metadata.packages.iter().map(Package::root).collect();
     directories.extend(build.local_packages.iter().cloned());
     directories.sort();
@@ -150,7 +150,7 @@ fn package_directories(build: &Build, metadata: &Metadata) -> Vec<Utf8PathBuf> {
     directories
 }
 
-fn linked_paths(build: &Build) -> Vec<Utf8PathBuf> {
+fn linked_paths(build: &BuildOutput) -> Vec<Utf8PathBuf> {
     let mut paths = environment::native_directories(&build.scripts);
     paths.sort();
     paths.dedup();

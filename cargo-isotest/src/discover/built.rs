@@ -15,9 +15,9 @@ use nextest_metadata::{
 use target_spec::summaries::PlatformSummary;
 
 use super::environment::{
-    HOST_LIBRARY, Layout, Surroundings, TARGET_LIBRARY, native_directories, own_script,
+    CargoEnvironment, HOST_LIBRARY, Layout, TARGET_LIBRARY, native_directories, own_script,
 };
-use super::messages::Build;
+use super::messages::BuildOutput;
 use super::metadata::Metadata;
 use super::project::{Binary, BinaryKind, Project};
 
@@ -28,9 +28,9 @@ pub struct Built {
     pub project: Project,
     /// The output of `cargo metadata`, dependencies included.
     pub metadata: Vec<u8>,
-    pub(super) build: Build,
+    pub(super) build: BuildOutput,
     pub(super) packages: Metadata,
-    pub(super) around: Surroundings,
+    pub(super) cargo_env: CargoEnvironment,
 }
 
 impl Built {
@@ -84,9 +84,9 @@ impl Built {
     }
 
     fn libdir(&self, triple: Option<&str>) -> Utf8PathBuf {
-        let around = &self.around;
-        let triple = triple.unwrap_or(&around.host);
-        around.sysroot.join("lib/rustlib").join(triple).join("lib")
+        let cargo_env = &self.cargo_env;
+        let triple = triple.unwrap_or(&cargo_env.host);
+        cargo_env.sysroot.join("lib/rustlib").join(triple).join("lib")
     }
 
     fn platforms(&self, layouts: &[Layout]) -> BuildPlatformsSummary {
@@ -105,7 +105,7 @@ impl Built {
         BuildPlatformsSummary {
             targets: targets.collect(),
             host: HostPlatformSummary {
-                platform: PlatformSummary::new(&self.around.host),
+                platform: PlatformSummary::new(&self.cargo_env.host),
                 libdir: libdir(None),
             },
         }

@@ -16,9 +16,9 @@ use super::assemble::assemble;
 use super::built::Built;
 use super::compiler::Compiler;
 use super::config::{self, CargoConfig};
-use super::environment::Surroundings;
+use super::environment::CargoEnvironment;
 use super::error::DiscoverError;
-use super::messages::Build;
+use super::messages::BuildOutput;
 use super::metadata::Metadata;
 use super::process::{message, output};
 use super::project::{Project, Scope};
@@ -26,7 +26,7 @@ use super::runners;
 
 /// What is to be built.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Request {
+pub struct BuildRequest {
     /// Options for `cargo test --no-run`.
     pub build_arguments: Vec<OsString>,
     /// Those of them that `cargo metadata` takes.
@@ -41,29 +41,29 @@ pub struct Request {
 
 /// Builds the project's tests and says what was built. Compiler messages go to stderr as cargo
 /// prints them.
-pub fn discover(request: &Request) -> Result<Project, DiscoverError> {
-    let Parts { build, metadata, around } = parts(request)?;
-    assemble(request.scope, build, &metadata, &around)
+pub fn discover(request: &BuildRequest) -> Result<Project, DiscoverError> {
+    let BuildParts { build, metadata, cargo_env } = parts(request)?;
+    assemble(request.scope, build, &metadata, &cargo_env)
 }
 
 /// The same, with all that an archive has of it.
-pub fn build_for_archive(request: &Request) -> Result<Built, DiscoverError> {
-    let Parts { build, metadata: packages, around } = parts(request)?;
-    let project = assemble(request.scope, build.clone(), &packages, &around)?;
+pub fn build_for_archive(request: &BuildRequest) -> Result<Built, DiscoverError> {
+    let BuildParts { build, metadata: packages, cargo_env } = parts(request)?;
+    let project = assemble(request.scope, build.clone(), &packages, &cargo_env)?;
     let mut command = metadata_command(&cargo(), &request.metadata_arguments);
     // Dependencies of other platforms need not be there.
-    let metadata = stdout(command.args(["--all-features", "--filter-platform", &around.host]))?;
-    Ok(Built { project, metadata, build, packages, around })
+    let metadata = stdout(command.args(["--all-features", "--filter-platform", &cargo_env.host]))?;
+    Ok(Built { project, metadata, build, packages, cargo_env })
 }
 
 /// What cargo and the compiler say.
-struct Parts {
-    build: Build,
+struct BuildParts {
+    build: BuildOutput,
     metadata: Metadata,
-    around: Surroundings,
+    cargo_env: CargoEnvironment,
 }
 
-fn parts(request: &Request) -> Result<Parts, DiscoverError> {
+fn parts(request: &BuildRequest) -> Result<BuildParts, DiscoverError> {
     let cargo = cargo();
     let (build, metadata, compiler) = thread::scope(|scope| {
         let metadata = scope.spawn(|| metadata(&cargo, request, &request.metadata_arguments));
@@ -76,15 +76,15 @@ fn parts(request: &Request) -> Result<Parts, DiscoverError> {
     let mut metadata = metadata.expect("the thread has no panic path")?;
     let compiler = compiler.expect("the thread has no panic path")?;
     add_foreign_packages(&cargo, request, &build, &mut metadata)?;
-    let around = surroundings(request, compiler)?;
-    Ok(Parts { build, metadata, around })
+    let cargo_env = surroundings(request, compiler)?;
+    Ok(BuildParts { build, metadata, cargo_env })
 }
 
 fn cargo() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-fn build(cargo: &OsStr, request: &Request) -> Result<Build, DiscoverError> {
+fn build(cargo: &OsStr, request: &BuildRequest) -> Result<BuildOutput, DiscoverError> {
     let mut child = Command::new(cargo)
         .args(["test", "--no-run", "--message-format=json-render-diagnostics"])
         .args(&request.build_arguments)
@@ -92,7 +92,7 @@ fn build(cargo: &OsStr, request: &Request) -> Result<Build, DiscoverError> {
         .spawn()
         .map_err(|cause| DiscoverError::Start { program: cargo.to_owned(), cause })?;
     let stdout = child.stdout.take().expect("stdout is piped above");
-    let build = Build::from_messages(BufReader::new(stdout));
+    let build = BuildOutput::from_messages(BufReader::new(stdout));
     let status = child.wait().map_err(DiscoverError::Messages)?;
     if !status.success() {
         return Err(DiscoverError::Build(status));
@@ -102,7 +102,7 @@ fn build(cargo: &OsStr, request: &Request) -> Result<Build, DiscoverError> {
 
 fn metadata(
     cargo: &OsStr,
-    request: &Request,
+    request: &BuildRequest,
     arguments: &[OsString],
 ) -> Result<Metadata, DiscoverError> {
     let mut command = metadata_command(cargo, arguments);
@@ -141,8 +141,8 @@ fn stdout(command: &mut Command) -> Result<Vec<u8>, DiscoverError> {
 /// `cargo test -p` also takes packages outside the workspace; they are asked for by manifest.
 fn add_foreign_packages(
     cargo: &OsStr,
-    request: &Request,
-    build: &Build,
+    request: &BuildRequest,
+    build: &BuildOutput,
     metadata: &mut Metadata,
 ) -> Result<(), DiscoverError> {
     for test in &build.tests {
@@ -158,15 +158,21 @@ fn add_foreign_packages(
 
 /// The words of the runner that cargo has for documentation tests of the project; none where there
 /// is none. `triple` is that of the target, where one is asked for.
-pub fn runner(request: &Request, triple: Option<&str>) -> Result<Vec<OsString>, DiscoverError> {
-    let around = surroundings(request, Compiler::find()?)?;
-    Ok(runners::words(&around.config.runners, triple.unwrap_or(&around.host))?)
+pub fn runner(
+    request: &BuildRequest,
+    triple: Option<&str>,
+) -> Result<Vec<OsString>, DiscoverError> {
+    let cargo_env = surroundings(request, Compiler::find()?)?;
+    Ok(runners::words(&cargo_env.config.runners, triple.unwrap_or(&cargo_env.host))?)
 }
 
-fn surroundings(request: &Request, compiler: Compiler) -> Result<Surroundings, DiscoverError> {
+fn surroundings(
+    request: &BuildRequest,
+    compiler: Compiler,
+) -> Result<CargoEnvironment, DiscoverError> {
     let directory = env::current_dir().map_err(DiscoverError::CurrentDirectory)?;
     let variables: Vec<_> = env::vars_os().collect();
-    Ok(Surroundings {
+    Ok(CargoEnvironment {
         config: config(&directory, &request.config, &variables)?,
         cargo: compiler.cargo(),
         library_path: compiler.library_path(),
@@ -187,7 +193,7 @@ pub(super) fn config(
         .map(|home| directory.join(home))
         .or_else(|| env::home_dir().map(|home| home.join(".cargo")));
     let reader =
-        config::Reader { directory, cargo_home: cargo_home.as_deref(), includes: &includes };
+        config::ConfigReader { directory, cargo_home: cargo_home.as_deref(), includes: &includes };
     reader.read(options, variables).map_err(DiscoverError::Config)
 }
 

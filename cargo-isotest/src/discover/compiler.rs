@@ -27,7 +27,7 @@ impl Compiler {
         let beside = env::var_os("CARGO").map(|cargo| Path::new(&cargo).with_file_name("rustc"));
         let beside = beside.filter(|path| path.is_file());
         let named = env::var_os("RUSTC");
-        if let (None, Some(found)) = (&named, beside.as_deref().and_then(Compiler::around)) {
+        if let (None, Some(found)) = (&named, beside.as_deref().and_then(Compiler::cargo_env)) {
             return Ok(found);
         }
         let program =
@@ -42,7 +42,7 @@ impl Compiler {
 
     /// The sysroot around a compiler: it holds libraries for its host, and for nobody else. `None`
     /// where that is not so, and where the compiler is a link to another place.
-    fn around(rustc: &Path) -> Option<Self> {
+    fn cargo_env(rustc: &Path) -> Option<Self> {
         let rustc = Utf8Path::from_path(rustc)
             .filter(|path| path.symlink_metadata().is_ok_and(|file| file.is_file()))?;
         let sysroot = rustc.parent()?.parent()?;
@@ -100,10 +100,10 @@ mod tests {
         make("lib/rustlib/a-b-c/lib").expect("it is writable");
         let rustc = sysroot.path().join("bin/rustc");
         std::fs::write(&rustc, "").expect("it is writable");
-        let found = Compiler::around(&rustc).expect("one host");
+        let found = Compiler::cargo_env(&rustc).expect("one host");
         assert_eq!((found.host.as_str(), found.sysroot.as_std_path()), ("a-b-c", sysroot.path()));
         make("lib/rustlib/wasm/lib").expect("it is writable");
-        assert!(Compiler::around(&rustc).is_none(), "two hosts");
+        assert!(Compiler::cargo_env(&rustc).is_none(), "two hosts");
     }
 
     #[test]

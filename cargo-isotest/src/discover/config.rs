@@ -40,16 +40,16 @@ pub(super) struct CargoConfig {
 
 /// A configuration file that cannot be used.
 #[derive(Debug)]
-pub struct ConfigError {
+pub struct CargoConfigError {
     /// The file, or the text after `--config`.
     pub path: PathBuf,
     /// Why.
-    pub cause: ConfigCause,
+    pub cause: CargoConfigCause,
 }
 
 /// Why a configuration file cannot be used.
 #[derive(Debug)]
-pub enum ConfigCause {
+pub enum CargoConfigCause {
     /// It cannot be read.
     Read(io::Error),
     /// It is not what cargo expects.
@@ -58,25 +58,25 @@ pub enum ConfigCause {
     Circle,
 }
 
-impl fmt::Display for ConfigError {
+impl fmt::Display for CargoConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot read cargo's configuration `{}`: ", self.path.display())?;
         match &self.cause {
-            ConfigCause::Read(cause) => write!(f, "{cause}"),
-            ConfigCause::Parse(cause) => write!(f, "{cause}"),
-            ConfigCause::Circle => write!(f, "it includes itself"),
+            CargoConfigCause::Read(cause) => write!(f, "{cause}"),
+            CargoConfigCause::Parse(cause) => write!(f, "{cause}"),
+            CargoConfigCause::Circle => write!(f, "it includes itself"),
         }
     }
 }
 
-impl std::error::Error for ConfigError {}
+impl std::error::Error for CargoConfigError {}
 
 #[derive(Default, Deserialize)]
 struct ConfigFile {
     #[serde(default)]
     env: BTreeMap<String, Entry>,
     #[serde(default)]
-    target: BTreeMap<String, Target>,
+    target: BTreeMap<String, TargetTable>,
     include: Option<toml::Value>,
 }
 
@@ -95,13 +95,13 @@ enum Entry {
 
 /// A table of `[target]`, of which only its runner is of interest.
 #[derive(Default, Deserialize)]
-struct Target {
-    runner: Option<Words>,
+struct TargetTable {
+    runner: Option<StringOrList>,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Words {
+enum StringOrList {
     Line(String),
     List(Vec<String>),
 }
@@ -109,7 +109,7 @@ enum Words {
 /// An entry of `include`.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Include {
+enum IncludeEntry {
     Path(PathBuf),
     Table {
         path: PathBuf,
@@ -119,7 +119,7 @@ enum Include {
 }
 
 /// Who reads cargo's configuration, and where.
-pub(super) struct Reader<'a> {
+pub(super) struct ConfigReader<'a> {
     /// The current directory.
     pub directory: &'a Path,
     /// `CARGO_HOME`.
@@ -128,14 +128,14 @@ pub(super) struct Reader<'a> {
     pub includes: &'a dyn Fn() -> bool,
 }
 
-impl Reader<'_> {
+impl ConfigReader<'_> {
     /// Reads what cargo sees: the values of its `--config` options, runners that variables name, and
     /// the files.
     pub fn read(
         &self,
         options: &[OsString],
         variables: &[(OsString, OsString)],
-    ) -> Result<CargoConfig, ConfigError> {
+    ) -> Result<CargoConfig, CargoConfigError> {
         let mut config = CargoConfig::default();
         for option in options.iter().rev() {
             config.add(self.option(option)?);
@@ -147,7 +147,7 @@ impl Reader<'_> {
         Ok(config)
     }
 
-    fn option(&self, option: &OsStr) -> Result<CargoConfig, ConfigError> {
+    fn option(&self, option: &OsStr) -> Result<CargoConfig, CargoConfigError> {
         let path = self.directory.join(option);
         if path.is_file() {
             return self.file(&path, &[]);
@@ -157,13 +157,13 @@ impl Reader<'_> {
     }
 
     /// Reads a file that `above` include one another up to.
-    fn file(&self, path: &Path, above: &[&Path]) -> Result<CargoConfig, ConfigError> {
-        let failed = |cause| ConfigError { path: path.to_path_buf(), cause };
+    fn file(&self, path: &Path, above: &[&Path]) -> Result<CargoConfig, CargoConfigError> {
+        let failed = |cause| CargoConfigError { path: path.to_path_buf(), cause };
         if above.contains(&path) {
-            return Err(failed(ConfigCause::Circle));
+            return Err(failed(CargoConfigCause::Circle));
         }
         let text =
-            std::fs::read_to_string(path).map_err(|cause| failed(ConfigCause::Read(cause)))?;
+            std::fs::read_to_string(path).map_err(|cause| failed(CargoConfigCause::Read(cause)))?;
         let directory = path.parent().unwrap_or(path);
         // Relative paths start at the parent of the directory that holds the file.
         let base = directory.parent().unwrap_or(path);
@@ -177,11 +177,13 @@ impl Reader<'_> {
         name: &Path,
         bases: Bases<'_>,
         above: &[&Path],
-    ) -> Result<CargoConfig, ConfigError> {
-        let failed =
-            |cause| ConfigError { path: name.to_path_buf(), cause: ConfigCause::Parse(cause) };
+    ) -> Result<CargoConfig, CargoConfigError> {
+        let failed = |cause| CargoConfigError {
+            path: name.to_path_buf(),
+            cause: CargoConfigCause::Parse(cause),
+        };
         let ConfigFile { env, target, include } = toml::from_str(text).map_err(failed)?;
-        let runner = |(key, target): (String, Target)| {
+        let runner = |(key, target): (String, TargetTable)| {
             Some((key, Runner::new(target.runner?.words(), bases.paths)?))
         };
         let mut config = CargoConfig {
@@ -189,9 +191,9 @@ impl Reader<'_> {
             runners: target.into_iter().filter_map(runner).collect(),
         };
         let Some(include) = include.filter(|_| (self.includes)()) else { return Ok(config) };
-        let include: Vec<Include> = include.try_into().map_err(failed)?;
+        let include: Vec<IncludeEntry> = include.try_into().map_err(failed)?;
         let above = [above, &[name]].concat();
-        for Found { path, optional } in include.into_iter().rev().map(Include::found) {
+        for IncludedFile { path, optional } in include.into_iter().rev().map(IncludeEntry::found) {
             let path = bases.includes.join(path);
             if !optional || path.exists() {
                 config.add(self.file(&path, &above)?);
@@ -228,26 +230,26 @@ impl CargoConfig {
 }
 
 /// A file that is included.
-struct Found {
+struct IncludedFile {
     path: PathBuf,
     optional: bool,
 }
 
-impl Include {
-    fn found(self) -> Found {
+impl IncludeEntry {
+    fn found(self) -> IncludedFile {
         match self {
-            Include::Path(path) => Found { path, optional: false },
-            Include::Table { path, optional } => Found { path, optional },
+            IncludeEntry::Path(path) => IncludedFile { path, optional: false },
+            IncludeEntry::Table { path, optional } => IncludedFile { path, optional },
         }
     }
 }
 
-impl Words {
+impl StringOrList {
     /// A text is parted by white space, as cargo does.
     fn words(self) -> Vec<OsString> {
         match self {
-            Words::Line(line) => line.split_whitespace().map(Into::into).collect(),
-            Words::List(words) => words.into_iter().map(Into::into).collect(),
+            StringOrList::Line(line) => line.split_whitespace().map(Into::into).collect(),
+            StringOrList::List(words) => words.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -288,11 +290,11 @@ fn config_in(directory: &Path) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    fn reader<'a>(directory: &'a Path, includes: &'a dyn Fn() -> bool) -> Reader<'a> {
-        Reader { directory, cargo_home: None, includes }
+    fn reader<'a>(directory: &'a Path, includes: &'a dyn Fn() -> bool) -> ConfigReader<'a> {
+        ConfigReader { directory, cargo_home: None, includes }
     }
 
-    fn read(options: &[&str]) -> Result<CargoConfig, ConfigError> {
+    fn read(options: &[&str]) -> Result<CargoConfig, CargoConfigError> {
         let options: Vec<OsString> = options.iter().map(OsString::from).collect();
         reader(Path::new("/none/such"), &|| true).read(&options, &[])
     }

@@ -23,7 +23,7 @@ pub(super) const TARGET_LIBRARY: &str = "target/0";
 
 /// Where cargo and the compiler stand, and what the caller's environment holds.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Surroundings {
+pub(super) struct CargoEnvironment {
     pub cargo: OsString,
     pub sysroot: Utf8PathBuf,
     pub host: String,
@@ -35,7 +35,7 @@ pub(super) struct Surroundings {
     pub archived_libraries: Option<Utf8PathBuf>,
 }
 
-impl Surroundings {
+impl CargoEnvironment {
     /// The directory of the standard library: for the host, or for a target that was asked for.
     fn standard_library(&self, triple: Option<&str>) -> PathBuf {
         match (&self.archived_libraries, triple) {
@@ -86,18 +86,18 @@ pub(super) fn variables(
     package: &Package,
     layout: &Layout,
     scripts: &[BuildScript],
-    around: &Surroundings,
+    cargo_env: &CargoEnvironment,
 ) -> (Vec<(OsString, OsString)>, Vec<OsString>) {
     let mut set = Variables::default();
-    set.add(LIBRARY_PATH, library_path(layout, scripts, around));
+    set.add(LIBRARY_PATH, library_path(layout, scripts, cargo_env));
     if let Some(script) = own_script(&artifact.package_id, layout, scripts) {
         for (name, value) in &script.environment {
             set.add(name, value);
         }
         set.add("OUT_DIR", &script.out_dir);
     }
-    if !around.cargo.is_empty() {
-        set.add("CARGO", &around.cargo);
+    if !cargo_env.cargo.is_empty() {
+        set.add("CARGO", &cargo_env.cargo);
     }
     for (name, value) in package.variables() {
         set.add(name, value);
@@ -107,7 +107,7 @@ pub(super) fn variables(
             set.add(format!("CARGO_BIN_EXE_{name}"), layout.artifacts.join(name));
         }
     }
-    let presets = set.add_table(around);
+    let presets = set.add_table(cargo_env);
     (set.0, presets)
 }
 
@@ -123,7 +123,11 @@ pub(super) fn own_script<'a>(
 
 /// Cargo's order: what build scripts link within the artifact directory, that directory, its
 /// `deps`, the target's standard library, and what cargo itself was started with.
-fn library_path(layout: &Layout, scripts: &[BuildScript], around: &Surroundings) -> OsString {
+fn library_path(
+    layout: &Layout,
+    scripts: &[BuildScript],
+    cargo_env: &CargoEnvironment,
+) -> OsString {
     let mut search: Vec<PathBuf> = native_directories(scripts)
         .into_iter()
         .filter(|directory| directory.starts_with(&layout.artifacts))
@@ -131,14 +135,14 @@ fn library_path(layout: &Layout, scripts: &[BuildScript], around: &Surroundings)
         .collect();
     search.push(layout.artifacts.clone().into());
     search.push(layout.build.join("deps").into());
-    search.push(around.standard_library(layout.triple.as_deref()));
-    let inherited: Vec<PathBuf> = match around.library_path.is_empty() {
+    search.push(cargo_env.standard_library(layout.triple.as_deref()));
+    let inherited: Vec<PathBuf> = match cargo_env.library_path.is_empty() {
         true => Vec::new(),
-        false => split_paths(&around.library_path).collect(),
+        false => split_paths(&cargo_env.library_path).collect(),
     };
     if inherited.starts_with(&search) {
         // Cargo under cargo: the path is complete already.
-        return around.library_path.clone();
+        return cargo_env.library_path.clone();
     }
     search.extend(inherited);
     // A directory with a colon in its name cannot stand in the variable; cargo fails there.
@@ -174,14 +178,14 @@ impl Variables {
 
     /// Adds `[env]`, and names what of it the caller has already and is to keep: whether that reaches
     /// a test is not said by the table.
-    fn add_table(&mut self, around: &Surroundings) -> Vec<OsString> {
+    fn add_table(&mut self, cargo_env: &CargoEnvironment) -> Vec<OsString> {
         let mut presets = Vec::new();
-        for (name, entry) in &around.config.env {
+        for (name, entry) in &cargo_env.config.env {
             if self.0.iter().any(|(known, _)| known == name.as_str()) {
                 continue;
             }
             self.add(name, &entry.value);
-            let is_inherited = around.variables.iter().any(|(known, _)| known == name.as_str());
+            let is_inherited = cargo_env.variables.iter().any(|(known, _)| known == name.as_str());
             if is_inherited && !entry.force {
                 presets.push(name.into());
             }
@@ -210,13 +214,13 @@ mod tests {
         }
     }
 
-    fn around() -> Surroundings {
-        Surroundings {
+    fn cargo_env() -> CargoEnvironment {
+        CargoEnvironment {
             cargo: "/s/bin/cargo".into(),
             sysroot: "/s".into(),
             host: "h".to_owned(),
             library_path: "/s/lib".into(),
-            ..Surroundings::default()
+            ..CargoEnvironment::default()
         }
     }
 
@@ -242,9 +246,9 @@ mod tests {
         }
     }
 
-    fn of(kind: BinaryKind, around: &Surroundings) -> Vec<(OsString, OsString)> {
+    fn of(kind: BinaryKind, cargo_env: &CargoEnvironment) -> Vec<(OsString, OsString)> {
         let layout = Layout::of("/t/debug/deps/t-1".into(), "/t".into(), "/t".into());
-        variables(&artifact(kind), &package(), &layout, &[script()], around).0
+        variables(&artifact(kind), &package(), &layout, &[script()], cargo_env).0
     }
 
     fn value(set: &[(OsString, OsString)], name: &str) -> Option<String> {
@@ -267,7 +271,7 @@ mod tests {
     #[test]
     fn the_library_path_stands_in_cargos_order() {
         assert_eq!(
-            value(&of(BinaryKind::Lib, &around()), "LD_LIBRARY_PATH").as_deref(),
+            value(&of(BinaryKind::Lib, &cargo_env()), "LD_LIBRARY_PATH").as_deref(),
             Some(
                 "/t/debug/build/p-1/out/a:/t/debug/build/p-1/out/z:/t/debug:/t/debug/deps:\
                  /s/lib/rustlib/h/lib:/s/lib"
@@ -277,24 +281,24 @@ mod tests {
 
     #[test]
     fn a_complete_inherited_library_path_is_kept() {
-        let whole = value(&of(BinaryKind::Lib, &around()), "LD_LIBRARY_PATH").expect("set");
-        let around = Surroundings { library_path: whole.clone().into(), ..around() };
-        assert_eq!(value(&of(BinaryKind::Lib, &around), "LD_LIBRARY_PATH"), Some(whole));
+        let whole = value(&of(BinaryKind::Lib, &cargo_env()), "LD_LIBRARY_PATH").expect("set");
+        let cargo_env = CargoEnvironment { library_path: whole.clone().into(), ..cargo_env() };
+        assert_eq!(value(&of(BinaryKind::Lib, &cargo_env), "LD_LIBRARY_PATH"), Some(whole));
     }
 
     #[test]
     fn only_integration_tests_and_benchmarks_see_binaries() {
         let name = "CARGO_BIN_EXE_my-bin";
         let path = Some("/t/debug/my-bin".to_owned());
-        assert_eq!(value(&of(BinaryKind::Test, &around()), name), path);
-        assert_eq!(value(&of(BinaryKind::Bench, &around()), name), path);
-        assert_eq!(value(&of(BinaryKind::Bin, &around()), name), None);
+        assert_eq!(value(&of(BinaryKind::Test, &cargo_env()), name), path);
+        assert_eq!(value(&of(BinaryKind::Bench, &cargo_env()), name), path);
+        assert_eq!(value(&of(BinaryKind::Bin, &cargo_env()), name), None);
     }
 
     #[test]
     fn the_env_table_replaces_only_when_forced_and_never_cargos_own() {
         let entry = |value: &str, force| EnvValue { value: value.into(), force };
-        let around = Surroundings {
+        let cargo_env = CargoEnvironment {
             variables: vec![
                 ("A".into(), "mine".into()),
                 ("B".into(), "mine".into()),
@@ -309,21 +313,22 @@ mod tests {
                 ]),
                 ..CargoConfig::default()
             },
-            ..around()
+            ..cargo_env()
         };
-        let set = of(BinaryKind::Lib, &around);
+        let set = of(BinaryKind::Lib, &cargo_env);
         let values: Vec<_> =
             ["A", "B", "C", "CARGO_PKG_NAME"].iter().map(|name| value(&set, name)).collect();
         let values: Vec<_> = values.iter().map(|value| value.as_deref().unwrap_or("")).collect();
         assert_eq!(values, ["table", "table", "table", "p"]);
         let layout = Layout::of("/t/debug/deps/t-1".into(), "/t".into(), "/t".into());
-        let (_, presets) = variables(&artifact(BinaryKind::Lib), &package(), &layout, &[], &around);
+        let (_, presets) =
+            variables(&artifact(BinaryKind::Lib), &package(), &layout, &[], &cargo_env);
         assert_eq!(presets, ["A"], "the caller's own, where it passes");
     }
 
     #[test]
     fn the_build_scripts_own_variables_are_set() {
-        let set = of(BinaryKind::Lib, &around());
+        let set = of(BinaryKind::Lib, &cargo_env());
         assert_eq!(value(&set, "FROM_BUILD").as_deref(), Some("yes"));
         assert_eq!(value(&set, "OUT_DIR").as_deref(), Some("/t/debug/build/p-1/out"));
     }

@@ -11,7 +11,7 @@ use std::process::ExitStatus;
 
 use camino::Utf8PathBuf;
 
-use super::config::ConfigError;
+use super::config::CargoConfigError;
 use super::runners::NoRunner;
 
 /// Why a project could not be discovered.
@@ -61,7 +61,7 @@ pub enum DiscoverError {
         cause: Box<toml::de::Error>,
     },
     /// A configuration file of cargo could not be used.
-    Config(ConfigError),
+    Config(CargoConfigError),
     /// The current directory is gone.
     CurrentDirectory(io::Error),
     /// Cargo built a test of a package that it does not know.

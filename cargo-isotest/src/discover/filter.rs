@@ -7,7 +7,7 @@ use isotest_core::case::{Case, Ignore, Kind};
 
 /// Which cases run with respect to `#[ignore]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum RunIgnored {
+pub enum IgnoredCases {
     /// Those without it; the others are reported as ignored.
     #[default]
     No,
@@ -19,7 +19,7 @@ pub enum RunIgnored {
 
 /// What is run of the two kinds of cases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mode {
+pub enum CaseKinds {
     /// Tests, and every benchmark once, as a test.
     #[default]
     Test,
@@ -39,9 +39,9 @@ pub struct Filter {
     /// Names must be equal, not contain.
     pub exact: bool,
     /// Which cases run with respect to `#[ignore]`.
-    pub run_ignored: RunIgnored,
+    pub run_ignored: IgnoredCases,
     /// What is run of the two kinds of cases.
-    pub mode: Mode,
+    pub mode: CaseKinds,
 }
 
 /// The cases of one binary that a run reports.
@@ -64,8 +64,10 @@ impl Filter {
         }
         cases.sort_by(|one, other| one.name.cmp(&other.name));
         match self.mode {
-            Mode::Test => {}
-            Mode::Bench | Mode::Both => cases.sort_by_key(|case| case.kind == Kind::Benchmark),
+            CaseKinds::Test => {}
+            CaseKinds::Bench | CaseKinds::Both => {
+                cases.sort_by_key(|case| case.kind == Kind::Benchmark)
+            }
         }
         Selection { filtered_out: listed - cases.len(), cases }
     }
@@ -84,23 +86,23 @@ impl Filter {
 
     fn takes_mark(&self, case: &Case) -> bool {
         match self.run_ignored {
-            RunIgnored::No | RunIgnored::Yes => true,
-            RunIgnored::Only => case.ignore != Ignore::No,
+            IgnoredCases::No | IgnoredCases::Yes => true,
+            IgnoredCases::Only => case.ignore != Ignore::No,
         }
     }
 
     /// Takes the mark off where it does not count. A test under `--bench` is ignored whatever was
     /// asked, and keeps the reason that it has.
     fn settle_ignore(&self, case: &mut Case) {
-        if self.mode == Mode::Bench && case.kind == Kind::Test {
+        if self.mode == CaseKinds::Bench && case.kind == Kind::Test {
             if case.ignore == Ignore::No {
                 case.ignore = Ignore::Yes;
             }
             return;
         }
         match self.run_ignored {
-            RunIgnored::No => {}
-            RunIgnored::Only | RunIgnored::Yes => case.ignore = Ignore::No,
+            IgnoredCases::No => {}
+            IgnoredCases::Only | IgnoredCases::Yes => case.ignore = Ignore::No,
         }
     }
 }
@@ -160,15 +162,15 @@ mod tests {
             let marked = selection.cases.iter().filter(|case| case.ignore != Ignore::No).count();
             (selection.cases.len(), marked, selection.filtered_out)
         };
-        assert_eq!(marks(RunIgnored::No), (4, 1, 0));
-        assert_eq!(marks(RunIgnored::Yes), (4, 0, 0));
-        assert_eq!(marks(RunIgnored::Only), (1, 0, 3));
+        assert_eq!(marks(IgnoredCases::No), (4, 1, 0));
+        assert_eq!(marks(IgnoredCases::Yes), (4, 0, 0));
+        assert_eq!(marks(IgnoredCases::Only), (1, 0, 3));
     }
 
     #[test]
     fn tests_are_ignored_under_bench_and_keep_their_reason() {
-        let run_ignored = RunIgnored::Yes;
-        let filter = Filter { mode: Mode::Bench, run_ignored, ..Filter::default() };
+        let run_ignored = IgnoredCases::Yes;
+        let filter = Filter { mode: CaseKinds::Bench, run_ignored, ..Filter::default() };
         let selection = filter.select(cases(), |_| true);
         let marks: Vec<_> = selection.cases.iter().map(|case| case.ignore.clone()).collect();
         let because = Ignore::Because("slow".to_owned());

@@ -21,13 +21,13 @@ use nextest_filtering::{
 };
 use nextest_metadata::{RustBinaryId, RustTestBinaryKind, TestCaseName};
 
-use super::cargo::{Request, metadata_json};
+use super::cargo::{BuildRequest, metadata_json};
 use super::error::DiscoverError;
 use super::project::Binary;
 
 /// The packages of a workspace.
 #[derive(Debug)]
-pub struct Workspace {
+pub struct FilterPackages {
     graph: PackageGraph,
     root: Utf8PathBuf,
     arguments: Vec<OsString>,
@@ -36,20 +36,20 @@ pub struct Workspace {
     pub test_groups: HashSet<String>,
 }
 
-impl Workspace {
+impl FilterPackages {
     /// Asks cargo for the workspace of a request, without its dependencies.
-    pub fn find(request: &Request) -> Result<Workspace, DiscoverError> {
+    pub fn find(request: &BuildRequest) -> Result<FilterPackages, DiscoverError> {
         let arguments = request.metadata_arguments.clone();
         let graph = graph(&arguments, false)?;
         let root = graph.workspace().root().to_owned();
         let test_groups = HashSet::new();
-        Ok(Workspace { graph, root, arguments, has_dependencies: false, test_groups })
+        Ok(FilterPackages { graph, root, arguments, has_dependencies: false, test_groups })
     }
 
     /// One that is known with its dependencies, and where it is now.
-    pub(super) fn known(graph: PackageGraph, root: Utf8PathBuf) -> Workspace {
+    pub(super) fn known(graph: PackageGraph, root: Utf8PathBuf) -> FilterPackages {
         let test_groups = HashSet::new();
-        Workspace { graph, root, arguments: Vec::new(), has_dependencies: true, test_groups }
+        FilterPackages { graph, root, arguments: Vec::new(), has_dependencies: true, test_groups }
     }
 
     /// The directory of its manifest.
@@ -64,16 +64,16 @@ impl Workspace {
     }
 
     /// Reads an expression. Cargo resolves the dependencies for the first that asks for them.
-    pub fn read(&mut self, text: &str, place: Place) -> Result<Expression, ReadError> {
+    pub fn read(&mut self, text: &str, place: ExpressionContext) -> Result<Expression, ReadError> {
         if nextest_filtering::Filterset::needs_deps(text) && !self.has_dependencies {
             self.graph = graph(&self.arguments, true).map_err(ReadError::Discover)?;
             self.has_dependencies = true;
         }
         let kind = match place {
-            Place::Selection => FiltersetKind::Test,
-            Place::Override => FiltersetKind::OverrideFilter,
-            Place::Default => FiltersetKind::DefaultFilter,
-            Place::Archive => FiltersetKind::TestArchive,
+            ExpressionContext::Selection => FiltersetKind::Test,
+            ExpressionContext::Override => FiltersetKind::OverrideFilter,
+            ExpressionContext::Default => FiltersetKind::DefaultFilter,
+            ExpressionContext::Archive => FiltersetKind::TestArchive,
         };
         let groups = KnownGroups::Known { custom_groups: self.test_groups.clone() };
         let context = ParseContext::new(&self.graph);
@@ -94,7 +94,7 @@ fn graph(arguments: &[OsString], dependencies: bool) -> Result<PackageGraph, Dis
 
 /// Where an expression stands: not everything may be asked everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum ExpressionContext {
     /// On the command line.
     Selection,
     /// In an override.
@@ -111,12 +111,12 @@ pub enum ReadError {
     /// The packages could not be read.
     Discover(DiscoverError),
     /// The expression is wrong.
-    Expression(Fault),
+    Expression(ExpressionError),
 }
 
 /// What is wrong with an expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct ExpressionError {
     /// What is wrong.
     pub message: String,
     /// Where: a range of its bytes.
@@ -126,10 +126,10 @@ pub struct Fault {
 }
 
 /// The first fault; those behind it are often its consequences.
-fn fault(errors: &FiltersetParseErrors) -> Fault {
+fn fault(errors: &FiltersetParseErrors) -> ExpressionError {
     let end = errors.input.len();
     let Some(error) = errors.errors.first() else {
-        return Fault { message: "unknown error".to_owned(), span: 0..end, hint: None };
+        return ExpressionError { message: "unknown error".to_owned(), span: 0..end, hint: None };
     };
     let label = error.labels().and_then(|mut labels| labels.next());
     let span = label.as_ref().map_or(0..end, |label| {
@@ -156,7 +156,7 @@ fn fault(errors: &FiltersetParseErrors) -> Fault {
         _ => None,
     };
     let hint = error.help().map(|help| help.to_string()).or(known.map(str::to_owned));
-    Fault { message, span, hint }
+    ExpressionError { message, span, hint }
 }
 
 /// An expression that has been read.
@@ -170,7 +170,7 @@ impl Expression {
     }
 
     /// Whether a binary is selected, or a case of it may be.
-    pub fn selects_binary(&self, subject: &Subject) -> bool {
+    pub fn selects_binary(&self, subject: &FilterSubject) -> bool {
         let context = EvalContext { default_filter: &CompiledExpr::ALL };
         self.0.matches_binary(&subject.query(), &context).unwrap_or(true)
     }
@@ -179,7 +179,7 @@ impl Expression {
     /// line ask for. `default` is what `default()` stands for.
     pub fn selects(
         &self,
-        subject: &Subject,
+        subject: &FilterSubject,
         case: &Case,
         default: &Expression,
         group: &str,
@@ -187,23 +187,23 @@ impl Expression {
         let name = TestCaseName::new(&case.name);
         let query = TestQuery { binary_query: subject.query(), test_name: &name };
         let context = EvalContext { default_filter: &default.0 };
-        self.0.matches_test_with_groups(&query, &context, &Member(group))
+        self.0.matches_test_with_groups(&query, &context, &InTestGroup(group))
     }
 }
 
 /// A binary in the words that expressions have.
 #[derive(Debug, Clone)]
-pub struct Subject {
+pub struct FilterSubject {
     package: PackageId,
     id: RustBinaryId,
     name: String,
     kind: RustTestBinaryKind,
 }
 
-impl Subject {
+impl FilterSubject {
     /// The binary as expressions see it.
-    pub fn of(binary: &Binary) -> Subject {
-        Subject {
+    pub fn of(binary: &Binary) -> FilterSubject {
+        FilterSubject {
             package: PackageId::new(binary.package_id.as_str()),
             id: RustBinaryId::new(&binary.id),
             name: binary.target_name.clone(),
@@ -224,9 +224,9 @@ impl Subject {
 
 /// The case that is asked for is in this test group.
 #[derive(Debug)]
-struct Member<'a>(&'a str);
+struct InTestGroup<'a>(&'a str);
 
-impl GroupLookup for Member<'_> {
+impl GroupLookup for InTestGroup<'_> {
     fn is_member_test(&self, _test: &TestQuery<'_>, matcher: &NameMatcher) -> bool {
         matcher.is_match(self.0)
     }

@@ -11,40 +11,40 @@ use super::project::{BinaryKind, Declared};
 /// The tables of a Cargo.toml that can say `harness = false`.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Manifest {
-    package: Option<Package>,
-    workspace: Option<Workspace>,
-    lib: Option<Target>,
+    package: Option<PackageTable>,
+    workspace: Option<WorkspaceTable>,
+    lib: Option<TargetTable>,
     #[serde(default)]
-    bin: Vec<Target>,
+    bin: Vec<TargetTable>,
     #[serde(default)]
-    test: Vec<Target>,
+    test: Vec<TargetTable>,
     #[serde(default)]
-    bench: Vec<Target>,
+    bench: Vec<TargetTable>,
     #[serde(default)]
-    example: Vec<Target>,
+    example: Vec<TargetTable>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Workspace {
+struct WorkspaceTable {
     #[serde(default)]
     exclude: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Package {
+struct PackageTable {
     name: String,
     workspace: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Target {
+struct TargetTable {
     #[serde(default)]
     name: String,
     path: Option<Utf8PathBuf>,
     harness: Option<bool>,
 }
 
-impl Target {
+impl TargetTable {
     /// Whether this is its main source file, relative to the package: where it says so, or one of
     /// those that cargo looks for.
     fn has_source(&self, kind: BinaryKind, source: &Utf8Path) -> bool {
@@ -78,8 +78,9 @@ impl Manifest {
             BinaryKind::Bin | BinaryKind::Test | BinaryKind::Bench => *of == kind,
         });
         // A package has one library, whatever its name.
-        let is_it =
-            |(of, target): &(BinaryKind, &Target)| *of == BinaryKind::Lib || target.name == name;
+        let is_it = |(of, target): &(BinaryKind, &TargetTable)| {
+            *of == BinaryKind::Lib || target.name == name
+        };
         match of_kind.filter(is_it).any(|(_, target)| target.harness == Some(false)) {
             true => Declared::NoHarness,
             false => Declared::Harness,
@@ -90,7 +91,7 @@ impl Manifest {
     /// known, and perhaps the main source file, relative to the package: targets of several kinds
     /// may have one name.
     pub(super) fn declared_of(&self, crate_name: &str, source: Option<&Utf8Path>) -> Declared {
-        let is_named = |(kind, target): &(BinaryKind, &Target)| {
+        let is_named = |(kind, target): &(BinaryKind, &TargetTable)| {
             let name = match (kind, target.name.as_str(), &self.package) {
                 (BinaryKind::Lib, "", Some(package)) => package.name.as_str(),
                 (_, name, _) => name,
@@ -98,7 +99,7 @@ impl Manifest {
             name.replace('-', "_") == crate_name
         };
         let named: Vec<_> = self.targets().filter(is_named).collect();
-        let says_no = |target: &Target| target.harness == Some(false);
+        let says_no = |target: &TargetTable| target.harness == Some(false);
         if !named.iter().any(|(_, target)| says_no(target)) {
             // Those that cargo finds by itself have one.
             return Declared::Harness;
@@ -114,7 +115,7 @@ impl Manifest {
         }
     }
 
-    fn targets(&self) -> impl Iterator<Item = (BinaryKind, &Target)> {
+    fn targets(&self) -> impl Iterator<Item = (BinaryKind, &TargetTable)> {
         let library = self.lib.iter().map(|target| (BinaryKind::Lib, target));
         library
             .chain(self.bin.iter().map(|target| (BinaryKind::Bin, target)))
@@ -131,7 +132,7 @@ impl Manifest {
 
     /// Whether it is the root of a workspace that a package in `relative` below it may belong to.
     pub(super) fn is_root_of(&self, relative: &Utf8Path) -> bool {
-        let excludes = |workspace: &Workspace| {
+        let excludes = |workspace: &WorkspaceTable| {
             workspace.exclude.iter().any(|excluded| relative.starts_with(excluded))
         };
         self.workspace.as_ref().is_some_and(|workspace| !excludes(workspace))

@@ -13,7 +13,7 @@ use super::project::BinaryKind;
 
 /// A build, as far as its messages tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Build {
+pub(super) struct BuildOutput {
     /// The test binaries, in the order of completion.
     pub tests: Vec<TestArtifact>,
     /// The binaries and dynamic libraries beside them, which tests may use.
@@ -59,10 +59,10 @@ pub(super) struct BuildScript {
     pub linked: Vec<Utf8PathBuf>,
 }
 
-impl Build {
+impl BuildOutput {
     /// Reads messages to the end of the stream.
     pub(super) fn from_messages(stream: impl BufRead) -> io::Result<Self> {
-        let mut build = Build::default();
+        let mut build = BuildOutput::default();
         for message in Message::parse_stream(stream) {
             build.add(message?);
         }
@@ -141,7 +141,7 @@ warning: not a message
 
     #[test]
     fn messages_are_reduced_to_tests_scripts_and_local_packages() {
-        let build = Build::from_messages(MESSAGES.as_bytes()).expect("messages");
+        let build = BuildOutput::from_messages(MESSAGES.as_bytes()).expect("messages");
         assert_eq!(build.tests.len(), 1);
         assert_eq!(build.tests[0].kind, BinaryKind::Test);
         assert_eq!(build.tests[0].executable, "/t/debug/deps/it-1");

@@ -1,7 +1,7 @@
 //! Discovery: what cargo builds and what the test binaries hold.
 //!
 //! [`discover`] runs cargo and yields a [`Project`]: its test binaries in cargo's order, each with
-//! the environment that cargo would start it in; [`called()`] does so for one program that cargo has
+//! the environment that cargo would start it in; [`built_program()`] does so for one program that cargo has
 //! built and started itself. [`list`] reads what a binary prints when it is asked for its cases,
 //! [`filter`] selects among them as libtest does, and [`filterset`] by nextest's filter expressions.
 //! Running a binary for its
@@ -13,7 +13,7 @@ pub mod list;
 
 mod assemble;
 mod built;
-mod called;
+mod built_program;
 mod cargo;
 mod compiler;
 mod config;
@@ -30,9 +30,9 @@ mod runners;
 mod search_path;
 
 pub use built::Built;
-pub use called::{Call, Called, Purpose, called};
-pub use cargo::{Request, build_for_archive, discover, runner};
+pub use built_program::{BuiltProgram, ProgramCall, Purpose, built_program};
+pub use cargo::{BuildRequest, build_for_archive, discover, runner};
 pub use error::DiscoverError;
 pub use filter::Selection;
-pub use project::{Binary, Declared, Harness, Origin, Project, Scope};
-pub use reused::{Places, Reused};
+pub use project::{Binary, BuildOrigin, Declared, Harness, Project, Scope};
+pub use reused::{RemapPaths, Reused};

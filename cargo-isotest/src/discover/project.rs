@@ -59,12 +59,12 @@ pub struct Binary {
     /// The options of `cargo test` that select it: `-p pkg --test name`.
     pub rerun_flag: String,
     /// Who has built it.
-    pub origin: Origin,
+    pub origin: BuildOrigin,
 }
 
 /// Who has built a binary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Origin {
+pub enum BuildOrigin {
     /// Cargo, here: whoever wrote it had build scripts run outside of every sandbox.
     #[default]
     Here,

@@ -1,7 +1,7 @@
 //! A build that was made before, perhaps on another machine: cargo-nextest's description of it and
 //! the output of `cargo metadata` become a [`Project`]. Neither cargo nor rustc is needed.
 //!
-//! Both name paths of the machine that has built; [`Places`] says where these are now.
+//! Both name paths of the machine that has built; [`RemapPaths`] says where these are now.
 
 use std::env;
 
@@ -13,17 +13,17 @@ use nextest_metadata::{BinaryListSummary, RustTestBinarySummary};
 use super::assemble::assemble;
 use super::cargo;
 use super::compiler::Compiler;
-use super::environment::Surroundings;
+use super::environment::CargoEnvironment;
 use super::error::DiscoverError;
-use super::filterset::Workspace;
-use super::messages::{Build, BuildScript, TestArtifact};
+use super::filterset::FilterPackages;
+use super::messages::{BuildOutput, BuildScript, TestArtifact};
 use super::metadata::{Metadata, Package};
-use super::project::{BinaryKind, Origin, Project, Scope};
+use super::project::{BinaryKind, BuildOrigin, Project, Scope};
 use isotest_core::printable::is_deceptive;
 
 /// Where the directories of a build are now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Places {
+pub struct RemapPaths {
     /// The root of the workspace; `None`: where it was.
     pub workspace: Option<Utf8PathBuf>,
     /// The target directory; `None`: where it was.
@@ -38,19 +38,23 @@ pub struct Reused {
     summary: BinaryListSummary,
     metadata: Metadata,
     graph: PackageGraph,
-    moves: Vec<Move>,
+    moves: Vec<PathRemap>,
 }
 
 /// A directory, and where it is now.
 #[derive(Debug)]
-struct Move {
+struct PathRemap {
     from: Utf8PathBuf,
     to: Utf8PathBuf,
 }
 
 impl Reused {
     /// From cargo-nextest's list of binaries and the output of `cargo metadata`, both in JSON.
-    pub fn read(binaries: &str, metadata: &str, places: Places) -> Result<Reused, DiscoverError> {
+    pub fn read(
+        binaries: &str,
+        metadata: &str,
+        places: RemapPaths,
+    ) -> Result<Reused, DiscoverError> {
         let summary: BinaryListSummary =
             serde_json::from_str(binaries).map_err(DiscoverError::BinariesMetadata)?;
         let graph = CargoMetadata::parse_json(metadata).and_then(CargoMetadata::build_graph);
@@ -69,8 +73,10 @@ impl Reused {
             (target_directory, places.target),
             (&metadata.workspace_root, places.workspace),
         ];
-        let moves = moves
-            .map(|(from, to)| Move { to: to.unwrap_or_else(|| from.clone()), from: from.clone() });
+        let moves = moves.map(|(from, to)| PathRemap {
+            to: to.unwrap_or_else(|| from.clone()),
+            from: from.clone(),
+        });
         let reused = Reused { graph, moves: moves.into(), summary, metadata };
         reused.check()?;
         Ok(reused)
@@ -110,8 +116,8 @@ impl Reused {
     }
 
     /// The packages of the workspace, for filter expressions.
-    pub fn workspace(&self) -> Workspace {
-        Workspace::known(self.graph.clone(), self.workspace_root())
+    pub fn workspace(&self) -> FilterPackages {
+        FilterPackages::known(self.graph.clone(), self.workspace_root())
     }
 
     /// The project: its test binaries in cargo's order, each with its environment. Its sources must
@@ -123,8 +129,8 @@ impl Reused {
         }
         let metadata = self.placed_metadata();
         let build = self.build(&metadata)?;
-        let around = self.surroundings(&root)?;
-        let mut project = assemble(Scope::Named, build, &metadata, &around)?;
+        let cargo_env = self.surroundings(&root)?;
+        let mut project = assemble(Scope::Named, build, &metadata, &cargo_env)?;
         // Rustdoc would have to build them.
         project.has_doctests = false;
         project.moved = self.moved();
@@ -133,7 +139,7 @@ impl Reused {
         project.package_directories.retain(|directory| directory.join("Cargo.toml").is_file());
         for binary in &mut project.binaries {
             binary.rerun_flag = format!("-E 'binary_id(={})'", binary.id);
-            binary.origin = Origin::Elsewhere;
+            binary.origin = BuildOrigin::Elsewhere;
         }
         Ok(project)
     }
@@ -156,7 +162,7 @@ impl Reused {
 
     /// Where a path of the build is now.
     fn place(&self, path: &Utf8Path) -> Utf8PathBuf {
-        let moved = self.moves.iter().find_map(|Move { from, to }| {
+        let moved = self.moves.iter().find_map(|PathRemap { from, to }| {
             let inner = path.strip_prefix(from).ok()?;
             Some(if inner.as_str().is_empty() { to.clone() } else { to.join(inner) })
         });
@@ -169,7 +175,7 @@ impl Reused {
             self.moves.iter().any(|other| other.from != path && path.starts_with(&other.from))
         };
         let moved = self.moves.iter().filter(|one| one.from != one.to && !below_another(&one.from));
-        moved.map(|Move { from, to }| (from.clone(), to.clone())).collect()
+        moved.map(|PathRemap { from, to }| (from.clone(), to.clone())).collect()
     }
 
     fn placed_metadata(&self) -> Metadata {
@@ -189,10 +195,10 @@ impl Reused {
     }
 
     /// What cargo's messages would have said.
-    fn build(&self, metadata: &Metadata) -> Result<Build, DiscoverError> {
+    fn build(&self, metadata: &Metadata) -> Result<BuildOutput, DiscoverError> {
         let binaries = self.summary.rust_binaries.values();
         let tests = binaries.map(|binary| self.test(binary, metadata));
-        Ok(Build { tests: tests.collect::<Result<_, _>>()?, ..self.scripts(metadata) })
+        Ok(BuildOutput { tests: tests.collect::<Result<_, _>>()?, ..self.scripts(metadata) })
     }
 
     fn test(
@@ -221,7 +227,7 @@ impl Reused {
 
     /// What build scripts have left, and nothing else of a build. Which script a linked directory
     /// is of is not kept, and nothing hangs on it.
-    fn scripts(&self, metadata: &Metadata) -> Build {
+    fn scripts(&self, metadata: &Metadata) -> BuildOutput {
         let build = &self.summary.rust_build_meta;
         let directory = metadata.build_directory();
         let own = build.build_script_out_dirs.iter().map(|(package_id, out_dir)| {
@@ -241,18 +247,18 @@ impl Reused {
             environment: Vec::new(),
             linked: linked.collect(),
         };
-        Build { scripts: own.chain([linked]).collect(), ..Build::default() }
+        BuildOutput { scripts: own.chain([linked]).collect(), ..BuildOutput::default() }
     }
 
     /// Of the toolchain, what tests themselves may call: what there is of one.
-    fn surroundings(&self, root: &Utf8Path) -> Result<Surroundings, DiscoverError> {
+    fn surroundings(&self, root: &Utf8Path) -> Result<CargoEnvironment, DiscoverError> {
         let compiler = Compiler::find().ok();
         let target = self.place(&self.summary.rust_build_meta.target_directory);
         let archived = target.join(LIBRARIES);
         let host = self.summary.rust_build_meta.platforms.as_ref();
         let host = host.map(|platforms| platforms.host.platform.triple.clone());
         let variables: Vec<_> = env::vars_os().collect();
-        Ok(Surroundings {
+        Ok(CargoEnvironment {
             archived_libraries: archived.is_dir().then_some(archived),
             config: cargo::config(root.as_std_path(), &[], &variables)?,
             cargo: compiler.as_ref().map(Compiler::cargo).unwrap_or_default(),
@@ -314,7 +320,7 @@ mod tests {
 
     fn places(workspace: Option<&str>, target: Option<&str>) -> Reused {
         let [workspace, target] = [workspace, target].map(|path| path.map(Utf8PathBuf::from));
-        let places = Places { workspace, build: target.clone(), target };
+        let places = RemapPaths { workspace, build: target.clone(), target };
         Reused::read(BINARIES, METADATA, places).expect("a description")
     }
 
@@ -343,7 +349,7 @@ mod tests {
 
     #[track_caller]
     fn check_refused(binaries: &str, metadata: &str, words: &str) {
-        let places = Places { workspace: None, target: None, build: None };
+        let places = RemapPaths { workspace: None, target: None, build: None };
         let error = Reused::read(binaries, metadata, places).expect_err("it is hostile");
         let error = error.to_string();
         assert!(error.starts_with("cannot use the description of the build: "), "{error}");
@@ -385,7 +391,7 @@ mod tests {
                 .replace(r#""linked-paths":[]"#, &format!(r#""linked-paths":["{linked}"]"#));
             let target = Some(place.join("t"));
             let workspace = Some(place.join("w"));
-            let places = Places { workspace, build: target.clone(), target };
+            let places = RemapPaths { workspace, build: target.clone(), target };
             Reused::read(&binaries, METADATA, places).expect("a description").project()
         };
         for linked in ["inside", "in", "none"] {

@@ -17,7 +17,7 @@ use super::suite::Suite;
 
 /// What happened to one case of a block.
 #[derive(Debug)]
-pub enum News {
+pub enum CaseEvent {
     /// It was started.
     Started,
     /// It wrote, and its output is passed through.
@@ -30,11 +30,11 @@ pub enum News {
 
 /// The next thing to print.
 #[derive(Debug)]
-pub enum Turn {
+pub enum BlockEvent {
     /// The block of a binary starts.
     Open(usize),
     /// Something happened in the open block.
-    Case(CaseIndex, News),
+    Case(CaseIndex, CaseEvent),
     /// The open block ends; how long its cases took from the first event to the last.
     Close(usize, Duration),
 }
@@ -44,16 +44,16 @@ pub enum Turn {
 pub enum Order {
     /// As cargo runs the binaries: the first that has not ended.
     #[default]
-    Cargos,
+    Cargo,
     /// As they end: nobody waits for a slow one. Only the last that has not ended has its turn
     /// before it ends.
-    Ends,
+    ByCompletion,
 }
 
 /// Holds events until their block has its turn.
 #[derive(Debug)]
 pub struct Blocks {
-    binaries: Vec<Binary>,
+    binaries: Vec<Block>,
     order: Order,
     /// The binary whose block is open.
     open: Option<usize>,
@@ -62,20 +62,20 @@ pub struct Blocks {
 }
 
 #[derive(Debug)]
-struct Binary {
+struct Block {
     harness: bool,
     empty: bool,
     /// Whether its block is printed, or left out.
     is_past: bool,
     left: usize,
-    held: VecDeque<(CaseIndex, News)>,
+    held: VecDeque<(CaseIndex, CaseEvent)>,
     span: Option<(Instant, Instant)>,
 }
 
 impl Blocks {
     /// No event yet; `show_output` keeps what passed tests wrote.
     pub fn new(suites: &[Suite], show_output: bool, order: Order) -> Self {
-        let binary = |suite: &Suite| Binary {
+        let binary = |suite: &Suite| Block {
             harness: suite.harness,
             empty: suite.cases.is_empty(),
             is_past: false,
@@ -95,11 +95,11 @@ impl Blocks {
     /// Takes an event that came at `now`.
     pub fn push(&mut self, event: Event, now: Instant) {
         let (index, news) = match event {
-            Event::Started(index) => (index, News::Started),
-            Event::Output(index, stream, bytes) => (index, News::Output(stream, bytes)),
-            Event::Slow(index, _, 1) => (index, News::Slow),
+            Event::Started(index) => (index, CaseEvent::Started),
+            Event::Output(index, stream, bytes) => (index, CaseEvent::Output(stream, bytes)),
+            Event::Slow(index, _, 1) => (index, CaseEvent::Slow),
             Event::Finished(index, outcome) => {
-                (index, News::Finished(self.trimmed(index, outcome)))
+                (index, CaseEvent::Finished(self.trimmed(index, outcome)))
             }
             // They are told of at once, in no block.
             Event::Slow(..) | Event::Retried(..) | Event::Running(_) => return,
@@ -129,21 +129,23 @@ impl Blocks {
     }
 
     /// What can be printed now; `None` until the next event.
-    pub fn next_turn(&mut self) -> Option<Turn> {
+    pub fn next_event(&mut self) -> Option<BlockEvent> {
         while let Some(current) = self.open.or_else(|| self.next()) {
             let binary = &mut self.binaries[current];
             if self.open.is_none() && binary.may_open(self.cancelled) {
                 self.open = Some(current);
-                return Some(Turn::Open(current));
+                return Some(BlockEvent::Open(current));
             }
             match binary.held.pop_front() {
-                Some((index, news)) if self.open.is_some() => return Some(Turn::Case(index, news)),
+                Some((index, news)) if self.open.is_some() => {
+                    return Some(BlockEvent::Case(index, news));
+                }
                 Some(_) => continue,
                 None if binary.left > 0 => return None,
                 None => {}
             }
             binary.is_past = true;
-            let closed = Turn::Close(current, binary.elapsed());
+            let closed = BlockEvent::Close(current, binary.elapsed());
             if self.open.take().is_some() {
                 return Some(closed);
             }
@@ -155,8 +157,8 @@ impl Blocks {
     fn next(&self) -> Option<usize> {
         let mut waiting = self.binaries.iter().enumerate().filter(|(_, binary)| !binary.is_past);
         match self.order {
-            Order::Cargos => waiting.next().map(|(index, _)| index),
-            Order::Ends => {
+            Order::Cargo => waiting.next().map(|(index, _)| index),
+            Order::ByCompletion => {
                 let (first, more) = (waiting.next()?, waiting.clone().next().is_some());
                 let ended = [first].into_iter().chain(waiting).find(|(_, binary)| binary.left == 0);
                 ended.or((!more).then_some(first)).map(|(index, _)| index)
@@ -165,11 +167,11 @@ impl Blocks {
     }
 }
 
-impl Binary {
-    fn take(&mut self, index: CaseIndex, news: News, now: Instant) {
+impl Block {
+    fn take(&mut self, index: CaseIndex, news: CaseEvent, now: Instant) {
         let first = self.span.map_or(now, |(first, _)| first);
         self.span = Some((first, now));
-        self.left -= usize::from(matches!(news, News::Finished(_)));
+        self.left -= usize::from(matches!(news, CaseEvent::Finished(_)));
         self.held.push_back((index, news));
     }
 
@@ -187,10 +189,10 @@ impl Binary {
     }
 }
 
-fn is_cancelled(news: &News) -> bool {
+fn is_cancelled(news: &CaseEvent) -> bool {
     match news {
-        News::Finished(outcome) => outcome.verdict == Verdict::NotRun(NotRun::Cancelled),
-        News::Started | News::Output(..) | News::Slow => false,
+        CaseEvent::Finished(outcome) => outcome.verdict == Verdict::NotRun(NotRun::Cancelled),
+        CaseEvent::Started | CaseEvent::Output(..) | CaseEvent::Slow => false,
     }
 }
 
@@ -205,11 +207,11 @@ mod tests {
 
     fn turns(blocks: &mut Blocks) -> String {
         let mut text = String::new();
-        while let Some(turn) = blocks.next_turn() {
+        while let Some(turn) = blocks.next_event() {
             text += &match turn {
-                Turn::Open(binary) => format!("({binary}"),
-                Turn::Case(index, _) => format!(" {}", index.case),
-                Turn::Close(..) => ")".to_owned(),
+                BlockEvent::Open(binary) => format!("({binary}"),
+                BlockEvent::Case(index, _) => format!(" {}", index.case),
+                BlockEvent::Close(..) => ")".to_owned(),
             };
         }
         text
@@ -218,7 +220,7 @@ mod tests {
     #[test]
     fn events_of_later_binaries_wait_for_their_turn() {
         let suites = [example(&["a", "b"]), example(&[]), example(&["c"])];
-        let mut blocks = Blocks::new(&suites, false, Order::Cargos);
+        let mut blocks = Blocks::new(&suites, false, Order::Cargo);
         let now = Instant::now();
         blocks.push(finished(2, 0, Verdict::Passed), now);
         assert_eq!(turns(&mut blocks), "");
@@ -231,7 +233,7 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_slow_binary_where_the_order_is_that_of_their_ends() {
         let suites = [example(&["a", "b"]), example(&["c", "d"]), example(&[]), example(&["e"])];
-        let mut blocks = Blocks::new(&suites, false, Order::Ends);
+        let mut blocks = Blocks::new(&suites, false, Order::ByCompletion);
         let now = Instant::now();
         assert_eq!(turns(&mut blocks), "(2)");
         blocks.push(Event::Started(CaseIndex { binary: 0, case: 0 }), now);
@@ -250,7 +252,7 @@ mod tests {
     #[test]
     fn a_binary_of_which_nothing_was_run_has_no_block() {
         let suites = [example(&["a", "b"]), example(&["c"]), example(&[])];
-        let mut blocks = Blocks::new(&suites, false, Order::Cargos);
+        let mut blocks = Blocks::new(&suites, false, Order::Cargo);
         let now = Instant::now();
         blocks.push(finished(0, 0, Verdict::Failed { code: 101 }), now);
         blocks.push(finished(0, 1, Verdict::NotRun(NotRun::Cancelled)), now);
@@ -264,7 +266,7 @@ mod tests {
         outcome.output.head = b"text".to_vec();
         let index = CaseIndex { binary: 0, case: 0 };
         for (show, kept) in [(false, 0), (true, 4)] {
-            let blocks = Blocks::new(&[example(&["a"])], show, Order::Cargos);
+            let blocks = Blocks::new(&[example(&["a"])], show, Order::Cargo);
             let trimmed = blocks.trimmed(index, Box::new(outcome.clone()));
             assert_eq!(trimmed.output.head.len(), kept);
         }

@@ -14,9 +14,9 @@ use isotest_core::outcome::{NotRun, Outcome, Verdict};
 use isotest_core::policy::Weakened;
 use isotest_core::schedule::Interruption;
 
-use super::documented::Documented;
+use super::doctests::DoctestSummary;
 
-use super::groups::{FINDINGS, Group, Kind, write_more};
+use super::groups::{FINDINGS, FindingGroup, GroupLines, write_more};
 use super::notes;
 use super::paint::{self, ERROR, GOOD, HINT, STRONG, WARNING};
 use super::rerun;
@@ -62,7 +62,7 @@ pub struct Grant {
 
 /// What is known of a case once the run has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum CaseState {
     /// It failed.
     Failed,
     /// It passed, or is ignored.
@@ -86,15 +86,15 @@ pub struct Closing {
     /// something is not there.
     unexplained: BTreeMap<usize, bool>,
     /// The variables of which failed cases have written.
-    told: BTreeSet<String>,
-    doctests: Documented,
+    reported: BTreeSet<String>,
+    doctests: DoctestSummary,
     /// The slowest cases, slowest first, and how many are kept.
     slowest: (Vec<(Duration, CaseIndex)>, usize),
     /// The cases that passed, but not at the first attempt.
-    flaky: Group,
+    flaky: GroupLines,
     /// Those of them that count as failed.
     flaky_failed: BTreeSet<CaseIndex>,
-    findings: BTreeMap<Kind, Group>,
+    findings: BTreeMap<FindingGroup, GroupLines>,
     /// How many cases shared a layer with the host because the machine refuses another.
     weakened: BTreeMap<Weakened, usize>,
     /// Why, with a hint, and how many.
@@ -147,9 +147,9 @@ impl Closing {
         }
         for finding in &outcome.findings {
             if let Finding::NotPassed(names) = finding {
-                self.told.extend(names.iter().cloned());
+                self.reported.extend(names.iter().cloned());
             }
-            let group = self.findings.entry(Kind::of(finding)).or_default();
+            let group = self.findings.entry(FindingGroup::of(finding)).or_default();
             group.add(|| format!("{}: {finding}", suite::label(suites, index)));
         }
     }
@@ -197,24 +197,24 @@ impl Closing {
     }
 
     /// What is known of a case once all have ended.
-    pub fn state(&self, index: CaseIndex) -> State {
+    pub fn state(&self, index: CaseIndex) -> CaseState {
         match self.failed.get(&index.binary) {
-            Some(failed) if failed.contains(&index.case) => State::Failed,
-            Some(_) | None if self.not_ended.contains(&index) => State::NotEnded,
-            Some(_) | None => State::Passed,
+            Some(failed) if failed.contains(&index.case) => CaseState::Failed,
+            Some(_) | None if self.not_ended.contains(&index) => CaseState::NotEnded,
+            Some(_) | None => CaseState::Passed,
         }
     }
 
     /// Takes note of what a binary did whose tests share a sandbox: one of them did it.
     pub fn take_shared(&mut self, suites: &[Suite], binary: usize, findings: &[Finding]) {
         for finding in findings {
-            let group = self.findings.entry(Kind::of(finding)).or_default();
+            let group = self.findings.entry(FindingGroup::of(finding)).or_default();
             group.add(|| format!("a test of {}: {finding}", suites[binary].id));
         }
     }
 
     /// Takes note of documentation tests, which rustdoc reports itself.
-    pub fn take_doctests(&mut self, doctests: Documented) {
+    pub fn take_doctests(&mut self, doctests: DoctestSummary) {
         self.doctests = doctests;
     }
 
@@ -236,7 +236,7 @@ impl Closing {
     /// Takes note of variables that did not reach the tests. Those of which a finding tells are
     /// told of already.
     pub fn take_withheld(&mut self, withheld: Withheld) {
-        self.withheld = withheld.without(&self.told);
+        self.withheld = withheld.without(&self.reported);
     }
 
     /// Takes note of what the programs of failed tests name.
@@ -361,8 +361,8 @@ impl Closing {
         }
         if self.wardens_silent > 0 {
             let tests = counted(self.wardens_silent, "test");
-            let told = "the warden did not answer and was killed";
-            writeln!(err, "\n{title}: {told} under {tests}")?;
+            let reported = "the warden did not answer and was killed";
+            writeln!(err, "\n{title}: {reported} under {tests}")?;
         }
         Ok(())
     }
@@ -370,7 +370,7 @@ impl Closing {
     fn write_hints(&self, suites: &[Suite], colour: bool, err: &mut dyn Write) -> io::Result<()> {
         let Reruns { flaky, hints } = &self.reruns;
         if !flaky.is_empty() {
-            let mut group = Group::default();
+            let mut group = GroupLines::default();
             flaky.iter().for_each(|index| group.add(|| suite::label(suites, *index)));
             let tests = counted(flaky.len(), "failed test");
             let verb = if flaky.len() == 1 { "it is" } else { "they are" };
@@ -438,14 +438,14 @@ fn summary(tally: &Tally, wall: Duration, shuffle_seed: Option<u64>, colour: boo
 }
 
 /// `; 3 documentation tests passed`, where there were any.
-fn doctests(doctests: Documented, colour: bool) -> String {
+fn doctests(doctests: DoctestSummary, colour: bool) -> String {
     let count = counted(doctests.passed, "documentation test");
     match doctests {
-        Documented { failed: true, .. } => {
+        DoctestSummary { failed: true, .. } => {
             format!("; {}", paint::styled(colour, ERROR, "documentation tests failed"))
         }
-        Documented { selected: 0, .. } => String::new(),
-        Documented { .. } => format!("; {count} passed"),
+        DoctestSummary { selected: 0, .. } => String::new(),
+        DoctestSummary { .. } => format!("; {count} passed"),
     }
 }
 

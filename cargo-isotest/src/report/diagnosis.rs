@@ -26,7 +26,7 @@ const DIM: Style = Style::new().dimmed();
 /// One line a feature; a refusal takes a second one. Then what is known about the machine.
 pub fn diagnosis_for_people(checks: &[Check], facts: &[(&str, String)]) -> io::Result<()> {
     let mut out = BufWriter::new(anstream::stdout());
-    let mut told: Vec<&String> = Vec::new();
+    let mut reported: Vec<&String> = Vec::new();
     for check in checks {
         let (word, colour) = match (check.works, check.required) {
             (true, _) => ("works", AnsiColor::Green),
@@ -39,9 +39,9 @@ pub fn diagnosis_for_people(checks: &[Check], facts: &[(&str, String)]) -> io::R
             "{style}{word:>8}{style:#}  {:<28} {DIM}{}{DIM:#}",
             check.feature, check.detail
         )?;
-        let hint = check.hint.as_ref().filter(|hint| !check.works && !told.contains(hint));
+        let hint = check.hint.as_ref().filter(|hint| !check.works && !reported.contains(hint));
         if let Some(hint) = hint {
-            told.push(hint);
+            reported.push(hint);
             writeln!(out, "          {BOLD}hint:{BOLD:#} {hint}")?;
         }
     }

@@ -54,7 +54,7 @@ pub fn unpacking(named: &Path) {
 
 /// Warns of keys that do not hold, where some are, since binaries run as a whole; each with what
 /// holds instead.
-pub fn unheeded(keys: &[(&str, &str)]) {
+pub fn unsupported_keys(keys: &[(&str, &str)]) {
     if keys.is_empty() {
         return;
     }

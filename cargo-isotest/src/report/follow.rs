@@ -15,16 +15,16 @@ use super::reporter::Report;
 /// dropped where stdout is closed, which ends the run.
 pub fn follow<R: Report>(
     mut reporter: R,
-    heard: Receiver<Event>,
+    events: Receiver<Event>,
     translate: &mut dyn FnMut(Event) -> Vec<Event>,
     note: &mut dyn FnMut(CaseIndex, Duration),
     tick: &mut dyn FnMut(),
 ) -> io::Result<R> {
     const TICK: Duration = Duration::from_millis(100);
     loop {
-        match heard.recv_timeout(TICK) {
+        match events.recv_timeout(TICK) {
             Ok(event) => {
-                let events = [event].into_iter().chain(heard.try_iter());
+                let events = [event].into_iter().chain(events.try_iter());
                 for event in events.flat_map(&mut *translate) {
                     if let Event::Finished(index, outcome) = &event
                         && !outcome.duration.is_zero()

@@ -42,13 +42,13 @@ pub struct Github {
     token: String,
     /// The project's workspace, which paths of panics are relative to.
     workspace: PathBuf,
-    failed: Vec<Failed>,
+    failed: Vec<FailedCase>,
     failures: usize,
     flaky: Vec<String>,
 }
 
 #[derive(Debug)]
-struct Failed {
+struct FailedCase {
     label: String,
     place: Option<(String, String)>,
     text: String,
@@ -74,10 +74,10 @@ impl Github {
         }
         self.failures += 1;
         if self.failed.len() < FAILED {
-            let said = words::failure(&String::from_utf8_lossy(&words::told(outcome)));
+            let said = words::failure(&String::from_utf8_lossy(&words::failure_text(outcome)));
             let text = said.or_else(|| words::explain(&outcome.verdict)).unwrap_or_default();
             let place = self.place(&text);
-            self.failed.push(Failed { label: label(), place, text });
+            self.failed.push(FailedCase { label: label(), place, text });
         }
     }
 
@@ -102,7 +102,7 @@ impl Github {
     /// Writes the annotations.
     pub fn annotate(&self, err: &mut dyn Write) -> io::Result<()> {
         writeln!(err, "::{}::", self.token)?;
-        for Failed { label, place, text } in self.failed.iter().take(ANNOTATIONS) {
+        for FailedCase { label, place, text } in self.failed.iter().take(ANNOTATIONS) {
             let place = place.as_ref().map_or(String::new(), |(file, line)| {
                 format!("file={},line={line},", escaped_property(file))
             });
@@ -134,7 +134,7 @@ impl Github {
                 "| {passed} | {flaky} | {failed} | {ignored} | {not_run} | {seconds:.2}s |\n"
             ),
         );
-        for Failed { label, text: said, .. } in &self.failed {
+        for FailedCase { label, text: said, .. } in &self.failed {
             let said = html(said.get(..said.floor_char_boundary(TEXT)).unwrap_or_default());
             add(
                 &mut text,

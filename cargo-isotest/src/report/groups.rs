@@ -12,7 +12,7 @@ pub const FINDINGS: usize = 10;
 
 /// The kinds of findings, in the order in which they are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum FindingGroup {
     LimitReached,
     LimitSuspected,
     OutOfMemory,
@@ -29,14 +29,14 @@ pub enum Kind {
 
 /// The findings of one kind: how many, and the first lines.
 #[derive(Debug, Default)]
-pub struct Group {
+pub struct GroupLines {
     /// How many.
     pub count: usize,
     /// The first of them.
     pub lines: Vec<String>,
 }
 
-impl Group {
+impl GroupLines {
     /// Takes one more.
     pub fn add(&mut self, line: impl FnOnce() -> String) {
         self.count += 1;
@@ -56,22 +56,22 @@ impl Group {
     }
 }
 
-impl Kind {
+impl FindingGroup {
     /// That of a finding.
     pub fn of(finding: &Finding) -> Self {
         match finding {
-            Finding::ProcessesLeft(_) => Kind::ProcessesLeft,
-            Finding::SignalDiscarded(_) => Kind::SignalDiscarded,
-            Finding::LimitReached(..) => Kind::LimitReached,
-            Finding::LimitSuspected(..) => Kind::LimitSuspected,
-            Finding::OutOfMemory(_) => Kind::OutOfMemory,
-            Finding::NetworkTried(_) | Finding::SentToMany(_) => Kind::NetworkTried,
-            Finding::NetworkSuspected(_) => Kind::NetworkSuspected,
-            Finding::IoUringRefused => Kind::IoUringRefused,
-            Finding::NotShown(_) => Kind::NotShown,
-            Finding::NotPassed(_) => Kind::NotPassed,
-            Finding::WrittenBack(_) => Kind::WrittenBack,
-            Finding::WriteBackFailed(..) => Kind::WriteBackFailed,
+            Finding::ProcessesLeft(_) => FindingGroup::ProcessesLeft,
+            Finding::SignalDiscarded(_) => FindingGroup::SignalDiscarded,
+            Finding::LimitReached(..) => FindingGroup::LimitReached,
+            Finding::LimitSuspected(..) => FindingGroup::LimitSuspected,
+            Finding::OutOfMemory(_) => FindingGroup::OutOfMemory,
+            Finding::NetworkTried(_) | Finding::SentToMany(_) => FindingGroup::NetworkTried,
+            Finding::NetworkSuspected(_) => FindingGroup::NetworkSuspected,
+            Finding::IoUringRefused => FindingGroup::IoUringRefused,
+            Finding::NotShown(_) => FindingGroup::NotShown,
+            Finding::NotPassed(_) => FindingGroup::NotPassed,
+            Finding::WrittenBack(_) => FindingGroup::WrittenBack,
+            Finding::WriteBackFailed(..) => FindingGroup::WriteBackFailed,
         }
     }
 
@@ -79,29 +79,35 @@ impl Kind {
     pub fn title(self, count: usize) -> String {
         let tests = counted(count, "test");
         match self {
-            Kind::ProcessesLeft => format!("{tests} left processes behind"),
-            Kind::SignalDiscarded => format!("{tests} sent a signal that the kernel discarded"),
-            Kind::LimitReached => format!("{tests} reached a limit"),
-            Kind::LimitSuspected => format!("{tests} may have reached a limit"),
-            Kind::OutOfMemory => format!("{tests} lost processes for want of memory"),
-            Kind::NetworkTried => {
+            FindingGroup::ProcessesLeft => format!("{tests} left processes behind"),
+            FindingGroup::SignalDiscarded => {
+                format!("{tests} sent a signal that the kernel discarded")
+            }
+            FindingGroup::LimitReached => format!("{tests} reached a limit"),
+            FindingGroup::LimitSuspected => format!("{tests} may have reached a limit"),
+            FindingGroup::OutOfMemory => format!("{tests} lost processes for want of memory"),
+            FindingGroup::NetworkTried => {
                 format!("{tests} tried to reach the network and failed; `--net host` lets them")
             }
-            Kind::NetworkSuspected => {
+            FindingGroup::NetworkSuspected => {
                 format!("{tests} failed and may want the network; `--net host` may mend it")
             }
-            Kind::IoUringRefused => format!(
+            FindingGroup::IoUringRefused => format!(
                 "{tests} failed and asked for io_uring in vain; `--guard io-uring` may mend it"
             ),
-            Kind::NotShown => format!(
+            FindingGroup::NotShown => format!(
                 "{tests} failed and wrote of a path that tests are not shown; `--ro PATH` may mend it"
             ),
-            Kind::NotPassed => format!(
+            FindingGroup::NotPassed => format!(
                 "{tests} failed and wrote of a variable that does not reach tests; `--pass-env NAME` may \
                  mend it"
             ),
-            Kind::WrittenBack => format!("{tests} wrote files that were copied into the project"),
-            Kind::WriteBackFailed => format!("{tests} wrote files that could not be copied out"),
+            FindingGroup::WrittenBack => {
+                format!("{tests} wrote files that were copied into the project")
+            }
+            FindingGroup::WriteBackFailed => {
+                format!("{tests} wrote files that could not be copied out")
+            }
         }
     }
 }

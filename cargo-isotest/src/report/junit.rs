@@ -54,19 +54,19 @@ impl std::fmt::Display for JunitError {
 }
 
 /// Where a report is written.
-enum Place {
+enum Destination {
     /// A stream, by one of the names that `/dev` has for them: `/dev/stdout`, `/dev/fd/63`.
     Stream(File),
     /// A file of this name in a directory. An earlier test may have put anything in its place.
     File(Directory, OsString),
 }
 
-impl Place {
+impl Destination {
     /// Opens a stream, or empties the file. Tests may have put links in `roots`: none below these is
     /// followed.
-    fn open(path: &Path, roots: &[&Path]) -> io::Result<Place> {
+    fn open(path: &Path, roots: &[&Path]) -> io::Result<Destination> {
         if path.starts_with("/dev") {
-            return Ok(Place::Stream(File::options().write(true).open(path)?));
+            return Ok(Destination::Stream(File::options().write(true).open(path)?));
         }
         let below = roots.iter().find_map(|root| Some((root, below(path, root)?)));
         let (directory, name) = match &below {
@@ -84,15 +84,15 @@ impl Place {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
             Ok(_) | Err(_) => {}
         }
-        let place = Place::File(directory, name.to_owned());
+        let place = Destination::File(directory, name.to_owned());
         place.write(b"")?;
         Ok(place)
     }
 
     fn write(&self, text: &[u8]) -> io::Result<()> {
         match self {
-            Place::Stream(stream) => (&*stream).write_all(text),
-            Place::File(directory, name) => directory.replace(name, text),
+            Destination::Stream(stream) => (&*stream).write_all(text),
+            Destination::File(directory, name) => directory.replace(name, text),
         }
     }
 }
@@ -127,7 +127,7 @@ fn without_dots(path: &Path) -> Option<PathBuf> {
 /// A report that is being gathered.
 pub struct Junit {
     path: PathBuf,
-    place: Place,
+    place: Destination,
     show_output: bool,
     start: SystemTime,
     suites: Vec<TestSuite>,
@@ -146,7 +146,7 @@ impl Junit {
     ) -> Result<Junit, JunitError> {
         let failed = |cause| JunitError { path: path.to_owned(), cause };
         Ok(Junit {
-            place: Place::open(path, roots).map_err(failed)?,
+            place: Destination::open(path, roots).map_err(failed)?,
             path: path.to_owned(),
             show_output,
             start: SystemTime::now(),
@@ -218,7 +218,7 @@ fn property(name: &str, value: &str) -> Property {
 /// The text as one node takes it: where it is too long, its first and its last part.
 fn fitting(text: &[u8]) -> Cow<'_, str> {
     let text = String::from_utf8_lossy(text);
-    if text.len() <= NODE / LONGEST || text.chars().map(written).sum::<usize>() <= NODE {
+    if text.len() <= NODE / LONGEST_ESCAPE || text.chars().map(written).sum::<usize>() <= NODE {
         return text;
     }
     let half = NODE / 2 - 100;
@@ -246,13 +246,13 @@ fn within(characters: impl Iterator<Item = (usize, char)>, most: usize) -> Optio
 /// How many bytes a character takes in the file at the most: `&quot;`, `&#xD;`.
 fn written(character: char) -> usize {
     match character {
-        '<' | '>' | '&' | '"' | '\'' | '\t' | '\n' | '\r' => LONGEST,
+        '<' | '>' | '&' | '"' | '\'' | '\t' | '\n' | '\r' => LONGEST_ESCAPE,
         _ => character.len_utf8(),
     }
 }
 
 /// That of the longest escape.
-const LONGEST: usize = 6;
+const LONGEST_ESCAPE: usize = 6;
 
 /// The element inside `testcase`, with those of the other attempts.
 fn status(case: &Case, outcome: &Outcome) -> TestCaseStatus {

@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::closing::{Hint, Reruns};
-use super::documented::Documented;
+use super::doctests::DoctestSummary;
 use super::message_findings::{Finding, finding};
 use super::suite::Suite;
 use super::tally::Tally;
@@ -410,7 +410,7 @@ pub fn last(
     suites: &[Suite],
     tally: &Tally,
     wall: Duration,
-    documented: Documented,
+    doctests: DoctestSummary,
     reruns: &Reruns,
 ) -> Message {
     Message::RunFinished {
@@ -427,9 +427,9 @@ pub fn last(
             cancelled: tally.cancelled,
         },
         documentation_tests: DocumentationTests {
-            selected: documented.selected,
-            passed: documented.passed,
-            failed: documented.failed,
+            selected: doctests.selected,
+            passed: doctests.passed,
+            failed: doctests.failed,
         },
         passed_again: reruns.flaky.iter().map(|index| test(suites, *index)).collect(),
         hints: reruns.hints.iter().map(|hint| suggestion(suites, hint)).collect(),

@@ -8,7 +8,7 @@
 mod suite;
 mod tally;
 
-mod documented;
+mod doctests;
 
 mod blocks;
 mod format;
@@ -53,16 +53,16 @@ mod tests;
 
 pub use blocks::Order;
 pub use cargo::executable;
-pub use closing::{Grant, Hint, Reruns, State};
+pub use closing::{CaseState, Grant, Hint, Reruns};
 pub use completions::completions;
 pub use config::{
     Configuration, EffectiveValue, Overriding, configuration, imported, schema, text,
 };
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
-pub use documented::Documented;
+pub use doctests::DoctestSummary;
 pub use error::{
     Archived, archived, error, not_archived, not_kept, not_set_up, not_summarized, passed_on,
-    pruned, services, setting_up, uncopied, unheeded, unpacking, warning, weakened,
+    pruned, services, setting_up, uncopied, unpacking, unsupported_keys, warning, weakened,
 };
 pub use follow::follow;
 pub use github::Workflow;
@@ -73,7 +73,7 @@ pub use inspect::{
 pub use junit::JunitError;
 pub use notes::tell as lists;
 pub use options::{FormatName, Frame, Options};
-pub use reporter::{Ended, Report, Reporter, Summary};
+pub use reporter::{EndedCase, Report, Reporter, Summary};
 pub use rerun::quoted;
 pub use stress::Stress;
 pub use suite::{Suite, TerminalStyle};

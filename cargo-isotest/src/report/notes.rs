@@ -10,7 +10,7 @@ use super::paint::{self, HINT, WARNING};
 use super::suite::Suite;
 
 /// How many lines there are of one kind.
-const MOST: usize = 10;
+const MAX_LINES: usize = 10;
 
 /// A kind of notes: its title, and what can be done, as a line of its own.
 struct Topic {
@@ -112,10 +112,10 @@ pub fn write(suites: &[Suite], colour: bool, err: &mut dyn Write) -> io::Result<
         }
         let warning = paint::styled(colour, WARNING, "warning");
         writeln!(err, "\n{warning}: {}", title(lines.len()))?;
-        for line in lines.iter().take(MOST) {
+        for line in lines.iter().take(MAX_LINES) {
             writeln!(err, "    {line}")?;
         }
-        write_more(lines.len().saturating_sub(MOST), err)?;
+        write_more(lines.len().saturating_sub(MAX_LINES), err)?;
         if !help.is_empty() {
             writeln!(err, "{}: {help}", paint::styled(colour, HINT, "help"))?;
         }

@@ -31,10 +31,10 @@ pub struct Options {
 pub enum Frame {
     /// This report, and a summary behind them.
     #[default]
-    Ours,
+    Isotest,
     /// Cargo itself, which has called for one binary; a summary follows where there is something
     /// to say that cargo does not.
-    Cargos,
+    Cargo,
 }
 
 /// The formats, by what `--format` calls them.

@@ -14,11 +14,11 @@ use isotest_core::finding::Finding;
 use isotest_core::outcome::Outcome;
 use isotest_core::schedule::{Event, Interruption, Stream};
 
-use super::documented::Documented;
+use super::doctests::DoctestSummary;
 
-use super::blocks::{Blocks, News, Turn};
+use super::blocks::{BlockEvent, Blocks, CaseEvent};
 use super::cargo;
-use super::closing::{Closing, Grant, Reruns, State};
+use super::closing::{CaseState, Closing, Grant, Reruns};
 use super::format::Format;
 use super::formats;
 use super::github::{Github, Workflow};
@@ -48,13 +48,13 @@ pub struct Summary {
 
 /// A case once the run has ended.
 #[derive(Debug, Clone, Copy)]
-pub struct Ended<'a> {
+pub struct EndedCase<'a> {
     /// Its binary.
     pub suite: &'a Suite,
     /// The case.
     pub case: &'a Case,
     /// What is known of it.
-    pub state: State,
+    pub state: CaseState,
 }
 
 /// Takes the events of a run.
@@ -83,7 +83,7 @@ pub struct Reporter {
     /// The counts of the open block.
     block: Tally,
     /// The indices of the binaries for which cargo would print an error.
-    troubled: Vec<usize>,
+    failed_binaries: Vec<usize>,
     total: Tally,
     closing: Closing,
     junit: Option<Junit>,
@@ -108,7 +108,7 @@ impl Reporter {
             blocks: Blocks::new(&suites, options.show_output, options.order),
             format: formats::choose(&options),
             block: Tally::default(),
-            troubled: Vec::new(),
+            failed_binaries: Vec::new(),
             total: Tally::default(),
             closing: Closing::new(options.slowest),
             junit: None,
@@ -192,13 +192,14 @@ impl Reporter {
     /// with a case that has not ended stays open, and those behind it are not printed.
     pub fn end(&mut self) -> io::Result<()> {
         self.wall = self.start.elapsed();
-        self.print_turns()?;
+        self.print_blocks()?;
         self.progress.clear();
         let colour = self.options.style.stderr_colour;
-        if self.options.frame == Frame::Cargos {
+        if self.options.frame == Frame::Cargo {
             return self.screen.flush(&self.progress);
         }
-        let failed: Vec<&Suite> = self.troubled.iter().map(|&index| &self.suites[index]).collect();
+        let failed: Vec<&Suite> =
+            self.failed_binaries.iter().map(|&index| &self.suites[index]).collect();
         self.screen.print(Stream::Stderr, |err| cargo::targets_failed(&failed, colour, err))?;
         self.screen.flush(&self.progress)
     }
@@ -227,9 +228,9 @@ impl Reporter {
     }
 
     /// Every case, and what is known of it.
-    pub fn ended(&self) -> impl Iterator<Item = Ended<'_>> {
+    pub fn ended(&self) -> impl Iterator<Item = EndedCase<'_>> {
         self.suites.iter().enumerate().flat_map(move |(binary, suite)| {
-            suite.cases.iter().enumerate().map(move |(case, listed)| Ended {
+            suite.cases.iter().enumerate().map(move |(case, listed)| EndedCase {
                 suite,
                 case: listed,
                 state: self.closing.state(CaseIndex { binary, case }),
@@ -238,16 +239,16 @@ impl Reporter {
     }
 
     /// Prints the closing block.
-    pub fn finish(&mut self, reruns: Reruns, documented: Documented) -> io::Result<Summary> {
+    pub fn finish(&mut self, reruns: Reruns, doctests: DoctestSummary) -> io::Result<Summary> {
         let colour = self.options.style.stderr_colour;
         if self.has_messages() {
             let (total, wall) = (&self.total, self.wall);
-            let last = messages::last(&self.suites, total, wall, documented, &reruns);
+            let last = messages::last(&self.suites, total, wall, doctests, &reruns);
             self.say(&last)?;
         }
         self.closing.take_reruns(reruns);
-        self.closing.take_doctests(documented);
-        let is_expected = !self.options.quiet && self.options.frame == Frame::Ours;
+        self.closing.take_doctests(doctests);
+        let is_expected = !self.options.quiet && self.options.frame == Frame::Isotest;
         let is_noteworthy = self.closing.is_noteworthy(&self.total) || notes::any(&self.suites);
         if is_expected || is_noteworthy {
             let (wall, seed) = (self.wall, self.options.shuffle_seed);
@@ -275,12 +276,12 @@ impl Reporter {
         }
     }
 
-    fn print_turns(&mut self) -> io::Result<()> {
-        while let Some(turn) = self.blocks.next_turn() {
+    fn print_blocks(&mut self) -> io::Result<()> {
+        while let Some(turn) = self.blocks.next_event() {
             match turn {
-                Turn::Open(binary) => self.open(binary)?,
-                Turn::Case(index, news) => self.case(index, news)?,
-                Turn::Close(binary, elapsed) => self.close(binary, elapsed)?,
+                BlockEvent::Open(binary) => self.open(binary)?,
+                BlockEvent::Case(index, news) => self.case(index, news)?,
+                BlockEvent::Close(binary, elapsed) => self.close(binary, elapsed)?,
             }
         }
         Ok(())
@@ -290,7 +291,7 @@ impl Reporter {
         self.block = Tally::default();
         let suite = &self.suites[binary];
         let colour = self.options.style.stderr_colour;
-        if !self.options.quiet && self.options.frame == Frame::Ours {
+        if !self.options.quiet && self.options.frame == Frame::Isotest {
             self.screen.print(Stream::Stderr, |err| cargo::running(suite, colour, err))?;
         }
         if !self.options.format.is_for_programs() {
@@ -303,23 +304,23 @@ impl Reporter {
         Ok(())
     }
 
-    fn case(&mut self, index: CaseIndex, news: News) -> io::Result<()> {
+    fn case(&mut self, index: CaseIndex, news: CaseEvent) -> io::Result<()> {
         let passes_on = !self.has_messages();
         let suite = &self.suites[index.binary];
         let case = &suite.cases[index.case];
         let (screen, format) = (&mut self.screen, &mut self.format);
         match news {
-            News::Output(stream, bytes) if passes_on => {
+            CaseEvent::Output(stream, bytes) if passes_on => {
                 screen.print(stream, |out| out.write_all(&bytes))
             }
-            News::Started if suite.harness => {
+            CaseEvent::Started if suite.harness => {
                 screen.print(Stream::Stdout, |out| format.started(case, out))
             }
-            News::Slow if suite.harness => {
+            CaseEvent::Slow if suite.harness => {
                 screen.print(Stream::Stdout, |out| format.slow(case, out))
             }
-            News::Output(..) | News::Started | News::Slow => Ok(()),
-            News::Finished(outcome) => {
+            CaseEvent::Output(..) | CaseEvent::Started | CaseEvent::Slow => Ok(()),
+            CaseEvent::Finished(outcome) => {
                 self.block.count(&outcome);
                 if !suite.harness {
                     return self.program(index.binary, &outcome);
@@ -352,9 +353,9 @@ impl Reporter {
     /// cargo's line behind a block in which something failed.
     fn report_failure(&mut self, binary: usize) -> io::Result<()> {
         if self.block.failed + self.block.not_run > 0 {
-            self.troubled.push(binary);
+            self.failed_binaries.push(binary);
         }
-        if self.options.frame == Frame::Cargos {
+        if self.options.frame == Frame::Cargo {
             return Ok(());
         }
         let suite = &self.suites[binary];
@@ -420,7 +421,7 @@ impl Report for Reporter {
             Event::Started(_) | Event::Output(..) => {}
         }
         self.blocks.push(event, now);
-        self.print_turns()?;
+        self.print_blocks()?;
         if self.screen.is_full() { self.idle() } else { Ok(()) }
     }
 
@@ -468,7 +469,7 @@ mod tests {
             reporter.idle().expect("a Vec takes all");
         }
         reporter.end().expect("a Vec takes all");
-        reporter.finish(Reruns::default(), Documented::default()).expect("a Vec takes all");
+        reporter.finish(Reruns::default(), DoctestSummary::default()).expect("a Vec takes all");
         let bytes = terminal.0.lock().expect("no writer panics");
         without_times(std::str::from_utf8(&bytes).expect("text"))
     }

@@ -61,7 +61,7 @@ impl Sections {
             | Verdict::NothingRun
             | Verdict::Flaky => &mut self.failures,
         };
-        section.push((case.name.clone(), words::told(&outcome)));
+        section.push((case.name.clone(), words::failure_text(&outcome)));
     }
 
     /// Writes the sections and the result line, and forgets the block.

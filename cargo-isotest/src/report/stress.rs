@@ -138,7 +138,7 @@ impl Stress {
             let runs = &mut self.cases[binary][case];
             runs.count(outcome);
             if outcome.verdict.is_failure() && runs.first_failure.is_none() {
-                runs.first_failure = Some((runs.count, words::told(outcome)));
+                runs.first_failure = Some((runs.count, words::failure_text(outcome)));
             }
         }
     }

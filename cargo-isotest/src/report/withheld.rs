@@ -20,9 +20,9 @@ pub struct Withheld {
 
 impl Withheld {
     /// The same without these.
-    pub fn without(mut self, told: &BTreeSet<String>) -> Withheld {
+    pub fn without(mut self, reported: &BTreeSet<String>) -> Withheld {
         for names in [&mut self.named, &mut self.others] {
-            names.retain(|name| !told.contains(name));
+            names.retain(|name| !reported.contains(name));
         }
         self
     }

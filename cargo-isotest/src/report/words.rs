@@ -91,18 +91,18 @@ pub fn interruption(cause: Interruption) -> (String, &'static str) {
 
 /// What a case wrote, and behind it the line that explains its verdict; before both, where it was
 /// retried, the same of each failed attempt.
-pub fn told(outcome: &Outcome) -> Vec<u8> {
+pub fn failure_text(outcome: &Outcome) -> Vec<u8> {
     let mut text = Vec::new();
     for (earlier, number) in outcome.earlier.iter().zip(1_usize..) {
         own_line(&mut text, format_args!("attempt {number} of {} failed", outcome.attempts));
-        tell(&mut text, earlier);
+        push_reason(&mut text, earlier);
     }
     if !outcome.earlier.is_empty() {
         let (number, most) = (outcome.attempt(), outcome.attempts);
         let end = if outcome.is_flaky() { "passed" } else { "failed" };
         own_line(&mut text, format_args!("attempt {number} of {most} {end}"));
     }
-    tell(&mut text, outcome);
+    push_reason(&mut text, outcome);
     text
 }
 
@@ -132,7 +132,7 @@ pub fn written(outcome: &Outcome) -> Vec<u8> {
     text
 }
 
-fn tell(text: &mut Vec<u8>, outcome: &Outcome) {
+fn push_reason(text: &mut Vec<u8>, outcome: &Outcome) {
     text.extend_from_slice(&written(outcome));
     if let Some(explanation) = explanation(outcome) {
         own_line(text, format_args!("{explanation}"));
@@ -250,9 +250,9 @@ mod tests {
     fn the_explanation_is_a_line_of_its_own() {
         let mut killed = Outcome::without_run(Verdict::Signalled { signal: 6 });
         killed.output.head = b"half a line".to_vec();
-        assert_eq!(told(&killed), b"half a line\nisotest: killed by SIGABRT\n");
+        assert_eq!(failure_text(&killed), b"half a line\nisotest: killed by SIGABRT\n");
         let limit = Duration::from_secs(60);
-        let text = told(&Outcome::without_run(Verdict::TimedOut { limit }));
+        let text = failure_text(&Outcome::without_run(Verdict::TimedOut { limit }));
         let expected = "isotest: timed out after 60s; every process of the test was killed\n\
                         isotest: hint: `--timeout`, a key of the profile too, gives it more time\n";
         assert_eq!(text, expected.as_bytes());
@@ -268,7 +268,7 @@ mod tests {
         (outcome.earlier, outcome.attempts) = (vec![failed("one\n"), failed("two")], 4);
         let expected = "isotest: attempt 1 of 4 failed\none\nisotest: attempt 2 of 4 failed\ntwo\n\
                         isotest: attempt 3 of 4 passed\n";
-        assert_eq!(String::from_utf8_lossy(&told(&outcome)), expected);
+        assert_eq!(String::from_utf8_lossy(&failure_text(&outcome)), expected);
         assert_eq!(flaky(&outcome).as_deref(), Some("FLAKY 3/4"));
         assert_eq!(flaky(&failed("")), None);
     }

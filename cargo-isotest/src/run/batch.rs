@@ -5,7 +5,7 @@ use isotest_core::policy::Policy;
 
 use crate::config::Needs;
 use crate::run::context::Context;
-use crate::run::policies::{Group, Member};
+use crate::run::policies::{Member, PolicyGroup};
 use crate::sandbox::factory::{FactoryError, SandboxBuilder, SandboxFactory};
 use crate::select::selected::{Selected, case};
 
@@ -29,10 +29,10 @@ impl Batch {
 pub fn batches(
     context: Context<'_>,
     factory: SandboxFactory,
-    groups: Vec<Group>,
+    groups: Vec<PolicyGroup>,
 ) -> Result<Vec<Batch>, FactoryError> {
     let mut factory = Some(factory);
-    let batches = groups.into_iter().map(|Group { policy, members }| {
+    let batches = groups.into_iter().map(|PolicyGroup { policy, members }| {
         let factory = match factory.take() {
             Some(first) => first,
             None => SandboxBuilder::start(policy)?.build_for(context.project, context.machine)?,

@@ -8,17 +8,17 @@ use isotest_core::plan::{Plan, Process, SandboxSpec, StartBy, VerdictSource};
 use isotest_core::policy::{Guard, Limits};
 
 use crate::discover::list::NEXTEST_ENVIRONMENT;
-use crate::discover::{Binary, Harness, Origin};
+use crate::discover::{Binary, BuildOrigin, Harness};
 use crate::sandbox::factory::{SandboxFactory, c_string};
 use crate::sandbox::fork_server;
-use crate::sandbox::provision::Provided;
+use crate::sandbox::provision::CaseProvision;
 use crate::select::selected::Selected;
 
 /// The set-up that all cases of a binary share which need the same.
 pub fn spec(
     factory: &SandboxFactory,
     selected: &Selected,
-    mut provided: Provided,
+    mut provided: CaseProvision,
 ) -> Arc<SandboxSpec> {
     let binary = &selected.binary;
     let mut arguments: Vec<&OsStr> = Vec::new();
@@ -47,14 +47,14 @@ pub fn spec(
 /// there before the initialisers of a program is held by less than a case is.
 fn distrusted(factory: &SandboxFactory, binary: &Binary) -> Option<&'static str> {
     match (binary.origin, factory.policy.guard) {
-        (Origin::Here, _) => None,
-        (Origin::Elsewhere, _) if !factory.host.settings.is_empty() => {
+        (BuildOrigin::Here, _) => None,
+        (BuildOrigin::Elsewhere, _) if !factory.host.settings.is_empty() => {
             Some("root runs what was built elsewhere")
         }
-        (Origin::Elsewhere, Guard::Strict) => {
+        (BuildOrigin::Elsewhere, Guard::Strict) => {
             Some("the guard is strict, and it was built elsewhere")
         }
-        (Origin::Elsewhere, Guard::Basic | Guard::NoListener | Guard::IoUring) => None,
+        (BuildOrigin::Elsewhere, Guard::Basic | Guard::NoListener | Guard::IoUring) => None,
     }
 }
 
@@ -63,7 +63,7 @@ pub fn spec_with(
     factory: &SandboxFactory,
     binary: &Binary,
     arguments: &[&OsStr],
-    provided: Provided,
+    provided: CaseProvision,
     start_by: StartBy,
 ) -> Arc<SandboxSpec> {
     let (program, mut words) = binary.command();

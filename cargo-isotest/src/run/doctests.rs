@@ -17,9 +17,9 @@ use crate::cli::{Format, LayerOptions, LibtestOptions, RunCommand, RunIgnored};
 use crate::config::machine::Machine;
 use crate::config::settings::Settings;
 use crate::discover::{self, DiscoverError};
-use crate::report::{self, Documented};
+use crate::report::{self, DoctestSummary};
 use crate::sandbox::environment;
-use crate::sandbox::roots::InRoot;
+use crate::sandbox::roots::RootFilesystem;
 
 /// The documentation tests could not be run to their end.
 #[derive(Debug)]
@@ -44,11 +44,11 @@ impl From<DiscoverError> for DoctestError {
 pub fn run<'a>(
     command: &RunCommand,
     settings: &Settings,
-    roots: impl IntoIterator<Item = &'a InRoot>,
+    roots: impl IntoIterator<Item = &'a RootFilesystem>,
     machine: &Machine,
     signals: &Signals,
-) -> Result<Documented, DoctestError> {
-    let mut all = Documented::default();
+) -> Result<DoctestSummary, DoctestError> {
+    let mut all = DoctestSummary::default();
     for root in roots {
         report::root_of_doctests(root.label.as_deref(), settings.report.format)
             .map_err(DoctestError::Report)?;
@@ -69,7 +69,7 @@ fn run_in(
     policy: &Policy,
     machine: &Machine,
     signals: &Signals,
-) -> Result<Documented, DoctestError> {
+) -> Result<DoctestSummary, DoctestError> {
     let cargo = machine.variable("CARGO").unwrap_or(OsStr::new("cargo"));
     let triple = command.cargo.target.first().map(String::as_str);
     let own = discover::runner(&settings.request, triple)?;
@@ -88,7 +88,7 @@ fn run_in(
         .spawn()
         .map_err(DoctestError::Host)?;
     let stdout = child.stdout.take().expect("stdout is piped above");
-    let mut counts = Documented::default();
+    let mut counts = DoctestSummary::default();
     let aside = command.has_messages();
     let passed_on = report::pass_on(BufReader::new(stdout), aside, |line| count(&mut counts, line));
     let status = child.wait().map_err(DoctestError::Host)?;
@@ -100,7 +100,7 @@ fn run_in(
 }
 
 /// Counts what a line of the harness says, in any of its formats.
-fn count(counts: &mut Documented, line: &str) {
+fn count(counts: &mut DoctestSummary, line: &str) {
     let after = |lead: &str| line.split_once(lead).map(|(_, rest)| leading_number(rest));
     let announced = line.strip_prefix("running ").map(leading_number);
     counts.selected += announced.or(after("\"test_count\": ")).unwrap_or(0);
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn what_the_harness_says_is_counted_in_every_format() {
         let counted = |lines: &[&str]| {
-            let mut counts = Documented::default();
+            let mut counts = DoctestSummary::default();
             lines.iter().for_each(|line| count(&mut counts, line));
             (counts.selected, counts.passed)
         };

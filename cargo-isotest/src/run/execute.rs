@@ -23,10 +23,10 @@ use crate::run::case_plan::{plan_of, spec};
 use crate::run::context::{Cases, Context};
 use crate::run::mentioned::Mentioned;
 use crate::run::policies::{Member, Terms};
-use crate::run::unit::{self, Units};
+use crate::run::whole_binary::{self, WholeBinaries};
 use crate::sandbox::jobs;
-use crate::select::remembered::Durations;
 use crate::select::selected::{Selected, case};
+use crate::select::stored::Durations;
 
 /// The run could not go on.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ fn plan(
     settings: &Settings,
     batch: &Batch,
     cases: Cases<'_>,
-    units: &mut Units,
+    whole_binaries: &mut WholeBinaries,
 ) -> (Vec<CaseIndex>, Vec<Job>) {
     let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
     let mut whole: BTreeMap<(usize, &Needs), Vec<&Member>> = BTreeMap::new();
@@ -74,7 +74,7 @@ fn plan(
     }
     let whole = whole.into_iter().filter_map(|((binary, needs), members)| {
         let (selected, provided) = (&cases.selected[binary], cases.provision.give(needs));
-        unit::job(settings, factory, selected, provided, &members, units)
+        whole_binary::job(settings, factory, selected, provided, &members, whole_binaries)
     });
     jobs.extend(whole);
     jobs.sort_by_key(|job| job.index);
@@ -105,7 +105,7 @@ struct Queue<'a> {
     /// Cases that do not run, and are reported first.
     ignored: Vec<CaseIndex>,
     /// Cases that do not run, and are reported between the others.
-    between: Between,
+    between: IgnoredInOrder,
 }
 
 /// Plans the batches, one after the other.
@@ -114,7 +114,7 @@ fn queue<'a>(
     batches: &'a mut [Batch],
     cases: Cases<'_>,
     durations: &Durations,
-    units: &mut Units,
+    whole_binaries: &mut WholeBinaries,
 ) -> Queue<'a> {
     let settings = context.settings;
     if settings.unit == Unit::Test {
@@ -122,7 +122,7 @@ fn queue<'a>(
     }
     let mut queue = Queue::default();
     for batch in batches {
-        let (left_out, mut planned) = plan(settings, batch, cases, units);
+        let (left_out, mut planned) = plan(settings, batch, cases, whole_binaries);
         put_in_order(&mut planned, settings, batch, cases.selected, durations);
         if settings.single_threaded {
             let runs = |member: &&Member| case(cases.selected, member.index).ignore == Ignore::No;
@@ -190,10 +190,10 @@ pub fn execute<R: Report>(
     reporter: R,
 ) -> Result<R, ExecuteError> {
     let Context { settings, signals, .. } = context;
-    let mut units = Units::default();
+    let mut whole_binaries = WholeBinaries::default();
     let mentioned = Mentioned::new(batches, cases.selected, context.machine);
     let Queue { jobs, ignored, mut between } =
-        queue(context, batches, cases, durations, &mut units);
+        queue(context, batches, cases, durations, &mut whole_binaries);
     let ignored = ignored.into_iter().map(not_run).collect();
     let keyboard = settings.keys.then(Keyboard::open).flatten();
     let mut note = |index, took| {
@@ -207,11 +207,11 @@ pub fn execute<R: Report>(
         }
     };
     let mut translate = |event| {
-        let events = units.translate(event).into_iter().map(|event| mentioned.note(event));
+        let events = whole_binaries.translate(event).into_iter().map(|event| mentioned.note(event));
         between.translate(events.collect())
     };
-    let reported = jobs::run(jobs, options(settings), signals, ignored, |heard| {
-        let reported = report::follow(reporter, heard, &mut translate, &mut note, &mut tick);
+    let reported = jobs::run(jobs, options(settings), signals, ignored, |events| {
+        let reported = report::follow(reporter, events, &mut translate, &mut note, &mut tick);
         if reported.is_err() {
             signals.tell_broken_pipe();
         }
@@ -222,7 +222,7 @@ pub fn execute<R: Report>(
     for event in between.rest() {
         reporter.event(event).map_err(ExecuteError::Report)?;
     }
-    for (binary, findings) in units.findings() {
+    for (binary, findings) in whole_binaries.findings() {
         reporter.take_shared(binary, findings);
     }
     Ok(reporter)
@@ -236,14 +236,14 @@ fn not_run(index: CaseIndex) -> Event {
 /// Where one case runs at a time: what is ignored is told of in its place among the others, as by
 /// libtest.
 #[derive(Default)]
-struct Between {
+struct IgnoredInOrder {
     /// The cases that are ignored, by the case that starts behind them.
     before: BTreeMap<CaseIndex, Vec<CaseIndex>>,
     /// Those behind the last one.
     rest: Vec<CaseIndex>,
 }
 
-impl Between {
+impl IgnoredInOrder {
     /// Gives what is ignored, in the order of the list, its place among the others in their order:
     /// before the first one that stands behind it in the list.
     fn place(&mut self, ignored: Vec<CaseIndex>, order: &[CaseIndex]) {
@@ -260,7 +260,7 @@ impl Between {
 
     /// The events, and before the first one of a case what stands before it.
     fn translate(&mut self, events: Vec<Event>) -> Vec<Event> {
-        let mut told = Vec::with_capacity(events.len());
+        let mut all = Vec::with_capacity(events.len());
         for event in events {
             let before = match &event {
                 Event::Started(index) | Event::Finished(index, _) => self.before.remove(index),
@@ -271,10 +271,10 @@ impl Between {
                 | Event::Resumed(_)
                 | Event::Interrupted(_) => None,
             };
-            told.extend(before.into_iter().flatten().map(not_run));
-            told.push(event);
+            all.extend(before.into_iter().flatten().map(not_run));
+            all.push(event);
         }
-        told
+        all
     }
 
     /// What has not been told of.

@@ -30,9 +30,9 @@ const LOOKED_FOR: usize = 32;
 /// How many paths and variables of one case are named.
 const NAMED: usize = 3;
 /// No path is longer (`PATH_MAX` of path_resolution(7)).
-const LONGEST: usize = 4096;
+const PATH_MAX: usize = 4096;
 /// A shorter name of a variable is a word like others.
-const SHORTEST: usize = 4;
+const MIN_NAME: usize = 4;
 
 /// What cases of one batch do not have.
 struct Missing {
@@ -56,7 +56,7 @@ impl<'a> Mentioned<'a> {
     pub fn new(batches: &[Batch], selected: &'a [Selected], machine: &Machine) -> Mentioned<'a> {
         let missing = |Batch { factory, .. }: &Batch| {
             let variables = environment::withheld(&machine.variables, &factory.policy);
-            let variables = variables.into_iter().filter(|name| name.len() >= SHORTEST);
+            let variables = variables.into_iter().filter(|name| name.len() >= MIN_NAME);
             Missing {
                 visible: Visible::new(&factory.host, &factory.project, &factory.policy),
                 host: factory.host.clone(),
@@ -151,7 +151,7 @@ fn paths(text: &str) -> impl Iterator<Item = &str> {
             line.split(ends).next().unwrap_or_default().trim_end_matches(['.', '!', '?'])
         };
         let path = quoted.unwrap_or_else(bare).trim_end_matches('\\');
-        (path.len() <= LONGEST).then_some(path)
+        (path.len() <= PATH_MAX).then_some(path)
     })
 }
 
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(found("a/b 1/2 x../y é/z ..."), [""; 0]);
         assert_eq!(found("'/it is not closed"), ["/it"]);
         assert_eq!(found("größe /srv/é"), ["/srv/é"]);
-        assert!(paths(&format!("/{}", "x".repeat(LONGEST))).next().is_none());
+        assert!(paths(&format!("/{}", "x".repeat(PATH_MAX))).next().is_none());
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub mod policies;
 pub mod batch;
 
 pub mod case_plan;
-pub mod unit;
+pub mod whole_binary;
 
 pub mod execute;
 pub mod mentioned;

@@ -13,7 +13,7 @@ use crate::cli::ThreadsRequired;
 use crate::config::machine::Machine;
 use crate::config::settings::{self, Settings};
 use crate::config::{Config, Needs, Source, merged};
-use crate::discover::filterset::Subject;
+use crate::discover::filterset::FilterSubject;
 use crate::report::Grant;
 use crate::run::context::Context;
 use crate::sandbox::trial;
@@ -70,7 +70,7 @@ impl Rules {
 
 /// Cases that one warden can start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Group {
+pub struct PolicyGroup {
     /// The policy that they share.
     pub policy: Policy,
     /// The cases.
@@ -84,24 +84,24 @@ pub fn groups(
     base: &Policy,
     selected: &[Selected],
     first: usize,
-) -> Vec<Group> {
+) -> Vec<PolicyGroup> {
     let Context { config, machine, .. } = context;
-    let mut groups = vec![Group { policy: base.clone(), members: Vec::new() }];
+    let mut groups = vec![PolicyGroup { policy: base.clone(), members: Vec::new() }];
     // What sources ask for, and what became of it: few differ, and a trial takes time.
     let all = config.sources();
     let terms_of_all = terms(config, &all, base, machine);
     let mut known: Vec<(Vec<&Source>, usize, Arc<Terms>)> = vec![(all, 0, terms_of_all)];
     for (offset, selected) in selected.iter().enumerate() {
-        let subject = Subject::of(&selected.binary);
+        let subject = FilterSubject::of(&selected.binary);
         for (case, listed) in selected.selection.cases.iter().enumerate() {
             let sources = config.sources_of(&subject, listed);
             let place = known.iter().position(|(known, ..)| *known == sources);
             let place = place.unwrap_or_else(|| {
                 let policy = policy(base, &sources, machine);
                 let terms = terms(config, &sources, &policy, machine);
-                let shares = |group: &Group| shares_warden(&group.policy, &policy);
+                let shares = |group: &PolicyGroup| shares_warden(&group.policy, &policy);
                 let group = groups.iter().position(shares).unwrap_or_else(|| {
-                    groups.push(Group { policy, members: Vec::new() });
+                    groups.push(PolicyGroup { policy, members: Vec::new() });
                     groups.len() - 1
                 });
                 known.push((sources, group, terms));
@@ -123,7 +123,7 @@ pub fn of_case(
     case: &Case,
     machine: &Machine,
 ) -> Policy {
-    let sources = config.sources_of(&Subject::of(&selected.binary), case);
+    let sources = config.sources_of(&FilterSubject::of(&selected.binary), case);
     match sources == config.sources() {
         true => base.clone(),
         false => policy(base, &sources, machine),
@@ -134,7 +134,7 @@ pub fn of_case(
 pub fn grants(config: &Config, selected: &[Selected]) -> Vec<Grant> {
     let mut grants: Vec<Grant> = Vec::new();
     for selected in selected {
-        let subject = Subject::of(&selected.binary);
+        let subject = FilterSubject::of(&selected.binary);
         for case in selected.selection.cases.iter().filter(|case| case.ignore == Ignore::No) {
             for source in config.sources_of(&subject, case) {
                 if !source.grants() {

@@ -8,10 +8,15 @@ use crate::config::Config;
 use crate::config::settings::Settings;
 use crate::discover::{Binary, Scope};
 use crate::report::{Frame, quoted};
-use crate::sandbox::roots::InRoot;
+use crate::sandbox::roots::RootFilesystem;
 
 /// What stands before `--` of that command: it selects the binary.
-pub fn before(settings: &Settings, config: &Config, root: &InRoot, binary: &Binary) -> String {
+pub fn before(
+    settings: &Settings,
+    config: &Config,
+    root: &RootFilesystem,
+    binary: &Binary,
+) -> String {
     let Rerun { build, .. } = &settings.rerun;
     let mut words = config.flags();
     words.extend(typed(build));
@@ -32,7 +37,7 @@ pub fn before(settings: &Settings, config: &Config, root: &InRoot, binary: &Bina
 fn select(settings: &Settings, binary: &Binary) -> String {
     let Rerun { packages, one_package, targets, .. } = &settings.rerun;
     let is_built = !binary.rerun_flag.starts_with("-E");
-    if !is_built || settings.report.frame == Frame::Cargos {
+    if !is_built || settings.report.frame == Frame::Cargo {
         return binary.rerun_flag.clone();
     }
     let is_alone = match settings.request.scope {

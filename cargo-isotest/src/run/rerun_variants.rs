@@ -31,7 +31,7 @@ use crate::sandbox::jobs;
 use crate::select::selected::case;
 
 /// With more failures than this the cause is elsewhere.
-const MOST: usize = 50;
+const MAX_FAILURES: usize = 50;
 /// No test gets more time than this to pass after all.
 const LIMIT: Duration = Duration::from_secs(5);
 /// How many are in flight at once; those that hang cost no processor time.
@@ -71,7 +71,7 @@ fn rerun(
     failed: Vec<Member>,
 ) -> io::Result<Reruns> {
     let mut reruns = Reruns::default();
-    if failed.is_empty() || failed.len() > MOST || !is_isolated(policy) {
+    if failed.is_empty() || failed.len() > MAX_FAILURES || !is_isolated(policy) {
         return Ok(reruns);
     }
     // What is run twice must not be counted twice.
@@ -190,8 +190,8 @@ fn passing(
         _ => None,
     };
     let jobs = vec![(&mut factory.warden, jobs)];
-    let mut passed: Vec<CaseIndex> = jobs::run(jobs, options, signals, Vec::new(), |heard| {
-        heard.into_iter().filter_map(passed).collect()
+    let mut passed: Vec<CaseIndex> = jobs::run(jobs, options, signals, Vec::new(), |events| {
+        events.into_iter().filter_map(passed).collect()
     })?;
     passed.sort();
     Ok(passed)

@@ -31,7 +31,7 @@ const CAPABILITIES: [&str; 3] = ["CAP_SETPCAP", "CAP_SYS_ADMIN", "CAP_NET_ADMIN"
 /// How many programs of one directory of `PATH` are known.
 const PROGRAMS: usize = 4096;
 /// The name of a program that is shorter stands in others by chance.
-const SHORTEST: usize = 5;
+const MIN_NAME: usize = 5;
 
 /// A binary of which a test has failed, and nothing is known of why.
 pub struct Unexplained<'a> {
@@ -44,7 +44,7 @@ pub struct Unexplained<'a> {
 }
 
 /// What is looked for: the words, what they stand for, the flag.
-struct Wanted {
+struct Clue {
     words: Vec<String>,
     what: String,
     flag: String,
@@ -67,7 +67,7 @@ pub fn traces(
     }
     let words: Vec<&str> =
         all.iter().flat_map(|wanted| wanted.words.iter().map(String::as_str)).collect();
-    let mut told: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    let mut reported: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     for Unexplained { id, program, lacks } in unexplained {
         // A static one has the names of the C library's functions, called or not.
         if fork_server::unsuitable(program).is_some() {
@@ -80,21 +80,22 @@ pub fn traces(
         for (place, wanted) in all.iter().enumerate() {
             let is_named = found.by_ref().take(wanted.words.len()).filter(|found| *found).count();
             if is_named > 0 && (place < first_program || *lacks) {
-                told.entry(place).or_default().push((*id).to_owned());
+                reported.entry(place).or_default().push((*id).to_owned());
             }
         }
     }
-    let told = told.into_iter();
-    told.map(|(place, binaries)| {
-        let Wanted { what, flag, .. } = &all[place];
-        Trace { what: what.clone(), flag: flag.clone(), binaries }
-    })
-    .collect()
+    let reported = reported.into_iter();
+    reported
+        .map(|(place, binaries)| {
+            let Clue { what, flag, .. } = &all[place];
+            Trace { what: what.clone(), flag: flag.clone(), binaries }
+        })
+        .collect()
 }
 
 /// What of the host these cases have not.
-fn of_host(visible: &Visible, policy: &Policy, by_root: bool) -> Vec<Wanted> {
-    let wanted = |words: &[&str], what: &str, flag: &str| Wanted {
+fn of_host(visible: &Visible, policy: &Policy, by_root: bool) -> Vec<Clue> {
+    let wanted = |words: &[&str], what: &str, flag: &str| Clue {
         words: words.iter().map(|word| (*word).to_owned()).collect(),
         what: what.to_owned(),
         flag: flag.to_owned(),
@@ -111,12 +112,12 @@ fn of_host(visible: &Visible, policy: &Policy, by_root: bool) -> Vec<Wanted> {
 }
 
 /// Programs that lie in directories of `PATH` that tests are not shown, and in no other.
-fn of_path(visible: &Visible, factory: &SandboxFactory, machine: &Machine) -> Vec<Wanted> {
+fn of_path(visible: &Visible, factory: &SandboxFactory, machine: &Machine) -> Vec<Clue> {
     let directories: Vec<PathBuf> =
         env::split_paths(machine.variable("PATH").unwrap_or_default()).collect();
     let is_hidden = |path: &&PathBuf| visible.hides(path);
     let shown: Vec<&PathBuf> = directories.iter().filter(|path| !is_hidden(path)).collect();
-    let mut all: BTreeMap<String, Wanted> = BTreeMap::new();
+    let mut all: BTreeMap<String, Clue> = BTreeMap::new();
     for directory in directories.iter().filter(is_hidden) {
         let home = machine.home();
         if factory.host.is_remote(directory) || mentioned::is_private(directory, home.as_deref()) {
@@ -124,10 +125,10 @@ fn of_path(visible: &Visible, factory: &SandboxFactory, machine: &Machine) -> Ve
         }
         let entries = fs::read_dir(directory).into_iter().flatten().flatten().take(PROGRAMS);
         for name in entries.filter_map(|entry| entry.file_name().into_string().ok()) {
-            if name.len() < SHORTEST || shown.iter().any(|path| path.join(&name).exists()) {
+            if name.len() < MIN_NAME || shown.iter().any(|path| path.join(&name).exists()) {
                 continue;
             }
-            all.entry(name.clone()).or_insert_with(|| Wanted {
+            all.entry(name.clone()).or_insert_with(|| Clue {
                 what: format!("`{name}`, in a directory of `PATH` that tests are not shown"),
                 flag: format!("--ro {}", report::quoted(&directory.to_string_lossy())),
                 words: vec![name],

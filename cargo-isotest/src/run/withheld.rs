@@ -14,10 +14,10 @@ use crate::report::Withheld;
 use crate::sandbox::environment;
 
 /// How many bytes of a program are looked at.
-const MOST: u64 = 256 << 20;
+const MAX_BYTES: u64 = 256 << 20;
 
 /// A shorter name stands in every program.
-const SHORTEST: usize = 4;
+const MIN_NAME: usize = 4;
 
 /// Prefixes of what CI systems set: told of where a program has the name, and only then.
 const SYSTEMS: [&str; 12] = [
@@ -62,12 +62,12 @@ pub fn withheld(machine: &Machine, policy: &Policy, programs: &[&Path]) -> Withh
 pub fn search(program: impl Read, names: &[&str], found: &mut [bool]) -> io::Result<()> {
     let mut by_first: Vec<Vec<usize>> = vec![Vec::new(); 256];
     for (place, name) in names.iter().enumerate() {
-        if name.len() >= SHORTEST && !found[place] {
+        if name.len() >= MIN_NAME && !found[place] {
             by_first[usize::from(name.as_bytes()[0])].push(place);
         }
     }
     let longest = names.iter().map(|name| name.len()).max().unwrap_or_default();
-    let mut program = BufReader::new(program.take(MOST));
+    let mut program = BufReader::new(program.take(MAX_BYTES));
     let (mut buffer, mut kept) = (vec![0; (1 << 20) + longest], 0);
     loop {
         let read = program.read(&mut buffer[kept..])?;

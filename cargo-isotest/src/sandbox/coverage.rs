@@ -24,7 +24,7 @@ pub fn collected<T, E: From<ProfilesError>>(
     machine: &Machine,
     act: impl FnOnce(&Machine) -> Result<T, E>,
 ) -> Result<T, E> {
-    let Some(staged) = Staged::make(machine) else { return act(machine) };
+    let Some(staged) = ProfileDirectory::make(machine) else { return act(machine) };
     let pattern = staged.path.join(&staged.pattern);
     let mut machine = machine.clone();
     machine.profiles = Some(staged.path.clone());
@@ -33,7 +33,7 @@ pub fn collected<T, E: From<ProfilesError>>(
     let moved = staged.move_profiles();
     // What `act` says is what matters more.
     let result = result?;
-    moved.map_err(|cause| ProfilesError { directory: staged.belongs.clone(), cause })?;
+    moved.map_err(|cause| ProfilesError { directory: staged.destination.clone(), cause })?;
     Ok(result)
 }
 
@@ -54,9 +54,9 @@ impl fmt::Display for ProfilesError {
 impl std::error::Error for ProfilesError {}
 
 /// The directory that tests write profiles to. They may put anything there.
-struct Staged {
+struct ProfileDirectory {
     /// The directory that profiles belong to.
-    belongs: PathBuf,
+    destination: PathBuf,
     parent: Directory,
     /// In that.
     name: OsString,
@@ -66,28 +66,28 @@ struct Staged {
     pattern: OsString,
 }
 
-impl Staged {
-    fn make(machine: &Machine) -> Option<Staged> {
+impl ProfileDirectory {
+    fn make(machine: &Machine) -> Option<ProfileDirectory> {
         let pattern = machine.directory.join(machine.variable(PROFILE)?);
-        let belongs = pattern.parent()?.to_owned();
-        fs::create_dir_all(&belongs).ok()?;
+        let destination = pattern.parent()?.to_owned();
+        fs::create_dir_all(&destination).ok()?;
         // The variable may name it by a link.
-        let belongs = belongs.canonicalize().ok()?;
-        let parent = Directory::open(&belongs).ok()?;
+        let destination = destination.canonicalize().ok()?;
+        let parent = Directory::open(&destination).ok()?;
         let own = process::id();
         let names = (0_u32..).map(|free| format!(".isotest-profiles-{own}.{free}").into());
         let (name, directory) = parent.make_new(names).ok()?;
-        let path = belongs.join(&name);
+        let path = destination.join(&name);
         let pattern = pattern.file_name()?.to_owned();
-        Some(Staged { belongs, parent, name, directory, path, pattern })
+        Some(ProfileDirectory { destination, parent, name, directory, path, pattern })
     }
 
     /// Moves what is named as a profile to where it belongs; the first error, where there is any.
     fn move_profiles(&self) -> io::Result<()> {
         /// More than one for each test of any run.
-        const MOST: usize = 1 << 20;
+        const MAX_ENTRIES: usize = 1 << 20;
         let mut moved = Ok(());
-        for (name, _) in self.directory.entries(MOST)? {
+        for (name, _) in self.directory.entries(MAX_ENTRIES)? {
             if is_named_by(&self.pattern, &name) {
                 moved = moved.and(self.directory.move_file(&name, &self.parent, is_profile));
             }
@@ -96,7 +96,7 @@ impl Staged {
     }
 }
 
-impl Drop for Staged {
+impl Drop for ProfileDirectory {
     fn drop(&mut self) {
         // What stays is hidden, and in nobody's way.
         let _ = self.parent.remove(&self.name);

@@ -16,8 +16,8 @@ use isotest_core::policy::{Policy, Propagation, Root};
 
 use crate::config::machine::Machine;
 use crate::discover;
-use crate::sandbox::owners::{self, Foreign, Scan, Tree};
-use crate::sandbox::root::{Links, RootError, find_conflict, follow};
+use crate::sandbox::owners::{self, ForeignFiles, Scan, Tree};
+use crate::sandbox::root::{Links, RootError, find_conflict, resolve};
 
 /// The host could not be shown as it is asked for.
 #[derive(Debug)]
@@ -133,7 +133,7 @@ fn real(directory: &Path) -> Option<PathBuf> {
 }
 
 /// Below these NixOS and Guix have the programs of the system.
-const MADE: [&str; 2] = ["/run/current-system", "/run/wrappers"];
+const SYSTEM_PROGRAMS: [&str; 2] = ["/run/current-system", "/run/wrappers"];
 
 /// A list of exposures in the making.
 struct Exposures<'a> {
@@ -183,7 +183,7 @@ impl<'a> Exposures<'a> {
     fn show_program(&mut self, program: &Path, shown: &Path) {
         let is_inside = match &self.policy.root {
             Root::Host => false,
-            Root::Directory(root) => follow(root, program, Links::Inside).is_ok(),
+            Root::Directory(root) => resolve(root, program, Links::Inside).is_ok(),
         };
         if !is_inside {
             self.show_beside(shown, "the program");
@@ -321,7 +321,7 @@ impl<'a> Exposures<'a> {
         let tests = overlays.iter().map(|path| path.to_path_buf());
         let starts = tests.filter(|path| !built.contains(path)).chain(working);
         let starts: Vec<PathBuf> = starts.collect();
-        let found: Vec<(PathBuf, Foreign)> = outer
+        let found: Vec<(PathBuf, ForeignFiles)> = outer
             .map(|root| {
                 let tree = Tree { root, starts: &starts, built };
                 let mut found = owners::find(&tree, &ids, self.scan);
@@ -331,7 +331,7 @@ impl<'a> Exposures<'a> {
                 (root.to_path_buf(), found)
             })
             .collect();
-        for (root, Foreign { pieces, uncopied }) in found {
+        for (root, ForeignFiles { pieces, uncopied }) in found {
             self.project.uncopied.extend(uncopied);
             if !pieces.is_empty() {
                 self.project.foreign.push((root, pieces.into()));
@@ -351,7 +351,7 @@ impl<'a> Exposures<'a> {
         let directories = env::split_paths(path);
         for directory in directories.filter(|path| path.is_absolute() && !is_shown(path)) {
             let Ok(real) = directory.canonicalize() else { continue };
-            let is_made = MADE.iter().any(|made| directory.starts_with(made));
+            let is_made = SYSTEM_PROGRAMS.iter().any(|made| directory.starts_with(made));
             if self.host.is_system(&real) {
                 self.link(&directory);
             } else if is_made {

@@ -17,7 +17,7 @@ pub fn run<T>(
     before: Vec<Event>,
     read: impl FnOnce(Receiver<Event>) -> T,
 ) -> io::Result<T> {
-    let (events, heard) = mpsc::sync_channel(schedule::BACKLOG);
+    let (events, received) = mpsc::sync_channel(schedule::BACKLOG);
     thread::scope(|scope| {
         let engine = scope.spawn(move || {
             for event in before {
@@ -27,7 +27,7 @@ pub fn run<T>(
             schedule::run_all(jobs, options, signals, &events)
         });
         let _hangup = Hangup(signals);
-        let read = read(heard);
+        let read = read(received);
         engine.join().expect("the engine has no panic path").map(|()| read)
     })
 }

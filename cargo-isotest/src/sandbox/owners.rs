@@ -21,7 +21,7 @@ const ALL: u64 = 128 << 20;
 /// Larger files that were built are not copied: who builds makes them anew.
 const LARGEST_BUILT: u64 = 4 << 20;
 /// The most files and directories that are copied of one directory.
-const MOST: usize = 1 << 16;
+const MAX_FILES: usize = 1 << 16;
 /// How many entries are looked at in one directory.
 const LISTED: usize = 1 << 16;
 
@@ -56,7 +56,7 @@ pub struct Tree<'a> {
 
 /// What belongs to others in a tree, and a case may write to.
 #[derive(Debug, Default)]
-pub struct Foreign {
+pub struct ForeignFiles {
     /// What is copied, and the directories that lead there: parents first.
     pub pieces: Vec<Piece>,
     /// What is not: there is too much of it, or it cannot be read.
@@ -64,9 +64,9 @@ pub struct Foreign {
 }
 
 /// Looks through a tree, breadth first: what lies deep is less likely to be another's alone.
-pub fn find(tree: &Tree<'_>, ids: &Ids, scan: Scan) -> Foreign {
+pub fn find(tree: &Tree<'_>, ids: &Ids, scan: Scan) -> ForeignFiles {
     let root = Directory::open(tree.root).ok().filter(|_| !ids.hold_all());
-    let Some(root) = root else { return Foreign::default() };
+    let Some(root) = root else { return ForeignFiles::default() };
     let mut search = Search::new(tree, ids);
     let mut waiting = VecDeque::new();
     for start in tree.starts.iter().filter_map(|start| start.strip_prefix(tree.root).ok()) {
@@ -119,7 +119,7 @@ struct Visited {
 }
 
 /// A file of another's that may be written to.
-struct Wanted {
+struct WritableFile {
     path: PathBuf,
     original: Original,
     owner: (u32, u32),
@@ -135,7 +135,7 @@ struct Search<'a> {
     is_found: bool,
     visited: HashSet<PathBuf>,
     directories: BTreeMap<PathBuf, Visited>,
-    files: Vec<Wanted>,
+    files: Vec<WritableFile>,
 }
 
 impl<'a> Search<'a> {
@@ -191,7 +191,7 @@ impl<'a> Search<'a> {
 
     fn look_at_file(&mut self, directory: &Path, name: &OsStr, stat: &Stat) {
         let access = self.access(stat);
-        if !self.is_wanted(stat, access) || self.files.len() >= MOST {
+        if !self.is_wanted(stat, access) || self.files.len() >= MAX_FILES {
             return;
         }
         let path = directory.join(name);
@@ -203,7 +203,7 @@ impl<'a> Search<'a> {
         };
         let owner = (stat.st_uid, stat.st_gid);
         let (is_built, is_readable) = (self.tree.is_built(&path), access & 0o4 != 0);
-        self.files.push(Wanted { path, original, owner, is_built, is_readable });
+        self.files.push(WritableFile { path, original, owner, is_built, is_readable });
     }
 
     fn access(&self, stat: &Stat) -> u32 {
@@ -217,16 +217,16 @@ impl<'a> Search<'a> {
     }
 
     /// Chooses what is copied: sources first, the small ones before the large ones.
-    fn finish(mut self) -> Foreign {
+    fn finish(mut self) -> ForeignFiles {
         self.files.sort_by_key(|file| (file.is_built, file.original.size));
         let mut pieces = BTreeMap::new();
         let mut uncopied = Vec::new();
         let mut bytes = 0;
         for file in std::mem::take(&mut self.files) {
-            let Wanted { path, original, owner: (uid, gid), is_built, is_readable } = file;
+            let WritableFile { path, original, owner: (uid, gid), is_built, is_readable } = file;
             let is_small = bytes + original.size <= ALL
                 && !(is_built && original.size > LARGEST_BUILT)
-                && pieces.len() < MOST;
+                && pieces.len() < MAX_FILES;
             if is_small && is_readable {
                 bytes += original.size;
                 pieces.insert(path, Content::Copy(original));
@@ -236,12 +236,12 @@ impl<'a> Search<'a> {
             }
         }
         let wanted = self.directories.iter().filter(|(_, visited)| visited.is_wanted);
-        let wanted = wanted.map(|(path, _)| path.clone()).take(MOST);
+        let wanted = wanted.map(|(path, _)| path.clone()).take(MAX_FILES);
         for path in pieces.keys().cloned().chain(wanted).collect::<Vec<_>>() {
             self.lead_to(&path, &mut pieces);
         }
         let pieces = pieces.into_iter().map(|(path, content)| Piece { path, content });
-        Foreign { pieces: pieces.collect(), uncopied }
+        ForeignFiles { pieces: pieces.collect(), uncopied }
     }
 
     /// Adds the directories down to what is copied, and itself where it is one.
@@ -281,7 +281,7 @@ mod tests {
     use super::*;
 
     /// What somebody who owns nothing here finds.
-    fn find_as_another(root: &TempDir, built: &[PathBuf], scan: Scan) -> Foreign {
+    fn find_as_another(root: &TempDir, built: &[PathBuf], scan: Scan) -> ForeignFiles {
         let host = Host { uid: 4_000_000, gid: 4_000_000, ..Host::default() };
         let ids = Ids::new(&host, &Project::default(), &Policy::default());
         find(&Tree { root: root.path(), starts: &[], built }, &ids, scan)
@@ -294,7 +294,7 @@ mod tests {
         fs::set_permissions(&path, Permissions::from_mode(mode)).expect("it is ours");
     }
 
-    fn copied(foreign: &Foreign) -> Vec<&str> {
+    fn copied(foreign: &ForeignFiles) -> Vec<&str> {
         foreign.pieces.iter().filter_map(|piece| piece.path.to_str()).collect()
     }
 
@@ -323,10 +323,10 @@ mod tests {
         let found = find_as_another(&root, &[root.path().join("target")], Scan::Short);
         let expected = ["data", "data/large", "target", "target/debug", "target/debug/small"];
         assert_eq!(copied(&found), expected);
-        let told = found.uncopied.iter().map(|file| (file.path.clone(), file.size));
+        let reported = found.uncopied.iter().map(|file| (file.path.clone(), file.size));
         let path = |name: &str| root.path().join(name);
         let expected = [(path("data/unreadable"), 1), (path("data/too-large"), 120 << 20)];
-        assert_eq!(told.collect::<Vec<_>>(), expected);
+        assert_eq!(reported.collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub struct Provision {
 
 /// What one case needs.
 #[derive(Debug, Default)]
-pub struct Provided {
+pub struct CaseProvision {
     /// What runs beside it.
     pub services: Vec<Service>,
     /// Variables that it gets.
@@ -86,11 +86,11 @@ impl Provision {
     }
 
     /// What a case gets that needs this: variables of setup commands first.
-    pub fn give(&self, needs: &Needs) -> Provided {
+    pub fn give(&self, needs: &Needs) -> CaseProvision {
         let services = || needs.services.iter().filter_map(|place| self.services.get(*place));
         let setup = needs.setup.iter().filter_map(|place| self.setup.get(*place)).flatten();
         let variables = setup.chain(services().flat_map(|(_, variables)| variables));
-        Provided {
+        CaseProvision {
             services: services().map(|(service, _)| service.clone()).collect(),
             variables: variables.cloned().collect(),
         }
@@ -150,8 +150,9 @@ fn run(
         let output = written.try_clone()?;
         Ok((place, files, output, written))
     };
-    let (place, files, output, written) = files().map_err(|cause| failed(Cause::Files(cause)))?;
-    let both = written.try_clone().map_err(|cause| failed(Cause::Files(cause)))?;
+    let (place, files, output, written) =
+        files().map_err(|cause| failed(SetupCause::Files(cause)))?;
+    let both = written.try_clone().map_err(|cause| failed(SetupCause::Files(cause)))?;
     let (program, arguments) = table.command.split_first().expect("an empty one is refused");
     // As in a shell: what has a slash is relative to the directory that it runs in.
     let program = match program.contains('/') {
@@ -165,14 +166,14 @@ fn run(
     command.envs(env::current_exe().ok().map(|program| (PROGRAM, program)));
     command.stdin(Stdio::null()).stdout(written).stderr(both);
     let ended = outside::run(&mut command, table.timeout, signals)
-        .map_err(|cause| failed(Cause::Execute(program, cause)))?;
+        .map_err(|cause| failed(SetupCause::Execute(program, cause)))?;
     let cause = match ended {
         Ended::Exited(status) if status.success() => match read(&files) {
             Ok(variables) => return Ok(variables),
             Err(cause) => cause,
         },
-        Ended::Exited(status) => Cause::Ended(status),
-        Ended::TimedOut(limit) => Cause::TimedOut(limit),
+        Ended::Exited(status) => SetupCause::Ended(status),
+        Ended::TimedOut(limit) => SetupCause::TimedOut(limit),
         Ended::Interrupted(signal) => return Err(ProvisionError::Interrupted(signal)),
     };
     let output = last_part(&output).unwrap_or_default();
@@ -184,9 +185,9 @@ const VARIABLES: &str = "env";
 
 /// The last part of what a command has written.
 fn last_part(file: &File) -> io::Result<Vec<u8>> {
-    const MOST: u64 = 1 << 20;
-    let start = file.metadata()?.len().saturating_sub(MOST);
-    let mut bytes = vec![0; MOST as usize];
+    const MAX_BYTES: u64 = 1 << 20;
+    let start = file.metadata()?.len().saturating_sub(MAX_BYTES);
+    let mut bytes = vec![0; MAX_BYTES as usize];
     let mut read = 0;
     // Others may still write.
     while let rest @ [_, ..] = &mut bytes[read..] {
@@ -200,15 +201,15 @@ fn last_part(file: &File) -> io::Result<Vec<u8>> {
 }
 
 /// Reads lines `NAME=VALUE`; empty ones are skipped.
-fn read(files: &Directory) -> Result<Vec<Variable>, Cause> {
+fn read(files: &Directory) -> Result<Vec<Variable>, SetupCause> {
     /// More than all variables of a process may have together, on any machine (execve(2)).
-    const MOST: u64 = 64 << 20;
-    let bytes = files.read(VARIABLES, MOST).map_err(Cause::Variables)?;
+    const MAX_BYTES: u64 = 64 << 20;
+    let bytes = files.read(VARIABLES, MAX_BYTES).map_err(SetupCause::Variables)?;
     let lines = bytes.split(|byte| *byte == b'\n').zip(1..);
     let lines = lines.filter(|(line, _)| !line.is_empty());
     lines
         .map(|(line, number)| {
-            let wrong = || Cause::Line(number, String::from_utf8_lossy(line).into_owned());
+            let wrong = || SetupCause::Line(number, String::from_utf8_lossy(line).into_owned());
             let at = line.iter().position(|byte| *byte == b'=').ok_or_else(wrong)?;
             let (name, value) = line.split_at(at);
             let name = str::from_utf8(name).ok().filter(|name| is_variable_name(name));
@@ -240,13 +241,13 @@ impl From<ConfigError> for ProvisionError {
 #[derive(Debug)]
 pub struct SetupError {
     name: String,
-    cause: Cause,
+    cause: SetupCause,
     /// What it wrote, both streams in the order of writing.
     output: Vec<u8>,
 }
 
 #[derive(Debug)]
-enum Cause {
+enum SetupCause {
     /// The files for its variables and its output cannot be had.
     Files(io::Error),
     /// The file with its variables cannot be read.
@@ -266,20 +267,20 @@ impl fmt::Display for SetupError {
         let name = &self.name;
         write!(f, "cannot set up: the setup command `{name}` ")?;
         let hint = match &self.cause {
-            Cause::Files(cause) => {
+            SetupCause::Files(cause) => {
                 write!(f, "cannot be given files: {cause}")?;
                 "they are made where TMPDIR says, or in `/tmp`".to_owned()
             }
-            Cause::Variables(cause) => {
+            SetupCause::Variables(cause) => {
                 write!(f, "has left a file of variables that cannot be read: {cause}")?;
                 "ISOTEST_ENV_FILE names it; lines are added to it".to_owned()
             }
-            Cause::Execute(program, cause) => {
+            SetupCause::Execute(program, cause) => {
                 write!(f, "cannot be executed: `{}`: {cause}", program.display())?;
                 "it is looked for along PATH, or from the root of the workspace where it has a `/`"
                     .to_owned()
             }
-            Cause::Ended(status) => {
+            SetupCause::Ended(status) => {
                 match (status.code(), status.signal()) {
                     (Some(code), _) => write!(f, "exited with {code}")?,
                     (None, Some(signal)) => write!(f, "was killed by {}", signal_name(signal))?,
@@ -287,12 +288,12 @@ impl fmt::Display for SetupError {
                 }
                 format!("no test was run; it is `[setup.{name}]` in the configuration")
             }
-            Cause::TimedOut(limit) => {
+            SetupCause::TimedOut(limit) => {
                 let limit = humantime::format_duration(*limit);
                 write!(f, "did not end within {limit}, and was killed")?;
                 format!("`timeout` in `[setup.{name}]` gives it more time")
             }
-            Cause::Line(number, line) => {
+            SetupCause::Line(number, line) => {
                 write!(
                     f,
                     "wrote to the file that ISOTEST_ENV_FILE names, line {number}: `{line}`"
@@ -314,7 +315,7 @@ impl std::error::Error for SetupError {}
 mod tests {
     use super::*;
 
-    fn variables(text: &[u8]) -> Result<Vec<Variable>, Cause> {
+    fn variables(text: &[u8]) -> Result<Vec<Variable>, SetupCause> {
         let place = tempfile::tempdir().expect("a directory");
         let files = Directory::open(place.path()).expect("it is there");
         files.replace(OsStr::new(VARIABLES), text).expect("it can be written");
@@ -344,7 +345,7 @@ mod tests {
     fn a_line_that_is_no_variable_is_named() {
         for (text, wrong) in [("A=1\nexport B", 2), ("=x", 1), ("1A=x", 1), ("\n\nA B=1", 3)] {
             match variables(text.as_bytes()) {
-                Err(Cause::Line(number, _)) => assert_eq!(number, wrong, "{text}"),
+                Err(SetupCause::Line(number, _)) => assert_eq!(number, wrong, "{text}"),
                 other => panic!("{text}: {other:?}"),
             }
         }

@@ -9,7 +9,7 @@ use crate::report;
 use crate::sandbox::root::{self, RootError};
 
 /// One of the root filesystems that a run is asked for.
-pub struct InRoot {
+pub struct RootFilesystem {
     /// As `--root` names it; `None` where nothing does.
     pub name: Option<PathBuf>,
     /// What a report calls it; `None` where it is the only one.
@@ -25,15 +25,15 @@ pub fn in_roots(
     named: &[PathBuf],
     machine: &Machine,
     quiet: bool,
-) -> Result<Vec<InRoot>, RootError> {
+) -> Result<Vec<RootFilesystem>, RootError> {
     if named.is_empty() {
-        return Ok(vec![InRoot { name: None, label: None, policy: policy.clone() }]);
+        return Ok(vec![RootFilesystem { name: None, label: None, policy: policy.clone() }]);
     }
-    let mut roots: Vec<InRoot> = Vec::new();
+    let mut roots: Vec<RootFilesystem> = Vec::new();
     for name in named {
         let policy = Policy { root: find_root(name, machine, quiet)?, ..policy.clone() };
         if roots.iter().all(|known| known.policy.root != policy.root) {
-            roots.push(InRoot { name: Some(name.clone()), label: None, policy });
+            roots.push(RootFilesystem { name: Some(name.clone()), label: None, policy });
         }
     }
     if let [_, _, ..] = roots.as_slice() {

@@ -17,7 +17,7 @@ use isotest_core::untrusted::Directory;
 const RUN: &str = "run-";
 
 /// How many entries of the parent are looked at.
-const MOST: usize = 1 << 16;
+const MAX_ENTRIES: usize = 1 << 16;
 
 /// A directory of this run's own, for its owner alone (mode 0700).
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Drop for RunDirectory {
 /// Removes those of runs that are over: nobody holds their lock.
 fn sweep(parent: &Directory) -> io::Result<()> {
     let is_run = |name: &OsStr| name.as_bytes().starts_with(RUN.as_bytes());
-    for (name, _) in parent.entries(MOST)?.into_iter().filter(|(name, _)| is_run(name)) {
+    for (name, _) in parent.entries(MAX_ENTRIES)?.into_iter().filter(|(name, _)| is_run(name)) {
         if parent.directory(&name).and_then(|old| old.try_lock()).unwrap_or(false) {
             // What stays is swept by the next one.
             let _ = parent.remove(&name);

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::{Ended, Reporter, State, Suite};
-use crate::select::remembered::Own;
+use crate::report::{CaseState, EndedCase, Reporter, Suite};
 use crate::select::selected::Selected;
+use crate::select::stored::IsotestDirectory;
 
 const FILE: &str = "failed.json";
 
@@ -21,7 +21,7 @@ const VERSION: u32 = 1;
 
 /// A test that has failed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Failed {
+pub struct FailedTest {
     /// The id of its binary.
     pub binary: String,
     /// The root filesystem it failed in, where the run had several.
@@ -32,9 +32,9 @@ pub struct Failed {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Content {
+struct FailedTests {
     version: u32,
-    failed: BTreeSet<Failed>,
+    failed: BTreeSet<FailedTest>,
 }
 
 /// Nothing is kept that has failed; where it would be kept.
@@ -57,21 +57,21 @@ impl std::error::Error for NothingFailed {}
 /// The file and what is in it.
 #[derive(Debug)]
 pub struct LastRun {
-    own: Own,
+    own: IsotestDirectory,
     /// Where it is.
     path: PathBuf,
     /// What the file says.
-    kept: BTreeSet<Failed>,
-    failed: BTreeSet<Failed>,
+    kept: BTreeSet<FailedTest>,
+    failed: BTreeSet<FailedTest>,
 }
 
 impl LastRun {
     /// Reads what is kept in a target directory. A file that cannot be read, or is another
     /// version's, counts as none: nothing hangs on it but what runs first.
     pub fn read(target_directory: &Path) -> LastRun {
-        let own = Own::of(target_directory);
+        let own = IsotestDirectory::of(target_directory);
         let path = target_directory.join("isotest").join(FILE);
-        let content: Option<Content> = own.read(FILE);
+        let content: Option<FailedTests> = own.read(FILE);
         let known = content.filter(|content| content.version == VERSION);
         let kept = known.map(|content| content.failed).unwrap_or_default();
         LastRun { own, path, failed: kept.clone(), kept }
@@ -92,29 +92,29 @@ impl LastRun {
     }
 
     fn has(&self, binary: &str, root: Option<&str>, test: &str) -> bool {
-        let same = |it: &Failed| it.root.as_deref() == root && it.binary == binary;
+        let same = |it: &FailedTest| it.root.as_deref() == root && it.binary == binary;
         self.failed.iter().any(|it| same(it) && it.test == test)
     }
 
     /// Takes note of a run: what has failed is added, what has passed taken out, and what is not
     /// known to have ended stays as it was.
     pub fn update(&mut self, reporter: &Reporter) {
-        for Ended { suite, case, state } in reporter.ended() {
+        for EndedCase { suite, case, state } in reporter.ended() {
             let (binary, root) = (suite.id.clone(), suite.root.clone());
-            let failed = Failed { binary, root, test: case.name.clone() };
+            let failed = FailedTest { binary, root, test: case.name.clone() };
             match state {
-                State::Failed => {
+                CaseState::Failed => {
                     self.failed.insert(failed);
                 }
-                State::Passed => {
+                CaseState::Passed => {
                     self.failed.remove(&failed);
                 }
-                State::NotEnded => {}
+                CaseState::NotEnded => {}
             }
         }
         for suite in reporter.suites().iter().filter(|suite| suite.filtered_out == 0) {
             let is_there = |test: &str| suite.cases.iter().any(|case| case.name == test);
-            let is_its = |it: &Failed| it.binary == suite.id && it.root == suite.root;
+            let is_its = |it: &FailedTest| it.binary == suite.id && it.root == suite.root;
             self.failed.retain(|it| !is_its(it) || is_there(&it.test));
         }
     }
@@ -125,10 +125,10 @@ impl LastRun {
     pub fn recorded(&self, reporter: &Reporter) -> BTreeSet<usize> {
         let failed: BTreeSet<(&str, &str)> = reporter
             .ended()
-            .filter(|ended| ended.state == State::Failed)
-            .map(|Ended { suite, case, .. }| (suite.id.as_str(), case.name.as_str()))
+            .filter(|ended| ended.state == CaseState::Failed)
+            .map(|EndedCase { suite, case, .. }| (suite.id.as_str(), case.name.as_str()))
             .collect();
-        let kept = |it: &Failed| failed.contains(&(it.binary.as_str(), it.test.as_str()));
+        let kept = |it: &FailedTest| failed.contains(&(it.binary.as_str(), it.test.as_str()));
         let is_exact = |suite: &Suite| {
             suite.root.is_none() && self.failed.iter().filter(|it| it.binary == suite.id).all(kept)
         };
@@ -141,7 +141,7 @@ impl LastRun {
         if self.failed == self.kept {
             return Ok(());
         }
-        let content = Content { version: VERSION, failed: self.failed.clone() };
+        let content = FailedTests { version: VERSION, failed: self.failed.clone() };
         self.own.replace(FILE, &content)
     }
 }

@@ -3,9 +3,9 @@
 //!
 //! [`gathering`] collects the answers, [`reply`] reads them.
 
-mod answer;
 mod error;
 mod gathering;
+mod output;
 mod reply;
 
 use std::collections::BTreeMap;
@@ -24,15 +24,15 @@ use crate::discover::{Binary, Declared, Harness, Project};
 use crate::sandbox::factory::{SandboxFactory, c_string};
 use crate::sandbox::jobs;
 use crate::select::arguments;
-use crate::select::remembered::Lists;
+use crate::select::stored::StoredLists;
 
-use answer::Answer;
 pub use error::{BinaryListError, ListingError};
-pub use reply::Listed;
-use reply::{Reply, mark_ignored, names, read_json, read_terse, selects_without_kind};
+use output::ListOutput;
+pub use reply::BinaryList;
+use reply::{ListReply, mark_ignored, names, read_json, read_terse, selects_without_kind};
 
 /// Time limit for the list of a binary whose tests have none.
-const PATIENCE: Duration = Duration::from_secs(600);
+const LIST_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Maximum number of bytes that are kept of a list. Who wants less of the output of tests still
 /// wants all of their names.
@@ -49,8 +49,8 @@ pub fn list(
     project: &Project,
     at_once: usize,
     signals: &Signals,
-) -> Result<Vec<Listed>, ListingError> {
-    let mut lists = (factory.policy.root == Root::Host).then(|| Lists::read(project));
+) -> Result<Vec<BinaryList>, ListingError> {
+    let mut lists = (factory.policy.root == Root::Host).then(|| StoredLists::read(project));
     let limit = longest(&factory.policy);
     let binaries = &project.binaries;
     let (listed, unmarked) = (BTreeMap::new(), BTreeMap::new());
@@ -75,7 +75,7 @@ struct Listing<'a> {
     /// Maximum number of bytes of an answer.
     limit: u64,
     /// The lists of binaries that need not be asked any more.
-    listed: BTreeMap<usize, Listed>,
+    listed: BTreeMap<usize, BinaryList>,
     /// Those of which it is not known what is ignored.
     unmarked: BTreeMap<usize, Vec<Case>>,
 }
@@ -83,7 +83,7 @@ struct Listing<'a> {
 impl Listing<'_> {
     /// Takes the lists that are remembered. Returns the binaries that are to be asked: those that may
     /// be libtest's, and those that are not.
-    fn take_known(&mut self, lists: Option<&Lists>) -> (Vec<usize>, Vec<usize>) {
+    fn take_known(&mut self, lists: Option<&StoredLists>) -> (Vec<usize>, Vec<usize>) {
         let (mut for_json, mut for_terse) = (Vec::new(), Vec::new());
         for (index, binary) in self.binaries.iter().enumerate() {
             let known = || lists?.of(binary.executable.as_std_path());
@@ -91,7 +91,7 @@ impl Listing<'_> {
                 Declared::NoHarness => for_terse.push(index),
                 Declared::Harness | Declared::Unknown => match known() {
                     Some(cases) => {
-                        self.listed.insert(index, Listed::of(Harness::Libtest, cases));
+                        self.listed.insert(index, BinaryList::of(Harness::Libtest, cases));
                     }
                     None => for_json.push(index),
                 },
@@ -105,13 +105,13 @@ impl Listing<'_> {
     fn ask_for_json(
         &mut self,
         which: &[usize],
-        mut lists: Option<&mut Lists>,
+        mut lists: Option<&mut StoredLists>,
     ) -> Result<Vec<usize>, ListingError> {
         let mut refused = Vec::new();
         for (index, answer) in self.ask(which, list::JSON_ARGUMENTS, &[list::JSON_ENVIRONMENT])? {
             let binary = &self.binaries[index];
             let reply = read_json(binary, &answer, self.limit)?;
-            if let (Some(lists), Reply::Listed(list)) = (&mut lists, &reply)
+            if let (Some(lists), ListReply::Complete(list)) = (&mut lists, &reply)
                 && list.harness == Harness::Libtest
             {
                 lists.note(binary.executable.as_std_path(), &list.cases);
@@ -156,7 +156,7 @@ impl Listing<'_> {
                 }
             }
             let harness = Harness::Foreign;
-            self.listed.insert(index, Listed { cases, harness, notes });
+            self.listed.insert(index, BinaryList { cases, harness, notes });
         }
         Ok(())
     }
@@ -169,17 +169,17 @@ impl Listing<'_> {
     }
 
     /// Takes the list in a reply. Returns the binary where it has refused.
-    fn take(&mut self, index: usize, reply: Reply) -> Option<usize> {
+    fn take(&mut self, index: usize, reply: ListReply) -> Option<usize> {
         match reply {
-            Reply::Listed(list) => {
+            ListReply::Complete(list) => {
                 self.listed.insert(index, list);
                 None
             }
-            Reply::List(cases) => {
+            ListReply::WithoutIgnored(cases) => {
                 self.unmarked.insert(index, cases);
                 None
             }
-            Reply::Refused => Some(index),
+            ListReply::Refused => Some(index),
         }
     }
 
@@ -189,7 +189,7 @@ impl Listing<'_> {
         which: &[usize],
         arguments: &[&str],
         environment: &[(&str, &str)],
-    ) -> Result<BTreeMap<usize, Answer>, ListingError> {
+    ) -> Result<BTreeMap<usize, ListOutput>, ListingError> {
         let jobs = which.iter().map(|&index| Job {
             index: CaseIndex { binary: index, case: 0 },
             plan: self.plan(&self.binaries[index], arguments, environment),
@@ -202,7 +202,7 @@ impl Listing<'_> {
         let at_once = schedule::Options::of(self.at_once);
         let options = schedule::Options { most_passed: Some(limit), ..at_once };
         let jobs = vec![(&mut self.factory.warden, jobs)];
-        let gather = |heard| gathering::gather(heard, limit);
+        let gather = |events| gathering::gather(events, limit);
         let answers = jobs::run(jobs, options, self.signals, Vec::new(), gather);
         answers.map_err(ListingError::Host)?
     }
@@ -220,7 +220,7 @@ impl Listing<'_> {
             arguments: arguments.iter().map(|text| c_string(OsStr::new(text))).collect(),
             environment: factory.own_environment(),
             verdict_source: VerdictSource::ExitCode,
-            timeout: factory.policy.limits.timeout.or(Some(PATIENCE)),
+            timeout: factory.policy.limits.timeout.or(Some(LIST_TIMEOUT)),
             slow_timeout: None,
             output_limit: factory.policy.limits.output,
             write_back: factory.write_back.clone(),

@@ -1,7 +1,7 @@
 //! Selection: the tests of each binary are listed and filtered.
 //!
 //! [`prepare`] starts here: it builds the project, lists each binary's tests in a sandbox ([`listing`])
-//! and applies the filters; what is left are [`selected`] tests. [`narrow`] keeps one partition, or the
+//! and applies the filters; what is left are [`selected`] tests. [`subset`] keeps one partition, or the
 //! tests that failed last time; [`find_case`] finds the one test that a name means.
 
 pub mod prepare;
@@ -10,7 +10,7 @@ pub mod listing;
 
 pub mod selected;
 
-pub mod narrow;
+pub mod subset;
 
 pub mod partition;
 
@@ -19,4 +19,4 @@ pub mod last_run;
 pub mod find_case;
 
 mod arguments;
-pub mod remembered;
+pub mod stored;

@@ -16,57 +16,57 @@ use crate::select::selected::Selected;
 
 /// A CI system that runs a job several times, and the variables in which it tells each copy which
 /// one it is.
-struct System {
+struct CiSystem {
     name: &'static str,
     /// The number of the copy.
     number: &'static str,
     /// The number of the first one, or a variable that has it.
-    first: First,
+    first: FirstNumber,
     /// How many there are.
     total: &'static str,
 }
 
-enum First {
+enum FirstNumber {
     Is(u64),
     In(&'static str),
 }
 
 /// CI systems stand before what their runners may run on.
-const SYSTEMS: [System; 6] = [
-    System {
+const SYSTEMS: [CiSystem; 6] = [
+    CiSystem {
         name: "GitHub Actions",
         number: "STRATEGY_JOB_INDEX",
-        first: First::Is(0),
+        first: FirstNumber::Is(0),
         total: "STRATEGY_JOB_TOTAL",
     },
-    System {
+    CiSystem {
         name: "GitLab CI",
         number: "CI_NODE_INDEX",
-        first: First::Is(1),
+        first: FirstNumber::Is(1),
         total: "CI_NODE_TOTAL",
     },
-    System {
+    CiSystem {
         name: "Buildkite",
         number: "BUILDKITE_PARALLEL_JOB",
-        first: First::Is(0),
+        first: FirstNumber::Is(0),
         total: "BUILDKITE_PARALLEL_JOB_COUNT",
     },
-    System {
+    CiSystem {
         name: "CircleCI",
         number: "CIRCLE_NODE_INDEX",
-        first: First::Is(0),
+        first: FirstNumber::Is(0),
         total: "CIRCLE_NODE_TOTAL",
     },
-    System {
+    CiSystem {
         name: "a Kubernetes indexed Job",
         number: "JOB_COMPLETION_INDEX",
-        first: First::Is(0),
+        first: FirstNumber::Is(0),
         total: "JOB_COMPLETIONS",
     },
-    System {
+    CiSystem {
         name: "a Slurm array",
         number: "SLURM_ARRAY_TASK_ID",
-        first: First::In("SLURM_ARRAY_TASK_MIN"),
+        first: FirstNumber::In("SLURM_ARRAY_TASK_MIN"),
         total: "SLURM_ARRAY_TASK_COUNT",
     },
 ];
@@ -97,18 +97,18 @@ impl fmt::Display for PartitionError {
 impl std::error::Error for PartitionError {}
 
 fn automatic(machine: &Machine) -> Result<Part, String> {
-    let is_set = |system: &&System| machine.variable(system.number).is_some();
+    let is_set = |system: &&CiSystem| machine.variable(system.number).is_some();
     let Some(system) = SYSTEMS.iter().find(is_set) else { return Err(none_found(machine)) };
     let read = |name: &str| number(name, machine.variable(name), system);
     let (number, total) = (read(system.number)?, read(system.total)?);
     let first = match system.first {
-        First::Is(first) => first,
-        First::In(name) => read(name)?,
+        FirstNumber::Is(first) => first,
+        FirstNumber::In(name) => read(name)?,
     };
     // An array of every third number, say: what lies between two of them.
     let step = match system.first {
-        First::Is(_) => 1,
-        First::In(_) => match machine.variable("SLURM_ARRAY_TASK_STEP") {
+        FirstNumber::Is(_) => 1,
+        FirstNumber::In(_) => match machine.variable("SLURM_ARRAY_TASK_STEP") {
             Some(_) => read("SLURM_ARRAY_TASK_STEP")?.max(1),
             None => 1,
         },
@@ -119,7 +119,7 @@ fn automatic(machine: &Machine) -> Result<Part, String> {
     })
 }
 
-fn number(name: &str, value: Option<&OsStr>, system: &System) -> Result<u64, String> {
+fn number(name: &str, value: Option<&OsStr>, system: &CiSystem) -> Result<u64, String> {
     let hint = match system.total {
         "JOB_COMPLETIONS" => {
             "\nhint: Kubernetes sets only `JOB_COMPLETION_INDEX`; set `JOB_COMPLETIONS` in the pod's \

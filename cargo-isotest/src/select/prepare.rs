@@ -6,10 +6,10 @@ use isotest_core::signals::Signals;
 use crate::cli::Part;
 use crate::config::machine::Machine;
 use crate::config::{Config, LoadError};
-use crate::discover::{self, Binary, DiscoverError, Harness, Request, Reused, filter::Filter};
+use crate::discover::{self, Binary, BuildRequest, DiscoverError, Harness, Reused, filter::Filter};
 use crate::report;
 use crate::sandbox::factory::{FactoryError, SandboxBuilder, SandboxFactory};
-use crate::select::listing::{self, Listed, ListingError};
+use crate::select::listing::{self, BinaryList, ListingError};
 use crate::select::selected::Selected;
 
 /// The tests could not be built, listed or selected.
@@ -88,7 +88,7 @@ pub fn nothing_selected(selected: &[Selected], part: Option<&Part>, left_out: bo
 /// this process is small. Signals are not taken over yet: one that ends this process ends a build.
 pub fn build(
     policies: impl IntoIterator<Item = Policy>,
-    request: &Request,
+    request: &BuildRequest,
     reused: Option<&Reused>,
     config: &Config,
 ) -> Result<(Vec<SandboxBuilder>, discover::Project), PrepareError> {
@@ -103,7 +103,7 @@ pub fn build(
 
 /// What selects cases: by name, and by filter expression.
 #[derive(Clone, Copy)]
-pub struct Selecting<'a> {
+pub struct SelectOptions<'a> {
     /// By name.
     pub filter: &'a Filter,
     /// By filter expression.
@@ -119,7 +119,7 @@ pub fn select(
     builder: SandboxBuilder,
     project: &discover::Project,
     machine: &Machine,
-    selecting: Selecting<'_>,
+    selecting: SelectOptions<'_>,
     signals: &Signals,
 ) -> Result<Prepared, PrepareError> {
     let mut factory = builder.build_for(project, machine)?;
@@ -133,11 +133,11 @@ pub fn select(
 /// Selects among the cases of all binaries. A program that is no harness takes part where its
 /// own name is selected.
 fn select_cases(
-    selecting: Selecting<'_>,
+    selecting: SelectOptions<'_>,
     binaries: &[Binary],
-    lists: Vec<Listed>,
+    lists: Vec<BinaryList>,
 ) -> Vec<Selected> {
-    let Selecting { filter, config, passed_on, .. } = selecting;
+    let SelectOptions { filter, config, passed_on, .. } = selecting;
     let selected = binaries.iter().zip(lists).map(|(binary, list)| Selected {
         passed_on: match list.harness {
             Harness::Libtest => Vec::new(),

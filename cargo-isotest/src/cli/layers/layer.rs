@@ -28,14 +28,14 @@ pub struct Layer {
     /// Its line in the help; its description in the schema.
     pub(super) help: &'static str,
     /// Part of a policy that it is shown with.
-    pub(super) part: Part,
+    pub(super) part: PolicyPart,
     /// Its values, and what they are in a policy.
-    pub(super) takes: Takes,
+    pub(super) takes: ValueKind,
 }
 
 /// Parts of a policy, in the order in which they are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Part {
+pub(super) enum PolicyPart {
     Process,
     Files,
     /// Limits that isotest enforces itself.
@@ -46,17 +46,17 @@ pub(super) enum Part {
 
 /// Values of a layer, and what they are in a policy.
 #[derive(Debug)]
-pub(super) enum Takes {
-    Word(Words),
-    Text(Text),
-    Number(Number),
-    /// A [`Number`] of bytes, with or without a unit.
-    Bytes(Number),
-    Time(Time),
+pub(super) enum ValueKind {
+    Word(WordValue),
+    Text(TextValue),
+    Number(NumberValue),
+    /// A [`NumberValue`] of bytes, with or without a unit.
+    Bytes(NumberValue),
+    Duration(DurationValue),
     /// Any number of texts. Each is a grant.
-    Texts(Texts),
+    Texts(TextList),
     /// Any number of paths of the host. Each is a grant.
-    Paths(Paths),
+    Paths(PathList),
     Switch(Switch),
     /// Root filesystems. A run has a policy for each, after it has found them.
     Roots,
@@ -66,7 +66,7 @@ pub(super) enum Takes {
 
 /// One of several words.
 #[derive(Debug)]
-pub(super) struct Words {
+pub(super) struct WordValue {
     /// Description in the schema.
     pub description: &'static str,
     pub choices: &'static [Choice],
@@ -85,7 +85,7 @@ pub(super) struct Choice {
 
 /// A text of a form of its own.
 #[derive(Debug)]
-pub(super) struct Text {
+pub(super) struct TextValue {
     /// Fails if the text has another form.
     pub set: fn(&mut Policy, &str) -> Result<(), String>,
     /// The text that sets the value which the policy has.
@@ -98,14 +98,14 @@ pub(super) struct Text {
 
 /// A number; `None` is no limit, which is a default only.
 #[derive(Debug)]
-pub(super) struct Number {
+pub(super) struct NumberValue {
     pub set: fn(&mut Policy, u64),
     pub get: fn(&Policy) -> Option<u64>,
 }
 
 /// A duration; `None` is `none`.
 #[derive(Debug)]
-pub(super) struct Time {
+pub(super) struct DurationValue {
     pub read: fn(&str) -> Result<Deadline, String>,
     pub set: fn(&mut Policy, Option<Duration>),
     pub get: fn(&Policy) -> Option<Duration>,
@@ -113,7 +113,7 @@ pub(super) struct Time {
 
 /// A list of texts.
 #[derive(Debug)]
-pub(super) struct Texts {
+pub(super) struct TextList {
     /// Fails if a text has the wrong form.
     pub check: fn(&str) -> Result<(), String>,
     pub add: fn(&mut Policy, String),
@@ -122,7 +122,7 @@ pub(super) struct Texts {
 
 /// A list of paths.
 #[derive(Debug)]
-pub(super) struct Paths {
+pub(super) struct PathList {
     pub add: fn(&mut Policy, PathBuf),
     pub get: fn(&Policy) -> &[PathBuf],
 }
@@ -137,44 +137,44 @@ pub(super) struct Switch {
 impl Layer {
     /// Whether values of several places add up; otherwise the first place counts.
     pub fn adds_up(&self) -> bool {
-        matches!(self.takes, Takes::Texts(_) | Takes::Paths(_) | Takes::Weaker)
+        matches!(self.takes, ValueKind::Texts(_) | ValueKind::Paths(_) | ValueKind::Weaker)
     }
 
     /// Whether all tests of a run have the same value.
     pub(super) fn is_of_run(&self) -> bool {
-        matches!(self.takes, Takes::Roots | Takes::Weaker)
+        matches!(self.takes, ValueKind::Roots | ValueKind::Weaker)
     }
 
     /// Whether it takes one value.
     pub(super) fn is_single(&self) -> bool {
-        use Takes::{Bytes, Number, Text, Time, Word};
-        matches!(self.takes, Word(_) | Text(_) | Number(_) | Bytes(_) | Time(_))
+        use ValueKind::{Bytes, Duration, Number, Text, Word};
+        matches!(self.takes, Word(_) | Text(_) | Number(_) | Bytes(_) | Duration(_))
     }
 
     /// Whether it takes a duration.
     pub(super) fn is_time(&self) -> bool {
-        matches!(self.takes, Takes::Time(_))
+        matches!(self.takes, ValueKind::Duration(_))
     }
 
     /// Whether it takes no value.
     pub(super) fn is_switch(&self) -> bool {
-        matches!(self.takes, Takes::Switch(_))
+        matches!(self.takes, ValueKind::Switch(_))
     }
 
     /// Whether these values let a test have more of the host than by default.
     pub(super) fn grants(&self, values: &[OsString]) -> bool {
         let policy = self.policy_of(values);
         match &self.takes {
-            Takes::Word(words) => {
+            ValueKind::Word(words) => {
                 words.choices.iter().any(|choice| choice.grants && (choice.is)(&policy))
             }
-            Takes::Text(text) => (text.grants)(&policy),
-            Takes::Texts(_) | Takes::Paths(_) | Takes::Weaker => !values.is_empty(),
-            Takes::Number(_)
-            | Takes::Bytes(_)
-            | Takes::Time(_)
-            | Takes::Switch(_)
-            | Takes::Roots => false,
+            ValueKind::Text(text) => (text.grants)(&policy),
+            ValueKind::Texts(_) | ValueKind::Paths(_) | ValueKind::Weaker => !values.is_empty(),
+            ValueKind::Number(_)
+            | ValueKind::Bytes(_)
+            | ValueKind::Duration(_)
+            | ValueKind::Switch(_)
+            | ValueKind::Roots => false,
         }
     }
 
@@ -201,25 +201,25 @@ impl Layer {
     fn set(&self, policy: &mut Policy, value: &OsStr) -> Result<(), String> {
         let text = &*value.to_string_lossy();
         match &self.takes {
-            Takes::Word(words) => {
+            ValueKind::Word(words) => {
                 let choice = words.choices.iter().find(|choice| choice.word == text);
                 (choice.ok_or("it is none of the words")?.set)(policy);
             }
-            Takes::Text(form) => (form.set)(policy, text)?,
-            Takes::Number(number) => {
+            ValueKind::Text(form) => (form.set)(policy, text)?,
+            ValueKind::Number(number) => {
                 let value = text.parse().map_err(|cause: ParseIntError| cause.to_string())?;
                 (number.set)(policy, value);
             }
-            Takes::Bytes(number) => (number.set)(policy, quantity::bytes(text)?),
-            Takes::Time(time) => (time.set)(policy, (time.read)(text)?.into()),
-            Takes::Texts(texts) => {
+            ValueKind::Bytes(number) => (number.set)(policy, quantity::bytes(text)?),
+            ValueKind::Duration(time) => (time.set)(policy, (time.read)(text)?.into()),
+            ValueKind::Texts(texts) => {
                 (texts.check)(text)?;
                 (texts.add)(policy, text.to_owned());
             }
-            Takes::Paths(paths) => (paths.add)(policy, value.into()),
-            Takes::Switch(switch) => (switch.set)(policy),
-            Takes::Roots => {}
-            Takes::Weaker => drop(value::weakened(text)?),
+            ValueKind::Paths(paths) => (paths.add)(policy, value.into()),
+            ValueKind::Switch(switch) => (switch.set)(policy),
+            ValueKind::Roots => {}
+            ValueKind::Weaker => drop(value::weakened(text)?),
         }
         Ok(())
     }
@@ -227,18 +227,20 @@ impl Layer {
     /// The text that sets the one value which the policy has.
     fn get(&self, policy: &Policy) -> Option<String> {
         match &self.takes {
-            Takes::Word(words) => {
+            ValueKind::Word(words) => {
                 let choice = words.choices.iter().find(|choice| (choice.is)(policy));
                 choice.map(|choice| choice.word.to_owned())
             }
-            Takes::Text(text) => Some((text.get)(policy)),
-            Takes::Number(number) | Takes::Bytes(number) => {
+            ValueKind::Text(text) => Some((text.get)(policy)),
+            ValueKind::Number(number) | ValueKind::Bytes(number) => {
                 (number.get)(policy).map(|value| value.to_string())
             }
-            Takes::Time(time) => Some(value::duration((time.get)(policy)).replace(' ', "")),
-            Takes::Texts(_) | Takes::Paths(_) | Takes::Switch(_) | Takes::Roots | Takes::Weaker => {
-                None
-            }
+            ValueKind::Duration(time) => Some(value::duration((time.get)(policy)).replace(' ', "")),
+            ValueKind::Texts(_)
+            | ValueKind::Paths(_)
+            | ValueKind::Switch(_)
+            | ValueKind::Roots
+            | ValueKind::Weaker => None,
         }
     }
 
@@ -251,19 +253,21 @@ impl Layer {
         };
         let path = |path: &PathBuf| path.display().to_string();
         match &self.takes {
-            Takes::Word(_) | Takes::Number(_) | Takes::Bytes(_) => {
+            ValueKind::Word(_) | ValueKind::Number(_) | ValueKind::Bytes(_) => {
                 self.get(policy).unwrap_or_else(none)
             }
-            Takes::Text(text) => (text.show)(policy),
-            Takes::Time(time) => value::duration((time.get)(policy)),
-            Takes::Texts(texts) => list((texts.get)(policy).to_vec()),
-            Takes::Paths(paths) => list((paths.get)(policy).iter().map(path).collect()),
-            Takes::Switch(switch) => (switch.is)(policy).to_string(),
-            Takes::Roots => match &policy.root {
+            ValueKind::Text(text) => (text.show)(policy),
+            ValueKind::Duration(time) => value::duration((time.get)(policy)),
+            ValueKind::Texts(texts) => list((texts.get)(policy).to_vec()),
+            ValueKind::Paths(paths) => list((paths.get)(policy).iter().map(path).collect()),
+            ValueKind::Switch(switch) => (switch.is)(policy).to_string(),
+            ValueKind::Roots => match &policy.root {
                 Root::Host => "host".to_owned(),
                 Root::Directory(directory) => path(directory),
             },
-            Takes::Weaker => list(policy.weakened.iter().map(|it| it.name().to_owned()).collect()),
+            ValueKind::Weaker => {
+                list(policy.weakened.iter().map(|it| it.name().to_owned()).collect())
+            }
         }
     }
 
@@ -271,18 +275,18 @@ impl Layer {
     pub(super) fn argument(&'static self) -> Arg {
         let argument = Arg::new(self.name).long(self.name).help(self.help);
         let argument = match self.part {
-            Part::Process | Part::Files => argument,
-            Part::Watched | Part::Enforced => argument.help_heading("Limits"),
+            PolicyPart::Process | PolicyPart::Files => argument,
+            PolicyPart::Watched | PolicyPart::Enforced => argument.help_heading("Limits"),
         };
         let (action, hint) = match self.takes {
-            Takes::Switch(_) => return argument.action(ArgAction::SetTrue),
-            Takes::Texts(_) | Takes::Weaker => (ArgAction::Append, ValueHint::Unknown),
-            Takes::Paths(_) | Takes::Roots => (ArgAction::Append, ValueHint::AnyPath),
-            Takes::Word(_)
-            | Takes::Text(_)
-            | Takes::Number(_)
-            | Takes::Bytes(_)
-            | Takes::Time(_) => (ArgAction::Set, ValueHint::Unknown),
+            ValueKind::Switch(_) => return argument.action(ArgAction::SetTrue),
+            ValueKind::Texts(_) | ValueKind::Weaker => (ArgAction::Append, ValueHint::Unknown),
+            ValueKind::Paths(_) | ValueKind::Roots => (ArgAction::Append, ValueHint::AnyPath),
+            ValueKind::Word(_)
+            | ValueKind::Text(_)
+            | ValueKind::Number(_)
+            | ValueKind::Bytes(_)
+            | ValueKind::Duration(_) => (ArgAction::Set, ValueHint::Unknown),
         };
         let argument = argument.value_name(self.placeholder).action(action).value_hint(hint);
         argument.value_parser(self.parser())
@@ -291,37 +295,37 @@ impl Layer {
     /// The parser of one value.
     pub(super) fn parser(&'static self) -> ValueParser {
         match &self.takes {
-            Takes::Word(words) => {
+            ValueKind::Word(words) => {
                 let words = words.choices.iter();
                 let words = words.map(|choice| PossibleValue::new(choice.word).help(choice.help));
                 PossibleValuesParser::new(words).map(OsString::from).into()
             }
-            Takes::Paths(_) | Takes::Roots => {
+            ValueKind::Paths(_) | ValueKind::Roots => {
                 PathBufValueParser::new().map(PathBuf::into_os_string).into()
             }
-            Takes::Text(_)
-            | Takes::Number(_)
-            | Takes::Bytes(_)
-            | Takes::Time(_)
-            | Takes::Texts(_)
-            | Takes::Switch(_)
-            | Takes::Weaker => ValueParser::new(move |typed: &str| self.read(typed)),
+            ValueKind::Text(_)
+            | ValueKind::Number(_)
+            | ValueKind::Bytes(_)
+            | ValueKind::Duration(_)
+            | ValueKind::Texts(_)
+            | ValueKind::Switch(_)
+            | ValueKind::Weaker => ValueParser::new(move |typed: &str| self.read(typed)),
         }
     }
 
     /// The schema of the key.
     pub(super) fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
         let takes = match &self.takes {
-            Takes::Word(words) => json_schema!({ "anyOf": [words.schema()] }),
-            Takes::Text(_) => json_schema!({ "type": ["string"] }),
-            Takes::Number(_) => {
+            ValueKind::Word(words) => json_schema!({ "anyOf": [words.schema()] }),
+            ValueKind::Text(_) => json_schema!({ "type": ["string"] }),
+            ValueKind::Number(_) => {
                 json_schema!({ "type": ["integer"], "format": "uint64", "minimum": 0 })
             }
-            Takes::Bytes(_) | Takes::Time(_) => quantity::schema(generator),
-            Takes::Texts(_) | Takes::Paths(_) | Takes::Roots | Takes::Weaker => {
+            ValueKind::Bytes(_) | ValueKind::Duration(_) => quantity::schema(generator),
+            ValueKind::Texts(_) | ValueKind::Paths(_) | ValueKind::Roots | ValueKind::Weaker => {
                 json_schema!({ "type": "array", "items": { "type": "string" }, "default": [] })
             }
-            Takes::Switch(_) => json_schema!({ "type": "boolean", "default": false }),
+            ValueKind::Switch(_) => json_schema!({ "type": "boolean", "default": false }),
         };
         let mut schema = json_schema!({ "description": self.help });
         schema.ensure_object().extend(takes.as_object().cloned().unwrap_or_default());
@@ -329,7 +333,7 @@ impl Layer {
     }
 }
 
-impl Words {
+impl WordValue {
     fn schema(&self) -> Value {
         let word = |choice: &Choice| json!({ "description": choice.help, "type": "string", "const": choice.word });
         let words: Vec<Value> = self.choices.iter().map(word).collect();

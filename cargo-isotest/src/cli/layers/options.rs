@@ -15,7 +15,7 @@ use isotest_core::policy::{Policy, Weakened};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Map;
 
-use super::layer::{Layer, Takes};
+use super::layer::{Layer, ValueKind};
 use super::table::LAYERS;
 use super::value;
 
@@ -30,7 +30,7 @@ const WORKSPACE: &str = "workspace";
 
 /// The layers of a policy, in the order in which they are shown.
 pub fn layers_as_shown() -> Vec<&'static Layer> {
-    let is_shown = |layer: &&Layer| !matches!(layer.takes, Takes::Weaker);
+    let is_shown = |layer: &&Layer| !matches!(layer.takes, ValueKind::Weaker);
     let mut layers: Vec<&Layer> = LAYERS.iter().filter(is_shown).collect();
     layers.sort_by_key(|layer| layer.part);
     layers
@@ -52,7 +52,7 @@ pub(in crate::cli) fn workspace_layer() -> ValueParser {
 
 /// The same where `all` stands for cargo's flag.
 pub(in crate::cli) fn workspace_of_cargo() -> ValueParser {
-    let Takes::Word(words) = &layer(WORKSPACE).takes else { return workspace_layer() };
+    let ValueKind::Word(words) = &layer(WORKSPACE).takes else { return workspace_layer() };
     let words = words.choices.iter().map(|choice| PossibleValue::new(choice.word));
     let all = PossibleValue::new("all").hide(true);
     PossibleValuesParser::new([all].into_iter().chain(words)).map(OsString::from).into()
@@ -114,8 +114,9 @@ impl LayerOptions {
     /// become another one, and no time limit, which is the command's.
     pub fn to_arguments(&self) -> Vec<OsString> {
         let single = self.words(|layer| layer.is_single() && !layer.is_time());
-        let weaker = self.words(|layer| matches!(layer.takes, Takes::Weaker));
-        let lists = |layer: &Layer| matches!(layer.takes, Takes::Texts(_) | Takes::Paths(_));
+        let weaker = self.words(|layer| matches!(layer.takes, ValueKind::Weaker));
+        let lists =
+            |layer: &Layer| matches!(layer.takes, ValueKind::Texts(_) | ValueKind::Paths(_));
         single.chain(weaker).chain(self.words(lists)).collect()
     }
 

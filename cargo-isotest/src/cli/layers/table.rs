@@ -5,7 +5,10 @@ use isotest_core::policy::{
 };
 
 use super::super::quantity;
-use super::layer::{Choice, Layer, Number, Part, Paths, Switch, Takes, Text, Texts, Time, Words};
+use super::layer::{
+    Choice, DurationValue, Layer, NumberValue, PathList, PolicyPart, Switch, TextList, TextValue,
+    ValueKind, WordValue,
+};
 use super::value;
 
 /// A word, its help, and the value of the policy that it stands for.
@@ -34,8 +37,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "user",
         placeholder: "WHO",
         help: "User identity inside the sandbox",
-        part: Part::Process,
-        takes: Takes::Word(Words {
+        part: PolicyPart::Process,
+        takes: ValueKind::Word(WordValue {
             description: "`--user`.",
             choices: &[
                 choice!(
@@ -56,8 +59,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "pid",
         placeholder: "NS",
         help: "Pid namespace",
-        part: Part::Process,
-        takes: Takes::Word(Words {
+        part: PolicyPart::Process,
+        takes: ValueKind::Word(WordValue {
             description: "`--pid`, `--ipc`.",
             choices: &[
                 choice!("new", "A new one for each test", pid = Namespace::New),
@@ -69,8 +72,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "init",
         placeholder: "INIT",
         help: "Process that is PID 1",
-        part: Part::Process,
-        takes: Takes::Word(Words {
+        part: PolicyPart::Process,
+        takes: ValueKind::Word(WordValue {
             description: "`--init`.",
             choices: &[
                 choice!("none", "The test itself is PID 1", init = Init::None),
@@ -82,8 +85,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "net",
         placeholder: "NET",
         help: "Network",
-        part: Part::Process,
-        takes: Takes::Word(Words {
+        part: PolicyPart::Process,
+        takes: ValueKind::Word(WordValue {
             description: "`--net`.",
             choices: &[
                 choice!("loopback", "Only `lo`, no way out", net = Net::Loopback),
@@ -95,8 +98,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "ipc",
         placeholder: "NS",
         help: "System V IPC, POSIX message queues and /dev/shm",
-        part: Part::Process,
-        takes: Takes::Word(Words {
+        part: PolicyPart::Process,
+        takes: ValueKind::Word(WordValue {
             description: "`--pid`, `--ipc`.",
             choices: &[
                 choice!("new", "A new one for each test", ipc = Namespace::New),
@@ -108,8 +111,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "uts",
         placeholder: "NAME",
         help: "Host name: a name, `new` (isotest) or `host`",
-        part: Part::Process,
-        takes: Takes::Text(Text {
+        part: PolicyPart::Process,
+        takes: ValueKind::Text(TextValue {
             set: |policy, name| value::uts(name).map(|uts| policy.uts = uts),
             get: |policy| match &policy.uts {
                 Uts::Name(name) => name.clone(),
@@ -126,8 +129,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "workspace",
         placeholder: "VALUE",
         help: "Effect of writes to the project",
-        part: Part::Files,
-        takes: Takes::Word(Words {
+        part: PolicyPart::Files,
+        takes: ValueKind::Word(WordValue {
             description: "`--workspace`.",
             choices: &[
                 choice!("overlay", "Writes are thrown away", workspace = Workspace::Overlay),
@@ -140,8 +143,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "write-back",
         placeholder: "GLOB",
         help: "Copy files that match this glob into the project after the run",
-        part: Part::Files,
-        takes: Takes::Texts(Texts {
+        part: PolicyPart::Files,
+        takes: ValueKind::Texts(TextList {
             check: |_| Ok(()),
             add: |policy, glob| policy.write_back.push(glob),
             get: |policy| &policy.write_back,
@@ -151,8 +154,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "scratch",
         placeholder: "WHERE",
         help: "Place of the throwaway layers",
-        part: Part::Files,
-        takes: Takes::Word(Words {
+        part: PolicyPart::Files,
+        takes: ValueKind::Word(WordValue {
             description: "`--scratch`.",
             choices: &[
                 choice!("memory", "In a tmpfs", scratch = Scratch::Memory),
@@ -164,15 +167,15 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "root",
         placeholder: "PATH",
         help: "Run in another root filesystem: a directory, a tarball or a container image; may be repeated",
-        part: Part::Files,
-        takes: Takes::Roots,
+        part: PolicyPart::Files,
+        takes: ValueKind::Roots,
     },
     Layer {
         name: "tmp",
         placeholder: "DIR",
         help: "/tmp, /var/tmp and /run",
-        part: Part::Files,
-        takes: Takes::Word(Words {
+        part: PolicyPart::Files,
+        takes: ValueKind::Word(WordValue {
             description: "`--tmp`.",
             choices: &[
                 choice!("fresh", "Empty for every test", tmp = Directory::Fresh),
@@ -184,8 +187,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "home",
         placeholder: "DIR",
         help: "Home directory",
-        part: Part::Files,
-        takes: Takes::Word(Words {
+        part: PolicyPart::Files,
+        takes: ValueKind::Word(WordValue {
             description: "`--home`.",
             choices: &[
                 choice!("empty", "Empty for every test", home = Directory::Fresh),
@@ -197,8 +200,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "env",
         placeholder: "ENV",
         help: "Environment variables",
-        part: Part::Process,
-        takes: Takes::Word(Words {
+        part: PolicyPart::Process,
+        takes: ValueKind::Word(WordValue {
             description: "`--env`.",
             choices: &[
                 choice!("clean", "Only variables of the allow-list", env = Env::Clean),
@@ -210,8 +213,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "pass-env",
         placeholder: "NAME",
         help: "Pass this variable to the tests (`NAME` or `PREFIX*`)",
-        part: Part::Process,
-        takes: Takes::Texts(Texts {
+        part: PolicyPart::Process,
+        takes: ValueKind::Texts(TextList {
             check: value::variable,
             add: |policy, name| policy.pass_env.push(name),
             get: |policy| &policy.pass_env,
@@ -221,8 +224,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "guard",
         placeholder: "GUARD",
         help: "Kernel hardening level",
-        part: Part::Process,
-        takes: Takes::Word(Words {
+        part: PolicyPart::Process,
+        takes: ValueKind::Word(WordValue {
             description: "`--guard`.",
             choices: &[
                 choice!(
@@ -252,8 +255,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "ro",
         placeholder: "PATH",
         help: "Show this host path, read-only",
-        part: Part::Files,
-        takes: Takes::Paths(Paths {
+        part: PolicyPart::Files,
+        takes: ValueKind::Paths(PathList {
             add: |policy, path| policy.read_only.push(path),
             get: |policy| &policy.read_only,
         }),
@@ -262,8 +265,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "rw",
         placeholder: "PATH",
         help: "Show this host path, writable",
-        part: Part::Files,
-        takes: Takes::Paths(Paths {
+        part: PolicyPart::Files,
+        takes: ValueKind::Paths(PathList {
             add: |policy, path| policy.read_write.push(path),
             get: |policy| &policy.read_write,
         }),
@@ -272,8 +275,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "propagation",
         placeholder: "VALUE",
         help: "Mount propagation of these paths: `private` (none), `slave` (from the host to the test) or `unbindable` (none, no bind mount)",
-        part: Part::Files,
-        takes: Takes::Text(Text {
+        part: PolicyPart::Files,
+        takes: ValueKind::Text(TextValue {
             set: |policy, word| value::propagation(word).map(|it| policy.propagation = it),
             get: |policy| value::propagation_name(policy.propagation).to_owned(),
             show: |policy| value::propagation_name(policy.propagation).to_owned(),
@@ -284,15 +287,15 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "allow-weaker",
         placeholder: "LAYER",
         help: "Share this layer (`pid`, `ipc`, `uts` or `net`) with the host if this machine refuses a new one",
-        part: Part::Process,
-        takes: Takes::Weaker,
+        part: PolicyPart::Process,
+        takes: ValueKind::Weaker,
     },
     Layer {
         name: "no-fork-server",
         placeholder: "",
         help: "Execute the binary for each test instead of forking it from a fork server",
-        part: Part::Process,
-        takes: Takes::Switch(Switch {
+        part: PolicyPart::Process,
+        takes: ValueKind::Switch(Switch {
             set: |policy| policy.fork_server = false,
             is: |policy| !policy.fork_server,
         }),
@@ -301,8 +304,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "timeout",
         placeholder: "DURATION",
         help: "Kill a test after this time (`90s`, `2m`, `none`)",
-        part: Part::Watched,
-        takes: Takes::Time(Time {
+        part: PolicyPart::Watched,
+        takes: ValueKind::Duration(DurationValue {
             read: quantity::deadline,
             set: |policy, limit| policy.limits.timeout = limit,
             get: |policy| policy.limits.timeout,
@@ -312,8 +315,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "slow-timeout",
         placeholder: "DURATION",
         help: "Warn about slow tests, repeating every period",
-        part: Part::Watched,
-        takes: Takes::Time(Time {
+        part: PolicyPart::Watched,
+        takes: ValueKind::Duration(DurationValue {
             read: quantity::period,
             set: |policy, limit| policy.limits.slow_timeout = limit,
             get: |policy| policy.limits.slow_timeout,
@@ -323,8 +326,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "tmp-size",
         placeholder: "BYTES",
         help: "Maximum size of /tmp and everything else that a test writes (`256M`, `1GiB`)",
-        part: Part::Enforced,
-        takes: Takes::Bytes(Number {
+        part: PolicyPart::Enforced,
+        takes: ValueKind::Bytes(NumberValue {
             set: |policy, bytes| policy.limits.tmp_size = bytes,
             get: |policy| Some(policy.limits.tmp_size),
         }),
@@ -333,8 +336,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "output-limit",
         placeholder: "BYTES",
         help: "Maximum bytes of output kept per test",
-        part: Part::Watched,
-        takes: Takes::Bytes(Number {
+        part: PolicyPart::Watched,
+        takes: ValueKind::Bytes(NumberValue {
             set: |policy, bytes| policy.limits.output = bytes,
             get: |policy| Some(policy.limits.output),
         }),
@@ -343,8 +346,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "memory",
         placeholder: "BYTES",
         help: "Maximum memory of all processes of a test together (needs a delegated cgroup v2)",
-        part: Part::Enforced,
-        takes: Takes::Bytes(Number {
+        part: PolicyPart::Enforced,
+        takes: ValueKind::Bytes(NumberValue {
             set: |policy, bytes| policy.limits.memory = Some(bytes),
             get: |policy| policy.limits.memory,
         }),
@@ -353,8 +356,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "processes",
         placeholder: "N",
         help: "Maximum number of processes and threads",
-        part: Part::Enforced,
-        takes: Takes::Number(Number {
+        part: PolicyPart::Enforced,
+        takes: ValueKind::Number(NumberValue {
             set: |policy, count| policy.limits.processes = count,
             get: |policy| Some(policy.limits.processes),
         }),
@@ -363,8 +366,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "open-files",
         placeholder: "N",
         help: "Maximum number of open files per process",
-        part: Part::Enforced,
-        takes: Takes::Number(Number {
+        part: PolicyPart::Enforced,
+        takes: ValueKind::Number(NumberValue {
             set: |policy, count| policy.limits.open_files = count,
             get: |policy| Some(policy.limits.open_files),
         }),
@@ -373,8 +376,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "file-size",
         placeholder: "BYTES",
         help: "Maximum size of a file",
-        part: Part::Enforced,
-        takes: Takes::Bytes(Number {
+        part: PolicyPart::Enforced,
+        takes: ValueKind::Bytes(NumberValue {
             set: |policy, bytes| policy.limits.file_size = Some(bytes),
             get: |policy| policy.limits.file_size,
         }),
@@ -383,8 +386,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "cpu-time",
         placeholder: "SECONDS",
         help: "Maximum processor time of a process",
-        part: Part::Enforced,
-        takes: Takes::Number(Number {
+        part: PolicyPart::Enforced,
+        takes: ValueKind::Number(NumberValue {
             set: |policy, seconds| policy.limits.cpu_time = Some(seconds),
             get: |policy| policy.limits.cpu_time,
         }),
@@ -393,8 +396,8 @@ pub(super) static LAYERS: &[Layer] = &[
         name: "address-space",
         placeholder: "BYTES",
         help: "Maximum address space of a process",
-        part: Part::Enforced,
-        takes: Takes::Bytes(Number {
+        part: PolicyPart::Enforced,
+        takes: ValueKind::Bytes(NumberValue {
             set: |policy, bytes| policy.limits.address_space = Some(bytes),
             get: |policy| policy.limits.address_space,
         }),

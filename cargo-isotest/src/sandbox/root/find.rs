@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::cache::Cache;
 use super::error::RootError;
 use super::image::{self, Image, SumOf};
-use super::stream::{Summed, decompressed};
+use super::stream::{HashingReader, decompressed};
 use super::unpack::{LIMITS, UnpackError, Unpacker, Whiteouts};
 
 /// The root filesystem that `named` is, or holds; `cache` is the user's cache directory. `tell`
@@ -91,7 +91,7 @@ fn unpack_image(
     let mut unpacker = Unpacker::new(&root, LIMITS);
     for layer in &image.layers {
         let stream = decompressed(image.open(layer).map_err(wrong)?);
-        let (stream, sum) = Summed::new(stream.map_err(|error| unpack(error.into()))?);
+        let (stream, sum) = HashingReader::new(stream.map_err(|error| unpack(error.into()))?);
         unpacker.unpack(stream, Whiteouts::Applied).map_err(unpack)?;
         let found = sum.take().expect("it has been read to its end");
         layer.check(SumOf::Archive, &found).map_err(wrong)?;

@@ -16,7 +16,7 @@ use isotest_core::untrusted::Directory;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::follow::{Astray, Links, follow, shown};
+use super::resolve::{Links, ResolveError, resolve, shown};
 use super::stream::{sum_of, sum_of_text};
 
 /// An image for this machine.
@@ -27,12 +27,12 @@ pub struct Image {
     /// The SHA-256 of what names all of its content.
     pub digest: String,
     /// Its layers, the lowest first.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<ImageLayer>,
 }
 
 /// A layer: a tar archive, compressed or not.
 #[derive(Debug)]
-pub struct Layer {
+pub struct ImageLayer {
     /// The file, from the directory of the image.
     path: PathBuf,
     /// Its SHA-256.
@@ -52,7 +52,7 @@ pub enum SumOf {
 
 impl Image {
     /// Opens the file of a layer; fails where it is not what its digest says.
-    pub fn open(&self, layer: &Layer) -> Result<File, ImageError> {
+    pub fn open(&self, layer: &ImageLayer) -> Result<File, ImageError> {
         let open = || open(&self.directory, &layer.path);
         if layer.sum_of == SumOf::File {
             let found = sum_of(open()?);
@@ -63,7 +63,7 @@ impl Image {
     }
 }
 
-impl Layer {
+impl ImageLayer {
     /// Fails where its digest is of that, and another one.
     pub fn check(&self, of: SumOf, found: &str) -> Result<(), ImageError> {
         match self.sum_of == of && self.sum != found {
@@ -146,20 +146,20 @@ struct Platform {
 }
 
 #[derive(Deserialize)]
-struct Manifest {
+struct ImageManifest {
     layers: Vec<Descriptor>,
 }
 
 /// One image of `manifest.json`, which `docker save` writes.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Saved {
+struct SavedImage {
     config: PathBuf,
     layers: Vec<PathBuf>,
 }
 
 #[derive(Deserialize)]
-struct Configuration {
+struct ImageConfig {
     rootfs: LayerSums,
 }
 
@@ -193,24 +193,24 @@ pub fn read(path: &Path) -> Result<Image, ImageError> {
 }
 
 /// The digest and the layers of an image.
-type Content = (String, Vec<Layer>);
+type DigestAndLayers = (String, Vec<ImageLayer>);
 
-fn read_layout(directory: &Directory) -> Result<Content, ImageError> {
+fn read_layout(directory: &Directory) -> Result<DigestAndLayers, ImageError> {
     open(directory, Path::new(LAYOUT))?;
     let mut index: Index = parse(Path::new(INDEX), &text(directory, Path::new(INDEX))?)?;
     // An index may name another one, as that of an image for many platforms does.
-    const MOST_NESTED: usize = 4;
-    for _ in 0..MOST_NESTED {
+    const MAX_NESTED: usize = 4;
+    for _ in 0..MAX_NESTED {
         let chosen = choose(index.manifests)?;
         let (path, blob) = blob(directory, &chosen.digest)?;
         if !chosen.media_type.contains("index") && !chosen.media_type.contains("manifest.list") {
-            let manifest: Manifest = parse(&path, &blob)?;
+            let manifest: ImageManifest = parse(&path, &blob)?;
             let layers = manifest.layers.iter().map(layer_of_layout);
             return Ok((sum_of_text(&blob), layers.collect::<Result<_, _>>()?));
         }
         index = parse(&path, &blob)?;
     }
-    Err(ImageError::Ambiguous(MOST_NESTED))
+    Err(ImageError::Ambiguous(MAX_NESTED))
 }
 
 /// The one manifest for this machine. One that names no platform is for any.
@@ -247,9 +247,9 @@ pub fn architecture() -> &'static str {
     }
 }
 
-fn layer_of_layout(layer: &Descriptor) -> Result<Layer, ImageError> {
+fn layer_of_layout(layer: &Descriptor) -> Result<ImageLayer, ImageError> {
     let (sum, path) = blob_path(&layer.digest)?;
-    Ok(Layer { path, sum, sum_of: SumOf::File })
+    Ok(ImageLayer { path, sum, sum_of: SumOf::File })
 }
 
 /// A small blob, whose content is what its digest says.
@@ -274,19 +274,19 @@ fn sha256(digest: &str) -> Option<&str> {
     (digits.len() == 64 && digits.bytes().all(is_digit)).then_some(digits)
 }
 
-fn read_saved(directory: &Directory, path: &Path) -> Result<Content, ImageError> {
-    let saved: Vec<Saved> = parse(Path::new(SAVED), &text(directory, Path::new(SAVED))?)?;
+fn read_saved(directory: &Directory, path: &Path) -> Result<DigestAndLayers, ImageError> {
+    let saved: Vec<SavedImage> = parse(Path::new(SAVED), &text(directory, Path::new(SAVED))?)?;
     let [image] = saved.as_slice() else { return Err(ImageError::Ambiguous(saved.len())) };
     let named = inside(path, &image.config)?;
     let configuration = text(directory, &named)?;
-    let sums = parse::<Configuration>(&named, &configuration)?.rootfs.diff_ids;
+    let sums = parse::<ImageConfig>(&named, &configuration)?.rootfs.diff_ids;
     if sums.len() != image.layers.len() {
         return Err(ImageError::Layers);
     }
     let layers = image.layers.iter().zip(sums).map(|(layer, sum)| {
         let digits = sha256(&sum).ok_or_else(|| ImageError::Digest(sum.clone()))?;
         let path = inside(path, layer)?;
-        Ok(Layer { path, sum: digits.to_owned(), sum_of: SumOf::Archive })
+        Ok(ImageLayer { path, sum: digits.to_owned(), sum_of: SumOf::Archive })
     });
     Ok((sum_of_text(&configuration), layers.collect::<Result<_, _>>()?))
 }
@@ -297,9 +297,9 @@ fn inside(directory: &Path, path: &Path) -> Result<PathBuf, ImageError> {
     if path.is_absolute() {
         return Err(ImageError::Escapes(path.to_owned()));
     }
-    let found = follow(directory, path, Links::Beneath).map_err(|astray| match astray {
-        Astray::Escapes(_) => ImageError::Escapes(path.to_owned()),
-        Astray::Io(error) => ImageError::Read(path.to_owned(), error),
+    let found = resolve(directory, path, Links::Beneath).map_err(|astray| match astray {
+        ResolveError::Escapes(_) => ImageError::Escapes(path.to_owned()),
+        ResolveError::Io(error) => ImageError::Read(path.to_owned(), error),
     })?;
     Ok(found.strip_prefix(directory).map_or_else(|_| path.to_owned(), Path::to_owned))
 }
@@ -310,8 +310,8 @@ fn open(directory: &Directory, path: &Path) -> Result<File, ImageError> {
 
 /// A file that is read as a whole: no list of layers is as long as the limit.
 fn text(directory: &Directory, path: &Path) -> Result<Vec<u8>, ImageError> {
-    const MOST: u64 = 4 << 20;
-    directory.read(path, MOST).map_err(|error| ImageError::Read(path.to_owned(), error))
+    const MAX_BYTES: u64 = 4 << 20;
+    directory.read(path, MAX_BYTES).map_err(|error| ImageError::Read(path.to_owned(), error))
 }
 
 fn parse<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T, ImageError> {

@@ -6,15 +6,15 @@
 mod cache;
 mod error;
 mod find;
-mod follow;
 mod image;
+mod resolve;
 mod stream;
 mod unpack;
 
 pub use cache::{Cache, Pruned};
 pub use error::RootError;
 pub use find::{find, find_conflict};
-pub use follow::{Links, follow};
+pub use resolve::{Links, resolve};
 pub use stream::decompressed;
 pub use unpack::{LIMITS, UnpackError, Unpacker, Whiteouts};
 

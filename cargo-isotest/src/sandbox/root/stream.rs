@@ -28,21 +28,21 @@ pub fn decompressed<R: Read + 'static>(stream: R) -> io::Result<Box<dyn Read>> {
 }
 
 /// A stream with the SHA-256 of all that is read from it, to be asked for at its end.
-pub struct Summed<R> {
+pub struct HashingReader<R> {
     inner: R,
     state: Sha256,
     sum: Sum,
 }
 
-impl<R: Read> Summed<R> {
+impl<R: Read> HashingReader<R> {
     /// Begins; the sum is there once the stream has ended.
-    pub fn new(inner: R) -> (Summed<R>, Sum) {
+    pub fn new(inner: R) -> (HashingReader<R>, Sum) {
         let sum = Sum::default();
-        (Summed { inner, state: Sha256::new(), sum: Rc::clone(&sum) }, sum)
+        (HashingReader { inner, state: Sha256::new(), sum: Rc::clone(&sum) }, sum)
     }
 }
 
-impl<R: Read> Read for Summed<R> {
+impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.inner.read(buffer)?;
         self.state.update(buffer.get(..length).unwrap_or_default());
@@ -55,7 +55,7 @@ impl<R: Read> Read for Summed<R> {
 
 /// The SHA-256 of a file, as hexadecimal digits.
 pub fn sum_of(file: File) -> io::Result<String> {
-    let (mut stream, sum) = Summed::new(file);
+    let (mut stream, sum) = HashingReader::new(file);
     io::copy(&mut stream, &mut io::sink())?;
     Ok(sum.take().expect("the stream has ended"))
 }
@@ -70,20 +70,20 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// A stream that ends in an error where more is read than was allowed.
-pub struct Metered<R> {
+pub struct LimitedReader<R> {
     inner: R,
     left: Rc<Cell<u64>>,
 }
 
-impl<R> Metered<R> {
+impl<R> LimitedReader<R> {
     /// Begins with nothing allowed; the cell says how much more is.
-    pub fn new(inner: R) -> (Metered<R>, Rc<Cell<u64>>) {
+    pub fn new(inner: R) -> (LimitedReader<R>, Rc<Cell<u64>>) {
         let left = Rc::new(Cell::new(0));
-        (Metered { inner, left: Rc::clone(&left) }, left)
+        (LimitedReader { inner, left: Rc::clone(&left) }, left)
     }
 }
 
-impl<R: Read> Read for Metered<R> {
+impl<R: Read> Read for LimitedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.inner.read(buffer)?;
         match self.left.get().checked_sub(length as u64) {
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_sum_is_there_at_the_end() {
-        let (mut stream, sum) = Summed::new(&b"abc"[..]);
+        let (mut stream, sum) = HashingReader::new(&b"abc"[..]);
         io::copy(&mut stream, &mut io::sink()).unwrap();
         assert_eq!(sum.take(), Some(sum_of_text(b"abc")));
         assert_eq!(

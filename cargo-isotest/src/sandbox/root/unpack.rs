@@ -17,8 +17,8 @@ use std::time::{Duration, SystemTime};
 use isotest_core::printable::printable;
 use tar::{Archive, Entry, EntryType};
 
-use super::follow::{Astray, Links, follow, make_directories, shown};
-use super::stream::Metered;
+use super::resolve::{Links, ResolveError, make_directories, resolve, shown};
+use super::stream::LimitedReader;
 
 /// What unpacking may come to, all archives of a root filesystem together.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +35,7 @@ pub struct Limits {
 pub const LIMITS: Limits = Limits { bytes: 32 << 30, entries: 4 << 20, names: 256 << 20 };
 
 /// What is read between two files: headers, long names, padding.
-const MOST_BETWEEN: u64 = 1 << 20;
+const MAX_PADDING: u64 = 1 << 20;
 
 /// Whether names may stand for what is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,11 +51,11 @@ pub enum Whiteouts {
 pub struct UnpackError {
     /// The path in the archive, where it is one entry's fault.
     entry: Option<PathBuf>,
-    cause: Cause,
+    cause: UnpackCause,
 }
 
 #[derive(Debug)]
-enum Cause {
+enum UnpackCause {
     Io(io::Error),
     Absolute,
     Parent,
@@ -76,47 +76,49 @@ impl fmt::Display for UnpackError {
         }
         let subject = if self.entry.is_some() { "" } else { "it " };
         match &self.cause {
-            Cause::Io(error) => {
+            UnpackCause::Io(error) => {
                 let refused = if self.entry.is_some() { "is refused: " } else { "" };
                 write!(f, "{refused}{}", printable(&error.to_string()))
             }
-            Cause::Absolute => write!(f, "has an absolute path"),
-            Cause::Parent => write!(f, "has `..` in its path"),
-            Cause::Outside(only) => write!(f, "is not in `{only}`"),
-            Cause::Escapes(link) => {
+            UnpackCause::Absolute => write!(f, "has an absolute path"),
+            UnpackCause::Parent => write!(f, "has `..` in its path"),
+            UnpackCause::Outside(only) => write!(f, "is not in `{only}`"),
+            UnpackCause::Escapes(link) => {
                 write!(f, "lies behind the link `{}`, which leads out of the archive", shown(link))
             }
-            Cause::LinkEscapes(target) => {
+            UnpackCause::LinkEscapes(target) => {
                 write!(f, "is a hard link to `{}`, outside of the archive", shown(target))
             }
-            Cause::NoLinkTarget(target) => {
+            UnpackCause::NoLinkTarget(target) => {
                 write!(f, "is a hard link to `{}`, which is no file before it", shown(target))
             }
-            Cause::Whiteout => write!(f, "is a whiteout of no file"),
-            Cause::TooManyBytes => write!(f, "{subject}makes it larger than the limit"),
-            Cause::TooManyEntries => write!(f, "{subject}is one more than the limit"),
-            Cause::TooManyNames => write!(f, "{subject}makes its names longer than the limit"),
+            UnpackCause::Whiteout => write!(f, "is a whiteout of no file"),
+            UnpackCause::TooManyBytes => write!(f, "{subject}makes it larger than the limit"),
+            UnpackCause::TooManyEntries => write!(f, "{subject}is one more than the limit"),
+            UnpackCause::TooManyNames => {
+                write!(f, "{subject}makes its names longer than the limit")
+            }
         }
     }
 }
 
 impl From<io::Error> for UnpackError {
     fn from(error: io::Error) -> Self {
-        UnpackError { entry: None, cause: Cause::Io(error) }
+        UnpackError { entry: None, cause: UnpackCause::Io(error) }
     }
 }
 
-impl From<io::Error> for Cause {
+impl From<io::Error> for UnpackCause {
     fn from(error: io::Error) -> Self {
-        Cause::Io(error)
+        UnpackCause::Io(error)
     }
 }
 
-impl From<Astray> for Cause {
-    fn from(astray: Astray) -> Self {
+impl From<ResolveError> for UnpackCause {
+    fn from(astray: ResolveError) -> Self {
         match astray {
-            Astray::Escapes(link) => Cause::Escapes(link),
-            Astray::Io(error) => Cause::Io(error),
+            ResolveError::Escapes(link) => UnpackCause::Escapes(link),
+            ResolveError::Io(error) => UnpackCause::Io(error),
         }
     }
 }
@@ -146,8 +148,8 @@ impl<'a> Unpacker<'a> {
     /// Unpacks one archive over what is there, and reads its stream to the end.
     pub fn unpack(&mut self, stream: impl Read, whiteouts: Whiteouts) -> Result<(), UnpackError> {
         self.made.clear();
-        let (stream, allowed) = Metered::new(stream);
-        allowed.set(MOST_BETWEEN);
+        let (stream, allowed) = LimitedReader::new(stream);
+        allowed.set(MAX_PADDING);
         let mut archive = Archive::new(stream);
         for entry in archive.entries()? {
             let mut entry = entry?;
@@ -157,7 +159,7 @@ impl<'a> Unpacker<'a> {
             done.map_err(|cause| UnpackError { entry: Some(path), cause })?;
             // What is left of an entry that makes no file.
             io::copy(&mut entry, &mut io::sink())?;
-            allowed.set(MOST_BETWEEN);
+            allowed.set(MAX_PADDING);
         }
         io::copy(&mut archive.into_inner(), &mut io::sink())?;
         Ok(())
@@ -168,8 +170,8 @@ impl<'a> Unpacker<'a> {
         entry: &mut Entry<'_, R>,
         path: &Path,
         whiteouts: Whiteouts,
-    ) -> Result<(), Cause> {
-        self.left.entries = self.left.entries.checked_sub(1).ok_or(Cause::TooManyEntries)?;
+    ) -> Result<(), UnpackCause> {
+        self.left.entries = self.left.entries.checked_sub(1).ok_or(UnpackCause::TooManyEntries)?;
         let whole = inner_path(path)?;
         let path = self.below_root(&whole)?;
         let Some(name) = path.file_name() else {
@@ -190,26 +192,27 @@ impl<'a> Unpacker<'a> {
     }
 
     /// Remembers a path and what leads to it, of which nothing is new above what is known.
-    fn remember(&mut self, place: &Path) -> Result<(), Cause> {
+    fn remember(&mut self, place: &Path) -> Result<(), UnpackCause> {
         let inside = place.ancestors().take_while(|path| *path != self.root);
         for path in inside {
             if self.made.contains(path) {
                 break;
             }
             let length = path.as_os_str().len() as u64;
-            self.left.names = self.left.names.checked_sub(length).ok_or(Cause::TooManyNames)?;
+            self.left.names =
+                self.left.names.checked_sub(length).ok_or(UnpackCause::TooManyNames)?;
             self.made.insert(path.to_owned());
         }
         Ok(())
     }
 
     /// A path of the archive as one of the root.
-    fn below_root<'p>(&self, path: &'p Path) -> Result<&'p Path, Cause> {
+    fn below_root<'p>(&self, path: &'p Path) -> Result<&'p Path, UnpackCause> {
         let Some(only) = self.only else { return Ok(path) };
-        path.strip_prefix(only).map_err(|_| Cause::Outside(only))
+        path.strip_prefix(only).map_err(|_| UnpackCause::Outside(only))
     }
 
-    fn make<R: Read>(&mut self, entry: &mut Entry<'_, R>, place: &Path) -> Result<(), Cause> {
+    fn make<R: Read>(&mut self, entry: &mut Entry<'_, R>, place: &Path) -> Result<(), UnpackCause> {
         let header = entry.header();
         let mode = header.mode()? & 0o1777;
         let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(header.mtime().unwrap_or(0));
@@ -232,7 +235,7 @@ impl<'a> Unpacker<'a> {
                 let mut file = File::create_new(place)?;
                 let allowed = self.left.bytes;
                 let length = write_sparse(&mut entry.take(allowed.saturating_add(1)), &mut file)?;
-                self.left.bytes = allowed.checked_sub(length).ok_or(Cause::TooManyBytes)?;
+                self.left.bytes = allowed.checked_sub(length).ok_or(UnpackCause::TooManyBytes)?;
                 file.set_permissions(Permissions::from_mode(mode))?;
                 file.set_modified(modified)?;
             }
@@ -242,18 +245,20 @@ impl<'a> Unpacker<'a> {
         Ok(())
     }
 
-    fn hard_link(&self, target: &Path, place: &Path) -> Result<(), Cause> {
-        let escapes = |_| Cause::LinkEscapes(target.to_owned());
+    fn hard_link(&self, target: &Path, place: &Path) -> Result<(), UnpackCause> {
+        let escapes = |_| UnpackCause::LinkEscapes(target.to_owned());
         // As with paths, a leading `./` is usual, and `/` is not.
         let whole = inner_path(target).map_err(escapes)?;
         let inner = self.below_root(&whole).map_err(escapes)?;
-        let none = || Cause::NoLinkTarget(target.to_owned());
+        let none = || UnpackCause::NoLinkTarget(target.to_owned());
         let name = inner.file_name().ok_or_else(none)?;
         let parent = inner.parent().unwrap_or(Path::new(""));
-        let source = match follow(self.root, parent, Links::Beneath) {
+        let source = match resolve(self.root, parent, Links::Beneath) {
             Ok(parent) => parent.join(name),
-            Err(Astray::Escapes(_)) => return Err(Cause::LinkEscapes(target.to_owned())),
-            Err(Astray::Io(_)) => return Err(none()),
+            Err(ResolveError::Escapes(_)) => {
+                return Err(UnpackCause::LinkEscapes(target.to_owned()));
+            }
+            Err(ResolveError::Io(_)) => return Err(none()),
         };
         if source == place {
             return Ok(());
@@ -268,14 +273,16 @@ impl<'a> Unpacker<'a> {
     }
 
     /// Removes what earlier layers have made: one name, or all of a directory.
-    fn whiteout(&self, parent: &Path, hidden: &OsStr) -> Result<(), Cause> {
+    fn whiteout(&self, parent: &Path, hidden: &OsStr) -> Result<(), UnpackCause> {
         const OPAQUE: &[u8] = b".wh..opq";
         if hidden.is_empty() || hidden == "." || hidden == ".." {
-            return Err(Cause::Whiteout);
+            return Err(UnpackCause::Whiteout);
         }
-        let directory = match follow(self.root, parent, Links::Beneath) {
+        let directory = match resolve(self.root, parent, Links::Beneath) {
             Ok(directory) => directory,
-            Err(Astray::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(ResolveError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(());
+            }
             Err(astray) => return Err(astray.into()),
         };
         if hidden.as_bytes() == OPAQUE {
@@ -331,14 +338,14 @@ fn write_sparse(source: &mut impl Read, file: &mut File) -> io::Result<u64> {
 }
 
 /// The path without `.`; an error where it names what is outside.
-fn inner_path(path: &Path) -> Result<PathBuf, Cause> {
+fn inner_path(path: &Path) -> Result<PathBuf, UnpackCause> {
     let mut inner = PathBuf::new();
     for component in path.components() {
         match component {
             Component::Normal(name) => inner.push(name),
             Component::CurDir => {}
-            Component::ParentDir => return Err(Cause::Parent),
-            Component::RootDir | Component::Prefix(_) => return Err(Cause::Absolute),
+            Component::ParentDir => return Err(UnpackCause::Parent),
+            Component::RootDir | Component::Prefix(_) => return Err(UnpackCause::Absolute),
         }
     }
     Ok(inner)

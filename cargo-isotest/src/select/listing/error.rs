@@ -10,7 +10,7 @@ use crate::discover::Binary;
 use crate::discover::list::ListError;
 
 /// Maximum number of lines of a list: ten times those of the largest that are known.
-pub const MOST_LINES: usize = 500_000;
+pub const MAX_LINES: usize = 500_000;
 
 /// The tests could not be listed.
 #[derive(Debug)]
@@ -28,12 +28,12 @@ pub enum ListingError {
 pub struct BinaryListError {
     binary: String,
     arguments: String,
-    cause: Cause,
+    cause: ListCause,
     stderr: String,
 }
 
 #[derive(Debug)]
-pub enum Cause {
+pub enum ListCause {
     NotRun(SandboxError),
     Ended(String),
     /// It wrote more than may be kept.
@@ -49,7 +49,7 @@ impl BinaryListError {
         binary: &Binary,
         arguments: &[&str],
         stderr: &Captured,
-        cause: Cause,
+        cause: ListCause,
     ) -> ListingError {
         let error = BinaryListError {
             binary: binary.id.clone(),
@@ -62,7 +62,7 @@ impl BinaryListError {
 
     /// Whether its sandbox could not be set up.
     pub fn is_sandbox(&self) -> bool {
-        matches!(self.cause, Cause::NotRun(_))
+        matches!(self.cause, ListCause::NotRun(_))
     }
 }
 
@@ -70,9 +70,9 @@ impl fmt::Display for BinaryListError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot list the tests of `{}`: ", self.binary)?;
         match &self.cause {
-            Cause::NotRun(error) => return write!(f, "{error}"),
-            Cause::Ended(how) => write!(f, "with `{}` it {how}", self.arguments)?,
-            Cause::TooLong(limit) => {
+            ListCause::NotRun(error) => return write!(f, "{error}"),
+            ListCause::Ended(how) => write!(f, "with `{}` it {how}", self.arguments)?,
+            ListCause::TooLong(limit) => {
                 return write!(
                     f,
                     "with `{}` it wrote more than {limit} bytes; raise the limit with \
@@ -80,14 +80,10 @@ impl fmt::Display for BinaryListError {
                     self.arguments
                 );
             }
-            Cause::TooMany => {
-                return write!(
-                    f,
-                    "with `{}` it wrote more than {MOST_LINES} lines",
-                    self.arguments
-                );
+            ListCause::TooMany => {
+                return write!(f, "with `{}` it wrote more than {MAX_LINES} lines", self.arguments);
             }
-            Cause::List(error) => write!(f, "{error}")?,
+            ListCause::List(error) => write!(f, "{error}")?,
         }
         if !self.stderr.is_empty() {
             write!(f, "\nits stderr: {}", self.stderr.trim_end())?;

@@ -7,8 +7,8 @@ use isotest_core::capture::Capture;
 use isotest_core::outcome::{NotRun, Verdict};
 use isotest_core::schedule::{Event, Interruption, Stream};
 
-use super::answer::Answer;
 use super::error::ListingError;
+use super::output::ListOutput;
 
 /// The answer of a binary while it comes in.
 struct Gathering {
@@ -24,19 +24,19 @@ impl Gathering {
         Gathering { verdict, stdout: capture(), stderr: capture() }
     }
 
-    fn finish(self) -> Answer {
+    fn finish(self) -> ListOutput {
         let Gathering { verdict, stdout, stderr } = self;
-        Answer { verdict, stdout: stdout.finish(), stderr: stderr.finish() }
+        ListOutput { verdict, stdout: stdout.finish(), stderr: stderr.finish() }
     }
 }
 
 /// All answers, each of which keeps `limit` bytes of a stream.
 pub fn gather(
-    heard: mpsc::Receiver<Event>,
+    events: mpsc::Receiver<Event>,
     limit: u64,
-) -> Result<BTreeMap<usize, Answer>, ListingError> {
+) -> Result<BTreeMap<usize, ListOutput>, ListingError> {
     let mut answers: BTreeMap<usize, Gathering> = BTreeMap::new();
-    for event in heard {
+    for event in events {
         match event {
             Event::Started(index) => {
                 answers.insert(index.binary, Gathering::new(limit));

@@ -2,15 +2,15 @@
 
 use isotest_core::case::{Case, Ignore, Kind};
 
-use super::answer::{Answer, shortened};
-use super::error::{BinaryListError, Cause, ListingError, MOST_LINES};
+use super::error::{BinaryListError, ListCause, ListingError, MAX_LINES};
+use super::output::{ListOutput, shortened};
 use crate::discover::list::{self, ListError, Note};
 use crate::discover::{Binary, Declared, Harness};
 use crate::select::arguments;
 
 /// What a binary holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct BinaryList {
     /// Its cases.
     pub cases: Vec<Case>,
     /// Its harness; where it has none it is one case itself.
@@ -19,62 +19,66 @@ pub struct Listed {
     pub notes: Vec<Note>,
 }
 
-impl Listed {
+impl BinaryList {
     /// The cases of a harness.
-    pub fn of(harness: Harness, cases: Vec<Case>) -> Listed {
-        Listed { cases, harness, notes: Vec::new() }
+    pub fn of(harness: Harness, cases: Vec<Case>) -> BinaryList {
+        BinaryList { cases, harness, notes: Vec::new() }
     }
 
     /// A program without a list is one case, named after its target.
-    pub fn program(binary: &Binary, note: Option<Note>) -> Listed {
+    pub fn program(binary: &Binary, note: Option<Note>) -> BinaryList {
         let case = Case::listed(binary.target_name.clone(), Kind::Test, Ignore::No);
         let notes = note.into_iter().collect();
-        Listed { cases: vec![case], harness: Harness::None, notes }
+        BinaryList { cases: vec![case], harness: Harness::None, notes }
     }
 }
 
 /// What an answer is.
-pub enum Reply {
+pub enum ListReply {
     /// All that is to be known.
-    Listed(Listed),
+    Complete(BinaryList),
     /// A terse list, of which it is not known what is ignored.
-    List(Vec<Case>),
+    WithoutIgnored(Vec<Case>),
     /// None: the arguments are not understood.
     Refused,
 }
 
 /// Reads the answer to a request for JSON. Nothing but libtest prints its events; what else prints a
 /// list is another harness.
-pub fn read_json(binary: &Binary, answer: &Answer, limit: u64) -> Result<Reply, ListingError> {
+pub fn read_json(
+    binary: &Binary,
+    answer: &ListOutput,
+    limit: u64,
+) -> Result<ListReply, ListingError> {
     let output = &answer.stdout.head;
     let error =
         |cause| Err(BinaryListError::of(binary, list::JSON_ARGUMENTS, &answer.stderr, cause));
     let is_declared = binary.declared == Declared::Harness;
     match answer.trouble(limit) {
-        Some(cause @ Cause::NotRun(_)) => return error(cause),
+        Some(cause @ ListCause::NotRun(_)) => return error(cause),
         // An old libtest, one without unstable options, or another harness.
-        Some(_) if answer.is_refused() => return Ok(Reply::Refused),
+        Some(_) if answer.is_refused() => return Ok(ListReply::Refused),
         Some(cause) if is_declared || list::has_json(output) => return error(cause),
         Some(cause) => {
             let note = answer.note(&cause, false);
-            return Ok(Reply::Listed(Listed::program(binary, note)));
+            return Ok(ListReply::Complete(BinaryList::program(binary, note)));
         }
         None => {}
     }
     match list::parse_json(output) {
-        Ok(cases) => return Ok(Reply::Listed(Listed::of(Harness::Libtest, cases))),
-        Err(cause) if list::has_json(output) => return error(Cause::List(cause)),
+        Ok(cases) => return Ok(ListReply::Complete(BinaryList::of(Harness::Libtest, cases))),
+        Err(cause) if list::has_json(output) => return error(ListCause::List(cause)),
         Err(_) => {}
     }
     let reads_arguments = || arguments::reads_arguments(binary.executable.as_std_path());
     let is_counted = !output.is_empty();
     Ok(match list::parse_counted(output) {
-        Ok(cases) if !cases.is_empty() => Reply::List(cases),
-        Ok(_) if is_counted => Reply::Listed(Listed::of(Harness::Foreign, Vec::new())),
-        Ok(_) => Reply::Listed(without_tests(binary, reads_arguments())),
+        Ok(cases) if !cases.is_empty() => ListReply::WithoutIgnored(cases),
+        Ok(_) if is_counted => ListReply::Complete(BinaryList::of(Harness::Foreign, Vec::new())),
+        Ok(_) => ListReply::Complete(without_tests(binary, reads_arguments())),
         Err(cause) => {
-            let note = answer.note(&Cause::List(cause), reads_arguments());
-            Reply::Listed(Listed::program(binary, note))
+            let note = answer.note(&ListCause::List(cause), reads_arguments());
+            ListReply::Complete(BinaryList::program(binary, note))
         }
     })
 }
@@ -82,53 +86,55 @@ pub fn read_json(binary: &Binary, answer: &Answer, limit: u64) -> Result<Reply, 
 /// Reads the answer to a request for a terse list.
 pub fn read_terse(
     binary: &Binary,
-    answer: &Answer,
+    answer: &ListOutput,
     reads_arguments: impl Fn() -> bool,
     limit: u64,
-) -> Result<Reply, ListingError> {
+) -> Result<ListReply, ListingError> {
     let output = &answer.stdout.head;
     let cause = match answer.trouble(limit) {
         None => match list::parse_terse(output) {
             Ok(cases) if cases.is_empty() => {
-                return Ok(Reply::Listed(without_tests(binary, reads_arguments())));
+                return Ok(ListReply::Complete(without_tests(binary, reads_arguments())));
             }
-            Ok(cases) => return Ok(Reply::List(cases)),
-            Err(cause) => Cause::List(cause),
+            Ok(cases) => return Ok(ListReply::WithoutIgnored(cases)),
+            Err(cause) => ListCause::List(cause),
         },
         Some(cause) => cause,
     };
     // What a program without a harness floods is no list; it need not be kept.
     let is_wanted = match &cause {
-        Cause::TooLong(_) | Cause::TooMany => {
+        ListCause::TooLong(_) | ListCause::TooMany => {
             binary.declared == Declared::Harness || list::lines_of_a_list(output) > 0
         }
-        Cause::NotRun(_) | Cause::Ended(_) => binary.declared == Declared::Harness,
-        Cause::List(_) => false,
+        ListCause::NotRun(_) | ListCause::Ended(_) => binary.declared == Declared::Harness,
+        ListCause::List(_) => false,
     };
     if is_wanted {
         return Err(BinaryListError::of(binary, list::TERSE_ARGUMENTS, &answer.stderr, cause));
     }
     let note = answer.note(&cause, reads_arguments());
-    Ok(Reply::Listed(Listed::program(binary, note)))
+    Ok(ListReply::Complete(BinaryList::program(binary, note)))
 }
 
 /// A binary that has printed nothing: a harness without tests, or a program that does not know that
 /// it was asked.
-fn without_tests(binary: &Binary, reads_arguments: bool) -> Listed {
+fn without_tests(binary: &Binary, reads_arguments: bool) -> BinaryList {
     match reads_arguments {
-        true => Listed { notes: vec![Note::Empty], ..Listed::of(Harness::Foreign, Vec::new()) },
-        false => Listed::program(binary, None),
+        true => {
+            BinaryList { notes: vec![Note::Empty], ..BinaryList::of(Harness::Foreign, Vec::new()) }
+        }
+        false => BinaryList::program(binary, None),
     }
 }
 
 /// Marks the ignored cases.
-pub fn mark_ignored(cases: &mut Vec<Case>, answer: &Answer, limit: u64) -> Result<(), String> {
+pub fn mark_ignored(cases: &mut Vec<Case>, answer: &ListOutput, limit: u64) -> Result<(), String> {
     match answer.trouble(limit) {
-        Some(Cause::Ended(how)) => return Err(format!("it {how}")),
-        Some(Cause::TooLong(limit)) => return Err(format!("it wrote more than {limit} bytes")),
-        Some(Cause::TooMany) => return Err(format!("it wrote more than {MOST_LINES} lines")),
-        Some(Cause::NotRun(error)) => return Err(error.to_string()),
-        Some(Cause::List(_)) | None => {}
+        Some(ListCause::Ended(how)) => return Err(format!("it {how}")),
+        Some(ListCause::TooLong(limit)) => return Err(format!("it wrote more than {limit} bytes")),
+        Some(ListCause::TooMany) => return Err(format!("it wrote more than {MAX_LINES} lines")),
+        Some(ListCause::NotRun(error)) => return Err(error.to_string()),
+        Some(ListCause::List(_)) | None => {}
     }
     list::mark_ignored(cases, &answer.stdout.head).map_err(|error| match error {
         ListError::UnexpectedLine(line) => format!("unexpected line `{}`", shortened(&line)),
@@ -151,7 +157,7 @@ pub fn selects_without_kind(
 }
 
 /// Whether an answer is a list with a test in it.
-pub fn names(answer: &Answer, limit: u64) -> bool {
+pub fn names(answer: &ListOutput, limit: u64) -> bool {
     let list = list::parse_terse(&answer.stdout.head);
     answer.trouble(limit).is_none() && list.is_ok_and(|cases| !cases.is_empty())
 }

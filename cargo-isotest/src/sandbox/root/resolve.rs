@@ -22,25 +22,25 @@ pub enum Links {
 
 /// Why a path leads nowhere.
 #[derive(Debug)]
-pub enum Astray {
+pub enum ResolveError {
     /// It leads out of the root filesystem, by this link or by itself.
     Escapes(PathBuf),
     /// The filesystem says so.
     Io(io::Error),
 }
 
-impl fmt::Display for Astray {
+impl fmt::Display for ResolveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Astray::Escapes(link) => write!(f, "`{}` leads out of the root", shown(link)),
-            Astray::Io(error) => write!(f, "{error}"),
+            ResolveError::Escapes(link) => write!(f, "`{}` leads out of the root", shown(link)),
+            ResolveError::Io(error) => write!(f, "{error}"),
         }
     }
 }
 
-impl From<io::Error> for Astray {
+impl From<io::Error> for ResolveError {
     fn from(error: io::Error) -> Self {
-        Astray::Io(error)
+        ResolveError::Io(error)
     }
 }
 
@@ -50,12 +50,12 @@ pub fn shown(path: &Path) -> String {
 }
 
 /// Where `path`, seen from inside of `root`, is on the host. The last name is followed too.
-pub fn follow(root: &Path, path: &Path, links: Links) -> Result<PathBuf, Astray> {
+pub fn resolve(root: &Path, path: &Path, links: Links) -> Result<PathBuf, ResolveError> {
     walk(root, path, links, |_| Err(io::ErrorKind::NotFound.into()))
 }
 
-/// As [`follow`], for a directory: those that are missing are made.
-pub fn make_directories(root: &Path, path: &Path) -> Result<PathBuf, Astray> {
+/// As [`resolve`], for a directory: those that are missing are made.
+pub fn make_directories(root: &Path, path: &Path) -> Result<PathBuf, ResolveError> {
     walk(root, path, Links::Beneath, |missing| fs::create_dir(missing))
 }
 
@@ -64,16 +64,16 @@ fn walk(
     path: &Path,
     links: Links,
     make: impl Fn(&Path) -> io::Result<()>,
-) -> Result<PathBuf, Astray> {
+) -> Result<PathBuf, ResolveError> {
     /// As many as the kernel follows, path_resolution(7).
-    const MOST_LINKS: usize = 40;
+    const MAX_LINKS: usize = 40;
     let mut inside = PathBuf::new();
     let mut rest = names(path);
     let mut followed = 0;
     while let Some(name) = rest.pop() {
         if name == ".." {
             if !inside.pop() && links == Links::Beneath {
-                return Err(Astray::Escapes(path.to_owned()));
+                return Err(ResolveError::Escapes(path.to_owned()));
             }
             continue;
         }
@@ -90,12 +90,12 @@ fn walk(
         if kind.is_symlink() {
             let target = fs::read_link(&real)?;
             followed += 1;
-            if followed > MOST_LINKS {
+            if followed > MAX_LINKS {
                 return Err(io::Error::from(io::ErrorKind::NotFound).into());
             }
             if target.is_absolute() {
                 if links == Links::Beneath {
-                    return Err(Astray::Escapes(next));
+                    return Err(ResolveError::Escapes(next));
                 }
                 inside = PathBuf::new();
             }
@@ -150,7 +150,7 @@ mod tests {
     #[track_caller]
     fn check(path: &str, links: Links, expected: Option<&str>) {
         let root = root();
-        let found = follow(root.path(), Path::new(path), links).ok();
+        let found = resolve(root.path(), Path::new(path), links).ok();
         assert_eq!(found, expected.map(|path| root.path().join(path)));
     }
 

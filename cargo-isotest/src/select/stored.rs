@@ -17,10 +17,10 @@ use serde::{Deserialize, Serialize};
 use crate::discover::Project;
 
 /// The directory in the target directory that is isotest's.
-const OWN: &str = "isotest";
+const DIRECTORY: &str = "isotest";
 
 /// More than a file of a million tests has.
-const MOST: u64 = 256 << 20;
+const MAX_BYTES: u64 = 256 << 20;
 
 /// Cases that took less are not worth a line.
 const WORTH_NOTING: Duration = Duration::from_millis(20);
@@ -29,21 +29,21 @@ const WORTH_NOTING: Duration = Duration::from_millis(20);
 /// archive, may have put anything there: no symbolic link is followed, and what is no regular file
 /// is not opened.
 #[derive(Debug)]
-pub struct Own {
+pub struct IsotestDirectory {
     /// The target directory, as it is before any test runs.
     target: io::Result<Directory>,
 }
 
-impl Own {
+impl IsotestDirectory {
     /// That of a target directory.
-    pub fn of(target_directory: &Path) -> Own {
-        Own { target: Directory::open(target_directory) }
+    pub fn of(target_directory: &Path) -> IsotestDirectory {
+        IsotestDirectory { target: Directory::open(target_directory) }
     }
 
     /// What a file of it says; nothing where it cannot be read.
     pub fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         let target = self.target.as_ref().ok()?;
-        let bytes = target.read(Path::new(OWN).join(name), MOST).ok()?;
+        let bytes = target.read(Path::new(DIRECTORY).join(name), MAX_BYTES).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
 
@@ -55,7 +55,7 @@ impl Own {
             .map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
         let mut bytes = serde_json::to_vec(content)?;
         bytes.push(b'\n');
-        target.make(Path::new(OWN), 0o755)?.replace(OsStr::new(name), &bytes)
+        target.make(Path::new(DIRECTORY), 0o755)?.replace(OsStr::new(name), &bytes)
     }
 }
 
@@ -63,14 +63,14 @@ const LISTS: &str = "lists.json";
 const DURATIONS: &str = "durations.json";
 
 /// The lists of binaries, each with what tells that the binary is still the same.
-pub struct Lists {
-    own: Own,
-    known: BTreeMap<PathBuf, List>,
+pub struct StoredLists {
+    own: IsotestDirectory,
+    known: BTreeMap<PathBuf, StoredList>,
     changed: bool,
 }
 
 #[derive(Serialize, Deserialize)]
-struct List {
+struct StoredList {
     identity: Identity,
     cases: Vec<Case>,
 }
@@ -97,14 +97,14 @@ impl Identity {
     }
 }
 
-impl Lists {
+impl StoredLists {
     /// Those of a project.
-    pub fn read(project: &Project) -> Lists {
-        Lists::of_own(Own::of(project.target_directory.as_std_path()))
+    pub fn read(project: &Project) -> StoredLists {
+        StoredLists::of_own(IsotestDirectory::of(project.target_directory.as_std_path()))
     }
 
-    fn of_own(own: Own) -> Lists {
-        Lists { known: own.read(LISTS).unwrap_or_default(), own, changed: false }
+    fn of_own(own: IsotestDirectory) -> StoredLists {
+        StoredLists { known: own.read(LISTS).unwrap_or_default(), own, changed: false }
     }
 
     /// The cases of a binary that is as it was when it was asked for them.
@@ -116,7 +116,7 @@ impl Lists {
     /// Remembers what a binary has answered.
     pub fn note(&mut self, program: &Path, cases: &[Case]) {
         if let Some(identity) = Identity::of(program) {
-            let list = List { identity, cases: cases.to_vec() };
+            let list = StoredList { identity, cases: cases.to_vec() };
             self.known.insert(program.to_owned(), list);
             self.changed = true;
         }
@@ -133,17 +133,17 @@ impl Lists {
 
 /// How long cases took, by the id of their binary and their name.
 pub struct Durations {
-    own: Own,
+    own: IsotestDirectory,
     known: BTreeMap<String, BTreeMap<String, Duration>>,
 }
 
 impl Durations {
     /// Those of a project.
     pub fn read(project: &Project) -> Durations {
-        Durations::of_own(Own::of(project.target_directory.as_std_path()))
+        Durations::of_own(IsotestDirectory::of(project.target_directory.as_std_path()))
     }
 
-    fn of_own(own: Own) -> Durations {
+    fn of_own(own: IsotestDirectory) -> Durations {
         Durations { known: own.read(DURATIONS).unwrap_or_default(), own }
     }
 
@@ -175,8 +175,8 @@ mod tests {
     use super::*;
     use isotest_core::case::{Ignore, Kind};
 
-    fn lists(directory: &Path) -> Lists {
-        Lists::of_own(Own::of(directory))
+    fn lists(directory: &Path) -> StoredLists {
+        StoredLists::of_own(IsotestDirectory::of(directory))
     }
 
     #[test]
@@ -197,8 +197,8 @@ mod tests {
     #[test]
     fn what_is_no_memory_is_none() {
         let directory = tempfile::tempdir().expect("a directory");
-        fs::create_dir(directory.path().join(OWN)).expect("it is writable");
-        fs::write(directory.path().join(OWN).join("lists.json"), "{\"a\": 3")
+        fs::create_dir(directory.path().join(DIRECTORY)).expect("it is writable");
+        fs::write(directory.path().join(DIRECTORY).join("lists.json"), "{\"a\": 3")
             .expect("it is writable");
         assert!(lists(directory.path()).known.is_empty());
     }
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn only_long_cases_are_remembered() {
         let directory = tempfile::tempdir().expect("a directory");
-        let durations = || Durations::of_own(Own::of(directory.path()));
+        let durations = || Durations::of_own(IsotestDirectory::of(directory.path()));
         let mut known = durations();
         let (short, long) = (Duration::from_millis(3), Duration::from_secs(2));
         known.note("b", "x", long);
@@ -220,13 +220,13 @@ mod tests {
     #[test]
     fn a_link_in_the_place_of_the_directory_is_not_followed() {
         let place = tempfile::tempdir().expect("a directory");
-        let [other, own] = ["other", OWN].map(|name| place.path().join(name));
+        let [other, own] = ["other", DIRECTORY].map(|name| place.path().join(name));
         fs::create_dir(&other).expect("it is writable");
         fs::write(other.join(LISTS), "1").expect("it is writable");
         std::os::unix::fs::symlink(&other, &own).expect("a link");
-        let remembered = Own::of(place.path());
-        assert_eq!(remembered.read::<u32>(LISTS), None);
-        let error = remembered.replace(LISTS, &2).expect_err("there is a link");
+        let stored = IsotestDirectory::of(place.path());
+        assert_eq!(stored.read::<u32>(LISTS), None);
+        let error = stored.replace(LISTS, &2).expect_err("there is a link");
         let expected = format!("`{}` is a symbolic link, which is not followed", own.display());
         assert_eq!(error.to_string(), expected);
         assert_eq!(fs::read_to_string(other.join(LISTS)).expect("it is there"), "1");

@@ -2,7 +2,7 @@
 
 /// What a run of documentation tests came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Documented {
+pub struct DoctestSummary {
     /// Whether one failed, or could not be built.
     pub failed: bool,
     /// How many were selected.

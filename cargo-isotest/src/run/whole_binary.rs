@@ -1,6 +1,6 @@
 //! `--unit binary`: one sandbox for a whole test binary, with libtest's own threads inside.
 //!
-//! The schedule runs the binary as one case whose output is passed through. [`Units`] reads
+//! The schedule runs the binary as one case whose output is passed through. [`WholeBinaries`] reads
 //! libtest's JSON in it and makes the events of each test of it, so that reports see no difference. What
 //! libtest has not reported has not passed: where the process ends before its time, what was
 //! running has failed with it, and what had not started was not run.
@@ -27,7 +27,7 @@ use crate::config::settings::Settings;
 use crate::run::case_plan::spec_with;
 use crate::run::policies::Member;
 use crate::sandbox::factory::{SandboxFactory, c_string};
-use crate::sandbox::provision::Provided;
+use crate::sandbox::provision::CaseProvision;
 use crate::select::selected::Selected;
 
 /// The variable that makes a stable libtest print JSON. Compilers and cargo, which tests may start,
@@ -45,20 +45,20 @@ const EVENT: &[u8] = b"{ \"type\": \"";
 
 /// The binaries that are run as a whole, by the case that stands for each in the schedule.
 #[derive(Default)]
-pub struct Units {
-    units: HashMap<CaseIndex, Unit>,
+pub struct WholeBinaries {
+    whole_binaries: HashMap<CaseIndex, WholeBinary>,
     findings: BTreeMap<usize, Vec<Finding>>,
 }
 
 /// A binary that is run as a whole.
-struct Unit {
+struct WholeBinary {
     /// The id of the binary.
     binary: String,
     tests: Vec<(CaseIndex, String)>,
     by_name: HashMap<String, usize>,
     /// The names of those that libtest leaves out by itself.
     ignored: HashSet<String>,
-    states: Vec<State>,
+    states: Vec<TestState>,
     /// The last result, which waits for the end of the process.
     last: Option<(CaseIndex, Box<Outcome>)>,
     counts: Counts,
@@ -68,13 +68,13 @@ struct Unit {
     contradicted: Option<usize>,
     line: Vec<u8>,
     /// What is neither libtest's nor captured by it, unless it is passed through.
-    stray: Option<Capture>,
+    unattributed: Option<Capture>,
     output_limit: u64,
     weakened: Vec<Weakened>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum TestState {
     Waiting,
     Running,
     Ended,
@@ -88,7 +88,7 @@ struct Counts {
 
 /// A line of libtest's JSON.
 #[derive(Deserialize)]
-struct Said {
+struct LibtestEvent {
     r#type: String,
     event: String,
     name: Option<String>,
@@ -105,9 +105,9 @@ pub fn job(
     settings: &Settings,
     factory: &SandboxFactory,
     selected: &Selected,
-    mut provided: Provided,
+    mut provided: CaseProvision,
     members: &[&Member],
-    units: &mut Units,
+    whole_binaries: &mut WholeBinaries,
 ) -> Option<Job> {
     let first = members.first()?.index;
     let binary = &selected.binary;
@@ -116,7 +116,7 @@ pub fn job(
     provided.variables.push((UNSTABLE.0.into(), UNSTABLE.1.into()));
     let spec =
         spec_with(factory, binary, &[], provided, StartBy::Exec("its binary runs as a whole"));
-    let unit = Unit::new(selected, members, &factory.policy.weakened, settings.pass_through);
+    let unit = WholeBinary::new(selected, members, &factory.policy.weakened, settings.pass_through);
     let plan = Plan {
         spec,
         arguments: arguments.into_iter().map(c_string).collect(),
@@ -130,7 +130,7 @@ pub fn job(
         write_back: factory.write_back.clone(),
         weakened: factory.policy.weakened.clone(),
     };
-    units.units.insert(first, unit);
+    whole_binaries.whole_binaries.insert(first, unit);
     Some(Job {
         index: first,
         plan,
@@ -142,7 +142,7 @@ pub fn job(
 
 /// Keys that ask for something which the tests of a whole binary cannot have, and what holds
 /// instead. The members are those that run so.
-pub fn unheeded<'a>(
+pub fn unsupported_keys<'a>(
     members: impl Iterator<Item = &'a Member> + Clone,
     max_fail: Option<MaxFail>,
 ) -> Vec<(&'static str, &'static str)> {
@@ -212,20 +212,22 @@ fn arguments(settings: &Settings, selected: &Selected, members: &[&Member]) -> V
     arguments
 }
 
-impl Units {
+impl WholeBinaries {
     /// The events of the tests for one of the schedule, in its place.
     pub fn translate(&mut self, event: Event) -> Vec<Event> {
         match event {
-            Event::Output(index, stream, bytes) => match self.units.get_mut(&index) {
+            Event::Output(index, stream, bytes) => match self.whole_binaries.get_mut(&index) {
                 Some(unit) => unit.take(index, stream, bytes),
                 None => vec![Event::Output(index, stream, bytes)],
             },
-            Event::Finished(index, outcome) => match self.units.remove(&index) {
+            Event::Finished(index, outcome) => match self.whole_binaries.remove(&index) {
                 Some(unit) => self.end(unit, index, *outcome),
                 None => vec![Event::Finished(index, outcome)],
             },
             // libtest says it of each test.
-            Event::Started(index) | Event::Slow(index, ..) if self.units.contains_key(&index) => {
+            Event::Started(index) | Event::Slow(index, ..)
+                if self.whole_binaries.contains_key(&index) =>
+            {
                 Vec::new()
             }
             event => vec![event],
@@ -237,7 +239,7 @@ impl Units {
         self.findings.iter().map(|(binary, findings)| (*binary, findings.as_slice()))
     }
 
-    fn end(&mut self, unit: Unit, index: CaseIndex, mut outcome: Outcome) -> Vec<Event> {
+    fn end(&mut self, unit: WholeBinary, index: CaseIndex, mut outcome: Outcome) -> Vec<Event> {
         let findings = std::mem::take(&mut outcome.findings);
         if !findings.is_empty() {
             self.findings.entry(index.binary).or_default().extend(findings);
@@ -246,13 +248,13 @@ impl Units {
     }
 }
 
-impl Unit {
+impl WholeBinary {
     fn new(
         selected: &Selected,
         members: &[&Member],
         weakened: &[Weakened],
         pass_through: bool,
-    ) -> Unit {
+    ) -> WholeBinary {
         let test = |member: &&Member| {
             let name = selected.selection.cases[member.index.case].name.clone();
             (member.index, name)
@@ -262,18 +264,18 @@ impl Unit {
         let ignored = cases.filter(|case| case.ignore != Ignore::No);
         let output_limit =
             members.iter().map(|member| member.terms.limits.output).max().unwrap_or(0);
-        Unit {
+        WholeBinary {
             binary: selected.binary.id.clone(),
             by_name: tests.iter().zip(0..).map(|((_, name), at)| (name.clone(), at)).collect(),
             ignored: ignored.map(|case| case.name.clone()).collect(),
-            states: vec![State::Waiting; tests.len()],
+            states: vec![TestState::Waiting; tests.len()],
             tests,
             last: None,
             counts: Counts::default(),
             summary: None,
             contradicted: None,
             line: Vec::new(),
-            stray: (!pass_through).then(|| Capture::new(output_limit)),
+            unattributed: (!pass_through).then(|| Capture::new(output_limit)),
             output_limit,
             weakened: weakened.to_vec(),
         }
@@ -283,7 +285,7 @@ impl Unit {
     fn take(&mut self, index: CaseIndex, stream: Stream, bytes: Vec<u8>) -> Vec<Event> {
         let mut events = Vec::new();
         if stream == Stream::Stderr {
-            self.stray(index, stream, bytes, &mut events);
+            self.unattributed(index, stream, bytes, &mut events);
             return events;
         }
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -293,7 +295,7 @@ impl Unit {
                 let event = harness::first_possible(&self.line, EVENT);
                 let before: Vec<u8> = self.line.drain(..event).collect();
                 if !before.is_empty() {
-                    self.stray(index, stream, before, &mut events);
+                    self.unattributed(index, stream, before, &mut events);
                 }
             }
             if piece.ends_with(b"\n") || self.line.len() > self.longest_line() {
@@ -313,40 +315,40 @@ impl Unit {
 
     /// Takes a line. An event may stand behind what somebody else has written without a newline.
     fn line(&mut self, index: CaseIndex, mut line: Vec<u8>, events: &mut Vec<Event>) {
-        let said = event(&line, |bytes| serde_json::from_slice(bytes).ok());
-        if let Some((at, said)) = said
-            && self.hear(&said, events)
+        let libtest = event(&line, |bytes| serde_json::from_slice(bytes).ok());
+        if let Some((at, libtest)) = libtest
+            && self.take_event(&libtest, events)
         {
             line.truncate(at);
         }
         if !line.is_empty() {
-            self.stray(index, Stream::Stdout, line, events);
+            self.unattributed(index, Stream::Stdout, line, events);
         }
     }
 
     /// Takes what libtest says; returns whether it is libtest's.
-    fn hear(&mut self, said: &Said, events: &mut Vec<Event>) -> bool {
-        if said.r#type == "suite" {
-            if let (Some(passed), Some(failed)) = (said.passed, said.failed) {
+    fn take_event(&mut self, libtest: &LibtestEvent, events: &mut Vec<Event>) -> bool {
+        if libtest.r#type == "suite" {
+            if let (Some(passed), Some(failed)) = (libtest.passed, libtest.failed) {
                 self.summary = Some(Counts { passed, failed });
             }
             return true;
         }
-        let at = said.name.as_ref().and_then(|name| self.by_name.get(name)).copied();
-        let Some(at) = at.filter(|_| said.r#type == "test") else {
-            return said.name.as_ref().is_some_and(|name| self.ignored.contains(name));
+        let at = libtest.name.as_ref().and_then(|name| self.by_name.get(name)).copied();
+        let Some(at) = at.filter(|_| libtest.r#type == "test") else {
+            return libtest.name.as_ref().is_some_and(|name| self.ignored.contains(name));
         };
         let index = self.tests[at].0;
-        match (said.event.as_str(), said.exec_time) {
-            ("started", _) if self.states[at] == State::Waiting => {
-                self.states[at] = State::Running;
+        match (libtest.event.as_str(), libtest.exec_time) {
+            ("started", _) if self.states[at] == TestState::Waiting => {
+                self.states[at] = TestState::Running;
                 events.push(Event::Started(index));
             }
             ("timeout", _) => events.push(Event::Slow(index, Duration::from_secs(60), 1)),
-            ("ok" | "failed", Some(seconds)) if self.states[at] == State::Running => {
-                self.states[at] = State::Ended;
-                let outcome = Box::new(self.outcome(said, seconds));
-                if self.states.iter().all(|state| *state == State::Ended) {
+            ("ok" | "failed", Some(seconds)) if self.states[at] == TestState::Running => {
+                self.states[at] = TestState::Ended;
+                let outcome = Box::new(self.outcome(libtest, seconds));
+                if self.states.iter().all(|state| *state == TestState::Ended) {
                     self.last = Some((index, outcome));
                 } else {
                     events.push(Event::Finished(index, outcome));
@@ -361,12 +363,12 @@ impl Unit {
     }
 
     /// The outcome of a test that libtest reports.
-    fn outcome(&mut self, said: &Said, seconds: f64) -> Outcome {
-        let has_passed = said.event == "ok";
+    fn outcome(&mut self, libtest: &LibtestEvent, seconds: f64) -> Outcome {
+        let has_passed = libtest.event == "ok";
         let count = if has_passed { &mut self.counts.passed } else { &mut self.counts.failed };
         *count += 1;
-        let mut output = said.stdout.clone().unwrap_or_default();
-        if let Some(message) = &said.message {
+        let mut output = libtest.stdout.clone().unwrap_or_default();
+        if let Some(message) = &libtest.message {
             output += &format!("note: {message}");
         }
         let verdict = if has_passed { Verdict::Passed } else { Verdict::Failed { code: FAILED } };
@@ -385,9 +387,15 @@ impl Unit {
     }
 
     /// What neither libtest has written nor a test whose output it captures.
-    fn stray(&mut self, index: CaseIndex, stream: Stream, bytes: Vec<u8>, events: &mut Vec<Event>) {
-        match &mut self.stray {
-            Some(stray) => stray.push(&bytes),
+    fn unattributed(
+        &mut self,
+        index: CaseIndex,
+        stream: Stream,
+        bytes: Vec<u8>,
+        events: &mut Vec<Event>,
+    ) {
+        match &mut self.unattributed {
+            Some(unattributed) => unattributed.push(&bytes),
             None => events.push(Event::Output(index, stream, bytes)),
         }
     }
@@ -399,12 +407,12 @@ impl Unit {
         if !line.is_empty() {
             self.line(index, line, &mut events);
         }
-        let stray = self.stray.take().map(Capture::finish).unwrap_or_default();
+        let unattributed = self.unattributed.take().map(Capture::finish).unwrap_or_default();
         let blamed = self.blamed(process);
-        if blamed.is_empty() && !stray.is_empty() {
-            events.push(Event::Output(index, Stream::Stdout, stray.to_bytes()));
+        if blamed.is_empty() && !unattributed.is_empty() {
+            events.push(Event::Output(index, Stream::Stdout, unattributed.to_bytes()));
         }
-        let text = format!("{}{}", text(&stray), self.note(&blamed, process));
+        let text = format!("{}{}", text(&unattributed), self.note(&blamed, process));
         let verdict = ended_early(&process.verdict);
         let last = self.last.take();
         for (at, (index, _)) in self.tests.iter().enumerate() {
@@ -418,7 +426,7 @@ impl Unit {
                     }
                     outcome
                 }
-                (_, State::Ended) => continue,
+                (_, TestState::Ended) => continue,
                 _ if blamed.contains(&at) => Box::new(Outcome {
                     output: self.captured(text.as_bytes()),
                     duration: process.duration,
@@ -438,11 +446,11 @@ impl Unit {
     /// The tests that have ended as the process has: those that were running; where there are none,
     /// the next, or, where all had ended and libtest or the exit code says otherwise, the last.
     fn blamed(&self, process: &Outcome) -> Vec<usize> {
-        let of = |wanted: State| {
+        let of = |wanted: TestState| {
             let states = self.states.iter().enumerate();
             states.filter(move |(_, state)| **state == wanted).map(|(at, _)| at)
         };
-        let running: Vec<usize> = of(State::Running).collect();
+        let running: Vec<usize> = of(TestState::Running).collect();
         let exits_as_counted = match process.verdict {
             Verdict::Passed => self.counts.failed == 0,
             Verdict::Failed { code } => code == FAILED && self.counts.failed > 0,
@@ -451,7 +459,7 @@ impl Unit {
         let is_whole = exits_as_counted
             && self.summary == Some(self.counts)
             && self.contradicted.is_none()
-            && of(State::Ended).count() == self.tests.len();
+            && of(TestState::Ended).count() == self.tests.len();
         match &process.verdict {
             _ if is_whole => Vec::new(),
             Verdict::NotRun(_) if self.last.is_none() => Vec::new(),
@@ -459,7 +467,7 @@ impl Unit {
             _ => {
                 let last = self.last.as_ref().map(|(index, _)| *index);
                 let last = self.tests.iter().position(|(index, _)| Some(*index) == last);
-                of(State::Waiting).next().or(last).into_iter().collect()
+                of(TestState::Waiting).next().or(last).into_iter().collect()
             }
         }
     }
@@ -481,7 +489,7 @@ impl Unit {
                      otherwise; which of them is to blame is not known\n"
                 ),
             },
-            ([_], None) if self.states[blamed[0]] == State::Waiting => {
+            ([_], None) if self.states[blamed[0]] == TestState::Waiting => {
                 format!("isotest: no test of {binary} was running when its process ended\n")
             }
             ([_], None) => String::new(),
@@ -529,7 +537,7 @@ mod tests {
     use super::*;
 
     fn name(bytes: &[u8]) -> Option<String> {
-        serde_json::from_slice(bytes).ok().and_then(|said: Said| said.name)
+        serde_json::from_slice(bytes).ok().and_then(|libtest: LibtestEvent| libtest.name)
     }
 
     #[test]

@@ -17,18 +17,18 @@ const MARK: &str = "CARGO_MANIFEST_DIR";
 
 /// Who started this program through `target.runner`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Caller {
+pub struct RunnerEnvironment {
     /// What it set that it had not been given itself.
     pub set: Vec<Variable>,
     /// Whether rustdoc stands between, so that this is a documentation test.
     pub is_rustdoc: bool,
 }
 
-impl Caller {
+impl RunnerEnvironment {
     /// Looks for the nearest process above that was not itself started for the same package:
     /// between may stand rustdoc, or a shell. Where none can be read nothing is known to be set.
-    pub fn of(variables: &[Variable]) -> Caller {
-        let mut caller = Caller::default();
+    pub fn of(variables: &[Variable]) -> RunnerEnvironment {
+        let mut caller = RunnerEnvironment::default();
         let Some(mark) = variables.iter().find(|(name, _)| name == MARK) else { return caller };
         let mut pid = parent_id();
         while let Some(process) = Process::read(pid) {

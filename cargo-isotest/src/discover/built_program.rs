@@ -12,11 +12,11 @@ use super::assemble::read_manifest;
 use super::error::DiscoverError;
 use super::layout;
 use super::manifest::Manifest;
-use super::project::{Binary, BinaryKind, Origin, Project};
+use super::project::{Binary, BinaryKind, BuildOrigin, Project};
 
 /// What a runner is told.
 #[derive(Debug, Clone, Copy)]
-pub struct Call<'a> {
+pub struct ProgramCall<'a> {
     /// The program, absolute.
     pub program: &'a Path,
     /// The working directory.
@@ -29,7 +29,7 @@ pub struct Call<'a> {
 
 /// A program and the project it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Called {
+pub struct BuiltProgram {
     /// The project, without its binaries.
     pub project: Project,
     /// The program.
@@ -52,7 +52,7 @@ pub enum Purpose {
 }
 
 /// What cargo knows of a program that it has built and started.
-pub fn called(call: &Call<'_>) -> Result<Called, DiscoverError> {
+pub fn built_program(call: &ProgramCall<'_>) -> Result<BuiltProgram, DiscoverError> {
     let directory = utf8(call.directory)?;
     let program = utf8(call.program)?;
     let package = match call.variable("CARGO_MANIFEST_DIR") {
@@ -85,7 +85,7 @@ pub fn called(call: &Call<'_>) -> Result<Called, DiscoverError> {
         (None, None) => Purpose::Unknown,
     };
     let binary = binary(call, program, directory, &manifest, &project);
-    Ok(Called { project, binary, purpose, is_kept: false })
+    Ok(BuiltProgram { project, binary, purpose, is_kept: false })
 }
 
 /// The name of the crate, where cargo has added a hash to that of the program.
@@ -95,7 +95,7 @@ fn hashed(program: &Utf8Path) -> Option<&str> {
 
 /// The binary that the program is.
 fn binary(
-    call: &Call<'_>,
+    call: &ProgramCall<'_>,
     program: Utf8PathBuf,
     directory: Utf8PathBuf,
     manifest: &Manifest,
@@ -135,18 +135,18 @@ fn binary(
         presets: Vec::new(),
         rerun_flag: rerun.join(" "),
         package_name,
-        origin: Origin::Here,
+        origin: BuildOrigin::Here,
     }
 }
 
-impl Called {
+impl BuiltProgram {
     /// The project with no other binary than the program.
     pub fn alone(&self) -> Project {
         Project { binaries: vec![self.binary.clone()], ..self.project.clone() }
     }
 }
 
-impl<'a> Call<'a> {
+impl<'a> ProgramCall<'a> {
     fn variable(&self, name: &str) -> Option<&'a OsStr> {
         let found = self.variables.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_os_str()).filter(|value| !value.is_empty())
@@ -158,10 +158,10 @@ impl<'a> Call<'a> {
 /// compiles in the root of the workspace.
 fn source(program: &Utf8Path, root: &Utf8Path, package: &Utf8Path) -> Option<Utf8PathBuf> {
     /// Names of files; no crate has so many.
-    const MOST: u64 = 16 << 20;
+    const MAX_BYTES: u64 = 16 << 20;
     let rules = format!("{program}.d");
     let (directory, name) = untrusted::place(Path::new(&rules)).ok()?;
-    let rules = String::from_utf8(directory.read(name, MOST).ok()?).ok()?;
+    let rules = String::from_utf8(directory.read(name, MAX_BYTES).ok()?).ok()?;
     let prerequisites = rules.lines().next()?.split_once(": ")?.1;
     let ends = prerequisites.match_indices(' ').map(|(at, _)| at);
     let end = ends.into_iter().find(|at| !prerequisites[..*at].ends_with('\\'));
@@ -188,7 +188,7 @@ fn cache(path: &Utf8Path) -> Option<&Utf8Path> {
 /// has what is tested, and the target directory the binaries that tests start. The loader looks
 /// there first.
 fn target_directory(
-    call: &Call<'_>,
+    call: &ProgramCall<'_>,
     directory: &Utf8Path,
 ) -> Result<Option<Utf8PathBuf>, DiscoverError> {
     if let Some(target) = call.variable("CARGO_TARGET_DIR") {
@@ -220,14 +220,14 @@ fn manifest_in(directory: &Utf8Path) -> Result<Option<Manifest>, DiscoverError> 
 }
 
 /// Where the loader looks: what build scripts link, and the standard library.
-fn library_directories(call: &Call<'_>) -> Vec<Utf8PathBuf> {
+fn library_directories(call: &ProgramCall<'_>) -> Vec<Utf8PathBuf> {
     let path = call.variable("LD_LIBRARY_PATH").unwrap_or_default();
     let directories = std::env::split_paths(path).filter(|directory| directory.is_absolute());
     directories.filter_map(|directory| Utf8PathBuf::try_from(directory).ok()).collect()
 }
 
 /// The toolchain that `CARGO` is part of.
-fn sysroot(call: &Call<'_>) -> Option<Utf8PathBuf> {
+fn sysroot(call: &ProgramCall<'_>) -> Option<Utf8PathBuf> {
     let cargo = Path::new(call.variable("CARGO")?).canonicalize().ok()?;
     let sysroot = cargo.parent()?.parent()?;
     sysroot.join("lib/rustlib").is_dir().then(|| Utf8PathBuf::try_from(sysroot.to_owned()).ok())?

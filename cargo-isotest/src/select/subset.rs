@@ -7,14 +7,14 @@ use crate::select::selected::Selected;
 
 /// What leaves out some of the selected tests.
 #[derive(Clone, Copy)]
-pub struct Narrowing<'a> {
+pub struct RunSubset<'a> {
     /// The part of them that is run.
     pub part: Option<Part>,
     /// What has failed, where nothing else is run.
     pub failed: Option<&'a LastRun>,
 }
 
-impl Narrowing<'_> {
+impl RunSubset<'_> {
     /// Leaves out what is not this run's in one root filesystem.
     pub fn narrow(&self, mut selected: Vec<Selected>, root: Option<&str>) -> Vec<Selected> {
         if let Some(last_run) = self.failed {
