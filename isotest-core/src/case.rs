@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::printable::printable;
+use crate::escape::escape;
 
 /// What libtest says a case is; `cargo test` runs a benchmark once, as a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +57,7 @@ impl Case {
     /// for something else on a terminal or in a log.
     pub fn listed(name: String, kind: Kind, ignore: Ignore) -> Case {
         let mark = ignore.clone();
-        match printable(&name) {
+        match escape(&name) {
             Cow::Owned(escaped) => {
                 Case { name: escaped, kind, ignore, mark, raw: Some(name), selector: None }
             }

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::printable::printable;
+use crate::escape::escape;
 use crate::wait_status::signal_name;
 
 /// A process of a case that was still there when the test itself ended.
@@ -63,7 +63,7 @@ impl fmt::Display for Finding {
                 write!(f, "left {} {many} behind: ", processes.len())?;
                 for (index, process) in processes.iter().take(NAMED).enumerate() {
                     let comma = if index == 0 { "" } else { ", " };
-                    write!(f, "{comma}{} (pid {})", printable(&process.name), process.pid)?;
+                    write!(f, "{comma}{} (pid {})", escape(&process.name), process.pid)?;
                 }
                 match processes.len().saturating_sub(NAMED) {
                     0 => Ok(()),
@@ -73,7 +73,7 @@ impl fmt::Display for Finding {
             Finding::WrittenBack(files) => {
                 write!(f, "wrote back ")?;
                 let named = files.iter().take(FILES_NAMED).map(|file| file.to_string_lossy());
-                list(f, named.map(|file| printable(&file).into_owned()))?;
+                list(f, named.map(|file| escape(&file).into_owned()))?;
                 match files.len().saturating_sub(FILES_NAMED) {
                     0 => Ok(()),
                     more => write!(f, " and {more} more"),
@@ -81,7 +81,7 @@ impl fmt::Display for Finding {
             }
             Finding::WriteBackFailed(file, error) => {
                 let file = file.to_string_lossy();
-                write!(f, "could not write back {}: {error}", printable(&file))
+                write!(f, "could not write back {}: {error}", escape(&file))
             }
             Finding::LimitReached(what, flag) => {
                 write!(f, "reached the limit of {what}; raise it with `{flag}`")
@@ -119,12 +119,12 @@ impl fmt::Display for Finding {
             Finding::NotShown(paths) => {
                 write!(f, "wrote of ")?;
                 let paths = paths.iter().map(|path| path.to_string_lossy());
-                list(f, paths.map(|path| printable(&path).into_owned()))?;
+                list(f, paths.map(|path| escape(&path).into_owned()))?;
                 write!(f, ": here, but not shown to tests")
             }
             Finding::NotPassed(names) => {
                 write!(f, "wrote of ")?;
-                list(f, names.iter().map(|name| printable(name).into_owned()))?;
+                list(f, names.iter().map(|name| escape(name).into_owned()))?;
                 write!(f, ": set, but not passed to tests")
             }
             Finding::SignalDiscarded(signal) => write!(

@@ -20,7 +20,6 @@ use rustix::termios::{OptionalActions, Termios, tcgetwinsize, tcsetattr, tcsetwi
 use crate::capture::{self, Capture};
 use crate::collect;
 use crate::finding::Finding;
-use crate::keyboard::Raw;
 use crate::outcome::{ServiceOutput, Verdict};
 use crate::plan::Plan;
 use crate::poll_timeout;
@@ -29,6 +28,7 @@ use crate::sandbox::{End, Exit, Notice, Start, Warden};
 use crate::service_monitor::ServiceMonitor;
 use crate::signals::Signals;
 use crate::streams::{self, StreamError};
+use crate::terminal::Raw;
 
 /// How a foreground program ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -34,8 +34,8 @@ pub use command::{Command, Output, Sandbox};
 struct Readme;
 
 mod errno;
+pub mod escape;
 mod poll_timeout;
-pub mod printable;
 pub mod wait_status;
 
 pub mod capture;
@@ -51,7 +51,7 @@ pub mod plan;
 pub mod sandbox;
 
 pub mod foreground;
-pub mod outside;
+pub mod host_command;
 pub mod service_monitor;
 pub mod streams;
 
@@ -60,11 +60,11 @@ pub mod untrusted;
 pub mod collect;
 pub mod foreign;
 pub mod harness;
-pub mod keyboard;
 mod merge;
 pub mod schedule;
 pub mod signals;
 pub mod snapshot;
+pub mod terminal;
 pub mod write_back;
 
 mod interleaved;

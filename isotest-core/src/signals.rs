@@ -16,7 +16,7 @@ use signal_hook::consts::{
 };
 use signal_hook::{flag, low_level};
 
-use crate::keyboard;
+use crate::terminal;
 
 /// Signals that end a run.
 const ENDING: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
@@ -50,7 +50,7 @@ pub struct Signals {
 
 /// Ends the process as its second signal would: what the first one asked for takes too long.
 fn give_up() {
-    keyboard::restore();
+    terminal::restore();
     low_level::exit(128 + ASKED.load(Ordering::SeqCst))
 }
 
@@ -65,7 +65,7 @@ impl Signals {
         let second = Arc::new(AtomicBool::new(false));
         for signal in ENDING {
             // SAFETY: it makes system calls and nothing else.
-            unsafe { low_level::register(signal, keyboard::restore) }?;
+            unsafe { low_level::register(signal, terminal::restore) }?;
             flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&second))?;
             flag::register(signal, Arc::clone(&second))?;
         }
@@ -162,9 +162,9 @@ impl Signals {
     /// stops before (`true`) and goes on after it (`false`). The terminal is the caller's meanwhile.
     pub fn suspend(mut stop: impl FnMut(bool)) {
         stop(true);
-        let terminal = keyboard::release();
+        let released = terminal::release();
         stop_self();
-        drop(terminal);
+        drop(released);
         stop(false);
     }
 }

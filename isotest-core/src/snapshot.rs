@@ -13,7 +13,7 @@ use std::time::Duration;
 use syscalls::Sysno;
 
 use crate::case::CaseIndex;
-use crate::printable::printable;
+use crate::escape::escape;
 use crate::sandbox::procfs::{child_ids, status_field};
 
 /// A running case, as it is looked at.
@@ -177,11 +177,11 @@ impl fmt::Display for Process {
 
 impl fmt::Display for Thread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "thread {} `{}`: {}", self.id, printable(&self.name), self.state)?;
+        write!(f, "thread {} `{}`: {}", self.id, escape(&self.name), self.state)?;
         if let Some(Call { name, descriptor }) = &self.call {
             write!(f, " in {name}")?;
             if let Some((number, target)) = descriptor {
-                write!(f, " on descriptor {number}, {}", printable(target))?;
+                write!(f, " on descriptor {number}, {}", escape(target))?;
             }
         }
         match &self.wait_channel {

@@ -12,14 +12,14 @@ type Row = (&'static str, &'static [&'static str]);
 
 /// Plain data at the top; each row may name only what its stage is given.
 const CORE: [Row; 31] = [
-    ("case", &["printable"]),
-    ("printable", &[]),
+    ("case", &["escape"]),
+    ("escape", &[]),
     ("errno", &[]),
     ("poll_timeout", &[]),
     ("capture", &[]),
     ("refusal", &[]),
     ("wait_status", &[]),
-    ("finding", &["printable", "wait_status"]),
+    ("finding", &["escape", "wait_status"]),
     ("outcome", &["capture", "finding", "policy", "refusal", "retry"]),
     ("policy", &[]),
     ("host", &[]),
@@ -47,9 +47,9 @@ const CORE: [Row; 31] = [
     ("foreign", &["harness"]),
     ("collect", &["capture", "finding", "foreign", "harness", "outcome", "plan", "sandbox"]),
     ("service_monitor", &["capture", "outcome", "plan", "refusal", "sandbox", "wait_status"]),
-    ("outside", &["poll_timeout", "signals"]),
+    ("host_command", &["poll_timeout", "signals"]),
     ("retry", &[]),
-    ("keyboard", &[]),
+    ("terminal", &[]),
     (
         "schedule",
         &[
@@ -60,11 +60,11 @@ const CORE: [Row; 31] = [
             "foreign",
             "harness",
             "host",
-            "keyboard",
+            "terminal",
             "outcome",
             "plan",
             "poll_timeout",
-            "printable",
+            "escape",
             "retry",
             "sandbox",
             "service_monitor",
@@ -79,7 +79,7 @@ const CORE: [Row; 31] = [
             "capture",
             "collect",
             "finding",
-            "keyboard",
+            "terminal",
             "outcome",
             "plan",
             "poll_timeout",
@@ -90,9 +90,9 @@ const CORE: [Row; 31] = [
             "streams",
         ],
     ),
-    ("signals", &["keyboard"]),
+    ("signals", &["terminal"]),
     ("streams", &[]),
-    ("snapshot", &["case", "printable", "sandbox"]),
+    ("snapshot", &["case", "escape", "sandbox"]),
     (
         "command",
         &[
@@ -104,7 +104,7 @@ const CORE: [Row; 31] = [
             "plan",
             "policy",
             "poll_timeout",
-            "printable",
+            "escape",
             "refusal",
             "sandbox",
             "streams",
@@ -132,9 +132,9 @@ const PROGRAM: [Row; 11] = [
 /// What of the core each stage of the program may name: data, and for `settings` the policy.
 const DATA: [Row; 5] = [
     ("cli", &["policy", "retry", "schedule"]),
-    ("discover", &["case", "printable", "untrusted"]),
+    ("discover", &["case", "escape", "untrusted"]),
     ("sandbox/environment", &["policy"]),
-    ("sandbox/root", &["printable", "untrusted"]),
+    ("sandbox/root", &["escape", "untrusted"]),
     (
         "report",
         &[
@@ -144,7 +144,7 @@ const DATA: [Row; 5] = [
             "outcome",
             "plan",
             "policy",
-            "printable",
+            "escape",
             "refusal",
             "sandbox",
             "schedule",

@@ -19,7 +19,7 @@ use super::filterset::FilterPackages;
 use super::messages::{BuildOutput, BuildScript, TestArtifact};
 use super::metadata::{Metadata, Package};
 use super::project::{BinaryKind, BuildOrigin, Project, Scope};
-use isotest_core::printable::is_deceptive;
+use isotest_core::escape::is_deceptive;
 
 /// Where the directories of a build are now.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use isotest_core::printable::is_deceptive;
+use isotest_core::escape::is_deceptive;
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 

@@ -2,7 +2,7 @@
 //!
 //! Ready to be pasted into a POSIX shell.
 
-use isotest_core::printable::is_deceptive;
+use isotest_core::escape::is_deceptive;
 
 /// How many names a command takes where `--rerun-failed` selects the same.
 pub const NAMES: usize = 20;

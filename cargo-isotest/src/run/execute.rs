@@ -6,11 +6,11 @@ use std::io;
 use std::sync::Arc;
 
 use isotest_core::case::{CaseIndex, Ignore};
-use isotest_core::keyboard::Keyboard;
 use isotest_core::outcome::{Outcome, Verdict};
 use isotest_core::plan::SandboxSpec;
 use isotest_core::sandbox::Warden;
 use isotest_core::schedule::{self, Event, Job};
+use isotest_core::terminal::Keyboard;
 use twox_hash::XxHash64;
 
 use crate::cli::Unit;

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use isotest_core::outside::{self, Ended};
+use isotest_core::host_command::{self, CommandEnd};
 use isotest_core::plan::{Ready, Service};
 use isotest_core::policy::{Namespace, Policy};
 use isotest_core::signals::Signals;
@@ -165,16 +165,16 @@ fn run(
     command.envs(ENV_FILE.map(|name| (name, place.path().join(VARIABLES))));
     command.envs(env::current_exe().ok().map(|program| (PROGRAM, program)));
     command.stdin(Stdio::null()).stdout(written).stderr(both);
-    let ended = outside::run(&mut command, table.timeout, signals)
+    let ended = host_command::run(&mut command, table.timeout, signals)
         .map_err(|cause| failed(SetupCause::Execute(program, cause)))?;
     let cause = match ended {
-        Ended::Exited(status) if status.success() => match read(&files) {
+        CommandEnd::Exited(status) if status.success() => match read(&files) {
             Ok(variables) => return Ok(variables),
             Err(cause) => cause,
         },
-        Ended::Exited(status) => SetupCause::Ended(status),
-        Ended::TimedOut(limit) => SetupCause::TimedOut(limit),
-        Ended::Interrupted(signal) => return Err(ProvisionError::Interrupted(signal)),
+        CommandEnd::Exited(status) => SetupCause::Ended(status),
+        CommandEnd::TimedOut(limit) => SetupCause::TimedOut(limit),
+        CommandEnd::Interrupted(signal) => return Err(ProvisionError::Interrupted(signal)),
     };
     let output = last_part(&output).unwrap_or_default();
     Err(ProvisionError::Setup(Box::new(error(cause, output))))

@@ -6,7 +6,7 @@ use std::{fmt, io};
 
 use nix::errno::Errno;
 
-use crate::printable::printable;
+use crate::escape::escape;
 use crate::refusal::SandboxError;
 use crate::streams::StreamError;
 
@@ -66,18 +66,18 @@ impl fmt::Display for Error {
             Error::Sandbox(error) => return write!(f, "{error}"),
             Error::Host(cause) => write!(f, "cannot read facts about this machine: {cause}")?,
             Error::Path(path, cause) => {
-                write!(f, "cannot show `{}`: {cause}", printable(&path.to_string_lossy()))?;
+                write!(f, "cannot show `{}`: {cause}", escape(&path.to_string_lossy()))?;
             }
             Error::NoProgram(name, path) => write!(
                 f,
                 "cannot find `{}` in `{}`",
-                printable(&name.to_string_lossy()),
-                printable(&path.to_string_lossy())
+                escape(&name.to_string_lossy()),
+                escape(&path.to_string_lossy())
             )?,
             Error::Nul(word) => write!(
                 f,
                 "cannot pass on `{}`: it has a NUL byte",
-                printable(&word.to_string_lossy())
+                escape(&word.to_string_lossy())
             )?,
             Error::Stream(cause) => write!(f, "cannot pass on a descriptor: {cause}")?,
             Error::Refused(error) => write!(f, "{error}")?,

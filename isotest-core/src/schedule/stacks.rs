@@ -19,10 +19,10 @@ use super::stack_capture::{Confined, Debugger, Reading, StackCapture};
 use super::{Event, Run};
 use crate::capture::{self, Capture};
 use crate::collect::Killed;
+use crate::escape::escape;
 use crate::harness;
 use crate::host::{Debugger as Place, Lookup};
 use crate::plan::{self, Traced};
-use crate::printable::printable;
 use crate::sandbox::debugger;
 use crate::snapshot::{self, Process, Snapshot};
 
@@ -321,8 +321,8 @@ fn frames(printed: &str) -> String {
         outside |= line.contains("__rust_begin_short_backtrace");
         if line.starts_with('#') && !outside {
             // gdb also tells where each process stands when it attaches to it.
-            let heading = heading.take().map(|heading| format!("{}\n", printable(heading)));
-            text += &format!("{}{}\n", heading.unwrap_or_default(), printable(line));
+            let heading = heading.take().map(|heading| format!("{}\n", escape(heading)));
+            text += &format!("{}{}\n", heading.unwrap_or_default(), escape(line));
         }
     }
     text

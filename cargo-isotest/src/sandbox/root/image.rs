@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use isotest_core::printable::printable;
+use isotest_core::escape::escape;
 use isotest_core::untrusted::Directory;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -98,15 +98,15 @@ impl fmt::Display for ImageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ImageError::Read(path, cause) => {
-                write!(f, "`{}`: {}", shown(path), printable(&cause.to_string()))
+                write!(f, "`{}`: {}", shown(path), escape(&cause.to_string()))
             }
             ImageError::Json(path, cause) => {
-                write!(f, "`{}`: {}", shown(path), printable(&cause.to_string()))
+                write!(f, "`{}`: {}", shown(path), escape(&cause.to_string()))
             }
             ImageError::Escapes(path) => {
                 write!(f, "the path `{}` in it leads out of it", shown(path))
             }
-            ImageError::Digest(digest) => write!(f, "`{}` is no SHA-256 digest", printable(digest)),
+            ImageError::Digest(digest) => write!(f, "`{}` is no SHA-256 digest", escape(digest)),
             ImageError::Mismatch(digest) => {
                 write!(f, "the content of `sha256:{digest}` has another digest")
             }
@@ -114,7 +114,7 @@ impl fmt::Display for ImageError {
                 f,
                 "it has nothing for linux/{}, only: {}",
                 architecture(),
-                printable(&platforms.join(", "))
+                escape(&platforms.join(", "))
             ),
             ImageError::Ambiguous(count) => {
                 write!(f, "it holds {count} images for this machine\nhint: save one by itself")

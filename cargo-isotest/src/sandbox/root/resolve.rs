@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use isotest_core::printable::printable;
+use isotest_core::escape::escape;
 
 /// What a path may lead through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl From<io::Error> for ResolveError {
 
 /// A path that an image or an archive has chosen, as it is printed.
 pub fn shown(path: &Path) -> String {
-    printable(&path.to_string_lossy()).into_owned()
+    escape(&path.to_string_lossy()).into_owned()
 }
 
 /// Where `path`, seen from inside of `root`, is on the host. The last name is followed too.

@@ -14,7 +14,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use isotest_core::printable::printable;
+use isotest_core::escape::escape;
 use tar::{Archive, Entry, EntryType};
 
 use super::resolve::{Links, ResolveError, make_directories, resolve, shown};
@@ -78,7 +78,7 @@ impl fmt::Display for UnpackError {
         match &self.cause {
             UnpackCause::Io(error) => {
                 let refused = if self.entry.is_some() { "is refused: " } else { "" };
-                write!(f, "{refused}{}", printable(&error.to_string()))
+                write!(f, "{refused}{}", escape(&error.to_string()))
             }
             UnpackCause::Absolute => write!(f, "has an absolute path"),
             UnpackCause::Parent => write!(f, "has `..` in its path"),

@@ -15,9 +15,9 @@ use rustix::process::{PidfdFlags, pidfd_open};
 use crate::poll_timeout;
 use crate::signals::Signals;
 
-/// How a program outside ended.
+/// End of a program of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum CommandEnd {
     /// By itself.
     Exited(ExitStatus),
     /// Its process group was killed, because its time was up.
@@ -28,7 +28,11 @@ pub enum Ended {
 
 /// Starts a program as the leader of a process group and waits for it. Others that it leaves behind
 /// when it ends by itself go on.
-pub fn run(command: &mut Command, limit: Option<Duration>, signals: &Signals) -> io::Result<Ended> {
+pub fn run(
+    command: &mut Command,
+    limit: Option<Duration>,
+    signals: &Signals,
+) -> io::Result<CommandEnd> {
     let _attendance = signals.attend();
     let started = Instant::now();
     let mut child = command.process_group(0).spawn()?;
@@ -42,7 +46,7 @@ pub fn run(command: &mut Command, limit: Option<Duration>, signals: &Signals) ->
     let process = pidfd_open(id, PidfdFlags::empty())?;
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(Ended::Exited(status));
+            return Ok(CommandEnd::Exited(status));
         }
         while let Some(signal) = signals.take() {
             match signal {
@@ -53,12 +57,12 @@ pub fn run(command: &mut Command, limit: Option<Duration>, signals: &Signals) ->
                     });
                 }
                 libc::SIGCONT | libc::SIGWINCH => {}
-                ending => return killed(&mut child, Ended::Interrupted(ending)),
+                ending => return killed(&mut child, CommandEnd::Interrupted(ending)),
             }
         }
         let left = limit.map(|limit| (limit, limit.saturating_sub(started.elapsed())));
         if let Some((limit, Duration::ZERO)) = left {
-            return killed(&mut child, Ended::TimedOut(limit));
+            return killed(&mut child, CommandEnd::TimedOut(limit));
         }
         let timeout = left.map_or(PollTimeout::NONE, |(_, left)| poll_timeout::at_least(left));
         let polled = [process.as_fd(), signals.as_fd()];

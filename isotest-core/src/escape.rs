@@ -36,7 +36,7 @@ pub fn is_deceptive(character: char) -> bool {
 
 /// The same text where every control or format character is escaped as in a string of Rust: printed as
 /// it is, it could be a line of somebody else's, or a command to a terminal, or read as another text.
-pub fn printable(text: &str) -> Cow<'_, str> {
+pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(is_deceptive) {
         return Cow::Borrowed(text);
     }
@@ -56,14 +56,14 @@ mod tests {
 
     #[test]
     fn control_characters_are_escaped_and_nothing_else_is() {
-        assert_eq!(printable("a\u{1b}[31m\nb\u{9b}\0"), "a\\u{1b}[31m\\nb\\u{9b}\\u{0}");
-        assert!(matches!(printable("it's \\ “ä” שלום 测试 é"), Cow::Borrowed(_)));
+        assert_eq!(escape("a\u{1b}[31m\nb\u{9b}\0"), "a\\u{1b}[31m\\nb\\u{9b}\\u{0}");
+        assert!(matches!(escape("it's \\ “ä” שלום 测试 é"), Cow::Borrowed(_)));
     }
 
     #[test]
     fn what_turns_text_around_or_has_no_shape_is_escaped() {
         let turned = "a\u{202E}b\u{2066}c\u{200B}d\u{FEFF}e\u{2028}f\u{E0041}";
         let expected = "a\\u{202e}b\\u{2066}c\\u{200b}d\\u{feff}e\\u{2028}f\\u{e0041}";
-        assert_eq!(printable(turned), expected);
+        assert_eq!(escape(turned), expected);
     }
 }
