@@ -9,7 +9,7 @@ use std::io;
 use std::path::PathBuf;
 
 use isotest_core::refusal::{SandboxError, ServiceError};
-use isotest_core::streams::{Stray, StreamError};
+use isotest_core::streams::{LeakingStream, StreamError};
 
 use crate::archive::ArchiveError;
 use crate::cli::unrecognized;
@@ -53,7 +53,7 @@ pub enum Error {
     /// The machine could not be looked at.
     Host(io::Error),
     /// A standard stream would lead out of the sandbox.
-    Stream(Stray),
+    Stream(LeakingStream),
     /// The host cannot be shown as it is asked for.
     Exposure(ExposureError),
     /// An archive cannot be read or written.
@@ -371,7 +371,7 @@ impl From<SandboxError> for Error {
 impl From<StreamError> for Error {
     fn from(error: StreamError) -> Self {
         match error {
-            StreamError::Stray(stray) => Error::Stream(stray),
+            StreamError::Leaks(stream) => Error::Stream(stream),
             StreamError::System(error) => Error::Host(error),
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use isotest_core::foreground;
 use isotest_core::host::Host;
-use isotest_core::plan::{self, Command, Plan, Project, StartBy};
+use isotest_core::plan::{self, CommandSpec, Plan, Project, StartBy};
 use isotest_core::policy::Policy;
 use isotest_core::sandbox::Warden;
 use isotest_core::signals::Signals;
@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         (Host::read(Path::new("/"))?, Project::default(), Policy::default());
     let mut warden = Warden::start(&host, &policy)?;
     warden.build(&plan::template(&host, &project, &policy), None)?;
-    let command = Command {
+    let command = CommandSpec {
         program,
         arguments,
         environment: vec![c"PATH=/usr/bin:/bin".to_owned()],

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use crate::capture::Captured;
 use crate::finding::Finding;
 use crate::foreign::{self, Summary};
-use crate::harness::{self, Said};
+use crate::harness::{self, HarnessReport};
 use crate::outcome::{NotRun, Outcome, Usage, Verdict};
-use crate::plan::{Op, Plan, Process, VerdictSource};
+use crate::plan::{HarnessProcess, Op, Plan, VerdictSource};
 use crate::sandbox::{End, Exit, Fault, Packets, describe};
 
 /// What isotest itself did to a case.
@@ -27,24 +27,24 @@ pub enum Killed {
 
 /// What a case wrote, and what of it its harness said.
 #[derive(Debug, Default)]
-pub struct Written {
+pub struct CaseOutput {
     /// The output, without what was taken out of it.
     pub output: Captured,
     /// Whether libtest's first words have been taken out.
     pub begun: bool,
     /// What another harness has said in libtest's words.
-    pub said: foreign::Said,
+    pub said: foreign::ForeignReport,
 }
 
 /// Makes the outcome of a case from its end and what it wrote.
 pub fn outcome(
     plan: &Plan,
     mut end: End,
-    Written { mut output, begun, said: foreign }: Written,
+    CaseOutput { mut output, begun, said: foreign }: CaseOutput,
     killed: Option<Killed>,
     started: Instant,
 ) -> Outcome {
-    if let VerdictSource::Libtest { process: Process::Wrapped, .. } = plan.verdict_source {
+    if let VerdictSource::Libtest { process: HarnessProcess::Wrapped, .. } = plan.verdict_source {
         end.seen.exit = Exit::Unknown;
     }
     let mut said = match &plan.verdict_source {
@@ -52,7 +52,7 @@ pub fn outcome(
             harness::strip(&mut output, name, *filtered_out, results(&end))
         }
         VerdictSource::Foreign { .. } | VerdictSource::ExitCode | VerdictSource::Suite { .. } => {
-            Said::default()
+            HarnessReport::default()
         }
     };
     said.begun |= begun;
@@ -194,7 +194,7 @@ fn limit_of(plan: &Plan, wanted: u32) -> Option<u64> {
 
 /// The verdict of a program that nobody has killed, by its wait status alone.
 pub fn verdict_of_program(plan: &Plan, end: &End) -> Verdict {
-    judge(plan, end, None, &Said::default())
+    judge(plan, end, None, &HarnessReport::default())
 }
 
 /// What libtest can have said of a test whose process has ended so: whether it has passed.
@@ -209,7 +209,7 @@ fn results(end: &End) -> &'static [bool] {
 }
 
 /// The verdict.
-fn judge(plan: &Plan, end: &End, killed: Option<Killed>, said: &Said) -> Verdict {
+fn judge(plan: &Plan, end: &End, killed: Option<Killed>, said: &HarnessReport) -> Verdict {
     let exited = libc::WIFEXITED(end.status).then(|| libc::WEXITSTATUS(end.status));
     match (end.fault, killed, exited) {
         // Nothing has refused its set-up.
@@ -245,7 +245,7 @@ const FAILED: i32 = 101;
 
 /// The verdict of a test that has exited, with libtest around it. What is known of how it came to
 /// exit is certain; where that is not known, libtest's own words decide.
-fn verdict_of_libtest(exit: Exit, code: i32, said: &Said) -> Verdict {
+fn verdict_of_libtest(exit: Exit, code: i32, said: &HarnessReport) -> Verdict {
     let passed = said.report.as_ref().map(|report| report.passed);
     match (exit, code, passed) {
         (Exit::Early, code, _) => Verdict::ExitedEarly { code },
@@ -263,7 +263,7 @@ fn verdict_of_libtest(exit: Exit, code: i32, said: &Said) -> Verdict {
 }
 
 /// The verdict of a test whose harness, which is not libtest, has exited with 0.
-fn refined(said: &foreign::Said) -> Verdict {
+fn refined(said: &foreign::ForeignReport) -> Verdict {
     match (said.running, &said.summary) {
         (_, Summary::Ignored(_)) => Verdict::Ignored,
         (Some(0), Summary::Empty | Summary::Missing) | (None, Summary::Empty) => {
@@ -280,7 +280,7 @@ mod tests {
     use crate::harness::Report;
     use crate::outcome::Usage;
     use crate::plan::{SandboxSpec, StartBy};
-    use crate::sandbox::Seen;
+    use crate::sandbox::GuardRecord;
 
     /// The end of a case that was killed at the first step of its set-up.
     fn killed_in_set_up(errno: i32) -> End {
@@ -289,7 +289,7 @@ mod tests {
             status: libc::SIGKILL,
             usage: Usage::default(),
             fault: Some(Fault { step: 0, errno }),
-            seen: Box::new(Seen::default()),
+            seen: Box::new(GuardRecord::default()),
             group: None,
         }
     }
@@ -313,8 +313,9 @@ mod tests {
             services: Vec::new(),
         };
         let plan = Plan::of(spec.into());
-        let verdict =
-            |errno, killed| judge(&plan, &killed_in_set_up(errno), killed, &Said::default());
+        let verdict = |errno, killed| {
+            judge(&plan, &killed_in_set_up(errno), killed, &HarnessReport::default())
+        };
         let cancelled = Verdict::NotRun(NotRun::Cancelled);
         assert_eq!(verdict(0, Some(Killed::Cancelled)), cancelled);
         assert_ne!(verdict(0, None), cancelled);
@@ -325,7 +326,7 @@ mod tests {
     fn how_the_process_exits_is_asked_before_what_was_written() {
         let verdict = |exit, code, passed: Option<bool>| {
             let report = passed.map(|passed| Report { passed, mode: String::new() });
-            verdict_of_libtest(exit, code, &Said { begun: true, report })
+            verdict_of_libtest(exit, code, &HarnessReport { begun: true, report })
         };
         for passed in [None, Some(true), Some(false)] {
             assert_eq!(verdict(Exit::Returned, 0, passed), Verdict::Passed);
@@ -346,7 +347,7 @@ mod tests {
 
     #[test]
     fn libtest_that_has_run_nothing_has_passed_nothing() {
-        let nothing = Said::default();
+        let nothing = HarnessReport::default();
         let verdict = |exit, code| verdict_of_libtest(exit, code, &nothing);
         assert_eq!(verdict(Exit::Returned, 0), Verdict::ExitedEarly { code: 0 });
         assert_eq!(verdict(Exit::MainThread, 101), Verdict::ExitedEarly { code: 101 });

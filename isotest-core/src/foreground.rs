@@ -28,11 +28,11 @@ use crate::sandbox::{End, Exit, Notice, Start, Warden};
 use crate::service_monitor::ServiceMonitor;
 use crate::signals::Signals;
 use crate::streams::{self, StreamError};
-use crate::terminal::Raw;
+use crate::terminal::RawMode;
 
 /// How a foreground program ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
+pub enum ForegroundEnd {
     /// With this exit code.
     Exited(i32),
     /// By this signal.
@@ -55,7 +55,7 @@ pub enum Ended {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conclusion {
     /// How it ended.
-    pub ended: Ended,
+    pub ended: ForegroundEnd,
     /// How it came to exit, where it has.
     pub exit: Exit,
     /// What its services left.
@@ -205,7 +205,7 @@ struct Foreground<'a> {
     /// When the program began; `None` until its services are ready.
     started: Option<Instant>,
     /// Why it was killed.
-    reason: Option<Ended>,
+    reason: Option<ForegroundEnd>,
 }
 
 impl Foreground<'_> {
@@ -234,12 +234,12 @@ impl Foreground<'_> {
             }
             self.warden.check(Instant::now());
             if self.time_left().is_some_and(|left| left.is_zero()) {
-                self.kill(Ended::TimedOut);
+                self.kill(ForegroundEnd::TimedOut);
             }
         }
     }
 
-    fn wait(&self) -> io::Result<Ready> {
+    fn wait(&self) -> io::Result<ReadySources> {
         let stdin = stdin();
         let mut polled = vec![
             PollFd::new(self.warden.as_fd(), PollFlags::POLLIN),
@@ -274,7 +274,7 @@ impl Foreground<'_> {
             polled.get(index).is_some_and(|fd: &PollFd<'_>| fd.any().unwrap_or(false))
         };
         let is_open = matches!(pair, Some(Pair::Open { .. }));
-        Ok(Ready {
+        Ok(ReadySources {
             warden: is_ready(0),
             signals: is_ready(1),
             handed_over: matches!(pair, Some(Pair::Expected(_))) && is_ready(2),
@@ -314,12 +314,12 @@ impl Foreground<'_> {
                         terminal.raw.take();
                     }
                 }
-                ending => self.kill(Ended::Interrupted(ending)),
+                ending => self.kill(ForegroundEnd::Interrupted(ending)),
             }
         }
     }
 
-    fn kill(&mut self, reason: Ended) {
+    fn kill(&mut self, reason: ForegroundEnd) {
         self.reason.get_or_insert(reason);
         self.warden.kill(0);
     }
@@ -329,8 +329,8 @@ impl Foreground<'_> {
         let mut not_written = Vec::new();
         let mut exit = Exit::Unknown;
         let ended = match notice {
-            Notice::Died(_) => Ended::WardenDied,
-            Notice::Silent => Ended::WardenSilent,
+            Notice::Died(_) => ForegroundEnd::WardenDied,
+            Notice::Silent => ForegroundEnd::WardenSilent,
             Notice::Ended(end, scratch) => {
                 exit = end.seen.exit;
                 if let Some(write_back) = &self.plan.write_back {
@@ -343,7 +343,7 @@ impl Foreground<'_> {
                 }
                 let ended = self.reason.take().unwrap_or_else(|| ended(self.plan, &end));
                 match (ended, self.services.as_ref().and_then(ServiceMonitor::error)) {
-                    (Ended::NotRun(_), Some(error)) => Ended::NotServed(error),
+                    (ForegroundEnd::NotRun(_), Some(error)) => ForegroundEnd::NotServed(error),
                     (ended, _) => ended,
                 }
             }
@@ -354,14 +354,14 @@ impl Foreground<'_> {
 }
 
 /// The end of a program that ended by itself.
-fn ended(plan: &Plan, end: &End) -> Ended {
+fn ended(plan: &Plan, end: &End) -> ForegroundEnd {
     use crate::outcome::NotRun;
     match collect::verdict_of_program(plan, end) {
-        Verdict::Passed => Ended::Exited(0),
-        Verdict::Failed { code } | Verdict::ExitedEarly { code } => Ended::Exited(code),
-        Verdict::Signalled { signal } => Ended::Signalled(signal),
-        Verdict::NotRun(NotRun::Sandbox(error)) => Ended::NotRun(error),
-        Verdict::TimedOut { .. } => Ended::TimedOut,
+        Verdict::Passed => ForegroundEnd::Exited(0),
+        Verdict::Failed { code } | Verdict::ExitedEarly { code } => ForegroundEnd::Exited(code),
+        Verdict::Signalled { signal } => ForegroundEnd::Signalled(signal),
+        Verdict::NotRun(NotRun::Sandbox(error)) => ForegroundEnd::NotRun(error),
+        Verdict::TimedOut { .. } => ForegroundEnd::TimedOut,
         Verdict::Ignored
         | Verdict::NothingRun
         | Verdict::Flaky
@@ -371,12 +371,12 @@ fn ended(plan: &Plan, end: &End) -> Ended {
             | NotRun::WardenDied
             | NotRun::WardenSilent
             | NotRun::ProcessEnded,
-        ) => Ended::WardenDied,
+        ) => ForegroundEnd::WardenDied,
     }
 }
 
 /// What is to be looked at.
-struct Ready {
+struct ReadySources {
     warden: bool,
     signals: bool,
     handed_over: bool,
@@ -391,7 +391,7 @@ struct Ready {
 /// ttyname(3) looks for it.
 struct Terminal {
     pair: Pair,
-    raw: Raw,
+    raw: RawMode,
     saved: &'static Termios,
     typing_ended: bool,
 }
@@ -409,7 +409,7 @@ enum Pair {
 impl Terminal {
     /// With it comes what the sandbox hands the ends over by. `None` where stdin is no terminal.
     fn prepare() -> io::Result<Option<(Terminal, OwnedFd)>> {
-        let Some((raw, saved)) = Raw::open() else { return Ok(None) };
+        let Some((raw, saved)) = RawMode::open() else { return Ok(None) };
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         let terminal = Terminal { pair: Pair::Expected(ours), raw, saved, typing_ended: false };

@@ -1,9 +1,8 @@
-//! Hears what a harness that is not libtest says of one test: `BIN --exact NAME --nocapture`.
+//! Reads what a harness that is not libtest prints around a test: `BIN --exact NAME --nocapture`.
 //!
-//! Pure. Such a harness need not print a word: its exit code is the verdict. Where it prints what
-//! libtest prints, [`Listener`] hears it while it comes in, takes it out of the output, and
-//! [`Said`] refines the verdict. Every other byte stays. It never looks at whether the harness
-//! says `ok` or `FAILED`.
+//! Pure. Such a harness need not print anything: its exit code is the verdict. If it prints what
+//! libtest prints, [`HarnessFilter`] takes it out of the output while it comes in, and
+//! [`ForeignReport`] refines the verdict. Every other byte stays. `ok` and `FAILED` do not count.
 
 use memchr::memmem;
 
@@ -11,7 +10,7 @@ use crate::harness::first_possible;
 
 /// What a harness said of one test, in libtest's words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct ForeignReport {
     /// How many tests its first header counts: `running 1 test`.
     pub running: Option<usize>,
     /// What its last summary counts.
@@ -54,7 +53,7 @@ const HELD: usize = 1 << 20;
 
 /// Takes a stream while it comes in.
 #[derive(Debug)]
-pub struct Listener {
+pub struct HarnessFilter {
     name: String,
     /// Whether a line begins with what comes next.
     fresh: bool,
@@ -70,7 +69,7 @@ pub struct Listener {
 }
 
 /// What the held bytes begin with.
-enum Look {
+enum Scanned {
     /// Perhaps a line of the harness's, when it is whole.
     Incomplete,
     /// So many bytes of the harness's own.
@@ -81,10 +80,10 @@ enum Look {
     Other,
 }
 
-impl Listener {
+impl HarnessFilter {
     /// Listens for what is said of the test `name`.
-    pub fn new(name: &str) -> Listener {
-        Listener {
+    pub fn new(name: &str) -> HarnessFilter {
+        HarnessFilter {
             name: name.to_owned(),
             fresh: true,
             running: None,
@@ -107,13 +106,13 @@ impl Listener {
                 return ready;
             }
             match self.look() {
-                Look::Incomplete if self.held.len() <= LINE => return ready,
-                Look::Own(length) => {
+                Scanned::Incomplete if self.held.len() <= LINE => return ready,
+                Scanned::Own(length) => {
                     self.held.drain(..length);
                     self.fresh = true;
                 }
-                Look::End => self.ends = true,
-                Look::Incomplete | Look::Other => self.release(1, &mut ready),
+                Scanned::End => self.ends = true,
+                Scanned::Incomplete | Scanned::Other => self.release(1, &mut ready),
             }
         }
         if self.held.len() > 2 * HELD {
@@ -123,7 +122,7 @@ impl Listener {
     }
 
     /// The stream has ended: what is left of it, and what was said.
-    pub fn finish(mut self) -> (Vec<u8>, Said) {
+    pub fn finish(mut self) -> (Vec<u8>, ForeignReport) {
         let summary = memmem::rfind(&self.held, SUMMARY)
             .and_then(|at| Some((at, Counts::read(first_line(self.held.get(at..)?))?)));
         let counts = summary.map(|(_, counts)| counts);
@@ -142,7 +141,7 @@ impl Listener {
                 _ => Summary::Missing,
             },
         };
-        (self.held, Said { running: self.running, summary })
+        (self.held, ForeignReport { running: self.running, summary })
     }
 
     /// Looks for parts of a summary, wherever they stand: what others write may stand between.
@@ -182,49 +181,49 @@ impl Listener {
         first
     }
 
-    fn look(&mut self) -> Look {
+    fn look(&mut self) -> Scanned {
         let held = self.held.as_slice();
         let starts = |wanted: &[u8]| held.starts_with(wanted) || wanted.starts_with(held);
         let newline = usize::from(held.first() == Some(&b'\n'));
         if self.running.is_none() && starts(&HEADER[1 - newline..]) {
             return match whole_line(held.get(newline..).unwrap_or_default()) {
-                None => Look::Incomplete,
+                None => Scanned::Incomplete,
                 Some(line) => match read_header(line) {
                     // It ends a line of somebody else's.
-                    Some(_) if newline == 1 && !self.fresh => Look::Other,
+                    Some(_) if newline == 1 && !self.fresh => Scanned::Other,
                     Some(running) => {
                         let length = newline + line.len() + 1;
                         self.running = Some(running);
-                        Look::Own(length)
+                        Scanned::Own(length)
                     }
-                    None => Look::Other,
+                    None => Scanned::Other,
                 },
             };
         }
         if newline == 1 && !self.fresh {
             // It ends a line of somebody else's.
-            return Look::Other;
+            return Scanned::Other;
         }
         if starts(&BELOW[1 - newline..]) {
             return match whole_line(held.get(newline..).unwrap_or_default()).map(Counts::read) {
-                None => Look::Incomplete,
-                Some(Some(_)) => Look::End,
-                Some(None) => Look::Other,
+                None => Scanned::Incomplete,
+                Some(Some(_)) => Scanned::End,
+                Some(None) => Scanned::Other,
             };
         }
         if self.named {
             let fits = |word: &&&[u8]| starts(word);
             if let Some(word) = WORDS.iter().find(fits) {
-                return if held.starts_with(word) { Look::End } else { Look::Incomplete };
+                return if held.starts_with(word) { Scanned::End } else { Scanned::Incomplete };
             }
         }
-        let Some(line) = whole_line(held) else { return Look::Incomplete };
+        let Some(line) = whole_line(held) else { return Scanned::Incomplete };
         match behind_name(line, &self.name) {
-            None => Look::Other,
-            Some(at) if Word::read(line.get(at..).unwrap_or_default()).is_some() => Look::End,
+            None => Scanned::Other,
+            Some(at) if Word::read(line.get(at..).unwrap_or_default()).is_some() => Scanned::End,
             Some(at) => {
                 self.named = true;
-                Look::Own(at)
+                Scanned::Own(at)
             }
         }
     }
@@ -411,9 +410,9 @@ mod tests {
 
     /// What is left of a stream that comes in whole, and byte by byte.
     #[track_caller]
-    fn heard(stream: &str, name: &str) -> (String, Said) {
+    fn heard(stream: &str, name: &str) -> (String, ForeignReport) {
         let by_bytes = |size: usize| {
-            let mut listener = Listener::new(name);
+            let mut listener = HarnessFilter::new(name);
             let chunks = stream.as_bytes().chunks(size);
             let mut output: Vec<u8> = chunks.flat_map(|bytes| listener.push(bytes)).collect();
             let (rest, said) = listener.finish();
@@ -431,7 +430,7 @@ mod tests {
         for line in ["test a ... ok", "test a      ... ok", "test a ... \x1b[32mok\x1b[0m"] {
             let (output, said) = heard(&format!("\nrunning 1 test\nhello\n{line}\n{words}"), "a");
             assert_eq!(output, "hello\n", "{line}");
-            assert_eq!(said, Said { running: Some(1), summary: Summary::Run });
+            assert_eq!(said, ForeignReport { running: Some(1), summary: Summary::Run });
         }
     }
 
@@ -468,7 +467,7 @@ mod tests {
             "✓ a\n",
             "running wild\ntest b ... ok\n",
         ] {
-            assert_eq!(heard(text, "a"), (text.to_owned(), Said::default()));
+            assert_eq!(heard(text, "a"), (text.to_owned(), ForeignReport::default()));
         }
         let cut = "before\nrunning 1 test\nhello";
         let (output, said) = heard(cut, "a");
@@ -497,7 +496,7 @@ mod tests {
         let nothing = summary("0 passed; 0 failed; 0 ignored");
         let (output, said) = heard(&format!("\nrunning 0 tests\n{nothing}"), "a");
         assert_eq!(output, "");
-        assert_eq!(said, Said { running: Some(0), summary: Summary::Empty });
+        assert_eq!(said, ForeignReport { running: Some(0), summary: Summary::Empty });
         let child = format!("\nrunning 1 test\n\nrunning 0 tests\n{nothing}test a ... ok\n");
         assert_eq!(heard(&child, "a").1.running, Some(1));
     }
@@ -526,7 +525,7 @@ mod tests {
     #[test]
     fn a_stream_that_looks_like_the_harness_is_not_kept_for_ever() {
         for start in ["test a", "test a ... ok\n", "test result: ok. 1 passed; 0 failed\n"] {
-            let mut listener = Listener::new("a");
+            let mut listener = HarnessFilter::new("a");
             let mut passed = listener.push(start.as_bytes()).len();
             for _ in 0..8 {
                 passed += listener.push(&[b'x'; HELD]).len();

@@ -29,7 +29,7 @@ const LINES: usize = 16;
 
 /// What the harness has said around a test.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Said {
+pub struct HarnessReport {
     /// Whether it was going to run one test.
     pub begun: bool,
     /// Its result.
@@ -38,12 +38,17 @@ pub struct Said {
 
 /// Takes the harness's lines out of `output`. `results` are those that it can have had, by the end of
 /// its process: no other is looked for. The header is taken out in any case.
-pub fn strip(output: &mut Captured, name: &str, filtered_out: usize, results: &[bool]) -> Said {
+pub fn strip(
+    output: &mut Captured,
+    name: &str,
+    filtered_out: usize,
+    results: &[bool],
+) -> HarnessReport {
     let begun = strip_header(&mut output.head);
     let part = if output.cut > 0 { &mut output.tail } else { &mut output.head };
     let mut results = results.iter();
     let report = results.find_map(|passed| strip_result(part, name, filtered_out, *passed));
-    Said { begun, report }
+    HarnessReport { begun, report }
 }
 
 /// Takes the first header out. Returns whether there was one.
@@ -186,7 +191,7 @@ fn mode(after_name: &[u8]) -> Option<&str> {
 /// What of a stream can be passed on while the harness may still speak in it: all but the header,
 /// and what may turn out to be the harness's last words.
 #[derive(Debug, Default)]
-pub struct Passage {
+pub struct PassThrough {
     /// What the harness's last words begin with: `test NAME`.
     lead: Vec<u8>,
     header_seen: bool,
@@ -200,10 +205,10 @@ const HELD: usize = 64 << 10;
 /// How the harness goes on behind the name.
 const WORDS: [&[u8]; 2] = [b"ok", b"FAILED"];
 
-impl Passage {
+impl PassThrough {
     /// For the output of the test `name`.
-    pub fn new(name: &str) -> Passage {
-        Passage { lead: format!("test {name}").into_bytes(), ..Passage::default() }
+    pub fn new(name: &str) -> PassThrough {
+        PassThrough { lead: format!("test {name}").into_bytes(), ..PassThrough::default() }
     }
 
     /// Takes more of the stream; returns what can be passed on now.
@@ -444,7 +449,7 @@ mod tests {
 
     /// What is passed on of a stream that arrives byte by byte, and what is held to its end.
     fn passed(stream: &str, name: &str) -> (String, Option<Report>) {
-        let mut passage = Passage::new(name);
+        let mut passage = PassThrough::new(name);
         let mut passed = Vec::new();
         for byte in stream.as_bytes() {
             passed.extend(passage.push(&[*byte]));
@@ -467,7 +472,7 @@ mod tests {
     #[test]
     fn a_stream_that_looks_like_the_harness_is_not_kept_for_ever() {
         for start in ["", "test a", "test a ... ", "test a ... ok\n\ntest result: "] {
-            let mut passage = Passage::new("a");
+            let mut passage = PassThrough::new("a");
             let header = [HEADER, start.as_bytes()].concat();
             let mut passed = passage.push(&header).len();
             for _ in 0..64 {

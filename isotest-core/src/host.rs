@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use nix::unistd::{getegid, geteuid, getgroups};
 
-pub use debugger::{Debugger, Lookup, Shown};
+pub use debugger::{Debugger, DebuggerFile, Lookup};
 pub use etc::{Content, Original, Piece};
 pub use parts::{Part, ShownPart};
 pub use surroundings::{Container, Surroundings};

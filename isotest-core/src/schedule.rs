@@ -23,10 +23,10 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use self::attempts::Attempts;
-use self::flight::{Flight, INPUTS, Reader, SERVICES, TOKEN_OUTPUT, WATCHED_AFTER};
+use self::flight::{Flight, INPUTS, OutputReader, SERVICES, TOKEN_OUTPUT, WATCHED_AFTER};
 pub use self::options::{InFlight, MaxFail, Options, WORTH_A_SERVER};
-pub use self::queue::{Claim, Group};
-use self::queue::{Queue, Room};
+use self::queue::{Capacity, Queue};
+pub use self::queue::{Claim, TestGroup};
 pub use self::rounds::Repeat;
 use self::stack_capture::StackCapture;
 pub use self::stacks::Stacks;
@@ -34,8 +34,8 @@ use crate::capture::{self, Capture};
 use crate::case::CaseIndex;
 use crate::collect::Killed;
 use crate::errno;
-use crate::foreign::Listener;
-use crate::harness::{Passage, Results};
+use crate::foreign::HarnessFilter;
+use crate::harness::{PassThrough, Results};
 use crate::outcome::{NotRun, Outcome, Verdict};
 use crate::plan::{Plan, SandboxSpec, VerdictSource};
 use crate::poll_timeout;
@@ -139,7 +139,7 @@ pub fn run_all(
 ) -> io::Result<()> {
     let _attendance = signals.attend();
     let deadline = options.timeout.map(|limit| Instant::now() + limit);
-    let mut course = Course { deadline, ..Course::default() };
+    let mut course = Progress { deadline, ..Progress::default() };
     for (warden, jobs) in stages {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let input = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
@@ -182,7 +182,7 @@ pub fn run_all(
 
 /// What has happened that decides whether more is started.
 #[derive(Debug, Clone, Copy, Default)]
-struct Course {
+struct Progress {
     failures: usize,
     cancelled: bool,
     /// When the time of the run is up; `None` from then on.
@@ -201,13 +201,13 @@ struct Run<'a> {
     average: Duration,
     /// How many wardens have died in a row without any case having ended.
     wardens_lost: u32,
-    course: Course,
+    course: Progress,
     events: &'a SyncSender<Event>,
     buffer: Vec<u8>,
 }
 
 impl Run<'_> {
-    fn serve(mut self, signals: &Signals) -> io::Result<Course> {
+    fn serve(mut self, signals: &Signals) -> io::Result<Progress> {
         let mut ready = vec![EpollEvent::empty(); 64];
         if self.is_over() {
             self.empty_queue();
@@ -240,7 +240,7 @@ impl Run<'_> {
     /// The next case to start, where there is room for it now.
     fn next_job(&mut self) -> Option<Job> {
         let spare = if self.average < SHORT { self.options.spare } else { 0 };
-        let room = Room { jobs: self.options.jobs, spare };
+        let room = Capacity { jobs: self.options.jobs, spare };
         self.queue.next(room, self.flights.values().map(|flight| flight.job.claim))
     }
 
@@ -283,19 +283,19 @@ impl Run<'_> {
         let passes = job.pass_through;
         let (reader, kept) = match &job.plan.verdict_source {
             VerdictSource::Libtest { name, .. } if passes => {
-                (Reader::Libtest(Passage::new(name)), u64::MAX)
+                (OutputReader::Libtest(PassThrough::new(name)), u64::MAX)
             }
             VerdictSource::Foreign { name } if passes => {
-                (Reader::Foreign(Listener::new(name)), u64::MAX)
+                (OutputReader::Foreign(HarnessFilter::new(name)), u64::MAX)
             }
             VerdictSource::Foreign { name } => {
-                (Reader::Foreign(Listener::new(name)), job.plan.output_limit)
+                (OutputReader::Foreign(HarnessFilter::new(name)), job.plan.output_limit)
             }
             VerdictSource::Suite { tests } => {
-                (Reader::Suite(Results::new(*tests)), job.plan.output_limit)
+                (OutputReader::Suite(Results::new(*tests)), job.plan.output_limit)
             }
             VerdictSource::Libtest { .. } | VerdictSource::ExitCode => {
-                (Reader::Nothing, job.plan.output_limit)
+                (OutputReader::Nothing, job.plan.output_limit)
             }
         };
         let mut flight = Flight {

@@ -25,7 +25,7 @@ pub struct ServiceMonitor {
 
 /// What the supervisor has sent, but for output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Received {
+pub struct ServiceProgress {
     /// All services have become ready.
     pub ready: bool,
     /// Nothing more is to come: it has ended.
@@ -47,8 +47,8 @@ impl ServiceMonitor {
     }
 
     /// Receives what is there now.
-    pub fn receive(&mut self) -> Received {
-        let mut received = Received::default();
+    pub fn receive(&mut self) -> ServiceProgress {
+        let mut received = ServiceProgress::default();
         loop {
             match self.channel.receive(false) {
                 Ok((ServiceEvent::Output(service, bytes), _)) => {
@@ -62,7 +62,7 @@ impl ServiceMonitor {
                     self.failed = Some((service, fault))
                 }
                 Err(Errno::EAGAIN) => return received,
-                Err(_) => return Received { over: true, ..received },
+                Err(_) => return ServiceProgress { over: true, ..received },
             }
         }
     }

@@ -48,7 +48,7 @@ pub struct Thread {
     /// Its state as the kernel words it: `S (sleeping)`.
     pub state: String,
     /// The system call that it is in.
-    pub call: Option<Call>,
+    pub call: Option<SystemCall>,
     /// The function of the kernel that it waits in, where the kernel tells.
     pub wait_channel: Option<String>,
     /// Its stack in the kernel, innermost first; empty where the kernel does not show it.
@@ -57,7 +57,7 @@ pub struct Thread {
 
 /// A system call that a thread is in.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Call {
+pub struct SystemCall {
     /// Its name; its number where that has none.
     pub name: String,
     /// The descriptor that it is about, and what that is open on: `pipe:[4026]`.
@@ -142,7 +142,7 @@ fn thread(pid: i32, id: i32) -> Option<Thread> {
 
 /// The call that `/proc/PID/syscall` tells of: `running`, `-1` where it waits in none, or the
 /// number and the arguments.
-fn call(text: &str, directory: &Path) -> Option<Call> {
+fn call(text: &str, directory: &Path) -> Option<SystemCall> {
     let mut words = text.split_whitespace();
     let number: usize = words.next()?.parse().ok()?;
     let known = Sysno::new(number);
@@ -153,7 +153,7 @@ fn call(text: &str, directory: &Path) -> Option<Call> {
         Some((number, target.to_string_lossy().into_owned()))
     });
     let name = known.map_or_else(|| format!("call {number}"), |call| call.name().to_owned());
-    Some(Call { name, descriptor })
+    Some(SystemCall { name, descriptor })
 }
 
 /// The functions of `/proc/PID/stack`: `[<0>] futex_wait_queue+0x5e/0x90`.
@@ -178,7 +178,7 @@ impl fmt::Display for Process {
 impl fmt::Display for Thread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "thread {} `{}`: {}", self.id, escape(&self.name), self.state)?;
-        if let Some(Call { name, descriptor }) = &self.call {
+        if let Some(SystemCall { name, descriptor }) = &self.call {
             write!(f, " in {name}")?;
             if let Some((number, target)) = descriptor {
                 write!(f, " on descriptor {number}, {}", escape(target))?;
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn names_are_no_commands_to_a_terminal() {
         let target = "/tmp/a\n::error::b".to_owned();
-        let call = Call { name: "read".to_owned(), descriptor: Some((3, target)) };
+        let call = SystemCall { name: "read".to_owned(), descriptor: Some((3, target)) };
         let (name, state) = ("\u{1b}[2Jx".to_owned(), "S (sleeping)".to_owned());
         let call = Some(call);
         let thread = Thread { id: 7, name, state, call, wait_channel: None, stack: Vec::new() };

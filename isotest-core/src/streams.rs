@@ -23,7 +23,7 @@ const HARMLESS: [u32; 6] = [3, 5, 7, 8, 9, 11];
 
 /// A standard stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stream {
+pub enum StandardStream {
     /// Descriptor 0.
     Input,
     /// Descriptor 1.
@@ -34,7 +34,7 @@ pub enum Stream {
 
 /// What a stream is that is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum FileKind {
     Directory,
     BlockDevice,
     Device,
@@ -44,67 +44,67 @@ enum Kind {
 
 /// A standard stream that would lead out of a sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stray {
-    stream: Stream,
-    kind: Kind,
+pub struct LeakingStream {
+    stream: StandardStream,
+    kind: FileKind,
 }
 
 /// Why a program was not started in the foreground, or what became of it is not known.
 #[derive(Debug)]
 pub enum StreamError {
-    /// It would have had this.
-    Stray(Stray),
+    /// It would have had this stream.
+    Leaks(LeakingStream),
     /// A system call failed.
     System(io::Error),
 }
 
 /// Refuses descriptors 0, 1 and 2 to be where one of them is no stream.
 pub fn check(streams: [BorrowedFd<'_>; 3]) -> Result<(), StreamError> {
-    let names = [Stream::Input, Stream::Output, Stream::Error];
+    let names = [StandardStream::Input, StandardStream::Output, StandardStream::Error];
     for (stream, descriptor) in names.into_iter().zip(streams) {
         if let Some(kind) = kind(descriptor)? {
-            return Err(StreamError::Stray(Stray { stream, kind }));
+            return Err(StreamError::Leaks(LeakingStream { stream, kind }));
         }
     }
     Ok(())
 }
 
 /// `None`: a stream.
-fn kind(descriptor: BorrowedFd<'_>) -> io::Result<Option<Kind>> {
+fn kind(descriptor: BorrowedFd<'_>) -> io::Result<Option<FileKind>> {
     if fcntl_getfl(descriptor)?.contains(OFlags::PATH) {
-        return Ok(Some(Kind::Path));
+        return Ok(Some(FileKind::Path));
     }
     let stat = fstat(descriptor)?;
     Ok(match FileType::from_raw_mode(stat.st_mode) {
         FileType::Fifo | FileType::Socket => None,
         FileType::RegularFile => {
             let is_handle = [NAMESPACES, PROCESSES].contains(&fstatfs(descriptor)?.f_type);
-            is_handle.then_some(Kind::Handle)
+            is_handle.then_some(FileKind::Handle)
         }
         FileType::CharacterDevice => {
             let number = (major(stat.st_rdev), minor(stat.st_rdev));
             let is_harmless = number.0 == MEMORY_DEVICES && HARMLESS.contains(&number.1);
-            (!is_harmless && !isatty(descriptor)).then_some(Kind::Device)
+            (!is_harmless && !isatty(descriptor)).then_some(FileKind::Device)
         }
-        FileType::Directory => Some(Kind::Directory),
-        FileType::BlockDevice => Some(Kind::BlockDevice),
-        FileType::Symlink | FileType::Unknown => Some(Kind::Handle),
+        FileType::Directory => Some(FileKind::Directory),
+        FileType::BlockDevice => Some(FileKind::BlockDevice),
+        FileType::Symlink | FileType::Unknown => Some(FileKind::Handle),
     })
 }
 
-impl fmt::Display for Stray {
+impl fmt::Display for LeakingStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (stream, instead) = match self.stream {
-            Stream::Input => ("standard input", "`< /dev/null`"),
-            Stream::Output => ("standard output", "`> FILE`"),
-            Stream::Error => ("standard error", "`2> FILE`"),
+            StandardStream::Input => ("standard input", "`< /dev/null`"),
+            StandardStream::Output => ("standard output", "`> FILE`"),
+            StandardStream::Error => ("standard error", "`2> FILE`"),
         };
         let kind = match self.kind {
-            Kind::Directory => "a directory, from which all below it could be opened",
-            Kind::BlockDevice => "a block device",
-            Kind::Device => "a device, and neither a terminal nor one like /dev/null",
-            Kind::Path => "a path (O_PATH), which could be opened",
-            Kind::Handle => "no file, but a handle of something of the host",
+            FileKind::Directory => "a directory, from which all below it could be opened",
+            FileKind::BlockDevice => "a block device",
+            FileKind::Device => "a device, and neither a terminal nor one like /dev/null",
+            FileKind::Path => "a path (O_PATH), which could be opened",
+            FileKind::Handle => "no file, but a handle of something of the host",
         };
         write!(
             f,
@@ -117,7 +117,7 @@ impl fmt::Display for Stray {
 impl fmt::Display for StreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StreamError::Stray(stray) => write!(f, "{stray}"),
+            StreamError::Leaks(stream) => write!(f, "{stream}"),
             StreamError::System(error) => write!(f, "{error}"),
         }
     }
@@ -141,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    fn of(descriptor: &impl AsFd) -> Option<Kind> {
+    fn of(descriptor: &impl AsFd) -> Option<FileKind> {
         kind(descriptor.as_fd()).expect("it can be looked at")
     }
 
@@ -168,14 +168,17 @@ mod tests {
     #[test]
     fn what_leads_elsewhere_may_not() {
         let path = |path| of(&opened(path, OFlags::PATH));
-        assert_eq!(of(&opened("/", OFlags::RDONLY)), Some(Kind::Directory));
-        assert_eq!([path("/"), path("/dev/null"), path("/proc/self/exe")], [Some(Kind::Path); 3]);
+        assert_eq!(of(&opened("/", OFlags::RDONLY)), Some(FileKind::Directory));
+        assert_eq!(
+            [path("/"), path("/dev/null"), path("/proc/self/exe")],
+            [Some(FileKind::Path); 3]
+        );
         let namespace = opened("/proc/self/ns/mnt", OFlags::RDONLY);
-        assert_eq!(of(&namespace), Some(Kind::Handle));
+        assert_eq!(of(&namespace), Some(FileKind::Handle));
         let process = rustix::process::getpid();
         let process = rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty());
-        assert_eq!(of(&process.expect("the kernel has it")), Some(Kind::Handle));
+        assert_eq!(of(&process.expect("the kernel has it")), Some(FileKind::Handle));
         let event = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC);
-        assert_eq!(of(&event.expect("the kernel has it")), Some(Kind::Handle));
+        assert_eq!(of(&event.expect("the kernel has it")), Some(FileKind::Handle));
     }
 }

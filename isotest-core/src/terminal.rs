@@ -57,14 +57,14 @@ impl Drop for Keyboard {
 
 /// While it lives what is typed comes as it is, signals too. Dropping it restores the terminal.
 #[derive(Debug)]
-pub struct Raw(());
+pub struct RawMode(());
 
-impl Raw {
+impl RawMode {
     /// It, and the caller's modes; `None` where stdin is no terminal.
-    pub fn open() -> Option<(Raw, &'static Termios)> {
+    pub fn open() -> Option<(RawMode, &'static Termios)> {
         let found = tcgetattr(stdin()).ok()?;
         let saved = SAVED.get_or_init(|| found);
-        let raw = Raw(());
+        let raw = RawMode(());
         raw.take();
         Some((raw, saved))
     }
@@ -75,7 +75,7 @@ impl Raw {
     }
 }
 
-impl Drop for Raw {
+impl Drop for RawMode {
     fn drop(&mut self) {
         drop(release());
     }

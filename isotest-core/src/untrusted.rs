@@ -17,8 +17,8 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, SeekFrom, chmod,
-    fchmod, flock, fstat, mkdirat, open, openat2, renameat, renameat_with, seek, statat, unlinkat,
+    AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, SeekFrom, chmod, fchmod,
+    flock, fstat, mkdirat, open, openat2, renameat, renameat_with, seek, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -85,43 +85,43 @@ impl Link {
 /// A directory whose contents are untrusted, by its descriptor: it stays the same one, whatever
 /// becomes of its path.
 #[derive(Debug)]
-pub struct Directory(OwnedFd);
+pub struct Dir(OwnedFd);
 
-impl From<OwnedFd> for Directory {
-    fn from(descriptor: OwnedFd) -> Directory {
-        Directory(descriptor)
+impl From<OwnedFd> for Dir {
+    fn from(descriptor: OwnedFd) -> Dir {
+        Dir(descriptor)
     }
 }
 
-impl AsFd for Directory {
+impl AsFd for Dir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
-impl Directory {
+impl Dir {
     /// Opens a directory by a path that the caller vouches for; only its last component must be no
     /// symbolic link.
-    pub fn open(path: &Path) -> io::Result<Directory> {
+    pub fn open(path: &Path) -> io::Result<Dir> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(Directory(rustix::fs::openat(CWD, path, flags, Mode::empty())?))
+        Ok(Dir(rustix::fs::openat(CWD, path, flags, Mode::empty())?))
     }
 
     /// Another descriptor of it.
-    pub fn try_clone(&self) -> io::Result<Directory> {
-        Ok(Directory(self.0.try_clone()?))
+    pub fn try_clone(&self) -> io::Result<Dir> {
+        Ok(Dir(self.0.try_clone()?))
     }
 
     /// Opens a directory below this one. A symbolic link on the way is an error.
-    pub fn directory(&self, relative: impl AsRef<Path>) -> io::Result<Directory> {
+    pub fn directory(&self, relative: impl AsRef<Path>) -> io::Result<Dir> {
         self.resolve(relative.as_ref(), BENEATH)
     }
 
-    fn resolve(&self, relative: &Path, how: ResolveFlags) -> io::Result<Directory> {
+    fn resolve(&self, relative: &Path, how: ResolveFlags) -> io::Result<Dir> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match openat2(&self.0, relative, flags, Mode::empty(), how) {
             Err(Errno::LOOP) => Err(self.is_a_link(relative)),
-            opened => Ok(Directory(opened?)),
+            opened => Ok(Dir(opened?)),
         }
     }
 
@@ -132,16 +132,16 @@ impl Directory {
     }
 
     /// Opens a directory below this one, and makes those that are missing with `mode`.
-    pub fn make(&self, relative: &Path, mode: u32) -> io::Result<Directory> {
+    pub fn make(&self, relative: &Path, mode: u32) -> io::Result<Dir> {
         self.make_within(relative, mode, BENEATH)
     }
 
     /// The same where the user may have mounted other filesystems on the way.
-    pub fn make_across(&self, relative: &Path, mode: u32) -> io::Result<Directory> {
+    pub fn make_across(&self, relative: &Path, mode: u32) -> io::Result<Dir> {
         self.make_within(relative, mode, BENEATH.difference(ResolveFlags::NO_XDEV))
     }
 
-    fn make_within(&self, relative: &Path, mode: u32, how: ResolveFlags) -> io::Result<Directory> {
+    fn make_within(&self, relative: &Path, mode: u32, how: ResolveFlags) -> io::Result<Dir> {
         let mut directory = self.try_clone()?;
         for part in relative.components() {
             let Component::Normal(name) = part else {
@@ -159,10 +159,7 @@ impl Directory {
 
     /// Makes a directory that did not exist, for its owner alone (mode 0700). `names` are tried
     /// until one is free.
-    pub fn make_new(
-        &self,
-        names: impl Iterator<Item = OsString>,
-    ) -> io::Result<(OsString, Directory)> {
+    pub fn make_new(&self, names: impl Iterator<Item = OsString>) -> io::Result<(OsString, Dir)> {
         for name in names.take(TRIES as usize) {
             match mkdirat(&self.0, &name, Mode::from(0o700)) {
                 Ok(()) => {
@@ -205,7 +202,7 @@ impl Directory {
         self.replace_by(name, 0o644, |file| file.write_all(content))
     }
 
-    /// Writes a file of this directory anew as a copy of another one, as [`Directory::replace`]
+    /// Writes a file of this directory anew as a copy of another one, as [`Dir::replace`]
     /// does. What is a hole stays one.
     pub fn copy(
         &self,
@@ -240,7 +237,7 @@ impl Directory {
     pub fn move_file(
         &self,
         name: &OsStr,
-        to: &Directory,
+        to: &Dir,
         may_replace: impl FnOnce(&File) -> bool,
     ) -> io::Result<()> {
         self.file(name)?;
@@ -268,7 +265,7 @@ impl Directory {
     /// The names and kinds of what is in this directory, `most` of them at the most.
     pub fn entries(&self, most: usize) -> io::Result<Vec<(OsString, FileType)>> {
         let mut entries = Vec::new();
-        for entry in Dir::read_from(&self.0)? {
+        for entry in rustix::fs::Dir::read_from(&self.0)? {
             let entry = entry?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if name == "." || name == ".." {
@@ -294,7 +291,7 @@ impl Directory {
     }
 
     /// Whether `name` is this very directory.
-    pub fn is_at(&self, parent: &Directory, name: &OsStr) -> bool {
+    pub fn is_at(&self, parent: &Dir, name: &OsStr) -> bool {
         let there = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW);
         let own = fstat(&self.0);
         matches!((there, own), (Ok(a), Ok(b)) if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
@@ -328,7 +325,7 @@ impl Directory {
         while let Some(name) = waiting.pop() {
             let directory = self.own(self.as_fd(), &name)?;
             let mut found = false;
-            for entry in Dir::read_from(&directory)? {
+            for entry in rustix::fs::Dir::read_from(&directory)? {
                 let entry = entry?;
                 let inner = OsStr::from_bytes(entry.file_name().to_bytes());
                 if inner == "." || inner == ".." {
@@ -353,7 +350,7 @@ impl Directory {
 
     /// Opens a directory for removal; where its owner may not enter it, as overlayfs leaves one, now
     /// they may.
-    fn own(&self, parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<Directory> {
+    fn own(&self, parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<Dir> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let found = openat2(parent, name, flags, Mode::empty(), BENEATH)?;
         const OWNERS: u32 = 0o700;
@@ -361,7 +358,7 @@ impl Directory {
             chmod(by_descriptor(&found), Mode::from(OWNERS))?;
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Directory(open(by_descriptor(&found), flags, Mode::empty())?))
+        Ok(Dir(open(by_descriptor(&found), flags, Mode::empty())?))
     }
 
     /// Moves a directory here, under the first free name.
@@ -383,7 +380,7 @@ impl Directory {
 }
 
 /// Opens a regular file by the path of its directory, which the caller vouches for; see
-/// [`Directory::file`].
+/// [`Dir::file`].
 pub fn file(path: &Path) -> io::Result<File> {
     let (directory, name) = place(path)?;
     directory.file(name)
@@ -419,13 +416,13 @@ fn regular(found: &OwnedFd) -> io::Result<File> {
 }
 
 /// Opens the directory in which a path lies; symbolic links lead there as ever.
-pub fn place(path: &Path) -> io::Result<(Directory, &OsStr)> {
+pub fn place(path: &Path) -> io::Result<(Dir, &OsStr)> {
     let name = path.file_name().ok_or(Errno::INVAL)?;
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    Ok((Directory::open(&parent.canonicalize()?)?, name))
+    Ok((Dir::open(&parent.canonicalize()?)?, name))
 }
 
 /// Unlinks a file of any kind, or an empty directory; `false` where it is a directory that is not
@@ -497,9 +494,9 @@ mod tests {
 
     use super::*;
 
-    fn place() -> (tempfile::TempDir, Directory) {
+    fn place() -> (tempfile::TempDir, Dir) {
         let place = tempfile::tempdir().expect("a directory");
-        let directory = Directory::open(place.path()).expect("it is there");
+        let directory = Dir::open(place.path()).expect("it is there");
         (place, directory)
     }
 
@@ -630,7 +627,7 @@ mod tests {
     #[test]
     fn a_lock_is_held_once() {
         let (place, directory) = place();
-        let other = Directory::open(place.path()).expect("it is there");
+        let other = Dir::open(place.path()).expect("it is there");
         assert!(directory.try_lock().expect("it can be locked"));
         assert!(!other.try_lock().expect("it can be asked for"));
         drop(directory);

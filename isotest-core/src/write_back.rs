@@ -22,9 +22,9 @@ use rustix::fs::FileType;
 
 use crate::finding::Finding;
 use crate::merge::{common_start, merge};
-use crate::untrusted::{Budget, Directory};
+use crate::untrusted::{Budget, Dir};
 
-use wanted::Answer;
+use wanted::GlobMatch;
 pub use wanted::{Reserved, Wanted};
 
 mod wanted;
@@ -40,19 +40,19 @@ pub struct WriteBack {
     /// directory that it covers.
     pub layers: Vec<(PathBuf, PathBuf)>,
     /// Where scratch on disk lies, a directory of its number for each case.
-    pub disk: Option<Directory>,
+    pub disk: Option<Dir>,
     /// A directory of this run's own, in which files wait for the end of all cases.
-    pub waiting: Option<Directory>,
+    pub waiting: Option<Dir>,
     /// What waits there.
     pub pending: Pending,
 }
 
 /// What has been copied out and is not yet in the project.
 #[derive(Debug, Default)]
-pub struct Pending(Mutex<State>);
+pub struct Pending(Mutex<PendingFiles>);
 
 #[derive(Debug, Default)]
-struct State {
+struct PendingFiles {
     /// When the first case was started, as time since the epoch.
     began: Duration,
     /// By their places in the project.
@@ -112,7 +112,7 @@ impl WriteBack {
     pub fn copy(&self, scratch: Option<OwnedFd>, case: u64) -> Vec<Finding> {
         let mut copy = Copy::new(self);
         if let Some(scratch) = scratch.filter(|_| !self.wanted.is_empty()) {
-            let scratch = Directory::from(scratch);
+            let scratch = Dir::from(scratch);
             for (upper, covered) in &self.layers {
                 if let Ok(layer) = scratch.directory(upper) {
                     // What ends it early is among the failures.
@@ -155,11 +155,11 @@ impl WriteBack {
 
     /// Puts files into their places; returns those that could not be.
     fn place<'a>(&self, files: &'a BTreeMap<PathBuf, Waiting>) -> Vec<(&'a Path, io::Error)> {
-        let opened = Directory::open(&self.root).and_then(|root| lock(&root).map(|()| root));
+        let opened = Dir::open(&self.root).and_then(|root| lock(&root).map(|()| root));
         let place = |path: &Path, file: &Waiting| -> io::Result<()> {
             opened.as_ref().map_err(again)?;
             let waiting = self.waiting()?;
-            let covered = Directory::open(&file.covered)?;
+            let covered = Dir::open(&file.covered)?;
             let (_, now) = original(&covered, &file.relative)?;
             if now != file.original {
                 return Err(io::Error::other(CHANGED));
@@ -177,11 +177,11 @@ impl WriteBack {
         placed.filter_map(|(path, placed)| Some((path, placed.err()?))).collect()
     }
 
-    fn waiting(&self) -> io::Result<&Directory> {
+    fn waiting(&self) -> io::Result<&Dir> {
         self.waiting.as_ref().ok_or_else(|| io::Error::other("there is no target directory"))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PendingFiles> {
         self.pending.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -193,7 +193,7 @@ fn again(error: &io::Error) -> io::Error {
 
 /// Locks a project against other runs that put files into it. A case that shares the project may
 /// hold the lock for ever.
-fn lock(root: &Directory) -> io::Result<()> {
+fn lock(root: &Dir) -> io::Result<()> {
     const PAUSE: Duration = Duration::from_millis(5);
     let began = Instant::now();
     while !root.try_lock()? {
@@ -208,7 +208,7 @@ fn lock(root: &Directory) -> io::Result<()> {
 /// Copies what one case wrote.
 struct Copy<'a> {
     plan: &'a WriteBack,
-    state: MutexGuard<'a, State>,
+    state: MutexGuard<'a, PendingFiles>,
     written: Vec<PathBuf>,
     failed: Vec<Finding>,
     /// Parts of paths that a glob must name and does not, of which the first file was told.
@@ -245,7 +245,7 @@ impl<'a> Copy<'a> {
     /// `relative` lies.
     fn directory(
         &mut self,
-        layer: &Directory,
+        layer: &Dir,
         covered: &Path,
         relative: &Path,
         depth: usize,
@@ -304,7 +304,7 @@ impl<'a> Copy<'a> {
 
     fn file(
         &mut self,
-        layer: &Directory,
+        layer: &Dir,
         name: &OsStr,
         covered: &Path,
         relative: &Path,
@@ -312,9 +312,9 @@ impl<'a> Copy<'a> {
         let target = covered.join(relative);
         let Ok(inner) = target.strip_prefix(&self.plan.root) else { return Ok(()) };
         match self.plan.wanted.answer(inner) {
-            Answer::No => return Ok(()),
-            Answer::Yes => {}
-            Answer::Unnamed(part) if self.unnamed.insert(part.to_owned()) => {
+            GlobMatch::No => return Ok(()),
+            GlobMatch::Yes => {}
+            GlobMatch::Unnamed(part) if self.unnamed.insert(part.to_owned()) => {
                 let part = part.to_string_lossy();
                 let cause = format!(
                     "no wildcard matches `{part}`, which may run code outside the sandbox; name it \
@@ -322,7 +322,7 @@ impl<'a> Copy<'a> {
                 );
                 return self.fail(&target, &cause);
             }
-            Answer::Unnamed(_) => return Ok(()),
+            GlobMatch::Unnamed(_) => return Ok(()),
         }
         if self.written.len() == FILES {
             return self.stop(&target, &format!("its test wrote more than {FILES} files"));
@@ -345,7 +345,7 @@ impl<'a> Copy<'a> {
     /// Keeps a file of a layer until all cases have ended, together with what others wrote of it.
     fn keep(
         &mut self,
-        layer: &Directory,
+        layer: &Dir,
         name: &OsStr,
         covered: &Path,
         relative: &Path,
@@ -353,7 +353,7 @@ impl<'a> Copy<'a> {
         let (mut source, mode) = open(layer, name)?;
         let place = covered.join(relative);
         let waiting = self.plan.waiting()?;
-        let (original, stamp) = original(&Directory::open(covered)?, relative)?;
+        let (original, stamp) = original(&Dir::open(covered)?, relative)?;
         let known = self.state.files.get(&place).cloned();
         let expected = known.as_ref().map_or(stamp, |known| known.original);
         if stamp != expected || stamp.is_some_and(|stamp| stamp.3 >= self.state.began) {
@@ -414,14 +414,14 @@ fn read(file: &mut File) -> io::Result<Vec<u8>> {
 }
 
 /// Opens a regular file of a directory; with its mode.
-fn open(directory: &Directory, name: impl AsRef<Path>) -> io::Result<(File, u32)> {
+fn open(directory: &Dir, name: impl AsRef<Path>) -> io::Result<(File, u32)> {
     let file = directory.file(name)?;
     let mode = file.metadata()?.mode() & 0o777;
     Ok((file, mode))
 }
 
 /// Opens what stands in the place of a file, with its version.
-fn original(covered: &Directory, relative: &Path) -> io::Result<(Option<File>, Option<Stamp>)> {
+fn original(covered: &Dir, relative: &Path) -> io::Result<(Option<File>, Option<Stamp>)> {
     let file = match covered.file(relative) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((None, None)),
         file => file?,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use isotest_core::host::Host;
-use isotest_core::plan::{Access, Command, Exposure, Project, StartBy, sandbox_spec, template};
+use isotest_core::plan::{Access, CommandSpec, Exposure, Project, StartBy, sandbox_spec, template};
 use isotest_core::policy::{Init, Policy, Propagation, User};
 use isotest_core::sandbox::{AFTER_CLONE, End, Notice, Start, Warden};
 use isotest_tests::refused;
@@ -81,7 +81,7 @@ fn run(policy: &Policy, directory: &std::ffi::CStr) -> End {
     let mut warden = Warden::start(&host, policy).expect("a warden starts");
     warden.build(&template(&host, &project, policy), None).expect("the template can be built");
     let program = CString::from(c"/bin/true");
-    let command = Command {
+    let command = CommandSpec {
         arguments: vec![program.clone()],
         program,
         environment: Vec::new(),

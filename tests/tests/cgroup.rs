@@ -205,7 +205,7 @@ fn run(policy: &Policy, what: &str) -> Result<Outcome, SandboxError> {
     let mut warden = Warden::start(&host, policy)?;
     warden.build(&plan::template(&host, &project, policy), None)?;
     let text = |text: &OsStr| CString::new(text.as_encoded_bytes()).expect("no NUL byte");
-    let command = plan::Command {
+    let command = plan::CommandSpec {
         program: text(program.as_os_str()),
         arguments: vec![text(program.as_os_str()), c"inside".to_owned(), text(what.as_ref())],
         environment: vec![c"PATH=/usr/bin:/bin".to_owned()],

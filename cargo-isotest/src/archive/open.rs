@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use camino::Utf8PathBuf;
-use isotest_core::untrusted::{self, Directory};
+use isotest_core::untrusted::{self, Dir};
 
 use super::{ArchiveError, BINARIES, METADATA, TOP};
 use crate::cli::ReuseOptions;
@@ -84,7 +84,7 @@ fn open_archive(
         return Err(ArchiveError::Exists(path, target));
     }
     let failed = |cause| ArchiveError::Place(directory.clone(), cause);
-    let place_of_all = Directory::open(&directory).map_err(failed)?;
+    let place_of_all = Dir::open(&directory).map_err(failed)?;
     // What an earlier archive, or its tests, put there is no link to another directory.
     place_of_all.make(Path::new(TOP), 0o755).map_err(failed)?;
     let unpacked = Unpacker::new(&target, LIMITS).only(TOP).unpack(stream, Whiteouts::Kept);
@@ -133,7 +133,7 @@ fn destination(
 fn describe(
     archive: &Path,
     directory: &Path,
-    unpacked: &Directory,
+    unpacked: &Dir,
     options: &ReuseOptions,
     machine: &Machine,
 ) -> Result<OpenedArchive, ArchiveError> {
@@ -161,7 +161,7 @@ fn describe(
 const MAX_BYTES: u64 = 256 << 20;
 
 /// The text of a file that nobody vouches for.
-fn read_description(directory: &Directory, name: &str) -> io::Result<String> {
+fn read_description(directory: &Dir, name: &str) -> io::Result<String> {
     text(directory.read(name, MAX_BYTES)?)
 }
 
@@ -235,7 +235,7 @@ mod tests {
     fn a_description_is_a_file_of_some_size() {
         let place = tempfile::tempdir().expect("a directory");
         let path = place.path().join("description");
-        let directory = Directory::open(place.path()).expect("it is there");
+        let directory = Dir::open(place.path()).expect("it is there");
         let read = || read_description(&directory, "description");
         let error = || read().expect_err("it is hostile").to_string();
         std::os::unix::fs::symlink("/dev/zero", &path).expect("a link");

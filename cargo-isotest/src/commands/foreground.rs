@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use isotest_core::foreground::{self, Conclusion, Ended};
+use isotest_core::foreground::{self, Conclusion, ForegroundEnd};
 use isotest_core::plan::{Plan, SandboxSpec, VerdictSource};
 use isotest_core::signals::Signals;
 use signal_hook::consts::SIGKILL;
@@ -54,20 +54,22 @@ pub fn plan_of(
 pub fn exit_code(conclusion: Conclusion) -> Result<ExitCode, Error> {
     conclusion.not_written.iter().for_each(report::warning);
     match conclusion.ended {
-        Ended::Exited(code) => Ok(ExitCode::Of(code)),
-        Ended::Signalled(signal) | Ended::Interrupted(signal) => Ok(ExitCode::Signal(signal)),
-        Ended::TimedOut => {
+        ForegroundEnd::Exited(code) => Ok(ExitCode::Of(code)),
+        ForegroundEnd::Signalled(signal) | ForegroundEnd::Interrupted(signal) => {
+            Ok(ExitCode::Signal(signal))
+        }
+        ForegroundEnd::TimedOut => {
             report::error(
                 &"timed out; every process of the command was killed (`--timeout` gives it more)",
             );
             Ok(ExitCode::Signal(SIGKILL))
         }
-        Ended::NotRun(error) => Err(Error::Sandbox(error)),
-        Ended::NotServed(error) => {
+        ForegroundEnd::NotRun(error) => Err(Error::Sandbox(error)),
+        ForegroundEnd::NotServed(error) => {
             report::services(&conclusion.services);
             Err(Error::Service(error))
         }
-        Ended::WardenDied => Err(Error::WardenDied),
-        Ended::WardenSilent => Err(Error::WardenSilent),
+        ForegroundEnd::WardenDied => Err(Error::WardenDied),
+        ForegroundEnd::WardenSilent => Err(Error::WardenSilent),
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 
-use isotest_core::untrusted::{Directory, Link};
+use isotest_core::untrusted::{Dir, Link};
 
 use crate::cli::ImportNextestCommand;
 use crate::config::machine::Machine;
@@ -49,6 +49,6 @@ pub fn import(command: &ImportNextestCommand, machine: &Machine) -> Result<ExitC
 fn write(root: &Path, text: &[u8]) -> io::Result<()> {
     let path = Path::new(config::PATH);
     let parent = path.parent().unwrap_or(Path::new(""));
-    let directory = Directory::open(&root.canonicalize()?)?.make_across(parent, 0o777)?;
+    let directory = Dir::open(&root.canonicalize()?)?.make_across(parent, 0o777)?;
     directory.replace(path.file_name().unwrap_or(OsStr::new("")), text)
 }

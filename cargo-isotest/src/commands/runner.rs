@@ -14,7 +14,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use isotest_core::case::{Case, Ignore, Kind};
-use isotest_core::foreground::{self, Conclusion, Ended};
+use isotest_core::foreground::{self, Conclusion, ForegroundEnd};
 use isotest_core::host;
 use isotest_core::plan::{Plan, StartBy};
 use isotest_core::policy::Policy;
@@ -388,15 +388,18 @@ fn within_limit(
 /// The end of a program as this program's.
 fn end_of(conclusion: Conclusion, built: &BuiltProgram) -> Result<ExitCode, Error> {
     match conclusion.ended {
-        Ended::Exited(0) | Ended::Interrupted(_) | Ended::NotServed(_) => {}
+        ForegroundEnd::Exited(0) | ForegroundEnd::Interrupted(_) | ForegroundEnd::NotServed(_) => {}
         _ => report::services(&conclusion.services),
     }
-    if conclusion.ended == Ended::Exited(0) && conclusion.exit == Exit::Early && is_libtest(built) {
+    if conclusion.ended == ForegroundEnd::Exited(0)
+        && conclusion.exit == Exit::Early
+        && is_libtest(built)
+    {
         report::error(&"the test exited with code 0 before the harness reported a result");
         return Ok(FAILED);
     }
     // The caller sees the end that it would see without isotest.
-    if let Ended::Signalled(signal) = conclusion.ended {
+    if let ForegroundEnd::Signalled(signal) = conclusion.ended {
         return Ok(ExitCode::By(signal));
     }
     exit_code(conclusion)

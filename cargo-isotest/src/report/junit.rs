@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, FixedOffset, Utc};
 use isotest_core::case::{Case, CaseIndex};
 use isotest_core::outcome::{NotRun, Outcome, Verdict};
-use isotest_core::untrusted::{self, Directory, Link};
+use isotest_core::untrusted::{self, Dir, Link};
 use isotest_core::wait_status::signal_name;
 use quick_junit::{
     FlakyOrRerun, NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite,
@@ -58,7 +58,7 @@ enum Destination {
     /// A stream, by one of the names that `/dev` has for them: `/dev/stdout`, `/dev/fd/63`.
     Stream(File),
     /// A file of this name in a directory. An earlier test may have put anything in its place.
-    File(Directory, OsString),
+    File(Dir, OsString),
 }
 
 impl Destination {
@@ -71,7 +71,7 @@ impl Destination {
         let below = roots.iter().find_map(|root| Some((root, below(path, root)?)));
         let (directory, name) = match &below {
             Some((root, rest)) => {
-                let root = Directory::open(&root.canonicalize()?)?;
+                let root = Dir::open(&root.canonicalize()?)?;
                 let parent = rest.parent().unwrap_or(Path::new(""));
                 (root.make_across(parent, 0o777)?, rest.file_name().unwrap_or_default())
             }

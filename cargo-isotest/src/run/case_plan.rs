@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::sync::Arc;
 
 use isotest_core::case::{Case, Ignore};
-use isotest_core::plan::{Plan, Process, SandboxSpec, StartBy, VerdictSource};
+use isotest_core::plan::{HarnessProcess, Plan, SandboxSpec, StartBy, VerdictSource};
 use isotest_core::policy::{Guard, Limits};
 
 use crate::discover::list::NEXTEST_ENVIRONMENT;
@@ -103,8 +103,8 @@ pub fn plan_of(
 ) -> Plan {
     let name = case.called().to_owned();
     let process = match selected.binary.runner.is_empty() {
-        true => Process::First,
-        false => Process::Wrapped,
+        true => HarnessProcess::First,
+        false => HarnessProcess::Wrapped,
     };
     let passed_on: Vec<&str> = selected.passed_on.iter().map(String::as_str).collect();
     let (arguments, verdict_source) = match selected.harness {

@@ -47,7 +47,7 @@ pub struct Rules {
     /// How many cases it weighs as much as; `None` for one.
     pub threads_required: Option<ThreadsRequired>,
     /// The test group that it is in.
-    pub group: Option<schedule::Group>,
+    pub group: Option<schedule::TestGroup>,
     /// It starts before those with a lower one.
     pub priority: i8,
 }
@@ -175,7 +175,7 @@ fn rules(config: &Config, sources: &[&Source], machine: &Machine) -> Rules {
         retries: run_options.retries(),
         threads_required: run_options.threads_required,
         priority: run_options.priority.unwrap_or_default(),
-        group: group.map(|(number, (_, group, _))| schedule::Group {
+        group: group.map(|(number, (_, group, _))| schedule::TestGroup {
             number,
             max_threads: group.max_threads.count(machine.cores),
         }),

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process;
 
-use isotest_core::untrusted::Directory;
+use isotest_core::untrusted::Dir;
 
 use crate::config::machine::Machine;
 use crate::sandbox::environment::{self, PROFILE};
@@ -57,10 +57,10 @@ impl std::error::Error for ProfilesError {}
 struct ProfileDirectory {
     /// The directory that profiles belong to.
     destination: PathBuf,
-    parent: Directory,
+    parent: Dir,
     /// In that.
     name: OsString,
-    directory: Directory,
+    directory: Dir,
     path: PathBuf,
     /// How profiles are named, with `%`.
     pattern: OsString,
@@ -73,7 +73,7 @@ impl ProfileDirectory {
         fs::create_dir_all(&destination).ok()?;
         // The variable may name it by a link.
         let destination = destination.canonicalize().ok()?;
-        let parent = Directory::open(&destination).ok()?;
+        let parent = Dir::open(&destination).ok()?;
         let own = process::id();
         let names = (0_u32..).map(|free| format!(".isotest-profiles-{own}.{free}").into());
         let (name, directory) = parent.make_new(names).ok()?;

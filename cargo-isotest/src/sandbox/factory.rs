@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use isotest_core::host::Host;
-use isotest_core::plan::{self, Command, SandboxSpec, StartBy};
+use isotest_core::plan::{self, CommandSpec, SandboxSpec, StartBy};
 use isotest_core::policy::{Policy, Root, Scratch};
 use isotest_core::refusal::SandboxError;
 use isotest_core::sandbox::{Disk, Warden};
@@ -234,7 +234,7 @@ impl SandboxFactory {
             environment::take_profile(&mut all);
         }
         let arguments = [program].into_iter().chain(arguments.iter().copied());
-        let command = Command {
+        let command = CommandSpec {
             program: c_string(program),
             arguments: arguments.map(c_string).collect(),
             environment: environment::block(&all),

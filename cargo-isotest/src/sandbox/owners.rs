@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use isotest_core::host::{Content, Original, Piece};
 use isotest_core::plan::{Ids, Uncopied};
-use isotest_core::untrusted::{Directory, FileType, Stat};
+use isotest_core::untrusted::{Dir, FileType, Stat};
 
 /// The most bytes that are copied of one directory.
 const ALL: u64 = 128 << 20;
@@ -65,7 +65,7 @@ pub struct ForeignFiles {
 
 /// Looks through a tree, breadth first: what lies deep is less likely to be another's alone.
 pub fn find(tree: &Tree<'_>, ids: &Ids, scan: Scan) -> ForeignFiles {
-    let root = Directory::open(tree.root).ok().filter(|_| !ids.hold_all());
+    let root = Dir::open(tree.root).ok().filter(|_| !ids.hold_all());
     let Some(root) = root else { return ForeignFiles::default() };
     let mut search = Search::new(tree, ids);
     let mut waiting = VecDeque::new();
@@ -145,7 +145,7 @@ impl<'a> Search<'a> {
     }
 
     /// Looks at the directories that lead to one, and at itself.
-    fn look_at_way(&mut self, root: &Directory, start: &Path) {
+    fn look_at_way(&mut self, root: &Dir, start: &Path) {
         for path in start.ancestors() {
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
             let stat = open(root, parent).and_then(|parent| parent.stat(name));
@@ -156,7 +156,7 @@ impl<'a> Search<'a> {
     }
 
     /// Looks at what is in a directory, and tells the directories in it.
-    fn look_into(&mut self, root: &Directory, relative: &Path) -> Vec<PathBuf> {
+    fn look_into(&mut self, root: &Dir, relative: &Path) -> Vec<PathBuf> {
         if !self.visited.insert(relative.to_owned()) {
             return Vec::new();
         }
@@ -257,7 +257,7 @@ impl<'a> Search<'a> {
 }
 
 /// Opens a directory by its path from the root.
-fn open(root: &Directory, relative: &Path) -> io::Result<Directory> {
+fn open(root: &Dir, relative: &Path) -> io::Result<Dir> {
     match relative.as_os_str().is_empty() {
         true => root.try_clone(),
         false => root.directory(relative),

@@ -17,10 +17,10 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use isotest_core::host_command::{self, CommandEnd};
-use isotest_core::plan::{Ready, Service};
+use isotest_core::plan::{Readiness, Service};
 use isotest_core::policy::{Namespace, Policy};
 use isotest_core::signals::Signals;
-use isotest_core::untrusted::Directory;
+use isotest_core::untrusted::Dir;
 use isotest_core::wait_status::signal_name;
 
 use crate::config::machine::{Machine, Variable, is_variable_name};
@@ -118,11 +118,11 @@ fn service(table: &ServiceTable) -> (Service, Vec<Variable>) {
         name: table.name.clone(),
         command: words(&table.command),
         ready: match &table.ready {
-            ReadyTable::Tcp(port) => Ready::Tcp(*port),
-            ReadyTable::Unix(path) => Ready::Unix(path.clone()),
-            ReadyTable::Output(text) => Ready::Output(text.clone()),
-            ReadyTable::Command(command) => Ready::Command(words(command)),
-            ReadyTable::Exit => Ready::Exit,
+            ReadyTable::Tcp(port) => Readiness::Tcp(*port),
+            ReadyTable::Unix(path) => Readiness::Unix(path.clone()),
+            ReadyTable::Output(text) => Readiness::Output(text.clone()),
+            ReadyTable::Command(command) => Readiness::Command(words(command)),
+            ReadyTable::Exit => Readiness::Exit,
         },
         timeout: table.timeout,
     };
@@ -141,7 +141,7 @@ fn run(
     let failed = |cause| ProvisionError::Setup(Box::new(error(cause, Vec::new())));
     let files = || -> io::Result<_> {
         let place = tempfile::Builder::new().prefix("isotest-setup-").tempdir()?;
-        let files = Directory::open(place.path())?;
+        let files = Dir::open(place.path())?;
         files.replace(OsStr::new(VARIABLES), b"")?;
         // A file, not a pipe: what the command leaves in the background may hold on to it.
         let mut options = File::options();
@@ -201,7 +201,7 @@ fn last_part(file: &File) -> io::Result<Vec<u8>> {
 }
 
 /// Reads lines `NAME=VALUE`; empty ones are skipped.
-fn read(files: &Directory) -> Result<Vec<Variable>, SetupCause> {
+fn read(files: &Dir) -> Result<Vec<Variable>, SetupCause> {
     /// More than all variables of a process may have together, on any machine (execve(2)).
     const MAX_BYTES: u64 = 64 << 20;
     let bytes = files.read(VARIABLES, MAX_BYTES).map_err(SetupCause::Variables)?;
@@ -317,7 +317,7 @@ mod tests {
 
     fn variables(text: &[u8]) -> Result<Vec<Variable>, SetupCause> {
         let place = tempfile::tempdir().expect("a directory");
-        let files = Directory::open(place.path()).expect("it is there");
+        let files = Dir::open(place.path()).expect("it is there");
         files.replace(OsStr::new(VARIABLES), text).expect("it can be written");
         read(&files)
     }

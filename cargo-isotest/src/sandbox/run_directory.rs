@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process;
 
-use isotest_core::untrusted::Directory;
+use isotest_core::untrusted::Dir;
 
 /// How the name of such a directory begins.
 const RUN: &str = "run-";
@@ -22,10 +22,10 @@ const MAX_ENTRIES: usize = 1 << 16;
 /// A directory of this run's own, for its owner alone (mode 0700).
 #[derive(Debug)]
 pub struct RunDirectory {
-    parent: Directory,
+    parent: Dir,
     name: OsString,
     /// Locked (flock(2)) as long as it is open.
-    directory: Directory,
+    directory: Dir,
     path: PathBuf,
 }
 
@@ -33,7 +33,7 @@ impl RunDirectory {
     /// Makes one in `base/relative`. No symbolic link is followed below `base`.
     pub fn make(base: &Path, relative: &Path) -> io::Result<RunDirectory> {
         fs::create_dir_all(base)?;
-        let parent = Directory::open(base)?.make(relative, 0o755)?;
+        let parent = Dir::open(base)?.make(relative, 0o755)?;
         sweep(&parent)?;
         loop {
             let numbered = |number| OsString::from(format!("{RUN}{}.{number}", process::id()));
@@ -52,7 +52,7 @@ impl RunDirectory {
     }
 
     /// Its descriptor.
-    pub fn directory(&self) -> &Directory {
+    pub fn directory(&self) -> &Dir {
         &self.directory
     }
 
@@ -70,7 +70,7 @@ impl Drop for RunDirectory {
 }
 
 /// Removes those of runs that are over: nobody holds their lock.
-fn sweep(parent: &Directory) -> io::Result<()> {
+fn sweep(parent: &Dir) -> io::Result<()> {
     let is_run = |name: &OsStr| name.as_bytes().starts_with(RUN.as_bytes());
     for (name, _) in parent.entries(MAX_ENTRIES)?.into_iter().filter(|(name, _)| is_run(name)) {
         if parent.directory(&name).and_then(|old| old.try_lock()).unwrap_or(false) {

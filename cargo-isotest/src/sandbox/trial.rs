@@ -105,7 +105,7 @@ pub fn attempt(policy: &Policy, machine: &Machine) -> Result<(), SandboxError> {
     let project = project.map_err(|error| refused(&format!("show the project ({error})")))?;
     let mut warden = Warden::start(&host, policy)?;
     warden.build(&plan::template(&host, &project, policy), None)?;
-    let command = plan::Command {
+    let command = plan::CommandSpec {
         program: c_string(program.as_os_str()),
         arguments: vec![c_string(program.as_os_str()), c"--version".to_owned()],
         environment: Vec::new(),

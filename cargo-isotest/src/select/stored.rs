@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use isotest_core::case::Case;
-use isotest_core::untrusted::Directory;
+use isotest_core::untrusted::Dir;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -31,13 +31,13 @@ const WORTH_NOTING: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct IsotestDirectory {
     /// The target directory, as it is before any test runs.
-    target: io::Result<Directory>,
+    target: io::Result<Dir>,
 }
 
 impl IsotestDirectory {
     /// That of a target directory.
     pub fn of(target_directory: &Path) -> IsotestDirectory {
-        IsotestDirectory { target: Directory::open(target_directory) }
+        IsotestDirectory { target: Dir::open(target_directory) }
     }
 
     /// What a file of it says; nothing where it cannot be read.

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::child::Running;
+use super::child::RunningCommands;
 use super::{Error, Sandbox};
 use crate::host::Host;
 use crate::plan::{self, Access, Exposure, Project};
@@ -139,7 +139,7 @@ impl SandboxBuilder {
         project.root = project.exposures.first().filter(|_| workspace.is_some()).map(path_of);
         let mut warden = Warden::start(&host, &policy)?;
         warden.build(&plan::template(&host, &project, &policy), None)?;
-        let running = RefCell::new(Running::new(warden));
+        let running = RefCell::new(RunningCommands::new(warden));
         Ok(Sandbox { host, project, policy, running, next: Cell::new(0) })
     }
 }

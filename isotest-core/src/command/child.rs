@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{Error, Sandbox};
 use crate::capture::{self, Capture, Captured};
-use crate::collect::{self, Killed, Written};
+use crate::collect::{self, CaseOutput, Killed};
 use crate::finding::Finding;
 use crate::outcome::{NotRun, Usage, Verdict};
 use crate::plan::Plan;
@@ -86,16 +86,16 @@ pub struct Output {
 
 /// All commands of a sandbox that run, and the ends that nobody has asked for yet.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(super) struct RunningCommands {
     warden: Warden,
-    flights: HashMap<u64, Flight>,
+    flights: HashMap<u64, RunningCommand>,
     ended: HashMap<u64, Result<Output, Error>>,
     buffer: Vec<u8>,
 }
 
 /// One command that runs.
 #[derive(Debug)]
-struct Flight {
+struct RunningCommand {
     plan: Plan,
     /// Standard output and standard error, until they end. `None` where they are passed on.
     pipes: [Option<OwnedFd>; 2],
@@ -104,10 +104,10 @@ struct Flight {
     killed: Option<Killed>,
 }
 
-impl Running {
-    pub(super) fn new(warden: Warden) -> Running {
+impl RunningCommands {
+    pub(super) fn new(warden: Warden) -> RunningCommands {
         let (flights, ended) = (HashMap::new(), HashMap::new());
-        Running { warden, flights, ended, buffer: vec![0; 1 << 16] }
+        RunningCommands { warden, flights, ended, buffer: vec![0; 1 << 16] }
     }
 
     /// Starts a command with these standard streams; what is not given is `/dev/null` and two pipes.
@@ -126,7 +126,7 @@ impl Running {
         streams::check(theirs).map_err(Error::Refused)?;
         let spawned = self.warden.spawn(&plan.spec, Start::of(&plan, case), &theirs);
         spawned.map_err(|errno| Error::Lost(errno.desc().to_owned()))?;
-        let flight = Flight {
+        let flight = RunningCommand {
             pipes: [from_output, from_error],
             captures: [Capture::new(plan.output_limit), Capture::new(plan.output_limit)],
             started: Instant::now(),
@@ -140,7 +140,7 @@ impl Running {
     /// Takes what comes next, after `at_most` this time.
     fn wait(&mut self, at_most: Option<Duration>) -> Result<(), Error> {
         let now = Instant::now();
-        let deadlines = self.flights.values().filter_map(Flight::deadline);
+        let deadlines = self.flights.values().filter_map(RunningCommand::deadline);
         let next = deadlines.chain([self.warden.next_check()]).min().unwrap_or(now);
         let left = next.saturating_duration_since(now);
         let timeout = match at_most {
@@ -170,7 +170,7 @@ impl Running {
         }
         let now = Instant::now();
         self.warden.check(now);
-        let is_over = |flight: &Flight| flight.deadline().is_some_and(|due| due <= now);
+        let is_over = |flight: &RunningCommand| flight.deadline().is_some_and(|due| due <= now);
         let late = self.flights.iter().filter(|(_, flight)| is_over(flight));
         let late: Vec<_> = late.filter_map(|(case, f)| Some((*case, f.plan.timeout?))).collect();
         late.into_iter().for_each(|(case, limit)| self.kill(case, Killed::TimedOut(limit)));
@@ -199,7 +199,7 @@ impl Running {
     }
 }
 
-impl Flight {
+impl RunningCommand {
     fn deadline(&self) -> Option<Instant> {
         let timeout = self.plan.timeout.filter(|_| self.killed.is_none())?;
         self.started.checked_add(timeout)
@@ -222,7 +222,7 @@ impl Flight {
         let output_cut = output.cut + error.cut;
         // Words of both are looked for.
         let both = Captured { head: output.to_bytes(), cut: output_cut, tail: error.to_bytes() };
-        let written = Written { output: both, ..Written::default() };
+        let written = CaseOutput { output: both, ..CaseOutput::default() };
         let outcome = collect::outcome(&self.plan, end, written, self.killed, self.started);
         let (status, timed_out) = match outcome.verdict {
             Verdict::Passed => (0, None),

@@ -23,7 +23,7 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
 use rustix::stdio::{stderr, stdout};
 
 pub use self::builder::SandboxBuilder;
-use self::child::Running;
+use self::child::RunningCommands;
 pub use self::child::{Child, Output};
 pub use self::error::Error;
 use crate::host::Host;
@@ -56,7 +56,7 @@ pub struct Sandbox {
     host: Host,
     project: Project,
     policy: Policy,
-    running: RefCell<Running>,
+    running: RefCell<RunningCommands>,
     next: Cell<u64>,
 }
 
@@ -213,7 +213,7 @@ impl<'a> Command<'a> {
             variable.push(value);
             variable
         });
-        let command = plan::Command {
+        let command = plan::CommandSpec {
             program: c_string(self.find_program()?.as_os_str())?,
             arguments: c_strings(&self.words)?,
             environment: c_strings(&variables.collect::<Vec<_>>())?,

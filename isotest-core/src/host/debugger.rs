@@ -33,7 +33,7 @@ pub enum Lookup {
 
 /// Something of the host, and its place in the root of a debugger.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown {
+pub struct DebuggerFile {
     /// Its path on the host, without symbolic links.
     pub source: PathBuf,
     /// Its path in the root of the debugger.
@@ -48,7 +48,7 @@ pub struct Debugger {
     /// Its program, in its own root.
     pub program: PathBuf,
     /// What it is shown, read-only.
-    pub shown: Vec<Shown>,
+    pub shown: Vec<DebuggerFile>,
     /// Symbolic links to that, as the host has them.
     pub links: Vec<(PathBuf, PathBuf)>,
     /// Names that lead to what the case has of that name.
@@ -86,7 +86,7 @@ impl Debugger {
             && (kind.is_dir() || kind.is_file())
         {
             let (source, target) = (source.to_owned(), target.to_owned());
-            self.shown.push(Shown { source, target, directory: kind.is_dir() });
+            self.shown.push(DebuggerFile { source, target, directory: kind.is_dir() });
         }
     }
 

@@ -64,7 +64,7 @@ pub fn read(etc: &Path) -> io::Result<Vec<Piece>> {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(cause) => return Err(cause),
     };
-    let mut reader = Reader { pieces: Vec::new(), bytes: 0 };
+    let mut reader = EtcReader { pieces: Vec::new(), bytes: 0 };
     reader.read_directory(directory.as_fd(), Path::new(""), 0)?;
     Ok(reader.pieces)
 }
@@ -83,12 +83,12 @@ pub fn read_hosts(path: &Path) -> Option<String> {
     is_whole.then(|| String::from_utf8_lossy(&data).into_owned())
 }
 
-struct Reader {
+struct EtcReader {
     pieces: Vec<Piece>,
     bytes: u64,
 }
 
-impl Reader {
+impl EtcReader {
     fn read_directory(
         &mut self,
         directory: BorrowedFd<'_>,

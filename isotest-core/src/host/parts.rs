@@ -47,7 +47,7 @@ const MOST: usize = 256;
 /// Everything in a directory below which other filesystems are mounted, parents first: as far as it
 /// can be listed, and does not have too many parts. `None` where that holds for the directory itself.
 pub fn read(host: &Host, directory: &Path) -> Option<Vec<Part>> {
-    let mut reader = Reader { host, directory, parts: Vec::new(), mounts: 0 };
+    let mut reader = PartsReader { host, directory, parts: Vec::new(), mounts: 0 };
     let opened = open(directory)?;
     reader.read_directory(&opened, Path::new(""))?;
     Some(reader.parts)
@@ -59,14 +59,14 @@ fn open(path: &Path) -> Option<OwnedFd> {
     openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).ok()
 }
 
-struct Reader<'a> {
+struct PartsReader<'a> {
     host: &'a Host,
     directory: &'a Path,
     parts: Vec<Part>,
     mounts: usize,
 }
 
-impl Reader<'_> {
+impl PartsReader<'_> {
     fn read_directory(&mut self, directory: &OwnedFd, relative: &Path) -> Option<()> {
         let mut entries = Vec::new();
         for entry in Dir::read_from(directory).ok()? {

@@ -4,7 +4,7 @@ use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::layout::{Layout, Shown, upper};
+use super::layout::{Layout, MountMode, upper};
 use super::namespaces::{is_sealed, namespaces};
 use super::project::Project;
 use super::spec::{GroupLimits, SandboxSpec, StartBy};
@@ -15,7 +15,7 @@ use crate::policy::{Init, Policy};
 
 /// What is run in a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Command {
+pub struct CommandSpec {
     /// The program.
     pub program: CString,
     /// Its arguments from `argv[0]` on.
@@ -38,7 +38,7 @@ pub fn sandbox_spec(
     host: &Host,
     project: &Project,
     policy: &Policy,
-    command: Command,
+    command: CommandSpec,
 ) -> SandboxSpec {
     let layout = Layout::new(host, project, policy);
     let program = Path::new(OsStr::from_bytes(command.program.to_bytes()));
@@ -72,6 +72,6 @@ pub fn sandbox_spec(
 pub fn upper_layers(host: &Host, project: &Project, policy: &Policy) -> Vec<(PathBuf, PathBuf)> {
     let layout = Layout::new(host, project, policy);
     let overlays = layout.placed.iter().enumerate();
-    let overlays = overlays.filter(|(_, placed)| placed.shown == Shown::Overlay);
+    let overlays = overlays.filter(|(_, placed)| placed.shown == MountMode::Overlay);
     overlays.map(|(index, placed)| (upper(index).into(), placed.path.clone())).collect()
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::builder::{Steps, c_path};
 use super::ids;
-use super::layout::{self, EMPTY, Fresh, Layout, NEW_TMP, Placed, SCRATCH, Shown, TMP};
+use super::layout::{self, EMPTY, Fresh, Layout, MountMode, NEW_TMP, PlacedPath, SCRATCH, TMP};
 use super::namespaces::{is_sealed, keeps_covers, namespaces};
 use super::project::Project;
 use super::spec::KeptScratch;
@@ -161,13 +161,13 @@ fn hide_scratch(steps: &mut Steps, upper: &Path, inner: &Path) {
     steps.add("the scratch lies in it", Op::Whiteout { path: c_path(&upper.join(inner)) });
 }
 
-fn show(steps: &mut Steps, layout: &Layout, index: usize, placed: &Placed, staged: &Path) {
+fn show(steps: &mut Steps, layout: &Layout, index: usize, placed: &PlacedPath, staged: &Path) {
     let target = Layout::during_setup(&placed.path);
     match placed.shown {
-        Shown::ReadOnly | Shown::ReadWrite => {
+        MountMode::ReadOnly | MountMode::ReadWrite => {
             steps.bind(staged, &target, true, placed.what.clone());
         }
-        Shown::Overlay => {
+        MountMode::Overlay => {
             let upper = in_scratch(&layout::upper(index));
             let work = in_scratch(&format!("w{index}"));
             steps.directory(&upper, 0o755, "the throwaway layer");
@@ -285,7 +285,7 @@ fn cover_staging(steps: &mut Steps, layout: &Layout) {
 
 /// After the last bind: one that copies a tree leaves out what is unbindable in it.
 fn forbid_binds(steps: &mut Steps, layout: &Layout) {
-    let is_unbindable = |placed: &&Placed| placed.propagation == Propagation::Unbindable;
+    let is_unbindable = |placed: &&PlacedPath| placed.propagation == Propagation::Unbindable;
     for placed in layout.placed.iter().filter(is_unbindable) {
         let reason = "it cannot be bound to another place";
         steps.propagation(&placed.path, 0, libc::MS_UNBINDABLE, reason);

@@ -16,7 +16,7 @@ use crate::host::Debugger;
 
 /// A process that a debugger is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Traced {
+pub struct TracedProcess {
     /// Its id on the host.
     pub pid: i32,
     /// Those of its threads.
@@ -34,7 +34,7 @@ const MEMORY: u64 = 4 << 30;
 
 /// What is done to the process of a debugger before it is executed. `namespaces` are the CLONE_NEW*
 /// flags of the case; the first of `traced` is the process whose root is looked at.
-pub fn confinement(debugger: &Debugger, namespaces: u64, traced: &[Traced]) -> Vec<Step> {
+pub fn confinement(debugger: &Debugger, namespaces: u64, traced: &[TracedProcess]) -> Vec<Step> {
     let mut steps = Steps::default();
     steps.add("no terminal, and one process group", Op::NewSession);
     steps.add("no key of the caller's session", Op::NewKeyring);
@@ -77,7 +77,7 @@ fn show_host(steps: &mut Steps, debugger: &Debugger) {
 }
 
 /// The debugger sees the processes of the case and itself. It looks for threads beside processes.
-fn show_case(steps: &mut Steps, debugger: &Debugger, traced: &[Traced]) {
+fn show_case(steps: &mut Steps, debugger: &Debugger, traced: &[TracedProcess]) {
     let proc = new("proc");
     steps.directory(&proc, 0o555, "mount point");
     let ids = traced.iter().map(|process| process.pid.to_string());
@@ -86,13 +86,13 @@ fn show_case(steps: &mut Steps, debugger: &Debugger, traced: &[Traced]) {
         steps.directory(&target, 0o555, "mount point");
         steps.bind(&old(Path::new("/proc")).join(name), &target, false, "a process to look at");
     }
-    for Traced { pid, threads } in traced {
+    for TracedProcess { pid, threads } in traced {
         for thread in threads.iter().filter(|thread| *thread != pid) {
             let task = format!("{pid}/task/{thread}");
             steps.link(Path::new(&task), &proc.join(thread.to_string()), "a thread of it");
         }
     }
-    let Some(Traced { pid, .. }) = traced.first() else { return };
+    let Some(TracedProcess { pid, .. }) = traced.first() else { return };
     let root = Path::new("/proc").join(pid.to_string()).join("root");
     for path in &debugger.of_case {
         make_parents(steps, path);
@@ -113,10 +113,10 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::host::Shown;
+    use crate::host::DebuggerFile;
 
-    fn library(path: &str) -> Shown {
-        Shown { source: path.into(), target: path.into(), directory: true }
+    fn library(path: &str) -> DebuggerFile {
+        DebuggerFile { source: path.into(), target: path.into(), directory: true }
     }
 
     #[test]
@@ -128,7 +128,7 @@ mod tests {
             of_case: vec!["/home".into(), "/usr/src".into()],
             base: "/tmp".into(),
         };
-        let traced = [Traced { pid: 7, threads: vec![7, 8] }];
+        let traced = [TracedProcess { pid: 7, threads: vec![7, 8] }];
         let namespaces = (libc::CLONE_NEWNET | libc::CLONE_NEWPID | libc::CLONE_NEWUSER) as u64;
         let steps = confinement(&debugger, namespaces, &traced);
         let text = |path: &std::ffi::CString| PathBuf::from(path.to_str().expect("it is text"));

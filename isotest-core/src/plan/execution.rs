@@ -18,7 +18,7 @@ pub enum VerdictSource {
         /// How many other tests the harness will say that it left out.
         filtered_out: usize,
         /// Which process is the harness's.
-        process: Process,
+        process: HarnessProcess,
     },
     /// Another harness's: the exit code is the verdict, which libtest's words refine where the
     /// harness prints them ([`foreign`](crate::foreign)).
@@ -39,7 +39,7 @@ pub enum VerdictSource {
 
 /// Which process of a case is that of the harness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Process {
+pub enum HarnessProcess {
     /// The one that the case is started as: how it exits tells of the harness.
     First,
     /// One that another program has started, or has become: its words alone tell of the harness.

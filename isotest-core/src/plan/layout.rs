@@ -17,7 +17,7 @@ use crate::policy::{Directory, Guard, Namespace, Policy, Propagation, Scratch, W
 
 /// How a host path appears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shown {
+pub enum MountMode {
     /// Writes go to a throwaway layer.
     Overlay,
     /// Writes fail.
@@ -28,10 +28,10 @@ pub enum Shown {
 
 /// A host path with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placed {
+pub struct PlacedPath {
     pub path: PathBuf,
     pub directory: bool,
-    pub shown: Shown,
+    pub shown: MountMode,
     pub what: String,
     /// Its place in the staging directory, where it must wait there.
     pub staged: Option<PathBuf>,
@@ -68,7 +68,7 @@ pub struct Layout {
     /// Sorted, parents first; `/tmp` is among them or staged.
     pub fresh: Vec<Fresh>,
     /// Sorted, parents first.
-    pub placed: Vec<Placed>,
+    pub placed: Vec<PlacedPath>,
     /// Symbolic links and their targets.
     pub links: Vec<(PathBuf, PathBuf)>,
     /// Files that are not shown.
@@ -102,7 +102,7 @@ pub fn upper(index: usize) -> String {
 impl Layout {
     pub fn new(host: &Host, project: &Project, policy: &Policy) -> Layout {
         let fresh = fresh(host, project, policy);
-        let mut placed: Vec<Placed> = Vec::new();
+        let mut placed: Vec<PlacedPath> = Vec::new();
         let mut wanted = shown(host, project, policy);
         wanted.sort_by(|a, b| a.path.cmp(&b.path));
         for candidate in wanted {
@@ -130,8 +130,8 @@ impl Layout {
     }
 
     /// The host path that is shown around `path`, the nearest one.
-    pub fn placed_above(&self, path: &Path) -> Option<&Placed> {
-        let is_above = |placed: &&Placed| placed.path != path && path.starts_with(&placed.path);
+    pub fn placed_above(&self, path: &Path) -> Option<&PlacedPath> {
+        let is_above = |placed: &&PlacedPath| placed.path != path && path.starts_with(&placed.path);
         self.placed.iter().rev().find(is_above)
     }
 
@@ -195,14 +195,14 @@ fn fresh(host: &Host, project: &Project, policy: &Policy) -> Vec<Fresh> {
 }
 
 /// Every host path that is wanted, as the policy shows it.
-fn shown(host: &Host, project: &Project, policy: &Policy) -> Vec<Placed> {
+fn shown(host: &Host, project: &Project, policy: &Policy) -> Vec<PlacedPath> {
     use Guard::{Basic, IoUring, NoListener, Strict};
     let workspace = match (policy.guard, policy.workspace) {
-        (Strict, _) | (Basic | NoListener | IoUring, Workspace::Readonly) => Shown::ReadOnly,
-        (Basic | NoListener | IoUring, Workspace::Overlay) => Shown::Overlay,
-        (Basic | NoListener | IoUring, Workspace::Shared) => Shown::ReadWrite,
+        (Strict, _) | (Basic | NoListener | IoUring, Workspace::Readonly) => MountMode::ReadOnly,
+        (Basic | NoListener | IoUring, Workspace::Overlay) => MountMode::Overlay,
+        (Basic | NoListener | IoUring, Workspace::Shared) => MountMode::ReadWrite,
     };
-    let place = |path: &Path, directory, shown, what: &str| Placed {
+    let place = |path: &Path, directory, shown, what: &str| PlacedPath {
         path: path.to_owned(),
         directory,
         shown,
@@ -213,32 +213,32 @@ fn shown(host: &Host, project: &Project, policy: &Policy) -> Vec<Placed> {
         parts: project.parts.iter().find(|(of, _)| of == path).map(|(_, parts)| Arc::clone(parts)),
         copies: None,
     };
-    let mut all: Vec<Placed> = project
+    let mut all: Vec<PlacedPath> = project
         .exposures
         .iter()
         .map(|exposure| {
             let shown = match exposure.access {
                 Access::Workspace => workspace,
-                Access::ReadOnly => Shown::ReadOnly,
-                Access::ReadWrite => Shown::ReadWrite,
+                Access::ReadOnly => MountMode::ReadOnly,
+                Access::ReadWrite => MountMode::ReadWrite,
             };
             let placed = place(&exposure.path, exposure.directory, shown, &exposure.what);
-            Placed { propagation: exposure.propagation, ..placed }
+            PlacedPath { propagation: exposure.propagation, ..placed }
         })
         .collect();
     if policy.home == Directory::Host {
         let home = project.home.iter().filter(|home| !is_no_home(host, home));
-        all.extend(home.map(|home| place(home, true, Shown::ReadWrite, "the host's home")));
+        all.extend(home.map(|home| place(home, true, MountMode::ReadWrite, "the host's home")));
     }
     if policy.tmp == Directory::Host {
         let there = TEMPORARY.iter().filter(|path| !host.missing.contains(path)).map(Path::new);
-        all.extend(there.map(|path| place(path, true, Shown::ReadWrite, "the host's")));
+        all.extend(there.map(|path| place(path, true, MountMode::ReadWrite, "the host's")));
     }
     all
 }
 
 /// Whether an earlier, higher entry shows this path in the same way already.
-fn is_covered(host: &Host, placed: &[Placed], candidate: &Placed) -> bool {
+fn is_covered(host: &Host, placed: &[PlacedPath], candidate: &PlacedPath) -> bool {
     let crosses_mount = |above: &Path| {
         host.mount_points.iter().any(|point| {
             point.starts_with(above) && point != above && candidate.path.starts_with(point)
@@ -249,11 +249,11 @@ fn is_covered(host: &Host, placed: &[Placed], candidate: &Placed) -> bool {
         Some(above) if above.path == candidate.path => true,
         Some(_) | None if candidate.propagation != Propagation::Private => false,
         Some(above) if above.shown == candidate.shown => match above.shown {
-            Shown::Overlay => !crosses_mount(&above.path),
-            Shown::ReadOnly | Shown::ReadWrite => true,
+            MountMode::Overlay => !crosses_mount(&above.path),
+            MountMode::ReadOnly | MountMode::ReadWrite => true,
         },
         Some(_) => false,
-        None => candidate.shown == Shown::ReadOnly && host.is_system(&candidate.path),
+        None => candidate.shown == MountMode::ReadOnly && host.is_system(&candidate.path),
     }
 }
 
@@ -291,10 +291,10 @@ pub fn is_there(host: &Host, path: &Path) -> bool {
 }
 
 /// Gives a place in the staging directory to what cannot be at its own place in the template.
-fn stage(fresh: &[Fresh], placed: &mut [Placed]) {
+fn stage(fresh: &[Fresh], placed: &mut [PlacedPath]) {
     let overlays: Vec<PathBuf> = placed
         .iter()
-        .filter(|entry| entry.shown == Shown::Overlay)
+        .filter(|entry| entry.shown == MountMode::Overlay)
         .map(|entry| entry.path.clone())
         .collect();
     for (index, entry) in placed.iter_mut().enumerate() {
@@ -307,10 +307,10 @@ fn stage(fresh: &[Fresh], placed: &mut [Placed]) {
     }
 }
 
-fn add_copies(project: &Project, placed: &mut [Placed]) {
+fn add_copies(project: &Project, placed: &mut [PlacedPath]) {
     for (index, entry) in placed.iter_mut().enumerate() {
         let foreign = project.foreign.iter().find(|(path, _)| *path == entry.path);
-        if let (Some((_, pieces)), Shown::Overlay) = (foreign, entry.shown) {
+        if let (Some((_, pieces)), MountMode::Overlay) = (foreign, entry.shown) {
             let path = PathBuf::from(format!("{STAGING}/f{index}"));
             entry.copies = Some(Copies { path, pieces: Arc::clone(pieces) });
         }

@@ -32,14 +32,14 @@ mod builder;
 
 mod visible;
 
-pub use build::{Command, sandbox_spec, template, upper_layers};
-pub use debugger::{Traced, confinement};
-pub use execution::{Plan, Process, VerdictSource};
+pub use build::{CommandSpec, sandbox_spec, template, upper_layers};
+pub use debugger::{TracedProcess, confinement};
+pub use execution::{HarnessProcess, Plan, VerdictSource};
 pub use ids::Ids;
 pub use layout::{LIBRARY_PATH, NEW_TMP, SCRATCH};
 pub use project::{Access, Exposure, Project, Uncopied};
 pub(crate) use service::line;
-pub use service::{Ready, Service};
+pub use service::{Readiness, Service};
 pub use spec::{GroupLimits, KeptScratch, SandboxSpec, StartBy};
 pub use steps::{Op, Step, inodes};
 pub use visible::{Visible, normalised};

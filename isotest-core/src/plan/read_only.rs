@@ -11,7 +11,7 @@ use crate::host::{Host, Part, ShownPart};
 
 /// A directory of the host.
 #[derive(Clone, Copy)]
-pub struct Source<'a> {
+pub struct HostDirectory<'a> {
     /// Its path on the host.
     pub path: &'a Path,
     /// What it is made of, where no overlay can show it as a whole.
@@ -20,7 +20,7 @@ pub struct Source<'a> {
     pub secrets: &'a [PathBuf],
 }
 
-impl Source<'_> {
+impl HostDirectory<'_> {
     /// Whether a file in it can be absent: the layer above, or the directory that is made anew, has
     /// it not, whatever the host makes there.
     pub fn leaves_out(&self, host: &Host, file: &Path) -> bool {
@@ -72,7 +72,7 @@ pub fn lay_for(
 /// Shows a directory of the host as a whole, below a layer that leaves secrets out.
 pub fn lay_without_secrets(
     steps: &mut Steps,
-    Source { path, secrets, .. }: Source<'_>,
+    HostDirectory { path, secrets, .. }: HostDirectory<'_>,
     target: &Path,
     what: impl Into<Cow<'static, str>>,
 ) {
@@ -103,7 +103,7 @@ pub fn hide(steps: &mut Steps, layer: &Path, path: &Path, reason: &'static str) 
 pub fn show_read_only(
     steps: &mut Steps,
     host: &Host,
-    source: Source<'_>,
+    source: HostDirectory<'_>,
     target: &Path,
     what: impl Into<Cow<'static, str>>,
 ) {
@@ -118,7 +118,13 @@ pub fn show_read_only(
 
 /// Shows a directory of the host that no overlay can show as a whole. Its sockets and FIFOs are not
 /// there: by an inode of the host's a test would reach who listens.
-fn show_parts(steps: &mut Steps, parts: &[Part], whole: Source<'_>, target: &Path, what: &str) {
+fn show_parts(
+    steps: &mut Steps,
+    parts: &[Part],
+    whole: HostDirectory<'_>,
+    target: &Path,
+    what: &str,
+) {
     for Part { path, shown } in parts {
         let (path, target) = (whole.path.join(path), target.join(path));
         match shown {
@@ -127,7 +133,7 @@ fn show_parts(steps: &mut Steps, parts: &[Part], whole: Source<'_>, target: &Pat
             }
             ShownPart::Layer => {
                 steps.directory(&target, 0o755, "mount point");
-                let source = Source { path: &path, parts: None, ..whole };
+                let source = HostDirectory { path: &path, parts: None, ..whole };
                 lay_without_secrets(steps, source, &target, what.to_owned());
             }
             ShownPart::Directory => {

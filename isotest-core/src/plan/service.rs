@@ -16,14 +16,14 @@ pub struct Service {
     /// The program, looked for along `PATH`, and its arguments.
     pub command: Vec<CString>,
     /// When it is ready.
-    pub ready: Ready,
+    pub ready: Readiness,
     /// How long that may take.
     pub timeout: Duration,
 }
 
 /// What shows that a service is ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Ready {
+pub enum Readiness {
     /// This port of the loopback interface takes connections.
     Tcp(u16),
     /// The unix socket of this path takes connections.
@@ -36,15 +36,15 @@ pub enum Ready {
     Exit,
 }
 
-impl fmt::Display for Ready {
+impl fmt::Display for Readiness {
     /// What is waited for, behind "when".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Ready::Tcp(port) => write!(f, "port {port} takes connections"),
-            Ready::Unix(path) => write!(f, "the socket `{path}` takes connections"),
-            Ready::Output(text) => write!(f, "it writes `{text}`"),
-            Ready::Command(words) => write!(f, "`{}` exits with 0", line(words)),
-            Ready::Exit => write!(f, "it exits with 0"),
+            Readiness::Tcp(port) => write!(f, "port {port} takes connections"),
+            Readiness::Unix(path) => write!(f, "the socket `{path}` takes connections"),
+            Readiness::Output(text) => write!(f, "it writes `{text}`"),
+            Readiness::Command(words) => write!(f, "`{}` exits with 0", line(words)),
+            Readiness::Exit => write!(f, "it exits with 0"),
         }
     }
 }

@@ -17,10 +17,10 @@ use std::sync::Arc;
 use super::builder::{Steps, c_path};
 use super::etc::{hide_private_etc, make_fixed_etc, show_etc};
 use super::layout::{
-    self, EMPTY, Fresh, LIBRARY_PATH, Layout, PROC, Placed, SCRATCH, STAGING, Shown, TMP,
+    self, EMPTY, Fresh, LIBRARY_PATH, Layout, MountMode, PROC, PlacedPath, SCRATCH, STAGING, TMP,
 };
 use super::namespaces::{is_sealed, keeps_covers};
-use super::read_only::{Source, lay_without_secrets, show_read_only};
+use super::read_only::{HostDirectory, lay_without_secrets, show_read_only};
 use super::roots::{self, NEW, NOTHING, OLD, OTHER, WAITING, new, old};
 use super::server::{self, LIBRARY};
 use super::steps::{Op, Step};
@@ -124,13 +124,13 @@ fn show_system(steps: &mut Steps, host: &Host, layout: &Layout) {
     }
 }
 
-fn system_source<'a>(host: &'a Host, layout: &'a Layout, path: &'a Path) -> Source<'a> {
+fn system_source<'a>(host: &'a Host, layout: &'a Layout, path: &'a Path) -> HostDirectory<'a> {
     let parts = host.parts.iter().find(|(of, _)| of == path).map(|(_, parts)| parts.as_ref());
-    Source { path, parts, secrets: &layout.secrets }
+    HostDirectory { path, parts, secrets: &layout.secrets }
 }
 
-fn source<'a>(layout: &'a Layout, placed: &'a Placed) -> Source<'a> {
-    Source { path: &placed.path, parts: placed.parts.as_deref(), secrets: &layout.secrets }
+fn source<'a>(layout: &'a Layout, placed: &'a PlacedPath) -> HostDirectory<'a> {
+    HostDirectory { path: &placed.path, parts: placed.parts.as_deref(), secrets: &layout.secrets }
 }
 
 fn make_standard_directories(steps: &mut Steps) {
@@ -255,7 +255,7 @@ fn make_links(steps: &mut Steps, host: &Host, layout: &Layout) {
 
 /// Whether a higher host path is shown there, which has the mount point already.
 fn is_in_placed(layout: &Layout, path: &Path) -> bool {
-    let is_above = |above: &Placed| path != above.path && path.starts_with(&above.path);
+    let is_above = |above: &PlacedPath| path != above.path && path.starts_with(&above.path);
     layout.placed.iter().any(|above| is_above(above) && server::is_shown(&above.path))
 }
 
@@ -273,7 +273,7 @@ fn make_parents(steps: &mut Steps, host: &Host, layout: &Layout, path: &Path) {
     }
 }
 
-fn make_mount_point(steps: &mut Steps, placed: &Placed, target: &Path) {
+fn make_mount_point(steps: &mut Steps, placed: &PlacedPath, target: &Path) {
     if placed.directory {
         steps.directory(target, 0o755, "mount point");
     } else {
@@ -292,10 +292,10 @@ fn show_project(steps: &mut Steps, host: &Host, layout: &Layout, policy: &Policy
         }
         let (source, what) = (old(&placed.path), placed.what.clone());
         match placed.shown {
-            Shown::ReadOnly if placed.directory && placed.propagation != Propagation::Slave => {
+            MountMode::ReadOnly if placed.directory && placed.propagation != Propagation::Slave => {
                 show_read_only(steps, host, self::source(layout, placed), &target, what);
             }
-            Shown::ReadOnly => {
+            MountMode::ReadOnly => {
                 steps.bind_exact(&source, &target, true, what);
                 let set =
                     libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
@@ -305,7 +305,7 @@ fn show_project(steps: &mut Steps, host: &Host, layout: &Layout, policy: &Policy
                 };
                 steps.propagation(&target, set, propagation(placed), reason);
             }
-            Shown::ReadWrite => {
+            MountMode::ReadWrite => {
                 steps.bind_exact(&source, &target, true, what);
                 let reason = "as on the host, without devices";
                 // Devices are what is asked for where one is named.
@@ -313,7 +313,7 @@ fn show_project(steps: &mut Steps, host: &Host, layout: &Layout, policy: &Policy
                 steps.propagation(&target, set, propagation(placed), reason);
             }
             // A lower layer must have no mount below it that the host made.
-            Shown::Overlay => {
+            MountMode::Overlay => {
                 if is_laid(host, layout, placed, policy) {
                     lay_without_secrets(steps, self::source(layout, placed), &target, what);
                 } else {
@@ -336,7 +336,7 @@ fn show_project(steps: &mut Steps, host: &Host, layout: &Layout, policy: &Policy
     for masked in layout.masked.iter().filter(is_there) {
         let above = layout.placed.iter().rev().find(|placed| masked.starts_with(&placed.path));
         let target = match above {
-            Some(Placed { path, staged: Some(staged), .. }) => {
+            Some(PlacedPath { path, staged: Some(staged), .. }) => {
                 staged.join(masked.strip_prefix(path).unwrap_or(masked))
             }
             Some(_) | None => masked.clone(),
@@ -350,7 +350,7 @@ fn show_project(steps: &mut Steps, host: &Host, layout: &Layout, policy: &Policy
 /// directory: there must be no secret, and for the superuser's nobody of the host's at the other
 /// end of a socket. Others' may have a sandbox in it, with overlays of its own: the kernel lays no
 /// third one on two.
-fn is_laid(host: &Host, layout: &Layout, placed: &Placed, policy: &Policy) -> bool {
+fn is_laid(host: &Host, layout: &Layout, placed: &PlacedPath, policy: &Policy) -> bool {
     let holds_secrets = layout.secrets.iter().any(|secret| secret.starts_with(&placed.path));
     let may_unmount = is_sealed(host, policy);
     (holds_secrets || may_unmount) && placed.directory && host.can_be_layer_twice(&placed.path)
@@ -361,12 +361,12 @@ fn is_left_out(host: &Host, layout: &Layout, policy: &Policy, file: &Path) -> bo
     let above = layout.placed.iter().rev().find(|placed| file.starts_with(&placed.path));
     match above {
         Some(placed) => match placed.shown {
-            Shown::Overlay => is_laid(host, layout, placed, policy),
-            Shown::ReadOnly => {
+            MountMode::Overlay => is_laid(host, layout, placed, policy),
+            MountMode::ReadOnly => {
                 let is_bound = !placed.directory || placed.propagation == Propagation::Slave;
                 !is_bound && source(layout, placed).leaves_out(host, file)
             }
-            Shown::ReadWrite => false,
+            MountMode::ReadWrite => false,
         },
         None => host.top_level.iter().any(|entry| match entry {
             TopLevel::Directory(name) => {
@@ -380,7 +380,7 @@ fn is_left_out(host: &Host, layout: &Layout, policy: &Policy, file: &Path) -> bo
 
 /// The propagation that a host path has in the template, MS_*. An unbindable mount could not be
 /// moved out of the staging directory: a case makes its own so.
-fn propagation(placed: &Placed) -> u64 {
+fn propagation(placed: &PlacedPath) -> u64 {
     match placed.propagation {
         Propagation::Private | Propagation::Unbindable => libc::MS_PRIVATE,
         Propagation::Slave => libc::MS_SLAVE,

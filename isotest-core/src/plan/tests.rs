@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::steps::{Op, Step};
 use super::{
-    Access, Command, Exposure, KeptScratch, Project, SandboxSpec, StartBy, sandbox_spec, template,
+    Access, CommandSpec, Exposure, KeptScratch, Project, SandboxSpec, StartBy, sandbox_spec,
+    template,
 };
 use crate::host::{Content, Host, Piece, TopLevel};
 use crate::policy::{
@@ -349,7 +350,7 @@ impl Scene {
     }
 
     fn setup_of(&self, program: &CStr) -> SandboxSpec {
-        let command = Command {
+        let command = CommandSpec {
             program: program.to_owned(),
             arguments: Vec::new(),
             environment: Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::layout::{Fresh, Layout, Placed};
+use super::layout::{Fresh, Layout, PlacedPath};
 use super::project::Project;
 use crate::host::{Host, TopLevel};
 use crate::policy::{Policy, Root};
@@ -48,7 +48,7 @@ impl Visible {
         }
         let depth = |path: &PathBuf| path.components().count();
         let fresh: Option<&Fresh> = self.layout.fresh_above(path);
-        let placed: Option<&Placed> = self.layout.placed_above(path);
+        let placed: Option<&PlacedPath> = self.layout.placed_above(path);
         match (fresh.map(|it| depth(&it.path)), placed.map(|it| depth(&it.path))) {
             (Some(fresh), Some(placed)) => fresh > placed,
             (Some(_), None) => true,

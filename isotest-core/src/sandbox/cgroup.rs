@@ -1,8 +1,9 @@
 //! Control groups: limits that hold for all processes of a case together, and their figures.
 //!
 //! Only version 2, and only where the group that the caller was started in is its own to divide
-//! (cgroups(7); Documentation/admin-guide/cgroup-v2.rst of the kernel, "Delegation"). [`Claim`] is
-//! the caller's part, [`Base`] the warden's. Below the caller's group there is, while it runs:
+//! (cgroups(7); Documentation/admin-guide/cgroup-v2.rst of the kernel, "Delegation").
+//! [`CgroupLease`] is the caller's part, [`BaseCgroup`] the warden's. Below the caller's group
+//! there is, while it runs:
 //!
 //! - `isotest-PID/`, the base;
 //! - `isotest-PID/runner/`, the caller and its warden: a group whose children have controllers may
@@ -23,7 +24,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, unlinkat};
 
 use super::keeper::Keeper;
-use super::protocol::Figures;
+use super::protocol::CgroupUsage;
 use crate::host;
 use crate::plan::GroupLimits;
 use crate::refusal::SandboxError;
@@ -45,9 +46,9 @@ const HINT_VERSION: &str = "`--memory` needs cgroup v2 with the memory controlle
 
 /// A group that is divided for cases. Dropping it gives it back as it was.
 #[derive(Debug)]
-pub struct Claim {
+pub struct CgroupLease {
     base: PathBuf,
-    /// The group that was claimed; `None` where an isotest that runs this one has claimed it.
+    /// The group that is leased; `None` where an isotest that runs this one has leased it.
     group: Option<PathBuf>,
     /// The controllers that the children of `group` did not have before, each with a `-`.
     enabled: String,
@@ -59,7 +60,7 @@ pub struct Claim {
 
 /// The base group, as the warden has it.
 #[derive(Debug)]
-pub struct Base {
+pub struct BaseCgroup {
     directory: OwnedFd,
     prefix: String,
     next: u64,
@@ -68,16 +69,16 @@ pub struct Base {
 
 /// The group of one case.
 #[derive(Debug)]
-pub struct Group {
+pub struct CaseCgroup {
     name: String,
     limits: OwnedFd,
     case: OwnedFd,
 }
 
-impl Claim {
+impl CgroupLease {
     /// Claims the group that this process is in, which must hold no other process; or uses the
     /// base of an isotest that runs this one.
-    pub fn new() -> Result<Claim, SandboxError> {
+    pub fn new() -> Result<CgroupLease, SandboxError> {
         let group = own_group()
             .map_err(|error| refused("find the cgroup v2 of this process", &error, HINT_VERSION))?;
         let base = base_above(&group);
@@ -99,9 +100,9 @@ impl Claim {
             }
             Some(base) => {
                 let (base, enabled) = (base.to_owned(), String::new());
-                Ok(Claim { base, group: None, enabled, prefix, controllers, keeper: None })
+                Ok(CgroupLease { base, group: None, enabled, prefix, controllers, keeper: None })
             }
-            None => Claim::of_group(group, prefix, controllers),
+            None => CgroupLease::of_group(group, prefix, controllers),
         }
     }
 
@@ -109,7 +110,7 @@ impl Claim {
         group: PathBuf,
         prefix: String,
         controllers: Vec<&'static str>,
-    ) -> Result<Claim, SandboxError> {
+    ) -> Result<CgroupLease, SandboxError> {
         let shown = group.display();
         if controllers.is_empty() {
             let act = format!("find the memory or the pids controller in `{shown}`");
@@ -124,13 +125,13 @@ impl Claim {
         let base = group.join(own_base());
         let enabled = missing(&group, &controllers);
         let group = Some(group);
-        let mut claim = Claim { base, group, enabled, prefix, controllers, keeper: None };
-        let divided = claim.divide().and_then(|()| Ok(Keeper::start(|| claim.keep())?));
-        claim.keeper = Some(divided.map_err(|error| refused(&act, &error, HINT))?);
-        Ok(claim)
+        let mut lease = CgroupLease { base, group, enabled, prefix, controllers, keeper: None };
+        let divided = lease.divide().and_then(|()| Ok(Keeper::start(|| lease.keep())?));
+        lease.keeper = Some(divided.map_err(|error| refused(&act, &error, HINT))?);
+        Ok(lease)
     }
 
-    /// Makes the base; what was made goes with the claim.
+    /// Makes the base; what was made goes with the lease.
     fn divide(&self) -> io::Result<()> {
         let Some(group) = &self.group else { return Ok(()) };
         fs::create_dir(&self.base)?;
@@ -164,21 +165,21 @@ impl Claim {
     }
 
     /// What the warden gets of it.
-    pub fn base(&self) -> Result<Base, Errno> {
+    pub fn base(&self) -> Result<BaseCgroup, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = openat(CWD, &self.base, flags, Mode::empty()).map_err(raw)?;
         let controllers = self.controllers.clone();
-        Ok(Base { directory, prefix: self.prefix.clone(), next: 0, controllers })
+        Ok(BaseCgroup { directory, prefix: self.prefix.clone(), next: 0, controllers })
     }
 }
 
-impl Drop for Claim {
+impl Drop for CgroupLease {
     fn drop(&mut self) {
         self.give_back();
     }
 }
 
-impl Claim {
+impl CgroupLease {
     /// Undoes what was done, but for what other processes are in.
     fn give_back(&self) {
         self.clear();
@@ -191,7 +192,7 @@ impl Claim {
         remove(&self.base);
     }
 
-    /// What the keeper does when the claim, or its process, is gone.
+    /// What the keeper does when the lease, or its process, is gone.
     fn keep(&self) {
         self.give_back();
         await_empty(&self.base);
@@ -199,20 +200,20 @@ impl Claim {
     }
 }
 
-impl Base {
+impl BaseCgroup {
     /// The descriptor that the warden keeps open.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
     }
 
     /// Makes a group with these limits.
-    pub fn make(&mut self, limits: &GroupLimits) -> Result<Group, Errno> {
+    pub fn make(&mut self, limits: &GroupLimits) -> Result<CaseCgroup, Errno> {
         let name = format!("{}{}", self.prefix, self.next);
         self.next += 1;
         let group = make_in(&self.directory, &name)?;
         let made = self.limit(&group, limits).and_then(|()| make_in(&group, CASE));
         match made {
-            Ok(case) => Ok(Group { name, limits: group, case }),
+            Ok(case) => Ok(CaseCgroup { name, limits: group, case }),
             Err(errno) => {
                 let _ = unlinkat(&self.directory, &name, AtFlags::REMOVEDIR);
                 Err(errno)
@@ -238,9 +239,9 @@ impl Base {
     }
 
     /// Removes the group of a case that has ended, and kills what is left in it (cgroup.kill,
-    /// since Linux 5.14). What cannot be removed yet is with the claim.
-    pub fn remove(&self, group: Group) {
-        let Group { name, limits, case } = group;
+    /// since Linux 5.14). What cannot be removed yet is with the lease.
+    pub fn remove(&self, group: CaseCgroup) {
+        let CaseCgroup { name, limits, case } = group;
         drop(case);
         if unlinkat(&limits, CASE, AtFlags::REMOVEDIR).is_err() {
             let _ = write_in(&limits, "cgroup.kill", "1");
@@ -250,17 +251,17 @@ impl Base {
     }
 }
 
-impl Group {
+impl CaseCgroup {
     /// The descriptor for CLONE_INTO_CGROUP.
     pub fn case(&self) -> BorrowedFd<'_> {
         self.case.as_fd()
     }
 
     /// Its figures so far. Those of a controller that is not there are zero.
-    pub fn figures(&self) -> Figures {
+    pub fn figures(&self) -> CgroupUsage {
         let read = |name| read_in(&self.limits, name).unwrap_or_default();
         let memory = read("memory.events");
-        Figures {
+        CgroupUsage {
             memory_peak: read("memory.peak").trim().parse().ok(),
             memory_refused: field(&memory, "oom"),
             memory_kills: field(&memory, "oom_kill"),

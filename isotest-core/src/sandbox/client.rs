@@ -16,7 +16,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
 
-use super::cgroup::{Base, Claim};
+use super::cgroup::{BaseCgroup, CgroupLease};
 use super::child::kernel::{self, Cloning};
 use super::error::{describe, describe_errno};
 use super::fault::{Fault, STEP_CGROUP, STEP_CLONE, STEP_MAPS};
@@ -59,7 +59,7 @@ pub struct Warden {
     /// Where cases have their scratch on disk.
     disk: Option<Disk>,
     /// Given back when the warden has ended, and with it all that is in the groups of cases.
-    claim: Option<Claim>,
+    lease: Option<CgroupLease>,
 }
 
 /// Something the warden said while cases run.
@@ -78,20 +78,20 @@ impl Warden {
     /// therefore must live as long as the warden is used. Of the policy it takes what
     /// holds for all its cases: whose pid namespace, and the guard.
     pub fn start(host: &Host, policy: &Policy) -> Result<Warden, SandboxError> {
-        let claim = match Claim::new() {
-            Ok(claim) if policy.limits.memory.is_some() && !claim.limits_memory() => {
-                return Err(claim.without_memory());
+        let lease = match CgroupLease::new() {
+            Ok(lease) if policy.limits.memory.is_some() && !lease.limits_memory() => {
+                return Err(lease.without_memory());
             }
-            Ok(claim) => Some(claim),
+            Ok(lease) => Some(lease),
             Err(error) if policy.limits.memory.is_some() => return Err(error),
             // What is limited otherwise does not depend on a group.
             Err(_) => None,
         };
-        Warden::start_in(claim, host, policy)
+        Warden::start_in(lease, host, policy)
     }
 
     fn start_in(
-        claim: Option<Claim>,
+        lease: Option<CgroupLease>,
         host: &Host,
         policy: &Policy,
     ) -> Result<Warden, SandboxError> {
@@ -101,7 +101,7 @@ impl Warden {
         ours.limit_waiting(PATIENCE).map_err(clone_error)?;
         let (read, write) =
             nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(clone_error)?;
-        let base = claim.as_ref().map(Claim::base).transpose();
+        let base = lease.as_ref().map(CgroupLease::base).transpose();
         let base = base.map_err(|errno| describe_errno(STEP_CGROUP, errno))?;
         // SAFETY: fork(3) of glibc and musl leaves the allocator usable in the child; the child
         // takes no other lock and ends in `begin`.
@@ -128,7 +128,7 @@ impl Warden {
                     policy: policy.clone(),
                     template: Vec::new(),
                     disk: None,
-                    claim,
+                    lease,
                 };
                 warden.await_ready()?;
                 Ok(warden)
@@ -176,10 +176,10 @@ impl Warden {
     /// Puts another warden, with the same template, in the place of one that has died. It dies
     /// with the thread that calls this.
     pub fn restart(&mut self) -> Result<(), SandboxError> {
-        if let Some(claim) = &self.claim {
-            claim.clear();
+        if let Some(lease) = &self.lease {
+            lease.clear();
         }
-        let mut next = Warden::start_in(self.claim.take(), &self.host, &self.policy)?;
+        let mut next = Warden::start_in(self.lease.take(), &self.host, &self.policy)?;
         next.build(&self.template, self.disk.take())?;
         *self = next;
         Ok(())
@@ -191,7 +191,7 @@ impl Warden {
         let number = self.prepared;
         // A server's cases would share its control group.
         let served =
-            served.filter(|_| spec.start_by == StartBy::ForkServer && self.claim.is_none());
+            served.filter(|_| spec.start_by == StartBy::ForkServer && self.lease.is_none());
         let server = served.map(|cases| (compile::steps(&spec.server), cases));
         let message = protocol::Setup {
             program: spec.program.clone(),
@@ -380,7 +380,7 @@ fn begin(
     host: &Host,
     policy: &Policy,
     channel: Channel,
-    base: Option<Base>,
+    base: Option<BaseCgroup>,
     report: &OwnedFd,
 ) -> ! {
     let (process, step, errno) = match clone_warden(host, policy, channel, base) {
@@ -399,7 +399,7 @@ fn clone_warden(
     host: &Host,
     policy: &Policy,
     channel: Channel,
-    base: Option<Base>,
+    base: Option<BaseCgroup>,
 ) -> Result<i32, (u32, Errno)> {
     let (wait, go) =
         nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| (STEP_CLONE, e))?;

@@ -200,12 +200,12 @@ pub struct Notification {
     /// The thread, in the warden's pid namespace.
     pub thread: i32,
     /// What it is about to do.
-    pub act: Act,
+    pub act: GuardEvent,
 }
 
 /// What the guard tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Act {
+pub enum GuardEvent {
     /// exit_group(2).
     Exit {
         /// The exit code.
@@ -251,13 +251,13 @@ impl Listener {
             return None;
         }
         let argument = |index: usize| notice.data.args.get(index).map_or(0, |value| *value as i32);
-        let signal = |signal, thread| Act::Signal { signal, thread };
+        let signal = |signal, thread| GuardEvent::Signal { signal, thread };
         let act = match i64::from(notice.data.nr) {
             libc::SYS_tgkill => signal(argument(2), Some(argument(1))),
             libc::SYS_tkill => signal(argument(1), Some(argument(0))),
             libc::SYS_kill => signal(argument(1), None),
-            libc::SYS_io_uring_setup => Act::IoUring,
-            _ => Act::Exit { code: argument(0) },
+            libc::SYS_io_uring_setup => GuardEvent::IoUring,
+            _ => GuardEvent::Exit { code: argument(0) },
         };
         Some(Notification { id: notice.id, thread: notice.pid as i32, act })
     }

@@ -30,6 +30,6 @@ pub use child::start::AFTER_CLONE;
 pub use client::{Notice, Warden};
 pub use error::{describe, describe_errno};
 pub use fault::Fault;
-pub use protocol::{Channel, Disk, End, Exit, Packets, Seen, Start};
+pub use protocol::{Channel, Disk, End, Exit, GuardRecord, Packets, Start};
 pub use service::{ServiceEvent, ServiceFault};
 pub use warden::SLOTS;

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, fstatfs, openat};
 
 use super::guard::Notification;
-use super::protocol::{Held, Packets};
+use super::protocol::{HeldResources, Packets};
 use crate::finding::Leftover;
 
 /// How much of one file is read. Most are shorter than a page; the groups in `status` and the list
@@ -207,12 +207,12 @@ fn read_line(path: &Path) -> Option<Vec<u8>> {
 }
 
 /// What the test `pid` holds when it fails, as far as limits go; `leader` is PID 1 of its case.
-pub fn held(pid: i32, leader: i32) -> Held {
+pub fn held(pid: i32, leader: i32) -> HeldResources {
     let number = |field| {
         let text = status_field(pid, field);
         text.and_then(|text| text.split(' ').next()?.parse::<u64>().ok()).unwrap_or(0)
     };
-    Held {
+    HeldResources {
         processes: tasks(leader),
         descriptor_room: number("FDSize:"),
         address_space: number("VmPeak:") << 10,
@@ -326,13 +326,13 @@ fn tmpfs_of(pid: i32) -> Option<OwnedFd> {
     let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let open = |path: &str| openat(rustix::fs::CWD, path, directory, Mode::empty()).ok();
     let (own, root) = (open("/")?, open(&format!("/proc/{pid}/root"))?);
-    let own = Mount::of(&read("/proc/self/mountinfo")?, mount_id(&own)?)?.device.to_owned();
+    let own = MountInfo::of(&read("/proc/self/mountinfo")?, mount_id(&own)?)?.device.to_owned();
     let mounts = read(format!("/proc/{pid}/mountinfo"))?;
-    if Mount::of(&mounts, mount_id(&root)?)?.device != own {
+    if MountInfo::of(&mounts, mount_id(&root)?)?.device != own {
         return None;
     }
     let tmp = openat(&root, "tmp", directory | OFlags::NOFOLLOW, Mode::empty()).ok()?;
-    (Mount::of(&mounts, mount_id(&tmp)?)?.filesystem == "tmpfs").then_some(tmp)
+    (MountInfo::of(&mounts, mount_id(&tmp)?)?.filesystem == "tmpfs").then_some(tmp)
 }
 
 /// The mount that a descriptor lies in: `/proc/self/fdinfo`, which asks no filesystem.
@@ -343,22 +343,22 @@ fn mount_id(descriptor: &OwnedFd) -> Option<u64> {
 
 /// A line of `/proc/PID/mountinfo`, proc_pid_mountinfo(5).
 #[derive(Debug, PartialEq, Eq)]
-struct Mount<'a> {
+struct MountInfo<'a> {
     /// The numbers of the filesystem's device.
     device: &'a str,
     /// Its type.
     filesystem: &'a str,
 }
 
-impl<'a> Mount<'a> {
+impl<'a> MountInfo<'a> {
     /// The mount of that id.
-    fn of(mounts: &'a str, id: u64) -> Option<Mount<'a>> {
+    fn of(mounts: &'a str, id: u64) -> Option<MountInfo<'a>> {
         mounts.lines().find_map(|line| {
             let (before, after) = line.split_once(" - ")?;
             let mut fields = before.split(' ');
             let is_sought = fields.next()?.parse() == Ok(id);
             let device = fields.nth(1)?;
-            is_sought.then_some(Mount { device, filesystem: after.split(' ').next()? })
+            is_sought.then_some(MountInfo { device, filesystem: after.split(' ').next()? })
         })
     }
 }
@@ -403,7 +403,7 @@ mod tests {
     #[test]
     fn a_mount_is_found_by_its_id() {
         let mounts = "21 1 0:19 / / ro - tmpfs none ro\n22 21 8:1 /a\\040b /tmp rw master:1 - ext4 /dev/sda1 rw\n";
-        let mount = |id| Mount::of(mounts, id).map(|mount| (mount.device, mount.filesystem));
+        let mount = |id| MountInfo::of(mounts, id).map(|mount| (mount.device, mount.filesystem));
         assert_eq!(mount(21), Some(("0:19", "tmpfs")));
         assert_eq!(mount(22), Some(("8:1", "ext4")));
         assert_eq!(mount(2), None);
@@ -414,7 +414,7 @@ mod tests {
         let root =
             openat(rustix::fs::CWD, "/proc", OFlags::PATH, Mode::empty()).expect("it is there");
         let mounts = read("/proc/self/mountinfo").expect("it can be read");
-        let mount = Mount::of(&mounts, mount_id(&root).expect("it is told"));
+        let mount = MountInfo::of(&mounts, mount_id(&root).expect("it is told"));
         assert_eq!(mount.map(|mount| mount.filesystem), Some("proc"));
     }
 }

@@ -144,7 +144,7 @@ pub enum Response {
 
 /// Figures of the control group of a case that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Figures {
+pub struct CgroupUsage {
     /// The most memory that it used, in bytes: `memory.peak`, since Linux 5.19.
     pub memory_peak: Option<u64>,
     /// How often its limit of memory left no way out: `oom` of `memory.events`.
@@ -168,14 +168,14 @@ pub struct End {
     /// Set where the test was never started.
     pub fault: Option<Fault>,
     /// What the guard saw of it.
-    pub seen: Box<Seen>,
+    pub seen: Box<GuardRecord>,
     /// What its control group tells, where it had one.
-    pub group: Option<Figures>,
+    pub group: Option<CgroupUsage>,
 }
 
 /// What the guard saw of a case that its wait status does not tell.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Seen {
+pub struct GuardRecord {
     /// How the process of the test exited.
     pub exit: Exit,
     /// Whether PID 1 called abort(3): the death by it is what the status should say.
@@ -193,7 +193,7 @@ pub struct Seen {
     /// Packets that were meant for others, where PID 1 exited with another code than 0.
     pub packets: Packets,
     /// What the test still held, where it ended otherwise than with 0.
-    pub held: Option<Held>,
+    pub held: Option<HeldResources>,
 }
 
 /// How many packets of a case were meant for others than itself.
@@ -224,7 +224,7 @@ pub enum Exit {
 
 /// What a test holds when it fails, as far as limits go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Held {
+pub struct HeldResources {
     /// Processes and threads of the case.
     pub processes: u64,
     /// Descriptors for which its table has room: it never shrinks, and has a power of two of

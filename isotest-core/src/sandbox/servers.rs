@@ -35,7 +35,7 @@ pub struct Server {
 }
 
 /// What a server is made of.
-pub struct Source<'a> {
+pub struct ServerSpec<'a> {
     /// The program.
     pub program: &'a CStr,
     /// Where the library is that makes a fork server of it.
@@ -57,7 +57,7 @@ pub struct Source<'a> {
 
 impl Server {
     /// Starts one. Its first answer says that it is ready; where it has none it ends.
-    pub fn start(source: &Source<'_>) -> Result<Server, Errno> {
+    pub fn start(source: &ServerSpec<'_>) -> Result<Server, Errno> {
         let variable = replaceable(source.environment).ok_or(Errno::EINVAL)?;
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
@@ -190,7 +190,7 @@ fn replaceable(environment: &[&CStr]) -> Option<usize> {
 /// # Safety
 /// `arguments` and `environment` are null-terminated arrays of C strings.
 unsafe fn become_server(
-    source: &Source<'_>,
+    source: &ServerSpec<'_>,
     given: [i32; 3],
     arguments: *const *const c_char,
     environment: *const *const c_char,

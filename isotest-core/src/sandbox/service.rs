@@ -4,7 +4,7 @@
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Ready, Service, line};
+use crate::plan::{Readiness, Service, line};
 use crate::refusal::ServiceError;
 use crate::wait_status::ended;
 
@@ -82,10 +82,10 @@ impl ServiceFault {
                 format!("{} within {timeout:?}{last}", event(ready, false))
             }
             ServiceFault::Probe(number) => match ready {
-                Ready::Command(words) => {
+                Readiness::Command(words) => {
                     format!("cannot execute `{}`: {}", line(words), errno(number))
                 }
-                Ready::Tcp(_) | Ready::Unix(_) | Ready::Output(_) | Ready::Exit => {
+                Readiness::Tcp(_) | Readiness::Unix(_) | Readiness::Output(_) | Readiness::Exit => {
                     format!("cannot ask whether {ready}: {}", errno(number))
                 }
             },
@@ -120,17 +120,17 @@ impl ServiceFault {
 }
 
 /// The event that was waited for, behind "before" or, where it did not happen, as a sentence.
-fn event(ready: &Ready, happened: bool) -> String {
+fn event(ready: &Readiness, happened: bool) -> String {
     let connections = if happened { "took connections" } else { "took no connections" };
     match ready {
-        Ready::Tcp(port) => format!("port {port} {connections}"),
-        Ready::Unix(path) => format!("the socket `{path}` {connections}"),
-        Ready::Output(text) if happened => format!("it wrote `{text}`"),
-        Ready::Output(text) => format!("it did not write `{text}`"),
-        Ready::Command(words) if happened => format!("`{}` exited with 0", line(words)),
-        Ready::Command(words) => format!("`{}` did not exit with 0", line(words)),
-        Ready::Exit if happened => "what it prepares was ready".to_owned(),
-        Ready::Exit => "it did not end".to_owned(),
+        Readiness::Tcp(port) => format!("port {port} {connections}"),
+        Readiness::Unix(path) => format!("the socket `{path}` {connections}"),
+        Readiness::Output(text) if happened => format!("it wrote `{text}`"),
+        Readiness::Output(text) => format!("it did not write `{text}`"),
+        Readiness::Command(words) if happened => format!("`{}` exited with 0", line(words)),
+        Readiness::Command(words) => format!("`{}` did not exit with 0", line(words)),
+        Readiness::Exit if happened => "what it prepares was ready".to_owned(),
+        Readiness::Exit => "it did not end".to_owned(),
     }
 }
 
@@ -140,7 +140,7 @@ mod tests {
 
     use super::*;
 
-    fn error(ready: Ready, fault: ServiceFault) -> String {
+    fn error(ready: Readiness, fault: ServiceFault) -> String {
         let command = vec![c"server".to_owned(), c"-v".to_owned()];
         let timeout = Duration::from_secs(2);
         let service = Service { name: "db".to_owned(), command, ready, timeout };
@@ -149,12 +149,12 @@ mod tests {
 
     #[test]
     fn an_error_names_the_service_the_cause_and_the_remedy() {
-        let text = error(Ready::Tcp(5432), ServiceFault::Ended(1 << 8));
+        let text = error(Readiness::Tcp(5432), ServiceFault::Ended(1 << 8));
         let first = "cannot start the service `db`: `server -v` exited with 1 before port 5432 took connections\nhint: ";
         assert!(text.starts_with(first), "{text}");
-        let text = error(Ready::Exit, ServiceFault::Execute(libc::ENOENT));
+        let text = error(Readiness::Exit, ServiceFault::Execute(libc::ENOENT));
         assert!(text.contains("cannot execute `server -v`: No such file or directory (ENOENT)"));
-        let asks = Ready::Command(vec![c"ping".to_owned()]);
+        let asks = Readiness::Command(vec![c"ping".to_owned()]);
         let text = error(asks, ServiceFault::NotReady(Some(ProbeResult::Ended(libc::SIGSEGV))));
         assert!(
             text.contains(

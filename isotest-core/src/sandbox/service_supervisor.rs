@@ -31,7 +31,7 @@ use super::service::{ProbeResult, ServiceEvent, ServiceFault};
 use super::sys;
 use crate::capture;
 use crate::errno;
-use crate::plan::{Ready, Service};
+use crate::plan::{Readiness, Service};
 use crate::poll_timeout;
 
 /// The words of [`Slot::mapped`], in their order. Below them, 1 says that the id maps are written.
@@ -67,7 +67,7 @@ pub struct ServiceSupervisor<'a> {
 }
 
 /// A service that was started.
-struct Running {
+struct RunningService {
     child: Child,
     /// Readable when it has ended.
     process: OwnedFd,
@@ -108,7 +108,7 @@ impl ServiceSupervisor<'_> {
         }
     }
 
-    fn supervise(&self, all: &mut Vec<Running>) -> Result<(), (u32, ServiceFault)> {
+    fn supervise(&self, all: &mut Vec<RunningService>) -> Result<(), (u32, ServiceFault)> {
         self.join().map_err(|errno| (0, ServiceFault::Join(errno as i32)))?;
         for (service, number) in self.services.iter().zip(0..) {
             let blame = |fault| (number, fault);
@@ -116,7 +116,7 @@ impl ServiceSupervisor<'_> {
             self.await_ready(service, number, all).map_err(blame)?;
         }
         for ((service, running), number) in self.services.iter().zip(all.iter_mut()).zip(0..) {
-            if let Some(status) = running.look().filter(|_| service.ready != Ready::Exit) {
+            if let Some(status) = running.look().filter(|_| service.ready != Readiness::Exit) {
                 return Err((number, ServiceFault::Ended(status)));
             }
         }
@@ -165,7 +165,7 @@ impl ServiceSupervisor<'_> {
         sys::wake(word);
     }
 
-    fn start(&self, service: &Service) -> Result<Running, ServiceFault> {
+    fn start(&self, service: &Service) -> Result<RunningService, ServiceFault> {
         let spawn = || {
             let (read, write) = capture::pipe()?;
             let child = self.spawn(&service.command, write.try_clone()?.into(), write.into())?;
@@ -173,7 +173,7 @@ impl ServiceSupervisor<'_> {
         };
         let (child, output) = spawn().map_err(|error| ServiceFault::Execute(number_of(&error)))?;
         let process = process_of(&child).map_err(|errno| ServiceFault::Execute(errno as i32))?;
-        Ok(Running { child, process, output: Some(output), ended: None })
+        Ok(RunningService { child, process, output: Some(output), ended: None })
     }
 
     /// Starts a program in the case, as restricted as the test.
@@ -210,7 +210,7 @@ impl ServiceSupervisor<'_> {
         &self,
         service: &Service,
         number: u32,
-        all: &mut [Running],
+        all: &mut [RunningService],
     ) -> Result<(), ServiceFault> {
         let deadline = Instant::now() + service.timeout;
         let mut last = None;
@@ -219,16 +219,16 @@ impl ServiceSupervisor<'_> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match &service.ready {
-                Ready::Output(_) if probe.found => return Ok(()),
-                Ready::Output(_) | Ready::Exit => pause = left,
-                Ready::Tcp(port) if takes_tcp(*port, left) => return Ok(()),
-                Ready::Unix(path) if takes_unix(path) => return Ok(()),
-                Ready::Command(words) => match self.run_probe(words, deadline, all)? {
+                Readiness::Output(_) if probe.found => return Ok(()),
+                Readiness::Output(_) | Readiness::Exit => pause = left,
+                Readiness::Tcp(port) if takes_tcp(*port, left) => return Ok(()),
+                Readiness::Unix(path) if takes_unix(path) => return Ok(()),
+                Readiness::Command(words) => match self.run_probe(words, deadline, all)? {
                     ProbeResult::Ended(0) => return Ok(()),
                     ProbeResult::Running => last = last.or(Some(ProbeResult::Running)),
                     result @ ProbeResult::Ended(_) => last = Some(result),
                 },
-                Ready::Tcp(_) | Ready::Unix(_) => {}
+                Readiness::Tcp(_) | Readiness::Unix(_) => {}
             }
             if left.is_zero() {
                 return Err(ServiceFault::NotReady(last));
@@ -239,9 +239,9 @@ impl ServiceSupervisor<'_> {
                 }
             }
             pause = (pause * 2).min(PAUSES[1]);
-            let ends: Vec<Option<i32>> = all.iter_mut().map(Running::look).collect();
+            let ends: Vec<Option<i32>> = all.iter_mut().map(RunningService::look).collect();
             match ends.last().copied().flatten() {
-                Some(0) if service.ready == Ready::Exit => return Ok(()),
+                Some(0) if service.ready == Readiness::Exit => return Ok(()),
                 Some(_) if probe.found => {}
                 Some(status) => {
                     // What it wrote last is the reason.
@@ -258,7 +258,7 @@ impl ServiceSupervisor<'_> {
         &self,
         words: &[CString],
         deadline: Instant,
-        all: &mut [Running],
+        all: &mut [RunningService],
     ) -> Result<ProbeResult, ServiceFault> {
         let fault = |error: &io::Error| ServiceFault::Probe(number_of(error));
         let mut child =
@@ -269,7 +269,7 @@ impl ServiceSupervisor<'_> {
                 return Ok(ProbeResult::Ended(status.into_raw()));
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            let ends: Vec<Option<i32>> = all.iter_mut().map(Running::look).collect();
+            let ends: Vec<Option<i32>> = all.iter_mut().map(RunningService::look).collect();
             if left.is_zero() || ends.last().is_some_and(Option::is_some) {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -281,14 +281,18 @@ impl ServiceSupervisor<'_> {
 
     /// Forwards what services write, once some have written or ended, or after `timeout`. Returns
     /// the same, by service.
-    fn forward_output(&self, all: &mut [Running], timeout: PollTimeout) -> Vec<(u32, Vec<u8>)> {
+    fn forward_output(
+        &self,
+        all: &mut [RunningService],
+        timeout: PollTimeout,
+    ) -> Vec<(u32, Vec<u8>)> {
         self.forward_output_or(all, None, timeout)
     }
 
     /// The same, which also returns when `other` is readable.
     fn forward_output_or(
         &self,
-        all: &mut [Running],
+        all: &mut [RunningService],
         other: Option<BorrowedFd<'_>>,
         timeout: PollTimeout,
     ) -> Vec<(u32, Vec<u8>)> {
@@ -322,7 +326,7 @@ impl ServiceSupervisor<'_> {
     }
 
     /// Tells of services that have ended, but not of those that were killed with the case.
-    fn send_ends(&self, all: &mut [Running]) {
+    fn send_ends(&self, all: &mut [RunningService]) {
         for (running, number) in all.iter_mut().zip(0..) {
             if running.ended.is_none()
                 && let Some(status) = running.look()
@@ -334,7 +338,7 @@ impl ServiceSupervisor<'_> {
     }
 }
 
-impl Running {
+impl RunningService {
     /// Its wait status, once it has ended.
     fn look(&mut self) -> Option<i32> {
         if self.ended.is_none() {
@@ -353,10 +357,12 @@ struct OutputProbe {
 }
 
 impl OutputProbe {
-    fn of(ready: &Ready) -> OutputProbe {
+    fn of(ready: &Readiness) -> OutputProbe {
         let text = match ready {
-            Ready::Output(text) => text.clone().into_bytes(),
-            Ready::Tcp(_) | Ready::Unix(_) | Ready::Command(_) | Ready::Exit => Vec::new(),
+            Readiness::Output(text) => text.clone().into_bytes(),
+            Readiness::Tcp(_) | Readiness::Unix(_) | Readiness::Command(_) | Readiness::Exit => {
+                Vec::new()
+            }
         };
         OutputProbe { text, rest: Vec::new(), found: false }
     }
@@ -430,7 +436,7 @@ mod tests {
     #[test]
     fn a_text_is_found_wherever_writes_part_it() {
         for cut in 0..5 {
-            let mut probe = OutputProbe::of(&Ready::Output("ready".to_owned()));
+            let mut probe = OutputProbe::of(&Readiness::Output("ready".to_owned()));
             let (one, other) = "ready".split_at(cut);
             probe.push(format!("not so read{one}").as_bytes());
             assert!(!probe.found, "{cut}");

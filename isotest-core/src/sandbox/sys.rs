@@ -93,7 +93,7 @@ fn spare(whole: &CStr, own: &CStr) -> Result<(), Errno> {
 }
 
 /// A child that wait4(2) found.
-pub struct Waited {
+pub struct ReapedChild {
     /// Its id.
     pub pid: i32,
     /// Its wait status.
@@ -103,14 +103,14 @@ pub struct Waited {
 }
 
 /// wait4(2) with WNOHANG for any child, or the one given; `None` where none has changed.
-pub fn wait_any(pid: i32) -> Option<Waited> {
+pub fn wait_any(pid: i32) -> Option<ReapedChild> {
     let mut status = 0;
     // SAFETY: an all-zero rusage is valid.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers are valid to write to.
     let found =
         unsafe { libc::wait4(pid, &raw mut status, libc::WNOHANG | libc::__WALL, &raw mut usage) };
-    (found > 0).then_some(Waited { pid: found, status, usage })
+    (found > 0).then_some(ReapedChild { pid: found, status, usage })
 }
 
 /// Whether this is the id of a child that has not been waited for: waitid(2) with WNOWAIT.

@@ -10,9 +10,9 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use super::stack_capture::StackCapture;
 use super::{Event, Job, Stream};
 use crate::capture::{self, Capture};
-use crate::collect::{self, Killed, Written};
-use crate::foreign::Listener;
-use crate::harness::{Passage, Results};
+use crate::collect::{self, CaseOutput, Killed};
+use crate::foreign::HarnessFilter;
+use crate::harness::{PassThrough, Results};
 use crate::outcome::Outcome;
 use crate::sandbox::{End, Warden};
 use crate::service_monitor::ServiceMonitor;
@@ -42,31 +42,31 @@ pub struct Flight {
     pub stacks: StackCapture,
     pub pipes: [Option<OwnedFd>; 2],
     pub capture: Capture,
-    pub reader: Reader,
+    pub reader: OutputReader,
     pub services: Option<ServiceMonitor>,
     /// How many bytes of each stream were passed through.
     pub passed: [u64; 2],
 }
 
 /// Reader of the output of a case while it comes in.
-pub enum Reader {
+pub enum OutputReader {
     /// Nobody.
     Nothing,
     /// libtest may speak in a stdout that is passed through.
-    Libtest(Passage),
+    Libtest(PassThrough),
     /// Another harness may speak.
-    Foreign(Listener),
+    Foreign(HarnessFilter),
     /// The results of a whole binary that are still to come.
     Suite(Results),
 }
 
-impl Reader {
+impl OutputReader {
     /// Takes more of a stream, of stdout or of both in one; returns what of it is output.
     fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
         match self {
-            Reader::Libtest(passage) => passage.push(bytes),
-            Reader::Foreign(listener) => listener.push(bytes),
-            Reader::Nothing | Reader::Suite(_) => bytes.to_vec(),
+            OutputReader::Libtest(passage) => passage.push(bytes),
+            OutputReader::Foreign(listener) => listener.push(bytes),
+            OutputReader::Nothing | OutputReader::Suite(_) => bytes.to_vec(),
         }
     }
 }
@@ -158,7 +158,7 @@ impl Flight {
         if let Some(passed) = self.passed.get_mut(stream) {
             *passed += bytes.len() as u64;
         }
-        if let (Reader::Suite(results), 0) = (&mut self.reader, stream)
+        if let (OutputReader::Suite(results), 0) = (&mut self.reader, stream)
             && results.push(bytes)
             && self.killed.is_none()
         {
@@ -175,18 +175,18 @@ impl Flight {
 
     pub fn outcome(mut self, end: End, events: &SyncSender<Event>) -> (Job, Outcome) {
         let killed = self.killed_by();
-        let mut written = Written::default();
+        let mut written = CaseOutput::default();
         let rest = match self.reader {
-            Reader::Libtest(passage) => {
+            OutputReader::Libtest(passage) => {
                 written.begun = passage.has_begun();
                 passage.finish()
             }
-            Reader::Foreign(listener) => {
+            OutputReader::Foreign(listener) => {
                 let (rest, said) = listener.finish();
                 written.said = said;
                 rest
             }
-            Reader::Nothing | Reader::Suite(_) => Vec::new(),
+            OutputReader::Nothing | OutputReader::Suite(_) => Vec::new(),
         };
         self.capture.push(&rest);
         let index = self.job.index;

@@ -17,7 +17,7 @@ pub struct Claim {
     /// in flight weighs as much as they do, and runs alone.
     pub threads: usize,
     /// The group that it is in.
-    pub group: Option<Group>,
+    pub group: Option<TestGroup>,
 }
 
 impl Default for Claim {
@@ -28,7 +28,7 @@ impl Default for Claim {
 
 /// Cases of which only some are in flight at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Group {
+pub struct TestGroup {
     /// What tells it from other groups.
     pub number: usize,
     /// How much those in flight may weigh together, 1 at the least.
@@ -37,14 +37,14 @@ pub struct Group {
 
 /// How much may be in flight.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Room {
+pub(super) struct Capacity {
     /// How many cases, where each weighs one: 1 at the least.
     pub jobs: usize,
     /// How many more, where each weighs one.
     pub spare: usize,
 }
 
-impl Room {
+impl Capacity {
     /// Whether a case can be started besides those in flight.
     fn has(self, claim: Claim, in_flight: impl Iterator<Item = Claim> + Clone) -> bool {
         let is_heavy = in_flight.clone().chain([claim]).any(|claim| claim.threads > 1);
@@ -55,7 +55,7 @@ impl Room {
 
 /// Whether the case's group has no room for it besides those in flight.
 fn is_full(claim: Claim, in_flight: impl Iterator<Item = Claim>) -> bool {
-    claim.group.is_some_and(|Group { number, max_threads }| {
+    claim.group.is_some_and(|TestGroup { number, max_threads }| {
         let is_member = |claim: &Claim| claim.group.is_some_and(|group| group.number == number);
         let taken = weight(in_flight.filter(is_member), max_threads);
         taken + claim.threads.min(max_threads) > max_threads
@@ -91,7 +91,7 @@ impl Queue {
     /// flight. With none in flight there is room for each.
     pub fn next(
         &mut self,
-        room: Room,
+        room: Capacity,
         in_flight: impl Iterator<Item = Claim> + Clone,
     ) -> Option<Job> {
         let is_full = |job: &Job| is_full(job.claim, in_flight.clone());
@@ -148,14 +148,14 @@ mod tests {
     use crate::plan::{Plan, SandboxSpec};
     use crate::retry::Retries;
 
-    const ROOM: Room = Room { jobs: 4, spare: 0 };
+    const ROOM: Capacity = Capacity { jobs: 4, spare: 0 };
 
     fn heavy(threads: usize) -> Claim {
         Claim { threads, group: None }
     }
 
     fn grouped(number: usize, max_threads: usize) -> Claim {
-        Claim { threads: 1, group: Some(Group { number, max_threads }) }
+        Claim { threads: 1, group: Some(TestGroup { number, max_threads }) }
     }
 
     const LIGHT: Claim = Claim { threads: 1, group: None };
@@ -183,7 +183,7 @@ mod tests {
         }
 
         /// Starts what there is room for: the cases.
-        fn start(&mut self, room: Room) -> Vec<usize> {
+        fn start(&mut self, room: Capacity) -> Vec<usize> {
             let mut started = Vec::new();
             while let Some(job) =
                 self.queue.next(room, self.flights.iter().map(|(_, claim)| *claim))
@@ -195,7 +195,7 @@ mod tests {
         }
 
         /// Ends a case and starts what there is room for then.
-        fn end(&mut self, case: usize, room: Room) -> Vec<usize> {
+        fn end(&mut self, case: usize, room: Capacity) -> Vec<usize> {
             let known = self.flights.iter().position(|(known, _)| *known == case);
             self.flights.remove(known.expect("it is in flight"));
             self.start(room)
@@ -206,7 +206,7 @@ mod tests {
     fn light_cases_fill_the_room_and_what_is_spare() {
         let mut run = Run::of(&[LIGHT; 9]);
         assert_eq!(run.start(ROOM), [0, 1, 2, 3]);
-        assert_eq!(run.start(Room { jobs: 4, spare: 2 }), [4, 5]);
+        assert_eq!(run.start(Capacity { jobs: 4, spare: 2 }), [4, 5]);
         assert_eq!(run.end(0, ROOM), []);
         assert_eq!(run.end(1, ROOM), []);
         assert_eq!(run.end(2, ROOM), [6]);
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn what_is_spare_is_not_for_heavy_cases_nor_for_those_beside_them() {
-        let room = Room { jobs: 4, spare: 6 };
+        let room = Capacity { jobs: 4, spare: 6 };
         let mut run = Run::of(&[LIGHT, LIGHT, LIGHT, heavy(2), LIGHT, LIGHT, LIGHT]);
         assert_eq!(run.start(room), [0, 1, 2]);
         assert_eq!(run.end(0, room), [3]);
@@ -250,7 +250,7 @@ mod tests {
     fn those_behind_pass_a_case_whose_group_is_full() {
         let (a, b) = (grouped(0, 1), grouped(1, 2));
         let mut run = Run::of(&[a, a, a, b, b, b, LIGHT]);
-        assert_eq!(run.start(Room { jobs: 9, spare: 0 }), [0, 3, 4, 6]);
+        assert_eq!(run.start(Capacity { jobs: 9, spare: 0 }), [0, 3, 4, 6]);
         assert_eq!(run.end(3, ROOM), [5]);
         assert_eq!(run.end(0, ROOM), [1]);
         assert_eq!(run.end(1, ROOM), [2]);
@@ -260,7 +260,7 @@ mod tests {
     fn who_waits_for_a_group_goes_before_those_that_passed() {
         let a = grouped(0, 1);
         let mut run = Run::of(&[a, a, LIGHT, LIGHT]);
-        let room = Room { jobs: 2, spare: 0 };
+        let room = Capacity { jobs: 2, spare: 0 };
         assert_eq!(run.start(room), [0, 2]);
         assert_eq!(run.end(0, room), [1]);
         assert_eq!(run.end(1, room), [3]);
@@ -268,10 +268,10 @@ mod tests {
 
     #[test]
     fn a_heavy_case_takes_the_room_of_several_in_its_group_too() {
-        let group = Some(Group { number: 0, max_threads: 3 });
+        let group = Some(TestGroup { number: 0, max_threads: 3 });
         let (one, two, many) =
             (grouped(0, 3), Claim { threads: 2, group }, Claim { threads: 9, group });
-        let room = Room { jobs: 8, spare: 0 };
+        let room = Capacity { jobs: 8, spare: 0 };
         let mut run = Run::of(&[two, two, one]);
         assert_eq!(run.start(room), [0, 2]);
         assert_eq!(run.end(0, room), [1]);
@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn a_retry_comes_next() {
         let mut run = Run::of(&[LIGHT, LIGHT, LIGHT]);
-        let room = Room { jobs: 1, spare: 0 };
+        let room = Capacity { jobs: 1, spare: 0 };
         let first = run.queue.next(room, [].into_iter()).expect("there is room");
         run.queue.again(first);
         assert_eq!(run.start(room), [0]);

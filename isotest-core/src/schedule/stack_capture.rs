@@ -15,24 +15,24 @@ pub(super) enum StackCapture {
     /// Its time is not up.
     NotTaken,
     /// A debugger reads them.
-    Reading(Reading),
+    Reading(StackReading),
     /// All that is known.
     Taken(String),
 }
 
 /// A debugger at work.
-pub(super) struct Reading {
-    pub(super) debugger: Debugger,
+pub(super) struct StackReading {
+    pub(super) debugger: DebuggerProcess,
     pub(super) pipe: OwnedFd,
     /// What is still to be run.
-    pub(super) next: VecDeque<Confined>,
+    pub(super) next: VecDeque<ConfinedCommand>,
     pub(super) printed: Capture,
     /// What is told where the debugger tells nothing.
     pub(super) by_proc: String,
 }
 
 /// The command of a debugger, and what is done to its process before it is executed.
-pub(super) struct Confined {
+pub(super) struct ConfinedCommand {
     pub(super) command: Command,
     pub(super) steps: Vec<Step>,
 }
@@ -40,9 +40,9 @@ pub(super) struct Confined {
 /// The first process of a process group. Dropping it ends the group, and lets the processes go on
 /// that it has stopped: `gdb` may be a script that starts another, which would keep a case from
 /// ending.
-pub(super) struct Debugger(pub(super) Child);
+pub(super) struct DebuggerProcess(pub(super) Child);
 
-impl Drop for Debugger {
+impl Drop for DebuggerProcess {
     fn drop(&mut self) {
         // Nobody has waited for it, so the id is still its own.
         let _ = killpg(Pid::from_raw(self.0.id() as i32), Signal::SIGKILL);

@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
 use super::flight::Flight;
-use super::stack_capture::{Confined, Debugger, Reading, StackCapture};
+use super::stack_capture::{ConfinedCommand, DebuggerProcess, StackCapture, StackReading};
 use super::{Event, Run};
 use crate::capture::{self, Capture};
 use crate::collect::Killed;
 use crate::escape::escape;
 use crate::harness;
-use crate::host::{Debugger as Place, Lookup};
-use crate::plan::{self, Traced};
+use crate::host::{Debugger, Lookup};
+use crate::plan::{self, TracedProcess};
 use crate::sandbox::debugger;
 use crate::snapshot::{self, Process, Snapshot};
 
@@ -158,7 +158,7 @@ impl Run<'_> {
             Ok((debugger, pipe, next)) => {
                 let printed = Capture::new(KEPT);
                 flight.stacks =
-                    StackCapture::Reading(Reading { debugger, pipe, next, printed, by_proc });
+                    StackCapture::Reading(StackReading { debugger, pipe, next, printed, by_proc });
                 flight.deadline = Some(now + PATIENCE);
                 true
             }
@@ -173,7 +173,7 @@ impl Run<'_> {
     pub(super) fn read_stacks(&mut self, number: u64) {
         let Some(flight) = self.flights.get_mut(&number) else { return };
         let StackCapture::Reading(reading) = &mut flight.stacks else { return };
-        let Reading { debugger, pipe, next, printed, .. } = reading;
+        let StackReading { debugger, pipe, next, printed, .. } = reading;
         if !capture::drain(pipe, &mut self.buffer, |bytes| printed.push(bytes)) {
             return;
         }
@@ -218,12 +218,12 @@ impl fmt::Display for NoDebugger {
 
 /// Starts the first of these commands that can be.
 fn start(
-    mut commands: VecDeque<Confined>,
+    mut commands: VecDeque<ConfinedCommand>,
     number: u64,
     epoll: &Epoll,
-) -> Result<(Debugger, OwnedFd, VecDeque<Confined>), NoDebugger> {
+) -> Result<(DebuggerProcess, OwnedFd, VecDeque<ConfinedCommand>), NoDebugger> {
     let mut why = NoDebugger::NotAsked;
-    while let Some(Confined { command, steps }) = commands.pop_front() {
+    while let Some(ConfinedCommand { command, steps }) = commands.pop_front() {
         let program = command.get_program().to_string_lossy().into_owned();
         match start_one(command, number, epoll) {
             Ok((debugger, pipe)) => return Ok((debugger, pipe, commands)),
@@ -236,11 +236,15 @@ fn start(
     Err(why)
 }
 
-fn start_one(mut command: Command, number: u64, epoll: &Epoll) -> io::Result<(Debugger, OwnedFd)> {
+fn start_one(
+    mut command: Command,
+    number: u64,
+    epoll: &Epoll,
+) -> io::Result<(DebuggerProcess, OwnedFd)> {
     let (read, write) = capture::pipe()?;
     epoll.add(&read, EpollEvent::new(EpollFlags::EPOLLIN, TOKEN | number))?;
     command.stdin(Stdio::null()).stdout(write).stderr(Stdio::null());
-    Ok((Debugger(command.spawn()?), read))
+    Ok((DebuggerProcess(command.spawn()?), read))
 }
 
 /// What prints the stacks of these processes.
@@ -249,20 +253,20 @@ fn commands(
     processes: &[Process],
     leader: OwnedFd,
     flight: &Flight,
-) -> Result<VecDeque<Confined>, NoDebugger> {
+) -> Result<VecDeque<ConfinedCommand>, NoDebugger> {
     let (path, lookup, at_once): (&Path, Lookup, usize) = match stacks {
         Stacks::None | Stacks::Proc => return Err(NoDebugger::NotAsked),
         Stacks::Gdb(path) => (path, Lookup::BelowRoot, PROCESSES),
         Stacks::EuStack(path) => (path, Lookup::AtPaths, 1),
     };
-    let place = Place::find(path, lookup).map_err(|error| {
+    let place = Debugger::find(path, lookup).map_err(|error| {
         NoDebugger::Refused(format!("cannot look at `{}`: {error}", path.display()))
     })?;
     let leader = Arc::new(leader);
     let threads = |process: &Process| process.threads.iter().map(|thread| thread.id).collect();
-    let traced = |process: &Process| Traced { pid: process.pid, threads: threads(process) };
-    let traced: Vec<Traced> = processes.iter().take(PROCESSES).map(traced).collect();
-    let confined = |traced: &[Traced]| {
+    let traced = |process: &Process| TracedProcess { pid: process.pid, threads: threads(process) };
+    let traced: Vec<TracedProcess> = processes.iter().take(PROCESSES).map(traced).collect();
+    let confined = |traced: &[TracedProcess]| {
         let mut command = match stacks {
             Stacks::EuStack(_) => eu_stack(&place.program, traced),
             Stacks::None | Stacks::Proc | Stacks::Gdb(_) => gdb(&place.program, traced),
@@ -270,21 +274,21 @@ fn commands(
         command.env_clear().envs(ENVIRONMENT).current_dir("/");
         let steps = plan::confinement(&place, flight.job.plan.spec.namespaces, traced);
         debugger::confine(&mut command, &steps, Arc::clone(&leader));
-        Confined { command, steps }
+        ConfinedCommand { command, steps }
     };
     Ok(traced.chunks(at_once).map(confined).collect())
 }
 
 /// Nothing that a test could have written is executed (no `.gdbinit`, no scripts of libraries) and
 /// nothing is downloaded. Files are those that the case sees.
-fn gdb(program: &Path, processes: &[Traced]) -> Command {
+fn gdb(program: &Path, processes: &[TracedProcess]) -> Command {
     let mut command = Command::new(program);
     command.args(["-nx", "-batch"]);
     for setting in ["auto-load off", "debuginfod enabled off", "pagination off", "width 0"] {
         command.args(["-iex", &format!("set {setting}")]);
     }
     command.args(["-ex", "set backtrace limit 100"]);
-    for Traced { pid, .. } in processes {
+    for TracedProcess { pid, .. } in processes {
         let acts = [
             format!("set sysroot /proc/{pid}/root"),
             format!("attach {pid}"),
@@ -299,10 +303,10 @@ fn gdb(program: &Path, processes: &[Traced]) -> Command {
 }
 
 /// It opens the paths of mapped files as they read, in its own root.
-fn eu_stack(program: &Path, processes: &[Traced]) -> Command {
+fn eu_stack(program: &Path, processes: &[TracedProcess]) -> Command {
     let mut command = Command::new(program);
     command.args(["-n", "100"]);
-    for Traced { pid, .. } in processes {
+    for TracedProcess { pid, .. } in processes {
         command.args(["-p", &pid.to_string()]);
     }
     command

@@ -25,7 +25,7 @@ pub struct Wanted {
 
 /// Whether a file is copied out.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Answer<'a> {
+pub enum GlobMatch<'a> {
     /// A glob matches it.
     Yes,
     /// None does.
@@ -50,20 +50,20 @@ impl Wanted {
     }
 
     /// Whether a file is copied out.
-    pub fn answer<'a>(&self, path: &'a Path) -> Answer<'a> {
+    pub fn answer<'a>(&self, path: &'a Path) -> GlobMatch<'a> {
         let mut missing = None;
         for glob in self.set.matches(path) {
             let glob = self.globs.get(glob).map_or("", String::as_str);
             let named = |part: &&OsStr| glob.split('/').any(|word| OsStr::new(word) == *part);
             // The outermost one.
             match self.reserved_parts(path).filter(|part| !named(part)).last() {
-                None => return Answer::Yes,
+                None => return GlobMatch::Yes,
                 Some(part) => {
                     missing.get_or_insert(part);
                 }
             }
         }
-        missing.map_or(Answer::No, Answer::Unnamed)
+        missing.map_or(GlobMatch::No, GlobMatch::Unnamed)
     }
 
     /// The parts of a path that a glob must name.
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(globs: &[&str], path: &str, expected: Answer<'_>) {
+    fn check(globs: &[&str], path: &str, expected: GlobMatch<'_>) {
         let globs: Vec<String> = globs.iter().map(|glob| (*glob).to_owned()).collect();
         let reserved = Reserved {
             names: &["Makefile", "rust-toolchain"],
@@ -106,9 +106,9 @@ mod tests {
 
     #[test]
     fn a_wildcard_matches_nothing_that_runs_outside() {
-        let unnamed = |part| Answer::Unnamed(OsStr::new(part));
-        check(&["**"], "src/a.snap", Answer::Yes);
-        check(&["*.snap"], "src/a.snap", Answer::No);
+        let unnamed = |part| GlobMatch::Unnamed(OsStr::new(part));
+        check(&["**"], "src/a.snap", GlobMatch::Yes);
+        check(&["*.snap"], "src/a.snap", GlobMatch::No);
         check(&["**"], ".git/hooks/pre-commit", unnamed(".git"));
         check(&["**"], "sub/.git/config", unnamed(".git"));
         check(&["**/config.toml"], ".cargo/config.toml", unnamed(".cargo"));
@@ -120,23 +120,23 @@ mod tests {
         check(&["**"], "built/a", unnamed("built"));
         check(&["**"], "built/own/a", unnamed("built"));
         check(&["built/**"], "built/own/a", unnamed("own"));
-        check(&["**"], "src/built/a", Answer::Yes);
+        check(&["**"], "src/built/a", GlobMatch::Yes);
     }
 
     #[test]
     fn a_glob_that_names_it_matches_it() {
-        check(&["**", ".git/hooks/*"], ".git/hooks/pre-commit", Answer::Yes);
-        check(&["**/.git/**"], "sub/.git/config", Answer::Yes);
-        check(&[".git/**"], ".git/.hidden", Answer::Unnamed(OsStr::new(".hidden")));
+        check(&["**", ".git/hooks/*"], ".git/hooks/pre-commit", GlobMatch::Yes);
+        check(&["**/.git/**"], "sub/.git/config", GlobMatch::Yes);
+        check(&[".git/**"], ".git/.hidden", GlobMatch::Unnamed(OsStr::new(".hidden")));
         // Each must name all of it.
         check(
             &["**/.cargo/**", "built/**"],
             "built/.cargo/a",
-            Answer::Unnamed(OsStr::new("built")),
+            GlobMatch::Unnamed(OsStr::new("built")),
         );
-        check(&["**/Makefile"], "sub/Makefile", Answer::Yes);
-        check(&["built/own/**"], "built/own/a", Answer::Yes);
-        check(&["**/*.pending-snap"], "src/.a.rs.pending-snap", Answer::Yes);
-        check(&["**"], ".git/.a.pending-snap", Answer::Unnamed(OsStr::new(".git")));
+        check(&["**/Makefile"], "sub/Makefile", GlobMatch::Yes);
+        check(&["built/own/**"], "built/own/a", GlobMatch::Yes);
+        check(&["**/*.pending-snap"], "src/.a.rs.pending-snap", GlobMatch::Yes);
+        check(&["**"], ".git/.a.pending-snap", GlobMatch::Unnamed(OsStr::new(".git")));
     }
 }

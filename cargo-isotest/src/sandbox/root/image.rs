@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use isotest_core::escape::escape;
-use isotest_core::untrusted::Directory;
+use isotest_core::untrusted::Dir;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -23,7 +23,7 @@ use super::stream::{sum_of, sum_of_text};
 #[derive(Debug)]
 pub struct Image {
     /// Where its files are.
-    directory: Directory,
+    directory: Dir,
     /// The SHA-256 of what names all of its content.
     pub digest: String,
     /// Its layers, the lowest first.
@@ -183,7 +183,7 @@ pub fn is_image(directory: &Path) -> bool {
 /// The image that a directory holds.
 pub fn read(path: &Path) -> Result<Image, ImageError> {
     let cannot = |error| ImageError::Read(path.to_owned(), error);
-    let directory = Directory::open(path).map_err(cannot)?;
+    let directory = Dir::open(path).map_err(cannot)?;
     let has = |name: &str| directory.stat(name.as_ref()).is_ok();
     let (digest, layers) = match has(LAYOUT) && has(INDEX) {
         true => read_layout(&directory)?,
@@ -195,7 +195,7 @@ pub fn read(path: &Path) -> Result<Image, ImageError> {
 /// The digest and the layers of an image.
 type DigestAndLayers = (String, Vec<ImageLayer>);
 
-fn read_layout(directory: &Directory) -> Result<DigestAndLayers, ImageError> {
+fn read_layout(directory: &Dir) -> Result<DigestAndLayers, ImageError> {
     open(directory, Path::new(LAYOUT))?;
     let mut index: Index = parse(Path::new(INDEX), &text(directory, Path::new(INDEX))?)?;
     // An index may name another one, as that of an image for many platforms does.
@@ -253,7 +253,7 @@ fn layer_of_layout(layer: &Descriptor) -> Result<ImageLayer, ImageError> {
 }
 
 /// A small blob, whose content is what its digest says.
-fn blob(directory: &Directory, digest: &str) -> Result<(PathBuf, Vec<u8>), ImageError> {
+fn blob(directory: &Dir, digest: &str) -> Result<(PathBuf, Vec<u8>), ImageError> {
     let (digest, path) = blob_path(digest)?;
     let blob = text(directory, &path)?;
     match sum_of_text(&blob) == digest {
@@ -274,7 +274,7 @@ fn sha256(digest: &str) -> Option<&str> {
     (digits.len() == 64 && digits.bytes().all(is_digit)).then_some(digits)
 }
 
-fn read_saved(directory: &Directory, path: &Path) -> Result<DigestAndLayers, ImageError> {
+fn read_saved(directory: &Dir, path: &Path) -> Result<DigestAndLayers, ImageError> {
     let saved: Vec<SavedImage> = parse(Path::new(SAVED), &text(directory, Path::new(SAVED))?)?;
     let [image] = saved.as_slice() else { return Err(ImageError::Ambiguous(saved.len())) };
     let named = inside(path, &image.config)?;
@@ -304,12 +304,12 @@ fn inside(directory: &Path, path: &Path) -> Result<PathBuf, ImageError> {
     Ok(found.strip_prefix(directory).map_or_else(|_| path.to_owned(), Path::to_owned))
 }
 
-fn open(directory: &Directory, path: &Path) -> Result<File, ImageError> {
+fn open(directory: &Dir, path: &Path) -> Result<File, ImageError> {
     directory.file(path).map_err(|error| ImageError::Read(path.to_owned(), error))
 }
 
 /// A file that is read as a whole: no list of layers is as long as the limit.
-fn text(directory: &Directory, path: &Path) -> Result<Vec<u8>, ImageError> {
+fn text(directory: &Dir, path: &Path) -> Result<Vec<u8>, ImageError> {
     const MAX_BYTES: u64 = 4 << 20;
     directory.read(path, MAX_BYTES).map_err(|error| ImageError::Read(path.to_owned(), error))
 }

@@ -101,11 +101,11 @@ impl<'a> Bytecode<'a> {
         self.0.get(start.checked_add(usize::try_from(offset).ok()?)?..)
     }
 
-    fn linked(&self, offset: u64) -> Option<Linked> {
+    fn linked(&self, offset: u64) -> Option<PatchedData> {
         let data = self.data(offset)?;
         let word = |at| Some(u64::from_le_bytes(data.get(at..at + 8)?.try_into().ok()?));
         let (place, target) = (usize::try_from(word(0)?).ok()?, self.data(word(8)?)?);
-        let mut linked = Linked([0; LINKED_SIZE]);
+        let mut linked = PatchedData([0; LINKED_SIZE]);
         for (to, from) in linked.0.iter_mut().zip(data.get(16..16 + LINKED_SIZE)?) {
             *to = *from;
         }
@@ -166,7 +166,7 @@ impl<'a> Bytecode<'a> {
 /// A structure that holds a pointer.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-struct Linked([u8; LINKED_SIZE]);
+struct PatchedData([u8; LINKED_SIZE]);
 
 #[cfg(test)]
 mod tests {

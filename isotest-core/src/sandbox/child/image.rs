@@ -98,10 +98,10 @@ impl Image {
         let strings = |count, at| {
             let count = bytecode.header(count).ok_or(EINVAL)? as usize;
             let data = bytecode.data(bytecode.header(at).ok_or(EINVAL)?).ok_or(EINVAL)?;
-            Ok(Texts { left: count, bytes: data })
+            Ok(NulTerminated { left: count, bytes: data })
         };
         let arguments = order.arguments as usize;
-        let own = Texts { left: order.count(), bytes: order.strings };
+        let own = NulTerminated { left: order.count(), bytes: order.strings };
         let (own_arguments, own_environment) = own.split(arguments);
         let lists = [
             (self.arguments, strings(header::ARGUMENTS, header::ARGUMENTS_AT)?, own_arguments),
@@ -111,7 +111,7 @@ impl Image {
                 own_environment,
             ),
         ];
-        let length = |strings: Texts<'_>| -> usize { strings.map(<[u8]>::len).sum() };
+        let length = |strings: NulTerminated<'_>| -> usize { strings.map(<[u8]>::len).sum() };
         let [args, vars] = lists.map(|(_, shared, own)| length(shared) + length(own));
         // The strings end where those of exec ended; below is what the server was given to spare.
         let mut map = self.map;
@@ -149,21 +149,21 @@ impl Image {
 
 /// NUL-terminated strings, one behind the other, with their NULs.
 #[derive(Clone, Copy)]
-struct Texts<'a> {
+struct NulTerminated<'a> {
     left: usize,
     bytes: &'a [u8],
 }
 
-impl<'a> Texts<'a> {
+impl<'a> NulTerminated<'a> {
     /// The first `count` strings, and the others.
     fn split(self, count: usize) -> (Self, Self) {
         let mut rest = self;
         rest.by_ref().take(count).for_each(drop);
-        (Texts { left: count.min(self.left), ..self }, rest)
+        (NulTerminated { left: count.min(self.left), ..self }, rest)
     }
 }
 
-impl<'a> Iterator for Texts<'a> {
+impl<'a> Iterator for NulTerminated<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
@@ -257,7 +257,7 @@ mod tests {
         for _ in 0..20_000 {
             let bytes: Vec<u8> = (0..random.usize(..40)).map(|_| random.u8(..4)).collect();
             let claimed = random.usize(..12);
-            let all = Texts { left: claimed, bytes: &bytes };
+            let all = NulTerminated { left: claimed, bytes: &bytes };
             let taken: Vec<&[u8]> = all.collect();
             assert!(taken.len() <= claimed && bytes.starts_with(&taken.concat()), "{bytes:?}");
             let ends = bytes.iter().filter(|byte| **byte == 0).count();

@@ -10,7 +10,7 @@ use super::image::Image;
 use super::kernel::{self, Cloning, EINTR, EINVAL, Errno, number};
 use super::linked;
 use super::order::{Answer, LARGEST, Order, PING, SETUP, SLOTS, SOCKET};
-use super::start::{Child, STEP_CLONE, STEP_EXEC, Slot};
+use super::start::{ChildSetup, STEP_CLONE, STEP_EXEC, Slot};
 
 const CLONE_PARENT: u64 = 0x8000;
 
@@ -54,7 +54,7 @@ impl Mapping {
 }
 
 /// A packet and the descriptors beside it.
-struct Received {
+struct Packet {
     length: usize,
     descriptors: [i32; 3],
 }
@@ -110,7 +110,7 @@ pub unsafe fn serve(argc: usize, argv: *mut *const c_char, envp: *mut *const c_c
         let cloned = unsafe { cloning.perform() };
         if let Ok(None) = cloned {
             let [output, error, scratch] = received.descriptors;
-            let child = Child {
+            let child = ChildSetup {
                 bytecode,
                 stdio: [0, output, error],
                 terminal: false,
@@ -175,7 +175,7 @@ fn answer(answer: Answer) {
 
 /// `struct msghdr` of linux/socket.h, on 64-bit machines.
 #[repr(C)]
-struct Message {
+struct MessageHeader {
     name: usize,
     name_length: usize,
     parts: usize,
@@ -196,11 +196,11 @@ struct Rights {
 
 /// recvmsg(2) of one packet with up to three descriptors beside it; those that are not there are
 /// -1.
-fn receive(buffer: &mut [u8]) -> Result<Received, Errno> {
+fn receive(buffer: &mut [u8]) -> Result<Packet, Errno> {
     const HEADER: usize = 16;
     let mut rights = Rights { length: 0, level: 0, kind: 0, descriptors: [-1; 4] };
     let part = [buffer.as_mut_ptr() as usize, buffer.len()];
-    let mut message = Message {
+    let mut message = MessageHeader {
         name: 0,
         name_length: 0,
         parts: (&raw const part) as usize,
@@ -225,7 +225,7 @@ fn receive(buffer: &mut [u8]) -> Result<Received, Errno> {
     for (to, from) in descriptors.iter_mut().zip(rights.descriptors).take(given) {
         *to = from;
     }
-    Ok(Received { length, descriptors })
+    Ok(Packet { length, descriptors })
 }
 
 #[cfg(test)]
@@ -236,11 +236,14 @@ mod tests {
 
     #[test]
     fn messages_are_those_of_libc() {
-        assert_eq!(size_of::<Message>(), size_of::<libc::msghdr>());
-        assert_eq!(offset_of!(Message, parts), offset_of!(libc::msghdr, msg_iov));
-        assert_eq!(offset_of!(Message, control), offset_of!(libc::msghdr, msg_control));
-        assert_eq!(offset_of!(Message, control_length), offset_of!(libc::msghdr, msg_controllen));
-        assert_eq!(offset_of!(Message, flags), offset_of!(libc::msghdr, msg_flags));
+        assert_eq!(size_of::<MessageHeader>(), size_of::<libc::msghdr>());
+        assert_eq!(offset_of!(MessageHeader, parts), offset_of!(libc::msghdr, msg_iov));
+        assert_eq!(offset_of!(MessageHeader, control), offset_of!(libc::msghdr, msg_control));
+        assert_eq!(
+            offset_of!(MessageHeader, control_length),
+            offset_of!(libc::msghdr, msg_controllen)
+        );
+        assert_eq!(offset_of!(MessageHeader, flags), offset_of!(libc::msghdr, msg_flags));
         assert_eq!(offset_of!(Rights, level), offset_of!(libc::cmsghdr, cmsg_level));
         assert_eq!(offset_of!(Rights, kind), offset_of!(libc::cmsghdr, cmsg_type));
         assert_eq!(offset_of!(Rights, descriptors), size_of::<libc::cmsghdr>());

@@ -61,7 +61,7 @@ impl Slot {
 }
 
 /// All that a child needs, ready to use.
-pub struct Child<'a> {
+pub struct ChildSetup<'a> {
     /// The set-up.
     pub bytecode: Bytecode<'a>,
     /// What become descriptors 0, 1 and 2.
@@ -81,7 +81,7 @@ pub struct Child<'a> {
     pub slot: &'a Slot,
 }
 
-impl Child<'_> {
+impl ChildSetup<'_> {
     /// Sets the sandbox up around this process. With a reaping init it returns in the test, not in
     /// PID 1.
     ///

@@ -8,7 +8,7 @@ use std::ffi::CString;
 use std::sync::atomic::Ordering;
 
 use super::start::strings;
-use super::{Running, State};
+use super::{RunningCase, WardenState};
 use crate::sandbox::child::bytecode::{Bytecode, header};
 use crate::sandbox::procfs::{self, Stat};
 use crate::sandbox::protocol::Exit;
@@ -21,7 +21,7 @@ const RETURNED: u64 = 1 << 10;
 const WAITING: u64 = 4 << 10;
 
 /// The program that a process runs.
-enum Image {
+enum ProgramImage {
     /// The one that was started, with the arguments that it was started with.
     Started,
     /// The same, but perhaps with other arguments.
@@ -30,7 +30,7 @@ enum Image {
     Other,
 }
 
-impl State {
+impl WardenState {
     /// Notes that a thread of the test in a slot calls exit_group(2). The first that does ends the
     /// process.
     pub fn note_exit(&mut self, slot: usize, process: i32, thread: i32, code: i32) {
@@ -49,15 +49,15 @@ impl State {
     fn exit_of_main(&self, slot: usize, process: i32, code: i32) -> Exit {
         let Some(stat) = Stat::read(process) else { return Exit::MainThread };
         let image = match stat.has_executed() {
-            false => Image::Started,
-            true => self.image_of(slot, process).unwrap_or(Image::Unsure),
+            false => ProgramImage::Started,
+            true => self.image_of(slot, process).unwrap_or(ProgramImage::Unsure),
         };
         match image {
-            Image::Other => Exit::Early,
-            Image::Unsure => Exit::MainThread,
+            ProgramImage::Other => Exit::Early,
+            ProgramImage::Unsure => Exit::MainThread,
             // Whether it is a failure of libtest's or the test's own makes no difference.
-            Image::Started if code != 0 => Exit::MainThread,
-            Image::Started => match procfs::stack_pointer(process).zip(stat.stack()) {
+            ProgramImage::Started if code != 0 => Exit::MainThread,
+            ProgramImage::Started => match procfs::stack_pointer(process).zip(stat.stack()) {
                 None => Exit::MainThread,
                 Some((pointer, bottom)) => match bottom.checked_sub(pointer) {
                     Some(..=RETURNED) => Exit::Returned,
@@ -71,11 +71,11 @@ impl State {
 
     /// The program that the test in a slot runs, once it has called execve(2); isotest has, where
     /// no fork server has started it. `None` where it cannot be read.
-    fn image_of(&self, slot: usize, process: i32) -> Option<Image> {
+    fn image_of(&self, slot: usize, process: i32) -> Option<ProgramImage> {
         let running = self.running.get(&slot)?;
         let set_up = &self.setups.get(&running.setup)?.setup;
         if procfs::file_name(process)? != set_up.file_name {
-            return Some(Image::Other);
+            return Some(ProgramImage::Other);
         }
         let bytecode = Bytecode(&set_up.bytecode);
         let shared = strings(&bytecode, header::ARGUMENTS, header::ARGUMENTS_AT).ok()?;
@@ -86,14 +86,18 @@ impl State {
             .flat_map(|text| text.to_bytes_with_nul())
             .copied()
             .collect();
-        Some(if procfs::command_line(process)? == all { Image::Started } else { Image::Unsure })
+        Some(if procfs::command_line(process)? == all {
+            ProgramImage::Started
+        } else {
+            ProgramImage::Unsure
+        })
     }
 
     /// What a test that has exited tells where nobody has listened: `process` waits to be reaped.
     pub fn note_unheard(&mut self, process: i32) {
         let Some(stat) = Stat::read(process) else { return };
         let running = self.slot_of(process).and_then(|slot| self.running.get_mut(&slot));
-        if let Some(Running { seen, reaper: false, .. }) = running {
+        if let Some(RunningCase { seen, reaper: false, .. }) = running {
             seen.exit = if stat.was_signalled() { Exit::Early } else { Exit::MainThread };
         }
     }

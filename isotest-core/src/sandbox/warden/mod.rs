@@ -28,14 +28,14 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use self::notifications::Departure;
-use super::cgroup::{Base, Group};
+use self::notifications::DelayedExit;
+use super::cgroup::{BaseCgroup, CaseCgroup};
 use super::child::bytecode::{Bytecode, Values};
 use super::child::kernel;
 use super::child::start::Slot;
 use super::fault::{Fault, STEP_CLONE, STEP_EXEC, STEP_GUARD, STEP_SCRATCH};
 use super::guard::{self, Listener};
-use super::protocol::{Channel, Disk, End, Exit, Request, Response, Seen, Setup, Start};
+use super::protocol::{Channel, Disk, End, Exit, GuardRecord, Request, Response, Setup, Start};
 use super::servers::Server;
 use super::sys;
 use crate::outcome::Usage;
@@ -64,7 +64,7 @@ struct Prepared {
 }
 
 /// A case in flight.
-struct Running {
+struct RunningCase {
     case: u64,
     setup: u32,
     /// Where its slot is.
@@ -72,12 +72,12 @@ struct Running {
     /// What follows the set-up's arguments.
     arguments: Vec<CString>,
     scratch: Option<OwnedFd>,
-    group: Option<Group>,
+    group: Option<CaseCgroup>,
     reaper: bool,
     own_network: bool,
     /// A signal for it that came before it was cloned.
     doomed: Option<i32>,
-    seen: Seen,
+    seen: GuardRecord,
     /// Its service supervisor.
     supervisor: Option<i32>,
     /// How its PID 1 has ended, where its supervisor has not yet.
@@ -85,11 +85,11 @@ struct Running {
 }
 
 /// The state of the warden.
-struct State {
+struct WardenState {
     channel: Channel,
     listener: Option<Listener>,
     null: OwnedFd,
-    base: Option<Base>,
+    base: Option<BaseCgroup>,
     /// Where cases have their scratch on disk.
     disk: Option<Scratches>,
     /// Those of cases that are executed.
@@ -97,14 +97,14 @@ struct State {
     free: Vec<usize>,
     setups: HashMap<u32, Prepared>,
     /// By slot.
-    running: HashMap<usize, Running>,
+    running: HashMap<usize, RunningCase>,
     /// Exits that are put off.
-    departures: Vec<Departure>,
+    departures: Vec<DelayedExit>,
 }
 
 /// What the warden does from its first instruction to its end. `mapped` reaches its end when the
 /// id maps of its user namespace are written. Below `base` each case gets a control group.
-pub fn run(channel: Channel, mapped: OwnedFd, guard: Guard, base: Option<Base>) -> ! {
+pub fn run(channel: Channel, mapped: OwnedFd, guard: Guard, base: Option<BaseCgroup>) -> ! {
     // Set before anything can go wrong; it is void where isotest has died already, hence the
     // socket.
     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
@@ -114,7 +114,7 @@ pub fn run(channel: Channel, mapped: OwnedFd, guard: Guard, base: Option<Base>) 
         Ok((listener, null, signals)) => {
             let _ = channel.send(&Response::Ready { listening: listener.is_some() }, &[]);
             let (slots, _) = Slots::new().expect("memory for slots");
-            let mut warden = State {
+            let mut warden = WardenState {
                 channel,
                 listener,
                 null,
@@ -144,7 +144,7 @@ pub fn run(channel: Channel, mapped: OwnedFd, guard: Guard, base: Option<Base>) 
 /// guard up.
 fn enter(
     channel: &Channel,
-    base: Option<&Base>,
+    base: Option<&BaseCgroup>,
     guard: Guard,
 ) -> Result<(Option<Listener>, OwnedFd, SignalFd), Errno> {
     let _ = nix::unistd::setsid();
@@ -162,7 +162,7 @@ fn enter(
         kernel::place_descriptor(null.as_raw_fd(), number).map_err(sys::errno)?;
     }
     let mut kept = vec![channel.as_fd(), null.as_fd()];
-    kept.extend(base.map(Base::descriptor));
+    kept.extend(base.map(BaseCgroup::descriptor));
     sys::close_all_but(&kept)?;
     let mut children = SigSet::empty();
     children.add(Signal::SIGCHLD);
@@ -180,7 +180,7 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
-impl State {
+impl WardenState {
     fn serve(&mut self, signals: &SignalFd) {
         loop {
             let listener = self.listener.as_ref().map(Listener::descriptor);
@@ -360,7 +360,7 @@ impl State {
     }
 
     /// Waits for a child that has ended or stopped; `None` where there is none.
-    fn wait(&mut self) -> Option<sys::Waited> {
+    fn wait(&mut self) -> Option<sys::ReapedChild> {
         if self.listener.is_some() {
             return sys::wait_any(-1);
         }
@@ -401,7 +401,7 @@ impl State {
             // All its threads have called exit(2), or a signal has ended it.
             seen.exit = Exit::Early;
         }
-        let group = running.group.as_ref().map(Group::figures);
+        let group = running.group.as_ref().map(CaseCgroup::figures);
         let mut end = End { case, status, usage, fault, seen, group };
         let scratch = running.scratch.as_ref().map(AsFd::as_fd);
         let mut sent = self.channel.send(&Response::Ended(end.clone()), scratch.as_slice());

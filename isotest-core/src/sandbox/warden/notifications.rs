@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use nix::poll::PollTimeout;
 
-use super::State;
+use super::WardenState;
 use crate::sandbox::child::kernel;
-use crate::sandbox::guard::{Act, Listener, Notification};
+use crate::sandbox::guard::{GuardEvent, Listener, Notification};
 use crate::sandbox::procfs::{held, is_deadly, is_scratch_full, packets, remaining, status_field};
 
 /// How long PID 1 of a case waits in its exit for processes that may be about to end.
@@ -21,7 +21,7 @@ const ANCESTORS: usize = 32;
 
 /// The exit of a PID 1 that is put off, since what it leaves behind may be about to end: a command
 /// closes its output, and whoever has read that to its end exits, before the command is a zombie.
-pub struct Departure {
+pub struct DelayedExit {
     slot: usize,
     notification: u64,
     began: Instant,
@@ -30,12 +30,12 @@ pub struct Departure {
     pub due: Instant,
 }
 
-impl State {
+impl WardenState {
     pub fn answer_notification(&mut self) {
         let Some(listener) = &self.listener else { return };
         let Some(notification) = listener.receive() else { return };
         match notification.act {
-            Act::Exit { code } => {
+            GuardEvent::Exit { code } => {
                 let process = self.leader_of(notification.thread);
                 let leader = self.slot_of(process);
                 if leader.is_some_and(|slot| self.departs(slot)) {
@@ -64,7 +64,7 @@ impl State {
                 if let Some(slot) = leader {
                     let now = Instant::now();
                     let (notification, wait) = (notification.id, FIRST_WAIT);
-                    return self.depart(Departure {
+                    return self.depart(DelayedExit {
                         slot,
                         notification,
                         began: now,
@@ -73,7 +73,7 @@ impl State {
                     });
                 }
             }
-            Act::IoUring => {
+            GuardEvent::IoUring => {
                 let slot = self.case_of(self.leader_of(notification.thread));
                 if let Some(listener) = &self.listener {
                     listener.refuse_io_uring(notification.id);
@@ -83,7 +83,7 @@ impl State {
                 }
                 return;
             }
-            Act::Signal { signal, thread } => {
+            GuardEvent::Signal { signal, thread } => {
                 let deadly = is_deadly(&notification, signal, thread)
                     && self.listener.as_ref().is_some_and(|l| l.is_valid(notification.id));
                 if deadly && self.note_signal(&notification, signal) {
@@ -98,7 +98,7 @@ impl State {
     }
 
     /// Lets PID 1 of a case exit, once what is left behind is known.
-    fn depart(&mut self, mut departure: Departure) {
+    fn depart(&mut self, mut departure: DelayedExit) {
         let Some(leader) = self.pid(departure.slot) else { return };
         let left = remaining(leader);
         // What waits for an answer from here is about to exit, too.
@@ -121,7 +121,7 @@ impl State {
     /// Whether the exit of the case in a slot is put off.
     fn departs(&self, slot: usize) -> bool {
         // That of a case which was killed meanwhile is no more than a number.
-        let waits = |departure: &Departure| {
+        let waits = |departure: &DelayedExit| {
             let listener = self.listener.as_ref();
             listener.is_some_and(|listener| listener.is_valid(departure.notification))
         };

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
 
-use super::State;
+use super::WardenState;
 use super::start::strings;
 use crate::outcome::Usage;
 use crate::sandbox::child::bytecode::{Bytecode, header};
@@ -15,7 +15,7 @@ use crate::sandbox::protocol::{Channel, Start};
 use crate::sandbox::service_supervisor::{ServiceSupervisor, handshake};
 use crate::sandbox::sys;
 
-impl State {
+impl WardenState {
     /// Starts the supervisor of a case, where its set-up has services. Without one the case would
     /// wait for ever: it is killed.
     pub fn supervise(&mut self, start: &Start, slot: usize, told: Option<&OwnedFd>) {

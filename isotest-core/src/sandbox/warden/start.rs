@@ -13,24 +13,24 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use super::slots::Slots;
-use super::{Prepared, Running, State, signal_case};
+use super::{Prepared, RunningCase, WardenState, signal_case};
 use crate::outcome::Usage;
 use crate::plan::{KeptScratch, LIBRARY_PATH};
 use crate::sandbox::child::bytecode::{Bytecode, header};
 use crate::sandbox::child::kernel::{self, Cloning};
 use crate::sandbox::child::order::Answer;
-use crate::sandbox::child::start::Child;
+use crate::sandbox::child::start::ChildSetup;
 use crate::sandbox::fault::{Fault, STEP_CGROUP, STEP_CLONE, STEP_EXEC, STEP_SCRATCH};
-use crate::sandbox::protocol::{End, Response, Seen, Start};
-use crate::sandbox::servers::{Server, Source};
+use crate::sandbox::protocol::{End, GuardRecord, Response, Start};
+use crate::sandbox::servers::{Server, ServerSpec};
 use crate::sandbox::sys;
 
-impl State {
+impl WardenState {
     pub fn start(&mut self, start: Start, descriptors: Vec<OwnedFd>) {
         let case = start.case;
         if let Err((step, errno)) = self.try_start(start, descriptors) {
             let fault = Some(Fault { step, errno: errno as i32 });
-            let (usage, seen) = (Usage::default(), Box::new(Seen::default()));
+            let (usage, seen) = (Usage::default(), Box::new(GuardRecord::default()));
             self.send(&Response::Ended(End { case, status: 0, usage, fault, seen, group: None }));
         }
     }
@@ -59,7 +59,7 @@ impl State {
         let scratch = scratch.map_err(|errno| (STEP_SCRATCH, errno))?;
         let group = self.base.as_mut().map(|base| base.make(&set_up.setup.group)).transpose();
         let group = group.map_err(|errno| (STEP_CGROUP, errno))?;
-        let running = Running {
+        let running = RunningCase {
             case: start.case,
             setup: start.setup,
             slots: Rc::clone(served.as_ref().unwrap_or(&self.slots)),
@@ -69,7 +69,7 @@ impl State {
             reaper: word(header::REAPER) == 1,
             own_network: word(header::NAMESPACES) & libc::CLONE_NEWNET as u64 != 0,
             doomed: None,
-            seen: Seen::default(),
+            seen: GuardRecord::default(),
             supervisor: None,
             ended: None,
         };
@@ -127,7 +127,7 @@ impl State {
         let own_kinds =
             libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
         let namespaces = bytecode.header(header::NAMESPACES).unwrap_or(0) & own_kinds as u64;
-        let server = Server::start(&Source {
+        let server = Server::start(&ServerSpec {
             program: &set_up.setup.program,
             library: LIBRARY_PATH,
             arguments: &arguments,
@@ -288,7 +288,7 @@ impl State {
             self.free.push(slot);
             self.start(start, descriptors);
         }
-        let lost = |(slot, running): (&usize, &Running)| {
+        let lost = |(slot, running): (&usize, &RunningCase)| {
             let waited_for = running.setup == number && running.ended.is_none();
             (waited_for && self.pid(*slot).is_none()).then_some(*slot)
         };
@@ -321,7 +321,7 @@ impl State {
         };
         let group = self.running.get(&slot).and_then(|running| running.group.as_ref());
         let [input, output, error, ..] = descriptors else { return Err(Errno::EINVAL) };
-        let child = Child {
+        let child = ChildSetup {
             bytecode,
             stdio: [input.as_raw_fd(), output.as_raw_fd(), error.as_raw_fd()],
             terminal: start.terminal,
