@@ -11,35 +11,35 @@ use super::error::ListingError;
 use super::output::ListOutput;
 
 /// The answer of a binary while it comes in.
-struct Gathering {
+struct PartialOutput {
     verdict: Verdict,
     stdout: Capture,
     stderr: Capture,
 }
 
-impl Gathering {
-    fn new(limit: u64) -> Gathering {
+impl PartialOutput {
+    fn new(limit: u64) -> PartialOutput {
         let capture = || Capture::new(limit);
         let verdict = Verdict::NotRun(NotRun::Cancelled);
-        Gathering { verdict, stdout: capture(), stderr: capture() }
+        PartialOutput { verdict, stdout: capture(), stderr: capture() }
     }
 
     fn finish(self) -> ListOutput {
-        let Gathering { verdict, stdout, stderr } = self;
+        let PartialOutput { verdict, stdout, stderr } = self;
         ListOutput { verdict, stdout: stdout.finish(), stderr: stderr.finish() }
     }
 }
 
 /// All answers, each of which keeps `limit` bytes of a stream.
-pub fn gather(
+pub fn collect(
     events: mpsc::Receiver<Event>,
     limit: u64,
 ) -> Result<BTreeMap<usize, ListOutput>, ListingError> {
-    let mut answers: BTreeMap<usize, Gathering> = BTreeMap::new();
+    let mut answers: BTreeMap<usize, PartialOutput> = BTreeMap::new();
     for event in events {
         match event {
             Event::Started(index) => {
-                answers.insert(index.binary, Gathering::new(limit));
+                answers.insert(index.binary, PartialOutput::new(limit));
             }
             Event::Output(index, stream, bytes) => {
                 if let Some(answer) = answers.get_mut(&index.binary) {

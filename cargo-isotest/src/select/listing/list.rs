@@ -1,12 +1,4 @@
-//! Asks every binary for its list of tests, each in a sandbox: a list is project code too, and a
-//! `harness = false` program that knows no `--list` runs its tests when it is asked.
-//!
-//! [`gathering`] collects the answers, [`reply`] reads them.
-
-mod error;
-mod gathering;
-mod output;
-mod reply;
+//! Requests for lists: which binary is asked, with which arguments, in which order.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -19,17 +11,18 @@ use isotest_core::retry::Retries;
 use isotest_core::schedule::{self, Claim, Job};
 use isotest_core::signals::Signals;
 
+use super::collect::collect;
+use super::error::ListingError;
+use super::output::ListOutput;
+use super::reply::{
+    BinaryList, ListReply, mark_ignored, names, read_json, read_terse, selects_without_kind,
+};
 use crate::discover::list::{self, Note};
 use crate::discover::{Binary, Declared, Harness, Project};
 use crate::sandbox::factory::{SandboxFactory, c_string};
 use crate::sandbox::jobs;
 use crate::select::arguments;
 use crate::select::stored::StoredLists;
-
-pub use error::{BinaryListError, ListingError};
-use output::ListOutput;
-pub use reply::BinaryList;
-use reply::{ListReply, mark_ignored, names, read_json, read_terse, selects_without_kind};
 
 /// Time limit for the list of a binary whose tests have none.
 const LIST_TIMEOUT: Duration = Duration::from_secs(600);
@@ -202,8 +195,8 @@ impl Listing<'_> {
         let at_once = schedule::Options::of(self.at_once);
         let options = schedule::Options { most_passed: Some(limit), ..at_once };
         let jobs = vec![(&mut self.factory.warden, jobs)];
-        let gather = |events| gathering::gather(events, limit);
-        let answers = jobs::run(jobs, options, self.signals, Vec::new(), gather);
+        let collect = |events| collect(events, limit);
+        let answers = jobs::run(jobs, options, self.signals, Vec::new(), collect);
         answers.map_err(ListingError::Host)?
     }
 
