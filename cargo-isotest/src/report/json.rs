@@ -14,8 +14,9 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use isotest_core::case::Case;
-use isotest_core::outcome::{NotRun, Outcome, Verdict};
+use isotest_core::outcome::{Outcome, Verdict};
 
+use super::category::Category;
 use super::format::Format;
 use super::options::{FormatName, Options};
 use super::suite::Suite;
@@ -134,23 +135,11 @@ fn add(line: &mut String, text: fmt::Arguments<'_>) {
 
 /// libtest's word for a verdict; `None` where libtest has no event for what became of the case.
 fn event(verdict: &Verdict) -> Option<&'static str> {
-    match verdict {
-        Verdict::Passed => Some("ok"),
-        Verdict::Failed { .. }
-        | Verdict::Signalled { .. }
-        | Verdict::TimedOut { .. }
-        | Verdict::ExitedEarly { .. }
-        | Verdict::NothingRun
-        | Verdict::Flaky => Some("failed"),
-        Verdict::Ignored
-        | Verdict::NotRun(
-            NotRun::Sandbox(_)
-            | NotRun::Service(_)
-            | NotRun::WardenDied
-            | NotRun::WardenSilent
-            | NotRun::ProcessEnded,
-        ) => Some("ignored"),
-        Verdict::NotRun(NotRun::Cancelled) => None,
+    match Category::of(verdict) {
+        Category::Passed => Some("ok"),
+        Category::Failed => Some("failed"),
+        Category::Ignored | Category::NotRun => Some("ignored"),
+        Category::Cancelled => None,
     }
 }
 

@@ -15,13 +15,14 @@ use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, FixedOffset, Utc};
 use isotest_core::case::{Case, CaseIndex};
-use isotest_core::outcome::{NotRun, Outcome, Verdict};
+use isotest_core::outcome::{Outcome, Verdict};
 use isotest_core::untrusted::{self, Dir, Link};
 use isotest_core::wait_status::signal_name;
 use quick_junit::{
     FlakyOrRerun, NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite,
 };
 
+use super::category::Category;
 use super::suite::Suite;
 use super::words;
 
@@ -256,17 +257,11 @@ const LONGEST_ESCAPE: usize = 6;
 
 /// The element inside `testcase`, with those of the other attempts.
 fn status(case: &Case, outcome: &Outcome) -> TestCaseStatus {
-    let mut status = match &outcome.verdict {
-        Verdict::Passed => TestCaseStatus::success(),
-        Verdict::Ignored => skipped(words::ignore_reason(case, outcome).map(str::to_owned)),
-        Verdict::NotRun(NotRun::Cancelled) => skipped(words::explain(&outcome.verdict)),
-        Verdict::NotRun(
-            NotRun::Sandbox(_)
-            | NotRun::Service(_)
-            | NotRun::WardenDied
-            | NotRun::WardenSilent
-            | NotRun::ProcessEnded,
-        ) => {
+    let mut status = match Category::of(&outcome.verdict) {
+        Category::Passed => TestCaseStatus::success(),
+        Category::Ignored => skipped(words::ignore_reason(case, outcome).map(str::to_owned)),
+        Category::Cancelled => skipped(words::explain(&outcome.verdict)),
+        Category::NotRun => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
             status.set_type("not run");
             if let Some(reason) = words::explain(&outcome.verdict) {
@@ -274,12 +269,7 @@ fn status(case: &Case, outcome: &Outcome) -> TestCaseStatus {
             }
             status
         }
-        Verdict::Failed { .. }
-        | Verdict::Signalled { .. }
-        | Verdict::TimedOut { .. }
-        | Verdict::ExitedEarly { .. }
-        | Verdict::NothingRun
-        | Verdict::Flaky => return failure(outcome),
+        Category::Failed => return failure(outcome),
     };
     status.add_reruns(outcome.earlier.iter().map(rerun));
     status

@@ -8,8 +8,9 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use isotest_core::case::Case;
-use isotest_core::outcome::{NotRun, Outcome, Verdict};
+use isotest_core::outcome::Outcome;
 
+use super::category::Category;
 use super::format::Format;
 use super::options::Options;
 use super::paint::{self, Word};
@@ -40,25 +41,14 @@ impl Pretty {
     /// What stands behind `...`; `None` where libtest prints no line at all.
     fn result(&self, case: &Case, outcome: &Outcome) -> Option<String> {
         let flaky = words::flaky(outcome).map_or(String::new(), |flaky| format!(", {flaky}"));
-        let (word, text) = match &outcome.verdict {
-            Verdict::Passed if outcome.is_flaky() => (Word::Yellow, format!("ok{flaky}")),
-            Verdict::Passed => (Word::Green, "ok".to_owned()),
-            Verdict::Failed { .. }
-            | Verdict::Signalled { .. }
-            | Verdict::TimedOut { .. }
-            | Verdict::ExitedEarly { .. }
-            | Verdict::NothingRun
-            | Verdict::Flaky => (Word::Red, format!("FAILED{flaky}")),
-            Verdict::Ignored => (Word::Yellow, ignored(words::ignore_reason(case, outcome))),
-            Verdict::NotRun(
-                NotRun::Sandbox(_)
-                | NotRun::Service(_)
-                | NotRun::WardenDied
-                | NotRun::WardenSilent
-                | NotRun::ProcessEnded,
-            ) => (Word::Red, "NOT RUN".to_owned()),
+        let (word, text) = match Category::of(&outcome.verdict) {
+            Category::Passed if outcome.is_flaky() => (Word::Yellow, format!("ok{flaky}")),
+            Category::Passed => (Word::Green, "ok".to_owned()),
+            Category::Failed => (Word::Red, format!("FAILED{flaky}")),
+            Category::Ignored => (Word::Yellow, ignored(words::ignore_reason(case, outcome))),
+            Category::NotRun => (Word::Red, "NOT RUN".to_owned()),
             // As libtest under `--fail-fast`, which prints nothing of what it no longer ran.
-            Verdict::NotRun(NotRun::Cancelled) => return None,
+            Category::Cancelled => return None,
         };
         Some(paint::word(self.colour, word, &text))
     }

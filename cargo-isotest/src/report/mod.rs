@@ -5,6 +5,7 @@
 //! stands on stderr. [`screen`] alone writes. Everything else writes to a `dyn Write`; whether
 //! there is colour or a terminal comes in as a [`TerminalStyle`]. Nothing here decides a verdict.
 
+mod category;
 mod suite;
 mod tally;
 

@@ -9,8 +9,9 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use isotest_core::case::Case;
-use isotest_core::outcome::{NotRun, Outcome, Verdict};
+use isotest_core::outcome::Outcome;
 
+use super::category::Category;
 use super::options::Options;
 use super::paint::{self, Word};
 use super::suite::Suite;
@@ -43,23 +44,12 @@ impl Sections {
 
     /// Keeps of a case what the end of the block shows.
     pub fn keep(&mut self, case: &Case, outcome: Outcome) {
-        let section = match &outcome.verdict {
-            Verdict::Passed if outcome.is_flaky() => &mut self.flaky,
-            Verdict::Passed if self.show_output => &mut self.successes,
-            Verdict::Passed | Verdict::Ignored | Verdict::NotRun(NotRun::Cancelled) => return,
-            Verdict::NotRun(
-                NotRun::Sandbox(_)
-                | NotRun::Service(_)
-                | NotRun::WardenDied
-                | NotRun::WardenSilent
-                | NotRun::ProcessEnded,
-            ) => &mut self.not_run,
-            Verdict::Failed { .. }
-            | Verdict::Signalled { .. }
-            | Verdict::TimedOut { .. }
-            | Verdict::ExitedEarly { .. }
-            | Verdict::NothingRun
-            | Verdict::Flaky => &mut self.failures,
+        let section = match Category::of(&outcome.verdict) {
+            Category::Passed if outcome.is_flaky() => &mut self.flaky,
+            Category::Passed if self.show_output => &mut self.successes,
+            Category::Passed | Category::Ignored | Category::Cancelled => return,
+            Category::NotRun => &mut self.not_run,
+            Category::Failed => &mut self.failures,
         };
         section.push((case.name.clone(), words::failure_text(&outcome)));
     }

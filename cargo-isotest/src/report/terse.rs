@@ -7,8 +7,9 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use isotest_core::case::{Case, Ignore};
-use isotest_core::outcome::{NotRun, Outcome, Verdict};
+use isotest_core::outcome::Outcome;
 
+use super::category::Category;
 use super::format::Format;
 use super::libtest::running;
 use super::options::Options;
@@ -78,28 +79,15 @@ impl Format for Terse {
     }
 
     fn finished(&mut self, case: &Case, outcome: Outcome, out: &mut dyn Write) -> io::Result<()> {
-        match &outcome.verdict {
-            Verdict::Passed | Verdict::Flaky if outcome.is_flaky() => {
+        match Category::of(&outcome.verdict) {
+            Category::Passed | Category::Failed if outcome.is_flaky() => {
                 self.own_line(case, &words::flaky(&outcome).unwrap_or_default(), out)?;
             }
-            Verdict::Passed => self.character(Word::Green, ".", out)?,
-            Verdict::Ignored => self.character(Word::Yellow, "i", out)?,
-            Verdict::Failed { .. }
-            | Verdict::Signalled { .. }
-            | Verdict::TimedOut { .. }
-            | Verdict::ExitedEarly { .. }
-            | Verdict::NothingRun
-            | Verdict::Flaky => self.own_line(case, "FAILED", out)?,
-            Verdict::NotRun(
-                NotRun::Sandbox(_)
-                | NotRun::Service(_)
-                | NotRun::WardenDied
-                | NotRun::WardenSilent
-                | NotRun::ProcessEnded,
-            ) => {
-                self.own_line(case, "NOT RUN", out)?;
-            }
-            Verdict::NotRun(NotRun::Cancelled) => {}
+            Category::Passed => self.character(Word::Green, ".", out)?,
+            Category::Ignored => self.character(Word::Yellow, "i", out)?,
+            Category::Failed => self.own_line(case, "FAILED", out)?,
+            Category::NotRun => self.own_line(case, "NOT RUN", out)?,
+            Category::Cancelled => {}
         }
         self.sections.keep(case, outcome);
         Ok(())
