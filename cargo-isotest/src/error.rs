@@ -1,7 +1,7 @@
-//! Why a run cannot go on, and which exit code says so.
+//! Errors that end a run, and their exit codes.
 //!
-//! A failed test is not an error here, nor is a sandbox that could not be set up for one case;
-//! both are data of the run. What stands here ends the program.
+//! A failed test is no error here, nor is a sandbox that could not be set up for one case; both are
+//! data of the run.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -31,7 +31,7 @@ use crate::select::listing::{BinaryListError, ListingError};
 use crate::select::partition::PartitionError;
 use crate::select::prepare::PrepareError;
 
-/// Why a run cannot go on.
+/// An error that ends a run.
 #[derive(Debug)]
 pub enum Error {
     /// The project could not be built or read.
@@ -58,7 +58,7 @@ pub enum Error {
     Exposure(ExposureError),
     /// An archive cannot be read or written.
     Archive(ArchiveError),
-    /// What `--root` names cannot be used.
+    /// The value of `--root` cannot be used.
     Root(RootError),
     /// `exec` or `shell` names a command that is not on `PATH`.
     Command(OsString),
@@ -149,7 +149,7 @@ impl Error {
         }
     }
 
-    /// Whether somebody else has said what is to be said: cargo, or whoever closed the pipe.
+    /// True if the message has been printed already: by cargo, or there is no reader.
     pub fn is_silent(&self) -> bool {
         match self {
             Error::Discover(error) => matches!(error, DiscoverError::Build(_)),

@@ -1,12 +1,12 @@
 //! The exit codes of `cargo isotest`: nextest's, since CI scripts know them.
 //!
-//! Which of them a finished run has is decided in [`ExitCode::of_run`].
+//! [`ExitCode::of_run`] chooses that of a finished run.
 
 use isotest_core::schedule::Interruption;
 
 use crate::report::{DoctestSummary, Summary};
 
-/// How `cargo isotest` ends.
+/// Exit code of `cargo isotest`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitCode {
     /// 0: every selected test passed or is ignored.
@@ -42,9 +42,9 @@ pub enum ExitCode {
 }
 
 impl ExitCode {
-    /// What a finished run exits with. A signal comes first; then 96, also where tests failed:
-    /// the results are incomplete, and whoever reads 100 takes them for complete. A run whose time
-    /// was up has failed, as with nextest.
+    /// Exit code of a finished run. A signal comes first; then 96, even if tests failed: the
+    /// results are incomplete, and a reader of 100 takes them for complete. A run that exceeded its
+    /// time limit has failed, as with nextest.
     pub fn of_run(summary: &Summary) -> Self {
         let tally = &summary.tally;
         match summary.interrupted {

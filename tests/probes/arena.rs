@@ -24,11 +24,11 @@ use tempfile::TempDir;
 use crate::facts::Facts;
 use crate::programs::Programs;
 
-/// Where everything is planted. Not `/tmp`: that is empty in most sandboxes, which would hide
+/// Directory of all that is planted. Not `/tmp`: that is empty in most sandboxes, which would hide
 /// what else they show.
 const PLACE: &str = "/var/tmp";
 
-/// What was planted.
+/// Everything that was planted.
 pub struct Arena {
     pub directory: TempDir,
     pub facts: Facts,
@@ -78,7 +78,7 @@ impl Drop for Canary {
     }
 }
 
-/// What must not change.
+/// State that must not change.
 #[derive(PartialEq, Eq)]
 struct State {
     files: BTreeMap<PathBuf, String>,
@@ -176,7 +176,7 @@ impl Arena {
         variables(&self.facts.marker, &self.facts.private.join("socket"))
     }
 
-    /// What is not as it was planted.
+    /// Differences from the planted state.
     pub fn changes(&mut self) -> io::Result<Vec<String>> {
         // What was signalled may still be dying.
         std::thread::sleep(std::time::Duration::from_millis(10));

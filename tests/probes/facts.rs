@@ -1,7 +1,7 @@
-//! What the judge tells the payload: where it planted what, and who is outside.
+//! Data of the judge for the payload: the places of what it planted, and the processes outside.
 //!
-//! Shared by both programs. The payload finds it in a file beside itself, since the environment
-//! is among the things that a sandbox takes away.
+//! Shared by both programs. The payload finds it in a file beside itself, since the environment is
+//! among the things that a sandbox takes away.
 
 #![allow(missing_docs, reason = "each field says what was planted")]
 
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// What stands outside.
+/// Data about the outside.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Facts {
     /// There is no sandbox: nothing may be done that would harm or change the machine.
@@ -32,7 +32,7 @@ pub struct Facts {
     pub terminal: PathBuf,
     /// A process of the same user.
     pub process: i32,
-    /// Where that process keeps the marker, and how long it is.
+    /// Address and length of the marker in that process.
     pub memory: (u64, usize),
     /// Ports that are listened on at 127.0.0.1 and ::1, and one for UDP.
     pub tcp4: u16,

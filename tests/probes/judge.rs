@@ -26,7 +26,7 @@ use crate::arena::{Arena, DENIED};
 use crate::programs::{Programs, Sandbox};
 use crate::table::{Probe, Scene};
 
-/// What came of an attempt.
+/// Result of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// Nothing got through.
@@ -39,7 +39,7 @@ pub enum Verdict {
 
 /// After this long a sandbox that still runs has let itself be kept.
 const LIMIT: Duration = Duration::from_secs(10);
-/// How often a race is run.
+/// Number of runs of a race.
 const RACES: usize = 20;
 
 pub fn judge(programs: &Programs, sandbox: Sandbox, probe: &Probe) -> io::Result<Verdict> {
@@ -79,12 +79,12 @@ fn judge_once(programs: &Programs, sandbox: Sandbox, probe: &Probe) -> io::Resul
     })
 }
 
-/// Whether a sandbox may refuse to start: something moves, or the caller's descriptors lead out.
+/// True if a sandbox may refuse to start: something moves, or the caller's descriptors lead out.
 fn may_refuse(scene: Scene) -> bool {
     matches!(scene, Scene::Race | Scene::DirectoryAsInput | Scene::PathAsInput)
 }
 
-/// What the judge itself, or the payload by leave of the setting, changed.
+/// True if the judge itself made the change, or the payload was allowed to by the setting.
 fn is_own_doing(probe: &Probe, change: &str) -> bool {
     use crate::table::Setting;
     let swapped = probe.scene == Scene::Race && change.starts_with("swapped");
@@ -105,7 +105,7 @@ struct Run {
     started: Instant,
 }
 
-/// How it ended.
+/// End of a process.
 struct End {
     status: Option<ExitStatus>,
     stdout: String,
@@ -321,7 +321,7 @@ fn send_terminal(master: &OwnedFd, sender: &mpsc::Sender<String>) {
     }
 }
 
-/// What the sandbox is started with.
+/// Prepares the start of the sandbox.
 fn set_scene(command: &mut Command, scene: Scene, arena: &Arena) -> io::Result<()> {
     let group = arena.canary.0.id() as i32;
     let slave = arena.terminal.1.as_raw_fd();

@@ -110,14 +110,14 @@ fn check(programs: &Programs, sandbox: Sandbox, topic: &str, probe: &Probe) -> R
     }
 }
 
-/// What the verdict must be.
+/// The required verdict.
 enum Wanted {
     Held,
     Escaped,
     Either,
 }
 
-/// Whether this process has a capability. Root in a container lacks some.
+/// True if this process has a capability. Root in a container lacks some.
 fn has(capability: u8) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));

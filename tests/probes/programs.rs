@@ -40,7 +40,7 @@ impl Sandbox {
     }
 }
 
-/// What is run.
+/// Programs under test.
 pub struct Programs {
     pub isotest: PathBuf,
     /// A copy where every user can execute it, and nobody else is.
@@ -153,7 +153,7 @@ fn bwrap_words(setting: Setting, scene: Scene, facts: &Facts) -> Vec<OsString> {
     words
 }
 
-/// Whether a program stands in `PATH`.
+/// True if `PATH` has a program.
 pub fn is_installed(name: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).any(|directory| directory.join(name).is_file())

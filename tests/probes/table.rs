@@ -10,7 +10,7 @@ mod rows;
 
 pub use rows::{FILES, IPC, KERNEL, MOUNTS, NETWORK, PRIVILEGE, PROCESSES, TERMINAL};
 
-/// What an attempt is run under.
+/// Sandbox and options of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Setting {
     /// The defaults of the sandbox.
@@ -22,11 +22,11 @@ pub enum Setting {
     Root,
     /// isotest `--init reaper`; bwrap always has one.
     Reaper,
-    /// What is written to the project gets out: isotest `--write-back '**'`, bwrap `--bind`.
+    /// Files written to the project leave the sandbox: isotest `--write-back '**'`, bwrap `--bind`.
     WriteBack,
 }
 
-/// What the judge does beside planting.
+/// Acts of the judge beside planting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scene {
     /// Nothing.
@@ -45,13 +45,14 @@ pub enum Scene {
     TerminalAsInput,
     /// A name that is shown is replaced all the while by a link to what is not.
     Race,
-    /// When the payload is ready, the judge opens files that it may watch.
+    /// Once the payload is ready, the judge opens files that it may watch.
     Touch,
-    /// When the payload is ready, a directory of the project becomes a link to what is not shown.
+    /// Once the payload is ready, a directory of the project becomes a link to a path that is not
+    /// shown.
     Swap,
-    /// When the payload is ready, the sandbox's own process is killed.
+    /// Once the payload is ready, the sandbox's own process is killed.
     Kill,
-    /// When the payload is ready, a filesystem is mounted below the project. Takes root.
+    /// Once the payload is ready, a filesystem is mounted below the project. Takes root.
     HostMount,
     /// Before the sandbox starts filesystems are mounted below the read-only tree and the project,
     /// and a socket on a file in each. Takes root.
@@ -60,15 +61,15 @@ pub enum Scene {
     Groups,
     /// The home directory's name leads through a link in the project to what is not shown.
     LinkedHome,
-    /// When the payload is ready, the host's mounts are looked at.
+    /// Once the payload is ready, the host's mounts are read.
     LookAtMounts,
-    /// When the payload is ready, cargo's credentials come into being.
+    /// Once the payload is ready, cargo's credentials appear.
     LateCredentials,
     /// Cargo's home lies in the project.
     CargoHomeInside,
 }
 
-/// What must come of it where there is no sandbox.
+/// Required result without a sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Without {
     /// It gets through: else the probe is none.
@@ -135,7 +136,7 @@ impl Probe {
         self.without(Without::EscapesAsRoot)
     }
 
-    /// Whether only root can set the scene.
+    /// True if only root can prepare the scene.
     pub fn takes_root(&self) -> bool {
         matches!(self.scene, Scene::HostMount | Scene::Submount | Scene::Groups)
     }

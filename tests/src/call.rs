@@ -44,7 +44,7 @@ const KEPT: [&str; 18] = [
     "LLVM_PROFDATA",
 ];
 
-/// What a blank of a path is in a line.
+/// Placeholder in a line for a blank of a path.
 const BLANK: &str = "\u{1f}";
 
 /// A path as one word of a line: a checkout may lie where a path has blanks.
@@ -68,7 +68,7 @@ fn without_blanks(file: &Path) -> PathBuf {
     link.clone()
 }
 
-/// Where a command writes.
+/// Output of a command.
 #[derive(Debug, Clone, Copy)]
 enum Output {
     Pipes,

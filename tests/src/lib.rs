@@ -1,8 +1,8 @@
-//! What the tests share: the real program, projects to run it on, and what is left of a run.
+//! Parts that the tests share: the real program, projects to run it on, and results of a run.
 //!
 //! In reading order: [`program`] builds `cargo-isotest`, [`project`] copies a fixture or makes a
-//! project, [`call`] runs a command line there, [`run`] is what it came to. A test is a few lines:
-//! a project, a command line, [`Run::check`]. Whatever fails prints command, output and listing.
+//! project, [`call`] runs a command line there, [`run`] has its result. A test is a few lines: a
+//! project, a command line, [`Run::check`]. A failed check prints command, output and listing.
 
 pub mod call;
 pub mod normalise;

@@ -1,5 +1,5 @@
-//! What `cargo test` prints, less what differs from run to run: durations, thread ids, the order of
-//! tests and of their sections.
+//! Output of `cargo test` without the parts that differ from run to run: durations, thread ids, the
+//! order of tests and of their sections.
 
 /// The headings that libtest prints inside a block.
 const HEADINGS: [&str; 2] = ["failures:", "successes:"];

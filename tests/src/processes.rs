@@ -1,4 +1,4 @@
-//! Who is alive, by `/proc`.
+//! Living processes, by `/proc`.
 
 use std::fs;
 use std::path::PathBuf;

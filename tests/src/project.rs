@@ -43,7 +43,7 @@ const COMMANDS: [&str; 8] =
 /// The option by which no fork server is used.
 pub const EXECUTED: &str = "--no-fork-server";
 
-/// Whether all tests that are run are to be executed: `ISOTEST_EXECUTES` is set.
+/// True if `ISOTEST_EXECUTES` is set: all tests of a run are executed.
 pub fn executes() -> bool {
     env::var_os("ISOTEST_EXECUTES").is_some()
 }
@@ -89,8 +89,8 @@ impl Project {
         Project { directory, _temporary: Some(temporary) }
     }
 
-    /// Whether the crates that it locks can be had: what this machine lacks is downloaded. Where
-    /// not, [`unavailable`] is told.
+    /// True if the crates that it locks are available: missing ones are downloaded. If that fails,
+    /// [`unavailable`] is called.
     pub fn has_crates(&self) -> bool {
         let fetch = || self.cargo("fetch --locked");
         let has = fetch().run().code == 0 || fetch().without("CARGO_NET_OFFLINE").run().code == 0;
@@ -100,7 +100,7 @@ impl Project {
         has
     }
 
-    /// Where its manifest is.
+    /// Directory of its manifest.
     pub fn directory(&self) -> &Path {
         &self.directory
     }

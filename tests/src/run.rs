@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 
 use crate::wait::{LIMIT, until, within};
 
-/// How far a stream is read.
+/// End of reading a stream.
 #[derive(Debug, Clone, Copy)]
 pub enum Reading {
     /// To its end.
@@ -124,12 +124,12 @@ impl Running {
         until(text, || self.has_printed(text).then_some(()));
     }
 
-    /// Whether it has printed a text on stdout.
+    /// True if it has printed a text on stdout.
     pub fn has_printed(&self, text: &str) -> bool {
         self.streams.as_ref().is_some_and(|[out, _]| out.text().contains(text))
     }
 
-    /// Whether the process itself has ended.
+    /// True if the process itself has ended.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("it is a child of this process").is_some()
     }
@@ -180,16 +180,16 @@ impl Drop for Running {
     }
 }
 
-/// What a command came to. Prints itself where the test fails.
+/// Result of a command. It prints itself if the test fails.
 #[derive(Debug)]
 pub struct Run {
     line: String,
     directory: PathBuf,
     /// The exit code; 128 + n where signal n ended it.
     pub code: i32,
-    /// What it wrote to stdout.
+    /// Its stdout.
     pub stdout: String,
-    /// What it wrote to stderr.
+    /// Its stderr.
     pub stderr: String,
 }
 

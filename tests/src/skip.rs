@@ -1,4 +1,4 @@
-//! Whether this machine lets a test make namespaces at all.
+//! Detection of machines that refuse namespaces to tests.
 //!
 //! The kernel is asked, not isotest: a fault of isotest must not look like a refusal.
 
@@ -13,8 +13,8 @@ use std::sync::OnceLock;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-/// Whether the kernel refuses what isotest needs. Says so on stderr, where the harness captures
-/// nothing; fails where `ISOTEST_NO_SKIP` is set. A test that this is true for ends at once.
+/// True if the kernel refuses namespaces that isotest needs; the test then ends at once. The reason
+/// goes to stderr, past the harness's capture; with `ISOTEST_NO_SKIP` the test fails.
 #[must_use]
 pub fn refused() -> bool {
     static WHY: OnceLock<Option<io::Error>> = OnceLock::new();
@@ -23,7 +23,7 @@ pub fn refused() -> bool {
     true
 }
 
-/// What brings a program that tests are about: a package of Debian's, or a command of cargo's.
+/// Source of a program that tests need: a package of Debian, or a command of cargo.
 const BROUGHT_BY: [(&str, &str); 23] = [
     ("/usr/include/openssl/sha.h", "Debian's package `libssl-dev`"),
     ("/usr/lib/postgresql", "Debian's package `postgresql`"),
@@ -50,8 +50,8 @@ const BROUGHT_BY: [(&str, &str); 23] = [
     ("zsh", "Debian's package `zsh`"),
 ];
 
-/// Whether a program that a test is about, or what has this path, is not there; as [`unavailable`],
-/// with what brings it.
+/// True if a program that a test needs, or a path, does not exist; as [`unavailable`], with the
+/// package that has it.
 #[must_use]
 pub fn missing(program: &str) -> bool {
     let brought_by = BROUGHT_BY.iter().find(|(known, _)| *known == program);

@@ -18,7 +18,7 @@ use isotest_core::policy::{Init, Policy, Propagation, User};
 use isotest_core::sandbox::{AFTER_CLONE, End, Notice, Start, Warden};
 use isotest_tests::refused;
 
-/// What a process exits with that allocates where it may not.
+/// Exit code of a process that allocates where it may not.
 const CAUGHT: i32 = 99;
 
 struct Guarded;

@@ -129,7 +129,7 @@ const PROGRAM: [Row; 11] = [
     ("exit_code", &["report"]),
 ];
 
-/// What of the core each stage of the program may name: data, and for `settings` the policy.
+/// Data of the core that each stage of the program may name, and for `settings` the policy.
 const DATA: [Row; 5] = [
     ("cli", &["policy", "retry", "schedule"]),
     ("discover", &["case", "escape", "untrusted"]),
@@ -219,7 +219,7 @@ const BY_PATH: [(&str, &str); 35] = [
 /// A directory is made, and opened by `untrusted`.
 const MADE: &str = "the directory that the user names, made where it is missing";
 
-/// What runs between clone and the program.
+/// Code between clone and the program.
 const CHILD: &str = "isotest-core/src/sandbox/child";
 
 /// A source file of a crate.
@@ -307,7 +307,7 @@ fn check(crates: &[&str], rule: &str, breach: impl Fn(&Source) -> Option<String>
     assert!(breaches.is_empty(), "{rule}:\n{}", breaches.join("\n"));
 }
 
-/// What a source names by `prefix` beyond what its row allows; nothing where it has no row.
+/// Items that a source names by `prefix` beyond its row; `None` if it has no row.
 fn beyond(table: &[Row], source: &Source, prefix: &str) -> Option<String> {
     let is_below = |module: &str| {
         let source = source.path.with_extension("");
@@ -386,7 +386,7 @@ fn only_few_files_are_unsafe() {
     });
 }
 
-/// What opens, lists, makes or removes by a path.
+/// Functions that open, list, make or remove by a path.
 fn by_path(source: &Source) -> Vec<&'static str> {
     const WORDS: [&str; 20] = [
         "fs::canonicalize",
@@ -444,7 +444,7 @@ fn only_the_report_prints() {
     });
 }
 
-/// What runs between clone and the program has no means to allocate, to lock or to panic by itself.
+/// Code between clone and the program has no means to allocate, to lock or to panic by itself.
 #[test]
 fn nothing_that_allocates_is_named_after_clone() {
     let words = [
@@ -501,7 +501,7 @@ fn page(name: &str) -> String {
     fs::read_to_string(workspace().join("docs").join(name)).expect("it is there")
 }
 
-/// Those of these names that no probe, no test and no row of the zoo has.
+/// Names without a probe, a test or a row of the zoo.
 fn unknown<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let read = |path: &str| fs::read_to_string(workspace().join(path)).expect("it is there");
     let mut sources = vec![read("tests/probes/table/rows.rs"), read("fixtures/zoo/expected.tsv")];

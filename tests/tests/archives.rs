@@ -93,7 +93,7 @@ const ALL: [&str; 7] = [
 /// A directory with an archive of the workspace, which is gone.
 struct Archived {
     place: TempDir,
-    /// Where the workspace was.
+    /// Former place of the workspace.
     built: PathBuf,
 }
 
@@ -120,7 +120,7 @@ impl Archived {
         bare(call.words(line), self.place.path())
     }
 
-    /// What is left of what was unpacked.
+    /// Number of unpacked files that are left.
     fn left(&self) -> usize {
         let archives = self.place.path().join("home/.cache/isotest/archives");
         fs::read_dir(archives).map_or(0, |left| left.count())
@@ -508,7 +508,7 @@ fn sources_that_are_not_there_are_asked_for() {
     run.check(2, &[&none, "hint: an archive has none; `--workspace-remap DIR` says"]);
 }
 
-/// Whose configuration would run its setup commands, outside of every sandbox.
+/// Their configuration would run its setup commands, outside of every sandbox.
 #[test]
 fn sources_that_are_in_the_archive_itself_are_refused() {
     if refused() {

@@ -1,4 +1,4 @@
-//! What cannot be done is said, with the exit code that scripts know, and what is merely odd works.
+//! Impossible requests are errors with the exit code that scripts know; odd but possible ones work.
 
 use std::env;
 use std::fs::{self, Permissions};
@@ -195,7 +195,7 @@ fn main() {
     }
 }
 
-/// What floods is ended, whatever time it has.
+/// A flood of output is ended, even without a time limit.
 #[test]
 fn a_list_without_an_end_is_ended() {
     if refused() {

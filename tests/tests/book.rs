@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use isotest_tests::program::workspace;
 use pulldown_cmark::{Event, LinkType, Options, Parser, Tag, TagEnd};
 
-/// What a page refers to and can be referred to by.
+/// Links and anchors of a page.
 #[derive(Default)]
 struct Page {
     /// The targets of its links and images, as written.

@@ -31,7 +31,7 @@ const MIB: u64 = 1 << 20;
 
 type Check = (&'static str, fn());
 
-/// What is checked, each in a process of its own that is started in a group of its own.
+/// Checks, each in a process of its own that is started in a group of its own.
 const CHECKS: [Check; 8] = [
     ("a_hog_is_killed_at_its_limit_and_the_limit_is_named", || hog(Policy::default())),
     ("so_is_one_below_an_init", || hog(Policy { init: Init::Reaper, ..Policy::default() })),
@@ -300,7 +300,7 @@ fn hang() {
     with(limits, Policy::default(), "hang");
 }
 
-/// What is done in the sandbox.
+/// Act in the sandbox.
 fn inside(what: &str) {
     match what {
         "use 64 MiB" => use_memory(64),

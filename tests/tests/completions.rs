@@ -10,7 +10,7 @@ use isotest_tests::{Call, Project, missing, unavailable};
 /// A line that is typed, with Tab where it is pressed, and what appears.
 type Typed = (&'static str, &'static str);
 
-/// What holds whether cargo's own completions are there or not. Nothing of what appears is typed.
+/// Completions that hold with and without cargo's own. No completed text is typed.
 const LINES: [Typed; 6] = [
     ("cargo isotest doc\t", "doctor"),
     ("cargo isotest --pro\t\t", "--propagation"),

@@ -77,7 +77,7 @@ fn check_refused(config: &str, code: i32, texts: &[&str]) {
     assert!(!run.stderr.contains("Compiling"), "it was built");
 }
 
-/// What was run, by their `ok` or `FAILED`.
+/// Lines that end in `ok` or `FAILED`.
 #[track_caller]
 fn verdicts(run: &Run) -> Vec<String> {
     let lines = run.stdout.lines().filter_map(|line| line.strip_prefix("test named_by_"));

@@ -1,4 +1,4 @@
-//! What cargo's own configuration says of tests: variables, and the program that starts them.
+//! Cargo's own configuration of tests: variables, and the program that starts them.
 
 use std::env::consts::ARCH;
 use std::fs;

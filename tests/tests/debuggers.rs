@@ -72,7 +72,8 @@ fn one() {}
 fn two() {}
 "#;
 
-/// What was opened in a directory of the host while this debugger has read the stacks of the test.
+/// Files that were opened in a directory of the host while this debugger read the stacks of the
+/// test.
 fn opened_by(debugger: &str, options: &str) -> (Run, Vec<String>) {
     let host = tempfile::Builder::new().prefix("host").tempdir().expect("it is writable");
     for name in PLANTED {

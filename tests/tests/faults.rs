@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 /// A run with a fault takes no longer, on a busy machine.
 const BOUND: Duration = Duration::from_secs(60);
-/// What isotest may use, in kB, whatever tests write.
+/// Maximum memory of isotest in kB, whatever tests write.
 const MEMORY: u64 = 96 << 10;
 const UNHARMED: &str = "unharmed::forks unharmed::writes";
 
@@ -223,7 +223,7 @@ fn a_full_disk_is_named() {
     check(tests, "--tmp-size 8M --init reaper", 100, &texts);
 }
 
-/// What fills a file, by itself and by commands, and what writes more than is kept.
+/// Programs that fill a file, by themselves and by commands, and that write more than is kept.
 const LARGE: &str = r#"
 #[cfg(test)]
 use std::{fs, process::Command};
@@ -554,7 +554,7 @@ fn a_case_that_is_killed_before_exec_is_not_run() {
     check_case_killed_in_set_up("--no-fork-server");
 }
 
-/// What it was asked for and had not cloned is lost; the rest is executed.
+/// Ordered cases that it had not cloned are lost; the rest is executed.
 #[test]
 fn a_fork_server_that_is_killed_loses_what_was_ordered() {
     if refused() || executes() {
@@ -605,7 +605,7 @@ fn a_hangup_ends_the_run() {
     fault.check_nothing_is_left();
 }
 
-/// What a run holds at one moment.
+/// Resources of a run at one moment.
 #[derive(Debug)]
 struct Holding {
     descriptors: [usize; 2],

@@ -13,7 +13,7 @@ use isotest_tests::{Call, Project, Run, missing, refused, unavailable, word};
 use nix::unistd::{AccessFlags, Gid, Uid, access};
 use tempfile::TempDir;
 
-/// What cannot be equal, and why.
+/// Values that cannot be equal, each with the reason.
 const DIFFERENT: [(&str, &str); 13] = [
     ("layout", "addresses, the canary: one exec, one layout"),
     ("maps.library", "the library that waits for orders stays"),
@@ -65,7 +65,7 @@ fn values<'a>(facts: &'a Facts, name: &str) -> Vec<&'a str> {
     facts.values().map(|known| known[name].as_str()).collect()
 }
 
-/// Whether the three tests came from a server. That they share one layout cannot be by chance.
+/// True if the three tests came from a server. They cannot share one layout by chance.
 fn is_served(facts: &Facts) -> bool {
     let seen: BTreeSet<&str> = values(facts, "maps.library").into_iter().collect();
     let layouts: BTreeSet<&str> = values(facts, "layout").into_iter().collect();
@@ -118,7 +118,7 @@ fn check(line: &str) -> Option<Facts> {
     Some(served)
 }
 
-/// Whether there is not what it takes to build the package `linked`.
+/// True if a tool that the package `linked` needs is missing.
 fn cannot_link() -> bool {
     missing("cc") || missing("c++") || missing("/usr/include/openssl/sha.h")
 }
@@ -294,14 +294,14 @@ impl Build {
     }
 }
 
-/// What rustc compiles for by itself.
+/// Default target of rustc.
 fn host() -> String {
     let told = rustc(&["-vV"]);
     let host = told.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned);
     host.expect("rustc tells its host")
 }
 
-/// What rustc answers.
+/// Answer of rustc.
 fn rustc(question: &[&str]) -> String {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let told = Command::new(rustc).args(question).output().expect("rustc can be run");
@@ -465,8 +465,8 @@ fn is_loader(path: &&str) -> bool {
     path.rsplit('/').next().is_some_and(|name| name.starts_with("ld-"))
 }
 
-/// What code of the project can do that runs in the server itself, before any case: the resolver
-/// of an indirect function, which the dynamic loader calls.
+/// Code of the project that runs in the server itself, before any case: the resolver of an indirect
+/// function, which the dynamic loader calls.
 #[test]
 fn code_that_runs_in_a_server_has_no_way_out() {
     if refused() || missing("cc") {
@@ -505,8 +505,8 @@ fn code_that_runs_in_a_server_has_no_way_out() {
     assert_eq!(written.find(|path| !harmless(path)), None);
 }
 
-/// What was built elsewhere had no build script run here: nobody vouches for it, and it gains
-/// nothing by such code.
+/// A build from elsewhere had no build script run here: it is not trusted, and such code gains it
+/// nothing.
 #[test]
 fn a_build_of_others_has_no_server_that_could_do_more_than_its_cases() {
     if refused() || missing("cc") {

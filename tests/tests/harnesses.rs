@@ -174,8 +174,8 @@ fn a_program_that_ignores_its_arguments_is_run_twice() {
     assert_eq!(counted(runner), 2, "once for its list");
 }
 
-/// What rusty-fork does: it starts the program again for the test, and takes what stands behind
-/// `--nocapture` for its value.
+/// As rusty-fork: it starts the program again for the test, and takes the word after `--nocapture`
+/// for its value.
 #[test]
 fn a_test_that_is_run_in_a_process_of_its_own_is_run() {
     if refused() {

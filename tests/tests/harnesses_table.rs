@@ -22,13 +22,13 @@ const COLUMNS: [&str; 6] = [
     "nextest",
 ];
 
-/// What stands in a cell where the test is not run by itself.
+/// Cell of a test that is not run by itself.
 const NO_LIST: &str = "no list";
 const NOTHING: &str = "–";
 /// Of a list that takes an hour.
 const ENDLESS: &str = "never ends";
 
-/// How long three hundred crates may take to compile beside other tests.
+/// Time limit to compile three hundred crates beside other tests.
 const BUILD: Duration = Duration::from_secs(1200);
 
 const TARGETS: &str = "--all-targets --no-fail-fast";
@@ -58,7 +58,7 @@ fn real_harnesses_have_the_verdicts_of_the_table() {
     takes_options(&project);
 }
 
-/// What libtest does not know reaches the harnesses; what it knows reaches what wraps it.
+/// Options that libtest does not know reach the harnesses; others reach the wrappers of libtest.
 fn takes_options(project: &Project) {
     let scenarios = "--test cucumber -- --tags @smoke";
     project.isotest(scenarios).run().check(0, &["1 scenario (1 passed)", "1 passed"]);
@@ -201,7 +201,7 @@ fn shown(name: &str) -> String {
     shown.chars().map(escape).collect::<String>() + more
 }
 
-/// What the messages of a run say.
+/// Verdicts in the messages of a run.
 fn of_isotest(messages: &str) -> Verdicts {
     let messages = messages.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
     let finished = messages.filter(|message| message["type"] == "test-finished");
@@ -229,8 +229,8 @@ fn heading(line: &str, known: &[&str]) -> Option<String> {
     Some(known.iter().find(is_it).map_or_else(|| name.clone(), |binary| (*binary).to_owned()))
 }
 
-/// What libtest's words below cargo's headings say. A program without a harness has passed unless
-/// cargo says otherwise.
+/// Verdicts in libtest's words below cargo's headings. A program without a harness has passed
+/// unless cargo says otherwise.
 fn of_cargo(output: &str, known: &[&str]) -> Verdicts {
     let mut found = Verdicts::new();
     for ((binary, _), verdict) in whole(output, known) {
@@ -264,7 +264,7 @@ fn of_cargo(output: &str, known: &[&str]) -> Verdicts {
     found
 }
 
-/// What cargo says of each binary.
+/// Verdicts of cargo for each binary.
 fn whole(output: &str, known: &[&str]) -> Verdicts {
     let failed: BTreeSet<&str> =
         output.lines().filter_map(|line| line.strip_prefix("    `")?.strip_suffix('`')).collect();
@@ -282,7 +282,7 @@ fn whole(output: &str, known: &[&str]) -> Verdicts {
     binaries.map(verdict).collect()
 }
 
-/// What nextest says of each test.
+/// Verdicts of nextest for each test.
 fn of_nextest(output: &str) -> Verdicts {
     let line = |line: &str| {
         let (word, rest) = line.trim_start().split_once(" [")?;

@@ -1,5 +1,5 @@
-//! What a test, an archive or the project can put in place of a file: isotest, which runs outside
-//! every sandbox, does not follow it, does not wait for it and takes only so much of it.
+//! Files that a test, an archive or the project can replace: isotest, which runs outside every
+//! sandbox, follows no link there, does not wait, and reads only so much.
 
 use std::env;
 use std::fs;
@@ -148,7 +148,7 @@ fn a_test_that_fails_in_a_root_of_its_own_keeps_nobody() {
     }
 }
 
-/// What the next run reads: a device without end, a FIFO, a file without end.
+/// Files that the next run reads: a device without end, a FIFO, a file without end.
 #[test]
 fn what_is_remembered_may_be_anything() {
     if refused() {
@@ -345,7 +345,7 @@ fn what_is_written_back_has_a_limit() {
     write_back(&project, ALL, script).check(0, &["it lies deeper than 64 directories"]);
 }
 
-/// What git, cargo, an editor or a shell would run outside, at the next occasion.
+/// Files that git, cargo, an editor or a shell would run outside later.
 #[test]
 fn no_wildcard_writes_back_what_runs_outside() {
     if refused() {
@@ -384,7 +384,8 @@ fn no_wildcard_writes_back_what_runs_outside() {
     }
 }
 
-/// What tests leave where profiles go is moved only where it is named as one, and over nothing else.
+/// A file of a test beside the profiles is moved only if it is named as a profile, and replaces
+/// nothing else.
 #[test]
 fn what_is_no_profile_is_not_moved_out() {
     if refused() {

@@ -1,4 +1,4 @@
-//! What a sandbox lets in and out, seen by small commands through `cargo isotest exec`.
+//! Limits of a sandbox in both directions, seen by small commands through `cargo isotest exec`.
 
 use std::env;
 use std::fs;

@@ -60,7 +60,7 @@ struct Case {
     before: Traces,
 }
 
-/// What a run could leave: files of the project, with its temporary directory, and mounts.
+/// Possible traces of a run: files of the project, with its temporary directory, and mounts.
 struct Traces(BTreeSet<String>);
 
 impl Case {

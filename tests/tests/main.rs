@@ -57,7 +57,7 @@ extern "C" fn run_more_at_once() {
     }
 }
 
-/// What the loader calls before `main`, which is libtest's.
+/// Function that the loader calls before `main`, which is libtest's.
 // SAFETY: a function without arguments that does not unwind, as the loader wants it.
 #[used]
 #[allow(unsafe_code)]

@@ -18,7 +18,7 @@ struct Modules(BTreeMap<Path, Module>);
 
 #[derive(Default)]
 struct Module {
-    /// What `use` makes known here: a name, and the path behind it.
+    /// Names that `use` declares here, with the path behind each.
     names: BTreeMap<String, Path>,
     /// All paths in the code.
     paths: BTreeSet<Path>,
@@ -46,7 +46,7 @@ impl Modules {
         }
     }
 
-    /// Who imports whom, among files; with `rooms`, among the folders at the top.
+    /// Imports among files; with `rooms`, among the folders at the top.
     fn graph(&self, rooms: bool) -> Graph {
         let name = |path: &Path| if rooms { path[..1].join("::") } else { path.join("::") };
         let mut graph = Graph::new();

@@ -49,7 +49,7 @@ fn programs_below_run_are_shown_where_path_has_them() {
     run.check(0, &[]);
 }
 
-/// What a sandbox shows of `/etc`, and that nothing can be written there.
+/// A sandbox's view of `/etc`, in which nothing can be written.
 const LOOK: &str = r#"
     "$1" isotest exec -- sh -c '
         cat /etc/hostname; grep -c ^root: /etc/passwd

@@ -1,4 +1,4 @@
-//! What the overlay over the project cannot do, as the book says it, and what it can.
+//! Limits of the overlay over the project, as the book states them, and its abilities.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What being process 1 does to a test, and what an init in its place does: `docs/pid1.md` row by row.
+//! Effects of being process 1 on a test, and of an init in its place: `docs/pid1.md` row by row.
 
 use std::time::{Duration, Instant};
 
@@ -102,7 +102,7 @@ fn under_an_init_a_test_that_does_not_end_is_killed() {
     assert!(started.elapsed() >= Duration::from_secs(3), "it had two seconds to end");
 }
 
-/// Nobody waits for orphans, so their ids stay; a second look finds the remedy.
+/// No process waits for orphans, so their ids stay; a rerun finds the remedy.
 #[test]
 fn an_orphan_stays_a_zombie_and_the_remedy_is_told() {
     let texts = ["timed out after 1s", REMEDY, "pid1::waits_until_an_orphan_is_gone"];

@@ -1,4 +1,4 @@
-//! Which mounts travel between host and sandbox, in a mount namespace where every mount would.
+//! Mounts that travel between host and sandbox, in a mount namespace where every mount would.
 
 use std::fs;
 use std::path::Path;
@@ -36,8 +36,8 @@ fn check(propagation: &str, script: &str, expected: &str) {
     }
 }
 
-/// What `WAIT` in a script stands for: waits for a file, for a minute at the most, since what makes
-/// it may have failed.
+/// Expansion of `WAIT` in a script: waits for a file, for a minute at most, since its maker may
+/// have failed.
 const WAIT: &str = r#"
     wait_for() {
         left=6000

@@ -140,7 +140,7 @@ fn table(page: &mut String, name: &str, kind: &Value) {
     }
 }
 
-/// What a value may be, in words.
+/// Possible values in words.
 fn kinds(value: &Value) -> String {
     if let Some(reference) = value["$ref"].as_str() {
         return reference.trim_start_matches("#/$defs/").to_owned();

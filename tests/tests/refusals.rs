@@ -1,5 +1,5 @@
-//! Where something is refused or missing: it works all the same, or nothing is run and the message
-//! names the step, the errno, and what to type. Nothing is ever isolated less.
+//! Refused or missing features: either all works without, or nothing is run and the message names
+//! the step, the errno, and the remedy. Nothing is ever isolated less.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -47,9 +47,9 @@ fn check_refusal(acts: &[&str], texts: &[&str]) {
     }
 }
 
-/// What `--allow-weaker` makes of a refusal that the acts bring about: a run passes and every
-/// outcome is marked, and `explain` and `doctor` name the flag. `child` is what a script of sh
-/// prints in such a sandbox.
+/// Effect of `--allow-weaker` on a refusal that the acts cause: a run passes and every outcome is
+/// marked, and `explain` and `doctor` name the flag. `child` is the output of a script of sh in
+/// such a sandbox.
 fn check_weaker(acts: &[&str], layer: &str, texts: &[&str], (script, inside): (&str, &str)) {
     check_refusal(acts, texts);
     if refused() {

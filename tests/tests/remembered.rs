@@ -1,4 +1,4 @@
-//! What one run leaves in the target directory for the next: it makes that faster, and changes
+//! Files that one run leaves in the target directory for the next: they make it faster, and change
 //! nothing else.
 
 use std::fs;

@@ -38,7 +38,7 @@ fn find(program: &str) -> Option<PathBuf> {
     env::split_paths(&path).map(|directory| directory.join(program)).find(|path| path.is_file())
 }
 
-/// Whether a program names no interpreter.
+/// True if a program names no interpreter.
 fn is_static(program: &Path) -> bool {
     let bytes = fs::read(program).expect("programs can be read");
     !bytes.windows(8).any(|window| window == b"/ld-linu" || window == b"/ld-musl")
@@ -85,7 +85,7 @@ fn exec(root: &Path, options: &str, script: &str) -> Run {
     call.arg(script).env("XDG_CACHE_HOME", project.directory().join("cache")).run()
 }
 
-/// What a script of sh prints in a sandbox with this root.
+/// Checks the output of a script of sh in a sandbox with this root.
 #[track_caller]
 fn check(root: &Path, options: &str, script: &str, expected: &str) {
     let run = exec(root, options, script);
@@ -581,8 +581,7 @@ fn a_hostile_tarball_is_refused() {
     assert_eq!(unpacking.count(), 0);
 }
 
-/// What a layout has in the place of a file is named at once, and not opened: a device has no end,
-/// a FIFO blocks.
+/// A layout's special file is refused by name, and not opened: a device has no end, a FIFO blocks.
 #[test]
 fn a_hostile_layout_is_refused() {
     /// Of the manifest below.

@@ -32,7 +32,7 @@ fn failing(config: &str) -> Project {
     Project::new(&[("src/lib.rs", FAILING), (".config/isotest.toml", config)])
 }
 
-/// How often each test has run in a run with one test at a time.
+/// Number of runs of each test, with one test at a time.
 #[track_caller]
 fn runs(config: &str, line: &str, code: i32, texts: &[&str]) -> [usize; 3] {
     let project = failing(config);
@@ -165,8 +165,7 @@ timeout = "none"
 const QUICK: &str = "#[test] fn a1() {}\n#[test] fn a2() {}\n#[test] fn b1() {}\n\
                      #[test] fn b2() {}\n#[test] fn c1() {}\n#[test] fn c2() {}\n";
 
-/// What was in flight at once, each time that a test was started, in that order; of a run with
-/// four tests at a time.
+/// The tests in flight at each start of a test, in order, with four tests at a time.
 #[track_caller]
 fn in_flight(config: &str) -> Vec<String> {
     let project = Project::new(&[("src/lib.rs", QUICK), (".config/isotest.toml", config)]);

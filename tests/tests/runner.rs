@@ -566,7 +566,8 @@ fn coverage_is_the_same_line_by_line() {
     }
 }
 
-/// Whether there is an LLVM that reads the profiles: rustup's component, or what `LLVM_COV` names.
+/// True if there is an LLVM that reads the profiles: rustup's component, or the value of
+/// `LLVM_COV`.
 fn has_llvm_tools() -> bool {
     let libraries = Command::new("rustc").args(["--print", "target-libdir"]).output();
     let libraries = libraries.expect("it runs").stdout;
@@ -650,13 +651,13 @@ trait Ran {
 }
 
 impl Ran for Run {
-    /// Whether it passed or failed: its one test has run.
+    /// Checks that its one test has run, passed or failed.
     fn check_ran(&self) {
         self.check(self.code, &["running 1 test", "test result: "]);
     }
 }
 
-/// Whether the crates that a fixture depends on are there, or can be had.
+/// True if the crates that a fixture depends on are available.
 fn fetched(project: &Project) -> bool {
     let fetch = || project.cargo("fetch --locked");
     let there = fetch().run().code == 0 || fetch().without("CARGO_NET_OFFLINE").run().code == 0;

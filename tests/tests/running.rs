@@ -49,7 +49,7 @@ fn flaky(line: &str) -> (Project, Run) {
     (project, run)
 }
 
-/// How often a test has run.
+/// Number of runs of a test.
 fn runs(project: &Project, name: &str) -> usize {
     fs::read_dir(project.directory().join("runs").join(name)).map_or(0, Iterator::count)
 }
@@ -387,7 +387,7 @@ fn a_junit_report_is_written_through_no_link_and_no_fifo() {
     assert_eq!(manifest(), before);
 }
 
-/// What a failed test's program names is looked for in the program, if that is still one.
+/// The program of a failed test is searched for clues only if it is still a regular file.
 #[test]
 fn a_test_that_puts_a_fifo_in_the_place_of_its_program_keeps_nobody_waiting() {
     if refused() {

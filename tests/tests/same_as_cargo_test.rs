@@ -5,7 +5,7 @@ use isotest_tests::normalise::{normalise, normalise_json};
 use isotest_tests::{Project, Run, refused};
 use nix::sys::signal::Signal::SIGINT;
 
-/// What of the zoo can run under `cargo test` without harm, and has libtest in it.
+/// Tests of the zoo that can run under `cargo test` without harm, and have libtest.
 pub(super) const COMPARABLE: &str =
     "--test plain --test build_script --lib --bins --examples --benches";
 

@@ -24,7 +24,7 @@ fn validator() -> Validator {
     jsonschema::validator_for(&schema).expect("the schema is one")
 }
 
-/// What an editor would mark. It has TOML as JSON, as Taplo makes it.
+/// Errors that an editor would mark. It reads TOML as JSON, as Taplo does.
 fn marked(validator: &Validator, text: &str) -> Vec<String> {
     let value: toml::Table = toml::from_str(text).expect("it is TOML");
     let value = serde_json::to_value(value).expect("TOML is JSON");

@@ -1,5 +1,5 @@
-//! What the caller has as standard streams: a program gets streams, and nothing that leads out of
-//! its sandbox.
+//! Standard streams of the caller: a program gets streams, and nothing that leads out of its
+//! sandbox.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;

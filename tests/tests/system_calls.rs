@@ -1,5 +1,5 @@
-//! How many system calls one short case costs each process that has to do with it: a number that
-//! grows is a case that got slower, whatever a clock says.
+//! Number of system calls that one short case costs each process involved: if it grows, a case got
+//! slower, whatever a clock says.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ struct Part {
     is: fn(&Process) -> bool,
 }
 
-/// How often a process waits and looks depends on the machine; these are not counted.
+/// Calls that wait: their number depends on the machine, so they are not counted.
 const WAITING: [&str; 9] = [
     "epoll_ctl",
     "epoll_wait",
@@ -30,7 +30,7 @@ const WAITING: [&str; 9] = [
     "wait4",
 ];
 
-/// What a process did, by the names of its calls in order.
+/// A process, by the names of its calls in order.
 struct Process {
     calls: Vec<String>,
 }

@@ -161,7 +161,7 @@ fn recipes() -> Vec<(String, String)> {
 /// A file, and how often it has which text.
 type Wanted = (&'static str, usize, &'static str);
 
-/// What each command writes, with its crate and the package of the fixture.
+/// Files that each command writes, with its crate and the package of the fixture.
 const WRITTEN: [(&str, &str, &[Wanted]); 7] = [
     (
         "insta",

@@ -76,8 +76,8 @@ fn expected(table: &str, init: Init) -> BTreeMap<Case, String> {
     .collect()
 }
 
-/// What a run in JSON, with both streams as one, says of each case. A program without a harness
-/// has no events: it has passed unless cargo's line says otherwise.
+/// Results of the cases of a run in JSON, with both streams as one. A program without a harness has
+/// no events: it has passed unless cargo's line says otherwise.
 fn verdicts(merged: &str) -> BTreeMap<Case, String> {
     let mut found = BTreeMap::new();
     let (mut binary, mut target, mut harness) = (String::new(), String::new(), true);

@@ -1,4 +1,4 @@
-//! Why an archive cannot be read or written.
+//! Errors of archives.
 
 use std::fmt;
 use std::io;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::discover::DiscoverError;
 use crate::sandbox::root::UnpackError;
 
-/// Why an archive, or another build that was made before, cannot be read or written.
+/// An archive, or another build that was made before, cannot be read or written.
 #[derive(Debug)]
 pub enum ArchiveError {
     /// A file cannot be read.
@@ -18,7 +18,7 @@ pub enum ArchiveError {
     Unpack(PathBuf, UnpackError),
     /// It is an archive of something else: this is missing.
     Foreign(PathBuf, &'static str),
-    /// What describes the build cannot be understood.
+    /// The description of the build cannot be understood.
     Description(PathBuf, Box<DiscoverError>),
     /// It says that its sources are in itself.
     OwnSources(PathBuf, PathBuf),
@@ -26,7 +26,7 @@ pub enum ArchiveError {
     NoPlace(PathBuf),
     /// A directory to unpack to cannot be made or used.
     Place(PathBuf, io::Error),
-    /// What it would be unpacked to is there already.
+    /// The target of the extraction exists.
     Exists(PathBuf, PathBuf),
     /// A directory that an option names cannot be used.
     Remap(&'static str, PathBuf, io::Error),
@@ -34,7 +34,7 @@ pub enum ArchiveError {
     Write(PathBuf, io::Error),
     /// A file that belongs in an archive cannot be added to it.
     Add(PathBuf, io::Error),
-    /// What the configuration names is not there; where it is named.
+    /// A path that the configuration names does not exist; second, the place that names it.
     Missing(PathBuf, String),
     /// A path of it is not UTF-8.
     Path(DiscoverError),

@@ -18,11 +18,11 @@ use crate::sandbox::run_directory::RunDirectory;
 
 /// A build that was made before.
 pub struct OpenedArchive {
-    /// What it has.
+    /// The build.
     pub build: Reused,
     /// The options by which another run has the same.
     pub flags: Vec<String>,
-    /// What was unpacked is removed with it.
+    /// Removes the extracted files when it is dropped.
     _place: Option<RunDirectory>,
 }
 
@@ -101,16 +101,16 @@ fn open_archive(
     Ok(OpenedArchive { _place: place, ..opened? })
 }
 
-/// Where tests write: cargo makes it when it builds, and names it `CARGO_TARGET_TMPDIR`. It is in no
-/// archive.
+/// Directory for the files of tests. Cargo makes it at a build, and names it `CARGO_TARGET_TMPDIR`.
+/// No archive has it.
 fn scratch() -> PathBuf {
     Path::new(TOP).join("tmp")
 }
 
-/// Where in the user's cache directory archives are unpacked.
+/// Place of extracted archives in the user's cache directory.
 const PLACE: &str = "isotest/archives";
 
-/// Where an archive is unpacked to, and what removes it.
+/// Directory into which an archive is extracted, and the guard that removes it.
 fn destination(
     archive: &Path,
     options: &ReuseOptions,

@@ -21,11 +21,11 @@ use crate::report;
 pub struct ArchiveContents<'a> {
     /// The build.
     pub built: &'a Built,
-    /// What of it is selected.
+    /// The selected binaries.
     pub summary: &'a BinaryListSummary,
-    /// What the configuration names beside it.
+    /// The paths that the configuration includes.
     pub included: &'a [Include],
-    /// Where it names that.
+    /// Place in the configuration that names them.
     pub place: &'a str,
 }
 

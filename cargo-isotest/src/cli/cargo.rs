@@ -12,7 +12,7 @@ use clap::{ArgAction, Args};
 use super::layers::workspace_of_cargo;
 use super::libtest::Color;
 
-/// Which packages the command line names.
+/// Packages that the command line selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PackageScope {
     /// None: cargo takes the workspace's default members.
@@ -151,15 +151,15 @@ pub struct CargoOptions {
 }
 
 impl CargoOptions {
-    /// Whether the documentation tests are among what is selected: asked for, or neither a target nor
-    /// a test named.
+    /// True if documentation tests are selected: by `--doc`, or if neither a target nor a test is
+    /// named.
     pub fn selects_doctests(&self) -> bool {
         let mut targets = Arguments::default();
         self.push_targets(&mut targets);
         self.doc || (targets.0.is_empty() && self.test_name.is_none())
     }
 
-    /// Whether a name alone leaves them out.
+    /// True if documentation tests are left out only because a test is named.
     pub fn leaves_out_doctests(&self) -> bool {
         let unnamed = CargoOptions { test_name: None, ..self.clone() };
         !self.selects_doctests() && unnamed.selects_doctests()
@@ -194,7 +194,7 @@ impl CargoOptions {
         arguments.0
     }
 
-    /// Whether one package is named, and not by a pattern.
+    /// True if exactly one package is named, and not by a pattern.
     pub(super) fn names_one_package(&self) -> bool {
         let alone = !self.workspace && self.exclude.is_empty();
         matches!(self.package.as_slice(), [spec] if alone && !spec.contains(['*', '?', '[']))
@@ -210,7 +210,7 @@ impl CargoOptions {
         arguments.0
     }
 
-    /// Those of the options without which the same targets are built otherwise, or not at all.
+    /// The options without which other targets are built, or the same ones differently.
     pub(super) fn to_rerun_arguments(&self) -> Vec<OsString> {
         let mut arguments = Arguments::default();
         self.push_features(&mut arguments);
@@ -219,7 +219,7 @@ impl CargoOptions {
         arguments.0
     }
 
-    /// Those of the options that say what is built and how.
+    /// The options that select what is built, and how.
     pub(super) fn to_build_arguments(&self) -> Vec<OsString> {
         let mut arguments = Arguments::default();
         self.push_packages(&mut arguments);
@@ -230,14 +230,14 @@ impl CargoOptions {
         arguments.0
     }
 
-    /// Those of the options that `cargo metadata --no-deps` takes as well.
+    /// The options that `cargo metadata --no-deps` takes too.
     pub fn to_metadata_arguments(&self) -> Vec<OsString> {
         let mut arguments = Arguments::default();
         self.push_manifest(&mut arguments);
         arguments.0
     }
 
-    /// Which packages the command line names.
+    /// Packages that the command line selects.
     pub fn package_scope(&self) -> PackageScope {
         if !self.package.is_empty() || !self.exclude.is_empty() {
             PackageScope::Named

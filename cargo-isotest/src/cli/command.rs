@@ -49,12 +49,12 @@ const USAGE: &str = "cargo isotest [run] [OPTIONS] [FILTER]... [-- LIBTEST ARGS]
     max_term_width = 110
 )]
 pub struct Cli {
-    /// What is to be done.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What is to be done.
+/// Subcommands.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Build and run the tests (the default command)
@@ -99,10 +99,10 @@ pub struct RunCommand {
     /// Filter expressions.
     #[command(flatten)]
     pub filterset: FiltersetOptions,
-    /// Which configuration.
+    /// Configuration options.
     #[command(flatten)]
     pub config: ConfigOptions,
-    /// When the run stops.
+    /// Flags that control the run.
     #[command(flatten)]
     pub run: RunFlags,
     /// Layers and limits.
@@ -121,13 +121,13 @@ pub struct RunCommand {
     /// Write a JUnit XML report
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     junit: Option<PathBuf>,
-    /// What is built.
+    /// Build options.
     #[command(flatten)]
     pub cargo: CargoOptions,
-    /// What was built before.
+    /// A build that was made before.
     #[command(flatten)]
     pub reuse: ReuseOptions,
-    /// Which tests run, and how results are printed.
+    /// Selection of tests and format of results.
     #[arg(skip)]
     pub libtest: LibtestOptions,
 }
@@ -135,7 +135,7 @@ pub struct RunCommand {
 /// `--message-format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum MessageFormat {
-    /// What `--format` says.
+    /// The format of `--format`.
     #[default]
     Human,
     /// isotest's own events.
@@ -147,17 +147,17 @@ pub enum MessageFormat {
 }
 
 impl RunCommand {
-    /// Whether stdout has what `--message-format` says, and nothing else.
+    /// True if stdout has messages for programs only.
     pub fn has_messages(&self) -> bool {
         self.message_format != MessageFormat::Human
     }
 
-    /// What the flags say that are keys as well.
+    /// The flags that are configuration keys too.
     pub fn run_options(&self) -> RunOptions {
         RunOptions { junit: self.junit.clone(), ..self.run.run_options() }
     }
 
-    /// What the options do not say together.
+    /// Fails for options that contradict each other.
     fn check(&self) -> Result<(), &'static str> {
         let is_stress = self.run.repeat() != Repeat::Once;
         if is_stress && self.run.starts_again() {
@@ -186,23 +186,23 @@ pub struct ListCommand {
     /// Filter expressions.
     #[command(flatten)]
     pub filterset: FiltersetOptions,
-    /// Which configuration.
+    /// Configuration options.
     #[command(flatten)]
     pub config: ConfigOptions,
     /// Print the list in this format
     #[arg(long, visible_alias = "message-format", value_name = "FORMAT", default_value = "human")]
     #[arg(help_heading = "Output")]
     pub format: ReportFormat,
-    /// What is built.
+    /// Build options.
     #[command(flatten)]
     pub cargo: CargoOptions,
-    /// What was built before.
+    /// A build that was made before.
     #[command(flatten)]
     pub reuse: ReuseOptions,
     /// Layers and limits: binaries are asked for their lists in a sandbox.
     #[command(flatten)]
     pub layers: LayerOptions,
-    /// Which tests are listed.
+    /// Selection of tests.
     #[arg(skip)]
     pub libtest: LibtestOptions,
 }
@@ -221,13 +221,13 @@ pub struct ExplainCommand {
     /// Name of the test, or a unique part of it
     #[arg(value_name = "CASE")]
     pub case: String,
-    /// Which configuration.
+    /// Configuration options.
     #[command(flatten)]
     pub config: ConfigOptions,
-    /// What is built.
+    /// Build options.
     #[command(flatten)]
     pub cargo: CargoOptions,
-    /// What was built before.
+    /// A build that was made before.
     #[command(flatten)]
     pub reuse: ReuseOptions,
     /// Layers and limits.
@@ -241,16 +241,16 @@ pub struct ShellCommand {
     /// Name of the test, or a unique part of it
     #[arg(value_name = "CASE")]
     pub case: String,
-    /// Which configuration.
+    /// Configuration options.
     #[command(flatten)]
     pub config: ConfigOptions,
     /// What to run there; without it, a shell
     #[arg(value_name = "CMD", last = true)]
     pub command: Vec<OsString>,
-    /// What is built.
+    /// Build options.
     #[command(flatten)]
     pub cargo: CargoOptions,
-    /// What was built before.
+    /// A build that was made before.
     #[command(flatten)]
     pub reuse: ReuseOptions,
     /// Layers and limits.
@@ -267,7 +267,7 @@ pub struct RunnerCommand {
     /// A word of the runner that the project has for itself, which starts the program
     #[arg(long, hide = true)]
     pub through: Vec<OsString>,
-    /// What is run, and in which layers.
+    /// The program and its layers.
     #[command(flatten)]
     pub exec: ExecCommand,
 }
@@ -295,7 +295,7 @@ pub struct CompletionsCommand {
     pub shell: Shell,
 }
 
-/// How a list or a diagnosis is printed.
+/// Output format of a list or a diagnosis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum ReportFormat {
     /// For people.
@@ -440,7 +440,7 @@ fn complete(
     Ok(cli)
 }
 
-/// What must not stand together, or not alone.
+/// Fails for layers that contradict each other, or that need another one.
 fn check_layers(command: &Command) -> Result<(), String> {
     let (layers, name) = match command {
         Command::Run(run) => (&run.layers, None),

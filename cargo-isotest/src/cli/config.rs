@@ -1,11 +1,11 @@
-//! Which configuration is used, and which filter expressions select.
+//! Options that choose the configuration, and filter expressions.
 
 use clap::Args;
 
 use super::cargo::CargoOptions;
 use super::layers::LayerOptions;
 
-/// Which configuration is used.
+/// Options that choose the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Configuration")]
 pub struct ConfigOptions {
@@ -14,7 +14,7 @@ pub struct ConfigOptions {
     pub profile: Option<String>,
 }
 
-/// Which tests filter expressions select.
+/// Filter expressions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Test selection")]
 pub struct FiltersetOptions {
@@ -32,13 +32,13 @@ pub struct ShowConfigCommand {
     /// Print the JSON Schema of .config/isotest.toml instead
     #[arg(long)]
     pub schema: bool,
-    /// Which configuration.
+    /// Configuration options.
     #[command(flatten)]
     pub config: ConfigOptions,
     /// Layers and limits.
     #[command(flatten)]
     pub layers: LayerOptions,
-    /// Where the workspace is.
+    /// Options that locate the workspace.
     #[command(flatten)]
     pub cargo: CargoOptions,
 }
@@ -52,7 +52,7 @@ pub struct ImportNextestCommand {
     /// Print the file instead of writing it
     #[arg(long, conflicts_with = "force")]
     pub dry_run: bool,
-    /// Where the workspace is.
+    /// Options that locate the workspace.
     #[command(flatten)]
     pub cargo: CargoOptions,
 }

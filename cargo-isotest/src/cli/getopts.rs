@@ -17,7 +17,7 @@ pub(super) struct Typed {
     pub skip: Vec<String>,
     flags: Vec<&'static str>,
     values: Vec<(&'static str, String)>,
-    /// What libtest does not know, in its order, each option with its value.
+    /// Options that libtest does not know, in order, each with its value.
     pub unknown: Vec<String>,
 }
 
@@ -37,7 +37,7 @@ const FLAGS: &[&str] = &[
     "fail-fast",
 ];
 const VALUES: &[&str] = &["test-threads", "color", "format", "Z", "shuffle-seed"];
-/// What libtest has and isotest does not take, and what does it instead.
+/// Options of libtest that isotest does not take, and their replacements.
 const UNSUPPORTED: &[(&str, &str)] = &[
     ("logfile", "`--junit FILE` and `--message-format json`, before `--`, write results"),
     ("ensure-time", "`--timeout DURATION`, before `--`, limits each test"),
@@ -46,7 +46,7 @@ const UNSUPPORTED: &[(&str, &str)] = &[
 ];
 
 impl Typed {
-    /// Whether the flag was given.
+    /// True if the flag was given.
     pub(super) fn has(&self, flag: &str) -> bool {
         self.flags.contains(&flag)
     }
@@ -191,7 +191,7 @@ fn check_supported(name: &str) -> Result<(), String> {
     }
 }
 
-/// What libtest says of an option that it does not know.
+/// libtest's message for an unknown option.
 pub fn unrecognized(option: &str) -> String {
     let name = match option.strip_prefix("--") {
         Some(long) => long.split('=').next().unwrap_or(long).to_owned(),

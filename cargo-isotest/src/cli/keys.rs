@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use super::layers::{LayerOptions, is_layer_of_run, workspace_layer};
 use super::run_options::{self, RunOptions};
 
-/// What a key takes.
+/// Form of a key's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// One value.
@@ -32,13 +32,13 @@ pub enum Shape {
 pub struct Key {
     /// Its name: that of the flag without the dashes.
     pub name: String,
-    /// What it takes.
+    /// Form of its value.
     pub shape: Shape,
-    /// Whether all tests of a run have its value in common.
+    /// True if all tests of a run share its value.
     pub is_of_run: bool,
 }
 
-/// What keys ask for.
+/// Values of keys from one source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema)]
 #[schemars(default)]
 pub struct Values {
@@ -51,7 +51,7 @@ pub struct Values {
 }
 
 impl Values {
-    /// What is asked for where `lower` is asked next.
+    /// These values; `lower` fills the gaps.
     pub fn over(&self, lower: Values) -> Values {
         Values {
             layers: self.layers.over(lower.layers),
@@ -89,8 +89,7 @@ pub fn keys() -> Vec<Key> {
     keys.collect()
 }
 
-/// What a key with these values asks for; a switch takes none. The error names the value and what
-/// may stand in its place.
+/// Values that a key sets; a switch takes none. The error names the value and the valid ones.
 pub fn read(key: &str, values: &[String]) -> Result<Values, String> {
     let words: Vec<String> = match values {
         [] => vec![format!("--{key}")],
@@ -103,7 +102,7 @@ pub fn read(key: &str, values: &[String]) -> Result<Values, String> {
     Ok(Values { layers, run_options })
 }
 
-/// What clap says of a value, less the flag.
+/// clap's message for a value, without the flag.
 fn wording(error: &clap::Error) -> String {
     let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else {
         return error.kind().to_string();

@@ -14,10 +14,10 @@ use super::getopts::{Typed, read};
 use super::partition::{Partition, partition};
 use super::quantity::{Threads, threads};
 
-/// Which cases run with respect to `#[ignore]`.
+/// Selection of ignored cases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum RunIgnored {
-    /// Those without it.
+    /// Cases without `#[ignore]`.
     #[default]
     #[value(name = "default")]
     No,
@@ -28,7 +28,7 @@ pub enum RunIgnored {
     Yes,
 }
 
-/// How results are printed.
+/// Format of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Format {
     /// One line a test.
@@ -40,7 +40,7 @@ pub enum Format {
     Json,
 }
 
-/// When output is coloured.
+/// Use of colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Color {
     /// On a terminal.
@@ -63,7 +63,7 @@ impl Color {
     }
 }
 
-/// What was asked of libtest, before and after `--` together.
+/// libtest's options, before and after `--` together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LibtestOptions {
     /// A case is selected when its name contains one of these, or when there are none.
@@ -72,7 +72,7 @@ pub struct LibtestOptions {
     pub skip: Vec<String>,
     /// Names must be equal, not contain.
     pub exact: bool,
-    /// Which cases run with respect to `#[ignore]`.
+    /// Selection of ignored cases.
     pub run_ignored: RunIgnored,
     /// `--bench`: benchmarks are measured and tests are ignored.
     pub bench: bool,
@@ -80,13 +80,13 @@ pub struct LibtestOptions {
     pub test: bool,
     /// `--list`: print the cases, run nothing.
     pub list: bool,
-    /// How many cases run at a time.
+    /// Number of cases that run at a time.
     pub test_threads: Option<Threads>,
     /// Output is passed through.
     pub no_capture: bool,
     /// The output of passed cases is printed too.
     pub show_output: bool,
-    /// How results are printed.
+    /// Format of results.
     pub format: Format,
     /// The duration of each case is printed.
     pub report_time: bool,
@@ -94,16 +94,16 @@ pub struct LibtestOptions {
     pub shuffle: Option<Option<u64>>,
     /// No further case is started after the first failure.
     pub fail_fast: bool,
-    /// Which part of the selected cases runs.
+    /// Part of the selected cases that runs.
     pub partition: Option<Partition>,
-    /// When output is coloured.
+    /// Use of colours.
     pub color: Option<Color>,
-    /// What libtest does not know and another harness may, each option with its value.
+    /// Options that libtest does not know and another harness may, each with its value.
     pub unknown: Vec<String>,
 }
 
 impl LibtestOptions {
-    /// What libtest says of the first option that it does not know.
+    /// libtest's message for the first option that it does not know.
     pub fn refusal(&self) -> Option<String> {
         self.unknown.first().map(|option| unrecognized(option))
     }
@@ -163,7 +163,7 @@ pub(super) struct OutputFlags {
     format: Option<Format>,
 }
 
-/// What stands before `--` beside [`SelectionFlags`] and [`OutputFlags`] and also matters here.
+/// Options before `--` that matter here too, beside [`SelectionFlags`] and [`OutputFlags`].
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Shared {
     pub quiet: bool,
@@ -171,7 +171,7 @@ pub(super) struct Shared {
     pub unstable_options: bool,
 }
 
-/// Whether the arguments after `--` ask for help.
+/// True if the arguments after `--` ask for help.
 pub fn asks_for_help(arguments: &[OsString]) -> bool {
     let options = arguments.iter().take_while(|argument| *argument != "--");
     options.into_iter().any(|argument| argument == "-h" || argument == "--help")

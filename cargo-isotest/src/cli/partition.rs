@@ -17,15 +17,15 @@ pub enum Partition {
 /// One part of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
-    /// How tests are dealt out.
+    /// Distribution of tests.
     pub scheme: Scheme,
-    /// Which part, from 1.
+    /// Number of the part, from 1.
     pub number: NonZeroU64,
     /// Of how many.
     pub total: NonZeroU64,
 }
 
-/// How tests are dealt out to parts.
+/// Distribution of tests among the parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
     /// In turn, over the tests of all binaries.

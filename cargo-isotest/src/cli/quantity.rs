@@ -6,7 +6,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-/// How long a case may run.
+/// Time limit of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deadline {
     /// As long as it likes.
@@ -51,7 +51,7 @@ fn read(text: &str) -> Result<Duration, humantime::DurationError> {
     text.parse().map(Duration::from_secs).or_else(|_| humantime::parse_duration(text))
 }
 
-/// How many tests run at a time.
+/// Number of tests that run at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Threads {
     /// So many.
@@ -106,7 +106,7 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).ok_or_else(|| "more than 16 EiB".to_owned())
 }
 
-/// What a configuration file may hold for either.
+/// Schema of both in a configuration file.
 pub(super) fn schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({ "type": ["string", "integer"], "minimum": 0 })
 }

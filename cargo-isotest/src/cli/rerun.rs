@@ -5,23 +5,23 @@ use std::ffi::OsString;
 use super::command::RunCommand;
 use super::libtest::RunIgnored;
 
-/// What is typed for another run.
+/// The typed options that another run needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rerun {
-    /// Which packages are built, as they are named; what features they have hangs on all of them.
+    /// Packages that are built, as typed. Their features depend on all of them.
     pub packages: Vec<OsString>,
-    /// Whether that is one package by its name.
+    /// True if this is one package by its name.
     pub one_package: bool,
-    /// Which targets of them.
+    /// Their targets.
     pub targets: Vec<OsString>,
-    /// How they are built.
+    /// Build options.
     pub build: Vec<OsString>,
     /// Flags of libtest without which no test of these names is run.
     pub behind: Vec<&'static str>,
 }
 
 impl Rerun {
-    /// That of a run which was typed so.
+    /// Options of a run.
     pub fn of(command: &RunCommand) -> Rerun {
         let (cargo, libtest) = (&command.cargo, &command.libtest);
         let ignored = match libtest.run_ignored {

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::cargo::CargoOptions;
 use super::config::ConfigOptions;
 
-/// Where test binaries come from, if not from cargo.
+/// Source of test binaries, if not cargo.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Reusing a build")]
 pub struct ReuseOptions {
@@ -70,16 +70,16 @@ pub struct ArchiveCommand {
     /// Archive only test binaries that this expression selects
     #[arg(short = 'E', long = "filterset", value_name = "EXPR", help_heading = "Archive")]
     pub filterset: Vec<String>,
-    /// Which configuration.
+    /// Configuration options.
     #[command(flatten)]
     pub config: ConfigOptions,
-    /// What is built.
+    /// Build options.
     #[command(flatten)]
     pub cargo: CargoOptions,
 }
 
 impl ReuseOptions {
-    /// Whether nothing is built.
+    /// True if nothing is built.
     pub fn is_reused(&self) -> bool {
         self.archive_file.is_some() || self.binaries_metadata.is_some()
     }

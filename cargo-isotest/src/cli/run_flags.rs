@@ -122,7 +122,7 @@ pub enum TimeoutStacks {
     EuStack,
     /// isotest, by /proc: the system call of each thread.
     Proc,
-    /// Nobody.
+    /// No tool.
     None,
 }
 
@@ -153,7 +153,7 @@ impl RunFlags {
         }
     }
 
-    /// How often each test is run.
+    /// Number of runs of each test.
     pub fn repeat(&self) -> Repeat {
         match (self.stress_count, self.stress_duration) {
             (Some(times), _) => Repeat::Times(times),
@@ -162,12 +162,12 @@ impl RunFlags {
         }
     }
 
-    /// Whether a test that fails is started again.
+    /// True if a failed test is started again.
     pub(super) fn starts_again(&self) -> bool {
         self.retries.is_some_and(|count| count > 0)
     }
 
-    /// What the flags say that are keys as well.
+    /// The flags that are configuration keys too.
     pub fn run_options(&self) -> RunOptions {
         RunOptions {
             retries: self.retries.map(|count| Retries { count, ..Retries::default() }),

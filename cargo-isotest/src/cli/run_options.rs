@@ -64,7 +64,7 @@ pub struct RunOptions {
     pub junit: Option<PathBuf>,
 }
 
-/// What a failing case means for those after it.
+/// Effect of a failed case on those after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailFast {
     /// All of them run.
@@ -93,7 +93,7 @@ impl From<FlakyResult> for retry::FlakyResult {
     }
 }
 
-/// How many tests one weighs as much as.
+/// Number of slots that a test takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ThreadsRequired {
     /// So many.
@@ -116,7 +116,7 @@ impl ThreadsRequired {
 }
 
 impl RunOptions {
-    /// What is asked for where `lower` is asked next. `fail-fast` and `max-fail` are one value.
+    /// These options; `lower` fills the gaps. `fail-fast` and `max-fail` are one value.
     pub fn over(&self, lower: RunOptions) -> RunOptions {
         let says = self.fail_fast.is_some() || self.max_fail.is_some();
         let (fail_fast, max_fail) = match says {
@@ -137,13 +137,13 @@ impl RunOptions {
         }
     }
 
-    /// What follows where a test fails.
+    /// Retries of a failed test.
     pub fn retries(&self) -> Retries {
         let flaky = self.flaky_result.unwrap_or_default().into();
         Retries { flaky, ..self.retries.unwrap_or_default() }
     }
 
-    /// When the run ends early; `None` where nobody says so.
+    /// Number of failures that ends the run; `None` if no option sets it.
     pub fn fail_fast(&self) -> Option<FailFast> {
         let first = |fail_fast| match fail_fast {
             true => FailFast::After(MaxFail::FIRST),
@@ -265,7 +265,7 @@ fn max_fail_schema(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// What a configuration file may hold for [`Threads`].
+/// Schema of [`Threads`] in a configuration file.
 pub fn threads_schema(_: &mut SchemaGenerator) -> Schema {
     number_or(&["num-cpus"], i64::MIN)
 }

@@ -15,7 +15,7 @@ use crate::sandbox::roots;
 use crate::sandbox::trial;
 use crate::select::prepare::{self, Prepared, SelectOptions};
 
-/// What is built, or was built before.
+/// A build, made now or before.
 pub struct Build<'a> {
     cargo: &'a CargoOptions,
     machine: &'a Machine,
@@ -33,7 +33,7 @@ impl<'a> Build<'a> {
         Ok(Build { cargo, machine, opened })
     }
 
-    /// What was built before.
+    /// The build that was made before.
     pub fn reused(&self) -> Option<&Reused> {
         self.opened.as_ref().map(|opened| &opened.build)
     }

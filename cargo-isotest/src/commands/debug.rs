@@ -1,7 +1,7 @@
 //! `--debugger` and `--tracer`: one test, in its sandbox, under another command.
 //!
-//! That command is what the sandbox starts, so it, or the reaping init, is PID 1; the test is a child
-//! of it. Nothing is captured, and there is no time limit.
+//! The sandbox starts that command, so the command, or the reaping init, is PID 1; the test is its
+//! child. Nothing is captured, and there is no time limit.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -22,7 +22,7 @@ use crate::run::context::{Cases, Context};
 use crate::run::policies::Member;
 use crate::select::selected::{Selected, case};
 
-/// What a test is run under.
+/// Command that starts the test.
 pub enum Tool<'a> {
     /// A debugger, which gets the terminal.
     Debugger(&'a CommandLine),

@@ -27,7 +27,7 @@ struct Trial {
     feature: &'static str,
     purpose: &'static str,
     policy: Policy,
-    /// Whether full isolation needs it.
+    /// True if full isolation needs it.
     required: bool,
     /// The layer that it isolates, where `--allow-weaker` knows it.
     layer: Option<Weakened>,
@@ -156,7 +156,7 @@ fn joined(remedy: Option<String>, weaker: Option<Weakened>) -> Option<String> {
     (!texts.is_empty()).then(|| texts.join("; "))
 }
 
-/// Whether the guard can tell the true signal of a PID 1's death.
+/// Tests that the guard can read the signal which killed a PID 1.
 fn check_listener() -> Check {
     let host = Host::read(Path::new("/")).ok();
     let warden = host.and_then(|host| Warden::start(&host, &Policy::default()).ok());
@@ -177,7 +177,8 @@ fn check_listener() -> Check {
     }
 }
 
-/// Whether tests may change what others own in the project; nothing where it cannot be shown.
+/// Tests that a case may change files of other owners in the project; `None` if this machine cannot
+/// show it.
 fn check_owners(machine: &Machine) -> Option<Check> {
     let host = Host::read(Path::new("/")).ok()?;
     let program = env::current_exe().ok()?;
@@ -197,7 +198,7 @@ fn check_owners(machine: &Machine) -> Option<Check> {
     })
 }
 
-/// What is known to refuse namespaces, where it can be read.
+/// Settings of the machine that are known to refuse namespaces.
 fn facts() -> Vec<(&'static str, String)> {
     let files = [
         ("kernel", "/proc/sys/kernel/osrelease"),

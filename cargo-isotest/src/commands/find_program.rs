@@ -28,7 +28,7 @@ pub fn with_program(
     })
 }
 
-/// What execvp(3) would find for the first of these words.
+/// The program that execvp(3) would find for the first word.
 pub fn find_program(
     words: &[OsString],
     policy: &Policy,
@@ -44,7 +44,7 @@ pub fn find_program(
     found.ok_or_else(|| Error::Command(name.to_owned()))
 }
 
-/// Whether a program is at this path of the root filesystem.
+/// True if the path of the root filesystem is a program.
 pub fn is_program(path: &Path, policy: &Policy, machine: &Machine) -> bool {
     let executable = |path: &Path| {
         path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)

@@ -14,7 +14,7 @@ use crate::exit_code::ExitCode;
 use crate::report;
 use crate::sandbox::factory::SandboxFactory;
 
-/// How long a command may take: without `--timeout`, as long as it wants.
+/// Time limit of a command: that of `--timeout`, or none.
 pub fn timeout_of(layers: &LayerOptions) -> Option<Duration> {
     layers.timeout()
 }

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report;
 
-/// Where nextest's configuration is, below the root of the workspace.
+/// Path of nextest's configuration below the workspace root.
 const NEXTEST: &str = ".config/nextest.toml";
 
 /// Writes what nextest's configuration means to isotest.

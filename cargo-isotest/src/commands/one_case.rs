@@ -36,13 +36,13 @@ pub struct OneCase {
     pub selected: Selected,
     /// The case.
     pub case: case::Case,
-    /// Who was asked for its policy.
+    /// Sources of its policy.
     pub sources: Vec<Source>,
     /// Its limits.
     pub limits: Limits,
-    /// What is asked for.
+    /// The configuration.
     pub config: Config,
-    /// What of it this case needs.
+    /// Services and setup commands that this case needs.
     pub needs: Needs,
     /// The project.
     pub project: Project,

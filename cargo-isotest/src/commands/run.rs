@@ -31,7 +31,7 @@ use crate::select::selected::Selected;
 use crate::select::stored::Durations;
 use crate::select::subset::RunSubset;
 
-/// What a run does with the tests.
+/// Modes of a run.
 enum Mode<'a> {
     /// `--doc`: runs the documentation tests alone.
     Doctests,
@@ -139,7 +139,7 @@ impl Run<'_> {
         Context { settings, config, project, machine, signals }
     }
 
-    /// What leaves out some of the selected tests.
+    /// The part of the selected tests that runs.
     fn subset<'b>(&self, last_run: &'b LastRun) -> RunSubset<'b> {
         let failed = self.command.run.rerun_failed.then_some(last_run);
         RunSubset { part: self.part, failed }
@@ -342,7 +342,7 @@ fn write_files(reporter: &mut Reporter) -> Result<(), JunitError> {
     reporter.write_junit()
 }
 
-/// What a JUnit report tells of the whole run.
+/// Properties of the whole run in a JUnit report.
 fn properties(settings: &Settings, part: Option<Part>) -> Vec<(&'static str, String)> {
     let seed = settings.shuffle.map(|seed| ("isotest.shuffle-seed", seed.to_string()));
     let part = part.map(|part| ("isotest.partition", part.to_string()));

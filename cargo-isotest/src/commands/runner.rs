@@ -146,9 +146,9 @@ fn limit_of(policy: &Policy) -> Option<Duration> {
 /// where it finds a runner, unless the runner sets this (rust-lang/rust#141064).
 const MERGED: &str = "RUSTDOC_DOCTEST_BIN_PATH";
 
-/// Whether a test has started cargo, whose configuration names isotest as the runner: it is in a
-/// sandbox already, and finds there what it would find without isotest. A variable names a runner
-/// only where the test has set it: none is passed on.
+/// True if a test has started cargo, whose configuration names isotest as the runner. Such a
+/// program is in a sandbox already, and has to run as it would without isotest. A variable names a
+/// runner only if the test has set it: none is passed on.
 fn is_nested(machine: &Machine) -> bool {
     let is_named = machine.variables.iter().any(|(name, _)| environment::is_runner(name));
     !is_named && host::is_sandbox()
@@ -163,7 +163,7 @@ fn replace(program: &Path, arguments: &[OsString], merges: bool) -> Result<ExitC
     Err(Error::Execute(program.to_owned(), command.args(arguments).exec()))
 }
 
-/// What a call wants to be run in sandboxes.
+/// The part of a call that runs in sandboxes.
 enum Invocation {
     /// The tests of a binary, or some of them, each in a sandbox.
     Tests(Box<LibtestOptions>),
@@ -173,7 +173,7 @@ enum Invocation {
     Part,
     /// All that a program does, in one sandbox.
     Program,
-    /// What libtest does not understand, for this reason.
+    /// libtest does not understand the arguments, for this reason.
     Nothing(String),
 }
 
@@ -280,7 +280,7 @@ fn run_built(
     reporter.finish(reruns, DoctestSummary::default()).map(Some).map_err(Error::Report)
 }
 
-/// Whether nextest has started this program, as it does for each test.
+/// True if nextest has started this program, as it does for each test.
 fn is_nextest(caller: &RunnerEnvironment) -> bool {
     let mode =
         |(name, value): &Variable| name == "NEXTEST_EXECUTION_MODE" && value == "process-per-test";
@@ -317,7 +317,7 @@ fn test(
     run_program(&layers, program, limit, provide, machine)
 }
 
-/// Whether the test is in the binary at all, and not ignored: `cargo test` calls each binary.
+/// True if the binary has the test, and it is not ignored: `cargo test` calls each binary.
 fn runs(
     options: &LibtestOptions,
     built: &BuiltProgram,
@@ -336,7 +336,7 @@ fn nothing(_: &mut SandboxFactory, _: &Signals) -> Result<CaseProvision, Error> 
     Ok(CaseProvision::default())
 }
 
-/// Whether the process that is started is libtest's, which ends by the return of its `main`.
+/// True if the process is libtest's, which ends when its `main` returns.
 fn is_libtest(built: &BuiltProgram) -> bool {
     built.purpose == Purpose::Test
         && built.binary.declared == Declared::Harness

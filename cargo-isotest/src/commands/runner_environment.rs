@@ -1,4 +1,4 @@
-//! What was set in the environment for this program alone, as far as `/proc` tells.
+//! Variables that the caller set for this program alone, from `/proc`.
 //!
 //! Cargo names no list of the variables that it sets for a test: those of build scripts and of its
 //! configuration have any name. So the environment is compared with that of the process which set
@@ -15,12 +15,12 @@ use crate::sandbox::environment;
 /// Only who starts a test for cargo sets it; a value of its own for each package.
 const MARK: &str = "CARGO_MANIFEST_DIR";
 
-/// Who started this program through `target.runner`.
+/// Variables of the process that started this program through `target.runner`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunnerEnvironment {
-    /// What it set that it had not been given itself.
+    /// Variables that it set and had not been given itself.
     pub set: Vec<Variable>,
-    /// Whether rustdoc stands between, so that this is a documentation test.
+    /// True if rustdoc is among the parents, so that this is a documentation test.
     pub is_rustdoc: bool,
 }
 
@@ -50,7 +50,7 @@ impl RunnerEnvironment {
 struct Process {
     name: String,
     parent: u32,
-    /// What it was started with.
+    /// Its initial environment.
     environment: Vec<Variable>,
 }
 

@@ -31,15 +31,15 @@ pub struct SelectedTests<'a> {
     pub batches: Vec<Batch>,
     /// The binaries with their selected cases.
     pub selected: Vec<Selected>,
-    /// What the report is told of each binary.
+    /// The binaries, as the report needs them.
     pub suites: Vec<Suite>,
     /// The root filesystems in which tests run.
     pub in_roots: Vec<&'a RootFilesystem>,
-    /// Those in which none can run.
+    /// The root filesystems in which no test can run.
     pub refused: Option<RefusedRoots>,
 }
 
-/// Those of several root filesystems in which the tests cannot be listed.
+/// Root filesystems of a run in which the tests cannot be listed.
 pub struct RefusedRoots {
     /// Their names, in backticks.
     pub roots: Vec<String>,

@@ -39,7 +39,7 @@ pub fn show(command: &ShowConfigCommand, machine: &Machine) -> Result<ExitCode, 
     Ok(ExitCode::Passed)
 }
 
-/// What archives have, in a line, and where that stands.
+/// The files that archives include, in one line, and the place that names them.
 fn archived((included, place): &(Vec<Include>, String)) -> (String, &str) {
     let paths: Vec<&str> = included.iter().map(|include| include.path.as_str()).collect();
     (if paths.is_empty() { "none".to_owned() } else { paths.join(" ") }, place)

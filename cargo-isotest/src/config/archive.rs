@@ -10,7 +10,7 @@ use super::error::ConfigError;
 /// nextest's.
 const DEPTH: u32 = 16;
 
-/// What archives of the tests have beside them
+/// Files that archives of the tests include
 #[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema)]
 #[schemars(deny_unknown_fields, default, rename = "Archive")]
 pub struct ArchiveTable {
@@ -27,16 +27,16 @@ pub struct Include {
     pub path: Utf8PathBuf,
     /// The directory that the path is relative to
     pub relative_to: RelativeTo,
-    /// How deep its files may lie, of a directory: 1 are those in itself; `16`, which is also the default,
-    /// or `infinite`
+    /// Maximum depth of its files if it is a directory: 1 is the directory itself; `16`, the
+    /// default, or `infinite`
     #[schemars(schema_with = "depth_schema", default)]
     pub depth: Depth,
-    /// What it means that it is not there: `warn`, if nothing is said
+    /// What to do if it does not exist: `warn` by default
     #[schemars(default)]
     pub on_missing: OnMissing,
 }
 
-/// Where a path of [`Include`] begins.
+/// Base of a path of [`Include`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
 #[schemars(rename_all = "kebab-case", inline)]
 pub enum RelativeTo {
@@ -44,7 +44,7 @@ pub enum RelativeTo {
     Target,
 }
 
-/// How deep files may lie.
+/// Maximum depth of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Depth(pub u32);
 
@@ -54,7 +54,7 @@ impl Default for Depth {
     }
 }
 
-/// What it means that a path is not there.
+/// Effect of a path that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, JsonSchema)]
 #[schemars(rename_all = "kebab-case", inline)]
 pub enum OnMissing {

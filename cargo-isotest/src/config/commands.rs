@@ -1,7 +1,7 @@
 //! `[service.NAME]` and `[setup.NAME]`: programs that tests need.
 //!
-//! How they are written is read here, with the reader of the file; the types are what its schema is
-//! made of. What they do stands in `docs/services.md`.
+//! They are read here, by the reader of the file; the schema is made of the types.
+//! `docs/services.md` describes them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,24 +14,24 @@ use super::error::ConfigError;
 use super::machine::is_variable_name;
 use crate::cli;
 
-/// How long a service may take to be ready, where nothing is said.
+/// Default time limit for a service to be ready.
 const SERVICE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a setup command may take, where nothing is said.
+/// Default time limit of a setup command.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A program that runs beside each test that asks for it, in its sandbox, and ends with it
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(deny_unknown_fields, rename = "Service")]
 pub struct ServiceTable {
-    /// What it is called.
+    /// Its name.
     #[schemars(skip)]
     pub name: String,
     /// The program and its arguments; a text is parted into words as a shell would
     #[schemars(with = "Words")]
     pub command: Vec<String>,
-    /// What shows that it is ready; the test begins then
+    /// Condition that shows that it is ready; the test begins then
     pub ready: ReadyTable,
-    /// How long that may take: `30s`, which is also the default
+    /// Time limit until it is ready: `30s` by default
     #[schemars(with = "Option<String>")]
     pub timeout: Duration,
     /// Variables that the test gets, and its services too
@@ -39,7 +39,7 @@ pub struct ServiceTable {
     pub env: BTreeMap<String, String>,
 }
 
-/// What shows that a service is ready
+/// Condition that shows that a service is ready
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(rename = "Ready", rename_all = "kebab-case")]
 pub enum ReadyTable {
@@ -59,13 +59,13 @@ pub enum ReadyTable {
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(deny_unknown_fields, rename = "Setup")]
 pub struct SetupTable {
-    /// What it is called.
+    /// Its name.
     #[schemars(skip)]
     pub name: String,
     /// The program and its arguments; a text is parted into words as a shell would
     #[schemars(with = "Words")]
     pub command: Vec<String>,
-    /// How long it may take: `5m`, which is also the default, or `none`
+    /// Time limit: `5m` by default, or `none`
     #[schemars(with = "Option<String>")]
     pub timeout: Option<Duration>,
 }

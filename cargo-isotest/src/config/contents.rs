@@ -10,13 +10,13 @@ use super::error::{ConfigError, LoadError};
 /// More than any configuration has.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// What a file says.
+/// Contents of a file.
 pub struct Contents {
     /// Its text.
     pub text: String,
-    /// What it goes by.
+    /// Its name in messages.
     name: String,
-    /// Whether it is in the workspace; a link may lead to another file of the user's.
+    /// True if it is in the workspace; a link may lead to another file of the user's.
     is_inside: bool,
 }
 

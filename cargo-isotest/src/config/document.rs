@@ -28,7 +28,7 @@ pub struct Reader<'t> {
 }
 
 impl<'t> Reader<'t> {
-    /// What is wrong, at these bytes of the file.
+    /// An error at these bytes of the file.
     pub fn error(&self, cause: impl std::fmt::Display, span: Range<usize>) -> ConfigError {
         let message = format!("cannot read `{}`: {cause}", self.name);
         ConfigError::new(message).at(self.name, self.text, span)

@@ -1,4 +1,4 @@
-//! What is asked for, in order: flag, environment, override, profile, default.
+//! Effective configuration, in order: flag, environment, override, profile, default.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,7 +27,7 @@ use crate::report;
 /// The profile that is taken where none is asked for, and that the others inherit from.
 const DEFAULT: &str = "default";
 
-/// Where a value comes from.
+/// Source of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// The command line.
@@ -44,7 +44,7 @@ pub enum Origin {
         place: String,
         /// Its filter expression.
         filter: String,
-        /// Why it grants what it grants.
+        /// Reason for its grants.
         reason: Option<String>,
     },
     /// A profile.
@@ -53,17 +53,17 @@ pub enum Origin {
         name: String,
         /// Its file and line.
         place: String,
-        /// Why it grants what it grants.
+        /// Reason for its grants.
         reason: Option<String>,
     },
 }
 
-/// What one place asks for.
+/// Values of one source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// The place.
     pub origin: Origin,
-    /// What it asks for.
+    /// Its values.
     pub values: Values,
     /// Names of services and of setup commands that it asks for.
     pub services: Vec<String>,
@@ -76,7 +76,7 @@ impl Source {
     }
 }
 
-/// What a case needs beside its sandbox: services and setup commands by their places in the file.
+/// Services and setup commands that a case needs, by their places in the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Needs {
     /// Services.
@@ -85,7 +85,7 @@ pub struct Needs {
     pub setup: Vec<usize>,
 }
 
-/// What the command line says.
+/// Values of the command line.
 #[derive(Debug, Clone, Copy)]
 pub struct FlagValues<'a> {
     /// The layers and limits.
@@ -122,7 +122,7 @@ pub struct Config {
     pub setup: Vec<SetupTable>,
     /// The test groups, and where each stands.
     pub test_groups: Vec<(String, TestGroup, String)>,
-    /// What archives have beside the tests, and where that stands.
+    /// Files that archives include, and the place that names them.
     pub archived: Option<(Vec<Include>, String)>,
     /// The packages that expressions were read against: the id of each by its name.
     pub packages: BTreeMap<String, String>,
@@ -132,17 +132,17 @@ pub struct Config {
     overrides: Vec<(Expression, Source)>,
     /// The profile, then what it inherits from.
     profiles: Vec<Source>,
-    /// Those of the command line: one must select a case, where there are any.
+    /// Expressions of the command line: if there are any, one must select a case.
     selecting: Vec<Expression>,
-    /// What `default()` stands for.
+    /// The expression behind `default()`.
     default: Expression,
     ignores_default: bool,
-    /// What else another run needs to be the same, as it is typed.
+    /// Further flags that another run needs to be the same, as typed.
     flags: Vec<String>,
 }
 
 impl Config {
-    /// What flags and environment ask for; no file is read.
+    /// Configuration of flags and environment; no file is read.
     pub fn without_file(layers: &LayerOptions, machine: &Machine) -> Result<Config, LoadError> {
         let values = Values { layers: layers.clone(), ..Values::default() };
         let flags = Source::typed(Origin::Flag, values);
@@ -326,22 +326,22 @@ impl Config {
         merged(&self.typed.iter().collect::<Vec<_>>()).layers
     }
 
-    /// Whether filter expressions of the command line select, which know cases alone.
+    /// True if filter expressions of the command line select, which match cases only.
     pub fn selects_by_expression(&self) -> bool {
         !self.selecting.is_empty()
     }
 
-    /// What all overrides ask for, in their order.
+    /// The overrides, in order.
     pub fn overrides(&self) -> impl Iterator<Item = &Source> {
         self.overrides.iter().map(|(_, source)| source)
     }
 
-    /// Who is asked for the values of a case that no override selects, the first first.
+    /// Sources of a case that no override selects, in order of precedence.
     pub fn sources(&self) -> Vec<&Source> {
         self.typed.iter().chain(&self.profiles).collect()
     }
 
-    /// Who is asked for the values of this case.
+    /// Sources of this case, in order of precedence.
     pub fn sources_of(&self, subject: &FilterSubject, case: &Case) -> Vec<&Source> {
         let selects = |(expression, _): &&(Expression, Source)| {
             expression.selects(subject, case, &self.default, GLOBAL)
@@ -350,7 +350,7 @@ impl Config {
         self.typed.iter().chain(overrides).chain(&self.profiles).collect()
     }
 
-    /// What a case needs which these sources are asked for.
+    /// Services and setup commands that these sources require.
     pub fn needs(&self, sources: &[&Source]) -> Needs {
         let asked = |of: fn(&Source) -> &Vec<String>, name: &String| {
             sources.iter().any(|source| of(source).contains(name))
@@ -373,7 +373,7 @@ impl Config {
         given.next().unwrap_or(GLOBAL)
     }
 
-    /// What holds for all cases that no override selects.
+    /// Values of all cases that no override selects.
     pub fn values(&self) -> Values {
         merged(&self.sources())
     }
@@ -383,7 +383,7 @@ impl Config {
         self.values().layers
     }
 
-    /// Whether the filter expressions select a case of this binary.
+    /// Tests whether the filter expressions select a case of this binary.
     pub fn selection(&self, binary: &Binary) -> impl Fn(&Case) -> bool {
         let subject = FilterSubject::of(binary);
         move |case| {
@@ -400,7 +400,7 @@ impl Config {
 }
 
 impl Source {
-    /// Whether the configuration lets tests have more of the host here, and has said why.
+    /// True if the configuration grants tests more of the host here, and gives a reason.
     pub fn grants(&self) -> bool {
         match self.origin {
             Origin::Flag | Origin::Environment => false,
@@ -411,7 +411,7 @@ impl Source {
     }
 }
 
-/// What these ask for together, the first first.
+/// Values of these sources in order of precedence.
 pub fn merged(sources: &[&Source]) -> Values {
     let last = Values::default();
     sources.iter().rev().fold(last, |lower, source| source.values.over(lower))
@@ -536,7 +536,7 @@ fn no_file(profile: &str) -> ConfigError {
     ConfigError::new(message).hint(Some(format!("`--profile {profile}` is cargo's profile")))
 }
 
-/// Whether a file is in a directory that may be the root of the workspace.
+/// True if a directory that may be the workspace root has a configuration file.
 fn may_have_file(cargo: &CargoOptions, machine: &Machine) -> bool {
     let manifest = cargo.manifest_path.as_ref().map(|path| machine.directory.join(path));
     let start = manifest.as_deref().and_then(Path::parent).unwrap_or(&machine.directory);

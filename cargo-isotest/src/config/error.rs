@@ -1,15 +1,15 @@
-//! What is wrong with a configuration, and how that is said: what, where, with the line and a caret
-//! below it, and what to do.
+//! Errors of the configuration, with their wording: object, place, the line with a caret below it,
+//! and a hint.
 
 use std::fmt;
 use std::ops::Range;
 
 use crate::discover::DiscoverError;
 
-/// Why a configuration cannot be used.
+/// A configuration cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    /// Whether it is a filter expression that is wrong.
+    /// True if a filter expression is wrong.
     pub in_filter: bool,
     message: String,
     excerpt: Option<Excerpt>,
@@ -43,7 +43,7 @@ impl From<DiscoverError> for LoadError {
     }
 }
 
-/// Where in a text.
+/// Place in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Excerpt {
     name: String,
@@ -125,7 +125,7 @@ impl fmt::Display for Excerpt {
     }
 }
 
-/// What was probably meant.
+/// The closest known word, if one is close enough.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const ALIKE: f64 = 0.7;
     let known = known.into_iter().map(|known| (strsim::jaro_winkler(word, known), known));

@@ -35,7 +35,7 @@ pub struct File {
     pub test_groups: BTreeMap<String, TestGroup>,
 }
 
-/// What one profile asks for.
+/// Values of one profile.
 #[derive(Debug, Default, JsonSchema)]
 #[schemars(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Profile {
@@ -45,7 +45,7 @@ pub struct Profile {
     /// Run only tests that this filter expression selects
     #[schemars(with = "Option<String>")]
     pub default_filter: Option<SpannedText>,
-    /// Why tests get more of the host than by default
+    /// Reason why tests get more of the host than by default
     pub reason: Option<String>,
     /// Names of services that tests need; those of all tables that select a test add up
     #[schemars(with = "Vec<String>")]
@@ -53,7 +53,7 @@ pub struct Profile {
     /// Names of setup commands that tests need; those of all tables that select a test add up
     #[schemars(with = "Vec<String>")]
     pub setup: Vec<SpannedText>,
-    /// What archives of the tests have beside them
+    /// Files that archives of the tests include
     pub archive: Option<ArchiveTable>,
     /// The keys that overrides have as well.
     #[schemars(flatten)]
@@ -66,14 +66,14 @@ pub struct Profile {
     pub line: usize,
 }
 
-/// What some tests get instead.
+/// Values for some of the tests.
 #[derive(Debug, Default, JsonSchema)]
 #[schemars(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Override {
     /// The tests, as a filter expression
     #[schemars(with = "String")]
     pub filter: SpannedText,
-    /// Why they get more of the host than by default
+    /// Reason why they get more of the host than by default
     pub reason: Option<String>,
     /// Names of services that tests need; those of all tables that select a test add up
     #[schemars(with = "Vec<String>", default)]
@@ -121,7 +121,7 @@ pub fn read(name: &str, text: &str) -> Result<File, Box<ConfigError>> {
     Reader { name, text }.file().map_err(Box::new)
 }
 
-/// What part of the file a table is.
+/// Kind of a table of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TableKind {
     Profile,

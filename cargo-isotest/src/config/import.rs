@@ -11,12 +11,12 @@ use toml::{Table, Value};
 use super::error::ConfigError;
 use super::file;
 
-/// What became of a configuration.
+/// Result of an import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Imported {
     /// The text of `.config/isotest.toml`.
     pub text: String,
-    /// What is not taken over, and why: a line each.
+    /// Settings that are not imported, each with a reason, one per line.
     pub notes: Vec<String>,
 }
 
@@ -66,7 +66,7 @@ pub(super) struct Import {
     pub(super) notes: Vec<String>,
     /// The names of setup commands that were taken over.
     pub(super) setups: Vec<String>,
-    /// Where nextest puts the reports of each profile.
+    /// Directory in which nextest puts the reports of each profile.
     store: String,
 }
 
@@ -192,7 +192,7 @@ impl Import {
     }
 }
 
-/// Why a key is not taken over.
+/// Reason why a key is not imported.
 fn why_not(key: &str) -> &'static str {
     match key {
         "run-extra-args" => "give them behind `--`",
@@ -216,7 +216,7 @@ fn why_not(key: &str) -> &'static str {
     }
 }
 
-/// What archives have beside the tests.
+/// Files that archives include.
 fn included(archive: &Value) -> Option<String> {
     Some(format!("archive.include = {}", archive.get("include")?))
 }

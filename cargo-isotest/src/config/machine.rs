@@ -26,15 +26,15 @@ pub struct Machine {
     pub variables: Vec<Variable>,
     /// The working directory.
     pub directory: PathBuf,
-    /// Whether stdin is a terminal.
+    /// True if stdin is a terminal.
     pub stdin_terminal: bool,
-    /// Whether stdout is a terminal.
+    /// True if stdout is a terminal.
     pub stdout_terminal: bool,
-    /// Whether stderr is a terminal.
+    /// True if stderr is a terminal.
     pub stderr_terminal: bool,
-    /// How many processors this process may use.
+    /// Number of processors that this process may use.
     pub cores: usize,
-    /// Whether this process is the superuser's.
+    /// True if this process runs as root.
     pub is_root: bool,
     /// The directory that tests write coverage profiles to.
     pub profiles: Option<PathBuf>,
@@ -103,7 +103,7 @@ impl Machine {
         paths.map(|directory| directory.join(name)).find(|path| path.is_file())
     }
 
-    /// Who reads the stacks of a case before it is killed for its time.
+    /// Tool that captures the stacks of a case before it is killed for its time.
     pub fn stacks(&self, asked: TimeoutStacks) -> Result<Stacks, MissingDebugger> {
         let gdb = || self.program("gdb").map(Stacks::Gdb);
         let eu_stack = || self.program("eu-stack").map(Stacks::EuStack);
@@ -126,7 +126,7 @@ impl Machine {
         })
     }
 
-    /// Whether a stream is coloured: by flag, then `NO_COLOR`, then `CARGO_TERM_COLOR`.
+    /// True if a stream is coloured: by flag, then `NO_COLOR`, then `CARGO_TERM_COLOR`.
     pub fn colours(&self, flag: Option<Color>, terminal: bool) -> bool {
         let cargo = self.variable("CARGO_TERM_COLOR").and_then(OsStr::to_str);
         match (flag, cargo) {

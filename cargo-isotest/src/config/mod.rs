@@ -29,5 +29,5 @@ pub use import::{Imported, import};
 pub use rows::{case_rows, given, rows, run_rows};
 pub use run_options::TestGroup;
 
-/// Where the configuration is, below the root of the workspace.
+/// Path of the configuration below the workspace root.
 pub const PATH: &str = ".config/isotest.toml";

@@ -32,7 +32,7 @@ fn needed(sources: &[&Source]) -> [EffectiveValue; 2] {
     [row("services", |source| &source.services), row("setup", |source| &source.setup)]
 }
 
-/// What an override asks for.
+/// Row of an override.
 pub fn given(source: &Source) -> Overriding {
     let filter = match &source.origin {
         Origin::Override { filter, .. } => filter.clone(),

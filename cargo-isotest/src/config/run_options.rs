@@ -17,8 +17,8 @@ pub const GLOBAL: &str = nextest_metadata::GLOBAL_TEST_GROUP;
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TestGroup {
-    /// How many tests of the group run at a time: a number, `num-cpus`, or `-N` for all processors
-    /// but N
+    /// Maximum number of tests of the group that run at a time: a number, `num-cpus`, or `-N` for
+    /// all processors but N
     #[schemars(schema_with = "threads_schema")]
     pub max_threads: Threads,
     /// The line of its name.

@@ -26,58 +26,58 @@ pub struct Settings {
     pub layers: LayerOptions,
     /// Layers and limits.
     pub policy: Policy,
-    /// What is built.
+    /// The build.
     pub request: BuildRequest,
-    /// Which cases run.
+    /// Selection of cases.
     pub filter: filter::Filter,
-    /// How many processors there are.
+    /// Number of processors.
     pub processors: usize,
-    /// How many at once.
+    /// Number of cases that run at a time.
     pub jobs: usize,
-    /// How many more while they are short: none where a number was asked for.
+    /// Number of further cases while they are short; 0 if a number was requested.
     pub spare: usize,
-    /// Whether each runs on the main thread of its process, as under libtest with one thread.
+    /// True if each runs on the main thread of its process, as under libtest with one thread.
     pub single_threaded: bool,
     /// After how many failures no more are started.
     pub max_fail: Option<MaxFail>,
-    /// How long the run may take, but for what is done before the first case.
+    /// Time limit of the run, from its first case.
     pub global_timeout: Option<Duration>,
-    /// How often each case is run.
+    /// Number of runs of each case.
     pub repeat: Repeat,
-    /// What has a sandbox of its own.
+    /// Unit that gets a sandbox of its own.
     pub unit: Unit,
-    /// Whether output is passed through.
+    /// True if output is passed through.
     pub pass_through: bool,
     /// The seed of the order in which cases start; `None` where they start in the order of the list.
     pub shuffle: Option<u64>,
     /// The workflow of GitHub Actions that this runs in.
     pub workflow: Option<Workflow>,
-    /// Where a JUnit report is written.
+    /// Path of the JUnit report.
     pub junit: Option<PathBuf>,
-    /// Who reads the stacks of a case before it is killed for its time.
+    /// Tool that captures the stacks of a case before it is killed for its time.
     pub stacks: Stacks,
-    /// Whether keys are read while cases run.
+    /// True if keys are read while cases run.
     pub keys: bool,
-    /// What another run is given to be this one.
+    /// Options that another run needs to be the same.
     pub rerun: Rerun,
-    /// What is passed on to harnesses that are not libtest.
+    /// Options for harnesses that are not libtest.
     pub passed_on: Vec<String>,
-    /// How it is reported.
+    /// Options of the report.
     pub report: Options,
 }
 
 impl Settings {
-    /// Whether one test runs at a time since somebody wants it, and not for want of processors.
+    /// True if one test runs at a time by request, and not for want of processors.
     pub fn asks_for_one_thread(&self) -> bool {
         self.single_threaded && self.processors > 1
     }
 
-    /// Whether no more is started after this many failures.
+    /// True if no further case starts after this many failures.
     pub fn is_over(&self, failures: usize) -> bool {
         self.max_fail.is_some_and(|most| failures >= most.failures.get())
     }
 
-    /// What `cargo isotest run` is told; `values` is what flags and configuration ask for together.
+    /// Settings of `cargo isotest run`; `values` are those of flags and configuration.
     pub fn of_run(
         command: &RunCommand,
         values: Values,
@@ -127,8 +127,8 @@ impl Settings {
     }
 }
 
-/// Who reads stacks. The parser of a debugger has the user's id, so none is chosen where the program may
-/// be hostile: a build that comes from elsewhere, the strict guard.
+/// Tool that captures stacks. The parser of a debugger runs with the user's id, so none is chosen
+/// if the program may be hostile: a build that comes from elsewhere, the strict guard.
 fn debugger_of(command: &RunCommand, guard: Guard) -> TimeoutStacks {
     match command.run.timeout_stacks {
         TimeoutStacks::Auto if command.reuse.is_reused() || guard == Guard::Strict => {
@@ -149,7 +149,7 @@ pub fn policy(layers: &LayerOptions) -> Policy {
     layers.apply(Policy::default())
 }
 
-/// What cargo is asked to build.
+/// The build that cargo is asked for.
 pub fn request(cargo: &CargoOptions) -> BuildRequest {
     BuildRequest {
         build_arguments: cargo.to_arguments(),
@@ -164,7 +164,7 @@ pub fn request(cargo: &CargoOptions) -> BuildRequest {
     }
 }
 
-/// What selects cases.
+/// Filter of cases.
 pub fn selection(libtest: &LibtestOptions) -> filter::Filter {
     filter::Filter {
         filters: libtest.filters.clone(),

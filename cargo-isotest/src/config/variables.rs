@@ -4,8 +4,8 @@ use super::error::ConfigError;
 use crate::cli::{self, Shape, Threads, Values};
 use crate::config::machine::Variable;
 
-/// What `ISOTEST_*` asks for: `ISOTEST_TMP_SIZE` is the key `tmp-size`. Commas part the values of a
-/// list. A variable that is no key is somebody else's.
+/// Values of `ISOTEST_*`: `ISOTEST_TMP_SIZE` is the key `tmp-size`. Commas separate the values of a
+/// list. Other variables are ignored.
 pub fn read(variables: &[Variable]) -> Result<Values, ConfigError> {
     let mut values = Values::default();
     // They tell some tests from others, and no variable names tests.
@@ -42,7 +42,7 @@ pub fn read(variables: &[Variable]) -> Result<Values, ConfigError> {
     Ok(values)
 }
 
-/// What libtest's own variable asks for; it ends with a panic where that is no number.
+/// Value of libtest's own variable. As with libtest, a value that is no number is a panic.
 fn libtests(variables: &[Variable]) -> Option<Threads> {
     let (_, value) = variables.iter().find(|(known, _)| known == "RUST_TEST_THREADS")?;
     value.to_str()?.parse().ok().map(Threads::Count)

@@ -63,7 +63,7 @@ pub(super) fn assemble(
     })
 }
 
-/// What all binaries of a project share.
+/// Data that all binaries of a project share.
 struct Assembly<'a> {
     named: bool,
     metadata: &'a Metadata,
@@ -123,7 +123,7 @@ fn order(
     )
 }
 
-/// Whether cargo's advice on rerunning names the package (`Packages::needs_spec_flag`).
+/// True if cargo's advice on rerunning names the package (`Packages::needs_spec_flag`).
 fn needs_package_flag(scope: Scope, metadata: &Metadata) -> bool {
     match scope {
         Scope::Default => metadata.default_members() > 1,

@@ -111,7 +111,7 @@ impl Built {
         }
     }
 
-    /// What tests start or load, by package.
+    /// Binaries and libraries that tests start or load, by package.
     fn others(&self) -> BTreeMap<String, BTreeSet<RustNonTestBinarySummary>> {
         let mut others: BTreeMap<String, BTreeSet<RustNonTestBinarySummary>> = BTreeMap::new();
         for other in &self.build.others {
@@ -139,7 +139,7 @@ impl Built {
         inner.collect()
     }
 
-    /// What the build script of a workspace's package has left for its tests.
+    /// Adds the output directory of a package's build script.
     fn add_script(&self, binary: &Binary, layout: &Layout, summary: &mut RustBuildMetaSummary) {
         let id = &binary.package_id;
         if !self.packages.workspace_members.contains(id) {
@@ -161,7 +161,7 @@ impl Built {
     }
 }
 
-/// That of the tests: a target that was asked for, or the host.
+/// Platform of the tests: the requested target, or the host.
 fn target_platform(platforms: &BuildPlatformsSummary) -> PlatformSummary {
     let asked = platforms.targets.first().map(|target| &target.platform);
     asked.unwrap_or(&platforms.host.platform).clone()

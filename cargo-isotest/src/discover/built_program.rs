@@ -1,6 +1,6 @@
-//! What a program is that cargo, or who stands in for it, has started through `target.runner`: the
-//! project it belongs to, read off the environment and the paths instead of asking cargo, which
-//! would cost more than a test.
+//! Identification of a program that cargo, or a substitute, has started through `target.runner`:
+//! its project is read from the environment and the paths. Asking cargo would cost more than a
+//! test.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::layout;
 use super::manifest::Manifest;
 use super::project::{Binary, BinaryKind, BuildOrigin, Project};
 
-/// What a runner is told.
+/// Call of a runner.
 #[derive(Debug, Clone, Copy)]
 pub struct ProgramCall<'a> {
     /// The program, absolute.
@@ -23,7 +23,7 @@ pub struct ProgramCall<'a> {
     pub directory: &'a Path,
     /// The environment.
     pub variables: &'a [(OsString, OsString)],
-    /// What of the environment was set for this program.
+    /// Variables that were set for this program.
     pub set: &'a [(OsString, OsString)],
 }
 
@@ -34,24 +34,24 @@ pub struct BuiltProgram {
     pub project: Project,
     /// The program.
     pub binary: Binary,
-    /// What it was built for.
+    /// Its purpose.
     pub purpose: Purpose,
-    /// Whether the caller keeps all that it writes.
+    /// True if the caller keeps all of its output.
     pub is_kept: bool,
 }
 
-/// What a program was built for.
+/// Purpose of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// To be tested or measured.
     Test,
     /// To be used: a binary or an example, as `cargo run` runs it.
     Use,
-    /// Nobody can tell: it lies outside of a target directory, as documentation tests do.
+    /// Unknown: it lies outside of a target directory, as documentation tests do.
     Unknown,
 }
 
-/// What cargo knows of a program that it has built and started.
+/// Describes a program that cargo has built and started.
 pub fn built_program(call: &ProgramCall<'_>) -> Result<BuiltProgram, DiscoverError> {
     let directory = utf8(call.directory)?;
     let program = utf8(call.program)?;
@@ -219,7 +219,7 @@ fn manifest_in(directory: &Utf8Path) -> Result<Option<Manifest>, DiscoverError> 
     path.is_file().then(|| read_manifest(&path)).transpose()
 }
 
-/// Where the loader looks: what build scripts link, and the standard library.
+/// Search path of the loader: directories that build scripts link, and the standard library.
 fn library_directories(call: &ProgramCall<'_>) -> Vec<Utf8PathBuf> {
     let path = call.variable("LD_LIBRARY_PATH").unwrap_or_default();
     let directories = std::env::split_paths(path).filter(|directory| directory.is_absolute());

@@ -24,18 +24,18 @@ use super::process::{message, output};
 use super::project::{Project, Scope};
 use super::runners;
 
-/// What is to be built.
+/// Options of a build.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BuildRequest {
     /// Options for `cargo test --no-run`.
     pub build_arguments: Vec<OsString>,
-    /// Those of them that `cargo metadata` takes.
+    /// Those that `cargo metadata` takes.
     pub metadata_arguments: Vec<OsString>,
     /// `--target-dir`, which `cargo metadata` does not take.
     pub target_dir: Option<PathBuf>,
     /// The values of `--config`.
     pub config: Vec<OsString>,
-    /// Which packages the command line names.
+    /// Packages that the command line selects.
     pub scope: Scope,
 }
 
@@ -56,7 +56,7 @@ pub fn build_for_archive(request: &BuildRequest) -> Result<Built, DiscoverError>
     Ok(Built { project, metadata, build, packages, cargo_env })
 }
 
-/// What cargo and the compiler say.
+/// Output of cargo and the compiler.
 struct BuildParts {
     build: BuildOutput,
     metadata: Metadata,
@@ -113,7 +113,7 @@ fn metadata(
     Metadata::from_json(&stdout(&mut command)?).map_err(DiscoverError::MetadataJson)
 }
 
-/// What `cargo metadata` prints; with `dependencies`, those of every feature are resolved.
+/// Output of `cargo metadata`; with `dependencies`, those of every feature are resolved.
 pub(super) fn metadata_json(
     arguments: &[OsString],
     dependencies: bool,
@@ -197,8 +197,8 @@ pub(super) fn config(
     reader.read(options, variables).map_err(DiscoverError::Config)
 }
 
-/// Whether cargo knows `include` in its configuration, as it does since 1.94. Where there is no
-/// cargo, its newest one is taken for what the file is written for.
+/// True if cargo knows `include` in its configuration, as it does since 1.94. If there is no cargo,
+/// the newest is assumed.
 fn includes() -> bool {
     let version = Command::new(cargo()).arg("--version").output();
     let version = version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());

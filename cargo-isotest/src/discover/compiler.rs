@@ -1,6 +1,6 @@
-//! Where the toolchain stands, and what rustup's proxies would have put into the environment.
+//! Place of the toolchain, and the variables that rustup's proxies would have set.
 //!
-//! Cargo keeps both to itself: no message of a build names the sysroot or cargo's own path.
+//! No message of a build names the sysroot or cargo's own path.
 
 use std::env;
 use std::ffi::OsString;
@@ -13,7 +13,7 @@ use super::error::DiscoverError;
 use super::process::{message, output};
 use super::search_path::on_path;
 
-/// Where the compiler that cargo calls stands.
+/// Place of the compiler that cargo calls.
 pub(super) struct Compiler {
     pub sysroot: Utf8PathBuf,
     /// The host's triple.
@@ -61,7 +61,8 @@ impl Compiler {
         Some(Compiler { sysroot, host })
     }
 
-    /// What cargo has in `CARGO`: the one that started us, or the one that rustup's proxy starts.
+    /// Value of `CARGO` under cargo: the cargo that started isotest, or the one behind rustup's
+    /// proxy.
     pub(super) fn cargo(&self) -> OsString {
         let own = self.sysroot.join("bin/cargo");
         env::var_os("CARGO")

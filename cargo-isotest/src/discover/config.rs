@@ -24,11 +24,11 @@ pub(super) type EnvTable = BTreeMap<String, EnvValue>;
 pub(super) struct EnvValue {
     /// Its value, a relative path made absolute.
     pub value: OsString,
-    /// Whether it is set also where the caller's environment has the variable.
+    /// True if it replaces a variable of the caller.
     pub force: bool,
 }
 
-/// What cargo's configuration says.
+/// Settings of cargo's configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct CargoConfig {
     /// `[env]`.
@@ -43,11 +43,11 @@ pub(super) struct CargoConfig {
 pub struct CargoConfigError {
     /// The file, or the text after `--config`.
     pub path: PathBuf,
-    /// Why.
+    /// The cause.
     pub cause: CargoConfigCause,
 }
 
-/// Why a configuration file cannot be used.
+/// Causes.
 #[derive(Debug)]
 pub enum CargoConfigCause {
     /// It cannot be read.
@@ -118,13 +118,13 @@ enum IncludeEntry {
     },
 }
 
-/// Who reads cargo's configuration, and where.
+/// Reader of cargo's configuration.
 pub(super) struct ConfigReader<'a> {
     /// The current directory.
     pub directory: &'a Path,
     /// `CARGO_HOME`.
     pub cargo_home: Option<&'a Path>,
-    /// Whether cargo knows `include`; asked where a file has it.
+    /// Tests whether cargo knows `include`; called if a file has it.
     pub includes: &'a dyn Fn() -> bool,
 }
 
@@ -206,7 +206,7 @@ impl ConfigReader<'_> {
 /// The directories at which relative paths of a text start.
 #[derive(Clone, Copy)]
 struct Bases<'a> {
-    /// Those of what it includes.
+    /// Fails for the files that it includes.
     includes: &'a Path,
     /// All others.
     paths: &'a Path,
@@ -281,7 +281,8 @@ fn files(directory: &Path, cargo_home: Option<&Path>) -> Vec<PathBuf> {
     files
 }
 
-/// Where both names exist cargo takes the one without extension.
+/// Path of the configuration in a directory. If both names exist, cargo takes the one without
+/// extension.
 fn config_in(directory: &Path) -> Option<PathBuf> {
     ["config", "config.toml"].iter().map(|name| directory.join(name)).find(|path| path.is_file())
 }

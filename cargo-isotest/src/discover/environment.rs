@@ -1,4 +1,4 @@
-//! What cargo sets in the environment of a test process, to the letter of cargo 1.95
+//! Environment that cargo sets for a test process, to the letter of cargo 1.95
 //! (`Compilation::fill_env`).
 //!
 //! Pure. Nothing is set that cargo does not set: a suite may test for the absence of a variable.
@@ -21,7 +21,7 @@ const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 pub(super) const HOST_LIBRARY: &str = "host";
 pub(super) const TARGET_LIBRARY: &str = "target/0";
 
-/// Where cargo and the compiler stand, and what the caller's environment holds.
+/// Places of cargo and the compiler, and the caller's environment.
 #[derive(Debug, Clone, Default)]
 pub(super) struct CargoEnvironment {
     pub cargo: OsString,
@@ -31,7 +31,7 @@ pub(super) struct CargoEnvironment {
     pub library_path: OsString,
     pub variables: Vec<(OsString, OsString)>,
     pub config: CargoConfig,
-    /// Where an archive has the standard libraries of its compiler.
+    /// Place of the standard libraries in an archive.
     pub archived_libraries: Option<Utf8PathBuf>,
 }
 
@@ -49,7 +49,7 @@ impl CargoEnvironment {
     }
 }
 
-/// Where one binary's unit was built: for the host, or for a target that was asked for.
+/// Build directories of one binary: of the host, or of a requested target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Layout {
     /// Final artifacts: `target/debug`, `target/<triple>/debug`.

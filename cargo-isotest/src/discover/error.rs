@@ -1,7 +1,7 @@
-//! Why a project could not be discovered, and how that is said.
+//! Errors of discovery, with their wording.
 //!
-//! Where cargo has already spoken on stderr the text is short. Exit codes are the front end's
-//! business; each variant says to which class it belongs.
+//! The text is short if cargo has already written to stderr. The front end chooses the exit code;
+//! each variant says to which class it belongs.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -14,14 +14,14 @@ use camino::Utf8PathBuf;
 use super::config::CargoConfigError;
 use super::runners::NoRunner;
 
-/// Why a project could not be discovered.
+/// A project could not be discovered.
 #[derive(Debug)]
 pub enum DiscoverError {
     /// A program could not be started.
     Start {
         /// The program.
         program: OsString,
-        /// Why.
+        /// The cause.
         cause: io::Error,
     },
     /// The build failed, or there is nothing to build; cargo has said why. Exit code 101.
@@ -30,9 +30,9 @@ pub enum DiscoverError {
     Messages(io::Error),
     /// `cargo metadata` failed. Exit code 102.
     Metadata {
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
-        /// What it said.
+        /// Its message.
         message: String,
     },
     /// The output of `cargo metadata` could not be understood. Exit code 102.
@@ -41,23 +41,23 @@ pub enum DiscoverError {
     Graph(Box<guppy::Error>),
     /// `rustc --print` failed or printed something else.
     Compiler {
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
-        /// What it said.
+        /// Its message.
         message: String,
     },
     /// A manifest could not be read.
     ReadManifest {
         /// The file.
         path: Utf8PathBuf,
-        /// Why.
+        /// The cause.
         cause: io::Error,
     },
     /// A manifest could not be understood.
     ParseManifest {
         /// The file.
         path: Utf8PathBuf,
-        /// Why.
+        /// The cause.
         cause: Box<toml::de::Error>,
     },
     /// A configuration file of cargo could not be used.
@@ -75,13 +75,13 @@ pub enum DiscoverError {
         /// Its kind.
         kind: String,
     },
-    /// What describes a build that was made before names something that no build has.
+    /// The description of a build has a value that no build has.
     Strange {
-        /// What it is.
+        /// The name of the value.
         what: &'static str,
         /// Its name.
         name: String,
-        /// What is wrong with it.
+        /// The reason.
         wrong: &'static str,
     },
     /// The sources of a build that was made before are not there.

@@ -5,10 +5,10 @@
 
 use isotest_core::case::{Case, Ignore, Kind};
 
-/// Which cases run with respect to `#[ignore]`.
+/// Selection of ignored cases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IgnoredCases {
-    /// Those without it; the others are reported as ignored.
+    /// Cases without `#[ignore]`; the others are reported as ignored.
     #[default]
     No,
     /// Only those with it: `--ignored`.
@@ -17,7 +17,7 @@ pub enum IgnoredCases {
     Yes,
 }
 
-/// What is run of the two kinds of cases.
+/// Selection by the two kinds of cases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CaseKinds {
     /// Tests, and every benchmark once, as a test.
@@ -29,7 +29,7 @@ pub enum CaseKinds {
     Both,
 }
 
-/// What selects a case.
+/// Selection of cases.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// A case is selected when its name contains one of these, or when there are none.
@@ -38,9 +38,9 @@ pub struct Filter {
     pub skip: Vec<String>,
     /// Names must be equal, not contain.
     pub exact: bool,
-    /// Which cases run with respect to `#[ignore]`.
+    /// Selection of ignored cases.
     pub run_ignored: IgnoredCases,
-    /// What is run of the two kinds of cases.
+    /// Selection by the two kinds of cases.
     pub mode: CaseKinds,
 }
 
@@ -49,7 +49,7 @@ pub struct Filter {
 pub struct Selection {
     /// By name, benchmarks last where they are measured; a case whose `ignore` is set will not run.
     pub cases: Vec<Case>,
-    /// How many cases were taken out.
+    /// Number of cases that were filtered out.
     pub filtered_out: usize,
 }
 

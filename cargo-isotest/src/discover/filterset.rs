@@ -92,7 +92,7 @@ fn graph(arguments: &[OsString], dependencies: bool) -> Result<PackageGraph, Dis
     graph.map_err(|cause| DiscoverError::Graph(Box::new(cause)))
 }
 
-/// Where an expression stands: not everything may be asked everywhere.
+/// Place of an expression, which decides the predicates that it may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExpressionContext {
     /// On the command line.
@@ -105,7 +105,7 @@ pub enum ExpressionContext {
     Archive,
 }
 
-/// Why an expression could not be read.
+/// An expression could not be read.
 #[derive(Debug)]
 pub enum ReadError {
     /// The packages could not be read.
@@ -114,14 +114,14 @@ pub enum ReadError {
     Expression(ExpressionError),
 }
 
-/// What is wrong with an expression.
+/// An error in an expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpressionError {
-    /// What is wrong.
+    /// The error.
     pub message: String,
-    /// Where: a range of its bytes.
+    /// Its bytes in the expression.
     pub span: Range<usize>,
-    /// What to do, where that is known.
+    /// A remedy, if one is known.
     pub hint: Option<String>,
 }
 
@@ -169,14 +169,14 @@ impl Expression {
         Expression(CompiledExpr::ALL)
     }
 
-    /// Whether a binary is selected, or a case of it may be.
+    /// True if a binary is selected, or a case of it may be.
     pub fn selects_binary(&self, subject: &FilterSubject) -> bool {
         let context = EvalContext { default_filter: &CompiledExpr::ALL };
         self.0.matches_binary(&subject.query(), &context).unwrap_or(true)
     }
 
-    /// Whether a case is selected that is in this test group, which only expressions of the command
-    /// line ask for. `default` is what `default()` stands for.
+    /// True if a case in this test group is selected; only expressions of the command line ask for
+    /// the group. `default` is what `default()` stands for.
     pub fn selects(
         &self,
         subject: &FilterSubject,

@@ -1,6 +1,6 @@
-//! What paths tell of a build: the target that a source file is the root of, by where cargo finds
-//! targets by itself ("Package Layout" of the Cargo book), and the profile and the platform that a
-//! program was built for, by where cargo puts it ("Build cache").
+//! Information from paths of a build: the target of a source file, by cargo's own rules ("Package
+//! Layout" of the Cargo book), and the profile and platform of a program, by its directory ("Build
+//! cache").
 
 use camino::Utf8Path;
 

@@ -25,17 +25,17 @@ pub const TERSE_ARGUMENTS: &[&str] = &["--list", "--format", "terse"];
 /// Asks any harness for those of its cases that are ignored.
 pub const TERSE_IGNORED_ARGUMENTS: &[&str] = &["--list", "--format", "terse", "--ignored"];
 
-/// What nextest sets where it asks for a list of tests or runs one. Harnesses that serve it go by
-/// it: divan lists its benchmarks one by one there alone.
+/// Variables that nextest sets for a list of tests and for a run. Harnesses rely on them: divan
+/// lists its benchmarks one by one only then.
 pub const NEXTEST_ENVIRONMENT: [(&str, &str); 2] =
     [("NEXTEST", "1"), ("NEXTEST_EXECUTION_MODE", "process-per-test")];
 
-/// What a run tells of the list of a binary.
+/// Remark on the list of a binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
     /// It cannot be read, for this reason: the binary is one case.
     Unreadable(String),
-    /// That of the ignored cases cannot be read, for this reason: none is ignored.
+    /// The list of ignored cases cannot be read, for this reason: none is ignored.
     UnreadableIgnored(String),
     /// So many cases have this name: they are one.
     Repeated(String, usize),
@@ -43,7 +43,7 @@ pub enum Note {
     Empty,
 }
 
-/// Why a list cannot be read.
+/// A list cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListError {
     /// The output is not UTF-8.
@@ -97,7 +97,7 @@ struct Event {
     total: Option<usize>,
 }
 
-/// Whether an output has an event of libtest's JSON list, whatever else is in it.
+/// True if an output has an event of libtest's JSON list, whatever else is in it.
 pub fn has_json(output: &[u8]) -> bool {
     let text = String::from_utf8_lossy(output);
     let is_discovery = |line: &str| {
@@ -246,7 +246,7 @@ pub fn unite(cases: &mut Vec<Case>) -> Vec<(String, usize)> {
     several
 }
 
-/// How many lines of an output could be those of a terse list.
+/// Number of lines of an output that could be those of a terse list.
 pub fn lines_of_a_list(output: &[u8]) -> usize {
     let text = String::from_utf8_lossy(output);
     text.lines().filter(|line| parse_terse_line(line).is_ok()).count()

@@ -45,8 +45,8 @@ struct TargetTable {
 }
 
 impl TargetTable {
-    /// Whether this is its main source file, relative to the package: where it says so, or one of
-    /// those that cargo looks for.
+    /// True if this is its main source file, relative to the package: by its `path`, or by cargo's
+    /// rules.
     fn has_source(&self, kind: BinaryKind, source: &Utf8Path) -> bool {
         if let Some(path) = &self.path {
             return path.components().filter(|part| part.as_str() != ".").eq(source.components());
@@ -70,7 +70,7 @@ impl Manifest {
         toml::from_str(text)
     }
 
-    /// What is said of the harness of a target.
+    /// Harness of a target, by the manifest.
     pub(super) fn declared(&self, kind: BinaryKind, name: &str) -> Declared {
         let of_kind = self.targets().filter(|(of, _)| match kind {
             BinaryKind::Lib | BinaryKind::ProcMacro => *of == BinaryKind::Lib,
@@ -87,9 +87,8 @@ impl Manifest {
         }
     }
 
-    /// What is said of the harness of the target that a crate was built from, of which the name is
-    /// known, and perhaps the main source file, relative to the package: targets of several kinds
-    /// may have one name.
+    /// Harness of the target that a crate was built from, by its name and, if known, its main
+    /// source file relative to the package: targets of several kinds may share a name.
     pub(super) fn declared_of(&self, crate_name: &str, source: Option<&Utf8Path>) -> Declared {
         let is_named = |(kind, target): &(BinaryKind, &TargetTable)| {
             let name = match (kind, target.name.as_str(), &self.package) {
@@ -130,7 +129,7 @@ impl Manifest {
         self.package.as_ref()?.workspace.as_deref()
     }
 
-    /// Whether it is the root of a workspace that a package in `relative` below it may belong to.
+    /// True if it is the root of a workspace that may have a package in `relative` below it.
     pub(super) fn is_root_of(&self, relative: &Utf8Path) -> bool {
         let excludes = |workspace: &WorkspaceTable| {
             workspace.exclude.iter().any(|excluded| relative.starts_with(excluded))

@@ -1,7 +1,7 @@
-//! What the build says: cargo's stream of JSON messages, reduced to what a test run needs.
+//! Messages of the build: cargo's stream of JSON, reduced to what a test run needs.
 //!
-//! Reading is pure over any reader. Lines that are no messages are left out: they are output of
-//! build scripts and of compiler wrappers.
+//! Reading is pure over any reader. Other lines are skipped: they are output of build scripts and
+//! of compiler wrappers.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufRead};
@@ -48,7 +48,7 @@ pub(super) struct OtherArtifact {
     pub is_library: bool,
 }
 
-/// What a build script left.
+/// Output of a build script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BuildScript {
     pub package_id: String,

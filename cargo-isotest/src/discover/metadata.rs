@@ -1,4 +1,4 @@
-//! What `cargo metadata --no-deps` says of the workspace, in the fields that are needed.
+//! The fields of `cargo metadata --no-deps` that are needed.
 //!
 //! The types are our own because `cargo_metadata::Package` turns `rust-version = "1.70"` into
 //! 1.70.0, while `CARGO_PKG_RUST_VERSION` is `1.70`.
@@ -65,7 +65,7 @@ impl Metadata {
         self.build_directory.as_ref().unwrap_or(&self.target_directory)
     }
 
-    /// How many packages cargo takes when none is named.
+    /// Number of packages that cargo takes if none is named.
     pub(super) fn default_members(&self) -> usize {
         self.workspace_default_members.as_ref().unwrap_or(&self.workspace_members).len()
     }

@@ -10,7 +10,7 @@ pub(super) fn output(command: &mut Command) -> Result<Output, DiscoverError> {
     output.map_err(|cause| DiscoverError::Start { program: command.get_program().into(), cause })
 }
 
-/// What a program said on stderr.
+/// Text that a program wrote to stderr.
 pub(super) fn message(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).trim_end().to_owned()
 }

@@ -1,4 +1,4 @@
-//! What cargo built: plain data, cargo's order, and the names that a binary goes by.
+//! The build: plain data, in cargo's order, with the names of each binary.
 
 use std::ffi::{OsStr, OsString};
 
@@ -9,9 +9,9 @@ use camino::Utf8PathBuf;
 pub struct Project {
     /// The directory of the workspace's Cargo.toml.
     pub workspace_root: Utf8PathBuf,
-    /// Where cargo puts what it builds.
+    /// Cargo's target directory.
     pub target_directory: Utf8PathBuf,
-    /// Where cargo puts intermediate files; often the target directory.
+    /// Cargo's directory for intermediate files; often the target directory.
     pub build_directory: Utf8PathBuf,
     /// The directories of the workspace's packages and of all local packages that were built, also
     /// outside the workspace. Sorted, each once.
@@ -23,7 +23,7 @@ pub struct Project {
     pub moved: Vec<(Utf8PathBuf, Utf8PathBuf)>,
     /// The directory of the toolchain.
     pub sysroot: Utf8PathBuf,
-    /// Whether a library among the binaries has documentation tests turned on.
+    /// True if a library among the binaries has documentation tests turned on.
     pub has_doctests: bool,
     /// The test binaries, in cargo's order.
     pub binaries: Vec<Binary>,
@@ -32,7 +32,7 @@ pub struct Project {
 /// One test binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binary {
-    /// What nextest calls it: `pkg`, `pkg::target`, `pkg::kind/target`.
+    /// Its id, as nextest's: `pkg`, `pkg::target`, `pkg::kind/target`.
     pub id: String,
     /// The name of its package.
     pub package_name: String,
@@ -48,38 +48,38 @@ pub struct Binary {
     pub executable: Utf8PathBuf,
     /// The directory of its package, where cargo starts it.
     pub working_directory: Utf8PathBuf,
-    /// What its manifest says of its harness.
+    /// Its harness, by the manifest.
     pub declared: Declared,
     /// The words that cargo's configuration has started before it; none where there is no runner.
     pub runner: Vec<OsString>,
-    /// What cargo sets in its environment.
+    /// Variables that cargo sets for it.
     pub environment: Vec<(OsString, OsString)>,
-    /// What of that the caller has set, too: cargo would leave it as it is.
+    /// Those of them that the caller has set too: cargo would not replace them.
     pub presets: Vec<OsString>,
     /// The options of `cargo test` that select it: `-p pkg --test name`.
     pub rerun_flag: String,
-    /// Who has built it.
+    /// Place of its build.
     pub origin: BuildOrigin,
 }
 
-/// Who has built a binary.
+/// Place of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BuildOrigin {
     /// Cargo, here: whoever wrote it had build scripts run outside of every sandbox.
     #[default]
     Here,
-    /// Somebody else: all that is known of it is in a sandbox.
+    /// On another machine, or by another user: every access to it is in a sandbox.
     Elsewhere,
 }
 
-/// What a manifest says of the harness of a target: its key `harness`.
+/// Harness of a target, by the manifest's key `harness`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Declared {
     /// rustc adds one: libtest, or what the crate names by `#![test_runner]`.
     Harness,
     /// `harness = false`.
     NoHarness,
-    /// Which target the binary was built from is not known.
+    /// The binary's target is not known.
     Unknown,
 }
 
@@ -113,7 +113,7 @@ pub enum BinaryKind {
     Example,
 }
 
-/// Which packages the command line names.
+/// Packages that the command line selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Scope {
     /// None: cargo takes the workspace's default members.
@@ -185,7 +185,7 @@ impl BinaryKind {
         }
     }
 
-    /// Whether tests of this kind find the package's binaries through `CARGO_BIN_EXE_<name>`.
+    /// True if tests of this kind find the package's binaries through `CARGO_BIN_EXE_<name>`.
     pub(super) fn sees_binaries(self) -> bool {
         match self {
             BinaryKind::Test | BinaryKind::Bench => true,
@@ -216,7 +216,7 @@ impl Binary {
         }
     }
 
-    /// What cargo prints behind `Running`, less the executable: `unittests src/lib.rs`.
+    /// The text that cargo prints after `Running`, without the executable: `unittests src/lib.rs`.
     pub fn description(&self) -> String {
         match self.kind {
             BinaryKind::Test | BinaryKind::Bench => self.source.to_string(),

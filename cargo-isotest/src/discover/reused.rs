@@ -21,7 +21,7 @@ use super::metadata::{Metadata, Package};
 use super::project::{BinaryKind, BuildOrigin, Project, Scope};
 use isotest_core::escape::is_deceptive;
 
-/// Where the directories of a build are now.
+/// Present places of the directories of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemapPaths {
     /// The root of the workspace; `None`: where it was.
@@ -160,7 +160,7 @@ impl Reused {
         }
     }
 
-    /// Where a path of the build is now.
+    /// Present place of a path of the build.
     fn place(&self, path: &Utf8Path) -> Utf8PathBuf {
         let moved = self.moves.iter().find_map(|PathRemap { from, to }| {
             let inner = path.strip_prefix(from).ok()?;
@@ -169,7 +169,7 @@ impl Reused {
         moved.unwrap_or_else(|| path.to_owned())
     }
 
-    /// What is elsewhere now, as far as it has a name of its own.
+    /// The directories that have moved and have a name of their own.
     fn moved(&self) -> Vec<(Utf8PathBuf, Utf8PathBuf)> {
         let below_another = |path: &Utf8Path| {
             self.moves.iter().any(|other| other.from != path && path.starts_with(&other.from))
@@ -194,7 +194,7 @@ impl Reused {
         metadata
     }
 
-    /// What cargo's messages would have said.
+    /// The messages that cargo would have printed.
     fn build(&self, metadata: &Metadata) -> Result<BuildOutput, DiscoverError> {
         let binaries = self.summary.rust_binaries.values();
         let tests = binaries.map(|binary| self.test(binary, metadata));
@@ -225,8 +225,8 @@ impl Reused {
         })
     }
 
-    /// What build scripts have left, and nothing else of a build. Which script a linked directory
-    /// is of is not kept, and nothing hangs on it.
+    /// Output of the build scripts alone. The script of each linked directory is not known, and
+    /// nothing depends on it.
     fn scripts(&self, metadata: &Metadata) -> BuildOutput {
         let build = &self.summary.rust_build_meta;
         let directory = metadata.build_directory();
@@ -273,7 +273,7 @@ impl Reused {
     }
 }
 
-/// What does not lie in the directories of the build.
+/// Message for a path that is not in the directories of the build.
 const OUTSIDE: &str = "is not in the target directory";
 
 /// Fails where a path is not of this form, or could lead elsewhere than it says.
@@ -304,7 +304,7 @@ fn check_name(what: &'static str, name: &str) -> Result<(), DiscoverError> {
     }
 }
 
-/// Where an archive has standard libraries, below the target directory.
+/// Standard libraries in an archive, below the target directory.
 const LIBRARIES: &str = "nextest/libdirs";
 
 #[cfg(test)]

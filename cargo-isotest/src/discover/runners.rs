@@ -1,7 +1,6 @@
 //! The runner that cargo's configuration has for a target: `target.<triple>.runner`.
 //!
-//! What cargo would start a test with, a test of ours is started with too, in its sandbox; but not
-//! with isotest itself.
+//! A test is started with the same runner, in its sandbox; but not with isotest itself.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -52,14 +51,14 @@ impl Runner {
         Some(Runner { words })
     }
 
-    /// Whether it is isotest, which tests are run by already.
+    /// True if it is isotest, which runs the tests already.
     fn is_isotest(&self) -> bool {
         let name = self.words.first().and_then(|program| Path::new(program).file_name());
         name == Some(OsStr::new("cargo-isotest"))
     }
 }
 
-/// Those that variables `CARGO_TARGET_<TRIPLE>_RUNNER` name, by the variable.
+/// The runners of variables `CARGO_TARGET_<TRIPLE>_RUNNER`, by variable.
 pub(super) fn of_environment(
     variables: &[(OsString, OsString)],
     directory: &Path,
@@ -97,7 +96,7 @@ fn find<'r>(runners: &'r [(String, Runner)], triple: &str) -> Option<&'r Runner>
     found.map(|(_, runner)| runner).filter(|runner| !runner.is_isotest())
 }
 
-/// Whether a key is a `cfg` that holds for a target.
+/// True if a key is a `cfg` that holds for a target.
 fn is_of(key: &str, triple: &str) -> bool {
     let Ok(triple) = Triple::new(triple.to_owned()) else { return false };
     let platform = Platform::from_triple(triple, TargetFeatures::Unknown);

@@ -15,7 +15,7 @@ use isotest_core::schedule::{Event, Stream};
 
 use super::suite::Suite;
 
-/// What happened to one case of a block.
+/// Event of one case of a block.
 #[derive(Debug)]
 pub enum CaseEvent {
     /// It was started.
@@ -39,7 +39,7 @@ pub enum BlockEvent {
     Close(usize, Duration),
 }
 
-/// Whose turn it is.
+/// Order of the blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Order {
     /// As cargo runs the binaries: the first that has not ended.
@@ -65,7 +65,7 @@ pub struct Blocks {
 struct Block {
     harness: bool,
     empty: bool,
-    /// Whether its block is printed, or left out.
+    /// True after its block was printed or left out.
     is_past: bool,
     left: usize,
     held: VecDeque<(CaseIndex, CaseEvent)>,
@@ -128,7 +128,7 @@ impl Blocks {
         outcome
     }
 
-    /// What can be printed now; `None` until the next event.
+    /// The next event that can be printed; `None` until the next one is pushed.
     pub fn next_event(&mut self) -> Option<BlockEvent> {
         while let Some(current) = self.open.or_else(|| self.next()) {
             let binary = &mut self.binaries[current];
@@ -175,7 +175,7 @@ impl Block {
         self.held.push_back((index, news));
     }
 
-    /// Whether there is something to show. A binary of which nothing was run before the run was
+    /// True if there is something to show. A binary of which nothing was run before the run was
     /// cancelled gets no block, as `cargo test` would not have come to it.
     fn may_open(&self, cancelled: bool) -> bool {
         match self.held.front() {

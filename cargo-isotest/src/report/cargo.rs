@@ -1,6 +1,6 @@
-//! What `cargo test` itself prints on stderr around the blocks.
+//! Lines of `cargo test` itself on stderr around the blocks.
 //!
-//! As cargo prints it with `--no-fail-fast`, since every binary is run.
+//! As cargo prints them with `--no-fail-fast`, since every binary is run.
 
 use std::io::{self, Write};
 
@@ -32,8 +32,8 @@ pub fn failed(suite: &Suite, tally: &Tally, colour: bool, err: &mut dyn Write) -
     writeln!(err, "{error}: {what}, to rerun pass `{}`", suite.rerun)
 }
 
-/// How a program that is no harness failed, below the line of [`failed`]. 101 goes without
-/// saying, as with cargo.
+/// The failure of a program that is no harness, below the line of [`failed`]. As with cargo, 101 is
+/// not mentioned.
 pub fn cause(verdict: &Verdict, err: &mut dyn Write) -> io::Result<()> {
     let cause = match verdict {
         Verdict::Failed { code: 101 } => None,

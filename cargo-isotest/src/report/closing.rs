@@ -26,7 +26,7 @@ use super::traces::{self, Trace};
 use super::withheld::Withheld;
 use super::words::{self, counted};
 
-/// How many commands are listed.
+/// Maximum number of commands that are listed.
 const COMMANDS: usize = 5;
 
 /// A flag with which failed cases pass.
@@ -34,7 +34,7 @@ const COMMANDS: usize = 5;
 pub struct Hint {
     /// The flag.
     pub flag: &'static str,
-    /// What is different with it.
+    /// The difference that it makes.
     pub why: &'static str,
     /// The cases that pass.
     pub cases: Vec<CaseIndex>,
@@ -43,24 +43,24 @@ pub struct Hint {
 /// Results of the rerun variants: failed cases run once more.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reruns {
-    /// Those that passed unchanged.
+    /// Cases that passed unchanged.
     pub flaky: Vec<CaseIndex>,
     /// Flags with which the others pass.
     pub hints: Vec<Hint>,
 }
 
-/// What the configuration lets some cases have of the host.
+/// Access to the host that the configuration grants to some cases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     /// The layers.
     pub layers: Vec<&'static str>,
-    /// Where that is written, and why.
+    /// Its place in the configuration, with the reason.
     pub origin: String,
-    /// How many cases have it.
+    /// Number of cases that have it.
     pub cases: usize,
 }
 
-/// What is known of a case once the run has ended.
+/// State of a case after the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CaseState {
     /// It failed.
@@ -71,7 +71,7 @@ pub enum CaseState {
     NotEnded,
 }
 
-/// What the closing block will say.
+/// Content of the closing block.
 #[derive(Debug, Default)]
 pub struct Closing {
     /// The indices of the failed cases, by binary.
@@ -95,9 +95,9 @@ pub struct Closing {
     /// Those of them that count as failed.
     flaky_failed: BTreeSet<CaseIndex>,
     findings: BTreeMap<FindingGroup, GroupLines>,
-    /// How many cases shared a layer with the host because the machine refuses another.
+    /// Number of cases that shared a layer with the host because the machine refuses another.
     weakened: BTreeMap<Weakened, usize>,
-    /// Why, with a hint, and how many.
+    /// Refusals, each with a hint and a count.
     refusals: Vec<(String, usize)>,
     wardens_died: usize,
     wardens_silent: usize,
@@ -196,7 +196,7 @@ impl Closing {
         self.unexplained.iter().map(|(binary, lacks)| (*binary, *lacks))
     }
 
-    /// What is known of a case once all have ended.
+    /// State of a case after the run.
     pub fn state(&self, index: CaseIndex) -> CaseState {
         match self.failed.get(&index.binary) {
             Some(failed) if failed.contains(&index.case) => CaseState::Failed,
@@ -244,12 +244,12 @@ impl Closing {
         self.traces = traces;
     }
 
-    /// What ended the run early.
+    /// The cause that ended the run early.
     pub fn interrupted(&self) -> Option<Interruption> {
         self.interrupted
     }
 
-    /// Whether there is more to say than how many tests passed.
+    /// True if there is more to report than the number of passed tests.
     pub fn is_noteworthy(&self, tally: &Tally) -> bool {
         !tally.is_clean()
             || !self.findings.is_empty()

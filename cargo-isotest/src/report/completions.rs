@@ -1,8 +1,7 @@
 //! Completions for a shell.
 //!
-//! Those of `clap_complete` are for a command of one word. What is typed is `cargo isotest`, and a
-//! shell completes cargo: for bash, zsh and fish a script of our own, behind them, calls them with
-//! the words behind `isotest`.
+//! `clap_complete` completes a command of one word, but a shell completes cargo in `cargo isotest`.
+//! For bash, zsh and fish a script of our own calls the completions with the words after `isotest`.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! What `show-config` and `import-nextest` print.
+//! Output of `show-config` and `import-nextest`.
 
 use std::io::{self, BufWriter, Write};
 
@@ -16,7 +16,7 @@ pub struct EffectiveValue {
     pub name: &'static str,
     /// Its value.
     pub value: String,
-    /// Where the value comes from.
+    /// Source of the value.
     pub source: String,
 }
 
@@ -32,17 +32,17 @@ pub struct Configuration<'a> {
     pub layers: &'a [EffectiveValue],
     /// Run options in effect.
     pub run_options: &'a [EffectiveValue],
-    /// What archives have beside the tests, and where that stands.
+    /// Files that archives include, and the place that names them.
     pub archived: Option<(String, &'a str)>,
     /// The test groups: name, size, and where each stands.
     pub test_groups: &'a [[String; 3]],
-    /// What is different for some tests.
+    /// Overrides for some tests.
     pub overrides: &'a [Overriding],
 }
 
-/// What an override asks for.
+/// An override.
 pub struct Overriding {
-    /// Where it stands.
+    /// Its place.
     pub origin: String,
     /// Its filter expression.
     pub filter: String,

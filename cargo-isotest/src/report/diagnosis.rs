@@ -1,4 +1,4 @@
-//! What `doctor` prints.
+//! Output of `doctor`.
 
 use std::io::{self, BufWriter, Write};
 
@@ -8,15 +8,15 @@ use serde::Serialize;
 /// One kernel feature that was tried.
 #[derive(Debug, Clone, Serialize)]
 pub struct Check {
-    /// What was tried.
+    /// The feature that was tried.
     pub feature: &'static str,
-    /// Whether full isolation needs it.
+    /// True if full isolation needs it.
     pub required: bool,
-    /// Whether it works.
+    /// True if it works.
     pub works: bool,
-    /// What it is good for, or what was refused: the act and the errno.
+    /// Its use, or the refusal: the act and the errno.
     pub detail: String,
-    /// Who refuses it and what to type.
+    /// The cause of the refusal, and the remedy.
     pub hint: Option<String>,
 }
 

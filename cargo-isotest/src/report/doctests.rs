@@ -1,12 +1,12 @@
 //! Documentation tests, which rustdoc reports itself: what is known of them all together.
 
-/// What a run of documentation tests came to.
+/// Result of the documentation tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DoctestSummary {
-    /// Whether one failed, or could not be built.
+    /// True if one failed, or could not be built.
     pub failed: bool,
-    /// How many were selected.
+    /// Number of selected tests.
     pub selected: usize,
-    /// How many passed.
+    /// Number of passed tests.
     pub passed: usize,
 }

@@ -80,17 +80,17 @@ pub fn not_archived(path: &Path, why: &str) {
     ));
 }
 
-/// What was written to an archive.
+/// Content of a written archive.
 pub struct Archived<'a> {
     /// The archive.
     pub path: &'a Path,
-    /// How many test binaries it has.
+    /// Number of test binaries.
     pub binaries: usize,
-    /// How many files it has in all.
+    /// Number of files.
     pub files: usize,
     /// Its size.
     pub bytes: u64,
-    /// How long building and writing took.
+    /// Time that building and writing took.
     pub took: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! What the formats of stdout have in common: when they are told what.
+//! Interface of the formats of stdout.
 //!
 //! A format words the block of one binary at a time and keeps what it needs for the end of that
 //! block. It never sees two binaries at once, nor a program that is no harness.

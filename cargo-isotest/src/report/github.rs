@@ -18,14 +18,14 @@ use super::suite::{self, Suite};
 use super::tally::Tally;
 use super::words::{self, counted};
 
-/// How many annotations of a step GitHub shows.
+/// Number of annotations of a step that GitHub shows.
 const ANNOTATIONS: usize = 10;
-/// How many failed tests the summary tells.
+/// Maximum number of failed tests in the summary.
 const FAILED: usize = 50;
-/// How much of each, in bytes: a summary has 1 MiB at the most.
+/// Maximum bytes of each: a summary has 1 MiB at most.
 const TEXT: usize = 1 << 14;
 
-/// What a workflow tells its steps.
+/// Variables of a workflow's step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workflow {
     /// The checked-out repository, which paths of annotations are relative to.
@@ -34,11 +34,11 @@ pub struct Workflow {
     pub summary: Option<PathBuf>,
 }
 
-/// What is gathered for both.
+/// Data of the annotations and the summary.
 #[derive(Debug)]
 pub struct Github {
     workflow: Workflow,
-    /// What makes commands of lines again, and tests cannot know.
+    /// Token that enables workflow commands again. Tests cannot know it.
     token: String,
     /// The project's workspace, which paths of panics are relative to.
     workspace: PathBuf,

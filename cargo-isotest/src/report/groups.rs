@@ -7,7 +7,7 @@ use isotest_core::finding::Finding;
 use super::paint::{self, WARNING};
 use super::words::{counted, more};
 
-/// How many cases of one kind of finding are listed.
+/// Maximum number of cases that are listed for one kind of finding.
 pub const FINDINGS: usize = 10;
 
 /// The kinds of findings, in the order in which they are listed.
@@ -30,7 +30,7 @@ pub enum FindingGroup {
 /// The findings of one kind: how many, and the first lines.
 #[derive(Debug, Default)]
 pub struct GroupLines {
-    /// How many.
+    /// Number of findings.
     pub count: usize,
     /// The first of them.
     pub lines: Vec<String>,
@@ -57,7 +57,7 @@ impl GroupLines {
 }
 
 impl FindingGroup {
-    /// That of a finding.
+    /// Group of a finding.
     pub fn of(finding: &Finding) -> Self {
         match finding {
             Finding::ProcessesLeft(_) => FindingGroup::ProcessesLeft,
@@ -75,7 +75,7 @@ impl FindingGroup {
         }
     }
 
-    /// What so many of the kind have in common, and the flag that mends it.
+    /// Title of a group with so many findings, with the flag that helps.
     pub fn title(self, count: usize) -> String {
         let tests = counted(count, "test");
         match self {
@@ -112,7 +112,7 @@ impl FindingGroup {
     }
 }
 
-/// How many are not listed.
+/// Writes the number of entries that are not listed.
 pub fn write_more(count: usize, err: &mut dyn Write) -> io::Result<()> {
     match more(count) {
         None => Ok(()),

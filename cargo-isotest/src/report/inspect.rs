@@ -1,4 +1,4 @@
-//! What `list`, `explain` and `man` print, and the other texts without events.
+//! Output of `list`, `explain` and `man`, and the other texts without events.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufWriter, Read, Write};
@@ -132,7 +132,7 @@ pub struct Explanation<'a> {
     pub id: &'a str,
     /// Its name.
     pub case: &'a str,
-    /// How it is run.
+    /// Its plan.
     pub plan: &'a Plan,
     /// The steps of the template.
     pub template: &'a [Step],
@@ -207,8 +207,8 @@ fn write_services(out: &mut impl Write, services: &[Service]) -> io::Result<()> 
     Ok(())
 }
 
-/// What is mounted where when the case runs: the last mount of each place, but for the places
-/// that the case's own `/tmp` covers.
+/// Mounts while the case runs: the last one of each place, without those that the case's own `/tmp`
+/// covers.
 fn mounts(explanation: &Explanation<'_>) -> Vec<(String, String)> {
     let template = explanation.template.iter().filter_map(|step| {
         let (target, what) = mount(&step.op)?;

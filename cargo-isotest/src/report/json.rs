@@ -23,8 +23,8 @@ use super::suite::Suite;
 use super::tally::Tally;
 use super::words;
 
-/// What libtest says when a `#[should_panic]` test fails. It stands behind the test's own output,
-/// where the pretty format shows it; in JSON it is a field of its own.
+/// libtest's notes when a `#[should_panic]` test fails. The pretty format shows them after the
+/// test's own output; in JSON they are a field of their own.
 const NOTES: [&str; 3] = [
     "note: test did not panic as expected",
     "note: panic did not contain expected string",
@@ -36,7 +36,7 @@ pub struct Json {
     show_output: bool,
     report_time: bool,
     shuffle_seed: Option<u64>,
-    /// Whether the events of a suite tell what nextest's do.
+    /// True if the events of a suite have nextest's fields.
     plus: bool,
     /// The names of the cases that are running.
     running: HashSet<String>,
@@ -94,7 +94,7 @@ impl Json {
         line
     }
 
-    /// Where a case was retried: how many attempts it took of how many, and those that failed.
+    /// Adds the attempts of a retried case: their number and maximum, and those that failed.
     fn add_attempts(&self, line: &mut String, case: &Case, outcome: &Outcome) {
         if outcome.earlier.is_empty() {
             return;
@@ -118,7 +118,7 @@ impl Json {
     }
 }
 
-/// What an attempt wrote, where it is shown, and what is said of it.
+/// Adds the output of an attempt, if it is shown, and the message.
 fn add_texts(line: &mut String, case: &Case, outcome: &Outcome, shown: bool) {
     let (stdout, message) = texts(case, outcome);
     if shown && !stdout.is_empty() {
@@ -143,7 +143,7 @@ fn event(verdict: &Verdict) -> Option<&'static str> {
     }
 }
 
-/// What stands in `stdout` and what in `message`.
+/// The fields `stdout` and `message`.
 fn texts(case: &Case, outcome: &Outcome) -> (String, Option<String>) {
     let bytes = words::written(outcome);
     let output = String::from_utf8_lossy(&bytes).into_owned();

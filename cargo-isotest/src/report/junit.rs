@@ -33,10 +33,10 @@ const NO_XML: [char; 2] = ['\u{FFFE}', '\u{FFFF}'];
 /// and others read with, refuses 10,000,000 of them as a "huge text node".
 const NODE: usize = 9_000_000;
 
-/// What the report is called.
+/// Name of the report.
 const NAME: &str = "isotest-run";
 
-/// Why there is no report.
+/// The report cannot be written.
 #[derive(Debug)]
 pub struct JunitError {
     path: PathBuf,
@@ -54,7 +54,7 @@ impl std::fmt::Display for JunitError {
     }
 }
 
-/// Where a report is written.
+/// Destination of a report.
 enum Destination {
     /// A stream, by one of the names that `/dev` has for them: `/dev/stdout`, `/dev/fd/63`.
     Stream(File),
@@ -98,7 +98,7 @@ impl Destination {
     }
 }
 
-/// What of a path lies below a directory, however that is named in it, without `..`.
+/// The part of a path below a directory, however the path names it, without `..`.
 fn below(path: &Path, root: &Path) -> Option<PathBuf> {
     let identity = |path: &Path| fs::metadata(path).map(|it| (it.dev(), it.ino())).ok();
     let root = identity(root)?;
@@ -244,7 +244,7 @@ fn within(characters: impl Iterator<Item = (usize, char)>, most: usize) -> Optio
     characters.take_while(fits).last()
 }
 
-/// How many bytes a character takes in the file at the most: `&quot;`, `&#xD;`.
+/// Maximum bytes that a character takes in the file: `&quot;`, `&#xD;`.
 fn written(character: char) -> usize {
     match character {
         '<' | '>' | '&' | '"' | '\'' | '\t' | '\n' | '\r' => LONGEST_ESCAPE,
@@ -252,7 +252,7 @@ fn written(character: char) -> usize {
     }
 }
 
-/// That of the longest escape.
+/// Bytes of the longest escape.
 const LONGEST_ESCAPE: usize = 6;
 
 /// The element inside `testcase`, with those of the other attempts.
@@ -341,7 +341,7 @@ fn message(outcome: &Outcome) -> Option<String> {
     })
 }
 
-/// What the test said of its failure; what its threads were doing where it timed out.
+/// The failure in the test's own words; if it timed out, the stacks of its threads.
 fn description(outcome: &Outcome) -> Option<String> {
     let said = words::failure(&String::from_utf8_lossy(&outcome.output.to_bytes()));
     let text = if outcome.stacks.is_empty() { said } else { words::explanation(outcome) };

@@ -38,7 +38,7 @@ impl Pretty {
         }
     }
 
-    /// What stands behind `...`; `None` where libtest prints no line at all.
+    /// The text after `...`; `None` if libtest prints no line at all.
     fn result(&self, case: &Case, outcome: &Outcome) -> Option<String> {
         let flaky = words::flaky(outcome).map_or(String::new(), |flaky| format!(", {flaky}"));
         let (word, text) = match Category::of(&outcome.verdict) {

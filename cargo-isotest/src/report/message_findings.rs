@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Something that is not hermetic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
-    /// What it is.
+    /// Its kind.
     #[serde(flatten)]
     pub kind: FindingKind,
     /// The same in words.
@@ -46,17 +46,17 @@ pub enum FindingKind {
     },
     /// Processes were killed since the machine had no memory left.
     OutOfMemory {
-        /// How many.
+        /// Number of processes.
         processes: u64,
     },
     /// It tried to reach the network.
     NetworkTried {
-        /// How many packets had no route.
+        /// Number of packets without a route.
         packets: u64,
     },
     /// It sent packets to a multicast group or to all, which nobody else has heard.
     SentToMany {
-        /// How many.
+        /// Number of packets.
         packets: u64,
     },
     /// It wrote words that a test writes where it has no network, and failed.
@@ -83,7 +83,7 @@ pub enum FindingKind {
     },
 }
 
-/// What is told of a finding.
+/// Message of a finding.
 pub fn finding(finding: &finding::Finding) -> Finding {
     let path = |path: &std::path::PathBuf| path.to_string_lossy().into_owned();
     let kind = match finding {

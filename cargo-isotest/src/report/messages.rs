@@ -35,9 +35,9 @@ pub enum Message {
         format_version: u32,
         /// The version of isotest.
         isotest_version: String,
-        /// How many binaries there are, each in each root filesystem.
+        /// Number of binaries, each counted in each root filesystem.
         binaries: usize,
-        /// How many tests are selected.
+        /// Number of selected tests.
         tests: usize,
         /// The seed of the order in which tests start, where it is random.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,23 +47,23 @@ pub enum Message {
     Binary(Box<Binary>),
     /// A test was started.
     TestStarted {
-        /// Which.
+        /// The test.
         #[serde(flatten)]
         test: Test,
     },
     /// A test wrote, and its output is passed through.
     TestOutput {
-        /// Which.
+        /// The test.
         #[serde(flatten)]
         test: Test,
         /// `stdout` or `stderr`.
         stream: String,
-        /// What it wrote.
+        /// The output.
         text: String,
     },
     /// A test has run for longer than a minute.
     TestSlow {
-        /// Which.
+        /// The test.
         #[serde(flatten)]
         test: Test,
         /// For how many seconds it has run.
@@ -71,12 +71,12 @@ pub enum Message {
     },
     /// A test has failed and is started again.
     TestRetried {
-        /// Which.
+        /// The test.
         #[serde(flatten)]
         test: Test,
         /// The number of the attempt that starts, 2 for the first retry.
         attempt: u32,
-        /// How many there are at the most.
+        /// Maximum number of attempts.
         attempts: u32,
     },
     /// A test has ended for good, is ignored or was not run.
@@ -98,14 +98,14 @@ pub enum Message {
     },
     /// The time that the run may take is up, which ends it.
     RunTimedOut {
-        /// How many seconds that is.
+        /// Time since it started, in seconds.
         seconds: f64,
     },
     /// The last line. It is missing where the run could not go on.
     RunFinished {
-        /// How long the tests took together, in seconds.
+        /// Time that the tests took together, in seconds.
         seconds: f64,
-        /// How many tests ended in which way.
+        /// Number of tests per result.
         tests: Counts,
         /// The documentation tests, which rustdoc reports.
         documentation_tests: DocumentationTests,
@@ -132,21 +132,21 @@ pub struct Binary {
     pub target: String,
     /// The kind of its target, as nextest's: `lib`, `test`.
     pub kind: String,
-    /// What cargo prints behind `Running`.
+    /// The text that cargo prints after `Running`.
     pub heading: String,
     /// The options of `cargo isotest` that select it.
     pub select: String,
-    /// Whether it is a test harness. The one test of a program that is none is the program.
+    /// True if it is a test harness. Otherwise the program is its one test.
     pub harness: bool,
     /// Every layer and limit that its tests have, but for what an override says of some of them.
     pub layers: BTreeMap<String, String>,
     /// The names of its selected tests.
     pub tests: Vec<String>,
-    /// How many more it has.
+    /// Number of tests that were filtered out.
     pub filtered_out: usize,
 }
 
-/// Which test a line is about.
+/// Identity of a test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Test {
     /// The id of its binary.
@@ -162,7 +162,7 @@ pub struct Test {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Finished {
-    /// Which.
+    /// The test.
     #[serde(flatten)]
     pub test: Test,
     /// Its last attempt.
@@ -170,41 +170,41 @@ pub struct Finished {
     pub last: Attempt,
     /// The number of that attempt, 1 for the first.
     pub attempt: usize,
-    /// How many there are at the most.
+    /// Maximum number of attempts.
     pub attempts: u32,
-    /// Whether it passed, but not at the first attempt.
+    /// True if it passed, but not at the first attempt.
     pub flaky: bool,
     /// The attempts before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_attempts: Vec<Attempt>,
 }
 
-/// How one attempt ended.
+/// Result of one attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Attempt {
-    /// What became of it.
+    /// Its verdict.
     #[serde(flatten)]
     pub verdict: Verdict,
     /// From the start of its set-up to its end, in seconds.
     pub seconds: f64,
-    /// What it used.
+    /// Resources that it used.
     pub usage: Usage,
-    /// What it wrote, stdout and stderr as they came; empty where that is passed through. Behind it,
-    /// where it did not pass, what its services wrote.
+    /// Its output, stdout and stderr in the order of writing; empty if it is passed through. If it
+    /// did not pass, the output of its services follows.
     pub output: String,
-    /// How many bytes of its output were thrown away, from where the output says so.
+    /// Number of discarded bytes of its output. The output marks the place.
     pub output_cut: u64,
-    /// What it did that is not hermetic.
+    /// Findings: acts that are not hermetic.
     pub findings: Vec<Finding>,
     /// The layers that it shared with the host since the machine refuses others.
     pub weakened: Vec<String>,
-    /// Where it timed out: what its threads were doing then.
+    /// Stacks of its threads, if it timed out.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stacks: String,
 }
 
-/// What became of a test.
+/// Verdict of a test.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "verdict", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Verdict {
@@ -236,23 +236,23 @@ pub enum Verdict {
     Flaky,
     /// It is marked `#[ignore]`, or its harness ignored it when it was run.
     Ignored {
-        /// Why, where the mark or the harness says so.
+        /// The reason, if the attribute or the harness gives one.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
     /// It could not be run; never a failure.
     NotRun {
-        /// Why.
+        /// The cause.
         cause: NotRunCause,
         /// The same in words.
         reason: String,
-        /// What to do about it, where that is known.
+        /// A remedy, if one is known.
         #[serde(skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
     },
 }
 
-/// Why a test was not run.
+/// Cause that prevented a test from running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum NotRunCause {
@@ -268,7 +268,7 @@ pub enum NotRunCause {
     ProcessEnded,
 }
 
-/// What an attempt used. Times are in seconds, memory is in bytes.
+/// Resources that an attempt used. Times are in seconds, memory is in bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Usage {
@@ -290,7 +290,7 @@ pub struct Usage {
 /// A test that runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Running {
-    /// Which.
+    /// The test.
     #[serde(flatten)]
     pub test: Test,
     /// For how many seconds it has run.
@@ -310,7 +310,7 @@ pub struct RunningProcess {
     pub threads: String,
 }
 
-/// How many tests ended in which way.
+/// Number of tests per result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Counts {
@@ -334,14 +334,14 @@ pub struct Counts {
     pub cancelled: usize,
 }
 
-/// What became of the documentation tests.
+/// Result of the documentation tests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DocumentationTests {
-    /// How many were selected.
+    /// Number of selected tests.
     pub selected: usize,
-    /// How many passed.
+    /// Number of passed tests.
     pub passed: usize,
-    /// Whether one failed, or could not be built.
+    /// True if one failed, or could not be built.
     pub failed: bool,
 }
 
@@ -350,7 +350,7 @@ pub struct DocumentationTests {
 pub struct Suggestion {
     /// The flag.
     pub flag: String,
-    /// What is different with it.
+    /// The difference that it makes.
     pub why: String,
     /// The tests.
     pub tests: Vec<Test>,
@@ -369,7 +369,7 @@ pub fn first(suites: &[Suite], shuffle_seed: Option<u64>) -> Vec<Message> {
     [started].into_iter().chain(binaries).collect()
 }
 
-/// What an event says.
+/// Message of an event.
 pub fn of_event(suites: &[Suite], event: &Event) -> Message {
     match event {
         Event::Started(index) => Message::TestStarted { test: test(suites, *index) },

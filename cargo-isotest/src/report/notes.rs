@@ -1,5 +1,5 @@
-//! What the closing block tells of the lists of binaries: those that cannot be read, those that name
-//! a test more than once, those without a test.
+//! Remarks of the closing block on the lists of binaries: those that cannot be read, those that
+//! name a test more than once, those without a test.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use super::groups::write_more;
 use super::paint::{self, HINT, WARNING};
 use super::suite::Suite;
 
-/// How many lines there are of one kind.
+/// Maximum number of lines of one kind.
 const MAX_LINES: usize = 10;
 
 /// A kind of notes: its title, and what can be done, as a line of its own.
@@ -76,7 +76,7 @@ fn binaries(count: usize) -> String {
     }
 }
 
-/// Whether there is something that a reader has to know.
+/// True if there is a remark.
 pub fn any(suites: &[Suite]) -> bool {
     let is_serious = |note: &Note| match note {
         Note::Unreadable(_) | Note::UnreadableIgnored(_) | Note::Repeated(..) => true,

@@ -3,30 +3,30 @@
 use super::blocks::Order;
 use super::suite::TerminalStyle;
 
-/// How a run is reported.
+/// Options of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Options {
     /// The format of stdout.
     pub format: FormatName,
-    /// Which binary's block comes next.
+    /// Order of the binaries' blocks.
     pub order: Order,
     /// libtest's `--show-output`: what passed tests wrote is shown too.
     pub show_output: bool,
     /// libtest's `--report-time`.
     pub report_time: bool,
-    /// How many of the slowest cases the closing block names.
+    /// Number of the slowest cases that the closing block names.
     pub slowest: usize,
     /// The seed of the order in which cases start, where it is random.
     pub shuffle_seed: Option<u64>,
     /// cargo's `--quiet`: no `Running` lines, no summary of a run without trouble.
     pub quiet: bool,
-    /// Who prints what stands around the blocks.
+    /// Printer of cargo's lines around the blocks.
     pub frame: Frame,
-    /// What it is printed on.
+    /// Properties of the terminal.
     pub style: TerminalStyle,
 }
 
-/// Who prints cargo's lines around the blocks.
+/// Printer of cargo's lines around the blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Frame {
     /// This report, and a summary behind them.
@@ -54,7 +54,7 @@ pub enum FormatName {
 }
 
 impl FormatName {
-    /// Whether nothing else may stand on stdout.
+    /// True if stdout may have nothing else.
     pub fn is_for_programs(self) -> bool {
         match self {
             FormatName::Pretty | FormatName::Terse => false,

@@ -1,20 +1,20 @@
 //! Colours: libtest's on stdout, cargo's on stderr.
 //!
-//! Whether there is colour at all is told by the caller; nothing here looks at a terminal.
+//! The caller decides whether there is colour; nothing here checks for a terminal.
 
 use std::fmt::Display;
 
 use anstyle::{AnsiColor, Style};
 
-/// What cargo gives the verb of a status line.
+/// Cargo's style for the verb of a status line.
 pub const GOOD: Style = AnsiColor::BrightGreen.on_default().bold();
-/// What cargo gives `error`.
+/// Cargo's style for `error`.
 pub const ERROR: Style = AnsiColor::BrightRed.on_default().bold();
-/// What cargo gives `warning`.
+/// Cargo's style for `warning`.
 pub const WARNING: Style = AnsiColor::BrightYellow.on_default().bold();
-/// What cargo gives `help` and the like.
+/// Cargo's style for `help` and the like.
 pub const HINT: Style = AnsiColor::BrightCyan.on_default().bold();
-/// What matters in a line.
+/// Style of the important part of a line.
 pub const STRONG: Style = Style::new().bold();
 
 /// The colours of libtest's result words, by their number in an escape sequence.

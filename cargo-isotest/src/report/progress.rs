@@ -16,7 +16,7 @@ use super::tally::Tally;
 
 /// A case that has run for so long is named.
 const LONG: Duration = Duration::from_millis(500);
-/// How many cases are named at most.
+/// Maximum number of cases that are named.
 const NAMED: usize = 3;
 
 /// The bar and what it tells.
@@ -39,7 +39,7 @@ impl Progress {
         }
     }
 
-    /// Whether there is a bar on the screen.
+    /// True if there is a bar on the screen.
     pub fn is_shown(&self) -> bool {
         self.bar.as_ref().is_some_and(|bar| !bar.is_hidden())
     }

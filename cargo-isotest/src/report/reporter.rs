@@ -37,12 +37,12 @@ use super::traces::Trace;
 use super::withheld::Withheld;
 use super::words;
 
-/// What a run came to, for the exit code.
+/// Result of a run, for the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
     /// The counts of the whole run.
     pub tally: Tally,
-    /// What ended it early.
+    /// The cause that ended it early.
     pub interrupted: Option<Interruption>,
 }
 
@@ -53,7 +53,7 @@ pub struct EndedCase<'a> {
     pub suite: &'a Suite,
     /// The case.
     pub case: &'a Case,
-    /// What is known of it.
+    /// Its state.
     pub state: CaseState,
 }
 
@@ -74,7 +74,7 @@ pub struct Reporter {
     suites: Vec<Suite>,
     options: Options,
     start: Instant,
-    /// How long the cases took.
+    /// Time that the cases took.
     wall: Duration,
     screen: Screen,
     progress: Progress,
@@ -204,12 +204,12 @@ impl Reporter {
         self.screen.flush(&self.progress)
     }
 
-    /// What ended the run early.
+    /// The cause that ended the run early.
     pub fn interrupted(&self) -> Option<Interruption> {
         self.closing.interrupted()
     }
 
-    /// How many cases have failed.
+    /// Number of failed cases.
     pub fn failures(&self) -> usize {
         self.total.failed
     }

@@ -4,7 +4,7 @@
 
 use isotest_core::escape::is_deceptive;
 
-/// How many names a command takes where `--rerun-failed` selects the same.
+/// Maximum number of names in a command; beyond it, `--rerun-failed` selects the same.
 pub const NAMES: usize = 20;
 
 /// The command that runs the named cases of one binary again. `select` stands before `--` and selects

@@ -1,4 +1,4 @@
-//! What is running, where somebody asks while it does: on stderr, whatever the format of stdout.
+//! The running cases, on request during a run: on stderr, whatever the format of stdout.
 
 use std::io::{self, Write};
 

@@ -1,8 +1,8 @@
-//! Where text leaves the process: stdout, stderr, and the progress bar that must not tear them.
+//! Output of the process: stdout, stderr, and the progress bar that must not tear them.
 //!
-//! Text is gathered in the order in which it was printed and written when the run pauses, so that
-//! a thousand short tests do not redraw the bar a thousand times. While there is a bar, only
-//! whole lines are written: a bar drawn behind half a line would wipe it out.
+//! Text is gathered in the order in which it was printed and written when the run pauses, so that a
+//! thousand short tests do not redraw the bar a thousand times. While there is a bar, only whole
+//! lines are written: a bar drawn behind half a line would wipe it out.
 
 use std::io::{self, Write};
 
@@ -10,7 +10,7 @@ use isotest_core::schedule::Stream;
 
 use super::progress::Progress;
 
-/// How much text is gathered at most.
+/// Maximum bytes of text that is gathered.
 const FULL: usize = 64 * 1024;
 
 /// Both streams, as one sequence of texts.
@@ -43,7 +43,7 @@ impl Screen {
         Ok(())
     }
 
-    /// Whether enough has gathered to be written without waiting for a pause.
+    /// True if enough has gathered to be written without waiting for a pause.
     pub fn is_full(&self) -> bool {
         self.size >= FULL
     }

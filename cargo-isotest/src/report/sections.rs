@@ -18,7 +18,7 @@ use super::suite::Suite;
 use super::tally::Tally;
 use super::words;
 
-/// What the cases of one block leave for its end, in the order in which they ended.
+/// Content of the sections at the end of a block, in the order in which its cases ended.
 #[derive(Debug)]
 pub struct Sections {
     colour: bool,

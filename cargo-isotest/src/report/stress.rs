@@ -21,7 +21,7 @@ use super::suite::{Suite, TerminalStyle};
 use super::tally::Tally;
 use super::words::{self, counted};
 
-/// What is known of the runs of one case, or of all.
+/// Counts of the runs of one case, or of all.
 #[derive(Debug, Default)]
 struct Runs {
     count: u64,
@@ -217,8 +217,8 @@ impl Runs {
     }
 }
 
-/// Where the share of failures lies with 95 % confidence: Wilson's interval for `failures` of `runs`,
-/// which holds for few failures, and for none, too (E. B. Wilson, 1927).
+/// 95 % confidence interval of the failure rate: Wilson's interval for `failures` of `runs`, which
+/// holds for few failures, and for none, too (E. B. Wilson, 1927).
 fn wilson(failures: u64, runs: u64) -> (f64, f64) {
     /// The standard normal distribution has 95 % between -Z and Z.
     const Z: f64 = 1.959_963_984_540_054;

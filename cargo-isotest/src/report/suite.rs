@@ -1,4 +1,4 @@
-//! What a report has to know before a run starts: the binaries, and what it is printed on.
+//! Input of a report before a run starts: the binaries, and the properties of the terminal.
 //!
 //! Plain data, filled from discovery and from the settings. Nothing here is decided from the
 //! environment.
@@ -10,7 +10,8 @@ use crate::discover::list::Note;
 /// One test binary of a run, with its selected cases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suite {
-    /// What cargo prints behind `Running`: `unittests src/lib.rs (target/debug/deps/demo-b8d0)`.
+    /// The text that cargo prints after `Running`: `unittests src/lib.rs
+    /// (target/debug/deps/demo-b8d0)`.
     pub heading: String,
     /// The binary's id, `demo::it`.
     pub id: String,
@@ -22,24 +23,24 @@ pub struct Suite {
     pub kind: &'static str,
     /// The cargo arguments that select this binary again: `-p demo --test it`.
     pub rerun: String,
-    /// What stands before `--` in the command that runs some of its cases again, in this build and
+    /// The part before `--` of the command that runs some of its cases again, in this build and
     /// under these layers.
     pub again: String,
     /// The flags behind `--` of that command.
     pub again_behind: Vec<&'static str>,
-    /// What of the command line the harness was given.
+    /// Options of the command line that the harness was given.
     pub passed_on: Vec<String>,
     /// The root filesystem that it runs in, where the run has several.
     pub root: Option<String>,
     /// Every layer and limit that its cases have: name and value.
     pub layers: Vec<(&'static str, String)>,
-    /// Whether it is a test harness, and not a program of the project's own.
+    /// True if it is a test harness, and not a program of the project's own.
     pub harness: bool,
-    /// What is to be told of its list.
+    /// Remarks on its list.
     pub notes: Vec<Note>,
     /// The selected cases; [`CaseIndex::case`] points into them.
     pub cases: Vec<Case>,
-    /// How many cases of the binary the filters left out.
+    /// Number of cases of the binary that were filtered out.
     pub filtered_out: usize,
 }
 

@@ -1,11 +1,11 @@
 //! Counts of verdicts, for one binary or a whole run.
 //!
-//! What each verdict counts as is written here and nowhere else: the formats, the closing block
-//! and the exit code all read a [`Tally`].
+//! This is the only place that maps a verdict to a count: the formats, the closing block and the
+//! exit code all read a [`Tally`].
 
 use isotest_core::outcome::{NotRun, Outcome, Verdict};
 
-/// How many cases ended in which way.
+/// Number of cases per result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
     /// Passed.
@@ -51,12 +51,12 @@ impl Tally {
         *counter += 1;
     }
 
-    /// How many cases were counted.
+    /// Number of counted cases.
     pub fn total(&self) -> usize {
         self.passed + self.failed + self.ignored + self.not_run + self.cancelled
     }
 
-    /// Whether every case passed or was ignored.
+    /// True if every case passed or was ignored.
     pub fn is_clean(&self) -> bool {
         self.failed == 0 && self.not_run == 0 && self.cancelled == 0
     }

@@ -19,7 +19,7 @@ use super::suite::Suite;
 use super::tally::Tally;
 use super::words;
 
-/// How many characters a line holds; behind them there is room for ` 11704/12853`.
+/// Number of characters of a line; after them there is room for ` 11704/12853`.
 const LINE: usize = 87;
 
 /// The terse format.

@@ -57,7 +57,7 @@ fn demo() -> (Suite, Vec<Outcome>) {
 
 const DID_NOT_PANIC: &str = "note: test did not panic as expected at src/lib.rs:28:8";
 
-/// What a panic writes. Only the first of a process is followed by the note on backtraces.
+/// Output of a panic. Only the first of a process is followed by the note on backtraces.
 fn panicked(test: &str, place: &str, text: &str, before: &str) -> String {
     let panic =
         format!("{before}\nthread 't::{test}' (7) panicked at src/lib.rs:{place}:\n{text}\n");

@@ -1,19 +1,19 @@
-//! What the programs of failed tests name that tests have not, in the closing block.
+//! Clues in the programs of failed tests to what tests lack, in the closing block.
 
 use std::io::{self, Write};
 
 use super::groups::write_more;
 use super::paint::{self, HINT};
 
-/// How many are listed.
+/// Maximum number of clues that are listed.
 const LISTED: usize = 10;
-/// How many binaries are named beside each.
+/// Maximum number of binaries that are named for each.
 const BINARIES: usize = 3;
 
 /// Something that programs name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace {
-    /// What it is.
+    /// The thing that tests lack.
     pub what: String,
     /// The flag that shows it to tests.
     pub flag: String,

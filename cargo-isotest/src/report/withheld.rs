@@ -6,13 +6,13 @@ use std::io::{self, Write};
 use super::paint::{self, HINT};
 use super::words::{counted, more};
 
-/// How many names of each kind are listed.
+/// Maximum number of names of each kind that are listed.
 const NAMES: usize = 10;
 
 /// Names of variables that are set and did not reach the tests.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Withheld {
-    /// Those that stand in the program of a failed test.
+    /// Names that the program of a failed test contains.
     pub named: Vec<String>,
     /// The others.
     pub others: Vec<String>,

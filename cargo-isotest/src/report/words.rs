@@ -1,7 +1,7 @@
-//! What isotest says about a verdict that libtest has no words for.
+//! Words of isotest for verdicts that libtest has no words for.
 //!
-//! One line, without the `isotest: ` that stands before it on stdout. What went wrong inside the
-//! test is never worded here: the test's own output says it.
+//! One line, without the `isotest: ` that stands before it on stdout. A failure inside the test is
+//! never worded here: the test's own output says it.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -26,15 +26,15 @@ pub fn first_lines(lines: impl ExactSizeIterator<Item = String>) -> String {
     lines.take(SHOWN).chain(more).map(|line| format!("\n    {line}")).collect()
 }
 
-/// Whether the case has written that something is not there: ENOENT of strerror(3) and of the
-/// standard library, and what shells say of a program.
+/// True if the case has written that something does not exist: ENOENT of strerror(3) and of the
+/// standard library, and the message of shells for a missing program.
 pub fn lacks(output: &Captured) -> bool {
     ["No such file or directory", "NotFound", "not found"]
         .iter()
         .any(|words| output.contains(words))
 }
 
-/// What became of the case, where libtest's own words do not say it.
+/// The verdict, if libtest's own words do not say it.
 pub fn explain(verdict: &Verdict) -> Option<String> {
     match verdict {
         Verdict::Passed | Verdict::Ignored | Verdict::Failed { .. } => None,
@@ -56,7 +56,7 @@ pub fn explain(verdict: &Verdict) -> Option<String> {
     }
 }
 
-/// Why a case is ignored, where it is known: its harness says it in its list, or when it is run.
+/// Reason why a case is ignored, if its harness gives one in its list or when it runs.
 pub fn ignore_reason<'a>(case: &'a Case, outcome: &'a Outcome) -> Option<&'a str> {
     match &case.ignore {
         Ignore::Because(reason) => Some(reason),
@@ -64,7 +64,7 @@ pub fn ignore_reason<'a>(case: &'a Case, outcome: &'a Outcome) -> Option<&'a str
     }
 }
 
-/// Why a case was not run, in one line. The hint of an error stands in the closing block.
+/// Reason why a case was not run, in one line. The closing block has the hint of the error.
 pub fn not_run(reason: &NotRun) -> String {
     let first = |text: String| text.lines().next().unwrap_or_default().to_owned();
     match reason {
@@ -77,7 +77,7 @@ pub fn not_run(reason: &NotRun) -> String {
     }
 }
 
-/// What ended a run early; behind it, where something can be done, a line that says what.
+/// The cause that ended a run early, and a hint if there is a remedy.
 pub fn interruption(cause: Interruption) -> (String, &'static str) {
     match cause {
         Interruption::Signal(signal) => (format!("interrupted by {}", signal_name(signal)), ""),
@@ -89,8 +89,8 @@ pub fn interruption(cause: Interruption) -> (String, &'static str) {
     }
 }
 
-/// What a case wrote, and behind it the line that explains its verdict; before both, where it was
-/// retried, the same of each failed attempt.
+/// Output of a case, and the line that explains its verdict. If it was retried, the same of each
+/// failed attempt comes first.
 pub fn failure_text(outcome: &Outcome) -> Vec<u8> {
     let mut text = Vec::new();
     for (earlier, number) in outcome.earlier.iter().zip(1_usize..) {
@@ -106,7 +106,7 @@ pub fn failure_text(outcome: &Outcome) -> Vec<u8> {
     text
 }
 
-/// What the services of a case that has not passed wrote, each below a line of isotest's own.
+/// Output of the services of a case that has not passed, each below a line of isotest's own.
 pub fn services(outputs: &[ServiceOutput]) -> Vec<u8> {
     let mut text = Vec::new();
     for ServiceOutput { name, output, ended } in outputs {
@@ -120,7 +120,7 @@ pub fn services(outputs: &[ServiceOutput]) -> Vec<u8> {
     text
 }
 
-/// What a case wrote; where it has not passed, behind it what its services wrote.
+/// Output of a case; if it has not passed, the output of its services follows.
 pub fn written(outcome: &Outcome) -> Vec<u8> {
     let mut text = outcome.output.to_bytes();
     if outcome.verdict != Verdict::Passed && !outcome.services.is_empty() {
@@ -142,7 +142,7 @@ fn push_reason(text: &mut Vec<u8>, outcome: &Outcome) {
     }
 }
 
-/// What became of the case, and what its threads were doing where that is known.
+/// The verdict in words, and the stacks of the threads if they are known.
 pub fn explanation(outcome: &Outcome) -> Option<String> {
     let explanation = explain(&outcome.verdict)?;
     Some(match outcome.stacks.trim_end() {
@@ -151,7 +151,7 @@ pub fn explanation(outcome: &Outcome) -> Option<String> {
     })
 }
 
-/// What can be done about it, where that is a flag.
+/// A flag that may help.
 fn hint(verdict: &Verdict) -> Option<&'static str> {
     match verdict {
         Verdict::TimedOut { .. } => {
@@ -181,8 +181,8 @@ pub fn flaky(outcome: &Outcome) -> Option<String> {
     outcome.is_flaky().then(|| format!("FLAKY {}/{}", outcome.attempt(), outcome.attempts))
 }
 
-/// What a test says of its own failure: its first panic, or the error that it returned. `None` where
-/// it says nothing that is known.
+/// The failure in the test's own words: its first panic, or the error that it returned. `None` if
+/// it has neither.
 pub fn failure(output: &str) -> Option<String> {
     let is_panic = |line: &str| line.starts_with("thread '") && line.contains(" panicked at ");
     let is_start = |line: &&str| is_panic(line) || line.starts_with("Error: ");
@@ -194,7 +194,7 @@ pub fn failure(output: &str) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// Whether a process of the case ran to an end, so that its duration means something.
+/// True if a process of the case ran to an end, so that its duration means something.
 pub fn was_run(verdict: &Verdict) -> bool {
     verdict.is_failure() || *verdict == Verdict::Passed
 }
@@ -221,7 +221,7 @@ pub fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
-/// What to do about [`uncopied`] files.
+/// Remedy for [`uncopied`] files.
 pub const TO_OWN: &str = "make it yours (`chown`, `chgrp`, or a copy in its place), or use \
                           `--workspace shared`";
 

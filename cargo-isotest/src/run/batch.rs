@@ -9,9 +9,9 @@ use crate::run::policies::{Member, PolicyGroup};
 use crate::sandbox::factory::{FactoryError, SandboxBuilder, SandboxFactory};
 use crate::select::selected::{Selected, case};
 
-/// What runs in one root filesystem under one policy.
+/// Cases that run in one root filesystem under one policy.
 pub struct Batch {
-    /// What its cases are run in.
+    /// The sandboxes of its cases.
     pub factory: SandboxFactory,
     /// Its cases, in order.
     pub members: Vec<Member>,
@@ -42,7 +42,7 @@ pub fn batches(
     batches.collect()
 }
 
-/// What the cases that run need, each with its policy.
+/// Services and setup commands that the cases need, each with its policy.
 pub fn needs<'a>(
     batches: &'a [Batch],
     selected: &'a [Selected],

@@ -1,4 +1,4 @@
-//! How a binary and its cases are run: the set-up that cases share, and the plan of each.
+//! Plans: the set-up that the cases of a binary share, and the plan of each case.
 
 use std::ffi::OsStr;
 use std::sync::Arc;
@@ -43,8 +43,8 @@ pub fn spec(
     spec_with(factory, binary, &arguments, provided, start_by)
 }
 
-/// Why a binary that nobody vouches for has no fork server; `None` where it may have one. What runs
-/// there before the initialisers of a program is held by less than a case is.
+/// Reason why an untrusted binary has no fork server; `None` if it may have one. Code that runs
+/// there before the initialisers of a program is confined less than a case.
 fn distrusted(factory: &SandboxFactory, binary: &Binary) -> Option<&'static str> {
     match (binary.origin, factory.policy.guard) {
         (BuildOrigin::Here, _) => None,
@@ -81,8 +81,8 @@ pub fn spec_with(
     }
 }
 
-/// What nextest calls a harness with for one case, in its order, and what is passed on behind it; a
-/// name that could be a flag stands behind `--`.
+/// Arguments that nextest gives a harness for one case, in its order, and the passed options after
+/// them; a name that could be a flag stands behind `--`.
 fn as_nextest<'a>(case: &'a Case, passed_on: &[&'a str]) -> Vec<&'a str> {
     let name = case.selector();
     let ignored = (case.mark != Ignore::No).then_some("--ignored");

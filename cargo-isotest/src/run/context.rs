@@ -1,4 +1,4 @@
-//! What every step of a run is given.
+//! Surroundings of a run, which every step is given.
 
 use isotest_core::signals::Signals;
 

@@ -167,7 +167,7 @@ fn set_runner(cargo: &mut Command, words: &[String], machine: &Machine) {
     }
 }
 
-/// What rustdoc's own libtest is told.
+/// Arguments for rustdoc's own libtest.
 fn harness_arguments(command: &RunCommand, settings: &Settings) -> Vec<OsString> {
     let libtest = &command.libtest;
     let mut arguments: Vec<OsString> = libtest.filters.iter().map(OsString::from).collect();

@@ -37,7 +37,7 @@ pub enum ExecuteError {
     Report(io::Error),
 }
 
-/// What is not run at all, and the plans of the rest.
+/// Cases that are not run at all, and the plans of the rest.
 fn plan(
     settings: &Settings,
     batch: &Batch,
@@ -233,13 +233,13 @@ fn not_run(index: CaseIndex) -> Event {
     Event::Finished(index, Box::new(Outcome::without_run(Verdict::Ignored)))
 }
 
-/// Where one case runs at a time: what is ignored is told of in its place among the others, as by
-/// libtest.
+/// Ignored cases in their places among the others, as libtest reports them, if one case runs at a
+/// time.
 #[derive(Default)]
 struct IgnoredInOrder {
     /// The cases that are ignored, by the case that starts behind them.
     before: BTreeMap<CaseIndex, Vec<CaseIndex>>,
-    /// Those behind the last one.
+    /// Ignored cases behind the last one.
     rest: Vec<CaseIndex>,
 }
 
@@ -277,7 +277,7 @@ impl IgnoredInOrder {
         all
     }
 
-    /// What has not been told of.
+    /// Events of the ignored cases that are left.
     fn rest(&mut self) -> impl Iterator<Item = Event> {
         let left = std::mem::take(&mut self.before).into_values().flatten();
         left.chain(std::mem::take(&mut self.rest)).map(not_run)

@@ -35,7 +35,7 @@ pub fn explain(
     Ok(reruns)
 }
 
-/// What the programs name of which a test has failed, with nothing to explain it.
+/// Clues in the programs whose failed tests have no explanation.
 fn named_by(
     reporter: &Reporter,
     selected: &[Selected],

@@ -1,4 +1,4 @@
-//! What a failed case has written of that the host has and the case has not: paths and variables.
+//! Paths and variables in the output of a failed case that the host has and the case lacks.
 //!
 //! The text is the case's own, so nothing is believed of it: only so much of it is read, and of the
 //! few paths that are asked for at all nothing but whether they are there (lstat(2)). What may hold
@@ -23,18 +23,18 @@ use crate::run::batch::Batch;
 use crate::sandbox::environment;
 use crate::select::selected::Selected;
 
-/// How many bytes of each part of the output are read, the last ones.
+/// Maximum bytes of each part of the output that are read, from its end.
 const READ: usize = 256 << 10;
-/// How many paths of one case are looked for.
+/// Maximum number of paths of one case that are looked up.
 const LOOKED_FOR: usize = 32;
-/// How many paths and variables of one case are named.
+/// Maximum number of paths and variables of one case that are named.
 const NAMED: usize = 3;
 /// No path is longer (`PATH_MAX` of path_resolution(7)).
 const PATH_MAX: usize = 4096;
 /// A shorter name of a variable is a word like others.
 const MIN_NAME: usize = 4;
 
-/// What cases of one batch do not have.
+/// Paths and variables that the cases of one batch lack.
 struct Missing {
     visible: Visible,
     host: Host,
@@ -42,7 +42,7 @@ struct Missing {
     variables: BTreeSet<String>,
 }
 
-/// What the cases of a run do not have.
+/// Paths and variables that the cases of a run lack.
 pub struct Mentioned<'a> {
     batches: Vec<Missing>,
     /// The batch of each case.
@@ -125,7 +125,7 @@ fn last_words(output: &Captured) -> String {
     strip_str(&text).to_string()
 }
 
-/// What reads like an absolute path, one of the home or one above the working directory.
+/// Words that look like an absolute path, one of the home or one above the working directory.
 fn paths(text: &str) -> impl Iterator<Item = &str> {
     let begins = |at: usize, rest: &str| {
         let before = &text[..at];
@@ -189,10 +189,10 @@ const PRIVATE: [&str; 22] = [
     "keyrings",
     "shadow",
 ];
-/// How the names of others begin or end.
+/// Beginnings and ends of the names of private files.
 const KEYS: [&str; 6] = [".key", ".pem", ".p12", ".pfx", ".kdbx", ".gpg"];
 
-/// Whether the path may be one of a secret, or holds somebody's whole home.
+/// True if the path may be that of a secret, or holds somebody's whole home.
 pub fn is_private(path: &Path, home: Option<&Path>) -> bool {
     let is_home = path.parent() == Some(Path::new("/home"))
         || path == Path::new("/root")

@@ -1,6 +1,7 @@
-//! Which policy each case of a run has, where overrides give some of them another.
+//! Policies of the cases of a run, which overrides may change.
 //!
-//! A warden has one policy, so there is one for each that differs in more than what a plan holds.
+//! A warden has one policy, so there is one warden for each policy that differs in more than the
+//! values of a plan.
 
 use std::sync::Arc;
 
@@ -28,12 +29,12 @@ pub struct Member {
     pub terms: Arc<Terms>,
 }
 
-/// What the configuration has for a case beside its policy.
+/// Configuration of a case beside its policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
     /// Its limits, of which those that a plan holds may be its own.
     pub limits: Limits,
-    /// What it needs beside its sandbox.
+    /// Services and setup commands that it needs.
     pub needs: Needs,
     /// Its run options.
     pub rules: Rules,
@@ -42,9 +43,9 @@ pub struct Terms {
 /// Run options of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
-    /// What follows where it fails.
+    /// Its retries.
     pub retries: Retries,
-    /// How many cases it weighs as much as; `None` for one.
+    /// Number of slots that it takes; `None` is one.
     pub threads_required: Option<ThreadsRequired>,
     /// The test group that it is in.
     pub group: Option<schedule::TestGroup>,
@@ -53,7 +54,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// What follows where the case fails. A stress run counts failures instead.
+    /// Retries of the case. A stress run counts failures instead.
     pub fn retries(&self, settings: &Settings) -> Retries {
         match settings.repeat {
             Repeat::Once => self.retries,
@@ -61,7 +62,7 @@ impl Rules {
         }
     }
 
-    /// What the case takes of the run while it is in flight.
+    /// Slots and group of the case while it is in flight.
     pub fn claim(&self, settings: &Settings) -> Claim {
         let count = |required: ThreadsRequired| required.count(settings.processors, settings.jobs);
         Claim { threads: self.threads_required.map_or(1, count), group: self.group }
@@ -130,7 +131,7 @@ pub fn of_case(
     }
 }
 
-/// How many of the cases that run the configuration lets have more of the host, by what, and why.
+/// Grants of the configuration: number of cases, layers and reason of each.
 pub fn grants(config: &Config, selected: &[Selected]) -> Vec<Grant> {
     let mut grants: Vec<Grant> = Vec::new();
     for selected in selected {
@@ -182,8 +183,8 @@ fn rules(config: &Config, sources: &[&Source], machine: &Machine) -> Rules {
     }
 }
 
-/// Whether a warden for one of them can start cases of the other: they differ in nothing but what
-/// each plan holds.
+/// True if a warden for one of them can start cases of the other: they differ only in values of the
+/// plan.
 pub fn shares_warden(one: &Policy, other: &Policy) -> bool {
     let limits = Limits {
         timeout: one.limits.timeout,

@@ -10,7 +10,7 @@ use crate::discover::{Binary, Scope};
 use crate::report::{Frame, quoted};
 use crate::sandbox::roots::RootFilesystem;
 
-/// What stands before `--` of that command: it selects the binary.
+/// The part before `--` of that command: it selects the binary.
 pub fn before(
     settings: &Settings,
     config: &Config,

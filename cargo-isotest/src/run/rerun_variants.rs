@@ -34,7 +34,7 @@ use crate::select::selected::case;
 const MAX_FAILURES: usize = 50;
 /// No test gets more time than this to pass after all.
 const LIMIT: Duration = Duration::from_secs(5);
-/// How many are in flight at once; those that hang cost no processor time.
+/// Number of cases in flight; those that hang cost no processor time.
 const JOBS: usize = 16;
 
 /// Runs the failed cases of each batch once more.
@@ -62,7 +62,8 @@ pub fn rerun_variants(
     Ok(all)
 }
 
-/// What running failed cases once more shows: which pass unchanged, and which with another value.
+/// Runs failed cases once more. Returns those that pass unchanged, and those that pass with another
+/// value.
 fn rerun(
     context: Context<'_>,
     policy: &Policy,
@@ -105,7 +106,7 @@ fn rerun(
     Ok(reruns)
 }
 
-/// Whether running a test once more can have no effect outside.
+/// True if running a test once more can have no effect outside.
 fn is_isolated(policy: &Policy) -> bool {
     policy.net == Net::Loopback
         && policy.pid == Namespace::New
@@ -159,7 +160,7 @@ fn as_at_first(spec: Arc<SandboxSpec>, cases: &[Case]) -> Arc<SandboxSpec> {
     })
 }
 
-/// Which of the failed cases pass in these sandboxes.
+/// The failed cases that pass in these sandboxes.
 fn passing(
     factory: &mut SandboxFactory,
     cases: Cases<'_>,

@@ -1,5 +1,5 @@
-//! What the programs of failed tests name that tests have not: traces of why a test fails only here,
-//! where it says nothing of it itself.
+//! Clues in the programs of failed tests to what tests lack: why a test fails only here, if its
+//! output does not say so.
 //!
 //! A program that looks for network interfaces calls getifaddrs(3), one that reads `/sys` has paths
 //! of it, and one that starts another has its name. That is no proof, so it is told of no binary
@@ -28,7 +28,7 @@ const SYS: [&str; 6] =
     ["/sys/block/", "/sys/bus/", "/sys/class/", "/sys/dev/", "/sys/devices/", "/sys/firmware/"];
 /// Names that stand in a program which deals with capabilities(7).
 const CAPABILITIES: [&str; 3] = ["CAP_SETPCAP", "CAP_SYS_ADMIN", "CAP_NET_ADMIN"];
-/// How many programs of one directory of `PATH` are known.
+/// Maximum number of programs of one directory of `PATH` that are known.
 const PROGRAMS: usize = 4096;
 /// The name of a program that is shorter stands in others by chance.
 const MIN_NAME: usize = 5;
@@ -39,18 +39,18 @@ pub struct Unexplained<'a> {
     pub id: &'a str,
     /// The file.
     pub program: &'a Path,
-    /// Whether a failed test of it has written that something is not there.
+    /// True if a failed test of it has written that something does not exist.
     pub lacks: bool,
 }
 
-/// What is looked for: the words, what they stand for, the flag.
+/// A clue: the words to look for, their meaning, the flag.
 struct Clue {
     words: Vec<String>,
     what: String,
     flag: String,
 }
 
-/// What these binaries name that tests have not.
+/// Clues in these binaries.
 pub fn traces(
     factory: &SandboxFactory,
     machine: &Machine,
@@ -93,7 +93,7 @@ pub fn traces(
         .collect()
 }
 
-/// What of the host these cases have not.
+/// Parts of the host that these cases lack.
 fn of_host(visible: &Visible, policy: &Policy, by_root: bool) -> Vec<Clue> {
     let wanted = |words: &[&str], what: &str, flag: &str| Clue {
         words: words.iter().map(|word| (*word).to_owned()).collect(),

@@ -40,7 +40,7 @@ const FAILED: i32 = 101;
 /// Of a line that is longer, what is before a result is not kept until it ends.
 const LONG_LINE: usize = 64 << 10;
 
-/// How an event of libtest's begins.
+/// Beginning of an event of libtest.
 const EVENT: &[u8] = b"{ \"type\": \"";
 
 /// The binaries that are run as a whole, by the case that stands for each in the schedule.
@@ -62,12 +62,12 @@ struct WholeBinary {
     /// The last result, which waits for the end of the process.
     last: Option<(CaseIndex, Box<Outcome>)>,
     counts: Counts,
-    /// What libtest says at its end.
+    /// libtest's own counts at its end.
     summary: Option<Counts>,
     /// The first test that there was more than one result of.
     contradicted: Option<usize>,
     line: Vec<u8>,
-    /// What is neither libtest's nor captured by it, unless it is passed through.
+    /// Output that neither is libtest's nor is captured by it, unless it is passed through.
     unattributed: Option<Capture>,
     output_limit: u64,
     weakened: Vec<Weakened>,
@@ -173,7 +173,7 @@ pub fn unsupported_keys<'a>(
     keys.into_iter().filter(|(asked, ..)| *asked).map(|(_, key, instead)| (key, instead)).collect()
 }
 
-/// What weights and groups are for.
+/// Reason why weights and groups have no effect.
 const ALONE: &str = "one binary runs at a time, and its tests beside each other";
 
 /// The longest time that one of them may take; `None` where one has no limit.
@@ -182,7 +182,7 @@ fn longest(members: &[&Member]) -> Option<Duration> {
     limits.collect::<Option<Vec<_>>>()?.into_iter().max()
 }
 
-/// What libtest is told.
+/// Arguments for libtest.
 fn arguments(settings: &Settings, selected: &Selected, members: &[&Member]) -> Vec<OsString> {
     let words = ["--format", "json", "-Z", "unstable-options", "--report-time"];
     let mut arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
@@ -234,7 +234,7 @@ impl WholeBinaries {
         }
     }
 
-    /// What binaries did that is not hermetic: one of their tests, and nobody knows which.
+    /// Findings of binaries. The test that caused one is not known.
     pub fn findings(&self) -> impl Iterator<Item = (usize, &[Finding])> {
         self.findings.iter().map(|(binary, findings)| (*binary, findings.as_slice()))
     }
@@ -386,7 +386,7 @@ impl WholeBinary {
         capture.finish()
     }
 
-    /// What neither libtest has written nor a test whose output it captures.
+    /// Takes output that neither libtest has written nor a test whose output it captures.
     fn unattributed(
         &mut self,
         index: CaseIndex,
@@ -472,7 +472,7 @@ impl WholeBinary {
         }
     }
 
-    /// What is told of the end of the process, behind what it wrote.
+    /// The end of the process in words, for the end of its output.
     fn note(&self, blamed: &[usize], process: &Outcome) -> String {
         let names: Vec<&str> = blamed.iter().map(|at| self.tests[*at].1.as_str()).collect();
         let binary = &self.binary;
@@ -506,15 +506,14 @@ impl WholeBinary {
     }
 }
 
-/// Where libtest's event begins in a line, and what it says. libtest ends its lines, and quotes what
-/// a test has written: so its event begins last, and no byte is parsed more than once.
+/// The place of libtest's event in a line, and the event. libtest ends its lines, and quotes the
+/// output of tests: so its event begins last, and no byte is parsed more than once.
 fn event<T>(line: &[u8], mut parse: impl FnMut(&[u8]) -> Option<T>) -> Option<(usize, T)> {
     let at = memmem::rfind(line, EVENT)?;
     Some((at, parse(line.get(at..)?)?))
 }
 
-/// What has become of a test whose process has ended under it: the same, but that no exit code is a
-/// result.
+/// Verdict of a test whose process ended under it: the same, but no exit code is a result.
 fn ended_early(process: &Verdict) -> Verdict {
     match process {
         Verdict::Passed => Verdict::ExitedEarly { code: 0 },
@@ -523,7 +522,7 @@ fn ended_early(process: &Verdict) -> Verdict {
     }
 }
 
-/// What was kept, with an end of line.
+/// The kept output, with an end of line.
 fn text(kept: &Captured) -> String {
     let mut text = String::from_utf8_lossy(&kept.to_bytes()).into_owned();
     if !text.is_empty() && !text.ends_with('\n') {

@@ -1,7 +1,8 @@
-//! Which variables of the caller a failed test may have missed.
+//! Variables of the caller that a failed test may have missed.
 //!
-//! Most that are withheld matter to no test, and a CI system sets a hundred. Those come first whose
-//! names stand in the programs of failed tests, as the name of a variable that a program reads does.
+//! Most of the withheld variables matter to no test, and a CI system sets a hundred. Those come
+//! first whose names are in the programs of failed tests, as the name of a variable that a program
+//! reads is.
 
 use std::io::{self, BufReader, Read};
 use std::path::Path;
@@ -13,7 +14,7 @@ use crate::config::machine::Machine;
 use crate::report::Withheld;
 use crate::sandbox::environment;
 
-/// How many bytes of a program are looked at.
+/// Maximum bytes of a program that are read.
 const MAX_BYTES: u64 = 256 << 20;
 
 /// A shorter name stands in every program.

@@ -62,7 +62,7 @@ struct ProfileDirectory {
     name: OsString,
     directory: Dir,
     path: PathBuf,
-    /// How profiles are named, with `%`.
+    /// Pattern of the profiles' names, with `%`.
     pattern: OsString,
 }
 
@@ -103,7 +103,7 @@ impl Drop for ProfileDirectory {
     }
 }
 
-/// Whether a name is made of a pattern, in which `%` and what follows it stands for anything.
+/// True if a pattern, in which `%` and the character after it match anything, matches a name.
 fn is_named_by(pattern: &OsStr, name: &OsStr) -> bool {
     let mut pieces: Vec<&[u8]> = pattern.as_bytes().split(|byte| *byte == b'%').collect();
     // `%p`, `%4m`: digits, and a letter.
@@ -123,7 +123,7 @@ fn is_named_by(pattern: &OsStr, name: &OsStr) -> bool {
     })
 }
 
-/// Whether a file is a raw profile of LLVM, or empty.
+/// True if a file is a raw profile of LLVM, or empty.
 fn is_profile(file: &File) -> bool {
     // A number that has `lprof` in the middle, in the order of bytes of the machine.
     let mut start = Vec::new();

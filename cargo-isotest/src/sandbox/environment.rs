@@ -1,4 +1,4 @@
-//! Which environment variables reach a test.
+//! Environment variables that reach a test.
 //!
 //! Pure: from the caller's variables, the policy and what cargo sets. An allow-list, so that no
 //! secret of a CI job reaches a test by a name that nobody thought of.
@@ -294,26 +294,26 @@ fn passes(name: &OsStr, policy: &Policy) -> bool {
     }
 }
 
-/// Whether the list has the very name, or a part of it that names no secret.
+/// True if the list has the very name, or a part of it that names no secret.
 fn is_allowed(name: &OsStr) -> bool {
     let is_exact = ALLOWED.iter().any(|allowed| name == *allowed);
     is_exact || (named(name, ALLOWED) && !has_secret(&name.to_string_lossy()))
 }
 
-/// Whether a variable of this name may hold a secret.
+/// True if a variable of this name may hold a secret.
 fn has_secret(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     is_secret(name) || upper.split('_').any(|word| SECRET_WORDS.contains(&word))
 }
 
-/// Whether something of this name may be secret.
+/// True if something of this name may be secret.
 pub fn is_secret(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     SECRET.iter().any(|part| upper.contains(part))
 }
 
-/// What a program sets for a test where the caller has not: the caller's value, as far as it passes,
-/// stands before one of `presets`.
+/// Variables that a program sets for a test unless the caller has: for one of `presets`, the
+/// caller's value wins if it is passed.
 pub fn unless_passed(set: &[Variable], presets: &[OsString], passed: &[Variable]) -> Vec<Variable> {
     let stands = |name: &OsString| {
         presets.contains(name) && passed.iter().any(|(passing, _)| passing == name)
@@ -345,7 +345,7 @@ fn without_user_info(name: &OsStr, value: &OsStr) -> OsString {
     OsString::from_vec(kept)
 }
 
-/// How many bytes of an authority are user information, the `@` included.
+/// Number of bytes of user information in an authority, the `@` included.
 fn user_info(authority: &[u8]) -> usize {
     let ends = |byte: &u8| b"/?#\"'<> \t\n".contains(byte);
     let length = authority.iter().position(ends).unwrap_or(authority.len());
@@ -423,12 +423,12 @@ pub fn withheld<'a>(caller: &'a [Variable], policy: &Policy) -> Vec<&'a str> {
     names
 }
 
-/// Whether cargo reads from it what starts a program.
+/// True if it is a variable of cargo's that starts a program.
 pub fn is_runner(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b"CARGO_TARGET_") && name.as_bytes().ends_with(b"_RUNNER")
 }
 
-/// Whether a list names it, where a name may have one `*`.
+/// True if a list has the name; a name of the list may have one `*`.
 fn named(name: &OsStr, list: &[impl AsRef<str>]) -> bool {
     list.iter().any(|entry| match entry.as_ref().split_once('*') {
         Some((start, end)) => {

@@ -1,7 +1,7 @@
-//! Which paths of the host a project's tests see: the project, its target directory, its tools.
+//! Paths of the host that a project's tests see: the project, its target directory, its tools.
 //!
-//! The sandbox shows paths without symbolic links, and overlays only what has no other filesystem
-//! mounted below; what cargo and the user name is brought into that form here.
+//! The sandbox shows paths without symbolic links, and overlays only directories without other
+//! filesystems below. The paths of cargo and of the user are brought into that form here.
 
 use std::env;
 use std::fmt;
@@ -54,7 +54,7 @@ impl From<RootError> for ExposureError {
     }
 }
 
-/// What a built project's tests see.
+/// Paths for the tests of a built project.
 pub fn of_project(
     machine: &Machine,
     host: &Host,
@@ -94,7 +94,7 @@ pub fn of_project(
     exposures.finish(machine, project.target_directory.clone().into_std_path_buf())
 }
 
-/// What a command sees that is run in the working directory.
+/// Paths for a command that runs in the working directory.
 pub fn of_command(
     machine: &Machine,
     host: &Host,
@@ -139,7 +139,7 @@ const SYSTEM_PROGRAMS: [&str; 2] = ["/run/current-system", "/run/wrappers"];
 struct Exposures<'a> {
     host: &'a Host,
     policy: &'a Policy,
-    /// How long to look for what belongs to others.
+    /// Limit of the search for files of other owners.
     scan: Scan,
     project: Project,
 }
@@ -252,13 +252,13 @@ impl<'a> Exposures<'a> {
         }
     }
 
-    /// Whether it is a device that every test has.
+    /// True if it is a device that every test has.
     fn is_given(&self, path: &Path) -> bool {
         let real = path.canonicalize().unwrap_or_default();
         self.host.devices.iter().any(|name| real == Path::new("/dev").join(name))
     }
 
-    /// Why a path cannot be shown, where it cannot.
+    /// Reason why a path cannot be shown, if there is one.
     fn refusal(&self, path: &Path, metadata: &Metadata, access: Access) -> Option<String> {
         let real = path.canonicalize().ok()?;
         let kind = metadata.file_type();

@@ -98,9 +98,9 @@ pub struct SandboxBuilder {
 
 /// A warden with its template.
 pub struct SandboxFactory {
-    /// What the machine is like.
+    /// Properties of the machine.
     pub host: Host,
-    /// What of the host is shown.
+    /// The paths of the host that are shown.
     pub project: plan::Project,
     /// The value of every layer.
     pub policy: Policy,
@@ -108,9 +108,9 @@ pub struct SandboxFactory {
     pub warden: Warden,
     /// The caller's variables that reach every test.
     pub variables: Vec<Variable>,
-    /// Where LLVM's coverage profiles go, with `%p` in it.
+    /// Path of LLVM's coverage profiles, with `%p` in it.
     pub profile: Option<OsString>,
-    /// What is copied out of the throwaway layers, or removed from the disk.
+    /// Files that are copied out of the throwaway layers, or removed from the disk.
     pub write_back: Option<Arc<WriteBack>>,
     /// The target directory, in which there may be scratch on disk.
     target: Option<PathBuf>,
@@ -137,7 +137,7 @@ impl SandboxBuilder {
         &self.policy
     }
 
-    /// What the machine is like.
+    /// Properties of the machine.
     pub fn host(&self) -> &Host {
         &self.host
     }
@@ -202,7 +202,7 @@ impl SandboxFactory {
         plan::Project { scratch: self.target.clone(), ..self.project.clone() }
     }
 
-    /// What the environment of each case has for itself: each call gives another.
+    /// Variables of each case alone: each call gives another value.
     pub fn own_environment(&self) -> Vec<CString> {
         static CASES: AtomicU32 = AtomicU32::new(0);
         let unique = || format!("{}-{}", process::id(), CASES.fetch_add(1, Ordering::Relaxed));
@@ -210,7 +210,7 @@ impl SandboxFactory {
         profile.map(|pattern| environment::profile(pattern, &unique())).collect()
     }
 
-    /// What the environment of a binary's cases has beside that of every test.
+    /// Variables of a binary's cases, beside those of every test.
     pub fn environment_of(&self, binary: &Binary) -> Vec<Variable> {
         environment::unless_passed(&binary.environment, &binary.presets, &self.variables)
     }
@@ -245,7 +245,7 @@ impl SandboxFactory {
     }
 }
 
-/// Where in a target directory the directories for scratch on disk are.
+/// Place of the directories for scratch on disk, below a target directory.
 const SCRATCH: &str = "isotest/scratch";
 /// Names the run to which a test belongs.
 const RUN_ID: &str = "NEXTEST_RUN_ID";
@@ -263,8 +263,8 @@ fn disk(scratch: &RunDirectory) -> io::Result<Disk> {
     Ok(Disk { path, identity: scratch.directory().identity()? })
 }
 
-/// What cargo, rustup and the tools beside them run or build by its name alone. `docs/layers.md`
-/// lists it.
+/// Files that cargo, rustup and other tools run or build by their name alone. `docs/layers.md`
+/// lists them.
 const RUN_OUTSIDE: [&str; 12] = [
     "Cargo.toml",
     "Cargo.lock",
@@ -280,7 +280,7 @@ const RUN_OUTSIDE: [&str; 12] = [
     "default.nix",
 ];
 
-/// What is done with the layers of a case afterwards, where anything is.
+/// Treatment of the layers of a case after its end, if there is any.
 fn write_back(
     host: &Host,
     project: &plan::Project,

@@ -1,7 +1,7 @@
-//! Whether a fork server can be made of a test binary.
+//! Test binaries that can be fork servers.
 //!
-//! It must let itself be preloaded into (ld.so(8)): be linked dynamically, by glibc's loader, for
-//! this machine's architecture.
+//! ld.so(8) must be able to preload into such a binary: it is linked dynamically, by glibc's
+//! loader, for this machine's architecture.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ const MACHINE: u16 = elf::EM_X86_64;
 #[cfg(target_arch = "aarch64")]
 const MACHINE: u16 = elf::EM_AARCH64;
 
-/// Why no fork server can be made of a program; `None` where one can.
+/// Reason why a program can be no fork server; `None` if it can.
 pub fn unsuitable(program: &Path) -> Option<&'static str> {
     let Ok(file) = untrusted::file(program) else { return Some("it cannot be read") };
     examine(&ReadCache::new(file)).unwrap_or(Some("it is no ELF file of this machine's"))

@@ -1,4 +1,4 @@
-//! What of a project belongs to others: to a user or a group that a case has no id for.
+//! Files of a project that belong to others: to a user or a group that a case has no id for.
 //!
 //! Such a checkout is shared by a group, or was made by another user. The kernel refuses to copy it
 //! up into an overlay, so that nothing could be made in its directories. What a case may write to
@@ -22,7 +22,7 @@ const ALL: u64 = 128 << 20;
 const LARGEST_BUILT: u64 = 4 << 20;
 /// The most files and directories that are copied of one directory.
 const MAX_FILES: usize = 1 << 16;
-/// How many entries are looked at in one directory.
+/// Maximum number of entries of one directory that are read.
 const LISTED: usize = 1 << 16;
 
 /// Number of entries that are read where all of them belong to the user.
@@ -43,23 +43,23 @@ impl Scan {
     }
 }
 
-/// What is looked at: a directory that is shown below an overlay.
+/// Scope of a search: a directory that is shown below an overlay.
 pub struct Tree<'a> {
     /// The directory.
     pub root: &'a Path,
     /// Directories in it to begin with.
     pub starts: &'a [PathBuf],
-    /// What is built, in it or around it, but for what begins a search in there: less likely to
-    /// belong to others, and looked at last.
+    /// Directories with built files, in it or around it, except the start of a search: less likely
+    /// to belong to others, and searched last.
     pub built: &'a [PathBuf],
 }
 
-/// What belongs to others in a tree, and a case may write to.
+/// Files of others in a tree that a case may write to.
 #[derive(Debug, Default)]
 pub struct ForeignFiles {
-    /// What is copied, and the directories that lead there: parents first.
+    /// Files to copy, and the directories that lead to them: parents first.
     pub pieces: Vec<Piece>,
-    /// What is not: there is too much of it, or it cannot be read.
+    /// Files that are not copied: there are too many, or they cannot be read.
     pub uncopied: Vec<Uncopied>,
 }
 
@@ -94,8 +94,8 @@ pub fn find(tree: &Tree<'_>, ids: &Ids, scan: Scan) -> ForeignFiles {
 }
 
 impl Tree<'_> {
-    /// Whether what is in the directories in this one, which is given relative to the root, waits:
-    /// they were built, or hold git's objects.
+    /// True if the directories in this one, which is relative to the root, are searched last: they
+    /// were built, or hold git's objects.
     fn is_looked_at_last(&self, directory: &Path) -> bool {
         directory.ends_with(".git/objects") || self.is_built(directory)
     }
@@ -114,7 +114,7 @@ impl Tree<'_> {
 /// A directory that was looked at.
 struct Visited {
     permissions: u32,
-    /// Whether it is another's, and may be written to.
+    /// True if it belongs to another user or group and may be written to.
     is_wanted: bool,
 }
 
@@ -131,7 +131,7 @@ struct Search<'a> {
     tree: &'a Tree<'a>,
     ids: &'a Ids,
     looks: usize,
-    /// Whether anything is wanted yet.
+    /// True if a file was found.
     is_found: bool,
     visited: HashSet<PathBuf>,
     directories: BTreeMap<PathBuf, Visited>,
@@ -210,8 +210,8 @@ impl<'a> Search<'a> {
         self.ids.access(stat.st_mode, stat.st_uid, stat.st_gid)
     }
 
-    /// Whether it belongs to others and a case may write to it. Where it may not the kernel says so
-    /// before it copies anything.
+    /// True if it belongs to others and a case may write to it. Otherwise the kernel refuses before
+    /// it copies anything.
     fn is_wanted(&self, stat: &Stat, access: u32) -> bool {
         !self.ids.hold(stat.st_uid, stat.st_gid) && access & 0o2 != 0
     }
@@ -280,7 +280,7 @@ mod tests {
 
     use super::*;
 
-    /// What somebody who owns nothing here finds.
+    /// Files that a user who owns nothing here finds.
     fn find_as_another(root: &TempDir, built: &[PathBuf], scan: Scan) -> ForeignFiles {
         let host = Host { uid: 4_000_000, gid: 4_000_000, ..Host::default() };
         let ids = Ids::new(&host, &Project::default(), &Policy::default());

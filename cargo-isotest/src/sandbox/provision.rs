@@ -1,4 +1,4 @@
-//! What cases need beside their sandboxes: setup commands are run here, once, before any case; services
+//! Setup commands and services of cases. Setup commands run here, once, before any case; services
 //! become part of a set-up.
 //!
 //! `docs/services.md` describes both.
@@ -39,21 +39,21 @@ const PROGRAM: &str = "ISOTEST_EXE";
 #[derive(Debug, Default)]
 pub struct Provision {
     services: Vec<(Service, Vec<Variable>)>,
-    /// What each setup command has written; nothing where it has not run.
+    /// Variables that each setup command has written; empty if it has not run.
     setup: Vec<Vec<Variable>>,
 }
 
-/// What one case needs.
+/// Services and variables of one case.
 #[derive(Debug, Default)]
 pub struct CaseProvision {
-    /// What runs beside it.
+    /// Services that run beside it.
     pub services: Vec<Service>,
     /// Variables that it gets.
     pub variables: Vec<Variable>,
 }
 
 impl Provision {
-    /// What the configuration knows; no setup command has run.
+    /// From the configuration; no setup command has run.
     pub fn of(config: &Config) -> Provision {
         Provision {
             services: config.services.iter().map(service).collect(),
@@ -85,7 +85,7 @@ impl Provision {
         Ok(provision)
     }
 
-    /// What a case gets that needs this: variables of setup commands first.
+    /// Services and variables of a case: variables of setup commands first.
     pub fn give(&self, needs: &Needs) -> CaseProvision {
         let services = || needs.services.iter().filter_map(|place| self.services.get(*place));
         let setup = needs.setup.iter().filter_map(|place| self.setup.get(*place)).flatten();
@@ -220,7 +220,7 @@ fn read(files: &Dir) -> Result<Vec<Variable>, SetupCause> {
         .collect()
 }
 
-/// What cases need could not be had: no test is run.
+/// Setup commands or services of cases failed: no test is run.
 #[derive(Debug)]
 pub enum ProvisionError {
     /// The configuration asks for services where they cannot be.
@@ -242,7 +242,7 @@ impl From<ConfigError> for ProvisionError {
 pub struct SetupError {
     name: String,
     cause: SetupCause,
-    /// What it wrote, both streams in the order of writing.
+    /// Its output, both streams in the order of writing.
     output: Vec<u8>,
 }
 

@@ -12,7 +12,7 @@ use crate::sandbox::root::{self, RootError};
 pub struct RootFilesystem {
     /// As `--root` names it; `None` where nothing does.
     pub name: Option<PathBuf>,
-    /// What a report calls it; `None` where it is the only one.
+    /// Its name in reports; `None` if it is the only one.
     pub label: Option<String>,
     /// The policy there.
     pub policy: Policy,

@@ -13,10 +13,10 @@ use std::process;
 
 use isotest_core::untrusted::Dir;
 
-/// How the name of such a directory begins.
+/// Prefix of the names of such directories.
 const RUN: &str = "run-";
 
-/// How many entries of the parent are looked at.
+/// Maximum number of entries of the parent that are read.
 const MAX_ENTRIES: usize = 1 << 16;
 
 /// A directory of this run's own, for its owner alone (mode 0700).
@@ -46,7 +46,7 @@ impl RunDirectory {
         }
     }
 
-    /// Where it is.
+    /// Path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }

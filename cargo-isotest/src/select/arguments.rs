@@ -1,7 +1,7 @@
-//! Whether a program reads its arguments.
+//! Detection of programs that read no arguments.
 //!
-//! Asked for its list, a program that reads none does what it always does, and a harness without
-//! tests prints nothing: only this tells one from the other.
+//! Asked for its list, such a program does what it always does, and a harness without tests prints
+//! nothing: only this tells one from the other.
 
 use std::path::Path;
 
@@ -13,8 +13,8 @@ use object::read::{ReadCache, ReadRef};
 /// Parts of the names of `std::env::args` and `args_os`, in either of Rust's manglings.
 const READERS: [&[u8]; 2] = [b"3std3env4args", b"3std3env7args_os"];
 
-/// Whether it is certain that a Rust program reads its arguments: it has the function of the
-/// standard library that does. One without symbols, or linked with fat LTO, may do so all the same.
+/// True if a Rust program certainly reads its arguments: it has the function of the standard
+/// library that does. One without symbols, or linked with fat LTO, may read them all the same.
 pub fn reads_arguments(program: &Path) -> bool {
     let Ok(file) = untrusted::file(program) else { return false };
     examine(&ReadCache::new(file)).unwrap_or(false)

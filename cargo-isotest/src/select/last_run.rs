@@ -1,7 +1,7 @@
-//! What has failed and not passed since, kept in the target directory for `--rerun-failed`.
+//! Tests that have failed and not passed since, kept in the target directory for `--rerun-failed`.
 //!
-//! A run adds what fails in it and takes out what passes; what it leaves alone stays. A test that
-//! is gone is taken out by the next run that has its whole binary.
+//! A run adds the tests that fail in it and removes those that pass; the others stay. The next run
+//! of a whole binary removes the tests that no longer exist.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -58,9 +58,9 @@ impl std::error::Error for NothingFailed {}
 #[derive(Debug)]
 pub struct LastRun {
     own: IsotestDirectory,
-    /// Where it is.
+    /// Path of the file.
     path: PathBuf,
-    /// What the file says.
+    /// Content of the file.
     kept: BTreeSet<FailedTest>,
     failed: BTreeSet<FailedTest>,
 }

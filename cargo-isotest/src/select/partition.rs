@@ -22,7 +22,7 @@ struct CiSystem {
     number: &'static str,
     /// The number of the first one, or a variable that has it.
     first: FirstNumber,
-    /// How many there are.
+    /// Variable with the number of copies.
     total: &'static str,
 }
 
@@ -172,7 +172,7 @@ pub fn narrow(selected: Vec<Selected>, part: &Part) -> Vec<Selected> {
     selected.into_iter().flatten().collect()
 }
 
-/// Whether a number that counts from 0 is this part's.
+/// True if a number that counts from 0 belongs to this part.
 fn is_turn(part: &Part, number: u64) -> bool {
     number % part.total == part.number.get() - 1
 }

@@ -1,4 +1,4 @@
-//! What every command that looks at a project's tests does first: build, list, select.
+//! First steps of every command that needs a project's tests: build, list, select.
 
 use isotest_core::policy::Policy;
 use isotest_core::signals::Signals;
@@ -57,13 +57,13 @@ pub struct Prepared {
     pub selected: Vec<Selected>,
 }
 
-/// What cargo prints of a binary behind `Running`.
+/// The text that cargo prints after `Running`.
 pub fn heading(binary: &Binary, machine: &Machine) -> String {
     let executable = machine.shown(binary.executable.as_std_path());
     format!("{} ({})", binary.description(), executable.display())
 }
 
-/// Why exit code 4; `left_out` tells whether there are documentation tests that a name has left out.
+/// Message of exit code 4; `left_out` is true if a name has left out documentation tests.
 pub fn nothing_selected(selected: &[Selected], part: Option<&Part>, left_out: bool) -> String {
     let documented = match left_out {
         true => {
@@ -101,14 +101,14 @@ pub fn build(
     Ok((wardens, project))
 }
 
-/// What selects cases: by name, and by filter expression.
+/// Selection of cases: by name, and by filter expression.
 #[derive(Clone, Copy)]
 pub struct SelectOptions<'a> {
     /// By name.
     pub filter: &'a Filter,
     /// By filter expression.
     pub config: &'a Config,
-    /// What is passed on to harnesses that are not libtest.
+    /// Options for harnesses that are not libtest.
     pub passed_on: &'a [String],
     /// The number of binaries that are asked for their lists at once.
     pub jobs: usize,
@@ -152,8 +152,8 @@ fn select_cases(
     selected.filter(Selected::takes_part).collect()
 }
 
-/// What libtest does not know needs a harness that may. Where there are both it is told that libtest
-/// is not given it: it may be a flag of libtest's that is spelt wrong.
+/// Fails if libtest does not know an option and there is no other harness. If there are both, a
+/// warning says that libtest does not get it: it may be a misspelt flag of libtest.
 fn check_passed_on(passed_on: &[String], selected: &[Selected]) -> Result<(), PrepareError> {
     let Some(first) = passed_on.first() else { return Ok(()) };
     let is_libtest = |selected: &Selected| selected.harness == Harness::Libtest;

@@ -12,13 +12,13 @@ pub struct Selected {
     pub binary: Binary,
     /// Its harness.
     pub harness: Harness,
-    /// What is to be told of its list.
+    /// Remarks on its list.
     pub notes: Vec<Note>,
-    /// How many cases it lists.
+    /// Number of cases that it lists.
     pub listed: usize,
     /// Its selected cases.
     pub selection: Selection,
-    /// What of the command line it is given; nothing where it is libtest.
+    /// Options of the command line that it is given; empty for libtest.
     pub passed_on: Vec<String>,
 }
 

@@ -1,6 +1,6 @@
-//! What a run leaves in the target directory to make the next one faster: the lists of binaries
-//! that have not changed, and how long cases took. A run goes well without either, so what cannot
-//! be read or written is not there.
+//! Files of a run in the target directory that make the next run faster: the lists of binaries that
+//! have not changed, and the durations of cases. A run works without either, so a file that cannot
+//! be read or written counts as missing.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -35,12 +35,12 @@ pub struct IsotestDirectory {
 }
 
 impl IsotestDirectory {
-    /// That of a target directory.
+    /// The directory of a target directory.
     pub fn of(target_directory: &Path) -> IsotestDirectory {
         IsotestDirectory { target: Dir::open(target_directory) }
     }
 
-    /// What a file of it says; nothing where it cannot be read.
+    /// Content of one of its files; `None` if it cannot be read.
     pub fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         let target = self.target.as_ref().ok()?;
         let bytes = target.read(Path::new(DIRECTORY).join(name), MAX_BYTES).ok()?;
@@ -75,7 +75,7 @@ struct StoredList {
     cases: Vec<Case>,
 }
 
-/// What changes with a file: cargo writes a new one for each build.
+/// Attributes that change with a file: cargo writes a new one for each build.
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 struct Identity {
     inode: u64,
@@ -98,7 +98,7 @@ impl Identity {
 }
 
 impl StoredLists {
-    /// Those of a project.
+    /// Lists of a project.
     pub fn read(project: &Project) -> StoredLists {
         StoredLists::of_own(IsotestDirectory::of(project.target_directory.as_std_path()))
     }
@@ -131,14 +131,14 @@ impl StoredLists {
     }
 }
 
-/// How long cases took, by the id of their binary and their name.
+/// Durations of cases, by the id of their binary and their name.
 pub struct Durations {
     own: IsotestDirectory,
     known: BTreeMap<String, BTreeMap<String, Duration>>,
 }
 
 impl Durations {
-    /// Those of a project.
+    /// Durations of a project.
     pub fn read(project: &Project) -> Durations {
         Durations::of_own(IsotestDirectory::of(project.target_directory.as_std_path()))
     }
@@ -147,7 +147,7 @@ impl Durations {
         Durations { known: own.read(DURATIONS).unwrap_or_default(), own }
     }
 
-    /// How long a case took; nothing where it was short or is not known.
+    /// Duration of a case; zero if it was short or is not known.
     pub fn of(&self, binary: &str, case: &str) -> Duration {
         let known = self.known.get(binary).and_then(|cases| cases.get(case));
         known.copied().unwrap_or_default()

@@ -1,16 +1,16 @@
-//! What of the selected tests is run: `--partition`, `--rerun-failed`.
+//! The part of the selected tests that runs: `--partition`, `--rerun-failed`.
 
 use crate::cli::Part;
 use crate::select::last_run::LastRun;
 use crate::select::partition;
 use crate::select::selected::Selected;
 
-/// What leaves out some of the selected tests.
+/// A part of the selected tests.
 #[derive(Clone, Copy)]
 pub struct RunSubset<'a> {
     /// The part of them that is run.
     pub part: Option<Part>,
-    /// What has failed, where nothing else is run.
+    /// The last run, if only its failed tests run.
     pub failed: Option<&'a LastRun>,
 }
 
@@ -26,7 +26,7 @@ impl RunSubset<'_> {
         }
     }
 
-    /// Whether documentation tests, which are selected as a whole, are this run's.
+    /// True if documentation tests, which are selected as a whole, belong to this part.
     pub fn has_doctests(&self) -> bool {
         self.failed.is_none() && self.part.is_none_or(|part| part.number.get() == 1)
     }

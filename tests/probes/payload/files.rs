@@ -77,7 +77,7 @@ fn cargo_credentials(facts: &Facts) -> Escapes {
     names.iter().flat_map(|name| facts.read(facts.home.join(".cargo").join(name))).collect()
 }
 
-/// What was seen to be absent may come.
+/// Credentials that appear after the start.
 fn late_credentials(facts: &Facts) -> Escapes {
     let mut escapes = cargo_credentials(facts);
     crate::meet_judge();
@@ -362,7 +362,7 @@ fn denied_to_a_group(facts: &Facts) -> Escapes {
     [escapes, more].concat()
 }
 
-/// Whether what the host does in a directory is seen; the judge opens a file in it meanwhile.
+/// True if acts of the host in a directory are seen; the judge opens a file in it meanwhile.
 fn watched(directory: &Path) -> Escapes {
     use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
     let Ok(inotify) = Inotify::init(InitFlags::IN_NONBLOCK) else { return Vec::new() };

@@ -94,7 +94,7 @@ fn key_by_number(facts: &Facts) -> Escapes {
     [session, read_key(facts, i64::from(facts.user_key), "of the user, by its number")].concat()
 }
 
-/// What a key is called, of which the owner's permissions tell.
+/// Description of a key, which the owner's permissions reveal.
 fn key_description(facts: &Facts) -> Escapes {
     let mut text = [0_u8; 256];
     let arguments = [DESCRIBE, facts.user_key as u64, at_mut(&mut text), 256];

@@ -1,5 +1,5 @@
-//! What the kernel shows in `/proc`, `/sys` and `/dev`. Nothing is written: that a file can be
-//! opened for writing is proof enough.
+//! The kernel in `/proc`, `/sys` and `/dev`. Nothing is written: a file that can be opened for
+//! writing is proof enough.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};

@@ -25,7 +25,7 @@ use std::path::Path;
 
 use facts::Facts;
 
-/// What got through; empty where all of it was refused.
+/// Attempts that got through; empty if all were refused.
 type Escapes = Vec<String>;
 type Attempt = fn(&Facts) -> Escapes;
 
@@ -87,14 +87,14 @@ fn escape_if(got: bool, what: impl FnOnce() -> String) -> Escapes {
 }
 
 impl Facts {
-    /// Whether this process is in the host's namespace of that name (`net`, `pid`, …).
+    /// True if this process is in the host's namespace of that name (`net`, `pid`, …).
     fn shares(&self, namespace: &str) -> bool {
         let own = std::fs::read_link(format!("/proc/self/ns/{namespace}"));
         let own = own.map(|link| link.to_string_lossy().into_owned()).unwrap_or_default();
         self.namespaces.iter().any(|(name, link)| name == namespace && *link == own)
     }
 
-    /// Whether acts that could harm others are out of the question.
+    /// True if acts that could harm others are forbidden.
     fn must_not_harm(&self, namespace: &str) -> bool {
         self.restrained || self.shares(namespace)
     }

@@ -35,7 +35,7 @@ fn mount_points() -> Vec<String> {
     points
 }
 
-/// Where there is no sandbox, mounts go to a namespace of their own. False where that is refused.
+/// Without a sandbox, mounts go to a namespace of their own. False if that is refused.
 fn own_namespace(facts: &Facts) -> bool {
     if !facts.must_not_harm("mnt") {
         return true;
@@ -99,7 +99,7 @@ fn remount_writable(facts: &Facts) -> Escapes {
     escapes
 }
 
-/// What must not come to light: secrets, and the processes of others.
+/// Secrets and processes of others that came to light.
 fn uncovered(facts: &Facts) -> Escapes {
     let mut escapes = facts.read(facts.private.join("secret"));
     escapes.extend(facts.read(facts.home.join(".netrc")));
@@ -199,7 +199,7 @@ fn look_beneath(facts: &Facts) -> Escapes {
     escapes
 }
 
-/// Nobody without capabilities mounts anything, by the old calls or the new (CVE-2021-41133).
+/// Mounts without capabilities, by the old calls and the new (CVE-2021-41133).
 fn mount_calls(facts: &Facts) -> Escapes {
     if !own_namespace(facts) {
         return Vec::new();
@@ -282,7 +282,7 @@ fn mount_sysfs(facts: &Facts) -> Escapes {
     })
 }
 
-/// What covers a file with secrets must not be moved or unmounted.
+/// Moves and unmounts of the cover of a file with secrets.
 fn mount_over_credentials(facts: &Facts) -> Escapes {
     let path = facts.home.join(".cargo/credentials.toml");
     if !facts.must_not_harm("mnt") {

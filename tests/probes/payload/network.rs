@@ -83,7 +83,7 @@ fn world(facts: &Facts) -> Escapes {
     escapes
 }
 
-/// Whether packets leave by anything but loopback: proc_net_route, the default or any other.
+/// True if packets leave by anything but loopback: proc_net_route, the default or any other.
 fn has_route() -> bool {
     let table = fs::read_to_string("/proc/net/route").unwrap_or_default();
     table.lines().skip(1).any(|line| !line.starts_with("lo\t"))
@@ -279,7 +279,7 @@ fn vsock_by_io_uring(_: &Facts) -> Escapes {
     escape_if(made, || "opened an AF_VSOCK socket by io_uring".to_owned())
 }
 
-/// What io_uring says of a socket of that family. The offsets are those of linux/io_uring.h: of
+/// Result of io_uring for a socket of that family. The offsets are those of linux/io_uring.h: of
 /// `struct io_uring_params`, `io_sqring_offsets`, `io_cqring_offsets`, `io_uring_sqe`.
 fn socket_of_a_ring(family: i32) -> Result<i64, Errno> {
     const OP_SOCKET: u8 = 45;

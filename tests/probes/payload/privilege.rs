@@ -71,7 +71,7 @@ fn user_namespace(_: &Facts) -> Escapes {
     escape_if(made, || "made a user namespace".to_owned())
 }
 
-/// Whether the limit that forbids it can be taken back.
+/// Attempt to raise the limit that forbids user namespaces.
 fn user_namespace_limit(facts: &Facts) -> Escapes {
     let path = "/proc/sys/user/max_user_namespaces";
     if facts.must_not_harm("user") {

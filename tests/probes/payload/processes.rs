@@ -224,7 +224,7 @@ fn descriptors_of_others(_: &Facts) -> Escapes {
     escapes
 }
 
-/// Who calls this makes its parent a tracer; a stop must not pass for an end, or for ever.
+/// Makes the parent a tracer; a stop must not pass for an end, or for ever.
 fn trace_me(_: &Facts) -> Escapes {
     println!("begun");
     let _ = std::io::Write::flush(&mut std::io::stdout());

@@ -132,7 +132,7 @@ fn drop_setfcap() -> Result<(), Failure> {
     Ok(())
 }
 
-/// What a system call is refused for: its number, and a bit that its first argument must have.
+/// Refused system call: its number, and a bit that its first argument must have.
 fn call_named(name: &str) -> Result<(i64, Option<u32>), Failure> {
     Ok(match name {
         "clone3" => (libc::SYS_clone3, None),

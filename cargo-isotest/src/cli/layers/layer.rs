@@ -77,7 +77,7 @@ pub(super) struct WordValue {
 pub(super) struct Choice {
     pub word: &'static str,
     pub help: &'static str,
-    /// Whether a test gets more of the host with it than by default.
+    /// True if it gives a test more of the host than by default.
     pub grants: bool,
     pub set: fn(&mut Policy),
     pub is: fn(&Policy) -> bool,
@@ -92,7 +92,7 @@ pub(super) struct TextValue {
     pub get: fn(&Policy) -> String,
     /// The same for people.
     pub show: fn(&Policy) -> String,
-    /// Whether a test gets more of the host than by default.
+    /// True if it gives a test more of the host than by default.
     pub grants: fn(&Policy) -> bool,
 }
 
@@ -135,33 +135,33 @@ pub(super) struct Switch {
 }
 
 impl Layer {
-    /// Whether values of several places add up; otherwise the first place counts.
+    /// True if values of several sources add up; otherwise the first source wins.
     pub fn adds_up(&self) -> bool {
         matches!(self.takes, ValueKind::Texts(_) | ValueKind::Paths(_) | ValueKind::Weaker)
     }
 
-    /// Whether all tests of a run have the same value.
+    /// True if all tests of a run share its value.
     pub(super) fn is_of_run(&self) -> bool {
         matches!(self.takes, ValueKind::Roots | ValueKind::Weaker)
     }
 
-    /// Whether it takes one value.
+    /// True if it takes one value.
     pub(super) fn is_single(&self) -> bool {
         use ValueKind::{Bytes, Duration, Number, Text, Word};
         matches!(self.takes, Word(_) | Text(_) | Number(_) | Bytes(_) | Duration(_))
     }
 
-    /// Whether it takes a duration.
+    /// True if it takes a duration.
     pub(super) fn is_time(&self) -> bool {
         matches!(self.takes, ValueKind::Duration(_))
     }
 
-    /// Whether it takes no value.
+    /// True if it takes no value.
     pub(super) fn is_switch(&self) -> bool {
         matches!(self.takes, ValueKind::Switch(_))
     }
 
-    /// Whether these values let a test have more of the host than by default.
+    /// True if these values give a test more of the host than by default.
     pub(super) fn grants(&self, values: &[OsString]) -> bool {
         let policy = self.policy_of(values);
         match &self.takes {

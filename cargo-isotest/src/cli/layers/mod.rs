@@ -1,7 +1,7 @@
 //! Layers and limits: one table, from which flags, variables, keys, schema and `explain` are made.
 //!
-//! [`Layer`] is a row of it, [`LAYERS`](table::LAYERS) the rows; [`LayerOptions`] is what was typed.
-//! What a value does to a sandbox stands in the core's policy and plan.
+//! [`Layer`] is a row of it, [`LAYERS`](table::LAYERS) the rows; [`LayerOptions`] is what was
+//! typed. The core's policy and plan define the effect of a value.
 
 mod layer;
 mod table;

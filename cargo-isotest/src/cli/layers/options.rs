@@ -36,7 +36,7 @@ pub fn layers_as_shown() -> Vec<&'static Layer> {
     layers
 }
 
-/// Whether it is a layer that all tests of a run have in common.
+/// True if all tests of a run share this layer.
 pub(in crate::cli) fn is_layer_of_run(name: &str) -> bool {
     LAYERS.iter().any(|layer| layer.name == name && layer.is_of_run())
 }
@@ -64,7 +64,7 @@ impl LayerOptions {
         self.values.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a layer has a value.
+    /// True if a layer has a value.
     pub fn has(&self, name: &str) -> bool {
         self.values.contains_key(name)
     }
@@ -128,7 +128,7 @@ impl LayerOptions {
         self.to_arguments().into_iter().chain(times).chain(switches).collect()
     }
 
-    /// What is asked for where `lower` is asked next.
+    /// These options; `lower` fills the gaps.
     pub fn over(&self, lower: LayerOptions) -> LayerOptions {
         let mut values = lower.values;
         for (layer, given) in self.given() {

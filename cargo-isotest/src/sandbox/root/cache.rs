@@ -17,14 +17,14 @@ pub struct Cache {
     directory: PathBuf,
 }
 
-/// What was removed from the cache.
+/// Result of `prune`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pruned {
-    /// How many root filesystems.
+    /// Number of removed root filesystems.
     pub removed: usize,
-    /// How much of the disk they took, in bytes.
+    /// Bytes of disk space that they took.
     pub bytes: u64,
-    /// How many are left since a run uses them.
+    /// Number of root filesystems that stay because a run uses them.
     pub in_use: usize,
 }
 
@@ -34,7 +34,7 @@ impl Cache {
         Cache { directory: directory.join("isotest/roots") }
     }
 
-    /// Where it is.
+    /// Path of the cache.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
@@ -139,7 +139,7 @@ fn is_digest(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// What a directory and all below it take of the disk, in bytes. What cannot be read is left out.
+/// Bytes of disk space of a directory and all below it. Unreadable entries are left out.
 fn size(path: &Path) -> u64 {
     const BLOCK: u64 = 512; // stat(2), st_blocks
     let own = fs::symlink_metadata(path).map_or(0, |metadata| metadata.blocks() * BLOCK);

@@ -1,4 +1,4 @@
-//! Why another root filesystem cannot be used.
+//! Errors of other root filesystems.
 
 use std::fmt;
 use std::io;
@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use super::image::ImageError;
 use super::unpack::UnpackError;
 
-/// Why another root filesystem cannot be used.
+/// Another root filesystem cannot be used.
 #[derive(Debug)]
 pub enum RootError {
-    /// What `--root` names cannot be read.
+    /// The value of `--root` cannot be read.
     Read(PathBuf, io::Error),
     /// There is no place for what is unpacked.
     NoCache(PathBuf),
@@ -27,7 +27,7 @@ pub enum RootError {
         root: PathBuf,
         /// The path of the host.
         path: PathBuf,
-        /// What leads to it.
+        /// Its parent directory.
         parent: PathBuf,
     },
     /// Other filesystems are mounted below this directory, one of them here: overlayfs refuses it.

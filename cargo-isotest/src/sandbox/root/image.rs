@@ -1,8 +1,8 @@
 //! Images of containers: from a directory as image-spec's `image-layout.md` describes it, or from
-//! one with what `docker save` writes, to the list of layers.
+//! the output of `docker save`, to the list of layers.
 //!
-//! Nobody vouches for such a directory: what is opened in it is a regular file below it, whatever
-//! links, FIFOs and devices it has.
+//! Such a directory is not trusted: only regular files below it are opened, whatever links, FIFOs
+//! and devices it has.
 
 use std::collections::HashSet;
 use std::env::consts::ARCH;
@@ -22,7 +22,7 @@ use super::stream::{sum_of, sum_of_text};
 /// An image for this machine.
 #[derive(Debug)]
 pub struct Image {
-    /// Where its files are.
+    /// The directory of its files.
     directory: Dir,
     /// The SHA-256 of what names all of its content.
     pub digest: String,
@@ -41,7 +41,7 @@ pub struct ImageLayer {
     sum_of: SumOf,
 }
 
-/// What a digest of a layer is made of.
+/// Input of a layer's digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SumOf {
     /// The file.
@@ -73,7 +73,7 @@ impl ImageLayer {
     }
 }
 
-/// Why an image cannot be used.
+/// An image cannot be used.
 #[derive(Debug)]
 pub enum ImageError {
     /// A file of it cannot be read.
@@ -172,8 +172,8 @@ const LAYOUT: &str = "oci-layout";
 const INDEX: &str = "index.json";
 const SAVED: &str = "manifest.json";
 
-/// Whether a directory holds an image, and not a root filesystem. What is no regular file counts:
-/// it is refused by name then.
+/// True if a directory holds an image, and not a root filesystem. A file that is not regular
+/// counts: a later error names it.
 pub fn is_image(directory: &Path) -> bool {
     let has = |name: &str| directory.join(name).symlink_metadata().is_ok();
     let is_root = ["bin", "etc", "usr"].iter().any(|name| directory.join(name).exists());

@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use isotest_core::escape::escape;
 
-/// What a path may lead through.
+/// Links that a path may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Links {
     /// As after chroot(2): `/` is the root filesystem's, and `..` ends there.
@@ -20,7 +20,7 @@ pub enum Links {
     Beneath,
 }
 
-/// Why a path leads nowhere.
+/// A path cannot be resolved.
 #[derive(Debug)]
 pub enum ResolveError {
     /// It leads out of the root filesystem, by this link or by itself.
@@ -49,7 +49,7 @@ pub fn shown(path: &Path) -> String {
     escape(&path.to_string_lossy()).into_owned()
 }
 
-/// Where `path`, seen from inside of `root`, is on the host. The last name is followed too.
+/// Path on the host of `path`, seen from inside of `root`. The last name is followed too.
 pub fn resolve(root: &Path, path: &Path, links: Links) -> Result<PathBuf, ResolveError> {
     walk(root, path, links, |_| Err(io::ErrorKind::NotFound.into()))
 }

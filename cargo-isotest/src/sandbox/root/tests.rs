@@ -77,7 +77,7 @@ impl Scene {
         self.write("index.json", json!({ "manifests": manifests }).to_string());
     }
 
-    /// What `docker save` wrote before its version 25.
+    /// Output of `docker save` before its version 25.
     fn saved(&self, layers: &[&str], sums: &[String]) {
         self.write("config.json", json!({ "rootfs": { "diff_ids": sums } }).to_string());
         let manifest = json!([{ "Config": "config.json", "RepoTags": null, "Layers": layers }]);

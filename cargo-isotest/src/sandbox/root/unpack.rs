@@ -20,7 +20,7 @@ use tar::{Archive, Entry, EntryType};
 use super::resolve::{Links, ResolveError, make_directories, resolve, shown};
 use super::stream::LimitedReader;
 
-/// What unpacking may come to, all archives of a root filesystem together.
+/// Limits of unpacking, for all archives of a root filesystem together.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Bytes of files.
@@ -34,10 +34,10 @@ pub struct Limits {
 /// Well above what is used: of the images of Docker Hub few have more than 10 GB.
 pub const LIMITS: Limits = Limits { bytes: 32 << 30, entries: 4 << 20, names: 256 << 20 };
 
-/// What is read between two files: headers, long names, padding.
+/// Maximum bytes between two files: headers, long names, padding.
 const MAX_PADDING: u64 = 1 << 20;
 
-/// Whether names may stand for what is not there.
+/// Meaning of names that stand for removed files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whiteouts {
     /// No: the archive stands for itself.
@@ -46,7 +46,7 @@ pub enum Whiteouts {
     Applied,
 }
 
-/// Why an archive cannot be unpacked.
+/// An archive cannot be unpacked.
 #[derive(Debug)]
 pub struct UnpackError {
     /// The path in the archive, where it is one entry's fault.
@@ -129,7 +129,7 @@ pub struct Unpacker<'a> {
     /// The directory of the archive that becomes the root; `None`: all of the archive.
     only: Option<&'static str>,
     left: Limits,
-    /// What the current archive has made, which its own whiteouts do not concern.
+    /// Paths that the current archive has made. Its own whiteouts do not remove them.
     made: HashSet<PathBuf>,
 }
 

@@ -60,7 +60,7 @@ impl BinaryListError {
         ListingError::Binary(Box::new(error))
     }
 
-    /// Whether its sandbox could not be set up.
+    /// True if its sandbox could not be set up.
     pub fn is_sandbox(&self) -> bool {
         matches!(self.cause, ListCause::NotRun(_))
     }
@@ -92,7 +92,7 @@ impl fmt::Display for BinaryListError {
     }
 }
 
-/// What mends it. The dynamic loader says itself what it has not found (ld.so(8)).
+/// Remedy. The dynamic loader names the library that it has not found (ld.so(8)).
 fn hint(stderr: &str) -> &'static str {
     if stderr.contains("version `GLIBC_") {
         return "it was built for a newer C library than that of this root filesystem; build it \

@@ -62,14 +62,14 @@ pub fn list(
 struct Listing<'a> {
     factory: &'a mut SandboxFactory,
     binaries: &'a [Binary],
-    /// How many are asked at once.
+    /// Number of binaries that are asked at a time.
     at_once: usize,
     signals: &'a Signals,
     /// Maximum number of bytes of an answer.
     limit: u64,
     /// The lists of binaries that need not be asked any more.
     listed: BTreeMap<usize, BinaryList>,
-    /// Those of which it is not known what is ignored.
+    /// Lists without marks of ignored cases.
     unmarked: BTreeMap<usize, Vec<Case>>,
 }
 

@@ -7,7 +7,7 @@ use isotest_core::wait_status::signal_name;
 use super::error::{ListCause, MAX_LINES};
 use crate::discover::list::{self, ListError, Note};
 
-/// What one run of a binary for its list came to.
+/// Output of a binary that was asked for its list.
 pub struct ListOutput {
     pub verdict: Verdict,
     pub stdout: Captured,
@@ -15,12 +15,12 @@ pub struct ListOutput {
 }
 
 impl ListOutput {
-    /// Whether the program has refused to answer.
+    /// True if the program has refused to answer.
     pub fn is_refused(&self) -> bool {
         matches!(self.verdict, Verdict::Failed { .. })
     }
 
-    /// Why there is no list in it, and no error of a harness either.
+    /// Reason why it has no list, if it is no error of a harness either.
     pub fn trouble(&self, limit: u64) -> Option<ListCause> {
         if self.stdout.cut > 0 || self.stderr.cut > 0 {
             return Some(ListCause::TooLong(limit));
@@ -31,7 +31,7 @@ impl ListOutput {
         trouble(&self.verdict)
     }
 
-    /// What can be told of a list in it that cannot be read; nothing where it is no list at all.
+    /// Remark on a list in it that cannot be read; `None` if it has no list at all.
     pub fn note(&self, cause: &ListCause, reads_arguments: bool) -> Option<Note> {
         let lines = list::lines_of_a_list(&self.stdout.head);
         let among = match lines {

@@ -8,14 +8,14 @@ use crate::discover::list::{self, ListError, Note};
 use crate::discover::{Binary, Declared, Harness};
 use crate::select::arguments;
 
-/// What a binary holds.
+/// Tests of a binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BinaryList {
     /// Its cases.
     pub cases: Vec<Case>,
     /// Its harness; where it has none it is one case itself.
     pub harness: Harness,
-    /// What is to be told of its list.
+    /// Remarks on its list.
     pub notes: Vec<Note>,
 }
 
@@ -33,7 +33,7 @@ impl BinaryList {
     }
 }
 
-/// What an answer is.
+/// Meaning of an output.
 pub enum ListReply {
     /// All that is to be known.
     Complete(BinaryList),
@@ -142,8 +142,8 @@ pub fn mark_ignored(cases: &mut Vec<Case>, answer: &ListOutput, limit: u64) -> R
     })
 }
 
-/// Whether a harness lists its tests with their kinds, but selects them by what follows: so does
-/// libtest-mimic before 0.7. `lists` tells whether it has tests of exactly this name.
+/// True if a harness lists its tests with their kinds, but selects them without: libtest-mimic
+/// before 0.7 does so. `lists` tests whether it has a test of exactly this name.
 pub fn selects_without_kind(
     cases: &[Case],
     mut lists: impl FnMut(&str) -> Result<bool, ListingError>,
@@ -156,7 +156,7 @@ pub fn selects_without_kind(
     }
 }
 
-/// Whether an answer is a list with a test in it.
+/// True if an output is a list with a test in it.
 pub fn names(answer: &ListOutput, limit: u64) -> bool {
     let list = list::parse_terse(&answer.stdout.head);
     answer.trouble(limit).is_none() && list.is_ok_and(|cases| !cases.is_empty())
