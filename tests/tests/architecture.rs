@@ -167,7 +167,7 @@ const UNSAFE: [&str; 15] = [
     "keeper.rs",
     "protocol.rs",
     "servers.rs",
-    "warden/mod.rs",
+    "warden/serve.rs",
     "warden/services.rs",
     "warden/slots.rs",
     "warden/start.rs",
@@ -178,14 +178,15 @@ const UNSAFE: [&str; 15] = [
 /// Files that may open, list, make or remove what a path names, and whose files these are. What a case,
 /// an archive or its tests can have put in place, in the target directory above all, is reached by
 /// `untrusted` alone.
-const BY_PATH: [(&str, &str); 35] = [
-    ("isotest-core/src/command/child.rs", "a device"),
-    ("isotest-core/src/command/mod.rs", "named by a layer, and links stay in it"),
+const BY_PATH: [(&str, &str); 36] = [
+    ("isotest-core/src/command/invocation.rs", "named by a layer, and links stay in it"),
+    ("isotest-core/src/command/running.rs", "a device"),
     ("isotest-core/src/foreground.rs", "a device"),
-    ("isotest-core/src/host.rs", "the machine's"),
     ("isotest-core/src/host/debugger.rs", "the machine's"),
     ("isotest-core/src/host/etc.rs", "the machine's"),
+    ("isotest-core/src/host/mountinfo.rs", "the machine's"),
     ("isotest-core/src/host/parts.rs", "the machine's"),
+    ("isotest-core/src/host/read.rs", "the machine's"),
     ("isotest-core/src/host/surroundings.rs", "the machine's"),
     ("isotest-core/src/sandbox/cgroup.rs", "the kernel's"),
     ("isotest-core/src/sandbox/client.rs", "the kernel's, and programs"),

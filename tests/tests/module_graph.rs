@@ -2,8 +2,8 @@
 //! files, or between two rooms.
 //!
 //! An edge is a path in the code (`crate::`, `super::`, `self::`, or a `use` of a child) that leads
-//! to an item of another file, through re-exports. A module and those below it are one to each
-//! other: what a parent declares its children may use.
+//! to an item of another file, through re-exports. So where a module and those below it are apart,
+//! a parent that re-exports the items of its children has no items that they use.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +12,20 @@ use isotest_tests::program::workspace;
 
 type Path = Vec<String>;
 type Graph = BTreeMap<String, BTreeSet<String>>;
+
+/// The crates, and how their files are compared.
+const CRATES: [(&str, Unit); 2] = [("isotest-core", Unit::File), ("cargo-isotest", Unit::Branch)];
+
+/// A node of the graph.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    /// A file.
+    File,
+    /// A file; it and those below it are one to each other.
+    Branch,
+    /// A folder or file at the top.
+    Room,
+}
 
 /// The modules of a crate, by their paths: the names that each brings in, and all paths it has.
 struct Modules(BTreeMap<Path, Module>);
@@ -46,15 +60,21 @@ impl Modules {
         }
     }
 
-    /// Imports among files; with `rooms`, among the folders at the top.
-    fn graph(&self, rooms: bool) -> Graph {
-        let name = |path: &Path| if rooms { path[..1].join("::") } else { path.join("::") };
+    /// Imports of each unit.
+    fn graph(&self, unit: Unit) -> Graph {
+        let name = |path: &Path| match unit {
+            Unit::File | Unit::Branch => path.join("::"),
+            Unit::Room => path[..1].join("::"),
+        };
         let mut graph = Graph::new();
         for (from, module) in self.0.iter().filter(|(path, _)| !path.is_empty()) {
+            let is_other = |to: &&Path| match unit {
+                Unit::File => !to.is_empty(),
+                Unit::Branch | Unit::Room => !to.starts_with(from) && !from.starts_with(to),
+            };
             let targets = module.paths.iter().filter_map(|path| self.home(path, 0));
-            let targets = targets.filter(|to| !to.starts_with(from) && !from.starts_with(to));
             let known = graph.entry(name(from)).or_default();
-            known.extend(targets.map(name).filter(|to| *to != name(from)));
+            known.extend(targets.filter(is_other).map(name).filter(|to| *to != name(from)));
         }
         graph
     }
@@ -205,10 +225,10 @@ fn modules(sources: &[Source], crate_name: &str) -> Modules {
 #[test]
 fn no_two_modules_import_each_other() {
     let mut all = Vec::new();
-    for crate_name in ["isotest-core", "cargo-isotest"] {
+    for (crate_name, unit) in CRATES {
         let sources = sources(crate_name);
         let modules = modules(&sources, crate_name);
-        for graph in [modules.graph(false), modules.graph(true)] {
+        for graph in [modules.graph(unit), modules.graph(Unit::Room)] {
             let edges: usize = graph.values().map(BTreeSet::len).sum();
             assert!(edges > 10, "{crate_name}: the imports were found: {graph:#?}");
             let found = circles(&graph);
@@ -233,7 +253,7 @@ fn a_circle_is_seen_through_re_exports_and_trees() {
     };
     let found = |back| {
         let modules = Modules::read(code(back));
-        let graph = modules.graph(false);
+        let graph = modules.graph(Unit::File);
         circles(&graph).into_iter().map(|circle| circle.join(" ")).collect::<Vec<_>>()
     };
     let none: [&str; 0] = [];
@@ -241,4 +261,19 @@ fn a_circle_is_seen_through_re_exports_and_trees() {
     assert_eq!(found("use crate::a::Thing;"), ["a::one b::two"]);
     assert_eq!(found("fn f(same: crate::a::Same) {}"), ["a::one b::two"]);
     assert_eq!(found("use super::three;"), ["b::three b::two"]);
+}
+
+#[test]
+fn a_parent_and_its_child_are_two_files_of_one_branch() {
+    let path = |path: &str| path.split("::").map(str::to_owned).collect::<Path>();
+    let parent = "mod child; pub use child::Thing; pub const MOST: usize = 1;";
+    let check = |child, unit, expected: &[&str]| {
+        let modules = Modules::read([(path("a"), parent), (path("a::child"), child)]);
+        let graph = modules.graph(unit);
+        let found: Vec<String> = circles(&graph).iter().map(|circle| circle.join(" ")).collect();
+        assert_eq!(found, expected);
+    };
+    check("use super::MOST;", Unit::File, &["a a::child"]);
+    check("use super::MOST;", Unit::Branch, &[]);
+    check("pub struct Thing;", Unit::File, &[]);
 }

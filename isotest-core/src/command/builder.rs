@@ -5,8 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::child::RunningCommands;
-use super::{Error, Sandbox};
+use super::error::Error;
+use super::running::RunningCommands;
+use super::sandbox::Sandbox;
 use crate::host::Host;
 use crate::plan::{self, Access, Exposure, Project};
 use crate::policy::{
@@ -23,6 +24,21 @@ use crate::sandbox::Warden;
 pub struct SandboxBuilder {
     policy: Policy,
     workspace: Option<PathBuf>,
+}
+
+impl Sandbox {
+    /// A sandbox with every layer at its default, which is full isolation.
+    ///
+    /// # Errors
+    /// As [`SandboxBuilder::build`].
+    pub fn new() -> Result<Sandbox, Error> {
+        Sandbox::builder().build()
+    }
+
+    /// A sandbox in the making: its methods set layers.
+    pub fn builder() -> SandboxBuilder {
+        SandboxBuilder::default()
+    }
 }
 
 impl SandboxBuilder {

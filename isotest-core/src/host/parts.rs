@@ -8,45 +8,30 @@ use std::ffi::{CStr, OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat2, readlinkat, statat,
 };
 
-use super::Host;
-
-/// Something in a directory that is shown part by part.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
-    /// Its path, relative to the directory.
-    pub path: PathBuf,
-    /// How it is shown.
-    pub shown: ShownPart,
-}
-
-/// How a part of a directory is shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ShownPart {
-    /// A directory that leads to what is mounted: made anew, with these permissions.
-    Way(u32),
-    /// A directory of which an overlay shows all.
-    Layer,
-    /// A directory that can be no layer: the host's own.
-    Directory,
-    /// A regular file: the host's own.
-    File,
-    /// A symbolic link with this target, made anew.
-    Link(PathBuf),
-    /// A socket, FIFO or device: an empty file in its place.
-    Nothing,
-}
+use super::facts::Host;
+use super::part::{Part, ShownPart};
 
 /// The most parts that are mounts: each case copies all of them.
 const MOST: usize = 256;
 
+impl Host {
+    /// What a directory is made of below which other filesystems are mounted; `None` for others, and
+    /// where these are too many parts.
+    pub fn parts_of(&self, directory: &Path) -> Option<Arc<[Part]>> {
+        let is_whole = self.mounts_below(directory).is_empty() || self.is_remote(directory);
+        if is_whole { None } else { read(self, directory).map(Arc::from) }
+    }
+}
+
 /// Everything in a directory below which other filesystems are mounted, parents first: as far as it
 /// can be listed, and does not have too many parts. `None` where that holds for the directory itself.
-pub fn read(host: &Host, directory: &Path) -> Option<Vec<Part>> {
+fn read(host: &Host, directory: &Path) -> Option<Vec<Part>> {
     let mut reader = PartsReader { host, directory, parts: Vec::new(), mounts: 0 };
     let opened = open(directory)?;
     reader.read_directory(&opened, Path::new(""))?;

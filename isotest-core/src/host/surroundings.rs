@@ -6,6 +6,8 @@ use std::path::Path;
 
 use nix::unistd::{getegid, geteuid};
 
+use super::mountinfo::is_sandbox;
+
 /// What kind of container this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Container {
@@ -55,7 +57,7 @@ impl Surroundings {
         let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
         Surroundings {
             container: container(),
-            sandbox: super::is_sandbox(),
+            sandbox: is_sandbox(),
             systemd: Path::new("/run/systemd/system").is_dir(),
             forbids_clone: is("/proc/sys/kernel/unprivileged_userns_clone", "0"),
             zero_limits: limits

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::Job;
+use super::job::Job;
 use crate::case::CaseIndex;
 use crate::outcome::{NotRun, Outcome, Verdict};
 use crate::retry::FlakyResult;

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
+use super::event::{Event, Stream};
+use super::job::Job;
 use super::stack_capture::StackCapture;
-use super::{Event, Job, Stream};
 use crate::capture::{self, Capture};
 use crate::collect::{self, CaseOutput, Killed};
 use crate::foreign::HarnessFilter;

@@ -1,9 +1,10 @@
 //! How a run goes.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Repeat, Stacks};
+use super::rounds::Repeat;
 
 /// Below so many cases of a set-up a fork server costs more than it saves.
 pub const WORTH_A_SERVER: u32 = 3;
@@ -67,4 +68,18 @@ pub enum InFlight {
     Wait,
     /// They are killed.
     Kill,
+}
+
+/// Who reads the stacks of a case before it is killed for its time.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Stacks {
+    /// Nobody.
+    #[default]
+    None,
+    /// This process, by /proc: what each thread waits for.
+    Proc,
+    /// gdb(1), at this path.
+    Gdb(PathBuf),
+    /// eu-stack(1) of elfutils, at this path.
+    EuStack(PathBuf),
 }

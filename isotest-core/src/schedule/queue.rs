@@ -7,33 +7,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::Job;
+use super::job::{Claim, Job, TestGroup};
 use super::rounds::{Repeat, Rounds};
-
-/// What a case takes of a run while it is in flight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Claim {
-    /// How many cases it weighs as much as, 1 at the least. What weighs more than all that may be
-    /// in flight weighs as much as they do, and runs alone.
-    pub threads: usize,
-    /// The group that it is in.
-    pub group: Option<TestGroup>,
-}
-
-impl Default for Claim {
-    fn default() -> Self {
-        Claim { threads: 1, group: None }
-    }
-}
-
-/// Cases of which only some are in flight at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TestGroup {
-    /// What tells it from other groups.
-    pub number: usize,
-    /// How much those in flight may weigh together, 1 at the least.
-    pub max_threads: usize,
-}
 
 /// How much may be in flight.
 #[derive(Debug, Clone, Copy)]

@@ -5,7 +5,7 @@
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use super::Job;
+use super::job::Job;
 
 /// How often each case is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

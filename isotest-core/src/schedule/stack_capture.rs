@@ -10,6 +10,9 @@ use nix::unistd::Pid;
 use crate::capture::Capture;
 use crate::plan::Step;
 
+/// Tokens of debuggers: this, and the number of the case.
+pub(super) const TOKEN_DEBUGGER: u64 = 1 << 63;
+
 /// State of the stacks of a case.
 pub(super) enum StackCapture {
     /// Its time is not up.

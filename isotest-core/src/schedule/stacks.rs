@@ -7,16 +7,20 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
+use super::event::Event;
 use super::flight::Flight;
-use super::stack_capture::{ConfinedCommand, DebuggerProcess, StackCapture, StackReading};
-use super::{Event, Run};
+use super::options::Stacks;
+use super::run::Run;
+use super::stack_capture::{
+    ConfinedCommand, DebuggerProcess, StackCapture, StackReading, TOKEN_DEBUGGER,
+};
 use crate::capture::{self, Capture};
 use crate::collect::Killed;
 use crate::escape::escape;
@@ -25,20 +29,6 @@ use crate::host::{Debugger, Lookup};
 use crate::plan::{self, TracedProcess};
 use crate::sandbox::debugger;
 use crate::snapshot::{self, Process, Snapshot};
-
-/// Who reads the stacks of a case before it is killed for its time.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Stacks {
-    /// Nobody.
-    #[default]
-    None,
-    /// This process, by /proc: what each thread waits for.
-    Proc,
-    /// gdb(1), at this path.
-    Gdb(PathBuf),
-    /// eu-stack(1) of elfutils, at this path.
-    EuStack(PathBuf),
-}
 
 /// How long a debugger may take for one case.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -59,9 +49,6 @@ const TAIL: usize = 4 << 10;
 
 /// How much of what a debugger prints is kept.
 const KEPT: u64 = 1 << 20;
-
-/// Tokens of debuggers: this, and the number of the case.
-pub(super) const TOKEN: u64 = 1 << 63;
 
 /// Why a debugger does not read stacks.
 enum NoDebugger {
@@ -242,7 +229,7 @@ fn start_one(
     epoll: &Epoll,
 ) -> io::Result<(DebuggerProcess, OwnedFd)> {
     let (read, write) = capture::pipe()?;
-    epoll.add(&read, EpollEvent::new(EpollFlags::EPOLLIN, TOKEN | number))?;
+    epoll.add(&read, EpollEvent::new(EpollFlags::EPOLLIN, TOKEN_DEBUGGER | number))?;
     command.stdin(Stdio::null()).stdout(write).stderr(Stdio::null());
     Ok((DebuggerProcess(command.spawn()?), read))
 }

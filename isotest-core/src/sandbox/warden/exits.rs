@@ -8,7 +8,7 @@ use std::ffi::CString;
 use std::sync::atomic::Ordering;
 
 use super::start::strings;
-use super::{RunningCase, WardenState};
+use super::state::{RunningCase, WardenState};
 use crate::sandbox::child::bytecode::{Bytecode, header};
 use crate::sandbox::procfs::{self, Stat};
 use crate::sandbox::protocol::Exit;

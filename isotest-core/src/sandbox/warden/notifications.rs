@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::PollTimeout;
 
-use super::WardenState;
+use super::state::{DelayedExit, WardenState};
 use crate::sandbox::child::kernel;
 use crate::sandbox::guard::{GuardEvent, Listener, Notification};
 use crate::sandbox::procfs::{held, is_deadly, is_scratch_full, packets, remaining, status_field};
@@ -18,17 +18,6 @@ const FIRST_WAIT: Duration = Duration::from_millis(1);
 const MOST_IN_MOTION: usize = 16;
 /// How far up the case of a process is looked for.
 const ANCESTORS: usize = 32;
-
-/// The exit of a PID 1 that is put off, since what it leaves behind may be about to end: a command
-/// closes its output, and whoever has read that to its end exits, before the command is a zombie.
-pub struct DelayedExit {
-    slot: usize,
-    notification: u64,
-    began: Instant,
-    wait: Duration,
-    /// When its processes are looked at again.
-    pub due: Instant,
-}
 
 impl WardenState {
     pub fn answer_notification(&mut self) {

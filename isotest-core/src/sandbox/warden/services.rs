@@ -1,13 +1,15 @@
 //! Service supervisors of cases: the warden starts one, and reports the end of its case when both
 //! have ended.
 
+#![allow(unsafe_code)]
+
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
 
-use super::WardenState;
 use super::start::strings;
+use super::state::WardenState;
 use crate::outcome::Usage;
 use crate::sandbox::child::bytecode::{Bytecode, header};
 use crate::sandbox::child::kernel::Cloning;

@@ -12,8 +12,10 @@ use std::ptr;
 use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use super::SLOTS;
 use crate::sandbox::child::start::Slot;
+
+/// How many cases may be in flight at once.
+pub const SLOTS: usize = 1024;
 
 /// A slot for each case that may be in flight.
 pub struct Slots {

@@ -1,6 +1,8 @@
 //! How the warden starts a case: by the fork server of its set-up, or by cloning itself and
 //! executing the program.
 
+#![allow(unsafe_code)]
+
 use std::ffi::{CStr, CString, c_char};
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -12,8 +14,9 @@ use std::time::Instant;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
+use super::signals::signal_case;
 use super::slots::Slots;
-use super::{Prepared, RunningCase, WardenState, signal_case};
+use super::state::{Prepared, RunningCase, WardenState};
 use crate::outcome::Usage;
 use crate::plan::{KeptScratch, LIBRARY_PATH};
 use crate::sandbox::child::bytecode::{Bytecode, header};

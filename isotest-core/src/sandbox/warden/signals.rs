@@ -1,0 +1,25 @@
+//! Signals to cases.
+
+use nix::sys::signal::Signal;
+
+use crate::sandbox::child::kernel;
+
+/// Whether the warden is PID 1. With `pid = host` it is not, and -1 would mean every process of
+/// the user.
+pub(super) fn owns_pid_namespace() -> bool {
+    std::process::id() == 1
+}
+
+/// Signals the process group of a case, which it leads since it has started a session.
+pub(super) fn signal_group(leader: i32, signal: Signal) {
+    // ESRCH: it is gone.
+    let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(leader), signal);
+}
+
+/// Signals PID 1 of a case. With `pid = host` SIGKILL does not take the others along.
+pub(super) fn signal_case(leader: i32, signal: i32) {
+    kernel::kill(leader, signal);
+    if signal == libc::SIGKILL && !owns_pid_namespace() {
+        signal_group(leader, Signal::SIGKILL);
+    }
+}

@@ -1,0 +1,114 @@
+//! The state of the warden: set-ups, cases in flight, slots.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::scratch::Scratches;
+use super::slots::Slots;
+use crate::outcome::Usage;
+use crate::sandbox::cgroup::{BaseCgroup, CaseCgroup};
+use crate::sandbox::child::kernel;
+use crate::sandbox::child::start::Slot;
+use crate::sandbox::guard::Listener;
+use crate::sandbox::protocol::{Channel, GuardRecord, Response, Setup, Start};
+use crate::sandbox::servers::Server;
+
+/// A set-up and its fork server.
+pub(super) struct Prepared {
+    pub(super) setup: Setup,
+    /// Whether a server starts its cases: all of them, later attempts as well, as long as one can.
+    pub(super) served: bool,
+    /// How many cases are to come at the least.
+    pub(super) expected: u32,
+    pub(super) server: Option<(Server, Rc<Slots>)>,
+    /// When the server has to have started, at the latest, the cases that are to be killed.
+    pub(super) overdue: Option<Instant>,
+    /// Cases that wait for the server, with their slots and descriptors.
+    pub(super) waiting: Vec<(Start, usize, Vec<OwnedFd>)>,
+}
+
+/// A case in flight.
+pub(super) struct RunningCase {
+    pub(super) case: u64,
+    pub(super) setup: u32,
+    /// Where its slot is.
+    pub(super) slots: Rc<Slots>,
+    /// What follows the set-up's arguments.
+    pub(super) arguments: Vec<CString>,
+    pub(super) scratch: Option<OwnedFd>,
+    pub(super) group: Option<CaseCgroup>,
+    pub(super) reaper: bool,
+    pub(super) own_network: bool,
+    /// A signal for it that came before it was cloned.
+    pub(super) doomed: Option<i32>,
+    pub(super) seen: GuardRecord,
+    /// Its service supervisor.
+    pub(super) supervisor: Option<i32>,
+    /// How its PID 1 has ended, where its supervisor has not yet.
+    pub(super) ended: Option<(i32, Usage)>,
+}
+
+/// The state of the warden.
+pub(super) struct WardenState {
+    pub(super) channel: Channel,
+    pub(super) listener: Option<Listener>,
+    pub(super) null: OwnedFd,
+    pub(super) base: Option<BaseCgroup>,
+    /// Where cases have their scratch on disk.
+    pub(super) disk: Option<Scratches>,
+    /// Those of cases that are executed.
+    pub(super) slots: Rc<Slots>,
+    pub(super) free: Vec<usize>,
+    pub(super) setups: HashMap<u32, Prepared>,
+    /// By slot.
+    pub(super) running: HashMap<usize, RunningCase>,
+    /// Exits that are put off.
+    pub(super) departures: Vec<DelayedExit>,
+}
+
+/// The exit of a PID 1 that is put off, since what it leaves behind may be about to end: a command
+/// closes its output, and whoever has read that to its end exits, before the command is a zombie.
+pub(super) struct DelayedExit {
+    pub(super) slot: usize,
+    pub(super) notification: u64,
+    pub(super) began: Instant,
+    pub(super) wait: Duration,
+    /// When its processes are looked at again.
+    pub(super) due: Instant,
+}
+
+impl WardenState {
+    pub(super) fn servers(&self) -> impl Iterator<Item = (u32, &Server)> {
+        self.setups
+            .iter()
+            .filter_map(|(number, set_up)| Some((*number, &set_up.server.as_ref()?.0)))
+    }
+
+    pub(super) fn send(&self, response: &Response) {
+        if self.channel.send(response, &[]).is_err() {
+            // isotest is gone. The kernel kills all that is left in this pid namespace.
+            kernel::exit(0);
+        }
+    }
+
+    /// The id of the case in a slot; `None` where it is not cloned yet. Nobody else can have the
+    /// id before the case is waited for.
+    pub(super) fn pid(&self, slot: usize) -> Option<i32> {
+        let pid = self.cell(slot)?.pid.load(Ordering::Acquire);
+        (pid != 0).then_some(pid)
+    }
+
+    /// The slot of a case in flight.
+    pub(super) fn cell(&self, slot: usize) -> Option<&Slot> {
+        self.running.get(&slot)?.slots.get(slot)
+    }
+
+    /// The slot of the case whose PID 1 this is.
+    pub(super) fn slot_of(&self, pid: i32) -> Option<usize> {
+        self.running.keys().copied().find(|slot| self.pid(*slot) == Some(pid))
+    }
+}
