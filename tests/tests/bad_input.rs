@@ -296,7 +296,7 @@ fn main() {
         "test passes ... NOT RUN",
         "cannot execute `",
         "(ENOENT)",
-        "was it removed after the build?",
+        "does not exist or is not visible in the sandbox",
     ];
     check_project(&files, "--workspace=shared", 96, &texts);
 }

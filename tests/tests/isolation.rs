@@ -1,8 +1,9 @@
 //! Limits of a sandbox in both directions, seen by small commands through `cargo isotest exec`.
 
 use std::env;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use isotest_tests::project::PASSING;
@@ -466,10 +467,22 @@ fn the_exit_code_is_the_commands() {
     let project = Project::new(&[PASSING]);
     call(&project, "", "exit 7").run().check(7, &[]);
     call(&project, "--init reaper", "kill -TERM $$").run().check(143, &[]);
-    project
-        .isotest("exec -- /no/such/program")
-        .run()
-        .check(96, &["cannot execute `/no/such/program`"]);
+}
+
+#[test]
+fn a_program_or_an_interpreter_that_does_not_exist_is_no_fault_of_a_build() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[PASSING, ("script", "#!/no/such/interpreter\n")]);
+    let script = project.directory().join("script");
+    fs::set_permissions(&script, Permissions::from_mode(0o755)).expect("it is the user's");
+    let hint = "hint: the file, or the interpreter that it names, does not exist or is not visible in the \
+                sandbox; `--ro PATH` makes a path visible\n";
+    for program in ["/no/such/program", "./script"] {
+        let run = project.isotest(&format!("exec -- {program}")).run();
+        run.check(96, &["cannot execute `", "No such file or directory (ENOENT)", hint]);
+    }
 }
 
 #[test]

@@ -31,8 +31,8 @@ const LINK: &str = "a part of that path is a symbolic link, or has become one me
      is followed there: replace it by what it leads to";
 const KERNEL: &str = "the kernel is too old (5.12 or later is needed) or built without \
      user namespaces, or a container's seccomp profile is older than the call";
-const EXEC: &str = "the file or its ELF interpreter is not visible in the sandbox; was it \
-     removed after the build? `--ro PATH` makes a path visible";
+const EXEC: &str = "the file, or the interpreter that it names, does not exist or is not \
+     visible in the sandbox; `--ro PATH` makes a path visible";
 
 /// Who is known to refuse this, by the table of `docs/sandbox.md`.
 pub(super) fn hint(
