@@ -6,6 +6,7 @@ use isotest_tests::program::isotest;
 use isotest_tests::project::PASSING;
 use isotest_tests::{Call, Project, Run, refused};
 use nix::unistd::geteuid;
+use serde_json::Value;
 
 fn run(line: &str, home: Option<&str>) -> Option<Run> {
     if refused() {
@@ -116,5 +117,26 @@ fn doctor_tries_what_a_run_does() {
         let Some(run) = run("doctor", Some(home)) else { return };
         assert!(!run.stdout.contains("cannot bind"), "{home}: {}", run.stdout);
         run.check(0, &["every test can have full isolation here"]);
+    }
+}
+
+#[test]
+fn doctor_says_in_json_which_checks_count() {
+    let Some(run) = run("doctor --format json", None) else { return };
+    run.check(0, &[]);
+    let diagnosis: Value = serde_json::from_str(&run.stdout).expect("it is JSON");
+    assert_eq!(diagnosis["full-isolation"], true);
+    let checks = diagnosis["checks"].as_array().expect("it has checks");
+    let of = |name: &str| checks.iter().find(|check| check["feature"] == name).expect(name);
+    for name in ["user + mnt namespaces, root", "overlay with userxattr", "all layers together"] {
+        assert_eq!((&of(name)["works"], &of(name)["required"]), (&true.into(), &true.into()));
+    }
+    // They are no part of the default, whether they work here or not.
+    for name in ["cgroup v2, delegated", "seccomp listener"] {
+        assert_eq!(of(name)["required"], false, "{name}");
+    }
+    // With all layers together, nothing that is refused alone counts.
+    for check in checks.iter().filter(|check| check["works"] == false) {
+        assert_eq!(check["required"], false, "{check}");
     }
 }

@@ -27,7 +27,7 @@ struct Trial {
     feature: &'static str,
     purpose: &'static str,
     policy: Policy,
-    /// True if full isolation needs it.
+    /// True if it counts for full isolation.
     required: bool,
     /// The layer that it isolates, where `--allow-weaker` knows it.
     layer: Option<Weakened>,
@@ -44,9 +44,10 @@ pub fn doctor(command: &DoctorCommand, machine: &Machine) -> Result<ExitCode, Er
         let others_work = checks.first().is_some_and(|check| check.works);
         checks.push(check(&trial, others_work, machine));
     }
-    // A layer alone shares with the host what no run shares: what counts is all of them together.
+    // A layer alone shares with the host what no run shares: a refusal counts only if all of them
+    // together are refused too.
     if checks.iter().any(|check| check.feature == TOGETHER && check.works) {
-        checks.iter_mut().for_each(|check| check.required = false);
+        checks.iter_mut().filter(|check| !check.works).for_each(|check| check.required = false);
     }
     checks.push(check_listener());
     checks.extend(check_owners(machine));
@@ -163,11 +164,11 @@ fn check_listener() -> Check {
     let listening = warden.map(|warden| warden.is_listening());
     let detail = match listening {
         Some(true) => "abort() of PID 1 is reported as SIGABRT, leftovers are listed",
-        Some(false) => "abort() of PID 1 is told as SIGSEGV, leftovers are not listed",
+        Some(false) => "abort() of PID 1 is reported as SIGSEGV, leftovers are not listed",
         None => "not tried: there is no process to install it in",
     };
     let hint = "this is itself a sandbox with a seccomp listener, or the kernel is older than 5.5; \
-                `--init reaper` tells the true signal here too";
+                `--init reaper` reports the true signal here too";
     Check {
         feature: "seccomp listener",
         required: false,

@@ -10,7 +10,7 @@ use serde::Serialize;
 pub struct Check {
     /// The feature that was tried.
     pub feature: &'static str,
-    /// True if full isolation needs it.
+    /// True if it counts for full isolation.
     pub required: bool,
     /// True if it works.
     pub works: bool,
