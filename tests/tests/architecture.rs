@@ -10,22 +10,54 @@ use isotest_tests::program::workspace;
 /// A module of a crate, by its name, and the modules of the same crate that it may name.
 type Row = (&'static str, &'static [&'static str]);
 
-/// Plain data at the top; each row may name only what its stage is given.
-const CORE: [Row; 31] = [
-    ("case", &["escape"]),
-    ("escape", &[]),
-    ("errno", &[]),
-    ("poll_timeout", &[]),
-    ("capture", &[]),
-    ("refusal", &[]),
-    ("wait_status", &[]),
-    ("finding", &["escape", "wait_status"]),
-    ("outcome", &["capture", "finding", "policy", "refusal", "retry"]),
-    ("policy", &[]),
-    ("host", &[]),
-    ("plan", &["host", "policy", "write_back"]),
+/// A module of the core, what it owns, and the modules of the core that it may name.
+type CoreRow = (&'static str, &'static str, &'static [&'static str]);
+
+/// Rows of the table in `docs/architecture.md`.
+const CORE: [CoreRow; 31] = [
+    ("lib", "the example of the crate, and its public modules", &["command"]),
+    (
+        "command",
+        "`Sandbox` and `Command`, in the manner of `std::process`: the public API of the crate",
+        &[
+            "capture",
+            "collect",
+            "escape",
+            "finding",
+            "host",
+            "outcome",
+            "plan",
+            "policy",
+            "poll_timeout",
+            "refusal",
+            "sandbox",
+            "streams",
+        ],
+    ),
+    ("escape", "names that a test has chosen, without control and format characters", &[]),
+    ("errno", "errnos of other libraries as those of nix", &[]),
+    ("poll_timeout", "time-outs of poll(2), rounded up", &[]),
+    ("wait_status", "the words for signals and wait statuses", &[]),
+    ("capture", "a pipe, and the part of a stream that is kept", &[]),
+    ("case", "a test by name and binary, as it is listed", &["escape"]),
+    ("finding", "what a case did that is not hermetic", &["escape", "wait_status"]),
+    (
+        "outcome",
+        "the verdict of a case, with its output and usage",
+        &["capture", "finding", "policy", "refusal", "retry"],
+    ),
+    ("policy", "value of every layer and limit", &[]),
+    ("refusal", "errors of a sandbox or a service that could not be set up", &[]),
+    ("retry", "number of retries, and the pauses between them", &[]),
+    ("host", "facts about the machine, read once", &[]),
+    (
+        "plan",
+        "project, host and policy become lists of steps. Pure: no I/O, no descriptors",
+        &["host", "policy", "write_back"],
+    ),
     (
         "sandbox",
+        "a plan becomes a running case",
         &[
             "capture",
             "errno",
@@ -39,47 +71,68 @@ const CORE: [Row; 31] = [
             "wait_status",
         ],
     ),
-    ("untrusted", &[]),
-    ("merge", &[]),
-    ("write_back", &["finding", "merge", "untrusted"]),
-    ("harness", &["capture", "interleaved"]),
-    ("interleaved", &[]),
-    ("foreign", &["harness"]),
-    ("collect", &["capture", "finding", "foreign", "harness", "outcome", "plan", "sandbox"]),
-    ("service_monitor", &["capture", "outcome", "plan", "refusal", "sandbox", "wait_status"]),
-    ("host_command", &["poll_timeout", "signals"]),
-    ("retry", &[]),
-    ("terminal", &[]),
+    ("harness", "libtest's lines in an output", &["capture", "interleaved"]),
+    ("interleaved", "bytes of one writer between those of others", &[]),
+    ("foreign", "lines of other harnesses that print in libtest's words", &["harness"]),
+    (
+        "collect",
+        "an end and an output become an `Outcome`",
+        &["capture", "finding", "foreign", "harness", "outcome", "plan", "sandbox"],
+    ),
+    (
+        "untrusted",
+        "files and directories that a case, an archive or the project may have put in place: by descriptor, through no link, bounded",
+        &[],
+    ),
+    ("merge", "changes of two cases to one file, merged", &[]),
+    (
+        "write_back",
+        "files copied out of a case's layers, which wait for the end of a run; its scratch on disk removed",
+        &["finding", "merge", "untrusted"],
+    ),
+    ("signals", "signals as a descriptor", &["terminal"]),
+    ("terminal", "the terminal during a run or a program; the caller's modes restored", &[]),
+    (
+        "snapshot",
+        "processes of a running case and what they wait for, from `/proc`",
+        &["case", "escape", "sandbox"],
+    ),
     (
         "schedule",
+        "one queue with weights and groups, one loop, one channel of events; attempts, rounds, stacks",
         &[
             "capture",
             "case",
             "collect",
             "errno",
+            "escape",
             "foreign",
             "harness",
             "host",
-            "terminal",
             "outcome",
             "plan",
             "poll_timeout",
-            "escape",
             "retry",
             "sandbox",
             "service_monitor",
             "signals",
             "snapshot",
+            "terminal",
             "write_back",
         ],
     ),
     (
+        "service_monitor",
+        "the output and the ends of the services of a case",
+        &["capture", "outcome", "plan", "refusal", "sandbox", "wait_status"],
+    ),
+    (
         "foreground",
+        "one program at a terminal (`exec`, `shell`)",
         &[
             "capture",
             "collect",
             "finding",
-            "terminal",
             "outcome",
             "plan",
             "poll_timeout",
@@ -88,29 +141,42 @@ const CORE: [Row; 31] = [
             "service_monitor",
             "signals",
             "streams",
+            "terminal",
         ],
     ),
-    ("signals", &["terminal"]),
-    ("streams", &[]),
-    ("snapshot", &["case", "escape", "sandbox"]),
+    ("streams", "descriptors of the caller that may be a program's standard streams", &[]),
     (
-        "command",
-        &[
-            "capture",
-            "collect",
-            "finding",
-            "host",
-            "outcome",
-            "plan",
-            "policy",
-            "poll_timeout",
-            "escape",
-            "refusal",
-            "sandbox",
-            "streams",
-        ],
+        "host_command",
+        "one program of the host, outside of every sandbox",
+        &["poll_timeout", "signals"],
     ),
-    ("lib", &["command"]),
+];
+
+/// Modules of `sandbox`, and what they own.
+const SANDBOX: [(&str, &str); 11] = [
+    ("`fault`, `error`, `remedy`", "the step where set-up stopped, and the meaning of a refusal"),
+    ("`compile`", "operations become system calls, as bytecode"),
+    (
+        "`child`",
+        "all that runs between clone and the program, in two places: a child of the warden, and one of a fork server",
+    ),
+    ("`guard`", "the seccomp filter and its notifications"),
+    ("`procfs`", "a case's files in `/proc`, as the warden reads them"),
+    ("`servers`", "the warden's side of fork servers"),
+    (
+        "`service`, `service_supervisor`",
+        "the process that starts the services of a case, and its events",
+    ),
+    (
+        "`cgroup`, `keeper`",
+        "limits for all processes of a case together; the process that restores the control group",
+    ),
+    (
+        "`warden`, `protocol`, `client`",
+        "the process that starts cases, its protocol, the caller's end",
+    ),
+    ("`debugger`", "the process of a debugger, confined before its program is executed"),
+    ("`sys`", "system calls"),
 ];
 
 /// Rooms of the program in the order of their imports, and files that may import less than their room.
@@ -309,12 +375,12 @@ fn check(crates: &[&str], rule: &str, breach: impl Fn(&Source) -> Option<String>
 }
 
 /// Items that a source names by `prefix` beyond its row; `None` if it has no row.
-fn beyond(table: &[Row], source: &Source, prefix: &str) -> Option<String> {
+fn beyond(table: impl IntoIterator<Item = Row>, source: &Source, prefix: &str) -> Option<String> {
     let is_below = |module: &str| {
         let source = source.path.with_extension("");
         source.ancestors().any(|above| above.ends_with(Path::new("src").join(module)))
     };
-    let (_, allowed) = table.iter().find(|(module, _)| is_below(module))?;
+    let (_, allowed) = table.into_iter().find(|(module, _)| is_below(module))?;
     let mut named = named(&source.code, prefix);
     named.retain(|name| *name != source.module && !allowed.contains(name));
     (!named.is_empty()).then(|| format!("names {named:?}"))
@@ -329,25 +395,57 @@ fn has(source: &Source, words: &[&str]) -> Option<String> {
 #[test]
 fn every_module_of_the_core_has_a_row() {
     check(&["isotest-core"], "the table of this test has no row for it", |source| {
-        let known = CORE.iter().any(|(module, _)| *module == source.module);
+        let known = CORE.iter().any(|(module, _, _)| *module == source.module);
         (!known).then(|| source.module.clone())
     });
 }
 
+/// The table of the core, as in `docs/architecture.md`.
+fn core_table() -> String {
+    let mut table = String::from("| module | owns | may import |\n|---|---|---|\n");
+    for (module, owns, names) in CORE {
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+        table += &format!("| `{module}` | {owns} | {names} |\n");
+        for (part, owns) in SANDBOX.iter().filter(|_| module == "sandbox") {
+            table += &format!("| — {part} | {owns} | |\n");
+        }
+    }
+    table
+}
+
+#[test]
+fn the_page_has_the_table_of_the_core() {
+    const UPDATE: &str = "UPDATE_EXPECT";
+    const MARKERS: [&str; 2] = ["<!-- modules of the core -->\n\n", "\n<!-- end -->"];
+    let page = page("architecture.md");
+    let (before, rest) = page.split_once(MARKERS[0]).expect("the table begins");
+    let (_, after) = rest.split_once(MARKERS[1]).expect("the table ends");
+    let expected = format!("{before}{}{}{}{after}", MARKERS[0], core_table(), MARKERS[1]);
+    if std::env::var_os(UPDATE).is_some() {
+        fs::write(workspace().join("docs/architecture.md"), &expected).expect("it can be written");
+    } else {
+        let run = "cargo test -p isotest-tests --test main architecture::";
+        assert!(page == expected, "run `{UPDATE}=1 {run}`");
+    }
+}
+
 #[test]
 fn modules_of_the_core_name_only_what_their_row_allows() {
-    check(&["isotest-core"], "it may not name that", |source| beyond(&CORE, source, "crate::"));
+    check(&["isotest-core"], "it may not name that", |source| {
+        beyond(CORE.map(|(module, _, names)| (module, names)), source, "crate::")
+    });
 }
 
 #[test]
 fn stages_of_the_program_name_only_what_their_row_allows() {
-    check(&["cargo-isotest"], "it may not name that", |source| beyond(&PROGRAM, source, "crate::"));
+    check(&["cargo-isotest"], "it may not name that", |source| beyond(PROGRAM, source, "crate::"));
 }
 
 #[test]
 fn stages_of_the_program_name_only_data_of_the_core() {
     let rule = "it may not name that of the core";
-    check(&["cargo-isotest"], rule, |source| beyond(&DATA, source, "isotest_core::"));
+    check(&["cargo-isotest"], rule, |source| beyond(DATA, source, "isotest_core::"));
 }
 
 #[test]
