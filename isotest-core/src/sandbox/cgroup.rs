@@ -25,6 +25,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, unlinkat};
 
 use super::keeper::Keeper;
 use super::protocol::CgroupUsage;
+use crate::errno;
 use crate::host;
 use crate::plan::GroupLimits;
 use crate::refusal::SandboxError;
@@ -167,7 +168,7 @@ impl CgroupLease {
     /// What the warden gets of it.
     pub fn base(&self) -> Result<BaseCgroup, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = openat(CWD, &self.base, flags, Mode::empty()).map_err(raw)?;
+        let directory = openat(CWD, &self.base, flags, Mode::empty()).map_err(errno::of_rustix)?;
         let controllers = self.controllers.clone();
         Ok(BaseCgroup { directory, prefix: self.prefix.clone(), next: 0, controllers })
     }
@@ -273,7 +274,7 @@ impl CaseCgroup {
 fn refused(act: &str, error: &io::Error, hint: &str) -> SandboxError {
     let without = hint == HINT && !Path::new("/run/systemd/system").is_dir();
     let hint = Some(if without { HINT_WITHOUT_SYSTEMD } else { hint }.to_owned());
-    SandboxError { act: act.to_owned(), errno: Some(errno(error)), hint }
+    SandboxError { act: act.to_owned(), errno: Some(errno_of(error)), hint }
 }
 
 /// The value of a flat-keyed file: `KEY VALUE` by the line.
@@ -282,24 +283,20 @@ fn field(text: &str, key: &str) -> u64 {
     pairs.find(|(name, _)| *name == key).and_then(|(_, value)| value.parse().ok()).unwrap_or(0)
 }
 
-fn raw(errno: rustix::io::Errno) -> Errno {
-    Errno::from_raw(errno.raw_os_error())
-}
-
-fn errno(error: &io::Error) -> Errno {
+fn errno_of(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::ENOENT, Errno::from_raw)
 }
 
 fn make_in(directory: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
-    mkdirat(directory, name, Mode::from(0o755)).map_err(raw)?;
+    mkdirat(directory, name, Mode::from(0o755)).map_err(errno::of_rustix)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(directory, name, flags, Mode::empty()).map_err(raw)
+    openat(directory, name, flags, Mode::empty()).map_err(errno::of_rustix)
 }
 
 fn write_in(directory: &OwnedFd, name: &str, text: &str) -> Result<(), Errno> {
     let file = openat(directory, name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
-    let written = File::from(file.map_err(raw)?).write_all(text.as_bytes());
-    written.map_err(|error| errno(&error))
+    let written = File::from(file.map_err(errno::of_rustix)?).write_all(text.as_bytes());
+    written.map_err(|error| errno_of(&error))
 }
 
 fn read_in(directory: &OwnedFd, name: &str) -> io::Result<String> {

@@ -15,6 +15,7 @@ use crate::collect::{self, CaseOutput, Killed};
 use crate::foreign::HarnessFilter;
 use crate::harness::{PassThrough, Results};
 use crate::outcome::Outcome;
+use crate::plan::VerdictSource;
 use crate::sandbox::{End, Warden};
 use crate::service_monitor::ServiceMonitor;
 
@@ -62,6 +63,24 @@ pub enum OutputReader {
 }
 
 impl OutputReader {
+    /// The reader of a job, and the number of bytes of output that are kept.
+    pub fn of(job: &Job) -> (OutputReader, u64) {
+        let limit = job.plan.output_limit;
+        match &job.plan.verdict_source {
+            VerdictSource::Libtest { name, .. } if job.pass_through => {
+                (OutputReader::Libtest(PassThrough::new(name)), u64::MAX)
+            }
+            VerdictSource::Foreign { name } => {
+                let kept = if job.pass_through { u64::MAX } else { limit };
+                (OutputReader::Foreign(HarnessFilter::new(name)), kept)
+            }
+            VerdictSource::Suite { tests } => (OutputReader::Suite(Results::new(*tests)), limit),
+            VerdictSource::Libtest { .. } | VerdictSource::ExitCode => {
+                (OutputReader::Nothing, limit)
+            }
+        }
+    }
+
     /// Takes more of a stream, of stdout or of both in one; returns what of it is output.
     fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
         match self {

@@ -21,10 +21,8 @@ use crate::capture::{self, Capture};
 use crate::case::CaseIndex;
 use crate::collect::Killed;
 use crate::errno;
-use crate::foreign::HarnessFilter;
-use crate::harness::{PassThrough, Results};
 use crate::outcome::{NotRun, Outcome, Verdict};
-use crate::plan::{SandboxSpec, VerdictSource};
+use crate::plan::SandboxSpec;
 use crate::poll_timeout;
 use crate::sandbox::fault::STEP_CLONE;
 use crate::sandbox::{End, Notice, Start, Warden, describe_errno};
@@ -205,24 +203,7 @@ impl Run<'_> {
             let given = [write.as_fd(), write.as_fd()].into_iter().chain(supervisors);
             self.warden.spawn(&job.plan.spec, start, &given.collect::<Vec<_>>())?;
         }
-        let passes = job.pass_through;
-        let (reader, kept) = match &job.plan.verdict_source {
-            VerdictSource::Libtest { name, .. } if passes => {
-                (OutputReader::Libtest(PassThrough::new(name)), u64::MAX)
-            }
-            VerdictSource::Foreign { name } if passes => {
-                (OutputReader::Foreign(HarnessFilter::new(name)), u64::MAX)
-            }
-            VerdictSource::Foreign { name } => {
-                (OutputReader::Foreign(HarnessFilter::new(name)), job.plan.output_limit)
-            }
-            VerdictSource::Suite { tests } => {
-                (OutputReader::Suite(Results::new(*tests)), job.plan.output_limit)
-            }
-            VerdictSource::Libtest { .. } | VerdictSource::ExitCode => {
-                (OutputReader::Nothing, job.plan.output_limit)
-            }
-        };
+        let (reader, kept) = OutputReader::of(&job);
         let mut flight = Flight {
             started,
             watched: false,

@@ -87,16 +87,8 @@ pub unsafe fn serve(argc: usize, argv: *mut *const c_char, envp: *mut *const c_c
     answer(Answer::Ready);
     let mut buffer = [0_u8; LARGEST];
     loop {
-        let Ok(received) = receive(&mut buffer) else { kernel::exit(1) };
-        if received.length == 0 {
-            kernel::exit(0);
-        }
-        let packet = buffer.get(..received.length);
-        if packet == Some(&PING) {
-            answer(Answer::Ready);
-            continue;
-        }
-        let order = packet.and_then(Order::read);
+        let packet = next_packet(&mut buffer);
+        let order = buffer.get(..packet.length).and_then(Order::read);
         let found = order.and_then(|order| Some((order, shared.get(order.slot as usize)?)));
         let Some((order, slot)) = found else { kernel::exit(1) };
         let namespaces = bytecode.header(header::NAMESPACES).map_or(0, |flags| flags);
@@ -109,39 +101,67 @@ pub unsafe fn serve(argc: usize, argv: *mut *const c_char, envp: *mut *const c_c
         // SAFETY: this process has one thread.
         let cloned = unsafe { cloning.perform() };
         if let Ok(None) = cloned {
-            let [output, error, scratch] = received.descriptors;
-            let child = ChildSetup {
-                bytecode,
-                stdio: [0, output, error],
-                terminal: false,
-                scratch,
-                user: -1,
-                execs: false,
-                thread_id: image.thread_id,
-                slot,
-            };
-            // SAFETY: this process is the case, and what the loader remembers of the strings is in
-            // the arrays that are changed.
+            // SAFETY: this process is the case; the mappings are not used afterwards.
             unsafe {
-                child.enter();
-                if let Err(errno) = image.assume(&bytecode, &order) {
-                    child.fail(STEP_EXEC, errno);
-                }
+                become_case(&image, bytecode, &order, slot, packet.descriptors);
                 slots.unmap();
                 setup.unmap();
             }
             return;
         }
-        for descriptor in received.descriptors {
-            if descriptor >= 0 {
-                let _ = kernel::plain(number::CLOSE, [descriptor as usize, 0, 0, 0, 0]);
-            }
+        for descriptor in packet.descriptors.into_iter().filter(|descriptor| *descriptor >= 0) {
+            let _ = kernel::plain(number::CLOSE, [descriptor as usize, 0, 0, 0, 0]);
         }
         if let Err(errno) = cloned {
             slot.refuse(STEP_CLONE, errno);
             answer(Answer::Refused(order.slot));
         } else if bytecode.header(header::MAPS) == Some(1) {
             answer(Answer::Cloned(order.slot));
+        }
+    }
+}
+
+/// The next packet that is no ping; pings are answered. Ends this process where the warden has closed
+/// the socket.
+fn next_packet(buffer: &mut [u8]) -> Packet {
+    loop {
+        let Ok(packet) = receive(buffer) else { kernel::exit(1) };
+        if packet.length == 0 {
+            kernel::exit(0);
+        }
+        if buffer.get(..packet.length) != Some(&PING) {
+            return packet;
+        }
+        answer(Answer::Ready);
+    }
+}
+
+/// Enters the sandbox of a case, with its arguments and its environment.
+///
+/// # Safety
+/// This process is the case. What the loader remembers of the strings is in the arrays of `image`.
+unsafe fn become_case(
+    image: &Image,
+    bytecode: Bytecode<'_>,
+    order: &Order<'_>,
+    slot: &Slot,
+    [output, error, scratch]: [i32; 3],
+) {
+    let child = ChildSetup {
+        bytecode,
+        stdio: [0, output, error],
+        terminal: false,
+        scratch,
+        user: -1,
+        execs: false,
+        thread_id: image.thread_id,
+        slot,
+    };
+    // SAFETY: by this function's contract.
+    unsafe {
+        child.enter();
+        if let Err(errno) = image.assume(&bytecode, order) {
+            child.fail(STEP_EXEC, errno);
         }
     }
 }

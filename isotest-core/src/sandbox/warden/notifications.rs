@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use nix::poll::PollTimeout;
 
 use super::state::{DelayedExit, WardenState};
+use crate::poll_timeout;
 use crate::sandbox::child::kernel;
 use crate::sandbox::guard::{GuardEvent, Listener, Notification};
 use crate::sandbox::procfs::{held, is_deadly, is_scratch_full, packets, remaining, status_field};
@@ -24,44 +25,7 @@ impl WardenState {
         let Some(listener) = &self.listener else { return };
         let Some(notification) = listener.receive() else { return };
         match notification.act {
-            GuardEvent::Exit { code } => {
-                let process = self.leader_of(notification.thread);
-                let leader = self.slot_of(process);
-                if leader.is_some_and(|slot| self.departs(slot)) {
-                    // Its end is another thread's, which takes this one along.
-                    return;
-                }
-                let test = match leader.and_then(|slot| self.running.get(&slot)) {
-                    Some(running) if running.reaper => None,
-                    Some(_) => leader,
-                    None => self.init_of(process),
-                };
-                if let Some(slot) = test {
-                    self.note_exit(slot, process, notification.thread, code);
-                }
-                // Only a failure is worth the look.
-                let failed = test.filter(|_| code != 0);
-                let first = failed.and_then(|slot| self.pid(slot)).unwrap_or(process);
-                if let Some(running) = failed.and_then(|slot| self.running.get_mut(&slot)) {
-                    running.seen.held = Some(held(process, first));
-                    let kept = running.scratch.as_ref().map(AsFd::as_fd);
-                    running.seen.scratch_full = is_scratch_full(process, kept);
-                    if running.own_network {
-                        running.seen.packets = packets(process);
-                    }
-                }
-                if let Some(slot) = leader {
-                    let now = Instant::now();
-                    let (notification, wait) = (notification.id, FIRST_WAIT);
-                    return self.depart(DelayedExit {
-                        slot,
-                        notification,
-                        began: now,
-                        wait,
-                        due: now,
-                    });
-                }
-            }
+            GuardEvent::Exit { code } => return self.on_exit(&notification, code),
             GuardEvent::IoUring => {
                 let slot = self.case_of(self.leader_of(notification.thread));
                 if let Some(listener) = &self.listener {
@@ -83,6 +47,46 @@ impl WardenState {
         }
         if let Some(listener) = &self.listener {
             listener.go_on(notification.id);
+        }
+    }
+
+    /// Notes an exit of a test, and lets the process exit.
+    fn on_exit(&mut self, notification: &Notification, code: i32) {
+        let process = self.leader_of(notification.thread);
+        let leader = self.slot_of(process);
+        if leader.is_some_and(|slot| self.departs(slot)) {
+            // Its end is another thread's, which takes this one along.
+            return;
+        }
+        let test = match leader.and_then(|slot| self.running.get(&slot)) {
+            Some(running) if running.reaper => None,
+            Some(_) => leader,
+            None => self.init_of(process),
+        };
+        if let Some(slot) = test {
+            self.note_exit(slot, process, notification.thread, code);
+            if code != 0 {
+                self.note_resources(slot, process);
+            }
+        }
+        if let Some(slot) = leader {
+            let (now, notification) = (Instant::now(), notification.id);
+            let wait = FIRST_WAIT;
+            self.depart(DelayedExit { slot, notification, began: now, wait, due: now });
+        } else if let Some(listener) = &self.listener {
+            listener.go_on(notification.id);
+        }
+    }
+
+    /// Notes what a failed test holds at its end.
+    fn note_resources(&mut self, slot: usize, process: i32) {
+        let first = self.pid(slot).unwrap_or(process);
+        let Some(running) = self.running.get_mut(&slot) else { return };
+        running.seen.held = Some(held(process, first));
+        let kept = running.scratch.as_ref().map(AsFd::as_fd);
+        running.seen.scratch_full = is_scratch_full(process, kept);
+        if running.own_network {
+            running.seen.packets = packets(process);
         }
     }
 
@@ -121,8 +125,8 @@ impl WardenState {
     pub fn next_look(&self) -> PollTimeout {
         let next = self.departures.iter().map(|departure| departure.due);
         let next = next.chain(self.next_overdue()).min();
-        let wait = next.map(|due| due.saturating_duration_since(Instant::now()).as_millis() + 1);
-        wait.map_or(PollTimeout::NONE, |wait| wait.try_into().unwrap_or(PollTimeout::MAX))
+        let wait = next.map(|due| due.saturating_duration_since(Instant::now()));
+        wait.map_or(PollTimeout::NONE, poll_timeout::at_least)
     }
 
     /// Looks again at what exits that were put off leave behind.

@@ -17,6 +17,7 @@ use nix::sys::signal::Signal;
 use super::signals::signal_case;
 use super::slots::Slots;
 use super::state::{Prepared, RunningCase, WardenState};
+use crate::errno;
 use crate::outcome::Usage;
 use crate::plan::{KeptScratch, LIBRARY_PATH};
 use crate::sandbox::child::bytecode::{Bytecode, header};
@@ -51,31 +52,7 @@ impl WardenState {
         let has_stdin = descriptors.len() > without_stdin;
         let served = set_up.served && !has_stdin && !start.terminal;
         let served = if served { self.serves(&start) } else { None };
-        let set_up = self.setups.get(&start.setup).ok_or(refused(Errno::EINVAL))?;
-        let word = |index| Bytecode(&set_up.setup.bytecode).header(index).unwrap_or(0);
-        let scratch = match (set_up.setup.kept_scratch, &mut self.disk) {
-            (None, _) => Ok(None),
-            (Some(KeptScratch::Memory { size }), _) => sys::make_tmpfs(size).map(Some),
-            (Some(KeptScratch::Disk), Some(disk)) => disk.make(start.case).map(Some),
-            (Some(KeptScratch::Disk), None) => Err(Errno::ENODEV),
-        };
-        let scratch = scratch.map_err(|errno| (STEP_SCRATCH, errno))?;
-        let group = self.base.as_mut().map(|base| base.make(&set_up.setup.group)).transpose();
-        let group = group.map_err(|errno| (STEP_CGROUP, errno))?;
-        let running = RunningCase {
-            case: start.case,
-            setup: start.setup,
-            slots: Rc::clone(served.as_ref().unwrap_or(&self.slots)),
-            arguments: start.arguments.clone(),
-            scratch,
-            group,
-            reaper: word(header::REAPER) == 1,
-            own_network: word(header::NAMESPACES) & libc::CLONE_NEWNET as u64 != 0,
-            doomed: None,
-            seen: GuardRecord::default(),
-            supervisor: None,
-            ended: None,
-        };
+        let running = self.running_case(&start, served.as_ref())?;
         if let Some(cell) = running.slots.get(slot) {
             cell.reset();
         }
@@ -99,6 +76,39 @@ impl WardenState {
         })?;
         self.supervise(&start, slot, descriptors.get(3));
         Ok(())
+    }
+
+    /// A case about to start, with its scratch and its control group.
+    fn running_case(
+        &mut self,
+        start: &Start,
+        served: Option<&Rc<Slots>>,
+    ) -> Result<RunningCase, (u32, Errno)> {
+        let set_up = self.setups.get(&start.setup).ok_or((STEP_CLONE, Errno::EINVAL))?;
+        let word = |index| Bytecode(&set_up.setup.bytecode).header(index).unwrap_or(0);
+        let scratch = match (set_up.setup.kept_scratch, &mut self.disk) {
+            (None, _) => Ok(None),
+            (Some(KeptScratch::Memory { size }), _) => sys::make_tmpfs(size).map(Some),
+            (Some(KeptScratch::Disk), Some(disk)) => disk.make(start.case).map(Some),
+            (Some(KeptScratch::Disk), None) => Err(Errno::ENODEV),
+        };
+        let scratch = scratch.map_err(|errno| (STEP_SCRATCH, errno))?;
+        let group = self.base.as_mut().map(|base| base.make(&set_up.setup.group)).transpose();
+        let group = group.map_err(|errno| (STEP_CGROUP, errno))?;
+        Ok(RunningCase {
+            case: start.case,
+            setup: start.setup,
+            slots: Rc::clone(served.unwrap_or(&self.slots)),
+            arguments: start.arguments.clone(),
+            scratch,
+            group,
+            reaper: word(header::REAPER) == 1,
+            own_network: word(header::NAMESPACES) & libc::CLONE_NEWNET as u64 != 0,
+            doomed: None,
+            seen: GuardRecord::default(),
+            supervisor: None,
+            ended: None,
+        })
     }
 
     /// The slots of the server that can start a case; one is started for the first. `None` where
@@ -397,8 +407,7 @@ fn make_user_namespace(maps: &(Vec<u8>, Vec<u8>)) -> Result<OwnedFd, Errno> {
     let member = nix::unistd::Pid::from_raw(member);
     nix::sys::signal::kill(member, Signal::SIGKILL)?;
     nix::sys::wait::waitpid(member, None)?;
-    made.map(OwnedFd::from)
-        .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+    made.map(OwnedFd::from).map_err(errno::of_io)
 }
 
 /// The strings of a set-up: those of its arguments or of its environment.
