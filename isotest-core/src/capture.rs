@@ -6,12 +6,12 @@ use std::os::fd::OwnedFd;
 use memchr::memmem;
 use nix::errno::Errno;
 
-/// What a case wrote to one stream: all of it, or its first and last part.
+/// Output of a case on one stream: all of it, or its first and last part.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Captured {
     /// The first part; all of it where nothing was cut.
     pub head: Vec<u8>,
-    /// How many bytes between `head` and `tail` were thrown away.
+    /// Bytes between `head` and `tail` that were thrown away.
     pub cut: u64,
     /// The last part; empty where nothing was cut.
     pub tail: Vec<u8>,
@@ -30,13 +30,13 @@ impl Captured {
         all
     }
 
-    /// Whether these words stand in what was kept.
+    /// True if these words stand in what was kept.
     pub fn contains(&self, words: &str) -> bool {
         let is_in = |part: &[u8]| memmem::find(part, words.as_bytes()).is_some();
         is_in(&self.head) || is_in(&self.tail)
     }
 
-    /// Whether nothing was written.
+    /// True if nothing was written.
     pub fn is_empty(&self) -> bool {
         self.head.is_empty()
     }
@@ -86,7 +86,7 @@ impl Capture {
         [head, tail].concat()
     }
 
-    /// What was kept.
+    /// The part that was kept.
     pub fn finish(mut self) -> Captured {
         self.shorten();
         let kept = (self.head.len() + self.tail.len()) as u64;
@@ -99,8 +99,8 @@ impl Capture {
     }
 }
 
-/// How much one pipe can hold: the default of `/proc/sys/fs/pipe-max-size` (pipe(7)). What a dead
-/// writer has left is read whole.
+/// Capacity of one pipe: the default of `/proc/sys/fs/pipe-max-size` (pipe(7)). All that a dead
+/// writer has left is read.
 const PIPE: usize = 1 << 20;
 
 /// Reads what is there now, 1 MiB or little more. Returns whether the stream has ended.

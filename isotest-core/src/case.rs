@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::escape::escape;
 
-/// What libtest says a case is; `cargo test` runs a benchmark once, as a test.
+/// Kind of a case, as libtest lists it; `cargo test` runs a benchmark once, as a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -19,7 +19,7 @@ pub enum Kind {
     Benchmark,
 }
 
-/// Whether the harness skips the case unless it is asked not to.
+/// Ignore mark of a case: its harness skips it unless it is asked not to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Ignore {
     /// Runs by default.
@@ -39,15 +39,16 @@ pub struct Case {
     pub name: String,
     /// Test or benchmark.
     pub kind: Kind,
-    /// Whether it is left out for its mark.
+    /// It is left out for its mark.
     pub ignore: Ignore,
     /// Its mark in the list, `#[ignore]`, which may not count in a run.
     #[serde(default)]
     pub mark: Ignore,
-    /// What its harness calls it, where [`name`](Case::name) has escapes.
+    /// Name in its harness, where [`name`](Case::name) has escapes.
     #[serde(default)]
     pub raw: Option<String>,
-    /// What selects it in its harness, where that is not what the harness calls it.
+    /// Name that selects it in its harness, where that differs from the name that the harness
+    /// prints.
     #[serde(default)]
     pub selector: Option<String>,
 }
@@ -65,18 +66,18 @@ impl Case {
         }
     }
 
-    /// What its harness calls it.
+    /// Name in its harness.
     pub fn called(&self) -> &str {
         self.raw.as_deref().unwrap_or(&self.name)
     }
 
-    /// What selects it in its harness, and no other.
+    /// Name that selects it, and no other case, in its harness.
     pub fn selector(&self) -> &str {
         self.selector.as_deref().unwrap_or(self.called())
     }
 }
 
-/// Where a case stands in a run: the index of its binary and its index in that binary's list.
+/// Position of a case in a run: the index of its binary and its index in that binary's list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CaseIndex {
     /// Index of the binary in the run.

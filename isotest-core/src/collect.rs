@@ -13,7 +13,7 @@ use crate::outcome::{NotRun, Outcome, Usage, Verdict};
 use crate::plan::{HarnessProcess, Op, Plan, VerdictSource};
 use crate::sandbox::{End, Exit, Fault, Packets, describe};
 
-/// What isotest itself did to a case.
+/// Action of isotest on a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Killed {
     /// Its deadline had passed.
@@ -25,14 +25,14 @@ pub enum Killed {
     Cancelled,
 }
 
-/// What a case wrote, and what of it its harness said.
+/// Output of a case, and the part of it that is from its harness.
 #[derive(Debug, Default)]
 pub struct CaseOutput {
     /// The output, without what was taken out of it.
     pub output: Captured,
-    /// Whether libtest's first words have been taken out.
+    /// The first words of libtest have been taken out.
     pub begun: bool,
-    /// What another harness has said in libtest's words.
+    /// Lines of another harness in libtest's words.
     pub said: foreign::ForeignReport,
 }
 
@@ -131,7 +131,7 @@ fn limits_reached(plan: &Plan, end: &End, output: &Captured) -> Vec<Finding> {
 }
 
 /// Limits whose end is seen by no trace of its own: descriptors are closed and memory is given
-/// back before a failed test ends. Only where the kernel's figures allow it, its words are told.
+/// back before a failed test ends. Only where the kernel's figures allow it, its words are reported.
 fn limits_suspected(plan: &Plan, end: &End, output: &Captured) -> Vec<Finding> {
     const FILES: &str = "Too many open files";
     // EFBIG, which is all that PID 1 hears; a child that SIGXFSZ has killed, in the words of a
@@ -197,7 +197,7 @@ pub fn verdict_of_program(plan: &Plan, end: &End) -> Verdict {
     judge(plan, end, None, &HarnessReport::default())
 }
 
-/// What libtest can have said of a test whose process has ended so: whether it has passed.
+/// Results that libtest can have printed for a test whose process ended so: `true` for passed.
 fn results(end: &End) -> &'static [bool] {
     match (libc::WIFEXITED(end.status), end.seen.exit, libc::WEXITSTATUS(end.status)) {
         // What looks like it is what the test has written itself.

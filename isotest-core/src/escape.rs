@@ -28,7 +28,7 @@ const FORMATS: [(char, char); 20] = [
     ('\u{E0020}', '\u{E007F}'),
 ];
 
-/// Whether a character in a name could pass for something else on a terminal or in a log.
+/// True if a character in a name could pass for something else on a terminal or in a log.
 pub fn is_deceptive(character: char) -> bool {
     let formats = || FORMATS.iter().any(|(first, last)| (*first..=*last).contains(&character));
     character.is_control() || (!character.is_ascii() && formats())

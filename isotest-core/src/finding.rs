@@ -1,6 +1,6 @@
 //! Findings: what a case did that is not hermetic.
 //!
-//! A finding never changes a verdict; it is told beside it.
+//! A finding never changes a verdict; it is reported beside it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -50,9 +50,9 @@ pub enum Finding {
     SignalDiscarded(i32),
 }
 
-/// How many processes are named; a fork bomb leaves thousands.
+/// Maximum number of processes that are named; a fork bomb leaves thousands.
 const NAMED: usize = 10;
-/// How many files are named.
+/// Maximum number of files that are named.
 const FILES_NAMED: usize = 100;
 
 impl fmt::Display for Finding {

@@ -1,7 +1,7 @@
 //! Runs one plan in the foreground: its standard streams are the caller's.
 //!
-//! Where stdin is a terminal the program gets one of its own, a pseudo-terminal that is relayed:
-//! it can neither read what is typed elsewhere nor put words into the caller's mouth.
+//! If stdin is a terminal, the program gets one of its own, a pseudo-terminal that is relayed: it
+//! can neither read what is typed elsewhere nor put words into the caller's mouth.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut, Write, stderr, stdin, stdout};
@@ -30,7 +30,7 @@ use crate::signals::Signals;
 use crate::streams::{self, StreamError};
 use crate::terminal::RawMode;
 
-/// How a foreground program ended.
+/// End of a foreground program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ForegroundEnd {
     /// With this exit code.
@@ -54,11 +54,11 @@ pub enum ForegroundEnd {
 /// A program that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conclusion {
-    /// How it ended.
+    /// Its end.
     pub ended: ForegroundEnd,
-    /// How it came to exit, where it has.
+    /// Origin of its exit, if it exited.
     pub exit: Exit,
-    /// What its services left.
+    /// Output of its services.
     pub services: Vec<ServiceOutput>,
     /// The files that could not be written back.
     pub not_written: Vec<Finding>,
@@ -202,9 +202,9 @@ struct Foreground<'a> {
     services: Option<ServiceMonitor>,
     /// More is to come of the services.
     attended: bool,
-    /// When the program began; `None` until its services are ready.
+    /// Start of the program; `None` until its services are ready.
     started: Option<Instant>,
-    /// Why it was killed.
+    /// Reason for which it was killed.
     reason: Option<ForegroundEnd>,
 }
 
@@ -284,7 +284,7 @@ impl Foreground<'_> {
         })
     }
 
-    /// What is left of its time, where that is limited and it has not been killed.
+    /// Time left, where that is limited and it has not been killed.
     fn time_left(&self) -> Option<Duration> {
         let started = self.started.filter(|_| self.reason.is_none())?;
         Some(self.plan.timeout?.saturating_sub(started.elapsed()))
@@ -375,7 +375,7 @@ fn ended(plan: &Plan, end: &End) -> ForegroundEnd {
     }
 }
 
-/// What is to be looked at.
+/// Descriptors that are ready.
 struct ReadySources {
     warden: bool,
     signals: bool,

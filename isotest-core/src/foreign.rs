@@ -8,16 +8,16 @@ use memchr::memmem;
 
 use crate::harness::first_possible;
 
-/// What a harness said of one test, in libtest's words.
+/// Output of a harness about one test, in libtest's words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ForeignReport {
-    /// How many tests its first header counts: `running 1 test`.
+    /// Number of tests in its first header: `running 1 test`.
     pub running: Option<usize>,
-    /// What its last summary counts.
+    /// Counts of its last summary.
     pub summary: Summary,
 }
 
-/// What the last summary of a harness counts.
+/// Counts of the last summary of a harness.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Summary {
     /// There was none.
@@ -37,7 +37,7 @@ const SUMMARY: &[u8] = b"test result: ";
 const BELOW: &[u8] = b"\ntest result: ";
 const DOTS: &[u8] = b"... ";
 
-/// How a harness goes on that has printed the name before the test ran.
+/// Words of a result, behind a name that was printed before the test ran.
 const WORDS: [&[u8]; 3] =
     [b"ok\n\ntest result: ", b"FAILED\n\nfailures:\n", b"FAILED\n\ntest result: "];
 
@@ -45,30 +45,30 @@ const WORDS: [&[u8]; 3] =
 const PARTS: [&[u8]; 5] =
     [b"test result: ", b" passed; ", b" failed; ", b" ignored; ", b" filtered out"];
 
-/// How long a line is waited for that may be the harness's.
+/// Maximum length in bytes of a line that may be the harness's.
 const LINE: usize = 64 << 10;
 
-/// How much of what may be the harness's last words is held back at the most, twice.
+/// Half of the maximum of bytes that are held back, since they may be the harness's last words.
 const HELD: usize = 1 << 20;
 
 /// Takes a stream while it comes in.
 #[derive(Debug)]
 pub struct HarnessFilter {
     name: String,
-    /// Whether a line begins with what comes next.
+    /// A line begins with what comes next.
     fresh: bool,
     running: Option<usize>,
-    /// Whether the harness has printed the name, and not yet how the test has ended.
+    /// The harness has printed the name, and not yet how the test has ended.
     named: bool,
     parts: [bool; PARTS.len()],
     /// The end of what was searched for parts.
     searched: Vec<u8>,
     held: Vec<u8>,
-    /// Whether its last words have begun.
+    /// Its last words have begun.
     ends: bool,
 }
 
-/// What the held bytes begin with.
+/// Beginning of the held bytes.
 enum Scanned {
     /// Perhaps a line of the harness's, when it is whole.
     Incomplete,
@@ -161,7 +161,7 @@ impl HarnessFilter {
         ready.extend(self.held.drain(..length));
     }
 
-    /// Where words of the harness begin, or might begin with what follows.
+    /// Position where words of the harness begin, or might begin with the next bytes.
     fn next_possible(&self) -> usize {
         let lead = format!("test {}", self.name);
         let mut first = first_possible(&self.held, lead.as_bytes());
@@ -280,7 +280,7 @@ struct Found {
     reason: Option<String>,
 }
 
-/// What stands between a result and the summary, without the harness's own headings.
+/// Text between a result and the summary, without the harness's own headings.
 fn failure<'a>(between: &'a [u8], name: &str) -> &'a [u8] {
     // libtest-mimic's kind, `[kind] name`, stands in the list alone.
     let names = [name, name.split_once("] ").map_or(name, |(_, short)| short)];
@@ -316,7 +316,7 @@ fn whole_line(bytes: &[u8]) -> Option<&[u8]> {
     bytes.get(..memchr::memchr(b'\n', bytes)?)
 }
 
-/// Where a line `test NAME ... ` goes on behind the dots. A name may be padded, and followed by a
+/// Position behind the dots of a line `test NAME ... `. A name may be padded, and followed by a
 /// mode.
 fn behind_name(line: &[u8], name: &str) -> Option<usize> {
     let behind = line.strip_prefix(b"test ")?.strip_prefix(name.as_bytes())?;
@@ -358,7 +358,7 @@ impl Word {
     }
 }
 
-/// What a summary counts.
+/// Counts of a summary.
 #[derive(Debug, Clone, Copy)]
 struct Counts {
     passed: usize,
@@ -408,7 +408,7 @@ mod tests {
         format!("\ntest result: ok. {counts}; 0 measured; 3 filtered out; finished in 0.00s\n\n")
     }
 
-    /// What is left of a stream that comes in whole, and byte by byte.
+    /// Rest of a stream that comes in whole, and byte by byte.
     #[track_caller]
     fn heard(stream: &str, name: &str) -> (String, ForeignReport) {
         let by_bytes = |size: usize| {

@@ -12,25 +12,26 @@ use memchr::memmem;
 use crate::capture::Captured;
 use crate::interleaved;
 
-/// What the harness reported.
+/// Result that the harness reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// Whether the test passed.
+    /// The test passed.
     pub passed: bool,
-    /// What stands behind the name, `" - should panic"` for example.
+    /// Text behind the name, `" - should panic"` for example.
     pub mode: String,
 }
 
 const HEADER: &[u8] = b"\nrunning 1 test\n";
 const FAILURES: &str = "\nfailures:\n";
 const DOTS: &[u8] = b" ... ";
-/// How many lines with the name of the test are looked at, the last ones: it may print some, too.
+/// Number of lines with the name of the test that are read, the last ones: the test may print some,
+/// too.
 const LINES: usize = 16;
 
-/// What the harness has said around a test.
+/// Output of the harness around a test.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HarnessReport {
-    /// Whether it was going to run one test.
+    /// It was going to run one test.
     pub begun: bool,
     /// Its result.
     pub report: Option<Report>,
@@ -135,8 +136,8 @@ fn result(
     None
 }
 
-/// What libtest has to say about a failure ("note: test did not panic as expected"), without its
-/// heading: it prints it in the failures section even where the output is not captured.
+/// Text of libtest about a failure ("note: test did not panic as expected"), without its heading:
+/// it prints it in the failures section even where the output is not captured.
 fn without_heading(section: &[u8], name: &str) -> Option<Vec<u8>> {
     let heading = format!("\n---- {name} stdout ----\n");
     let at = memmem::find(section, heading.as_bytes())?;
@@ -181,28 +182,28 @@ fn name_line(bytes: &[u8], name: &str) -> Option<NameLine> {
     None
 }
 
-/// What stands between a name and the dots, where the harness could have put it there.
+/// Text between a name and the dots, if it can be the harness's.
 fn mode(after_name: &[u8]) -> Option<&str> {
     let mode = after_name.get(..memmem::find(after_name, DOTS)?)?;
     let mode = std::str::from_utf8(mode).ok()?;
     (mode.is_empty() || (mode.starts_with(" - ") && !mode.contains('\n'))).then_some(mode)
 }
 
-/// What of a stream can be passed on while the harness may still speak in it: all but the header,
-/// and what may turn out to be the harness's last words.
+/// Filter that passes a stream on while the harness may still write to it: all but the header, and
+/// bytes that may turn out to be the harness's last words.
 #[derive(Debug, Default)]
 pub struct PassThrough {
-    /// What the harness's last words begin with: `test NAME`.
+    /// Beginning of the harness's last words: `test NAME`.
     lead: Vec<u8>,
     header_seen: bool,
     held: Vec<u8>,
 }
 
-/// How much is held back at the most, twice. The harness's last words fit in it, unless the
+/// Half of the maximum of bytes that are held back. The harness's last words fit in it, unless the
 /// message of a `#[should_panic]` test is longer.
 const HELD: usize = 64 << 10;
 
-/// How the harness goes on behind the name.
+/// Words of the harness behind the name.
 const WORDS: [&[u8]; 2] = [b"ok", b"FAILED"];
 
 impl PassThrough {
@@ -239,12 +240,12 @@ impl PassThrough {
         ready
     }
 
-    /// Whether the harness was going to run one test.
+    /// True if the harness was going to run one test.
     pub fn has_begun(&self) -> bool {
         self.header_seen
     }
 
-    /// What has not been passed on: the harness's last words are in it.
+    /// Bytes that were not passed on: the harness's last words are in them.
     pub fn finish(self) -> Vec<u8> {
         self.held
     }
@@ -259,7 +260,7 @@ pub struct Results {
     tail: Vec<u8>,
 }
 
-/// What stands before the name of a test that has ended; one that starts has its `event` there.
+/// Text before the name of a test that has ended; one that starts has its `event` there.
 const RESULT: &[u8] = b"{ \"type\": \"test\", \"name\": \"";
 
 impl Results {
@@ -284,8 +285,8 @@ fn name_line_at_start(bytes: &[u8], lead: &[u8]) -> Option<usize> {
     mode(after).map(|mode| lead.len() + mode.len() + DOTS.len())
 }
 
-/// Where `wanted` begins in `bytes`, or might begin with what follows; their length where it
-/// cannot.
+/// Position where `wanted` begins in `bytes`, or might begin with the next bytes; the length of
+/// `bytes` where it cannot.
 pub fn first_possible(bytes: &[u8], wanted: &[u8]) -> usize {
     memmem::find(bytes, wanted).unwrap_or_else(|| {
         // Only the last bytes can be the beginning of one that is not whole.
@@ -329,7 +330,7 @@ mod tests {
         assert_eq!(report, Some(Report { passed: true, mode: String::new() }));
     }
 
-    /// What libtest writes of a test that passes, and of one that fails with a note, each at once.
+    /// Writes of libtest for a test that passes, and for one that fails with a note.
     const PASS: [&str; 9] = [
         "test a ... ",
         "ok",
@@ -447,7 +448,7 @@ mod tests {
         assert_eq!((output.as_str(), report.is_some()), ("late\n", true));
     }
 
-    /// What is passed on of a stream that arrives byte by byte, and what is held to its end.
+    /// Output passed on from a stream that arrives byte by byte, and the result held to its end.
     fn passed(stream: &str, name: &str) -> (String, Option<Report>) {
         let mut passage = PassThrough::new(name);
         let mut passed = Vec::new();

@@ -7,9 +7,9 @@ use std::ops::Range;
 
 use memchr::memmem;
 
-/// Where the pieces stand in `bytes`: in their order, as late as they can, with as few gaps between
-/// them as there can be, which are whole lines if they can; but the first at the very beginning, where
-/// it is there. `None` where they are not all there.
+/// Positions of the pieces in `bytes`: in their order, as late as possible, with as few gaps
+/// between them as possible, which are whole lines if possible; but the first at the very
+/// beginning, if it is there. `None` if a piece is missing.
 pub fn find(bytes: &[u8], pieces: &[&[u8]]) -> Option<Vec<Range<usize>>> {
     let places = pieces.len().checked_sub(1)?;
     // Cheap, and mostly enough to know that they are not.
@@ -76,7 +76,7 @@ mod tests {
 
     const PIECES: [&[u8]; 5] = [b"ok", b"\n", b"\n", b"result: ", b"ok."];
 
-    /// What is left of `text` without the pieces.
+    /// Rest of `text` without the pieces.
     fn left(text: &str) -> Option<String> {
         let mut rest = text.as_bytes().to_vec();
         for range in find(text.as_bytes(), &PIECES)?.into_iter().rev() {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use similar::{Algorithm, DiffOp, capture_diff_slices_deadline};
 
-/// After so long a difference is told as larger than it is; it stays right.
+/// After so long a difference is reported as larger than it is; it stays right.
 const LIMIT: Duration = Duration::from_millis(500);
 
 /// Lines of the original, and what stands in their place.
@@ -17,7 +17,7 @@ struct Hunk<'a> {
     lines: &'a [&'a [u8]],
 }
 
-/// What two writers made of the original, in one; `None` where both changed the same lines.
+/// Changes of two writers to the original, merged; `None` where both changed the same lines.
 pub fn merge(original: &[u8], one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
     let [original, one, other] = [original, one, other].map(lines);
     let (one, other) = (hunks(&original, &one), hunks(&original, &other));
@@ -52,7 +52,7 @@ pub fn merge(original: &[u8], one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
     Some(merged)
 }
 
-/// How many bytes both begin with, in whole lines.
+/// Length in bytes of the common beginning, in whole lines.
 pub fn common_start(one: &[u8], other: &[u8]) -> usize {
     let pairs = lines(one).into_iter().zip(lines(other));
     pairs.take_while(|(a, b)| a == b).map(|(line, _)| line.len()).sum()
@@ -62,7 +62,7 @@ fn lines(text: &[u8]) -> Vec<&[u8]> {
     text.split_inclusive(|byte| *byte == b'\n').collect()
 }
 
-/// Whether one range ends before the other begins; what is put in beside it has no certain order.
+/// True if one range ends before the other begins; insertions beside it have no certain order.
 fn is_before(one: &Range<usize>, other: &Range<usize>) -> bool {
     let touches = one.end == other.start;
     one.end < other.start || touches && !one.is_empty() && !other.is_empty()

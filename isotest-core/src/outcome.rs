@@ -1,4 +1,4 @@
-//! What became of a case: its verdict, its output, its figures.
+//! Outcome of a case: its verdict, its output, its figures.
 //!
 //! Plain data made by [`collect`](crate::collect) and read by reports. A verdict is never
 //! guessed: see [`Verdict`] for what each one rests on.
@@ -10,7 +10,7 @@ use crate::finding::Finding;
 use crate::policy::Weakened;
 use crate::refusal::{SandboxError, ServiceError};
 
-/// What became of a case.
+/// Verdict on a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// The harness ended the process, with 0.
@@ -47,7 +47,7 @@ pub enum Verdict {
     NotRun(NotRun),
 }
 
-/// Why a case was not run, or its end is not known.
+/// Reason why a case was not run, or why its end is not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotRun {
     /// Its sandbox could not be set up.
@@ -65,7 +65,7 @@ pub enum NotRun {
 }
 
 impl Verdict {
-    /// Whether the run counts the case as a failed test.
+    /// True if the run counts the case as a failed test.
     pub fn is_failure(&self) -> bool {
         match self {
             Verdict::Failed { .. }
@@ -79,8 +79,8 @@ impl Verdict {
     }
 }
 
-/// What the case used, by wait4(2): PID 1 and all the descendants that it waited for; and by its
-/// control group, where it had one.
+/// Resource usage of the case, by wait4(2): PID 1 and all the descendants that it waited for; and
+/// by its control group, where it had one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Usage {
     /// Processor time in user mode.
@@ -98,45 +98,44 @@ pub struct Usage {
     pub involuntary_switches: u64,
 }
 
-/// What one service left.
+/// Output of one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceOutput {
     /// The service.
     pub name: String,
-    /// What it wrote, both streams in the order of writing.
+    /// Its output, both streams in the order of writing.
     pub output: Captured,
-    /// How it ended, behind its name, where it was not ended with the case.
+    /// Words for its end, behind its name, where it was not ended with the case.
     pub ended: Option<String>,
 }
 
 /// Verdict, output, figures and findings of one case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// What became of it.
+    /// Its verdict.
     pub verdict: Verdict,
-    /// What libtest prints behind the name, `" - should panic"` for example; often empty.
+    /// Text that libtest prints behind the name, `" - should panic"` for example; often empty.
     pub mode: String,
-    /// Why its harness ignored it when it was run, where that harness says why.
+    /// Reason for which its harness ignored it when it was run, if that harness prints one.
     pub reason: Option<String>,
-    /// What the test wrote, stdout and stderr in the order of writing; the harness's own lines
-    /// are taken out. Empty where the output was passed through.
+    /// Output of the test, stdout and stderr in the order of writing; the harness's own lines are
+    /// taken out. Empty where the output was passed through.
     pub output: Captured,
     /// From the start of its set-up until it was reaped.
     pub duration: Duration,
-    /// What its services wrote, in the order of starting.
+    /// Output of its services, in the order of starting.
     pub services: Vec<ServiceOutput>,
-    /// What it used.
+    /// Its resource usage.
     pub usage: Usage,
-    /// What it did that is not hermetic.
+    /// Actions that are not hermetic.
     pub findings: Vec<Finding>,
     /// The layers that it shared with the host since this machine refuses others.
     pub weakened: Vec<Weakened>,
-    /// Where it timed out: what its threads were doing then, a line or more for each; empty where
-    /// nobody has looked.
+    /// Stacks of its threads if it timed out, a line or more for each; empty if they were not read.
     pub stacks: String,
     /// The attempts before this one, all of which failed; none where it was not retried.
     pub earlier: Vec<Outcome>,
-    /// How many attempts it had at the most.
+    /// Maximum number of its attempts.
     pub attempts: u32,
 }
 
@@ -164,7 +163,7 @@ impl Outcome {
         self.earlier.len() + 1
     }
 
-    /// Whether it passed, but not at the first attempt.
+    /// True if it passed, but not at the first attempt.
     pub fn is_flaky(&self) -> bool {
         let passed = matches!(self.verdict, Verdict::Passed | Verdict::Flaky);
         passed && !self.earlier.is_empty()

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Who the test is inside its user namespace.
+/// User identity inside the user namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum User {
     /// Uid and gid map to themselves; no capabilities.
@@ -18,7 +18,7 @@ pub enum User {
     Nobody,
 }
 
-/// Whether a namespace is made for the case or the host's is used.
+/// A namespace: one of the case's own, or that of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Namespace {
     /// A fresh one for every case.
@@ -28,7 +28,7 @@ pub enum Namespace {
     Host,
 }
 
-/// Who is PID 1.
+/// PID 1 of the case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Init {
     /// The test itself.
@@ -63,7 +63,7 @@ impl Default for Uts {
     }
 }
 
-/// What writing to the project and its target directory does.
+/// Effect of writes to the project and its target directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Workspace {
     /// Goes to a throwaway layer.
@@ -75,7 +75,7 @@ pub enum Workspace {
     Shared,
 }
 
-/// Where the throwaway layers lie.
+/// Place of the throwaway layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Scratch {
     /// In a tmpfs.
@@ -85,7 +85,7 @@ pub enum Scratch {
     Disk,
 }
 
-/// Which root filesystem the test sees.
+/// Root filesystem that the test sees.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Root {
     /// The host's system directories, read-only.
@@ -95,7 +95,7 @@ pub enum Root {
     Directory(PathBuf),
 }
 
-/// Whether a directory is fresh for every case or the host's is used.
+/// A directory: fresh for every case, or that of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Directory {
     /// Empty, and gone with the case.
@@ -105,7 +105,7 @@ pub enum Directory {
     Host,
 }
 
-/// Which environment variables reach a test.
+/// Environment variables that reach a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Env {
     /// Those of the allow-list, those that cargo sets, and those that are passed by name.
@@ -115,7 +115,7 @@ pub enum Env {
     Host,
 }
 
-/// Which doors of the kernel are shut beside the namespaces.
+/// Kernel hardening level, beside the namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Guard {
     /// `no_new_privs`, own session, no terminal injection, no `AF_VSOCK`, no io_uring, no kernel
@@ -131,14 +131,14 @@ pub enum Guard {
     IoUring,
 }
 
-/// Which mounts travel between the host and a path that a policy adds, mount_namespaces(7). There
+/// Propagation of mounts between the host and a path that a policy adds, mount_namespaces(7). There
 /// is no `shared`: the kernel makes it `slave` in every less privileged mount namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Propagation {
     /// None, in neither direction.
     #[default]
     Private,
-    /// What the host mounts or unmounts below appears and disappears inside, with the host's flags.
+    /// Later mounts of the host below it appear and disappear inside, with the host's flags.
     Slave,
     /// None, and it cannot be bound to another place.
     Unbindable,
@@ -174,7 +174,7 @@ impl Weakened {
 pub struct Limits {
     /// After this long every process of the case is killed; `None`: never.
     pub timeout: Option<Duration>,
-    /// After this long, and each time that it has passed again, a case is told of as slow; `None`:
+    /// After this long, and each time that it has passed again, a case is reported as slow; `None`:
     /// never.
     pub slow_timeout: Option<Duration>,
     /// Bytes of output kept, head and tail together.
@@ -216,11 +216,11 @@ impl Default for Limits {
 /// The value of every layer and limit for one case. The default is full isolation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// Who the test is.
+    /// User identity of the test.
     pub user: User,
     /// Its pid namespace.
     pub pid: Namespace,
-    /// Who is PID 1 of it.
+    /// PID 1 of it.
     pub init: Init,
     /// Its network.
     pub net: Net,
@@ -228,13 +228,13 @@ pub struct Policy {
     pub ipc: Namespace,
     /// Its host name.
     pub uts: Uts,
-    /// What writing to the project does.
+    /// Effect of writes to the project.
     pub workspace: Workspace,
     /// Globs, relative to the project's root: files copied out of the throwaway layer afterwards.
     pub write_back: Vec<String>,
-    /// Where the throwaway layers lie.
+    /// Place of the throwaway layers.
     pub scratch: Scratch,
-    /// Which root filesystem it sees.
+    /// Root filesystem that it sees.
     pub root: Root,
     /// `/tmp`, `/var/tmp`, `/run`.
     pub tmp: Directory,
@@ -244,20 +244,20 @@ pub struct Policy {
     pub env: Env,
     /// Names (or `PREFIX*`) of further variables that reach the test.
     pub pass_env: Vec<String>,
-    /// Which doors are shut beside the namespaces.
+    /// Kernel hardening level.
     pub guard: Guard,
     /// Further host paths, visible read-only.
     pub read_only: Vec<PathBuf>,
     /// Further host paths, visible and writable.
     pub read_write: Vec<PathBuf>,
-    /// Which mounts travel between the host and these paths.
+    /// Propagation of mounts between the host and these paths.
     pub propagation: Propagation,
     /// Layers that are the host's only since this machine refuses others, as somebody has allowed.
     pub weakened: Vec<Weakened>,
     /// Limits.
     pub limits: Limits,
-    /// Whether a fork server may start cases of a binary: faster, and all of them share one layout
-    /// of addresses (ASLR).
+    /// A fork server may start cases of a binary: faster, and all of them share one layout of
+    /// addresses (ASLR).
     pub fork_server: bool,
 }
 
@@ -290,7 +290,7 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Whether writing to the project goes to throwaway layers.
+    /// True if writes to the project go to throwaway layers.
     pub fn shows_overlays(&self) -> bool {
         self.guard != Guard::Strict && self.workspace == Workspace::Overlay
     }

@@ -9,11 +9,11 @@ use nix::errno::Errno;
 /// A sandbox that could not be set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SandboxError {
-    /// What could not be done, as an act: "mount proc on `/proc`".
+    /// Action that failed: "mount proc on `/proc`".
     pub act: String,
     /// The kernel's answer; `None` where the process was killed meanwhile.
     pub errno: Option<Errno>,
-    /// Who is known to refuse this, and what to type, where it is known.
+    /// Likely cause and a remedy, where they are known.
     pub hint: Option<String>,
 }
 
@@ -23,8 +23,8 @@ impl SandboxError {
         SandboxError { hint: Some(hint.to_owned()), ..self }
     }
 
-    /// Whether the machine has said no, and is not merely short of something. ENOSPC is the limit
-    /// of namespaces, which is 0 where they are forbidden.
+    /// True if the machine forbids it, and is not merely short of something. ENOSPC is the limit of
+    /// namespaces, which is 0 where they are forbidden.
     pub fn is_refusal(&self) -> bool {
         use Errno::{EACCES, EINVAL, ENODEV, ENOSPC, ENOSYS, EPERM};
         let refusals = [EPERM, EACCES, ENOSYS, EINVAL, ENODEV, ENOSPC];
@@ -49,9 +49,9 @@ impl std::error::Error for SandboxError {}
 pub struct ServiceError {
     /// The name of the service.
     pub service: String,
-    /// Why it could not be started, or was not ready.
+    /// Reason why it could not be started, or was not ready.
     pub cause: String,
-    /// What to type, or where to look.
+    /// Remedy, or a place to look.
     pub hint: String,
 }
 

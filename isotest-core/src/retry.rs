@@ -5,33 +5,32 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// How often a failed case is started again, and what it counts as where it passes then. By
-/// default never.
+/// Number of retries of a failed case, and its result if it passes then. Zero by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Retries {
-    /// How many more attempts there are after the first.
+    /// Number of attempts after the first.
     pub count: u32,
-    /// What lies between two attempts.
+    /// Pause between two attempts.
     pub backoff: Backoff,
-    /// What a case counts as that passed after it had failed.
+    /// Result of a case that passed after it had failed.
     pub flaky: FlakyResult,
 }
 
 /// The pauses between attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Backoff {
-    /// How the pauses grow.
+    /// Growth of the pauses.
     pub growth: Growth,
     /// The pause before the first retry.
     pub delay: Duration,
     /// No pause is longer than this.
     pub max_delay: Option<Duration>,
-    /// Whether each pause is cut to a random part of it, a half or more: those who failed at the
-    /// same time do not come back at the same time.
+    /// Each pause is cut to a random part of it, a half or more: cases that failed at the same time
+    /// are not started again at the same time.
     pub jitter: bool,
 }
 
-/// How pauses grow from one retry to the next.
+/// Growth of pauses from one retry to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Growth {
     /// They do not.
@@ -41,7 +40,7 @@ pub enum Growth {
     Exponential,
 }
 
-/// What a case counts as that passed after it had failed.
+/// Result of a case that passed after it had failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FlakyResult {
     /// A test that passed.
@@ -52,7 +51,7 @@ pub enum FlakyResult {
 }
 
 impl Retries {
-    /// How many attempts there are at the most.
+    /// Maximum number of attempts.
     pub fn attempts(&self) -> u32 {
         self.count.saturating_add(1)
     }

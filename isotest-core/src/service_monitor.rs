@@ -12,18 +12,18 @@ use crate::refusal::ServiceError;
 use crate::sandbox::{Channel, ServiceEvent, ServiceFault};
 use crate::wait_status::ended;
 
-/// What services of one case have told so far.
+/// Events of the services of one case so far.
 #[derive(Debug)]
 pub struct ServiceMonitor {
     channel: Channel,
     services: Vec<Service>,
     captures: Vec<Capture>,
-    /// How those ended that have not ended with the case.
+    /// Ends of those that have not ended with the case.
     ends: Vec<(u32, i32)>,
     failed: Option<(u32, ServiceFault)>,
 }
 
-/// What the supervisor has sent, but for output.
+/// Messages of the supervisor, except output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ServiceProgress {
     /// All services have become ready.
@@ -67,7 +67,7 @@ impl ServiceMonitor {
         }
     }
 
-    /// Why a service could not be had.
+    /// Error of a service.
     pub fn error(&self) -> Option<ServiceError> {
         let (number, fault) = self.failed.as_ref()?;
         Some(fault.describe(self.services.get(*number as usize)?))
@@ -85,7 +85,7 @@ impl ServiceMonitor {
         outcome.services = self.outputs();
     }
 
-    /// What each service left.
+    /// Output of each service.
     pub fn outputs(self) -> Vec<ServiceOutput> {
         let outputs = self.services.into_iter().zip(self.captures).zip(0..);
         let output = |((service, capture), number): ((Service, Capture), u32)| {

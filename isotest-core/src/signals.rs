@@ -21,14 +21,14 @@ use crate::terminal;
 /// Signals that end a run.
 const ENDING: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
 
-/// How long a run may take to end after the first of them, in seconds: whoever reads its output
-/// may stand still.
+/// Time in seconds that a run has to end after the first of them: the reader of its output may be
+/// blocked.
 const PATIENCE: libc::c_uint = 10;
 
 /// The signal that asked the run to end; until one has, the one that ends it when time is up.
 static ASKED: AtomicI32 = AtomicI32::new(SIGALRM);
 
-/// Whether somebody reads the signals.
+/// The signals are read.
 static ATTENDED: AtomicBool = AtomicBool::new(false);
 
 /// While it lives somebody reads the signals.
@@ -127,7 +127,7 @@ impl Signals {
         Some(ASKED.load(Ordering::SeqCst)).filter(|signal| ENDING.contains(signal))
     }
 
-    /// Whether a signal that ends a run has arrived; all that have arrived are taken.
+    /// A signal that ends a run, if one has arrived; all that have arrived are taken.
     pub fn take_ending(&self) -> Option<i32> {
         let arrived = std::iter::from_fn(|| self.take());
         arrived.filter(|signal| ENDING.contains(signal)).collect::<Vec<_>>().first().copied()

@@ -1,4 +1,4 @@
-//! What the processes of a running case are doing, by the host's /proc (proc(5)).
+//! Processes of a running case, and what they wait for, by the host's /proc (proc(5)).
 //!
 //! Nothing is stopped for it: each line is of the moment it was read. What the kernel does not
 //! let this process read is left out; a kernel stack, for one, is shown to the superuser alone.
@@ -19,9 +19,9 @@ use crate::sandbox::procfs::{child_ids, status_field};
 /// A running case, as it is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Which case it is.
+    /// The case.
     pub index: CaseIndex,
-    /// How long ago it was started.
+    /// Time since its start.
     pub elapsed: Duration,
     /// Its processes, PID 1 first. None while it is being started.
     pub processes: Vec<Process>,
@@ -64,7 +64,7 @@ pub struct SystemCall {
     pub descriptor: Option<(i32, String)>,
 }
 
-/// How many processes of a case are looked at, and how many threads of each: a fork bomb has
+/// Maximum number of processes of a case that are read, and of threads of each: a fork bomb has
 /// thousands.
 const MOST: usize = 64;
 

@@ -2,7 +2,7 @@
 //!
 //! A program does more with a descriptor than read and write: from a directory it opens what lies
 //! below (openat(2)), one of O_PATH it opens anew in `/proc/self/fd`, one of a namespace it enters.
-//! What a program is handed is therefore of the kinds that a stream is made of, and no other.
+//! So a program only gets descriptors of the kinds that a stream is made of.
 
 use std::fmt;
 use std::io;
@@ -32,7 +32,7 @@ pub enum StandardStream {
     Error,
 }
 
-/// What a stream is that is none.
+/// Kind of a file that cannot be a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FileKind {
     Directory,
@@ -49,7 +49,7 @@ pub struct LeakingStream {
     kind: FileKind,
 }
 
-/// Why a program was not started in the foreground, or what became of it is not known.
+/// Reason why a program was not started in the foreground, or why its end is not known.
 #[derive(Debug)]
 pub enum StreamError {
     /// It would have had this stream.

@@ -16,7 +16,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp
 /// The caller's modes.
 static SAVED: OnceLock<Termios> = OnceLock::new();
 
-/// Whether the modes are ours.
+/// The modes are ours.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// Held by whoever changes the modes, but for handlers of signals, which may not wait.

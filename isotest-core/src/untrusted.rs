@@ -1,7 +1,7 @@
 //! Files and directories that a case, an archive or the project may have put in place.
 //!
-//! What a case can write is hostile input: a symbolic link that leads to the user's files, a FIFO
-//! that blocks who opens it, a file without an end. Everything here goes by a descriptor of a
+//! Files that a case can write are hostile input: a symbolic link that leads to the user's files, a
+//! FIFO that blocks who opens it, a file without an end. Everything here goes by a descriptor of a
 //! directory, follows no symbolic link below it and crosses no mount (openat2(2)), looks at the
 //! kind and the size of what it has opened and not of what it is about to open, and reads no more
 //! than it was told to.
@@ -30,13 +30,13 @@ const BENEATH: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_MAGICLINKS)
     .union(ResolveFlags::NO_XDEV);
 
-/// How often another name is tried where one is taken.
+/// Number of names that are tried where one is taken.
 const TRIES: u32 = 1 << 16;
 
 /// The longest file that is copied, holes counted: it is as long for whoever reads the copy.
 const LONGEST: u64 = 16 << 30;
 
-/// How much may still be copied.
+/// Bytes that may still be copied.
 #[derive(Debug, Clone)]
 pub struct Budget {
     /// Bytes of data; holes are none.
@@ -76,7 +76,7 @@ impl std::fmt::Display for Link {
 impl std::error::Error for Link {}
 
 impl Link {
-    /// Whether this is why something failed.
+    /// True if this is the cause of an error.
     pub fn is_cause(error: &io::Error) -> bool {
         error.get_ref().is_some_and(|cause| cause.is::<Link>())
     }
@@ -285,12 +285,12 @@ impl Dir {
         Ok(entries)
     }
 
-    /// What stands under a name in this directory; of a symbolic link, the link.
+    /// Metadata of a name in this directory; of a symbolic link, those of the link.
     pub fn stat(&self, name: &OsStr) -> io::Result<Stat> {
         Ok(statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
-    /// Whether `name` is this very directory.
+    /// True if `name` is this very directory.
     pub fn is_at(&self, parent: &Dir, name: &OsStr) -> bool {
         let there = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW);
         let own = fstat(&self.0);

@@ -10,7 +10,7 @@ pub fn signal_name(signal: i32) -> String {
     }
 }
 
-/// How a program ended, behind its name: `exited with 1`, `was killed by SIGKILL`.
+/// Words for the end of a program, behind its name: `exited with 1`, `was killed by SIGKILL`.
 pub fn ended(status: i32) -> String {
     match libc::WIFEXITED(status) {
         true => format!("exited with {}", libc::WEXITSTATUS(status)),

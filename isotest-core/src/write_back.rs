@@ -5,8 +5,9 @@
 //! only regular files below the layer itself are looked at, only so many and so much of them, and
 //! no symbolic link is followed on either side. A file appears under its name whole or not at all.
 //!
-//! What is copied out waits in a directory of its own until all cases have ended: every case finds
-//! the project as it was, and what several wrote of one file is merged against that.
+//! Files that are copied out wait in a directory of their own until all cases have ended: every
+//! case finds the project as it was, and changes of several cases to one file are merged against
+//! that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -29,37 +30,37 @@ pub use wanted::{Reserved, Wanted};
 
 mod wanted;
 
-/// What is copied out, and to where.
+/// Files to copy out, and their destination.
 #[derive(Debug)]
 pub struct WriteBack {
-    /// Which files, by their path relative to `root`.
+    /// The files, by their path relative to `root`.
     pub wanted: Wanted,
     /// The project's root.
     pub root: PathBuf,
     /// For every overlay the directory of its upper layer, below the scratch, and the host's
     /// directory that it covers.
     pub layers: Vec<(PathBuf, PathBuf)>,
-    /// Where scratch on disk lies, a directory of its number for each case.
+    /// Directory of scratch on disk, with a directory of its number for each case.
     pub disk: Option<Dir>,
     /// A directory of this run's own, in which files wait for the end of all cases.
     pub waiting: Option<Dir>,
-    /// What waits there.
+    /// Files that wait there.
     pub pending: Pending,
 }
 
-/// What has been copied out and is not yet in the project.
+/// Files that were copied out and are not yet in the project.
 #[derive(Debug, Default)]
 pub struct Pending(Mutex<PendingFiles>);
 
 #[derive(Debug, Default)]
 struct PendingFiles {
-    /// When the first case was started, as time since the epoch.
+    /// Start of the first case, as time since the epoch.
     began: Duration,
     /// By their places in the project.
     files: BTreeMap<PathBuf, Waiting>,
     /// The number of the next file that waits.
     next: u64,
-    /// How much data of all cases has been copied, in bytes.
+    /// Bytes of all cases that were copied.
     copied: u64,
     failed: Vec<Finding>,
 }
@@ -71,7 +72,7 @@ struct Waiting {
     name: String,
     covered: PathBuf,
     relative: PathBuf,
-    /// What stood in its place when the first case wrote it.
+    /// File in its place when the first case wrote it.
     original: Option<Stamp>,
 }
 
@@ -79,23 +80,23 @@ struct Waiting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp(u64, u64, u64, Duration);
 
-/// How deep a layer is looked into.
+/// Maximum depth of a layer.
 const DEPTH: usize = 64;
-/// How many files and directories of a case's layers are looked at.
+/// Maximum number of files and directories of a case's layers that are read.
 const ENTRIES: usize = 1 << 20;
-/// How many files of a case are copied out.
+/// Maximum number of files of a case that are copied out.
 const FILES: usize = 1 << 14;
-/// How many failures of a case are told of.
+/// Maximum number of failures of a case that are reported.
 const TOLD: usize = 20;
-/// How much data of a case is copied out, in bytes.
+/// Maximum bytes of a case that are copied out.
 const OF_CASE: u64 = 1 << 30;
-/// How much data of all cases is copied out, in bytes.
+/// Maximum bytes of all cases that are copied out.
 const OF_RUN: u64 = 16 << 30;
-/// How long it may take to copy what a case wrote: nothing else is done meanwhile.
+/// Maximum time for copying the files of a case: nothing else is done meanwhile.
 const COPYING: Duration = Duration::from_secs(10);
 /// The largest file that is merged, in bytes.
 const MERGED: u64 = 4 << 20;
-/// How long another run may take to put its files in place.
+/// Maximum time that another run may take to put its files in place.
 const LOCKED: Duration = Duration::from_secs(5);
 const CHANGED: &str = "it was changed while the test ran; run this test again";
 const TWICE: &str =
@@ -148,7 +149,7 @@ impl WriteBack {
         self.state().failed.extend(placed.into_iter().map(failed));
     }
 
-    /// What could not be put into the project at the end.
+    /// Files that could not be put into the project at the end.
     pub fn failed(&self) -> Vec<Finding> {
         std::mem::take(&mut self.state().failed)
     }
@@ -213,7 +214,7 @@ struct Copy<'a> {
     failed: Vec<Finding>,
     /// Parts of paths that a glob must name and does not, of which the first file was told.
     unnamed: BTreeSet<OsString>,
-    /// How many files and directories may still be looked at.
+    /// Number of files and directories that may still be read.
     entries: usize,
     budget: Budget,
 }
@@ -236,7 +237,7 @@ impl<'a> Copy<'a> {
         }
     }
 
-    /// What was copied and what could not be.
+    /// Files that were copied, and those that could not be.
     fn end(self) -> (Vec<PathBuf>, Vec<Finding>) {
         (self.written, self.failed)
     }
@@ -381,7 +382,7 @@ impl<'a> Copy<'a> {
     }
 }
 
-/// What two cases wrote of one file, in one.
+/// Changes of two cases to one file, merged.
 fn together(original: Option<&[u8]>, both: &[Vec<u8>; 2], path: &Path) -> Option<Vec<u8>> {
     let [one, other] = both;
     match original {
@@ -393,8 +394,8 @@ fn together(original: Option<&[u8]>, both: &[Vec<u8>; 2], path: &Path) -> Option
     }
 }
 
-/// Whether tests add their own lines to a file of this name: insta's pending inline snapshots,
-/// proptest's seeds. Any other is one test's as a whole.
+/// True if tests add their own lines to a file of this name: insta's pending inline snapshots,
+/// proptest's seeds. Any other file belongs to one test.
 fn is_list(path: &Path) -> bool {
     let is_named = |part: &OsStr| part == "proptest-regressions";
     let extension = path.extension().unwrap_or_default();

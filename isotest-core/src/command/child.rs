@@ -33,7 +33,7 @@ impl Child<'_> {
         }
     }
 
-    /// Whether it has ended; never waits.
+    /// True if it has ended; never waits.
     ///
     /// # Errors
     /// poll(2) has failed.

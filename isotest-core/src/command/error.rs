@@ -45,7 +45,7 @@ impl Error {
         raw.map(Errno::from_raw)
     }
 
-    /// What to do about it, where that is known.
+    /// Remedy, where one is known.
     pub fn hint(&self) -> Option<&str> {
         match self {
             Error::Sandbox(error) => error.hint.as_deref(),

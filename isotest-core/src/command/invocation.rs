@@ -166,7 +166,7 @@ impl<'a> Command<'a> {
         })
     }
 
-    /// What execvp(3) would find in the root filesystem of the sandbox.
+    /// Program that execvp(3) would find in the root filesystem of the sandbox.
     fn find_program(&self) -> Result<PathBuf, Error> {
         let name = Path::new(self.words.first().map_or(OsStr::new(""), OsString::as_os_str));
         if name.components().count() > 1 {

@@ -38,7 +38,7 @@ pub struct Output {
     pub duration: Duration,
     /// Processor time, memory and context switches.
     pub usage: Usage,
-    /// What it did that is not hermetic, such as leaving processes behind.
+    /// Actions that are not hermetic, such as leaving processes behind.
     pub findings: Vec<Finding>,
 }
 

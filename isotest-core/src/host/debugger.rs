@@ -11,18 +11,19 @@ use std::path::{Path, PathBuf};
 const ELSEWHERE: &str = "/.debugger";
 /// Directories that are parted in what is the host's and what is the case's.
 const PARTED: [&str; 3] = ["/", "/usr", "/usr/local"];
-/// What is the host's in these: directories with programs, libraries and their data.
+/// Top-level directories of the host that are shown: directories with programs, libraries and their
+/// data.
 const LIBRARIES: [&str; 8] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "libexec", "share"];
 /// The stores of NixOS and Guix.
 const STORES: [&str; 2] = ["/nix/store", "/gnu/store"];
-/// Where Debian's links to programs and libraries lead.
+/// Target of Debian's links to programs and libraries.
 const ALTERNATIVES: &str = "/etc/alternatives";
-/// Where the dynamic loader looks first.
+/// File that the dynamic loader reads first.
 const CACHE: &str = "/etc/ld.so.cache";
-/// What a program that was installed in a directory of its own has beside its `bin`.
+/// Directories beside the `bin` of a program that was installed in a directory of its own.
 const BESIDE: [&str; 4] = ["lib", "lib64", "libexec", "share/gdb"];
 
-/// Where a debugger looks for the files of a case.
+/// Paths at which a debugger opens the files of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lookup {
     /// Below the root of a process.
@@ -38,7 +39,7 @@ pub struct DebuggerFile {
     pub source: PathBuf,
     /// Its path in the root of the debugger.
     pub target: PathBuf,
-    /// Whether it is a directory.
+    /// It is a directory.
     pub directory: bool,
 }
 
@@ -47,7 +48,7 @@ pub struct DebuggerFile {
 pub struct Debugger {
     /// Its program, in its own root.
     pub program: PathBuf,
-    /// What it is shown, read-only.
+    /// Files and directories that it is shown, read-only.
     pub shown: Vec<DebuggerFile>,
     /// Symbolic links to that, as the host has them.
     pub links: Vec<(PathBuf, PathBuf)>,
@@ -110,14 +111,14 @@ impl Debugger {
         Ok(())
     }
 
-    /// Whether the debugger has a directory of its own there.
+    /// True if the debugger has a directory of its own there.
     fn makes(&self, path: &Path) -> bool {
         let own = PARTED.iter().chain(&["/proc", "/dev", "/etc"]).map(Path::new);
         own.into_iter().any(|own| own == path)
             || self.shown.iter().any(|shown| shown.target.starts_with(path))
     }
 
-    /// Whether all that a cache of the dynamic loader names is shown (ldconfig(8)).
+    /// True if all that a cache of the dynamic loader names is shown (ldconfig(8)).
     fn loads_from(&self, cache: &[u8]) -> bool {
         let is_library =
             |text: &&[u8]| text.starts_with(b"/") && text.windows(3).any(|part| part == b".so");

@@ -19,11 +19,11 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, openat, readlinkat
 pub struct Piece {
     /// Its path, relative to `/etc`.
     pub path: PathBuf,
-    /// What it is.
+    /// Its content.
     pub content: Content,
 }
 
-/// What a piece of `/etc` is.
+/// Content of an entry of `/etc`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// A directory with these permissions.
@@ -45,7 +45,7 @@ pub struct Original {
     pub mode: u32,
     /// Its size in bytes.
     pub size: u64,
-    /// When it was modified: seconds and nanoseconds, as st_mtim of stat(2).
+    /// Time of modification: seconds and nanoseconds, as st_mtim of stat(2).
     pub modified: (i64, i64),
 }
 
@@ -109,7 +109,7 @@ impl EtcReader {
         Ok(())
     }
 
-    /// What goes away or is changed meanwhile is left out.
+    /// An entry that goes away or is changed meanwhile is left out.
     fn read_entry(
         &mut self,
         directory: BorrowedFd<'_>,
@@ -164,7 +164,8 @@ impl EtcReader {
     }
 }
 
-/// What not everybody may read, relative to `/etc`. What cannot be listed is hidden as a whole.
+/// Files that not everybody may read, relative to `/etc`. A directory that cannot be listed is
+/// hidden as a whole.
 pub fn find_private(etc: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     find_private_in(etc, Path::new(""), &mut found);

@@ -33,22 +33,21 @@ pub struct Host {
     pub uid_map: String,
     /// The warden's gid map.
     pub gid_map: String,
-    /// Whether the maps hold more than the caller's own id; then only the warden may write a
-    /// case's.
+    /// The maps hold more than the caller's own id; then only the warden may write a case's.
     pub maps_ranges: bool,
-    /// Whether each pid namespace has a `pid_max` of its own, as since Linux 6.14.
+    /// Each pid namespace has a `pid_max` of its own, as since Linux 6.14.
     pub has_pid_max_per_namespace: bool,
-    /// Whether there are sockets of IPv6.
+    /// There are sockets of IPv6.
     pub has_ipv6: bool,
     /// The host name, uname(2).
     pub name: String,
-    /// What `/etc/hosts` says; nothing where it cannot be read or is very large.
+    /// Content of `/etc/hosts`; nothing where it cannot be read or is very large.
     pub hosts: Option<String>,
-    /// Where filesystems are mounted (proc_pid_mountinfo(5)).
+    /// Mount points (proc_pid_mountinfo(5)).
     pub mount_points: Vec<PathBuf>,
     /// Those of filesystems that are not known to serve as the lower layer of an overlay.
     pub no_layers: Vec<PathBuf>,
-    /// Which of [`TEMPORARY`] the host has not.
+    /// Directories of [`TEMPORARY`] that the host does not have.
     pub missing: Vec<&'static str>,
     /// Those of overlays: the kernel lays no more than one other on one of these.
     pub overlays: Vec<PathBuf>,
@@ -56,13 +55,14 @@ pub struct Host {
     pub refused_layers: Vec<PathBuf>,
     /// The host's root filesystem: its entries that tests see. Of another one they see all.
     pub top_level: Vec<TopLevel>,
-    /// What those of its directories are made of below which other filesystems are mounted.
+    /// Parts of its directories below which other filesystems are mounted.
     pub parts: Vec<(PathBuf, Arc<[Part]>)>,
     /// Files below `/etc` that not everybody may read, relative to `/etc`.
     pub hidden_etc: Vec<PathBuf>,
-    /// What everybody may read of the host's `/etc`, where it cannot be the layer of an overlay.
+    /// Entries of the host's `/etc` that everybody may read, where it cannot be the layer of an
+    /// overlay.
     pub etc: Option<Arc<[Piece]>>,
-    /// What another root filesystem has in its `/dev`: tests see none of it.
+    /// Entries in the `/dev` of another root filesystem: tests see none of them.
     pub hidden_dev: Vec<PathBuf>,
     /// Paths in `/proc` by which the superuser steers the whole machine, and which a case of the
     /// superuser's could write to: the kernel asks for the uid, not for a capability.
@@ -84,7 +84,7 @@ impl Host {
         self.mount_points.iter().filter(below).map(PathBuf::as_path).collect()
     }
 
-    /// Whether the path lies in a system directory, which is shown as a whole.
+    /// True if the path lies in a system directory, which is shown as a whole.
     pub fn is_system(&self, path: &Path) -> bool {
         self.top_level.iter().any(|entry| match entry {
             TopLevel::Directory(name) => path.starts_with(Path::new("/").join(name)),
@@ -92,21 +92,21 @@ impl Host {
         })
     }
 
-    /// Whether a directory can be the lower layer of an overlay that shows all of it.
+    /// True if a directory can be the lower layer of an overlay that shows all of it.
     pub fn can_be_layer(&self, directory: &Path) -> bool {
         let nearest = self.mounted_around(directory);
         self.mounts_below(directory).is_empty()
             && nearest.is_none_or(|point| !self.no_layers.contains(point))
     }
 
-    /// Whether it can be the lower layer of an overlay that is itself one.
+    /// True if it can be the lower layer of an overlay that is itself one.
     pub fn can_be_layer_twice(&self, directory: &Path) -> bool {
         let nearest = self.mounted_around(directory);
         self.can_be_layer(directory) && nearest.is_none_or(|point| !self.overlays.contains(point))
     }
 
-    /// Whether asking for the path may take long, or mount something: it lies in a filesystem that a
-    /// program makes (FUSE), that is mounted when it is asked for (autofs), or that is not known.
+    /// True if asking for the path may take long, or mount something: it lies in a filesystem that
+    /// a program makes (FUSE), that is mounted when it is asked for (autofs), or that is not known.
     /// `/sys` is the kernel's.
     pub fn is_remote(&self, path: &Path) -> bool {
         let nearest = self.mounted_around(path);

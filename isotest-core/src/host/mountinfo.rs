@@ -5,12 +5,11 @@ use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-/// What the filesystems of a sandbox are called as devices, which they have none of.
+/// Source of the mounts of a sandbox, which have no device (mount(2)).
 pub(crate) const SOURCE: &CStr = c"isotest";
 
-/// Whether this process is in a sandbox of isotest's: the filesystem at its root says by whom it was
-/// mounted. Nothing that is inherited says so, such as a variable: only who makes the root filesystem
-/// of a machine could.
+/// True if this process is in a sandbox of isotest's, by the source of the mount at its root.
+/// Nothing inherited could forge it, such as a variable: only the maker of a root filesystem could.
 pub fn is_sandbox() -> bool {
     fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mountinfo| is_rooted_in_ours(&mountinfo))
 }
@@ -21,8 +20,8 @@ fn is_rooted_in_ours(mountinfo: &str) -> bool {
     source.is_some_and(|source| source.as_bytes() == SOURCE.to_bytes())
 }
 
-/// What is mounted of a type of filesystem, and where: the root of each mount within its
-/// filesystem, and its mount point.
+/// Mounts of a type of filesystem: the root of each mount within its filesystem, and its mount
+/// point.
 pub fn mounts_of<'a>(
     mountinfo: &'a str,
     fstype: &'a str,

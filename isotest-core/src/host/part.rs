@@ -7,11 +7,11 @@ use std::path::PathBuf;
 pub struct Part {
     /// Its path, relative to the directory.
     pub path: PathBuf,
-    /// How it is shown.
+    /// Its form in a sandbox.
     pub shown: ShownPart,
 }
 
-/// How a part of a directory is shown.
+/// Form in which a part of a directory is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ShownPart {
     /// A directory that leads to what is mounted: made anew, with these permissions.

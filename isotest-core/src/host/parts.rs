@@ -1,4 +1,4 @@
-//! What a directory is made of below which other filesystems are mounted.
+//! Parts of a directory below which other filesystems are mounted.
 //!
 //! No overlay can show it as a whole, and a bind shows the host's own inodes: a test could connect
 //! to sockets in it and write to FIFOs, though it is read-only. So the directories that lead to
@@ -21,8 +21,8 @@ use super::part::{Part, ShownPart};
 const MOST: usize = 256;
 
 impl Host {
-    /// What a directory is made of below which other filesystems are mounted; `None` for others, and
-    /// where these are too many parts.
+    /// Parts of a directory below which other filesystems are mounted; `None` for others, and where
+    /// these are too many parts.
     pub fn parts_of(&self, directory: &Path) -> Option<Arc<[Part]>> {
         let is_whole = self.mounts_below(directory).is_empty() || self.is_remote(directory);
         if is_whole { None } else { read(self, directory).map(Arc::from) }

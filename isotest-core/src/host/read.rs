@@ -75,13 +75,13 @@ impl Host {
     }
 }
 
-/// Whether this process has the effective uid 0.
+/// True if this process has the effective uid 0.
 pub fn is_root() -> bool {
     geteuid().is_root()
 }
 
-/// Whether `/proc` and `/dev/null` are what they are named: id maps are written in the one, and the
-/// other is the input of every case. Elsewhere both could lead to a file of somebody else's
+/// Checks that `/proc` and `/dev/null` are genuine: id maps are written in the one, and the other
+/// is the input of every case. Otherwise both could lead to a file of somebody else's
 /// (CVE-2019-19921, CVE-2025-31133).
 fn check_genuine() -> io::Result<()> {
     use nix::sys::{stat, statfs};
@@ -114,7 +114,7 @@ fn names_in(directory: &Path) -> Vec<PathBuf> {
     names
 }
 
-/// What else in `/proc` than sysctls is writable for the superuser alone.
+/// Entries of `/proc`, other than sysctls, that only the superuser may write to.
 const SETTINGS: [&str; 9] =
     ["acpi", "bus", "driver", "fs", "irq", "mtrr", "scsi", "sysrq-trigger", "tty"];
 const STATISTICS: [&str; 9] = [
@@ -144,14 +144,14 @@ fn in_proc(names: &[&str]) -> Vec<PathBuf> {
     names.iter().map(|name| Path::new("/proc").join(name)).filter(|path| path.exists()).collect()
 }
 
-/// Whether uid 0 of a user namespace with this map is uid 0 of the one above it. It is the
+/// True if uid 0 of a user namespace with this map is uid 0 of the one above it. It is the
 /// machine's superuser where that holds for all namespaces above; that cannot be seen from here.
 fn maps_superuser(map: &str) -> bool {
     let words = map.lines().map(|line| line.split_whitespace().take(2).collect::<Vec<_>>());
     words.into_iter().any(|words| words == ["0", "0"])
 }
 
-/// Whether it is a directory, and no symbolic link to one.
+/// True if it is a directory, and no symbolic link to one.
 fn is_directory(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
 }
@@ -173,7 +173,7 @@ fn top_level(root: &Path, name: &str) -> Option<TopLevel> {
     }
 }
 
-/// Whether this process has CAP_SETUID and CAP_SETGID, which writing a map of more than one id
+/// True if this process has CAP_SETUID and CAP_SETGID, which writing a map of more than one id
 /// takes, and CAP_SETFCAP, which uid 0 in it does (user_namespaces(7)).
 fn has_set_id_capabilities() -> io::Result<bool> {
     const CAP_SETGID: u64 = 1 << 6;

@@ -1,5 +1,5 @@
-//! What can be read of who refuses namespaces here. Looked at when something has been refused, never
-//! before: what is there need not be the cause of anything.
+//! Signs of who refuses namespaces here. Read after a refusal, never before: a sign need not be the
+//! cause of anything.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use nix::unistd::{getegid, geteuid};
 
 use super::mountinfo::is_sandbox;
 
-/// What kind of container this is.
+/// Kind of container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Container {
     /// Docker's, or one that has its marker.
@@ -21,28 +21,28 @@ pub enum Container {
     Other,
 }
 
-/// Where isotest was started.
+/// Surroundings in which isotest was started.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Surroundings {
     /// The container around it, if one is known.
     pub container: Option<Container>,
-    /// Whether this is a sandbox of isotest's.
+    /// This is a sandbox of isotest's.
     pub sandbox: bool,
-    /// Whether systemd runs this machine.
+    /// systemd runs this machine.
     pub systemd: bool,
-    /// Whether `kernel.unprivileged_userns_clone`, which Debian's kernels have, is 0.
+    /// `kernel.unprivileged_userns_clone`, which Debian's kernels have, is 0.
     pub forbids_clone: bool,
-    /// Which of `user.max_*_namespaces` are 0.
+    /// Those of `user.max_*_namespaces` that are 0.
     pub zero_limits: Vec<String>,
-    /// Whether a seccomp filter is in force.
+    /// A seccomp filter is in force.
     pub seccomp: bool,
     /// The AppArmor profile that confines this process.
     pub profile: Option<String>,
-    /// Whether AppArmor restricts user namespaces.
+    /// AppArmor restricts user namespaces.
     pub restricts_namespaces: bool,
-    /// Whether nothing is mounted on `/`, as in a chroot(2).
+    /// Nothing is mounted on `/`, as in a chroot(2).
     pub chroot: bool,
-    /// Whether the effective uid or gid has no id in this user namespace.
+    /// The effective uid or gid has no id in this user namespace.
     pub unmapped: bool,
 }
 
@@ -109,7 +109,7 @@ fn has_root(mountinfo: &str) -> bool {
     mountinfo.lines().any(|line| line.split(' ').nth(4) == Some("/"))
 }
 
-/// Whether an id is inside of a map. Without a map at all there is nothing to be said.
+/// True if an id is inside of a map, or the map is empty.
 fn maps(map: &str, id: u32) -> bool {
     let holds = |line: &str| {
         let mut words = line.split_whitespace().map(str::parse::<u64>);

@@ -13,7 +13,7 @@ use super::{case, ids, server};
 use crate::host::Host;
 use crate::policy::{Init, Policy};
 
-/// What is run in a sandbox.
+/// Command that runs in a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandSpec {
     /// The program.
@@ -24,7 +24,7 @@ pub struct CommandSpec {
     pub environment: Vec<CString>,
     /// Its working directory.
     pub directory: CString,
-    /// How it is started, where the policy and the sandbox allow it.
+    /// Way in which it is started, where the policy and the sandbox allow it.
     pub start_by: StartBy,
 }
 
@@ -67,8 +67,8 @@ pub fn sandbox_spec(
     }
 }
 
-/// Where write-back finds what a case wrote: for every overlay, the directory of its upper layer
-/// below the scratch and the host's directory that it covers.
+/// Directories in which write-back finds the writes of a case: for every overlay, the directory of
+/// its upper layer below the scratch and the host's directory that it covers.
 pub fn upper_layers(host: &Host, project: &Project, policy: &Policy) -> Vec<(PathBuf, PathBuf)> {
     let layout = Layout::new(host, project, policy);
     let overlays = layout.placed.iter().enumerate();

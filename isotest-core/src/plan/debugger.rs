@@ -32,8 +32,8 @@ const CAP_DAC_READ_SEARCH: u64 = 1 << 2;
 /// information.
 const MEMORY: u64 = 4 << 30;
 
-/// What is done to the process of a debugger before it is executed. `namespaces` are the CLONE_NEW*
-/// flags of the case; the first of `traced` is the process whose root is looked at.
+/// Steps of the process of a debugger before it is executed. `namespaces` are the CLONE_NEW* flags
+/// of the case; the first of `traced` is the process whose root is looked at.
 pub fn confinement(debugger: &Debugger, namespaces: u64, traced: &[TracedProcess]) -> Vec<Step> {
     let mut steps = Steps::default();
     steps.add("no terminal, and one process group", Op::NewSession);

@@ -74,7 +74,7 @@ fn show_etc_as_layers(
     lay_for(steps, reader, (&layer, etc), &new("etc"), "/etc without secrets");
 }
 
-/// What is the same in every `/etc`.
+/// Makes the files that are the same in every `/etc`.
 pub fn make_fixed_etc(steps: &mut Steps, host: &Host, policy: &Policy, etc: &Path) {
     for (name, content) in fixed_etc(host, policy) {
         steps.file(&etc.join(name), content.as_bytes(), 0o644, "the same on every machine");
@@ -83,7 +83,7 @@ pub fn make_fixed_etc(steps: &mut Steps, host: &Host, policy: &Policy, etc: &Pat
     steps.link(utc, &etc.join("localtime"), "the same on every machine");
 }
 
-/// What is asked for by name is bound over its place, which must be there.
+/// A file that is asked for by name is bound over its place, which must be there.
 pub fn hide_private_etc(steps: &mut Steps, host: &Host, layout: &Layout, layer: &Path) {
     let is_asked_for =
         |hidden: &Path| layout.placed.iter().any(|p| p.path == Path::new("/etc").join(hidden));

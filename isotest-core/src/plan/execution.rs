@@ -8,16 +8,16 @@ use super::spec::SandboxSpec;
 use crate::policy::Weakened;
 use crate::write_back::WriteBack;
 
-/// What the verdict of a case rests on.
+/// Source of the verdict of a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VerdictSource {
     /// libtest's: the harness must have printed its own result line for this test.
     Libtest {
         /// The test's name.
         name: String,
-        /// How many other tests the harness will say that it left out.
+        /// Number of other tests that the harness will report as filtered out.
         filtered_out: usize,
-        /// Which process is the harness's.
+        /// Process of the harness.
         process: HarnessProcess,
     },
     /// Another harness's: the exit code is the verdict, which libtest's words refine where the
@@ -32,12 +32,12 @@ pub enum VerdictSource {
     /// those of its tests are read by whoever hears its output. Each of so many results begins its
     /// time anew.
     Suite {
-        /// How many tests it runs.
+        /// Number of tests that it runs.
         tests: usize,
     },
 }
 
-/// Which process of a case is that of the harness.
+/// Process of a case that is the harness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HarnessProcess {
     /// The one that the case is started as: how it exits tells of the harness.
@@ -59,11 +59,11 @@ pub struct Plan {
     pub verdict_source: VerdictSource,
     /// After this long it is killed.
     pub timeout: Option<Duration>,
-    /// After this long, and each time that it has passed again, it is told of as slow.
+    /// After this long, and each time that it has passed again, it is reported as slow.
     pub slow_timeout: Option<Duration>,
-    /// How many bytes of output are kept.
+    /// Maximum bytes of output that are kept.
     pub output_limit: u64,
-    /// What is copied out of its throwaway layers afterwards.
+    /// Files that are copied out of its throwaway layers afterwards.
     pub write_back: Option<Arc<WriteBack>>,
     /// The layers that it shares with the host since this machine refuses others.
     pub weakened: Vec<Weakened>,

@@ -1,18 +1,18 @@
-//! Which ids a case has in its user namespace (user_namespaces(7)), and who writes the maps.
+//! Ids of a case in its user namespace (user_namespaces(7)), and the writer of the maps.
 
 use super::namespaces::is_sealed;
 use super::project::Project;
 use crate::host::Host;
 use crate::policy::{Policy, User};
 
-/// Where the ids begin that a machine gives to nobody: many programs take them for negative, so no
+/// First of the ids that a machine gives to nobody: many programs take them for negative, so no
 /// user and no range of subuid(5) is there.
 const UNUSED: u32 = 1 << 31;
 
 /// The id of nobody, in Linux and in every distribution.
 const NOBODY: u32 = 65534;
 
-/// Which of the host's ids a case has, as far as files go.
+/// Ids of the host that a case has, as far as files go.
 ///
 /// The kernel copies no file up into an overlay whose owner or group has no id in the user
 /// namespace of the overlay (EOVERFLOW; fs/overlayfs/copy_up.c).
@@ -35,7 +35,7 @@ impl Ids {
         Ids { uids: outside(&uids), gids: outside(&gids), own: host.uid, groups }
     }
 
-    /// Whether both ids of a file are among them.
+    /// True if both ids of a file are among them.
     pub fn hold(&self, uid: u32, gid: u32) -> bool {
         let holds = |ranges: &[(u32, u32)], id: u32| {
             ranges.iter().any(|(first, count)| id.checked_sub(*first).is_some_and(|n| n < *count))
@@ -43,13 +43,13 @@ impl Ids {
         holds(&self.uids, uid) && holds(&self.gids, gid)
     }
 
-    /// Whether every file's are.
+    /// True if the ids of every file are among them.
     pub fn hold_all(&self) -> bool {
         let whole = |ranges: &[(u32, u32)]| ranges == [(0, u32::MAX)];
         whole(&self.uids) && whole(&self.gids)
     }
 
-    /// What a case may do with a file, by its permissions: bits 0 to 2 of them.
+    /// Permissions of a case on a file: bits 0 to 2 of them.
     pub fn access(&self, mode: u32, uid: u32, gid: u32) -> u32 {
         let shift = match (uid == self.own, self.groups.contains(&gid)) {
             (true, _) => 6,

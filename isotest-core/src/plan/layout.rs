@@ -1,5 +1,5 @@
-//! Where everything stands in the sandbox: which directories are fresh, which host paths are
-//! shown, and which of these must wait in the staging directory.
+//! Layout of the sandbox: the directories that are fresh, the host paths that are shown, and those
+//! of them that must wait in the staging directory.
 //!
 //! The staging directory lies in the template's own `/tmp`. What cannot be mounted at its place
 //! before a case exists, because a fresh directory of the case will cover that place or an overlay
@@ -15,7 +15,7 @@ use super::project::{Access, Project};
 use crate::host::{Content, Host, Part, Piece, TEMPORARY, TopLevel};
 use crate::policy::{Directory, Guard, Namespace, Policy, Propagation, Scratch, Workspace};
 
-/// How a host path appears.
+/// Form in which a host path appears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MountMode {
     /// Writes go to a throwaway layer.
@@ -35,11 +35,11 @@ pub struct PlacedPath {
     pub what: String,
     /// Its place in the staging directory, where it must wait there.
     pub staged: Option<PathBuf>,
-    /// Whether other filesystems are mounted below it.
+    /// Other filesystems are mounted below it.
     pub has_mounts_below: bool,
-    /// Which mounts travel between the host and it.
+    /// Propagation of mounts between the host and it.
     pub propagation: Propagation,
-    /// What it is made of, where no overlay can show it as a whole.
+    /// Its parts, where no overlay can show it as a whole.
     pub parts: Option<Arc<[Part]>>,
     /// Under an overlay: copies of what belongs to others.
     pub copies: Option<Copies>,
@@ -48,7 +48,7 @@ pub struct PlacedPath {
 /// A layer of copies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copies {
-    /// Where it is made.
+    /// Its path in the sandbox.
     pub path: PathBuf,
     pub pieces: Arc<[Piece]>,
 }
@@ -62,7 +62,7 @@ pub struct Fresh {
     pub mode: u32,
 }
 
-/// Where everything stands.
+/// Layout of a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     /// Sorted, parents first; `/tmp` is among them or staged.
@@ -83,15 +83,15 @@ pub struct Layout {
 pub const TMP: &str = "/tmp";
 /// The staging directory, in it. A project may lie in `/tmp`, but hardly here.
 pub const STAGING: &str = "/tmp/.isotest";
-/// Where a case mounts its scratch.
+/// Mount point of the scratch of a case.
 pub const SCRATCH: &str = "/tmp/.isotest/s";
 /// An empty file, for masking others.
 pub const EMPTY: &str = "/tmp/.isotest/empty";
 /// A whole proc, by which the kernel lets nested sandboxes mount their own.
 pub const PROC: &str = "/tmp/.isotest/proc";
-/// Where the library is that makes fork servers. No case sees it.
+/// Path of the library that makes fork servers. No case sees it.
 pub const LIBRARY_PATH: &CStr = c"/tmp/.isotest/fork-server.so";
-/// Where the case's `/tmp` is put together.
+/// Directory in which the case's `/tmp` is put together.
 pub const NEW_TMP: &str = "/tmp/.isotest/s/tmp";
 
 /// The directory of an overlay's upper layer, below the scratch.
@@ -135,7 +135,7 @@ impl Layout {
         self.placed.iter().rev().find(is_above)
     }
 
-    /// How many bytes are copied in the template, and how many files and directories.
+    /// Number of bytes that are copied in the template, and of files and directories.
     pub fn copies(&self) -> (u64, u64) {
         let pieces = self.placed.iter().filter_map(|placed| placed.copies.as_ref());
         let sizes =
@@ -147,13 +147,13 @@ impl Layout {
         sizes.fold((0, 0), |(bytes, count), size| (bytes + size, count + 1))
     }
 
-    /// Whether what the host mounts later is to be seen anywhere.
+    /// True if later mounts of the host are seen anywhere.
     pub fn receives_mounts(&self) -> bool {
         self.placed.iter().any(|placed| placed.propagation == Propagation::Slave)
     }
 
-    /// Where a path of the finished root stands while a case is being set up: the same, but for
-    /// what is below `/tmp`, which is put together in the scratch first.
+    /// Place of a path of the finished root while a case is being set up: the same, except for
+    /// paths below `/tmp`, which is put together in the scratch first.
     pub fn during_setup(path: &Path) -> PathBuf {
         match path.strip_prefix(TMP) {
             Ok(rest) if rest.as_os_str().is_empty() => PathBuf::from(NEW_TMP),
@@ -237,7 +237,7 @@ fn shown(host: &Host, project: &Project, policy: &Policy) -> Vec<PlacedPath> {
     all
 }
 
-/// Whether an earlier, higher entry shows this path in the same way already.
+/// True if an earlier, higher entry shows this path in the same way already.
 fn is_covered(host: &Host, placed: &[PlacedPath], candidate: &PlacedPath) -> bool {
     let crosses_mount = |above: &Path| {
         host.mount_points.iter().any(|point| {
@@ -257,7 +257,7 @@ fn is_covered(host: &Host, placed: &[PlacedPath], candidate: &PlacedPath) -> boo
     }
 }
 
-/// Whether every root filesystem, or the host's, has this link anyway.
+/// True if every root filesystem, or the host's, has this link anyway.
 fn is_standard_link(host: &Host, link: &Path) -> bool {
     link == Path::new("/var/run")
         || host.top_level.iter().any(|entry| match entry {
@@ -266,7 +266,7 @@ fn is_standard_link(host: &Host, link: &Path) -> bool {
         })
 }
 
-/// Whether a directory cannot be a home of its own: the program would miss what is in it.
+/// True if a directory cannot be a home of its own: the program would miss its content.
 fn is_no_home(host: &Host, path: &Path) -> bool {
     let of_system = host.top_level.iter().map(|entry| match entry {
         TopLevel::Directory(name) | TopLevel::Link(name, _) => name.as_str(),
@@ -277,7 +277,7 @@ fn is_no_home(host: &Host, path: &Path) -> bool {
         || names.any(|name| path == Path::new("/").join(name))
 }
 
-/// Whether the template has this path before it makes mount points: in a system directory, in
+/// True if the template has this path before it makes mount points: in a system directory, in
 /// `/etc` or among the devices.
 pub fn is_there(host: &Host, path: &Path) -> bool {
     let in_etc = |etc: &Path| match &host.etc {

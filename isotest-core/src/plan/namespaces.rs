@@ -15,16 +15,16 @@ pub(super) fn namespaces(policy: &Policy) -> u64 {
     flags.iter().filter(|(wanted, _)| *wanted).fold(0, |all, (_, flag)| all | *flag as u64)
 }
 
-/// Whether the mounts of a case are made in the warden's user namespace, so that they are locked
-/// when it enters its own (mount_namespaces(7)). It is where the machine's superuser starts a case
+/// True if the mounts of a case are made in the warden's user namespace, so that they are locked
+/// when it enters its own (mount_namespaces(7)). So it is if the machine's superuser starts a case
 /// with capabilities: uid 0 may write to the machine's settings without any, and with them could
 /// take away what covers them.
 pub(super) fn is_sealed(host: &Host, policy: &Policy) -> bool {
     policy.user == User::Root && !host.settings.is_empty()
 }
 
-/// Whether what is mounted over parts of `/proc` stays. A case with capabilities could take it
-/// away, while a nested sandbox could mount no proc any more.
+/// True if the mounts over parts of `/proc` stay. A case with capabilities could take them away,
+/// while a nested sandbox could mount no proc any more.
 pub(super) fn keeps_covers(host: &Host, policy: &Policy) -> bool {
     match policy.user {
         User::Same | User::Nobody => true,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::host::{Part, Piece};
 use crate::policy::Propagation;
 
-/// How a host path is made visible.
+/// Access to a host path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// As the layer `workspace` says: overlay, read-only or shared.
@@ -22,13 +22,13 @@ pub enum Access {
 pub struct Exposure {
     /// Its absolute path, without symbolic links.
     pub path: PathBuf,
-    /// Whether it is a directory.
+    /// It is a directory.
     pub directory: bool,
-    /// How.
+    /// Its access.
     pub access: Access,
-    /// What it is, for `explain`: "the project", "cargo's home".
+    /// Description for `explain`: "the project", "cargo's home".
     pub what: String,
-    /// Which mounts travel between the host and it.
+    /// Propagation of mounts between the host and it.
     pub propagation: Propagation,
 }
 
@@ -45,7 +45,7 @@ pub struct Uncopied {
     pub gid: u32,
 }
 
-/// What of the host belongs to the project and its tools.
+/// Paths of the host that belong to the project and its tools.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Project {
     /// Its root directory, to which globs of write-back are relative.
@@ -53,13 +53,12 @@ pub struct Project {
     /// Directories of programs that are built and run outside; write-back reaches them by their
     /// names alone.
     pub built: Vec<PathBuf>,
-    /// What tests see beside the system directories; what a policy adds is among them.
+    /// Paths that tests see beside the system directories, with those that a policy adds.
     pub exposures: Vec<Exposure>,
     /// Directories shown empty but for the exposures in them: what an overlay cannot cover, since
     /// other filesystems are mounted below.
     pub hollow: Vec<PathBuf>,
-    /// What those exposures are made of that are read-only, and below which other filesystems are
-    /// mounted.
+    /// Parts of the exposures that are read-only, and below which other filesystems are mounted.
     pub parts: Vec<(PathBuf, Arc<[Part]>)>,
     /// Symbolic links by which exposures are named, and their targets.
     pub links: Vec<(PathBuf, PathBuf)>,
@@ -70,10 +69,10 @@ pub struct Project {
     pub masked: Vec<PathBuf>,
     /// The uids and gids that own what the project exposes for writing.
     pub owners: Vec<(u32, u32)>,
-    /// What belongs to others in what is shown below an overlay, by the path of the exposure; see
+    /// Files of others that are shown below an overlay, by the path of the exposure; see
     /// [`Ids`](super::Ids).
     pub foreign: Vec<(PathBuf, Arc<[Piece]>)>,
-    /// What of it is not copied.
+    /// Files of them that are not copied.
     pub uncopied: Vec<Uncopied>,
     /// `$HOME`.
     pub home: Option<PathBuf>,

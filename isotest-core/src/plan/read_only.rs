@@ -1,5 +1,5 @@
-//! How a directory of the host is shown read-only: as the lower layer of an overlay wherever it can
-//! be, so that its inodes are not the host's, and what is secret in it is not there.
+//! Directories of the host that are shown read-only: as the lower layer of an overlay wherever
+//! possible, so that their inodes are not the host's, and no secret is in them.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -14,15 +14,15 @@ use crate::host::{Host, Part, ShownPart};
 pub struct HostDirectory<'a> {
     /// Its path on the host.
     pub path: &'a Path,
-    /// What it is made of, where no overlay can show it as a whole.
+    /// Its parts, where no overlay can show it as a whole.
     pub parts: Option<&'a [Part]>,
     /// Files that are not shown, there or not.
     pub secrets: &'a [PathBuf],
 }
 
 impl HostDirectory<'_> {
-    /// Whether a file in it can be absent: the layer above, or the directory that is made anew, has
-    /// it not, whatever the host makes there.
+    /// True if a file in it can be absent: the layer above, or the directory that is made anew,
+    /// does not have it, whatever the host makes there.
     pub fn leaves_out(&self, host: &Host, file: &Path) -> bool {
         let Some(parts) = self.parts else { return host.can_be_layer(self.path) };
         let relative = file.strip_prefix(self.path).unwrap_or(file);

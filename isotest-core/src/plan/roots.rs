@@ -1,4 +1,4 @@
-//! Where the host's root is while another one is built, where the new one grows, and how it becomes the
+//! Places of the host's root and of the new one while that is built, and the step that makes it the
 //! root.
 
 use std::path::{Path, PathBuf};
@@ -10,9 +10,9 @@ use super::steps::Op;
 pub const OLD: &str = "/old";
 /// The new root.
 pub const NEW: &str = "/new";
-/// Where another root filesystem waits for its place below a layer.
+/// Place of another root filesystem until it is mounted below a layer.
 pub const OTHER: &str = "/other";
-/// Where a directory of the host waits for its place below a layer.
+/// Place of a directory of the host until it is mounted below a layer.
 pub const WAITING: &str = "/waiting";
 /// An empty layer: an overlay that nobody writes to has two at least.
 pub const NOTHING: &str = "/nothing";

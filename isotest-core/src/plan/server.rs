@@ -1,5 +1,5 @@
-//! What a fork server needs for itself before it is executed: the program and its libraries at
-//! their own paths, which the kernel will tell its cases (`/proc/self/exe`), and no power.
+//! Steps of a fork server before it is executed: the program and its libraries at their own paths,
+//! which its cases read in `/proc/self/exe`, and no capabilities.
 
 use std::path::Path;
 
@@ -25,14 +25,14 @@ pub fn steps(layout: &Layout) -> Vec<Step> {
     steps.0
 }
 
-/// Whether a fork server sees what is shown there. Its cases need the staging directory, so that
-/// nothing can be shown in the staging directory, nor in its parents.
+/// True if a fork server sees an exposure at this path. Its cases need the staging directory, so
+/// that nothing can be shown in the staging directory, nor in its parents.
 pub fn is_shown(path: &Path) -> bool {
     let staging = Path::new(STAGING);
     !path.starts_with(staging) && !staging.starts_with(path)
 }
 
-/// Whether a fork server sees this file.
+/// True if a fork server sees this file.
 pub fn sees(layout: &Layout, file: &Path) -> bool {
     match layout.placed.iter().rev().find(|placed| file.starts_with(&placed.path)) {
         Some(placed) => is_shown(&placed.path),

@@ -11,17 +11,17 @@ use serde::{Deserialize, Serialize};
 /// A program that is ready before the test begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// The program, looked for along `PATH`, and its arguments.
     pub command: Vec<CString>,
-    /// When it is ready.
+    /// Sign that it is ready.
     pub ready: Readiness,
-    /// How long that may take.
+    /// Maximum time until then.
     pub timeout: Duration,
 }
 
-/// What shows that a service is ready.
+/// Sign that a service is ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Readiness {
     /// This port of the loopback interface takes connections.
@@ -37,7 +37,7 @@ pub enum Readiness {
 }
 
 impl fmt::Display for Readiness {
-    /// What is waited for, behind "when".
+    /// Words behind "when".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Readiness::Tcp(port) => write!(f, "port {port} takes connections"),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::service::Service;
 use super::steps::{Op, Step};
 
-/// What all cases have that share it: those of one binary under one policy.
+/// Sandbox of several cases: those of one binary under one policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(Default))]
 pub struct SandboxSpec {
@@ -19,26 +19,26 @@ pub struct SandboxSpec {
     pub environment: Vec<CString>,
     /// Its working directory.
     pub directory: CString,
-    /// What is done between clone and the program.
+    /// Steps between clone and the program.
     pub steps: Vec<Step>,
     /// CLONE_NEW* flags.
     pub namespaces: u64,
-    /// Whether the child enters the user namespace, and most others, by one of its steps: a user
-    /// namespace that the warden makes with the id maps.
+    /// The child enters the user namespace, and most others, by one of its steps: a user namespace
+    /// that the warden makes with the id maps.
     pub sealed: bool,
-    /// Whether a reaping init is PID 1.
+    /// PID 1 is a reaping init.
     pub reaper: bool,
     /// The uid map and the gid map that the warden writes, where the child may not.
     pub id_maps: Option<(Vec<u8>, Vec<u8>)>,
     /// The scratch, where the warden makes it and holds on to it.
     pub kept_scratch: Option<KeptScratch>,
-    /// What all its processes together may use, where it gets a control group.
+    /// Limits for all its processes together, where it gets a control group.
     pub group: GroupLimits,
-    /// How its cases are started.
+    /// Way in which its cases are started.
     pub start_by: StartBy,
-    /// What is done to a fork server before it is executed.
+    /// Steps of a fork server before it is executed.
     pub server: Vec<Step>,
-    /// What runs beside each of its cases, in the order of starting.
+    /// Services beside each of its cases, in the order of starting.
     pub services: Vec<Service>,
 }
 
@@ -88,7 +88,7 @@ pub enum KeptScratch {
     Disk,
 }
 
-/// What all processes of a case together may use.
+/// Limits for all processes of a case together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct GroupLimits {
     /// Bytes of memory, `memory.max`. Nothing is swapped then.

@@ -75,8 +75,8 @@ pub enum Op {
     AwaitServices,
 }
 
-/// How many files a tmpfs of `size` bytes may hold. The size does not count them, though each takes
-/// about 1 KiB of memory: without a limit a test could take any amount in empty files.
+/// Maximum number of files in a tmpfs of `size` bytes. The size does not count them, though each
+/// takes about 1 KiB of memory: without a limit a test could take any amount in empty files.
 pub fn inodes(size: u64) -> u64 {
     (size >> 10).clamp(1 << 10, 1 << 20)
 }
@@ -84,20 +84,20 @@ pub fn inodes(size: u64) -> u64 {
 /// One set-up operation and why it is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// What is done.
+    /// The operation.
     pub op: Op,
-    /// Why. It stays with the caller; the warden has no use for it.
+    /// Reason for it. It stays with the caller; the warden has no use for it.
     pub reason: Cow<'static, str>,
 }
 
 impl Op {
-    /// Whether it is done to a process, and not to the namespaces that it is in.
+    /// True if it changes a process, and not the namespaces that it is in.
     pub fn is_of_process(&self) -> bool {
         let own = [Op::NewSession, Op::NewKeyring, Op::DropCapabilities];
         own.contains(self) || matches!(self, Op::Limit { .. })
     }
 
-    /// Whether it makes a file of any kind, and so can belong to a layer.
+    /// True if it makes a file of any kind, and so can belong to a layer.
     pub fn makes(&self) -> bool {
         match self {
             Op::CreateFile { .. }

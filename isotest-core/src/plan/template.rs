@@ -55,7 +55,7 @@ pub fn steps(host: &Host, layout: &Layout, policy: &Policy) -> Vec<Step> {
     steps.0
 }
 
-/// What is the same over every root filesystem.
+/// Mounts that are the same over every root filesystem.
 fn fill(steps: &mut Steps, host: &Host, layout: &Layout, policy: &Policy) {
     make_standard_directories(steps);
     make_devices(steps, host, policy);
@@ -77,7 +77,7 @@ fn leave_propagation(steps: &mut Steps, layout: &Layout) {
 }
 
 /// A tmpfs becomes the root, with the host's at `/old`, so that no mount of ours hides a source.
-/// What it is mounted on until then is in sight again afterwards; every host has `/proc`.
+/// The directory below it is visible again afterwards; every host has `/proc`.
 fn make_roots(steps: &mut Steps, host: &Host, layout: &Layout) {
     let flags = libc::MS_NOSUID | libc::MS_NODEV;
     let base = Path::new(if host.missing.contains(&"/tmp") { "/proc" } else { "/tmp" });
@@ -185,9 +185,10 @@ fn make_devices(steps: &mut Steps, host: &Host, policy: &Policy) {
     }
 }
 
-/// Whether the warden's proc shows only whom the viewer may trace. A case with capabilities may
-/// unmount its own and then sees this one: neither the warden nor other cases are in it then. The
-/// warden itself still sees every case, but no reaping init, which forbids to be traced.
+/// True if the warden's proc shows only processes that the viewer may trace. A case with
+/// capabilities may unmount its own and then sees this one: neither the warden nor other cases are
+/// in it then. The warden itself still sees every case, but no reaping init, which forbids to be
+/// traced.
 fn hides_processes(policy: &Policy) -> bool {
     policy.user == User::Root && policy.init == Init::None
 }
@@ -223,7 +224,7 @@ fn show_proc(steps: &mut Steps, host: &Host, policy: &Policy) {
     }
 }
 
-/// Whether a nested sandbox may mount a proc of its own, though parts of the case's are covered:
+/// True if a nested sandbox may mount a proc of its own, though parts of the case's are covered:
 /// the kernel wants one that is not (fs/namespace.c, `mnt_already_visible`). One of the machine's
 /// superuser would have the machine's settings writable.
 fn shows_whole_proc(host: &Host, policy: &Policy) -> bool {
@@ -253,7 +254,7 @@ fn make_links(steps: &mut Steps, host: &Host, layout: &Layout) {
     }
 }
 
-/// Whether a higher host path is shown there, which has the mount point already.
+/// True if a higher host path is shown there, which has the mount point already.
 fn is_in_placed(layout: &Layout, path: &Path) -> bool {
     let is_above = |above: &PlacedPath| path != above.path && path.starts_with(&above.path);
     layout.placed.iter().any(|above| is_above(above) && server::is_shown(&above.path))
@@ -345,7 +346,7 @@ fn show_project(steps: &mut Steps, host: &Host, layout: &Layout, policy: &Policy
     }
 }
 
-/// Whether the lower layer of a case's overlay is an overlay itself. A case with capabilities can
+/// True if the lower layer of a case's overlay is an overlay itself. A case with capabilities can
 /// look at that layer, when it unmounts its own overlay, or the `/tmp` that covers the staging
 /// directory: there must be no secret, and for the superuser's nobody of the host's at the other
 /// end of a socket. Others' may have a sandbox in it, with overlays of its own: the kernel lays no
@@ -356,7 +357,7 @@ fn is_laid(host: &Host, layout: &Layout, placed: &PlacedPath, policy: &Policy) -
     (holds_secrets || may_unmount) && placed.directory && host.can_be_layer_twice(&placed.path)
 }
 
-/// Whether a secret is not there, and needs no cover.
+/// True if a secret is not there, and needs no cover.
 fn is_left_out(host: &Host, layout: &Layout, policy: &Policy, file: &Path) -> bool {
     let above = layout.placed.iter().rev().find(|placed| file.starts_with(&placed.path));
     match above {

@@ -17,7 +17,7 @@ use crate::policy::{
     Workspace,
 };
 
-/// How a path looks from inside.
+/// View of a path from inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seen {
     /// It is not there.
@@ -34,14 +34,14 @@ enum Seen {
     Kernel,
 }
 
-/// What a filesystem holds on paper.
+/// Content of a filesystem on paper.
 #[derive(Debug, Clone)]
 enum Filesystem {
     /// Every path that a test of this file speaks of.
     Host,
-    /// What has been made in it.
+    /// Only files that were made in it.
     Tmpfs,
-    /// What has been made in it, and what these places hold.
+    /// Files that were made in it, and the content of these places.
     Overlay(Vec<Place>),
     /// Anything.
     Kernel,
@@ -65,7 +65,7 @@ struct Paper {
     mounts: Vec<Mount>,
     made: BTreeSet<Place>,
     host: BTreeSet<PathBuf>,
-    /// Where the root is that the steps speak of.
+    /// Root of the paths in the steps.
     root: PathBuf,
 }
 
@@ -622,7 +622,7 @@ fn paths_that_are_asked_for_are_shown() {
     ]);
 }
 
-/// Whether the template has a layer that hides this file, and whether it covers one.
+/// Two flags: the template has a layer that hides this file; it covers one.
 fn hidden(scene: &Scene, file: &str) -> (bool, bool) {
     let template = template(&scene.host, &scene.project, &scene.policy);
     let hides = |op: &Op| match op {
@@ -747,7 +747,7 @@ fn scenes() -> Vec<Scene> {
     ]
 }
 
-/// Where the first step of a kind stands.
+/// Position of the first step of a kind.
 fn position(steps: &[Step], fits: impl Fn(&Op) -> bool) -> Option<usize> {
     steps.iter().position(|step| fits(&step.op))
 }
@@ -798,8 +798,8 @@ fn mounts_are_private_before_anything_else() {
     }
 }
 
-/// What is asked for, with this propagation: one path that stays where it is, one that waits in the
-/// stage, and one of a system directory.
+/// Exposures with this propagation: one path that stays where it is, one that waits in the stage,
+/// and one of a system directory.
 fn added(propagation: Propagation) -> Scene {
     let scene = usual().policy(|policy| policy.propagation = propagation);
     let scene = scene.expose("/srv/other", Access::ReadOnly).expose("/tmp/a", Access::ReadWrite);
@@ -900,7 +900,7 @@ fn the_host_name_stands_in_every_hosts_file() {
     assert_eq!(hosts(Net::Host, Uts::Host, Some("192.0.2.7 db\n")), "");
 }
 
-/// Where `/proc` is the host's, sysctls may be read-only, and a test may not miss more than it has
+/// With the `/proc` of the host, sysctls may be read-only, and a test may not miss more than it has
 /// to: it has a network of its own all the same.
 #[test]
 fn without_a_proc_of_its_own_a_case_writes_no_sysctl() {
@@ -999,7 +999,7 @@ fn root_inside_keeps_its_capabilities() {
     assert_eq!(position(&scene.spec().steps, |op| *op == Op::DropCapabilities), None);
 }
 
-/// Whether the inodes that a case sees at a path are an overlay's.
+/// True if the inodes that a case sees at a path are an overlay's.
 fn is_overlay(scene: &Scene, path: &str) -> bool {
     let paper = scene.walk();
     let place = paper.place(&Path::new("/new").join(&path[1..])).expect("it is there");
@@ -1016,7 +1016,7 @@ fn what_is_read_only_is_an_overlay_where_there_can_be_one() {
     assert!(!is_overlay(&scene, "/srv/data"), "the kernel would refuse it");
 }
 
-/// Whether the list of keys is covered, and whether a whole proc is there for nested sandboxes.
+/// Two flags: the list of keys is covered; a whole proc is there for nested sandboxes.
 fn keys(scene: &Scene) -> (bool, bool) {
     let covers = |op: &Op| matches!(op, Op::Bind { target, .. } if **target == *c"/proc/keys");
     let shows =
@@ -1113,7 +1113,7 @@ fn a_toolchain_below_a_system_directory_is_seen_in_another_root_filesystem() {
         .check(&[("/usr/lib/rust/rustc", Seen::ReadOnly), ("/usr/lib/libc.so", Seen::Nothing)]);
 }
 
-/// What is made after the overlay is mounted would have to be made in it.
+/// Later files would have to be made in the overlay.
 #[test]
 fn everything_is_made_before_another_root_filesystem_is_laid_below() {
     let scene = elsewhere();

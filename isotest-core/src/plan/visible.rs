@@ -1,4 +1,4 @@
-//! Which paths of the host a case sees.
+//! Paths of the host that a case sees.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -13,25 +13,25 @@ const OWN: [&str; 3] = ["/dev", "/etc", "/proc"];
 const MADE: [&str; 8] =
     ["/home", "/mnt", "/run", "/srv", "/var", "/var/cache", "/var/lib", "/var/log"];
 
-/// What cases of one policy see of the host's paths.
+/// Paths of the host that cases of one policy see.
 #[derive(Debug)]
 pub struct Visible {
     layout: Layout,
     host: Host,
-    /// Whether the root filesystem is the host's.
+    /// Root filesystem.
     root: Root,
 }
 
 impl Visible {
-    /// What is visible by these.
+    /// Paths that these make visible.
     pub fn new(host: &Host, project: &Project, policy: &Policy) -> Visible {
         let layout = Layout::new(host, project, policy);
         Visible { layout, host: host.clone(), root: policy.root.clone() }
     }
 
-    /// Whether cases do not see this path of the host's, which has no `..` in it. What the sandbox has
-    /// of its own at the same path is not the host's, and is not missed: a device, a directory that is
-    /// empty or fresh. Of another root filesystem nothing is missed.
+    /// True if cases do not see this path of the host's, which has no `..` in it. A file of the
+    /// sandbox's own at the same path is not the host's, and is not missed: a device, a directory
+    /// that is empty or fresh. Of another root filesystem nothing is missed.
     pub fn hides(&self, path: &Path) -> bool {
         let is_own = || OWN.iter().any(|own| path.starts_with(own));
         let holds = |inner: &Path| inner.starts_with(path);
@@ -57,7 +57,7 @@ impl Visible {
         }
     }
 
-    /// Whether the path goes through a symbolic link of the root directory, `/lib64` perhaps.
+    /// True if the path goes through a symbolic link of the root directory, `/lib64` perhaps.
     fn is_behind_link(&self, path: &Path) -> bool {
         self.host.top_level.iter().any(|entry| match entry {
             TopLevel::Directory(_) => false,

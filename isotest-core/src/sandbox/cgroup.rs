@@ -53,7 +53,7 @@ pub struct CgroupLease {
     group: Option<PathBuf>,
     /// The controllers that the children of `group` did not have before, each with a `-`.
     enabled: String,
-    /// What the names of its cases' groups begin with: others may have groups there too.
+    /// Prefix of the names of its cases' groups: others may have groups there too.
     prefix: String,
     controllers: Vec<&'static str>,
     keeper: Option<Keeper>,
@@ -144,12 +144,12 @@ impl CgroupLease {
         fs::write(self.base.join("cgroup.subtree_control"), all.join(" "))
     }
 
-    /// Whether cases can be given a limit of memory.
+    /// True if cases can be given a limit of memory.
     pub fn limits_memory(&self) -> bool {
         self.controllers.contains(&"memory")
     }
 
-    /// Why they cannot.
+    /// Error where they cannot.
     pub fn without_memory(&self) -> SandboxError {
         let act = format!("find the memory controller in `{}`", self.base.display());
         refused(&act, &Errno::ENOENT.into(), HINT_VERSION)
@@ -165,7 +165,7 @@ impl CgroupLease {
         }
     }
 
-    /// What the warden gets of it.
+    /// The warden's part of it.
     pub fn base(&self) -> Result<BaseCgroup, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = openat(CWD, &self.base, flags, Mode::empty()).map_err(errno::of_rustix)?;
@@ -193,7 +193,7 @@ impl CgroupLease {
         remove(&self.base);
     }
 
-    /// What the keeper does when the lease, or its process, is gone.
+    /// Work of the keeper when the lease, or its process, is gone.
     fn keep(&self) {
         self.give_back();
         await_empty(&self.base);

@@ -40,23 +40,23 @@ pub struct Warden {
     channel: Channel,
     process: Pid,
     listening: bool,
-    /// What has been said while an answer was waited for.
+    /// Responses that came while another one was waited for.
     queued: VecDeque<(Response, Vec<OwnedFd>)>,
-    /// When it was last heard of, or was given work.
+    /// Time of its last response, or of the last request.
     last_message: Instant,
-    /// When it was asked whether it is there, where it has not said anything since.
+    /// Time of the ping, if it has not responded since.
     pinged: Option<Instant>,
-    /// Whether it was ended since it did not answer.
+    /// It was ended since it did not answer.
     silent: bool,
     /// By the address of the set-up, which the `Arc` beside it keeps from being used again.
     specs: HashMap<usize, (u32, Arc<SandboxSpec>)>,
-    /// How many were made known.
+    /// Number of set-ups that were sent.
     prepared: u32,
     host: Host,
     policy: Policy,
     /// The template's steps, once it is built.
     template: Vec<Step>,
-    /// Where cases have their scratch on disk.
+    /// Directory of scratch on disk.
     disk: Option<Disk>,
     /// Given back when the warden has ended, and with it all that is in the groups of cases.
     lease: Option<CgroupLease>,
@@ -152,8 +152,8 @@ impl Warden {
         }
     }
 
-    /// Whether the guard can tell what a wait status hides; false inside another sandbox that
-    /// has a seccomp listener already.
+    /// True if the guard can report what a wait status hides; false inside another sandbox that has
+    /// a seccomp listener already.
     pub fn is_listening(&self) -> bool {
         self.listening
     }
@@ -255,7 +255,7 @@ impl Warden {
         None
     }
 
-    /// When [`check`](Self::check) has something to do, unless the warden says something before.
+    /// Time at which [`check`](Self::check) has something to do, unless the warden responds before.
     pub fn next_check(&self) -> Instant {
         self.pinged.map_or(self.last_message + SILENCE, |pinged| pinged + PATIENCE)
     }
@@ -335,7 +335,7 @@ fn file_name(program: &CStr) -> OsString {
     name.unwrap_or_default().to_owned()
 }
 
-/// What a service supervisor is told, where there is one.
+/// Services of a case, where it has some.
 fn services(spec: &SandboxSpec) -> Option<protocol::Services> {
     if spec.services.is_empty() {
         return None;
@@ -360,7 +360,7 @@ fn explain(fault: Fault, host: &Host) -> SandboxError {
     }
 }
 
-/// What the forked helper wrote: the warden's id, or a fault.
+/// Message of the forked helper: the warden's id, or a fault.
 fn read_begun(bytes: &[u8]) -> Result<Pid, Fault> {
     let number = |at: usize| {
         let four = bytes.get(at..at + 4)?;

@@ -17,7 +17,7 @@ use super::fault::{Fault, STEP_EXEC};
 use crate::plan::Step;
 use crate::refusal::SandboxError;
 
-/// A fault of a step is told through the standard library's pipe, which has room for one number: the
+/// A fault of a step is reported through the standard library's pipe, which has room for one number: the
 /// errno, and above it the number of the step from 1 on. No errno is as large (MAX_ERRNO of the kernel).
 const ERRNO_BITS: u32 = 12;
 

@@ -13,7 +13,7 @@ pub const STEP_MAPS: u32 = u32::MAX - 5;
 /// Step, in no list, that installs the guard.
 pub const STEP_GUARD: u32 = u32::MAX - 4;
 
-/// Where setting up stopped, and the kernel's answer.
+/// Step at which set-up stopped, and the kernel's errno.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// The index of a step, or a `STEP_` number.

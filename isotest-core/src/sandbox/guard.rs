@@ -34,7 +34,7 @@ const fn offset_of_argument(index: u32) -> u32 {
     16 + 8 * index
 }
 
-/// What the filter does with a system call that matches a rule.
+/// Action of the filter on a system call that matches a rule.
 #[derive(Clone, Copy)]
 enum Action {
     Allow,
@@ -102,8 +102,8 @@ fn rules(guard: Guard, listening: bool) -> Vec<Rule> {
     rules
 }
 
-/// What shuts io_uring(7): IORING_OP_SOCKET makes sockets of every family, and passes by the filter.
-/// A ring that another process has made is as much of a way.
+/// Rules against io_uring(7): IORING_OP_SOCKET makes sockets of every family and bypasses the
+/// filter. So does a ring that another process has made.
 fn io_uring(listening: bool) -> [Rule; 3] {
     let refused = Action::Refuse(NO_IO_URING);
     let setup = if listening { Action::Notify } else { refused };
@@ -114,7 +114,7 @@ fn io_uring(listening: bool) -> [Rule; 3] {
     ]
 }
 
-/// What a kernel without io_uring answers: libraries that can do without it know it best.
+/// Errno of a kernel without io_uring: libraries that can do without it expect this one.
 const NO_IO_URING: Errno = Errno::ENOSYS;
 
 /// The filter as a program of classic BPF (linux/filter.h).
@@ -192,18 +192,18 @@ fn load(guard: Guard, listening: bool) -> Result<i64, Errno> {
 /// The warden's end of the notifications.
 pub struct Listener(OwnedFd);
 
-/// What a process of a case is about to do; it waits for [`Listener::go_on`].
+/// Notification of a system call by a process of a case; it waits for [`Listener::go_on`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Notification {
-    /// Which notification this is.
+    /// Number of the notification.
     pub id: u64,
     /// The thread, in the warden's pid namespace.
     pub thread: i32,
-    /// What it is about to do.
+    /// The system call.
     pub act: GuardEvent,
 }
 
-/// What the guard tells of.
+/// System calls that the guard reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GuardEvent {
     /// exit_group(2).
@@ -235,7 +235,7 @@ impl Listener {
         self.0.as_fd()
     }
 
-    /// Whether a process waits for an answer, and its notification has not been taken.
+    /// True if a process waits for an answer, and its notification was not received.
     pub fn asks(&self) -> bool {
         let mut polled = [PollFd::new(self.descriptor(), PollFlags::POLLIN)];
         poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
@@ -262,7 +262,7 @@ impl Listener {
         Some(Notification { id: notice.id, thread: notice.pid as i32, act })
     }
 
-    /// Whether the process still waits: what was read of it in /proc meanwhile was its own.
+    /// True if the process still waits: files in /proc that were read meanwhile were its own.
     pub fn is_valid(&self, id: u64) -> bool {
         // SAFETY: NOTIF_ID_VALID reads one u64.
         unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_ID_VALID as _, &raw const id) == 0 }

@@ -1,5 +1,5 @@
-//! What is seen of a case's processes in /proc (proc(5)): the warden's own, or for
-//! [`snapshot`](crate::snapshot) the host's.
+//! Processes of a case in /proc (proc(5)): the warden's own, or for [`snapshot`](crate::snapshot)
+//! the host's.
 //!
 //! The warden asks only while the process waits in a notification of the guard, so that what is
 //! read is of that process and of that moment. What cannot be read is taken for not there.
@@ -23,14 +23,14 @@ use super::guard::Notification;
 use super::protocol::{HeldResources, Packets};
 use crate::finding::Leftover;
 
-/// How much of one file is read. Most are shorter than a page; the groups in `status` and the list
-/// of mounts are a case's to make long.
+/// Maximum bytes that are read of one file. Most are shorter than a page; the groups in `status`
+/// and the list of mounts are a case's to make long.
 const LARGEST: u64 = 1 << 20;
-/// How many processes and threads of a case are looked at.
+/// Maximum number of processes and threads of a case that are read.
 const MOST: usize = 1 << 13;
 
-/// Whether the signal, were it not for PID 1, would end the process: it is not caught, not
-/// ignored, not blocked, and a thread sends it to itself or to the process as a whole.
+/// True if the signal would end the process if it were not PID 1: it is not caught, not ignored,
+/// not blocked, and a thread sends it to itself or to the process as a whole.
 pub fn is_deadly(notification: &Notification, signal: i32, thread: Option<i32>) -> bool {
     let own = status_field(notification.thread, "NSpid:");
     let own = own.and_then(|ids| ids.split_whitespace().last()?.parse::<i32>().ok());
@@ -96,7 +96,7 @@ impl Stat {
         Some(Stat { flags: field(9)?, stack: field(28)?, arguments })
     }
 
-    /// Whether it, or a thread of it, has called execve(2) since it was cloned.
+    /// True if it, or a thread of it, has called execve(2) since it was cloned.
     pub fn has_executed(&self) -> bool {
         const PF_FORKNOEXEC: u64 = 0x40;
         self.flags & PF_FORKNOEXEC == 0
@@ -113,7 +113,7 @@ impl Stat {
         (self.stack != 0).then_some(self.stack)
     }
 
-    /// Whether its leader was ended by a signal, which is also how the exit_group(2) of another
+    /// True if its leader was ended by a signal, which is also how the exit_group(2) of another
     /// thread ends it (kernel/signal.c, get_signal).
     pub fn was_signalled(&self) -> bool {
         const PF_SIGNALED: u64 = 0x400;
@@ -143,12 +143,12 @@ pub fn command_line(pid: i32) -> Option<Vec<u8>> {
     fs::read(format!("/proc/{pid}/cmdline")).ok()
 }
 
-/// What is left of a case beside its PID 1.
+/// Processes of a case beside its PID 1.
 #[derive(Debug, Default)]
 pub struct Remaining {
     /// Its living processes: not those that have ended or are about to.
     pub processes: Vec<Leftover>,
-    /// How many of them may be about to end, or to execute the program that they were made for.
+    /// Number of them that may be about to end, or to execute their program.
     pub in_motion: usize,
 }
 
@@ -206,7 +206,8 @@ fn read_line(path: &Path) -> Option<Vec<u8>> {
     Some(line)
 }
 
-/// What the test `pid` holds when it fails, as far as limits go; `leader` is PID 1 of its case.
+/// Resources that the test `pid` holds when it fails, as far as limits go; `leader` is PID 1 of its
+/// case.
 pub fn held(pid: i32, leader: i32) -> HeldResources {
     let number = |field| {
         let text = status_field(pid, field);
@@ -226,7 +227,7 @@ fn tasks(pid: i32) -> u64 {
     [pid].into_iter().chain(descendants(pid)).filter_map(threads).sum()
 }
 
-/// Whether a process waits for something, or may soon be another one or none.
+/// Activity of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Motion {
     Waits,
@@ -258,7 +259,7 @@ fn leftover(pid: i32) -> Option<(Leftover, Motion)> {
     Some((Leftover { pid: inside, name: field("Name:")?.to_owned() }, motion))
 }
 
-/// What a thread does, by its directory and its status there; `None` where it ends.
+/// Activity of a thread, by its directory and its status there; `None` where it ends.
 fn motion(directory: &Path, status: &str) -> Option<Motion> {
     /// `PF_EXITING` of linux/sched.h: do_exit() has begun, which closes files long before the
     /// thread is a zombie.
@@ -278,7 +279,7 @@ fn motion(directory: &Path, status: &str) -> Option<Motion> {
     }
 }
 
-/// What the process's network namespace has counted of packets that were meant for others.
+/// Packets for others, as counted by the network namespace of a process.
 pub fn packets(pid: i32) -> Packets {
     let read = |file| read(format!("/proc/{pid}/net/{file}")).unwrap_or_default();
     count_packets(&read("snmp"), &read("netstat"), &read("snmp6"))
@@ -308,8 +309,8 @@ fn count_packets(snmp: &str, netstat: &str, snmp6: &str) -> Packets {
     }
 }
 
-/// Whether there is no block or no inode left where a case writes (statfs(2)): in the scratch that
-/// the warden has made, or else in the tmpfs at the `/tmp` of one of its processes.
+/// True if no block or no inode is left where a case writes (statfs(2)): in the scratch that the
+/// warden has made, or else in the tmpfs at the `/tmp` of one of its processes.
 pub fn is_scratch_full(pid: i32, kept: Option<BorrowedFd<'_>>) -> bool {
     let own = if kept.is_none() { tmpfs_of(pid) } else { None };
     let scratch = kept.or(own.as_ref().map(AsFd::as_fd));

@@ -1,4 +1,4 @@
-//! What isotest and the warden say to each other, and the socket they say it over.
+//! Messages between isotest and the warden, and their socket.
 //!
 //! Messages are serde values over a `SOCK_SEQPACKET` pair; descriptors travel beside them
 //! (SCM_RIGHTS, unix(7)). Both ends are isotest's own; no test ever holds one.
@@ -49,27 +49,27 @@ pub enum Request {
     Ping,
 }
 
-/// What the warden keeps for all cases that share it.
+/// Set-up that the warden keeps for all cases that share it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Setup {
     /// The program.
     pub program: CString,
     /// The name of its file, where the path above is a link that of its target.
     pub file_name: OsString,
-    /// What is done between clone and the program, its arguments and its environment,
-    /// bytecode (`sandbox::compile`).
+    /// Steps between clone and the program, its arguments and its environment, bytecode
+    /// (`sandbox::compile`).
     #[serde(with = "bytes")]
     pub bytecode: Vec<u8>,
     /// The uid map and the gid map that the warden writes, where the child may not.
     pub id_maps: Option<(Vec<u8>, Vec<u8>)>,
     /// The scratch, where the warden makes it and holds on to it.
     pub kept_scratch: Option<KeptScratch>,
-    /// Where a fork server is wanted: what is done before it is executed, compiled, and how many
-    /// cases are to come.
+    /// Steps of a fork server before it is executed, compiled, and the number of cases to come;
+    /// `None` without one.
     pub server: Option<(Vec<u8>, u32)>,
-    /// What all processes of a case together may use, where it gets a control group.
+    /// Limits for all processes of a case together, where it gets a control group.
     pub group: GroupLimits,
-    /// What runs beside each of its cases.
+    /// Services beside each of its cases.
     pub services: Option<Services>,
 }
 
@@ -82,14 +82,14 @@ pub struct Disk {
     pub identity: (u64, u64),
 }
 
-/// What a service supervisor is told.
+/// Services that a service supervisor starts.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Services {
-    /// What to start, in this order: at least one.
+    /// Services in the order of starting: at least one.
     pub list: Vec<Service>,
-    /// What is done to each process before it is executed, as bytecode.
+    /// Steps of each process before it is executed, as bytecode.
     pub restriction: Vec<u8>,
-    /// Where they are started.
+    /// Their working directory.
     pub directory: CString,
 }
 
@@ -100,11 +100,11 @@ pub struct Start {
     pub case: u64,
     /// The number of its set-up.
     pub setup: u32,
-    /// What follows the set-up's own arguments.
+    /// Arguments behind those of the set-up.
     pub arguments: Vec<CString>,
-    /// What is added to the set-up's environment.
+    /// Variables that are added to the set-up's environment.
     pub environment: Vec<CString>,
-    /// Whether descriptor 0 becomes the controlling terminal.
+    /// Descriptor 0 becomes the controlling terminal.
     pub terminal: bool,
 }
 
@@ -126,7 +126,7 @@ impl Start {
 pub enum Response {
     /// The warden is up; whether the guard can tell it what a wait status hides.
     Ready {
-        /// Whether there is a listener.
+        /// A listener is there.
         listening: bool,
     },
     /// The template stands, or what refused it.
@@ -147,16 +147,16 @@ pub enum Response {
 pub struct CgroupUsage {
     /// The most memory that it used, in bytes: `memory.peak`, since Linux 5.19.
     pub memory_peak: Option<u64>,
-    /// How often its limit of memory left no way out: `oom` of `memory.events`.
+    /// Number of times that its limit of memory left no way out: `oom` of `memory.events`.
     pub memory_refused: u64,
-    /// How many of its processes were killed since memory ran out, whoever's limit that was:
-    /// `oom_kill` of `memory.events`.
+    /// Number of its processes that were killed since memory ran out, by any limit: `oom_kill` of
+    /// `memory.events`.
     pub memory_kills: u64,
-    /// How often a new process or thread was refused: `max` of `pids.events`.
+    /// Number of times that a new process or thread was refused: `max` of `pids.events`.
     pub forks_refused: u64,
 }
 
-/// How a case ended, as the kernel and the guard tell it.
+/// End of a case, as reported by the kernel and the guard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
     /// Its number in this run.
@@ -167,36 +167,36 @@ pub struct End {
     pub usage: Usage,
     /// Set where the test was never started.
     pub fault: Option<Fault>,
-    /// What the guard saw of it.
+    /// Report of the guard.
     pub seen: Box<GuardRecord>,
-    /// What its control group tells, where it had one.
+    /// Figures of its control group, where it had one.
     pub group: Option<CgroupUsage>,
 }
 
-/// What the guard saw of a case that its wait status does not tell.
+/// Facts about a case from the guard that its wait status does not have.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct GuardRecord {
-    /// How the process of the test exited.
+    /// Exit of the process of the test.
     pub exit: Exit,
-    /// Whether PID 1 called abort(3): the death by it is what the status should say.
+    /// PID 1 called abort(3): the status should be the death by it.
     pub aborted: bool,
     /// Signals that PID 1 sent itself and the kernel discarded.
     pub discarded: Vec<i32>,
-    /// Whether a process of it was refused io_uring.
+    /// A process of it was refused io_uring.
     pub io_uring: bool,
     /// Processes that were there when PID 1 exited.
     pub leftovers: Vec<Leftover>,
-    /// Whether the scratch was full, where PID 1 exited with another code than 0.
+    /// The scratch was full, if PID 1 exited with a non-zero code.
     pub scratch_full: bool,
-    /// Whether its scratch could not be handed over: too many descriptors were in flight.
+    /// Its scratch could not be handed over: too many descriptors were in flight.
     pub scratch_lost: bool,
     /// Packets that were meant for others, where PID 1 exited with another code than 0.
     pub packets: Packets,
-    /// What the test still held, where it ended otherwise than with 0.
+    /// Resources that the test still held, if it did not exit with 0.
     pub held: Option<HeldResources>,
 }
 
-/// How many packets of a case were meant for others than itself.
+/// Number of packets of a case for other destinations than itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Packets {
     /// Those that found no route.
@@ -205,7 +205,7 @@ pub struct Packets {
     pub to_many: u64,
 }
 
-/// How the process of a test came to call exit_group(2). libtest runs the test on a thread of its
+/// Origin of the exit_group(2) of the process of a test. libtest runs the test on a thread of its
 /// own and returns from `main`, so this tells the end of the harness from one that the test has
 /// caused, whatever was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -222,7 +222,7 @@ pub enum Exit {
     Early,
 }
 
-/// What a test holds when it fails, as far as limits go.
+/// Resources that a test holds when it fails, as far as limits go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct HeldResources {
     /// Processes and threads of the case.
@@ -276,7 +276,7 @@ impl Channel {
         Ok((Channel(one), Channel(other)))
     }
 
-    /// How long a message may wait for room: EAGAIN where it would wait longer.
+    /// Sets the time that a message may wait for room: EAGAIN where it would wait longer.
     pub fn limit_waiting(&self, patience: Duration) -> Result<(), Errno> {
         use nix::sys::socket::{setsockopt, sockopt::SendTimeout};
         setsockopt(&self.0, SendTimeout, &TimeVal::seconds(patience.as_secs() as i64))
@@ -316,7 +316,7 @@ impl Channel {
         }
     }
 
-    /// Whether a message, or the end, is there or comes within this time.
+    /// True if a message, or the end, is there or comes within this time.
     pub fn has_message(&self, patience: Duration) -> bool {
         let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
         let mut polled = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];

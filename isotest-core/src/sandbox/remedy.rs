@@ -1,5 +1,4 @@
-//! Who is known to refuse an act, and what to type: a step, an errno and what can be read of the
-//! [`Surroundings`] become a hint.
+//! Hints: a step, an errno and the [`Surroundings`] become a likely cause and a remedy.
 
 use std::ffi::CStr;
 
@@ -34,7 +33,7 @@ const KERNEL: &str = "the kernel is too old (5.12 or later is needed) or built w
 const EXEC: &str = "the file, or the interpreter that it names, does not exist or is not \
      visible in the sandbox; `--ro PATH` makes a path visible";
 
-/// Who is known to refuse this, by the table of `docs/sandbox.md`.
+/// Likely cause and remedy, by the table of `docs/sandbox.md`.
 pub(super) fn hint(
     step: u32,
     op: Option<&Op>,
@@ -88,7 +87,7 @@ fn for_step(op: &Op, errno: Errno, around: &Surroundings) -> Option<String> {
     }
 }
 
-/// How to start a container so that it refuses nothing.
+/// Flags that start a container which refuses nothing.
 fn container_flags(container: Option<Container>) -> String {
     match container {
         Some(Container::Docker) => format!(

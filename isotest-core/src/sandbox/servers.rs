@@ -29,21 +29,21 @@ use super::sys;
 pub struct Server {
     socket: OwnedFd,
     process: i32,
-    /// How many strings a case must have of its own, arguments and variables, to be one of its.
+    /// Number of strings of its own, arguments and variables, that each of its cases has.
     strings: [usize; 2],
     ready: bool,
 }
 
-/// What a server is made of.
+/// Parts of a server.
 pub struct ServerSpec<'a> {
     /// The program.
     pub program: &'a CStr,
-    /// Where the library is that makes a fork server of it.
+    /// Path of the library that makes a fork server of it.
     pub library: &'a CStr,
     /// The arguments and the environment of the first case, those of the set-up first.
     pub arguments: &'a [&'a CStr],
     pub environment: &'a [&'a CStr],
-    /// How many of each are the case's own.
+    /// Number of each that are the case's own.
     pub strings: [usize; 2],
     /// The set-up of its cases, and what is done to the server itself.
     pub setup: &'a [u8],
@@ -112,12 +112,12 @@ impl Server {
         self.process
     }
 
-    /// Whether it waits for orders.
+    /// True if it waits for orders.
     pub fn is_ready(&self) -> bool {
         self.ready
     }
 
-    /// Whether a case with so many arguments and variables of its own can be ordered.
+    /// True if a case with so many arguments and variables of its own can be ordered.
     pub fn suits(&self, arguments: &[CString], environment: &[CString]) -> bool {
         let strings = arguments.iter().chain(environment);
         let length: usize = strings.map(|text| text.as_bytes_with_nul().len()).sum();
@@ -185,7 +185,7 @@ fn replaceable(environment: &[&CStr]) -> Option<usize> {
     free.filter(|_| !environment.iter().any(taken))
 }
 
-/// What the child of the warden does that becomes a server. Nothing is allocated here.
+/// Makes the child of the warden a server. Nothing is allocated here.
 ///
 /// # Safety
 /// `arguments` and `environment` are null-terminated arrays of C strings.

@@ -21,7 +21,7 @@ pub enum ServiceEvent {
     Failed(u32, ServiceFault),
 }
 
-/// Why a service cannot be had.
+/// Reason why a service is not available.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServiceFault {
     /// The supervisor could not enter the namespaces of the case: an errno.

@@ -52,9 +52,9 @@ pub mod handshake {
 pub struct ServiceSupervisor<'a> {
     /// The slot of the case.
     pub slot: &'a Slot,
-    /// What to start, in this order.
+    /// Services in the order of starting.
     pub services: &'a [Service],
-    /// What is done to each process before it is executed, as bytecode.
+    /// Steps of each process before it is executed, as bytecode.
     pub restriction: &'a [u8],
     /// CLONE_NEW* flags of the case.
     pub namespaces: u64,
@@ -62,7 +62,7 @@ pub struct ServiceSupervisor<'a> {
     pub environment: Vec<&'a CStr>,
     /// Its working directory.
     pub directory: &'a CStr,
-    /// Where [`ServiceEvent`] goes.
+    /// Channel for each [`ServiceEvent`].
     pub channel: Channel,
 }
 
@@ -80,11 +80,11 @@ struct RunningService {
 /// Shortest and longest pause between two questions whether a service is ready.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
 
-/// How many pieces of what a service writes are read before others are: more than a pipe holds.
+/// Maximum number of reads from one service before the others are read: more than a pipe holds.
 const AT_ONCE: usize = 64;
 
 impl ServiceSupervisor<'_> {
-    /// What the process does from its first instruction to its end.
+    /// The whole run of the process.
     pub fn serve(self) -> ! {
         let _ = nix::sys::prctl::set_name(c"isotest-service");
         if sys::close_all_but(&[self.channel.as_fd()]).is_err() {
@@ -378,7 +378,7 @@ impl OutputProbe {
     }
 }
 
-/// Whether somebody accepts at this port of the loopback interface.
+/// True if a process accepts connections at this port of the loopback interface.
 fn takes_tcp(port: u16, left: Duration) -> bool {
     // A listener whose queue is full does not answer.
     let patience = left.clamp(PAUSES[0], PAUSES[1]);
@@ -386,8 +386,8 @@ fn takes_tcp(port: u16, left: Duration) -> bool {
     hosts.iter().any(|address| TcpStream::connect_timeout(address, patience).is_ok())
 }
 
-/// Whether somebody accepts at this socket, or it is one where nobody has to. A listener whose
-/// queue is full would keep who asks waiting: EAGAIN (connect(2)).
+/// True if a process accepts connections at this socket, or it needs none that accepts. With a full
+/// queue a blocking connect(2) would wait: EAGAIN.
 fn takes_unix(path: &str) -> bool {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let connected = socket(AddressFamily::Unix, SockType::Stream, flags, None)

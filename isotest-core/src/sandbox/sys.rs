@@ -63,8 +63,8 @@ pub fn replace_arguments(name: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// What the kernel counts for each user over all user namespaces: the limit of the whole machine,
-/// and that of this namespace and all below (namespaces(7), `/proc/sys/user`).
+/// Quotas that the kernel counts for each user over all user namespaces: the limit of the whole
+/// machine, and that of this namespace and all below (namespaces(7), `/proc/sys/user`).
 const QUOTAS: [(&CStr, &CStr); 3] = [
     (c"/proc/sys/fs/inotify/max_user_instances", c"/proc/sys/user/max_inotify_instances"),
     (c"/proc/sys/fs/inotify/max_user_watches", c"/proc/sys/user/max_inotify_watches"),
@@ -98,7 +98,7 @@ pub struct ReapedChild {
     pub pid: i32,
     /// Its wait status.
     pub status: c_int,
-    /// What it used.
+    /// Its resource usage.
     pub usage: libc::rusage,
 }
 
@@ -113,7 +113,7 @@ pub fn wait_any(pid: i32) -> Option<ReapedChild> {
     (found > 0).then_some(ReapedChild { pid: found, status, usage })
 }
 
-/// Whether this is the id of a child that has not been waited for: waitid(2) with WNOWAIT.
+/// True if this is the id of a child that has not been waited for: waitid(2) with WNOWAIT.
 pub fn is_child(pid: i32) -> bool {
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
     let id = libc::id_t::try_from(pid).unwrap_or(0);
@@ -130,7 +130,7 @@ pub fn ended() -> Option<i32> {
     let flags = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
     // SAFETY: an all-zero siginfo is valid, and says that there is no such child.
     let mut found: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the pointer is valid to write to; of a child that is told of the id is set.
+    // SAFETY: the pointer is valid to write to; where a child is reported, its id is set.
     let process = unsafe {
         libc::waitid(libc::P_ALL, 0, &raw mut found, flags);
         found.si_pid()

@@ -16,7 +16,7 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    /// How many attempts of a case have failed.
+    /// Number of failed attempts of a case.
     pub fn failed(&self, index: CaseIndex) -> u32 {
         self.failed.get(&index).map_or(0, Vec::len) as u32
     }
@@ -42,12 +42,12 @@ impl Attempts {
         outcome
     }
 
-    /// Whether nothing waits.
+    /// True if nothing waits.
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// When the next pause ends.
+    /// End of the next pause.
     pub fn next_due(&self) -> Option<Instant> {
         self.waiting.iter().map(|(due, _)| *due).min()
     }
@@ -69,7 +69,7 @@ impl Attempts {
     }
 }
 
-/// What passing at this attempt counts as.
+/// Verdict of a pass at this attempt.
 pub(super) fn passed(job: &Job, failed: u32) -> Verdict {
     match job.retries.flaky {
         FlakyResult::Fail if failed > 0 => Verdict::Flaky,

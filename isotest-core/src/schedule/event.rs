@@ -1,4 +1,4 @@
-//! What a run tells of itself.
+//! Events of a run.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub enum Stream {
     Stderr,
 }
 
-/// What happens during a run, in the order of happening.
+/// Event of a run; they come in their order.
 #[derive(Debug)]
 pub enum Event {
     /// A case was handed to the warden.
@@ -40,7 +40,7 @@ pub enum Event {
     Interrupted(Interruption),
 }
 
-/// What ends a run before all its cases have ended, other than failures.
+/// Cause that ends a run before all its cases have ended, other than failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interruption {
     /// This signal asked for it.
@@ -49,6 +49,6 @@ pub enum Interruption {
     Timeout(Duration),
 }
 
-/// How many events wait for a slow reader before the run waits for it too. One holds 64 KiB of
-/// passed-through output at the most, or what was kept of a case.
+/// Maximum number of events that wait for a slow reader before the run waits for it too. One holds
+/// at most 64 KiB of passed-through output, or the kept output of a case.
 pub const BACKLOG: usize = 64;

@@ -23,7 +23,7 @@ use crate::service_monitor::ServiceMonitor;
 /// pipe holds, wakes nobody until it has ended.
 pub const WATCHED_AFTER: Duration = Duration::from_millis(10);
 
-/// How long a test below a reaping init has between SIGTERM and SIGKILL.
+/// Time between SIGTERM and SIGKILL for a test below a reaping init.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Tokens of output pipes follow, and of what tells of services: three for each case number.
@@ -36,9 +36,9 @@ pub struct Flight {
     pub job: Job,
     pub started: Instant,
     pub deadline: Option<Instant>,
-    /// Whether the loop hears of its output.
+    /// The loop polls its output.
     pub watched: bool,
-    /// How often it has been told of as slow.
+    /// Number of times that it was reported as slow.
     pub told_slow: u32,
     pub killed: Option<Killed>,
     pub stacks: StackCapture,
@@ -46,7 +46,7 @@ pub struct Flight {
     pub capture: Capture,
     pub reader: OutputReader,
     pub services: Option<ServiceMonitor>,
-    /// How many bytes of each stream were passed through.
+    /// Bytes of each stream that were passed through.
     pub passed: [u64; 2],
 }
 
@@ -125,12 +125,12 @@ impl Flight {
         Ok(())
     }
 
-    /// How old it is when it is told of as slow the next time.
+    /// Age at which it is reported as slow the next time.
     pub fn next_slow(&self) -> Option<Duration> {
         self.job.plan.slow_timeout?.checked_mul(self.told_slow + 1)
     }
 
-    /// When this case has to be looked at again.
+    /// Times at which this case needs attention.
     pub fn next_look(&self) -> impl Iterator<Item = Instant> {
         let deadline = self.deadline;
         let slow = self.next_slow().map(|age| self.started + age);

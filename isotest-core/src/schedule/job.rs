@@ -7,23 +7,23 @@ use crate::retry::Retries;
 /// One case to run.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// Which case it is.
+    /// Its case.
     pub index: CaseIndex,
-    /// How it is run.
+    /// Its plan.
     pub plan: Plan,
-    /// Whether its output is passed on as it comes instead of being kept.
+    /// Its output is passed on as it comes instead of being kept.
     pub pass_through: bool,
-    /// What follows where it fails.
+    /// Retries after a failure.
     pub retries: Retries,
-    /// What it takes of the run.
+    /// Its share of the run.
     pub claim: Claim,
 }
 
-/// What a case takes of a run while it is in flight.
+/// Share of a run that a case takes while it is in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
-    /// How many cases it weighs as much as, 1 at the least. What weighs more than all that may be
-    /// in flight weighs as much as they do, and runs alone.
+    /// Weight in cases, at least 1. A case that weighs more than all that may be in flight weighs
+    /// as much as they do, and runs alone.
     pub threads: usize,
     /// The group that it is in.
     pub group: Option<TestGroup>,
@@ -38,8 +38,8 @@ impl Default for Claim {
 /// Cases of which only some are in flight at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TestGroup {
-    /// What tells it from other groups.
+    /// Its number.
     pub number: usize,
-    /// How much those in flight may weigh together, 1 at the least.
+    /// Maximum weight of those in flight together, at least 1.
     pub max_threads: usize,
 }

@@ -1,4 +1,4 @@
-//! How a run goes.
+//! Options of a run.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -9,20 +9,22 @@ use super::rounds::Repeat;
 /// Below so many cases of a set-up a fork server costs more than it saves.
 pub const WORTH_A_SERVER: u32 = 3;
 
-/// How a run goes.
+/// Options of a run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How many cases are in flight at once, 1 at the least, where each weighs one.
+    /// Number of cases in flight at once, at least 1, where each weighs one.
     pub jobs: usize,
-    /// How many more while cases are short: much of a short case is the kernel's waiting.
+    /// Number of additional ones while cases are short: much of a short case is the kernel's
+    /// waiting.
     pub spare: usize,
-    /// When failures end the run.
+    /// Failures that end the run.
     pub max_fail: Option<MaxFail>,
-    /// How long the run may take from its first case on; then it is ended as by a signal.
+    /// Maximum time from the first case on; then the run is ended as by a signal.
     pub timeout: Option<Duration>,
-    /// How often each case is run. [`Event::Finished`](super::Event::Finished) comes for each time.
+    /// Number of runs of each case. [`Event::Finished`](super::Event::Finished) comes for each
+    /// time.
     pub repeat: Repeat,
-    /// Who reads the stacks of a case before it is killed for its time.
+    /// Reader of the stacks of a case that has timed out.
     pub stacks: Stacks,
     /// From how many cases of a set-up on a fork server starts them, [`WORTH_A_SERVER`] as a rule.
     pub served_from: u32,
@@ -47,12 +49,12 @@ impl Options {
     }
 }
 
-/// When failures end a run.
+/// Failures that end a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MaxFail {
     /// After this many no further case is started.
     pub failures: NonZeroUsize,
-    /// What becomes of those in flight.
+    /// Treatment of those in flight.
     pub in_flight: InFlight,
 }
 
@@ -61,7 +63,7 @@ impl MaxFail {
     pub const FIRST: MaxFail = MaxFail { failures: NonZeroUsize::MIN, in_flight: InFlight::Wait };
 }
 
-/// What becomes of the cases in flight when failures have ended a run.
+/// Treatment of the cases in flight when failures have ended a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InFlight {
     /// They run to their ends.
@@ -70,7 +72,7 @@ pub enum InFlight {
     Kill,
 }
 
-/// Who reads the stacks of a case before it is killed for its time.
+/// Reader of the stacks of a case that has timed out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Stacks {
     /// Nobody.

@@ -10,17 +10,17 @@ use std::time::Duration;
 use super::job::{Claim, Job, TestGroup};
 use super::rounds::{Repeat, Rounds};
 
-/// How much may be in flight.
+/// Maximum of cases in flight.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Capacity {
-    /// How many cases, where each weighs one: 1 at the least.
+    /// Number of cases, where each weighs one: at least 1.
     pub jobs: usize,
-    /// How many more, where each weighs one.
+    /// Number of additional cases, where each weighs one.
     pub spare: usize,
 }
 
 impl Capacity {
-    /// Whether a case can be started besides those in flight.
+    /// True if a case can be started besides those in flight.
     fn has(self, claim: Claim, in_flight: impl Iterator<Item = Claim> + Clone) -> bool {
         let is_heavy = in_flight.clone().chain([claim]).any(|claim| claim.threads > 1);
         let most = if is_heavy { self.jobs } else { self.jobs + self.spare };
@@ -28,7 +28,7 @@ impl Capacity {
     }
 }
 
-/// Whether the case's group has no room for it besides those in flight.
+/// True if the case's group has no room for it besides those in flight.
 fn is_full(claim: Claim, in_flight: impl Iterator<Item = Claim>) -> bool {
     claim.group.is_some_and(|TestGroup { number, max_threads }| {
         let is_member = |claim: &Claim| claim.group.is_some_and(|group| group.number == number);
@@ -37,7 +37,7 @@ fn is_full(claim: Claim, in_flight: impl Iterator<Item = Claim>) -> bool {
     })
 }
 
-/// What cases weigh together where none weighs more than `most`.
+/// Weight of cases together where none weighs more than `most`.
 fn weight(claims: impl Iterator<Item = Claim>, most: usize) -> usize {
     claims.map(|claim| claim.threads.min(most)).sum()
 }
@@ -47,7 +47,7 @@ fn pop_if(jobs: &mut VecDeque<Job>, holds: impl FnOnce(&Job) -> bool) -> Option<
     if jobs.front().is_some_and(holds) { jobs.pop_front() } else { None }
 }
 
-/// What has not been started.
+/// Jobs that were not started.
 pub(super) struct Queue {
     waiting: VecDeque<Job>,
     /// By group: those whose turn has come while it was full.

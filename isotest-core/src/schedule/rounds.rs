@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::job::Job;
 
-/// How often each case is run.
+/// Number of runs of each case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Repeat {
     /// Once.

@@ -33,7 +33,7 @@ use crate::write_back::WriteBack;
 /// Below this average a case is short. Where many are in flight, much of it is waiting for a turn.
 const SHORT: Duration = Duration::from_millis(50);
 
-/// How many wardens may die in a row without any case having ended.
+/// Maximum number of wardens that die in a row without any case having ended.
 const WARDENS: u32 = 3;
 
 const TOKEN_WARDEN: u64 = 0;
@@ -101,12 +101,12 @@ pub fn run_all(
     Ok(())
 }
 
-/// What has happened that decides whether more is started.
+/// Progress of a run, which decides whether more is started.
 #[derive(Debug, Clone, Copy, Default)]
 struct Progress {
     failures: usize,
     cancelled: bool,
-    /// When the time of the run is up; `None` from then on.
+    /// End of the time of the run; `None` from then on.
     deadline: Option<Instant>,
 }
 
@@ -118,9 +118,9 @@ pub(super) struct Run<'a> {
     attempts: Attempts,
     pub(super) flights: HashMap<u64, Flight>,
     next: u64,
-    /// How long the latest cases took, each weighing three quarters of the one after it.
+    /// Average duration of the latest cases, each weighing three quarters of the one after it.
     average: Duration,
-    /// How many wardens have died in a row without any case having ended.
+    /// Number of wardens that have died in a row without any case having ended.
     wardens_lost: u32,
     course: Progress,
     pub(super) events: &'a SyncSender<Event>,
@@ -270,7 +270,7 @@ impl Run<'_> {
         self.settle(job, outcome);
     }
 
-    /// Whether this was not the last attempt of a case.
+    /// True if this was not the last attempt of a case.
     fn is_started_again(&self, job: &Job, outcome: &Outcome) -> bool {
         let failed = self.attempts.failed(job.index);
         outcome.verdict.is_failure() && failed < job.retries.count && !self.is_over()
@@ -291,8 +291,8 @@ impl Run<'_> {
         self.finish(index, outcome);
     }
 
-    /// What was in flight is lost with the warden; another one takes over, unless too many
-    /// have died in a row without any case having ended.
+    /// Loses all that was in flight with the warden; another one takes over, unless too many have
+    /// died in a row without any case having ended.
     fn lose_warden(&mut self, reason: NotRun) {
         let mut lost: Vec<CaseIndex> =
             self.flights.drain().map(|(_, flight)| flight.job.index).collect();
@@ -330,7 +330,7 @@ impl Run<'_> {
         self.send(Event::Finished(index, Box::new(outcome)));
     }
 
-    /// Whether nothing more is started.
+    /// True if nothing more is started.
     fn is_over(&self) -> bool {
         self.course.cancelled || self.has_failed_enough()
     }

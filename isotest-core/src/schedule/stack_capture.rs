@@ -27,10 +27,10 @@ pub(super) enum StackCapture {
 pub(super) struct StackReading {
     pub(super) debugger: DebuggerProcess,
     pub(super) pipe: OwnedFd,
-    /// What is still to be run.
+    /// Commands that are still to be run.
     pub(super) next: VecDeque<ConfinedCommand>,
     pub(super) printed: Capture,
-    /// What is told where the debugger tells nothing.
+    /// Stacks by /proc, for a debugger that prints nothing.
     pub(super) by_proc: String,
 }
 
@@ -54,7 +54,7 @@ impl Drop for DebuggerProcess {
 }
 
 impl StackCapture {
-    /// What is known.
+    /// The known stacks.
     pub(super) fn into_text(self) -> String {
         match self {
             StackCapture::NotTaken => String::new(),

@@ -30,27 +30,27 @@ use crate::plan::{self, TracedProcess};
 use crate::sandbox::debugger;
 use crate::snapshot::{self, Process, Snapshot};
 
-/// How long a debugger may take for one case.
+/// Maximum time of a debugger for one case.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How many debuggers there are at once; a case beyond them is looked at by /proc. Each may need
-/// hundreds of megabytes for the symbols of a program.
+/// Maximum number of debuggers at once; the stacks of a case beyond them are read in /proc. Each
+/// may need hundreds of megabytes for the symbols of a program.
 const AT_ONCE: usize = 4;
 
 /// The whole environment of a debugger.
 const ENVIRONMENT: [(&str, &str); 2] =
     [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("LC_ALL", "C.UTF-8")];
 
-/// How many processes of a case a debugger is shown.
+/// Maximum number of processes of a case that a debugger is shown.
 const PROCESSES: usize = 8;
 
-/// How much is shown of what a case has written.
+/// Maximum bytes of the output of a case that are shown.
 const TAIL: usize = 4 << 10;
 
-/// How much of what a debugger prints is kept.
+/// Maximum bytes of the output of a debugger that are kept.
 const KEPT: u64 = 1 << 20;
 
-/// Why a debugger does not read stacks.
+/// Reason why a debugger does not read stacks.
 enum NoDebugger {
     /// Nobody wants it, or others are at work.
     NotAsked,
@@ -177,7 +177,7 @@ impl Run<'_> {
 }
 
 impl Flight {
-    /// What isotest did to it. Once it is looked at its time is up, however it ends.
+    /// Action of isotest on it. Once its stacks are read its time is up, however it ends.
     pub(super) fn killed_by(&self) -> Option<Killed> {
         match &self.stacks {
             StackCapture::NotTaken => self.killed,
@@ -187,7 +187,7 @@ impl Flight {
         }
     }
 
-    /// Whether a debugger is at work on it.
+    /// True if a debugger is at work on it.
     fn is_read(&self) -> bool {
         matches!(self.stacks, StackCapture::Reading(_))
     }
@@ -234,7 +234,7 @@ fn start_one(
     Ok((DebuggerProcess(command.spawn()?), read))
 }
 
-/// What prints the stacks of these processes.
+/// Commands that print the stacks of these processes.
 fn commands(
     stacks: &Stacks,
     processes: &[Process],

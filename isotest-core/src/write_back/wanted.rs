@@ -1,12 +1,12 @@
-//! Which files are copied out: those that a glob matches; and what runs code outside every sandbox
-//! only where the glob names it.
+//! Files that are copied out: those that a glob matches; files that run code outside every sandbox
+//! only if the glob names them.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use globset::{Error, Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
-/// What no wildcard matches, beside names that begin with a dot.
+/// Names that no wildcard matches, beside those that begin with a dot.
 #[derive(Debug, Default)]
 pub struct Reserved {
     /// Names of files and directories, in any letter case.
@@ -15,7 +15,7 @@ pub struct Reserved {
     pub directories: Vec<PathBuf>,
 }
 
-/// Which files are copied out, by their path relative to the project's root.
+/// Files that are copied out, by their path relative to the project's root.
 #[derive(Debug)]
 pub struct Wanted {
     globs: Vec<String>,
@@ -23,7 +23,7 @@ pub struct Wanted {
     reserved: Reserved,
 }
 
-/// Whether a file is copied out.
+/// Match of a file against the globs.
 #[derive(Debug, PartialEq, Eq)]
 pub enum GlobMatch<'a> {
     /// A glob matches it.
@@ -44,12 +44,12 @@ impl Wanted {
         Ok(Wanted { globs: globs.to_vec(), set: set.build()?, reserved })
     }
 
-    /// Whether nothing is copied out.
+    /// True if nothing is copied out.
     pub fn is_empty(&self) -> bool {
         self.globs.is_empty()
     }
 
-    /// Whether a file is copied out.
+    /// Match of a file against the globs.
     pub fn answer<'a>(&self, path: &'a Path) -> GlobMatch<'a> {
         let mut missing = None;
         for glob in self.set.matches(path) {

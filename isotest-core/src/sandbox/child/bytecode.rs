@@ -6,13 +6,13 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::kernel::{self, EINVAL, EIO, Errno};
 
-/// What an argument of a call stands for.
+/// Kinds of arguments of a call.
 pub mod kind {
     /// The value itself.
     pub const VALUE: u64 = 0;
     /// The address of that offset in the data.
     pub const DATA: u64 = 1;
-    /// What an earlier call returned and was kept under that number.
+    /// Result of an earlier call that was kept under that number.
     pub const KEPT: u64 = 2;
     /// The descriptor of the case's scratch.
     pub const SCRATCH: u64 = 3;
@@ -31,7 +31,7 @@ pub const LINKED_SIZE: usize = 120;
 
 /// Words of the header, and what they hold.
 pub mod header {
-    /// How many calls there are.
+    /// Number of calls.
     pub const CALLS: usize = 0;
     /// CLONE_NEW* flags.
     pub const NAMESPACES: usize = 1;
@@ -39,7 +39,7 @@ pub mod header {
     pub const REAPER: usize = 2;
     /// 1 where the warden writes the id maps.
     pub const MAPS: usize = 3;
-    /// How many arguments the program has before the case's own, and where in the data they are.
+    /// Number of arguments before the case's own, and their place in the data.
     pub const ARGUMENTS: usize = 4;
     pub const ARGUMENTS_AT: usize = 5;
     /// The same of its environment.
@@ -49,7 +49,7 @@ pub mod header {
     pub const LATE: usize = 8;
     /// 1 where the steps have made the process one that no other may read, until it execs.
     pub const UNDUMPABLE: usize = 9;
-    /// How many words the header has.
+    /// Number of words in the header.
     pub const WORDS: usize = 10;
 }
 
@@ -58,12 +58,12 @@ pub mod header {
 pub const CALL_WORDS: usize = 17;
 /// Nothing is kept; any result will do.
 pub const NONE: u64 = u64::MAX;
-/// How many results can be kept.
+/// Maximum number of results that are kept.
 pub const KEPT: usize = 2;
 
-/// What of a call is the case's own.
+/// Values of calls that are the case's own.
 pub struct Values<'a> {
-    /// Where progress is told.
+    /// Memory for the step in progress.
     pub step: &'a AtomicU32,
     /// The word that says that the id maps are written.
     pub mapped: &'a AtomicU32,

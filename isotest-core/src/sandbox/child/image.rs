@@ -31,7 +31,7 @@ struct MemoryMap {
     exe_fd: u32,
 }
 
-/// What was read of this process before it serves.
+/// State of this process, read before it serves.
 pub struct Image {
     /// `argv` and `envp` on the stack, with how many strings each has.
     arguments: (*mut *const c_char, usize),
@@ -39,7 +39,7 @@ pub struct Image {
     map: MemoryMap,
     /// The list of robust futexes, which a child does not inherit: get_robust_list(2).
     robust_list: [usize; 2],
-    /// Where the C library keeps the id of this thread: prctl(2) PR_GET_TID_ADDRESS.
+    /// Address at which the C library keeps the id of this thread: prctl(2) PR_GET_TID_ADDRESS.
     pub thread_id: usize,
 }
 
@@ -84,7 +84,7 @@ impl Image {
     /// prctl(2) PR_SET_MM_MAP, which needs no privilege and CONFIG_CHECKPOINT_RESTORE.
     fn tell_kernel(&self, map: &MemoryMap) -> Result<(), Errno> {
         let (address, size) = ((&raw const *map) as usize, size_of::<MemoryMap>());
-        // SAFETY: `map` has the size that is told.
+        // SAFETY: `map` has the given size.
         unsafe { kernel::call(number::PRCTL, [PR_SET_MM, PR_SET_MM_MAP, address, size, 0, 0]) }
             .map(drop)
     }
@@ -181,7 +181,7 @@ fn read_map() -> Result<MemoryMap, Errno> {
     let path = c"/proc/self/stat".as_ptr() as usize;
     const AT_FDCWD: usize = -100_isize as usize;
     let address = (&raw mut buffer) as usize;
-    // SAFETY: `path` is a C string, and the buffer has the size that is told.
+    // SAFETY: `path` is a C string, and the buffer has the given size.
     let length = unsafe {
         let file = kernel::call(number::OPENAT, [AT_FDCWD, path, 0, 0, 0, 0])?;
         let length = kernel::call(number::READ, [file, address, buffer.len(), 0, 0, 0]);
@@ -250,7 +250,7 @@ mod tests {
         assert!(code.contains(&(read_map as *const () as u64)), "{code:?}");
     }
 
-    /// What is taken from any bytes is a part of them, in order; of strings it is all of them.
+    /// The result is a part of the bytes, in order; for strings it is all of them.
     #[test]
     fn texts_are_the_strings_that_were_joined() {
         let mut random = fastrand::Rng::with_seed(7);

@@ -1,7 +1,7 @@
 //! System calls without a C library.
 //!
-//! What runs between clone and the program may use nothing else, and the fork server runs where
-//! libc has not been initialised yet. Numbers are those of the kernel's tables (syscall(2)).
+//! Code between clone and the program may use nothing else, and the fork server runs before libc is
+//! initialised. Numbers are those of the kernel's tables (syscall(2)).
 
 use core::arch::asm;
 use core::ffi::{CStr, c_char};
@@ -117,18 +117,18 @@ pub unsafe fn call(number: usize, arguments: [usize; 6]) -> Result<usize, Errno>
     if (-4095..0).contains(&result) { Err(Errno(-result as i32)) } else { Ok(result as usize) }
 }
 
-/// What clone3(2) is asked for, as `struct clone_args` of linux/sched.h up to Linux 5.7.
+/// Arguments of clone3(2), as `struct clone_args` of linux/sched.h up to Linux 5.7.
 #[derive(Default)]
 #[repr(C)]
 pub struct Cloning {
     /// CLONE_*.
     pub flags: u64,
     pub pidfd: u64,
-    /// Where in the child its own thread id is kept: written when it starts, cleared when it ends.
+    /// Address in the child of its own thread id: written when it starts, cleared when it ends.
     pub child_tid: usize,
-    /// Where in the parent the child's id is written before the child runs.
+    /// Address in the parent to which the child's id is written before the child runs.
     pub parent_tid: usize,
-    /// What the parent is told by.
+    /// Signal to the parent.
     pub exit_signal: u64,
     pub stack: u64,
     pub stack_size: u64,
@@ -168,7 +168,7 @@ impl Cloning {
             self.flags |= CLONE_INTO_CGROUP;
         }
         let request = (&raw const self) as usize;
-        // SAFETY: by this function's contract; `request` has the size that is told.
+        // SAFETY: by this function's contract; `request` has the given size.
         let pid = match unsafe { call(number::CLONE3, [request, size_of::<Cloning>(), 0, 0, 0, 0]) }
         {
             // clone(2) knows no groups.

@@ -1,4 +1,4 @@
-//! What the dynamic loader has linked, by the structures that debuggers read (`link.h`).
+//! Objects that the dynamic loader has linked, by the structures that debuggers read (`link.h`).
 
 use core::ffi::{CStr, c_char};
 
@@ -32,7 +32,7 @@ struct Symbol {
     size: usize,
 }
 
-/// What is linked, in the loader's order. Empty where the program does not say.
+/// Linked objects, in the loader's order. Empty if the program does not list them.
 ///
 /// # Safety
 /// `envp` is that of the kernel, with the auxiliary vector behind it, and the dynamic loader has
@@ -89,14 +89,14 @@ unsafe fn first(envp: *mut *const c_char) -> Option<*const Linked> {
 }
 
 impl Linked {
-    /// Whether it is to be initialised before all others.
+    /// True if it is to be initialised before all others.
     pub fn is_first(&self) -> bool {
         const DT_FLAGS_1: usize = 0x6FFF_FFFB;
         const DF_1_INITFIRST: usize = 0x20;
         self.entry(DT_FLAGS_1).is_some_and(|flags| flags & DF_1_INITFIRST != 0)
     }
 
-    /// Whether its file has this name.
+    /// True if its file has this name.
     pub fn is_called(&self, name: &[u8]) -> bool {
         if self.name.is_null() {
             return false;

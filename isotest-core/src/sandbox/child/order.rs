@@ -1,4 +1,4 @@
-//! What the warden asks a fork server for, and what it answers: packets on their socket.
+//! Orders of the warden to a fork server, and its answers: packets on their socket.
 //!
 //! Beside an order travel the descriptors that become 1 and 2, and the scratch where there is one.
 
@@ -10,7 +10,7 @@ pub const SETUP: usize = 5;
 /// The largest order. A case whose own arguments need more is executed.
 pub const LARGEST: usize = 4096;
 
-/// What is answered by [`Answer::Ready`] once all orders before it have been carried out.
+/// Packet that is answered by [`Answer::Ready`] once all orders before it have been carried out.
 pub const PING: [u8; 1] = [0];
 
 /// One case to start.
@@ -18,7 +18,7 @@ pub const PING: [u8; 1] = [0];
 pub struct Order<'a> {
     /// Its slot.
     pub slot: u32,
-    /// How many of the strings are arguments; the others are its environment's.
+    /// Number of the strings that are arguments; the others are its environment's.
     pub arguments: u32,
     /// NUL-terminated strings, one behind the other.
     pub strings: &'a [u8],
@@ -46,13 +46,13 @@ impl<'a> Order<'a> {
         (ends && order.arguments as usize <= order.count()).then_some(order)
     }
 
-    /// How many strings there are.
+    /// Number of strings.
     pub fn count(&self) -> usize {
         self.strings.iter().filter(|byte| **byte == 0).count()
     }
 }
 
-/// What a fork server answers.
+/// Answer of a fork server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// It waits for orders.

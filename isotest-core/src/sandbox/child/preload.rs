@@ -25,7 +25,7 @@ type Initialiser = unsafe extern "C" fn(i32, *mut *const c_char, *mut *const c_c
 #[unsafe(link_section = ".init_array")]
 static INITIALISER: Initialiser = initialise;
 
-/// What the dynamic loader calls, with the arguments of `main`.
+/// Initialiser that the dynamic loader calls, with the arguments of `main`.
 unsafe extern "C" fn initialise(argc: i32, argv: *mut *const c_char, envp: *mut *const c_char) {
     // SAFETY: the arguments are the loader's, and `-z initfirst` makes this the first initialiser.
     unsafe { server::serve(argc as usize, argv, envp) }

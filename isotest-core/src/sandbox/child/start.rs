@@ -1,7 +1,7 @@
 //! From a cloned process to the program: the set-up, descriptors 0 to 2, the reaping init.
 //!
-//! Where a step fails, its number and errno go to a [`Slot`] of memory shared with the warden,
-//! which reads it after it has reaped the process. The mapping is gone before the program runs.
+//! If a step fails, its number and errno go to a [`Slot`] of memory shared with the warden, which
+//! reads it after it has reaped the process. The mapping is gone before the program runs.
 
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
@@ -23,7 +23,7 @@ pub const STEP_FORK: u32 = u32::MAX - 1;
 /// [`Fault::step`](super::super::Fault::step) of becoming the program.
 pub const STEP_EXEC: u32 = u32::MAX;
 
-/// What a case and the warden tell each other, in memory that both share until the program runs.
+/// Memory that a case and the warden share until the program runs.
 #[derive(Default)]
 #[repr(C, align(64))]
 pub struct Slot {
@@ -64,20 +64,21 @@ impl Slot {
 pub struct ChildSetup<'a> {
     /// The set-up.
     pub bytecode: Bytecode<'a>,
-    /// What become descriptors 0, 1 and 2.
+    /// Descriptors that become 0, 1 and 2.
     pub stdio: [i32; 3],
-    /// Whether they become a terminal of the sandbox's own instead, the controlling one of the
-    /// session; the first of `stdio` is then a socket that its outer end is handed over.
+    /// They become a terminal of the sandbox's own instead, the controlling one of the session; the
+    /// first of `stdio` is then a socket that its outer end is handed over.
     pub terminal: bool,
     /// The scratch filesystem, or -1.
     pub scratch: i32,
     /// The user namespace that it enters by a step, or -1.
     pub user: i32,
-    /// Whether this process will exec, which closes what is left open.
+    /// This process will exec, which closes all other descriptors.
     pub execs: bool,
-    /// Where the kernel keeps the thread id of a child that a reaping init forks; 0 for nowhere.
+    /// Address at which the kernel keeps the thread id of a child that a reaping init forks; 0 for
+    /// none.
     pub thread_id: usize,
-    /// Where progress is told.
+    /// Memory for the step in progress.
     pub slot: &'a Slot,
 }
 
@@ -194,7 +195,7 @@ impl ChildSetup<'_> {
 /// asm-generic/signal.h.
 const SIGTERM: u64 = 15;
 const SIGCHLD: u64 = 17;
-/// What the reaping init waits for, as a signal set.
+/// Signals that the reaping init waits for, as a set.
 const REAPED: u64 = 1 << (SIGTERM - 1) | 1 << (SIGCHLD - 1);
 /// The low byte of a wait status that tells of a stop (wait(2)).
 const STOPPED: i32 = 0x7F;

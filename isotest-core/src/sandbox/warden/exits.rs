@@ -1,4 +1,4 @@
-//! How the process of a test came to exit: by the end of `main`, or otherwise.
+//! Origin of the exit of a test's process: the end of `main`, or another one.
 //!
 //! libtest runs the test on a thread of its own, so that what a test does about exiting shows: who
 //! calls exit_group(2), in which program, how much of its stack is in use. Where no listener tells
@@ -13,11 +13,11 @@ use crate::sandbox::child::bytecode::{Bytecode, header};
 use crate::sandbox::procfs::{self, Stat};
 use crate::sandbox::protocol::Exit;
 
-/// When `main` has returned, no more than this of its stack is in use: the frames of the C
-/// library's start and of exit(3), which take less than half of it.
+/// Maximum stack in use after `main` has returned, in bytes: the frames of the C library's start
+/// and of exit(3), which take less than half of it.
 const RETURNED: u64 = 1 << 10;
-/// Where libtest waits for its test, this much of it is in use, or more: the frames of half a dozen
-/// of its functions. A signal handler's come on top. To exit with 101 it calls exit(3) from less.
+/// Minimum stack in use while libtest waits for its test, in bytes: the frames of half a dozen of
+/// its functions. A signal handler's come on top. To exit with 101 it calls exit(3) from less.
 const WAITING: u64 = 4 << 10;
 
 /// The program that a process runs.
@@ -93,7 +93,7 @@ impl WardenState {
         })
     }
 
-    /// What a test that has exited tells where nobody has listened: `process` waits to be reaped.
+    /// Notes the exit of a test where there is no listener: `process` waits to be reaped.
     pub fn note_unheard(&mut self, process: i32) {
         let Some(stat) = Stat::read(process) else { return };
         let running = self.slot_of(process).and_then(|slot| self.running.get_mut(&slot));

@@ -1,4 +1,4 @@
-//! What the guard tells the warden of: exits, signals that PID 1 sends itself, and io_uring.
+//! Notifications of the guard: exits, signals that PID 1 sends itself, and io_uring.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -11,13 +11,14 @@ use crate::sandbox::child::kernel;
 use crate::sandbox::guard::{GuardEvent, Listener, Notification};
 use crate::sandbox::procfs::{held, is_deadly, is_scratch_full, packets, remaining, status_field};
 
-/// How long PID 1 of a case waits in its exit for processes that may be about to end.
+/// Maximum time that PID 1 of a case waits in its exit for processes that may be about to end.
 const DEPARTURE: Duration = Duration::from_millis(100);
-/// How long it waits before the second look at them; each look after that is twice as late.
+/// Time before they are read again; it doubles each time.
 const FIRST_WAIT: Duration = Duration::from_millis(1);
-/// Where there are more of them nobody waits: they are no command that a test has read to its end.
+/// Maximum number of them that PID 1 waits for: more are no command whose output a test has read to
+/// its end.
 const MOST_IN_MOTION: usize = 16;
-/// How far up the case of a process is looked for.
+/// Number of ancestors that are searched for the case of a process.
 const ANCESTORS: usize = 32;
 
 impl WardenState {
@@ -111,7 +112,7 @@ impl WardenState {
         }
     }
 
-    /// Whether the exit of the case in a slot is put off.
+    /// True if the exit of the case in a slot is put off.
     fn departs(&self, slot: usize) -> bool {
         // That of a case which was killed meanwhile is no more than a number.
         let waits = |departure: &DelayedExit| {
@@ -121,7 +122,7 @@ impl WardenState {
         self.departures.iter().any(|departure| departure.slot == slot && waits(departure))
     }
 
-    /// When the first exit that is put off has to be looked at.
+    /// Time until the first delayed exit is due.
     pub fn next_look(&self) -> PollTimeout {
         let next = self.departures.iter().map(|departure| departure.due);
         let next = next.chain(self.next_overdue()).min();

@@ -29,11 +29,11 @@ use crate::sandbox::guard::{self, Listener};
 use crate::sandbox::protocol::{Channel, Disk, End, Exit, Request, Response};
 use crate::sandbox::sys;
 
-/// How long a fork server has to start a case that is to be killed, or to say that it cannot.
+/// Time that a fork server has to start a case that is to be killed, or to refuse it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the warden does from its first instruction to its end. `mapped` reaches its end when the
-/// id maps of its user namespace are written. Below `base` each case gets a control group.
+/// The whole run of the warden. `mapped` reaches its end when the id maps of its user namespace are
+/// written. Below `base` each case gets a control group.
 pub fn run(channel: Channel, mapped: OwnedFd, guard: Guard, base: Option<BaseCgroup>) -> ! {
     // Set before anything can go wrong; it is void where isotest has died already, hence the
     // socket.

@@ -82,8 +82,8 @@ impl WardenState {
         })
     }
 
-    /// PID 1 of a case has ended, or will never be. That is told when its supervisor has ended too:
-    /// all that it had to tell is told then.
+    /// PID 1 of a case has ended, or will never be. That is reported when its supervisor has ended too:
+    /// all its events have come by then.
     pub fn end(&mut self, slot: usize, status: i32, usage: Usage) {
         match self.running.get_mut(&slot) {
             Some(running) if running.supervisor.is_some() => {

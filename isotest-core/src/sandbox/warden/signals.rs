@@ -4,8 +4,8 @@ use nix::sys::signal::Signal;
 
 use crate::sandbox::child::kernel;
 
-/// Whether the warden is PID 1. With `pid = host` it is not, and -1 would mean every process of
-/// the user.
+/// True if the warden is PID 1. With `pid = host` it is not, and -1 would mean every process of the
+/// user.
 pub(super) fn owns_pid_namespace() -> bool {
     std::process::id() == 1
 }

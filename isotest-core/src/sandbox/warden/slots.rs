@@ -14,7 +14,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::sandbox::child::start::Slot;
 
-/// How many cases may be in flight at once.
+/// Maximum number of cases in flight.
 pub const SLOTS: usize = 1024;
 
 /// A slot for each case that may be in flight.

@@ -1,4 +1,4 @@
-//! How the warden starts a case: by the fork server of its set-up, or by cloning itself and
+//! Start of a case by the warden: by the fork server of its set-up, or by cloning itself and
 //! executing the program.
 
 #![allow(unsafe_code)]
@@ -210,7 +210,7 @@ impl WardenState {
         }
     }
 
-    /// Whether a slot has a case that the server of this set-up was asked for.
+    /// True if a slot has a case that the server of this set-up was asked for.
     fn is_in_flight(&self, slot: u32, setup: u32) -> bool {
         let server = self.setups.get(&setup).and_then(|set_up| set_up.server.as_ref());
         let running = self.running.get(&(slot as usize));
@@ -252,7 +252,7 @@ impl WardenState {
         left
     }
 
-    /// When the first server is to be ended that does not start what is to be killed.
+    /// Time at which the first server is ended that does not start a case that is to be killed.
     pub fn next_overdue(&self) -> Option<Instant> {
         self.setups.values().filter_map(|set_up| set_up.overdue).min()
     }

@@ -20,12 +20,12 @@ use crate::sandbox::servers::Server;
 /// A set-up and its fork server.
 pub(super) struct Prepared {
     pub(super) setup: Setup,
-    /// Whether a server starts its cases: all of them, later attempts as well, as long as one can.
+    /// A server starts its cases: all of them, later attempts as well, as long as one can.
     pub(super) served: bool,
-    /// How many cases are to come at the least.
+    /// Minimum number of cases to come.
     pub(super) expected: u32,
     pub(super) server: Option<(Server, Rc<Slots>)>,
-    /// When the server has to have started, at the latest, the cases that are to be killed.
+    /// Deadline of the server for cases that are to be killed.
     pub(super) overdue: Option<Instant>,
     /// Cases that wait for the server, with their slots and descriptors.
     pub(super) waiting: Vec<(Start, usize, Vec<OwnedFd>)>,
@@ -35,9 +35,9 @@ pub(super) struct Prepared {
 pub(super) struct RunningCase {
     pub(super) case: u64,
     pub(super) setup: u32,
-    /// Where its slot is.
+    /// Memory with its slot.
     pub(super) slots: Rc<Slots>,
-    /// What follows the set-up's arguments.
+    /// Arguments behind those of the set-up.
     pub(super) arguments: Vec<CString>,
     pub(super) scratch: Option<OwnedFd>,
     pub(super) group: Option<CaseCgroup>,
@@ -48,7 +48,7 @@ pub(super) struct RunningCase {
     pub(super) seen: GuardRecord,
     /// Its service supervisor.
     pub(super) supervisor: Option<i32>,
-    /// How its PID 1 has ended, where its supervisor has not yet.
+    /// End of its PID 1, while its supervisor still runs.
     pub(super) ended: Option<(i32, Usage)>,
 }
 
@@ -58,7 +58,7 @@ pub(super) struct WardenState {
     pub(super) listener: Option<Listener>,
     pub(super) null: OwnedFd,
     pub(super) base: Option<BaseCgroup>,
-    /// Where cases have their scratch on disk.
+    /// Directory of scratch on disk.
     pub(super) disk: Option<Scratches>,
     /// Those of cases that are executed.
     pub(super) slots: Rc<Slots>,
@@ -77,7 +77,7 @@ pub(super) struct DelayedExit {
     pub(super) notification: u64,
     pub(super) began: Instant,
     pub(super) wait: Duration,
-    /// When its processes are looked at again.
+    /// Time at which its processes are read again.
     pub(super) due: Instant,
 }
 
