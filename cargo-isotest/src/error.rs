@@ -189,21 +189,23 @@ impl fmt::Display for Error {
         match self {
             Error::Discover(error) => write!(f, "{error}"),
             Error::Config(error) => write!(f, "{error}"),
-            Error::Sandbox(error) => write!(
-                f,
-                "{error}\nhint: `cargo isotest doctor` tries each part of the sandbox by itself"
-            ),
+            Error::Sandbox(error) => {
+                write!(f, "{error}\nhint: `cargo isotest doctor` checks each part of the sandbox")
+            }
             Error::Service(error) => write!(f, "{error}"),
             Error::WardenDied => {
-                write!(f, "cannot tell how the command ended: the warden was killed under it")
+                write!(
+                    f,
+                    "cannot tell how the command ended: its supervisor (the warden) was killed"
+                )
             }
             Error::WardenSilent => write!(
                 f,
-                "cannot tell how the command ended: the warden did not answer and was killed"
+                "cannot tell how the command ended: its supervisor (the warden) did not answer and was killed"
             ),
             Error::Setup(error) => write!(f, "{error}"),
             Error::Listing(error) => write!(f, "{error}"),
-            Error::Host(error) => write!(f, "cannot look at this machine: {error}"),
+            Error::Host(error) => write!(f, "cannot inspect this machine: {error}"),
             Error::Stream(stray) => write!(f, "{stray}"),
             Error::Exposure(error) => write!(f, "{error}"),
             Error::Archive(error) => write!(f, "{error}"),
@@ -231,7 +233,7 @@ impl fmt::Display for Error {
             Error::Debugger(error) => write!(f, "{error}"),
             Error::Unrecognized(option) => write!(f, "{}", unrecognized(option)),
             Error::Case(message) | Error::NotOne(message) => write!(f, "{message}"),
-            Error::Refused(_) => write!(f, "no test was run in any root filesystem"),
+            Error::Refused(_) => write!(f, "no tests ran in any root filesystem"),
             Error::Interrupted(signal) => write!(f, "interrupted by signal {signal}"),
         }
     }

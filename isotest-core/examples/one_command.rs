@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         arguments,
         environment: vec![c"PATH=/usr/bin:/bin".to_owned()],
         directory: c"/".to_owned(),
-        start_by: StartBy::Exec("it is one command"),
+        start_by: StartBy::Exec("a single command"),
     };
     let spec = Arc::new(plan::sandbox_spec(&host, &project, &policy, command));
     let conclusion = foreground::run(&mut warden, &Plan::of(spec), &Signals::listen()?)?;

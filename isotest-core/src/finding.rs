@@ -94,7 +94,7 @@ impl fmt::Display for Finding {
                 let many = if *processes == 1 { "process was" } else { "processes were" };
                 write!(
                     f,
-                    "{processes} {many} killed since the machine, or a cgroup above, had no memory left"
+                    "{processes} {many} killed because the machine, or a cgroup above, ran out of memory"
                 )
             }
             Finding::NetworkTried(packets) => {
@@ -113,17 +113,17 @@ impl fmt::Display for Finding {
                 )
             }
             Finding::NetworkSuspected(words) => {
-                write!(f, "wrote \"{words}\": it has no network but its own")
+                write!(f, "wrote \"{words}\": it has only its own network")
             }
-            Finding::IoUringRefused => write!(f, "asked for io_uring, which the guard refuses"),
+            Finding::IoUringRefused => write!(f, "was refused io_uring by the guard"),
             Finding::NotShown(paths) => {
-                write!(f, "wrote of ")?;
+                write!(f, "named ")?;
                 let paths = paths.iter().map(|path| path.to_string_lossy());
                 list(f, paths.map(|path| escape(&path).into_owned()))?;
-                write!(f, ": here, but not shown to tests")
+                write!(f, ": exists here, but tests do not see it")
             }
             Finding::NotPassed(names) => {
-                write!(f, "wrote of ")?;
+                write!(f, "named ")?;
                 list(f, names.iter().map(|name| escape(name).into_owned()))?;
                 write!(f, ": set, but not passed to tests")
             }

@@ -104,7 +104,7 @@ impl fmt::Display for LeakingStream {
             FileKind::BlockDevice => "a block device",
             FileKind::Device => "a device, and neither a terminal nor one like /dev/null",
             FileKind::Path => "a path (O_PATH), which could be opened",
-            FileKind::Handle => "no file, but a handle of something of the host",
+            FileKind::Handle => "a handle of a host object, not a file",
         };
         write!(
             f,

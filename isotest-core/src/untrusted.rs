@@ -50,7 +50,7 @@ impl Budget {
     pub fn check(&self) -> io::Result<()> {
         match Instant::now() < self.until {
             true => Ok(()),
-            false => Err(io::Error::new(QuotaExceeded, "to copy it took too long")),
+            false => Err(io::Error::new(QuotaExceeded, "copying it took too long")),
         }
     }
 
@@ -409,7 +409,7 @@ pub fn bounded(file: File, most: u64) -> io::Result<Vec<u8>> {
 /// Opens for reading what was found, if it is a regular file.
 fn regular(found: &OwnedFd) -> io::Result<File> {
     if FileType::from_raw_mode(fstat(found)?.st_mode) != FileType::RegularFile {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     Ok(File::from(open(by_descriptor(found), flags, Mode::empty())?))

@@ -267,7 +267,7 @@ impl<'a> Copy<'a> {
             }
             match kind {
                 FileType::Directory if depth == 0 => {
-                    let cause = format!("it lies deeper than {DEPTH} directories");
+                    let cause = format!("it is more than {DEPTH} directories deep");
                     self.fail(&covered.join(&path), &cause)?;
                 }
                 FileType::Directory => match layer.directory(&name) {
@@ -288,7 +288,7 @@ impl<'a> Copy<'a> {
         let cause = match self.failed.len() {
             told if told < TOLD => cause.to_owned(),
             told if told == TOLD => {
-                format!("{cause}; nor could others be, which are not named here")
+                format!("{cause}; more files, not named here, could not be copied either")
             }
             _ => return Ok(()),
         };

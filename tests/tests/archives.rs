@@ -249,7 +249,7 @@ fn what_is_unpacked_by_name_stays() {
     let target = project.directory().join("out/target");
     assert!(target.join("nextest/binaries-metadata.json").is_file());
     let again = into().run();
-    again.check(2, &["out/target` is there already", "hint: `--extract-overwrite` replaces"]);
+    again.check(2, &["out/target` exists already", "hint: `--extract-overwrite` replaces"]);
     fs::write(target.join("mine"), "").expect("it is writable");
     into().words("--extract-overwrite").run().check(0, &["7 passed"]);
     assert!(target.join("mine").exists(), "what is not in the archive is left alone");
@@ -261,7 +261,7 @@ fn what_is_unpacked_by_name_stays() {
     assert_eq!(passed(&run), ALL);
     let elsewhere = bare(project.isotest(described), archived.place.path());
     let elsewhere = elsewhere.words("--build-dir-remap nowhere").run();
-    elsewhere.check(2, &["cannot use `nowhere`, which `--build-dir-remap` names: No such file"]);
+    elsewhere.check(2, &["cannot use `nowhere` (`--build-dir-remap`): No such file"]);
 }
 
 /// Cargo makes it when it builds.
@@ -396,9 +396,9 @@ fn an_archive_has_what_the_configuration_names_as_with_nextest() {
             path(name).display()
         )
     };
-    let deep = "it lies deeper than its `depth` says";
+    let deep = "it is deeper than its `depth`";
     let told = [
-        warning("target/nowhere", "it is not there"),
+        warning("target/nowhere", "it does not exist"),
         warning("target/given/deep/deeper", deep),
         warning("target/given/deep", deep),
     ];
@@ -423,9 +423,10 @@ fn what_must_be_in_an_archive_and_is_not_there_is_an_error() {
     let project =
         with_included("[{ path = \"none\", relative-to = \"target\", on-missing = \"error\" }]");
     let run = project.isotest("archive --archive-file x.tar.zst").run();
-    let texts =
-        ["/target/none` to the archive: it is not there\nhint: `archive.include` names it, with \
-         `on-missing = \"error\"`, in .config/isotest.toml:1\n"];
+    let texts = [
+        "/target/none` to the archive: it does not exist\nhint: `archive.include` names it, with \
+         `on-missing = \"error\"`, in .config/isotest.toml:1\n",
+    ];
     run.check(103, &texts);
     assert!(!project.directory().join("x.tar.zst").exists());
     let loops = with_included("[{ path = \"given\", relative-to = \"target\" }]");
@@ -463,12 +464,12 @@ fn archive_of(names: &[&str]) -> Vec<u8> {
 
 #[test]
 fn what_is_no_archive_is_refused() {
-    let none =
-        "it is no archive of tests, which is a .tar.zst\nhint: `cargo isotest archive` makes";
+    let none = "it is not an archive of tests, which is a .tar.zst\nhint: make one with `cargo";
     check_refused(b"some text\n", none);
     check_refused(b"", none);
     check_refused(&compressed(&[7; 600]), "cannot unpack `");
-    let foreign = "it is no archive of tests: it has no `target/nextest/binaries-metadata.json`";
+    let foreign =
+        "it is not an archive of tests: it has no `target/nextest/binaries-metadata.json`";
     check_refused(&archive_of(&[]), foreign);
     check_refused(&archive_of(&["target/nextest/cargo-metadata.json"]), foreign);
     let both = ["target/nextest/cargo-metadata.json", "target/nextest/binaries-metadata.json"];
@@ -505,7 +506,7 @@ fn sources_that_are_not_there_are_asked_for() {
     let project = Project::new(&FILES);
     let run = archived.isotest("run", &project, "").run();
     let none = format!("there is no `Cargo.toml` in `{}`", archived.built.display());
-    run.check(2, &[&none, "hint: an archive has none; `--workspace-remap DIR` says"]);
+    run.check(2, &[&none, "hint: an archive contains no sources; `--workspace-remap DIR`"]);
 }
 
 /// Their configuration would run its setup commands, outside of every sandbox.
@@ -529,8 +530,11 @@ fn sources_that_are_in_the_archive_itself_are_refused() {
         let call = project.isotest("--archive-file own.tar.zst --extract-to .");
         call.words("--extract-overwrite").words(line).run()
     };
-    let refused = format!("it has its sources, and their configuration, in `{}`", own.display());
-    run("").check(2, &[&refused, "hint: `--workspace-remap DIR` says where the sources are"]);
+    let refused = format!("its sources and configuration are in `{}`", own.display());
+    run("").check(
+        2,
+        &[&refused, "hint: set the directory of the sources with `--workspace-remap DIR`"],
+    );
     assert!(!own.join("made").exists());
     run("--workspace-remap target/own").check(0, &["1 passed"]);
     assert!(own.join("made").exists(), "by name they are what they are");
@@ -541,11 +545,12 @@ fn what_is_about_building_does_not_go_with_an_archive() {
     let project = Project::new(&FILES);
     let call = |line| project.isotest("--archive-file x.tar.zst").words(line).run();
     for option in ["--release", "--package=demo", "--lib", "--features=x", "--offline"] {
-        call(option).check(2, &[&format!("`{option}` is about building"), "-E 'package(NAME)'"]);
+        call(option)
+            .check(2, &[&format!("`{option}` is an option for building"), "-E 'package(NAME)'"]);
     }
     call("--doc").check(2, &["cannot be used with"]);
     call("--extract-overwrite").check(2, &["--extract-to <DIR>"]);
     let alone = project.isotest("--workspace-remap .").run();
-    alone.check(2, &["`--workspace-remap` is of a build that was made before"]);
+    alone.check(2, &["`--workspace-remap` needs an earlier build"]);
     project.isotest("--target-dir-remap .").run().check(2, &["--binaries-metadata <FILE>"]);
 }

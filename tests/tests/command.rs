@@ -214,5 +214,5 @@ fn the_examples_do_what_they_say() {
     };
     check("run_a_command", &["sh", "-c", "echo $$"], "1\n");
     check("run_a_hundred", &[], "100 sandboxes in ");
-    check("inspect_the_plan", &[], "drop all capabilities: isolation rests on it");
+    check("inspect_the_plan", &[], "drop all capabilities: isolation depends on it");
 }

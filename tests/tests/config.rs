@@ -161,7 +161,7 @@ fn a_grant_is_told_with_its_reason() {
         "-P granting named_by_default",
         0,
         &[
-            "note: the configuration lets tests have more of the host",
+            "note: the configuration gives tests access to the host",
             "pass-env: 1 test, by override 1 of profile `granting` (.config/isotest.toml:24): signs what it sends",
         ],
     );
@@ -235,7 +235,7 @@ fn a_wrong_file_is_a_usage_error_that_says_where_and_what_to_do() {
         "[profile.default]\ntimout = \"5s\"\n",
         2,
         &[
-            "error: cannot read `.config/isotest.toml`: `timout` is no key of a profile\n",
+            "error: cannot read `.config/isotest.toml`: unknown key `timout` in a profile\n",
             " --> .config/isotest.toml:2:1\n  |\n2 | timout = \"5s\"\n  | ^^^^^^\n",
             "hint: did you mean `timeout`?",
         ],
@@ -243,7 +243,10 @@ fn a_wrong_file_is_a_usage_error_that_says_where_and_what_to_do() {
     check_refused(
         "[profile.default]\nnet = \"host\"\n",
         2,
-        &["`net` lets tests have more of the host, without a reason", "hint: say why"],
+        &[
+            "`net` gives tests access to the host, without a `reason`",
+            "hint: add it to the same table: `reason = ",
+        ],
     );
     check_refused("[profile.default\n", 2, &["unclosed table", "--> .config/isotest.toml:1:17"]);
 }
@@ -260,7 +263,7 @@ fn a_profile_that_is_not_there_is_a_usage_error() {
 #[test]
 fn a_wrong_variable_is_a_usage_error() {
     let run = Project::new(&[UNIT]).isotest("").env("ISOTEST_NET", "internet").run();
-    run.check(2, &["the variable `ISOTEST_NET` of the environment: `internet` is none of its values: `loopback`, `host`"]);
+    run.check(2, &["the environment variable `ISOTEST_NET`: invalid value `internet` (expected one of: `loopback`, `host`)"]);
 }
 
 /// From a member's directory too; of a workspace around it nothing is taken.
@@ -355,7 +358,7 @@ leak-timeout = "1s"
         0,
         &[
             "Wrote .config/isotest.toml",
-            "note: not taken over:",
+            "note: not converted:",
             "    profile.default: `success-output`: isotest prints",
             "    profile.default.junit: `store-success-output`: ",
             "    profile.default.overrides 1: `leak-timeout`: ",
@@ -379,6 +382,6 @@ leak-timeout = "1s"
     let report = fs::read_to_string(report).expect("a report");
     assert!(report.contains("<testsuites name=\"isotest-run\" tests=\"1\""), "{report}");
     let again = project.isotest("import-nextest").run();
-    again.check(2, &["cannot write `.config/isotest.toml`: it is there already", "`--force`"]);
+    again.check(2, &["cannot write `.config/isotest.toml`: it exists already", "`--force`"]);
     project.isotest("import-nextest --force").run().check(0, &["Wrote"]);
 }

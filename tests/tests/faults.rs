@@ -514,7 +514,7 @@ fn a_warden_that_does_not_answer_is_killed_and_replaced() {
     kill(Pid::from_raw(warden), SIGSTOP).expect("it is alive");
     let texts = [
         "... NOT RUN",
-        "the warden did not answer and was killed under 1 test",
+        "the warden did not answer and was killed: 1 test",
         "test unharmed::writes ... ok",
     ];
     running.end().check(96, &texts);

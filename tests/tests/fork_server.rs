@@ -458,7 +458,7 @@ fn a_program_with_another_dynamic_loader_is_executed() {
     let Some(own) = own else { return unavailable("this program has no dynamic loader") };
     fs::copy(own, &loader).expect("it is readable");
     let flags = build.flags.replace("LOADER", &loader.display().to_string());
-    Build { flags, ..build }.check_executed("its dynamic loader is not glibc's");
+    Build { flags, ..build }.check_executed("its dynamic loader is not from glibc");
 }
 
 fn is_loader(path: &&str) -> bool {

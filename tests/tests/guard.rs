@@ -121,7 +121,7 @@ fn io_uring_is_refused_and_a_failure_that_asked_for_it_says_how_to_have_it() {
         return;
     }
     let project = Project::new(&[MANIFEST, RINGS]);
-    let told = "2 tests failed and asked for io_uring in vain; `--guard io-uring` may mend it";
+    let told = "2 tests failed and were refused io_uring; `--guard io-uring` may help";
     for more in ["", " --no-fork-server", " --init reaper", " --user root"] {
         let run = project.isotest(&format!("--lib{more}")).run();
         let [first, second, third] = [

@@ -98,8 +98,8 @@ fn what_nobody_knows_is_refused_as_by_libtest() {
     run.check(
         0,
         &[
-            "warning: `--ignroed` is passed on to the harnesses that are not libtest alone: \
-             libtest does not know it\n",
+            "warning: `--ignroed` is passed only to harnesses other than libtest, which does not \
+             know it\n",
             "2 passed",
         ],
     );

@@ -252,9 +252,9 @@ fn a_configuration_may_be_anything() {
             assert!(!leads_to.starts_with("../../") || !run.stderr.contains("secret"), "{run:?}");
         };
         let outside = format!(
-            "cannot use `{name}`: it links to a file outside the workspace that is not right ({name}:"
+            "cannot use `{name}`: it links to a file outside the workspace that has an error ({name}:"
         );
-        told("../../victim/secret", 2, &[&outside, "1)\nhint: what is wrong"]);
+        told("../../victim/secret", 2, &[&outside, "1)\nhint: replace the link"]);
         // What is right is followed, and what is inside is quoted.
         told("../inside", 2, &["1 | secret"]);
         told("../../victim/right", 0, &[]);
@@ -271,7 +271,7 @@ fn a_configuration_may_be_anything() {
     let path = project.directory().join(".config/nextest.toml");
     mkfifo(&path, Mode::S_IRWXU).expect("a FIFO");
     let run = project.isotest("import-nextest").run();
-    run.check(2, &["cannot read `.config/nextest.toml`: it is no regular file"]);
+    run.check(2, &["cannot read `.config/nextest.toml`: it is not a regular file"]);
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn an_import_writes_through_no_link() {
     let link = project.directory().join(".config/isotest.toml");
     for leads_to in ["../../victim/deep/file", "../../victim/new"] {
         symlink(leads_to, &link).expect("a link");
-        project.isotest("import-nextest").run().check(2, &["it is there already", "`--force`"]);
+        project.isotest("import-nextest").run().check(2, &["it exists already", "`--force`"]);
         project.isotest("import-nextest --force").run().check(0, &["Wrote .config/isotest.toml"]);
         is_untouched(&project);
         assert!(fs::symlink_metadata(&link).expect("it is there").is_file());
@@ -342,7 +342,7 @@ fn what_is_written_back_has_a_limit() {
     let made = fs::read_dir(project.directory().join("links")).expect("some were written back");
     assert!(made.count() <= 1024 / 12);
     let script = "i=0; while [ $i -lt 100 ]; do i=$((i+1)); mkdir d; cd d; done; echo >file";
-    write_back(&project, ALL, script).check(0, &["it lies deeper than 64 directories"]);
+    write_back(&project, ALL, script).check(0, &["it is more than 64 directories deep"]);
 }
 
 /// Files that git, cargo, an editor or a shell would run outside later.

@@ -537,16 +537,19 @@ fn passes() {
         std::fs::write(file, "").unwrap();
     }
     let run = project.isotest("--lib").env("DEMO_DATABASE_URL", "db://secret").run();
-    let path = format!("demo::reads_above: wrote of {}: here, but not shown", above.display());
+    let path = format!(
+        "demo::reads_above: named {}: exists here, but tests do not see it",
+        above.display()
+    );
     let by_a_long_way = path.replace("reads_above", "reads_by_a_long_way");
     run.check(
         100,
         &[
-            "2 tests failed and wrote of a path that tests are not shown; `--ro PATH` may mend it",
+            "2 tests failed and named a path that tests do not see; `--ro PATH` may help",
             &path,
             &by_a_long_way,
-            "1 test failed and wrote of a variable that does not reach tests; `--pass-env NAME` may",
-            "demo::wants_a_variable: wrote of DEMO_DATABASE_URL: set, but not passed to tests",
+            "1 test failed and named a variable that does not reach tests; `--pass-env NAME` may",
+            "demo::wants_a_variable: named DEMO_DATABASE_URL: set, but not passed to tests",
         ],
     );
     let (_, closing) = run.stderr.split_once("Summary").expect("a closing block");
@@ -557,7 +560,7 @@ fn passes() {
     let shown = format!("--lib --ro {} --pass-env DEMO_DATABASE_URL", above.display());
     let run = project.isotest(&shown).env("DEMO_DATABASE_URL", "db://secret").run();
     run.check(100, &["4 passed, 2 failed"]);
-    assert!(!run.stderr.contains("wrote of"), "nothing is missed: {}", run.stderr);
+    assert!(!run.stderr.contains(": named "), "nothing is missed: {}", run.stderr);
 }
 
 #[test]
@@ -592,9 +595,9 @@ fn sends_to_itself() {
     run.check(
         100,
         &[
-            "1 test tried to reach the network and failed; `--net host` lets them",
+            "1 test tried to reach the network and failed; `--net host` allows it",
             "demo::sends_to_a_group: sent 1 multicast or broadcast packet",
-            "1 test failed and may want the network; `--net host` may mend it",
+            "1 test failed and may need the network; `--net host` may help",
             "demo::has_no_address: wrote \"Cannot assign requested address\"",
         ],
     );
@@ -623,11 +626,11 @@ fn starts_a_tool() {
     std::fs::write(tools.join("demo-tool"), "#!/bin/sh\n").unwrap();
     let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
     let run = project.isotest("--lib").env("PATH", path).run();
-    let tool = format!("not shown: `--ro {}` (demo)", tools.display());
-    let help = "help: failed tests may want what their programs name\n";
+    let tool = format!("tests do not see: `--ro {}` (demo)", tools.display());
+    let help = "help: failed tests may need what their programs name\n";
     run.check(
         100,
-        &[help, "`/sys`, which tests have not: `--ro /sys` (demo)", "`demo-tool`", &tool],
+        &[help, "`/sys`, which tests do not have: `--ro /sys` (demo)", "`demo-tool`", &tool],
     );
 }
 

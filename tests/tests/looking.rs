@@ -89,7 +89,7 @@ fn sigusr1_tells_what_runs() {
         let waits = [" `hangs`: S (sleeping) in wait4", &format!("{of_child}clock_nanosleep")];
         waits.iter().all(|text| running.has_printed(text)).then_some(())
     });
-    running.wait_for("the last of its output:\n    about to hang\n");
+    running.wait_for("last output:\n    about to hang\n");
     running.signal(SIGINT);
     let run = running.end();
     run.check(130, &["     Running 1 test; 0 ended before\n\n---- demo::it::hangs, "]);
@@ -308,8 +308,8 @@ fn a_debugger_that_is_not_there_is_an_error_before_anything_is_built() {
         let run = call.run();
         let message = format!(
             "error: cannot use `--timeout-stacks {program}`: there is no `{program}` on PATH\n\
-             hint: install it; `--timeout-stacks proc` needs no debugger, and `auto` takes what is \
-             there\n"
+             hint: install it; `--timeout-stacks proc` needs no debugger, and `auto` uses an \
+             installed one\n"
         );
         run.check(2, &[&message]);
         assert_eq!(run.stderr.lines().count(), 2, "{}", run.stderr);
@@ -551,13 +551,13 @@ fn a_debugger_runs_one_test_and_no_more() {
     let debug = |words: &str| project.isotest(words).arg("--debugger").arg("true").run();
     debug("--test it").check(
         2,
-        &["error: `--debugger` runs one test, and 3 are selected\n    demo::it aborts\n"],
+        &["error: `--debugger` runs one test, but 3 are selected\n    demo::it aborts\n"],
     );
     // No setup command is run for it.
     let config = "[setup.data]\ncommand = \"false\"\n[profile.default]\nsetup = [\"data\"]\n";
     fs::create_dir(project.directory().join(".config")).expect("it is writable");
     fs::write(project.directory().join(".config/isotest.toml"), config).expect("it is writable");
-    debug("--test it").check(2, &["error: `--debugger` runs one test, and 3 are selected\n"]);
+    debug("--test it").check(2, &["error: `--debugger` runs one test, but 3 are selected\n"]);
     debug("--exact hangs").check(105, &["the setup command `data` exited with 1"]);
     fs::remove_dir_all(project.directory().join(".config")).expect("it is ours");
     debug("nowhere").check(4, &["cannot find a test to run under `--debugger`"]);

@@ -214,7 +214,7 @@ fn what_has_no_messages_is_refused() {
     let project = Project::new(&[MANIFEST, LIBRARY, IT, RAW]);
     for (options, message) in [
         ("--stress-count 2", "a stress run has no results in JSON"),
-        ("--doc", "`--message-format` tells of tests that run in sandboxes of their own"),
+        ("--doc", "`--message-format` needs one sandbox for each test"),
         ("--format pretty", "cannot be used with"),
     ] {
         project.isotest(&format!("--message-format json {options}")).run().check(2, &[message]);

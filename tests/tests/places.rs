@@ -88,7 +88,7 @@ fn what_cannot_be_shown_is_refused() {
     check_refused("--rw", "/dev/pts", "has its own");
     let full = std::path::Path::new("/dev/kmsg");
     if full.exists() {
-        check_refused("--ro", "/dev/kmsg", "`--rw` shows it");
+        check_refused("--ro", "/dev/kmsg", "use `--rw`");
     }
 }
 

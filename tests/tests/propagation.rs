@@ -174,7 +174,7 @@ fn shared_mounts_are_refused_with_the_reason() {
 fn a_propagation_without_a_path_is_an_error_of_usage() {
     let project = Project::new(&[PASSING]);
     let run = project.isotest("--propagation slave").run();
-    run.check(2, &["`--propagation` is of paths that `--ro` and `--rw` add"]);
+    run.check(2, &["`--propagation` needs a path from `--ro` or `--rw`"]);
 }
 
 #[test]

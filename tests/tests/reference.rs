@@ -127,7 +127,7 @@ fn needs_a_reason(project: &Project, key: &str, value: &str) -> bool {
     let file = project.directory().join(".config/isotest.toml");
     fs::create_dir_all(project.directory().join(".config")).expect("the project is writable");
     fs::write(file, format!("[profile.default]\n{key} = {value}\n")).expect("it is writable");
-    project.isotest("show-config").run().stderr.contains("more of the host, without a reason")
+    project.isotest("show-config").run().stderr.contains("access to the host, without a `reason`")
 }
 
 /// The keys of an object of the schema, where it has any.

@@ -57,8 +57,9 @@ fn check_weaker(acts: &[&str], layer: &str, texts: &[&str], (script, inside): (&
     }
     let project = Project::new(&[PASSING]);
     let flag = format!("--allow-weaker {layer}");
-    let shared = format!("1 test shared the layer `{layer}` with the host, as `{flag}` allows");
-    let warning = format!("warning: the layer `{layer}` is the host's, as `{flag}` allows: cannot");
+    let shared = format!("1 test shared the layer `{layer}` with the host (`{flag}`)");
+    let warning =
+        format!("warning: the layer `{layer}` is shared with the host (`{flag}`): cannot");
     let run = call(&project, acts, &format!("--lib {flag}")).run();
     run.check(0, &[OK, &shared, &warning]);
     run.check(0, texts);
@@ -261,12 +262,12 @@ fn check_forgery(acts: &[&str], text: &str) {
     }
     let project = Project::new(&[PASSING]);
     let run = call(&project, acts, "exec -- true").run();
-    run.check(96, &["cannot look at this machine: ", text]);
+    run.check(96, &["cannot inspect this machine: ", text]);
 }
 
 #[test]
 fn a_proc_of_plain_files_is_not_believed() {
-    check_forgery(&["namespaces", "false-proc"], "`/proc` is no proc filesystem");
+    check_forgery(&["namespaces", "false-proc"], "`/proc` is not a proc filesystem");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The command under "to run again what failed", pasted into a shell: it runs exactly those tests, in
+//! The command under "to rerun the failed tests", pasted into a shell: it runs exactly those tests, in
 //! that build, under those layers.
 
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use isotest_tests::{Call, Project, Run, refused};
 
 /// The commands that a run names.
 fn commands(run: &Run) -> Vec<String> {
-    let (_, block) = run.stderr.split_once("to run again what failed\n").expect("it names some");
+    let (_, block) = run.stderr.split_once("to rerun the failed tests\n").expect("it names some");
     block.lines().map_while(|line| line.strip_prefix("    ")).map(str::to_owned).collect()
 }
 

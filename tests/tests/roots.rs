@@ -183,7 +183,7 @@ fn a_place_that_is_a_link_in_the_root_is_named() {
     let Some(root) = busybox() else { return };
     symlink("bin", root.path().join("usr")).expect("it is free");
     let run = exec(root.path(), "--ro /usr/include", "true");
-    run.check(2, &["cannot show `/usr/include`", "`/usr` is no directory there"]);
+    run.check(2, &["cannot show `/usr/include`", "`/usr` is not a directory there"]);
 }
 
 #[test]
@@ -428,15 +428,15 @@ fn tests_that_cannot_start_in_one_root_run_in_the_others() {
     run.check(
         96,
         &[
-            "error: no test is run in `../one`: cannot list the tests of `demo`: cannot execute `",
-            "error: no test is run in `../two`: ",
+            "error: cannot run tests in `../one`: cannot list the tests of `demo`: cannot execute `",
+            "error: cannot run tests in `../two`: ",
             "root: /\n",
             "Summary 1 test in ",
             "error: no test was run in `../one`, `../two`\n",
         ],
     );
     let run = both.call("").without("RUSTFLAGS").run();
-    run.check(96, &["no test is run in `../two`"]);
+    run.check(96, &["cannot run tests in `../two`"]);
     assert!(!run.stderr.contains("Summary"), "there is nothing to sum up");
 }
 
@@ -468,7 +468,7 @@ fn only_a_run_takes_several_roots() {
             "exec" => "-- true",
             _ => "",
         });
-        run.run().check(2, &[&format!("`{command}` works in one root filesystem")]);
+        run.run().check(2, &[&format!("`{command}` takes one `--root`")]);
     }
 }
 
@@ -603,7 +603,7 @@ fn a_hostile_layout_is_refused() {
         mkfifo(&path, Mode::from_bits_truncate(0o600)).expect("it is gone");
         let refusal =
             format!("cannot use the image `{}`", project.directory().join("image").display());
-        check_layout(&project, &[&refusal, name, "it is no regular file"]);
+        check_layout(&project, &[&refusal, name, "it is not a regular file"]);
         fs::remove_file(&path).expect("it was made");
         symlink("/dev/zero", &path).expect("it is gone");
         check_layout(&project, &[&refusal, name, "is a symbolic link, which is not followed"]);

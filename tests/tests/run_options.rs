@@ -66,7 +66,7 @@ flaky-result = "fail"
     let line = "--stress-count 1 --retries 0 a_fails";
     let stress = runs(config, line, 100, &["1 run · 1 failure"]);
     assert_eq!(stress, [1, 0, 0]);
-    let refused = ["error: a stress run starts no failed test again"];
+    let refused = ["error: a stress run cannot retry failed tests"];
     let stress = runs(config, "--stress-count 1 --retries 2 a_fails", 2, &refused);
     assert_eq!(stress, [0, 0, 0]);
 }
@@ -132,7 +132,7 @@ fn variables_go_before_the_file() {
     let shown = project.isotest("show-config").env("ISOTEST_FAIL_FAST", "1").run();
     shown.check(0, &["max-fail         1                        environment"]);
     run("ISOTEST_RETRIES", "many")
-        .check(2, &["the variable `ISOTEST_RETRIES` of the environment: invalid value `many`"]);
+        .check(2, &["the environment variable `ISOTEST_RETRIES`: invalid value `many`"]);
     let both = project.isotest("list").env("ISOTEST_MAX_FAIL", "1").env("ISOTEST_FAIL_FAST", "0");
     both.run().check(2, &["`ISOTEST_FAIL_FAST` and `ISOTEST_MAX_FAIL`", "unset one of them"]);
 }
@@ -320,7 +320,7 @@ fn a_run_ends_when_its_time_is_up_and_tells_what_ran() {
         ": 0 passed, 2 cancelled",
         "error: the run took longer than 1s; 2 tests did not run to the end\n\
          hint: `global-timeout`, a key of the profile and a flag, gives it more time; \
-         `--partition` parts it\n",
+         `--partition` splits it\n",
     ];
     run.check(100, &texts);
     let stress = "--lib --stress-count 2 c";
@@ -353,7 +353,7 @@ fn a_run_that_ends_in_time_is_not_cut_short() {
     project.isotest("list").run().check(
         2,
         &[
-            "`global-timeout` is no key of an override: a whole run has it",
+            "`global-timeout` is not valid in an override: it applies to the whole run",
             ".config/isotest.toml:3:1",
         ],
     );

@@ -120,9 +120,9 @@ fn a_flaky_test_is_a_failed_one_where_that_is_asked_for() {
         &[
             "test passes_at_3 ... FAILED, FLAKY 3/3\n",
             "isotest: attempt 3 of 3 passed\nthis is run 3 of passes_at_3\n",
-            "isotest: passed at a retry only, which counts as a failure (`flaky-result` is `fail`)\n",
+            "isotest: passed only on a retry, which counts as a failure (`flaky-result` is `fail`)\n",
             "1 passed, 1 failed (1 flaky)\n",
-            "help: to run again what failed\n    cargo isotest --workspace=shared --lib -- --exact passes_at_3\n",
+            "help: to rerun the failed tests\n    cargo isotest --workspace=shared --lib -- --exact passes_at_3\n",
         ],
     );
 }
@@ -383,7 +383,7 @@ fn a_junit_report_is_written_through_no_link_and_no_fifo() {
     run(None).check(110, &["junit.xml` is a symbolic link, which is not followed"]);
     fs::remove_file(&report).unwrap();
     nix::unistd::mkfifo(&report, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    run(None).check(110, &["junit.xml`: it is no regular file"]);
+    run(None).check(110, &["junit.xml`: it is not a regular file"]);
     assert_eq!(manifest(), before);
 }
 
@@ -483,7 +483,7 @@ fn what_has_failed_is_run_again_until_it_passes() {
     let text = failing("one") + &failing("two") + "#[test]\nfn passes() {}\n";
     let project = Project::new(&[("src/lib.rs", &text)]);
     let again = || project.isotest("--lib --rerun-failed").run();
-    let nothing = "error: there is no test to run again: none has failed that has not passed since";
+    let nothing = "error: no failed tests to rerun";
     again().check(4, &[nothing, "/target/isotest/failed.json`"]);
     project.isotest("--lib").run().check(100, &["1 passed, 2 failed"]);
     let run = again();
@@ -509,7 +509,7 @@ fn a_test_that_is_gone_is_not_run_again() {
     fs::write(project.directory().join(PASSING.0), PASSING.1).expect("it is writable");
     project.isotest("--lib --rerun-failed").run().check(4, &["cannot find a test"]);
     project.isotest("--lib").run().check(0, &["1 passed"]);
-    project.isotest("--lib --rerun-failed").run().check(4, &["there is no test to run again"]);
+    project.isotest("--lib --rerun-failed").run().check(4, &["no failed tests to rerun"]);
 }
 
 #[test]
@@ -631,7 +631,7 @@ fn the_ci_system_tells_the_part() {
     let run = call(&[("CIRCLE_NODE_INDEX", "1"), ("CIRCLE_NODE_TOTAL", "3")]);
     run.check(0, &[]);
     assert_eq!(run.stdout, second.stdout);
-    let said = "error: cannot tell which part of the tests `--partition auto` means: none of these";
+    let said = "error: cannot determine the partition for `--partition auto`: none of these";
     call(&[]).check(2, &[said]);
     call(&[("GITHUB_ACTIONS", "true")])
         .check(2, &["STRATEGY_JOB_INDEX: ${{ strategy.job-index }}"]);
@@ -727,7 +727,7 @@ fn a_workflow_gets_annotations_and_a_summary() {
     assert!(text.starts_with("# Before\n## Tests\n"), "{text}");
     assert!(text.contains("| 2 | 1 | 1 | 0 | 0 | "), "{text}");
     assert!(text.contains("❌ <code>demo::fails</code>"), "{text}");
-    let warning = "warning: cannot add to the summary that GITHUB_STEP_SUMMARY names: ";
+    let warning = "warning: cannot write the summary to the file of GITHUB_STEP_SUMMARY: ";
     call_in_workflow(project.directory()).run().check(100, &[warning]);
     // Elsewhere nothing of it is printed.
     assert!(!call().run().stderr.contains("::error"));
@@ -805,7 +805,7 @@ fn a_stress_run_ends_in_time_at_a_failure_or_by_a_signal() {
 fn what_does_not_go_with_stress_is_refused() {
     let project = Project::new(&[PASSING]);
     let refused = |line: &str, said: &str| project.isotest(line).run().check(2, &[said]);
-    refused("--stress-count 2 --retries 1", "a stress run starts no failed test again");
+    refused("--stress-count 2 --retries 1", "a stress run cannot retry failed tests");
     refused("--stress-count 2 --junit x.xml", "cannot be used with");
     refused("--stress-count 0", "number would be zero");
     refused("--stress-duration soon", "try `90s` or `2m`");

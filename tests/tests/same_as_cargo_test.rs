@@ -223,7 +223,7 @@ fn a_name_takes_the_targets_and_documentation_tests_that_cargo_takes() {
         assert_eq!(ran(&found), ran(&expected), "`{line}`");
         assert_eq!((expected.code, found.code), (0, 0), "`{line}`");
     }
-    let texts = ["cannot find a test", "hint: a name before `--` takes no documentation tests"];
+    let texts = ["cannot find a test", "hint: a name before `--` excludes documentation tests"];
     project.isotest("no_such_test").run().check(4, &texts);
     let run = project.isotest("--lib no_such_test").run();
     assert!(!run.stderr.contains("documentation"), "the target leaves them out");

@@ -103,7 +103,7 @@ fn a_service_that_cannot_be_had_is_an_error_of_the_case() {
             "command = \"nosuch -x\"\nready = { tcp = 1 }",
             &[
                 "cannot execute `nosuch -x`: No such file or directory (ENOENT)",
-                "hint: commands are looked for along PATH in the sandbox",
+                "hint: commands are looked up on PATH in the sandbox",
                 "service `missing`: wrote nothing",
             ],
         ),
@@ -113,7 +113,7 @@ fn a_service_that_cannot_be_had_is_an_error_of_the_case() {
             &[
                 "isotest: service `failing`: wrote\nout of luck\n",
                 "`sh -c echo out of luck; exit 3` exited with 3 before port 7 took connections",
-                "hint: what it wrote stands with the test",
+                "hint: its output is shown with the test",
             ],
         ),
         (
@@ -127,7 +127,7 @@ fn a_service_that_cannot_be_had_is_an_error_of_the_case() {
         (
             "killed",
             "command = [\"sh\", \"-c\", \"kill -SEGV $$\"]\nready = \"exit\"",
-            &["was killed by SIGSEGV before what it prepares was ready"],
+            &["was killed by SIGSEGV before it had finished"],
         ),
         (
             "never",
@@ -175,7 +175,7 @@ fn a_service_that_cannot_be_had_is_an_error_of_the_case() {
 fn a_service_needs_the_pid_namespace_of_the_test() {
     let texts = [
         "error: cannot start the service `server` with `pid = \"host\"`",
-        "hint: it is the end of its pid namespace that ends it",
+        "hint: the end of its pid namespace ends a service",
     ];
     check("-P server --pid host --test it", 2, &texts);
 }

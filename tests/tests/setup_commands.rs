@@ -111,8 +111,8 @@ fn under_nextest_they_are_not_run_and_the_test_is_told() {
         100,
         &[
             "3 tests run: 1 passed, 2 failed, 1 skipped",
-            "warning: the setup command `z` is not run: it would be for each test that nextest \
-             starts\n    hint: a setup script of nextest's, `[scripts.setup.z]`, runs once\n",
+            "warning: the setup command `z` does not run: nextest would start it for each \
+             test\n    hint: a setup script of nextest, `[scripts.setup.z]`, runs once\n",
         ],
     );
     assert_eq!(ran(&project), "");
@@ -186,7 +186,7 @@ fn a_file_of_variables_that_is_none_ends_the_run() {
         );
     };
     let file = "$ISOTEST_ENV_FILE";
-    made(&format!("rm {file}; mkfifo {file}"), "be read: it is no regular file\nhint: ISO");
+    made(&format!("rm {file}; mkfifo {file}"), "be read: it is not a regular file\nhint: ISO");
     made(&format!("ln -sf /dev/zero {file}"), "is a symbolic link, which is not followed");
     made(&format!("truncate -s 1G {file}"), "be read: it has more than 67108864 bytes");
     made(&format!("rm {file}"), "be read: No such file or directory");

@@ -141,8 +141,8 @@ fn a_process_that_dies_takes_with_it_what_was_running() {
     run.check(
         100,
         &[
-            "isotest: 2 tests of demo were running when its process ended; which of them is to \
-             blame is not known: b_waits, c_aborts\nisotest: killed by SIGABRT\n",
+            "isotest: 2 tests of demo were running when its process ended; the one that ended \
+             it is not known: b_waits, c_aborts\nisotest: killed by SIGABRT\n",
             "isotest: not run: the process of its binary had ended\n",
             "1 passed, 2 failed (2 killed by a signal), 1 cancelled",
         ],
@@ -269,7 +269,7 @@ fn b_fails() {
 fn c_passes() {}
 "#;
     let texts = [
-        "isotest: demo has printed more than one result of b_fails: what is told of it is not to be",
+        "isotest: demo has printed more than one result of b_fails: its result is not reliable",
         "1 failed",
     ];
     check(FORGES, "--test-threads 1", 100, &texts);
@@ -305,8 +305,7 @@ fn has_two_results() {
     write(b"st\", \"name\": \"has_two_results\", \"event\": \"ok\", \"exec_time\": 0.1 }\n");
 }
 "#;
-    let texts =
-        ["printed more than one result of has_two_results: what is told of it is not to be"];
+    let texts = ["printed more than one result of has_two_results: its result is not reliable"];
     check(WRITES, "", 100, &texts);
 }
 
@@ -419,13 +418,13 @@ timeout = "10s"
     let files = [("src/lib.rs", tests), ("tests/it.rs", tests), (".config/isotest.toml", config)];
     let project = Project::new(&files);
     let run = project.isotest("--unit binary --lib --test it").run();
-    let alone = "one binary runs at a time, and its tests beside each other";
+    let alone = "one binary runs at a time, and its tests in parallel";
     let told = format!(
-        "warning: `--unit binary` takes these of the configuration otherwise:\n    \
+        "warning: `--unit binary` treats these settings differently:\n    \
          retries: no test is started again\n    threads-required: {alone}\n    \
          test-group: {alone}\n    priority: binaries run in cargo's order\n    \
          slow-timeout: it is 1m\n    \
-         timeout: the longest of a binary is that of all its tests\n    \
+         timeout: the longest of a binary applies to all its tests\n    \
          max-fail: it counts binaries\n"
     );
     run.check(0, &[told.as_str()]);

@@ -50,8 +50,8 @@ impl fmt::Display for ArchiveError {
             }
             ArchiveError::NotZstd(path) => write!(
                 f,
-                "cannot unpack `{}`: it is no archive of tests, which is a .tar.zst\n\
-                 hint: `cargo isotest archive` makes one, and `cargo nextest archive`",
+                "cannot unpack `{}`: it is not an archive of tests, which is a .tar.zst\n\
+                 hint: make one with `cargo isotest archive` or `cargo nextest archive`",
                 path.display()
             ),
             ArchiveError::Unpack(path, cause) => {
@@ -59,8 +59,8 @@ impl fmt::Display for ArchiveError {
             }
             ArchiveError::Foreign(path, missing) => write!(
                 f,
-                "cannot use `{}`: it is no archive of tests: it has no `{missing}`\n\
-                 hint: `cargo isotest archive` makes one, and `cargo nextest archive`",
+                "cannot use `{}`: it is not an archive of tests: it has no `{missing}`\n\
+                 hint: make one with `cargo isotest archive` or `cargo nextest archive`",
                 path.display()
             ),
             ArchiveError::Description(path, cause) => {
@@ -68,15 +68,15 @@ impl fmt::Display for ArchiveError {
             }
             ArchiveError::OwnSources(path, root) => write!(
                 f,
-                "cannot use `{}`: it has its sources, and their configuration, in `{}`, which it \
-                 was unpacked to\nhint: `--workspace-remap DIR` says where the sources are",
+                "cannot use `{}`: its sources and configuration are in `{}`, where it was \
+                 unpacked\nhint: set the directory of the sources with `--workspace-remap DIR`",
                 path.display(),
                 root.display()
             ),
             ArchiveError::NoPlace(path) => write!(
                 f,
                 "cannot unpack `{}`: there is no cache directory\n\
-                 hint: `--extract-to DIR` names a place, or set XDG_CACHE_HOME",
+                 hint: set XDG_CACHE_HOME, or use `--extract-to DIR`",
                 path.display()
             ),
             ArchiveError::Place(path, cause) => write!(
@@ -86,13 +86,13 @@ impl fmt::Display for ArchiveError {
             ),
             ArchiveError::Exists(path, place) => write!(
                 f,
-                "cannot unpack `{}`: `{}` is there already\n\
+                "cannot unpack `{}`: `{}` exists already\n\
                  hint: `--extract-overwrite` replaces its files",
                 path.display(),
                 place.display()
             ),
             ArchiveError::Remap(flag, path, cause) => {
-                write!(f, "cannot use `{}`, which `{flag}` names: {cause}", path.display())
+                write!(f, "cannot use `{}` (`{flag}`): {cause}", path.display())
             }
             ArchiveError::Write(path, cause) => {
                 write!(f, "cannot write the archive `{}`: {cause}", path.display())
@@ -102,7 +102,7 @@ impl fmt::Display for ArchiveError {
             }
             ArchiveError::Missing(path, place) => write!(
                 f,
-                "cannot add `{}` to the archive: it is not there\n\
+                "cannot add `{}` to the archive: it does not exist\n\
                  hint: `archive.include` names it, with `on-missing = \"error\"`, in {place}",
                 path.display()
             ),

@@ -253,7 +253,7 @@ mod tests {
         let (path, link) = (place.path().join("description"), place.path().join("link"));
         std::os::unix::fs::symlink(&path, &link).expect("a link");
         let error = |path: &Path| read_named(path).expect_err("it is hostile").to_string();
-        assert_eq!(error(Path::new("/dev/zero")), "it is no regular file");
+        assert_eq!(error(Path::new("/dev/zero")), "it is not a regular file");
         File::create(&path).and_then(|file| file.set_len(1 << 40)).expect("files have holes");
         assert_eq!(error(&link), "it has more than 268435456 bytes");
         fs::write(&path, "{}").expect("it is writable");

@@ -79,7 +79,7 @@ fn add_all(
         let path = &binary.binary_path;
         let inner = path.strip_prefix(build).or_else(|_| path.strip_prefix(target));
         let inner = inner.map_err(|_| {
-            let cause = io::Error::other("it lies outside of the target directory");
+            let cause = io::Error::other("it is outside the target directory");
             ArchiveError::Add(path.clone().into(), cause)
         })?;
         entries.add(path, &top.join(inner))?;
@@ -165,7 +165,7 @@ impl<'a> Entries<'a> {
                 Err(ArchiveError::Missing(path.into(), place.to_owned()))
             }
             (Err(cause), OnMissing::Warn) if cause.kind() == io::ErrorKind::NotFound => {
-                report::not_archived(path.as_std_path(), "it is not there");
+                report::not_archived(path.as_std_path(), "it does not exist");
                 Ok(())
             }
             (Err(cause), OnMissing::Ignore) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -193,7 +193,7 @@ impl<'a> Entries<'a> {
         }
         let why = match (kind.is_dir(), leads_to.is_dir(), leads_to.is_file()) {
             (false, false, true) => return self.add(path, name),
-            (true, ..) => "it lies deeper than its `depth` says",
+            (true, ..) => "it is deeper than its `depth`",
             // It may lead to a directory that it lies in.
             (false, true, _) => "it is a link to a directory",
             (false, false, false) => "it is neither a file nor a directory",

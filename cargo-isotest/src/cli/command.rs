@@ -161,9 +161,11 @@ impl RunCommand {
     fn check(&self) -> Result<(), &'static str> {
         let is_stress = self.run.repeat() != Repeat::Once;
         if is_stress && self.run.starts_again() {
-            return Err("a stress run starts no failed test again: without `--retries`, or with 0");
+            return Err(
+                "a stress run cannot retry failed tests: remove `--retries`, or set it to 0",
+            );
         }
-        let alone = "`--message-format` tells of tests that run in sandboxes of their own";
+        let alone = "`--message-format` needs one sandbox for each test";
         if self.libtest.list && self.libtest.format == Format::Json {
             return Err("`--list` has no JSON; `cargo isotest list --format json` has nextest's");
         }
@@ -459,15 +461,13 @@ fn check_layers(command: &Command) -> Result<(), String> {
     };
     if let (Some(name), count @ 2..) = (name, layers.values("root").len()) {
         return Err(format!(
-            "`{name}` works in one root filesystem, and there are {count} `--root`: a run alone \
-             takes more than one"
+            "`{name}` takes one `--root`, but {count} are given: only `run` takes more than \
+             one"
         ));
     }
     let adds = layers.has("ro") || layers.has("rw");
     if layers.has("propagation") && !adds {
-        return Err(
-            "`--propagation` is of paths that `--ro` and `--rw` add, and there are none".into()
-        );
+        return Err("`--propagation` needs a path from `--ro` or `--rw`".into());
     }
     Ok(())
 }

@@ -110,7 +110,7 @@ fn wording(error: &clap::Error) -> String {
     match (error.get(ContextKind::ValidValue), error.source()) {
         (Some(ContextValue::Strings(valid)), _) => {
             let valid: Vec<String> = valid.iter().map(|value| format!("`{value}`")).collect();
-            format!("`{value}` is none of its values: {}", valid.join(", "))
+            format!("invalid value `{value}` (expected one of: {})", valid.join(", "))
         }
         (_, Some(cause)) => format!("invalid value `{value}`: {cause}"),
         (_, None) => format!("invalid value `{value}`"),
@@ -154,7 +154,7 @@ mod tests {
         let refused = |key: &str, value: &str| read(key, &text(&[value])).expect_err("refused");
         assert_eq!(
             refused("net", "internet"),
-            "`internet` is none of its values: `loopback`, `host`"
+            "invalid value `internet` (expected one of: `loopback`, `host`)"
         );
         assert!(refused("timeout", "soon").starts_with("invalid value `soon`: "));
         assert!(refused("processes", "many").contains("invalid digit"));

@@ -71,10 +71,10 @@ pub(super) fn partition(text: &str) -> Result<Partition, String> {
         "slice" => Scheme::Slice,
         "hash" => Scheme::Hash,
         "count" => Scheme::Count,
-        other => return Err(format!("no way to deal out tests is called `{other}`; {FORMS}")),
+        other => return Err(format!("unknown partition scheme `{other}`; {FORMS}")),
     };
     let (number, total) = part.split_once('/').ok_or(FORMS)?;
-    let read = |text: &str| text.parse::<u64>().map_err(|_| format!("`{text}` is no number"));
+    let read = |text: &str| text.parse::<u64>().map_err(|_| format!("`{text}` is not a number"));
     Part::new(scheme, read(number)?, read(total)?).map(Partition::Part)
 }
 
@@ -92,8 +92,8 @@ mod tests {
             ("slice:0/3", "there is no part 0 of 3: they are numbered from 1"),
             ("count:1/0", "there must be one part or more"),
             ("slice:1", "try `slice:1/2`"),
-            ("slice:a/2", "`a` is no number"),
-            ("deck:1/2", "no way to deal out tests is called `deck`"),
+            ("slice:a/2", "`a` is not a number"),
+            ("deck:1/2", "unknown partition scheme `deck`"),
         ] {
             let error = partition(text).expect_err(text);
             assert!(error.starts_with(said), "{text}: {error}");

@@ -88,8 +88,8 @@ impl ReuseOptions {
     pub(super) fn check(&self, cargo: &CargoOptions) -> Result<(), String> {
         if !self.is_reused() {
             return match self.workspace_remap {
-                Some(_) => Err("`--workspace-remap` is of a build that was made before: it goes \
-                                with `--archive-file`"
+                Some(_) => Err("`--workspace-remap` needs an earlier build: use it with \
+                                `--archive-file`"
                     .into()),
                 None => Ok(()),
             };
@@ -97,8 +97,8 @@ impl ReuseOptions {
         match cargo.to_build_arguments().first() {
             None => Ok(()),
             Some(word) => Err(format!(
-                "`{}` is about building, and what an archive has is built; `-E 'package(NAME)'` \
-                 selects among its tests",
+                "`{}` is an option for building, but an archive is built; `-E 'package(NAME)'` \
+                 selects its tests",
                 word.to_string_lossy()
             )),
         }

@@ -125,7 +125,7 @@ fn not_one(tool: &Tool<'_>, selected: &[Selected], found: &[CaseIndex]) -> Error
     });
     let lines = report::first_lines(lines);
     Error::NotOne(format!(
-        "`{flag}` runs one test, and {} are selected{lines}\n\
+        "`{flag}` runs one test, but {} are selected{lines}\n\
          hint: `--exact NAME`, with `--lib` or `--test BINARY`, selects one",
         found.len()
     ))

@@ -32,6 +32,6 @@ pub fn exec(command: &ExecCommand, machine: &Machine) -> Result<ExitCode, Error>
     let rest: Vec<&OsStr> = command.command.iter().skip(1).map(OsString::as_os_str).collect();
     let program = program.as_os_str();
     let spec =
-        factory.spec(program, &rest, &machine.directory, &[], StartBy::Exec("it is one command"));
+        factory.spec(program, &rest, &machine.directory, &[], StartBy::Exec("a single command"));
     run_foreground(&mut factory, spec, timeout_of(&layers), &signals)
 }

@@ -32,7 +32,7 @@ pub fn import(command: &ImportNextestCommand, machine: &Machine) -> Result<ExitC
         return Ok(ExitCode::Passed);
     }
     if to.symlink_metadata().is_ok() && !command.force {
-        let message = format!("cannot write `{}`: it is there already", shown(&to));
+        let message = format!("cannot write `{}`: it exists already", shown(&to));
         let hint = "`--force` replaces it, `--dry-run` prints what would be written";
         return Err(ConfigError::new(message).hint(Some(hint)).into());
     }

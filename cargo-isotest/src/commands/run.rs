@@ -316,7 +316,7 @@ impl Run<'_> {
 /// Tells in which root filesystems no test ran. The reasons stand far above.
 fn tell_refused(refused: Option<&RefusedRoots>) {
     if let Some(RefusedRoots { roots, .. }) = refused {
-        report::error(&format_args!("no test was run in {}", roots.join(", ")));
+        report::error(&format_args!("no tests ran in {}", roots.join(", ")));
     }
 }
 

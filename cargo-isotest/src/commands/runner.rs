@@ -358,7 +358,7 @@ fn run_program(
     let provided = provide(&mut factory, &signals)?;
     let limit = limit(&factory.policy);
     let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();
-    let start_by = StartBy::Exec("it is one command");
+    let start_by = StartBy::Exec("a single command");
     let spec = spec_with(&factory, &built.binary, &arguments, provided, start_by);
     let plan = plan_of(&factory, spec, limit);
     let conclusion = match built.is_kept {

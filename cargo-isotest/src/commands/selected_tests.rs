@@ -94,7 +94,7 @@ impl<'a> SelectedTests<'a> {
     /// Notes that no test runs in the root filesystem of this name.
     fn refuse(&mut self, label: &str, error: &Error) {
         let name = format!("`{label}`");
-        report::error(&format_args!("no test is run in {name}: {error}"));
+        report::error(&format_args!("cannot run tests in {name}: {error}"));
         let code = error.exit_code();
         let refused = self.refused.get_or_insert(RefusedRoots { roots: Vec::new(), code });
         refused.code = refused.code.or_refused(Some(code));

@@ -74,7 +74,7 @@ fn depth_schema(_: &mut SchemaGenerator) -> Schema {
 impl<'t> Reader<'t> {
     /// The table `archive` of a profile.
     pub fn archive(&self, value: &Node<'t>) -> Result<ArchiveTable, ConfigError> {
-        let table = self.table(value, "`archive` is a table: `archive.include = […]`")?;
+        let table = self.table(value, "`archive` must be a table: `archive.include = […]`")?;
         let mut archive = ArchiveTable::default();
         for (key, value) in table {
             match (key.get_ref().as_ref(), value.get_ref()) {
@@ -83,7 +83,7 @@ impl<'t> Reader<'t> {
                     archive.include = values.collect::<Result<_, _>>()?;
                 }
                 ("include", _) => {
-                    let wanted = self.error("`include` is a list of tables", value.span());
+                    let wanted = self.error("`include` must be a list of tables", value.span());
                     return Err(wanted.hint(Some(INCLUDE)));
                 }
                 _ => return Err(self.unknown(key, "`archive`", ["include"].into_iter())),
@@ -93,7 +93,7 @@ impl<'t> Reader<'t> {
     }
 
     fn include(&self, value: &Node<'t>) -> Result<Include, ConfigError> {
-        let table = self.table(value, "what archives have is a list of tables")?;
+        let table = self.table(value, "`include` must be a list of tables")?;
         let (mut path, mut relative_to) = (None, None);
         let (mut depth, mut on_missing) = (Depth::default(), OnMissing::default());
         for (key, value) in table {
@@ -118,7 +118,7 @@ impl<'t> Reader<'t> {
             }
         }
         let without = |key: &str| {
-            let what = format!("a path of an archive without `{key}`");
+            let what = format!("missing `{key}` in a path of an archive");
             self.error(what, value.span()).hint(Some(INCLUDE))
         };
         Ok(Include {
@@ -138,7 +138,7 @@ impl<'t> Reader<'t> {
             parts.peek().is_some() && parts.all(|part| matches!(part, Utf8Component::Normal(_)));
         match is_inside {
             true => Ok(path),
-            false => Err(self.error("a path below the target directory is wanted", span)),
+            false => Err(self.error("expected a path below the target directory", span)),
         }
     }
 
@@ -156,7 +156,10 @@ impl<'t> Reader<'t> {
         let found = words.iter().find(|(word, _)| *word == text);
         found.map(|(_, meant)| *meant).ok_or_else(|| {
             let words: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
-            self.error(format!("`{text}` is none of its values: {}", words.join(", ")), span)
+            self.error(
+                format!("invalid value `{text}` (expected one of: {})", words.join(", ")),
+                span,
+            )
         })
     }
 }
@@ -202,17 +205,17 @@ mod tests {
         let refused = |text: &str| included(text).expect_err("it is wrong");
         for path in ["/a", "../a", "a/../../b", ".", ""] {
             let error = refused(&format!("[{{ path = \"{path}\", relative-to = \"target\" }}]"));
-            assert!(error.contains("a path below the target directory is wanted"), "{error}");
+            assert!(error.contains("expected a path below the target directory"), "{error}");
         }
         let error = refused("[{ path = \"a\" }]");
-        assert!(error.contains("a path of an archive without `relative-to`"), "{error}");
+        assert!(error.contains("missing `relative-to` in a path of an archive"), "{error}");
         assert!(error.contains("hint: `include = [{ path = \"data\""), "{error}");
         let error = refused("[{ path = \"a\", relative-to = \"workspace\" }]");
-        assert!(error.contains("`workspace` is none of its values: `target`"), "{error}");
+        assert!(error.contains("invalid value `workspace` (expected one of: `target`)"), "{error}");
         let error = refused("[{ path = \"a\", relative-to = \"target\", depth = -1 }]");
         assert!(error.contains("`depth` takes a number or `\"infinite\"`"), "{error}");
         let error = refused("[{ path = \"a\", relative-to = \"target\", deep = 1 }]");
-        assert!(error.contains("`deep` is no key of `archive.include`"), "{error}");
-        assert!(refused("\"a\"").contains("`include` is a list of tables"));
+        assert!(error.contains("unknown key `deep` in `archive.include`"), "{error}");
+        assert!(refused("\"a\"").contains("`include` must be a list of tables"));
     }
 }

@@ -84,8 +84,8 @@ enum Words {
 impl<'t> Reader<'t> {
     /// The tables below `service`, in the order in which they are defined.
     pub fn services(&self, value: &Node<'t>) -> Result<Vec<ServiceTable>, ConfigError> {
-        self.each(value, "services are tables: `[service.NAME]`", |name, value| {
-            let table = self.table(value, "a service is a table: `[service.NAME]`")?;
+        self.each(value, "services must be tables: `[service.NAME]`", |name, value| {
+            let table = self.table(value, "a service must be a table: `[service.NAME]`")?;
             let (mut command, mut ready) = (None, None);
             let (mut timeout, mut env) = (SERVICE_TIMEOUT, BTreeMap::new());
             for (key, value) in table {
@@ -93,7 +93,7 @@ impl<'t> Reader<'t> {
                     "command" => command = Some(self.words(value)?),
                     "ready" => ready = Some(self.ready(value)?),
                     "timeout" => {
-                        let wanted = "a service has a limited time to be ready";
+                        let wanted = "a service cannot have an unlimited `timeout`";
                         let limit = self.time(value)?;
                         timeout = limit.ok_or_else(|| self.error(wanted, value.span()))?;
                     }
@@ -105,7 +105,7 @@ impl<'t> Reader<'t> {
                 }
             }
             let without = |key: &str, hint: &str| {
-                let what = format!("a service without `{key}`");
+                let what = format!("missing `{key}` in a service");
                 self.error(what, value.span()).hint(Some(hint))
             };
             Ok(ServiceTable {
@@ -121,8 +121,8 @@ impl<'t> Reader<'t> {
 
     /// The tables below `setup`, in the order in which they are defined.
     pub fn setups(&self, value: &Node<'t>) -> Result<Vec<SetupTable>, ConfigError> {
-        self.each(value, "setup commands are tables: `[setup.NAME]`", |name, value| {
-            let table = self.table(value, "a setup command is a table: `[setup.NAME]`")?;
+        self.each(value, "setup commands must be tables: `[setup.NAME]`", |name, value| {
+            let table = self.table(value, "a setup command must be a table: `[setup.NAME]`")?;
             let (mut command, mut timeout) = (None, Some(SETUP_TIMEOUT));
             for (key, value) in table {
                 match key.get_ref().as_ref() {
@@ -136,7 +136,7 @@ impl<'t> Reader<'t> {
             }
             let command = command.ok_or_else(|| {
                 let hint = "`command = \"scripts/make-database\"`";
-                self.error("a setup command without `command`", value.span()).hint(Some(hint))
+                self.error("missing `command` in a setup command", value.span()).hint(Some(hint))
             })?;
             Ok(SetupTable { name, command, timeout })
         })
@@ -157,17 +157,21 @@ impl<'t> Reader<'t> {
     fn words(&self, value: &Node<'t>) -> Result<Vec<String>, ConfigError> {
         let words = match value.get_ref() {
             DeValue::String(text) => shell_words::split(text).map_err(|cause| {
-                self.error(format!("this is no command line: {cause}"), value.span())
+                self.error(format!("cannot parse the command: {cause}"), value.span())
             })?,
             DeValue::Array(words) => {
                 let words = words.iter().map(|word| self.string(word).map(|text| text.text));
                 words.collect::<Result<_, _>>()?
             }
-            _ => return Err(self.error("a command is a text or a list of texts", value.span())),
+            _ => {
+                return Err(
+                    self.error("a command must be a string or a list of strings", value.span())
+                );
+            }
         };
         match words.iter().find(|word| word.contains('\0')) {
-            Some(_) => Err(self.error("a command has no NUL character", value.span())),
-            None if words.is_empty() => Err(self.error("an empty command is none", value.span())),
+            Some(_) => Err(self.error("a command must not contain a NUL character", value.span())),
+            None if words.is_empty() => Err(self.error("the command is empty", value.span())),
             None => Ok(words),
         }
     }
@@ -177,18 +181,18 @@ impl<'t> Reader<'t> {
         let table = match value.get_ref() {
             DeValue::String(text) if text == "exit" => return Ok(ReadyTable::Exit),
             DeValue::Table(table) => table,
-            _ => return Err(wrong("`ready` takes something else")),
+            _ => return Err(wrong("invalid value of `ready`")),
         };
         let mut keys = table.iter();
         let (Some((key, value)), None) = (keys.next(), keys.next()) else {
-            return Err(wrong("`ready` has one key"));
+            return Err(wrong("`ready` must have exactly one key"));
         };
         match key.get_ref().as_ref() {
             "tcp" => {
                 let port = self.scalar(value).and_then(|text| text.parse().ok());
                 let port = port
                     .filter(|port| *port != 0)
-                    .ok_or_else(|| self.error("`tcp` takes the number of a port", value.span()))?;
+                    .ok_or_else(|| self.error("`tcp` must be a port number", value.span()))?;
                 Ok(ReadyTable::Tcp(port))
             }
             "unix" => Ok(ReadyTable::Unix(self.filled(value)?)),
@@ -204,7 +208,7 @@ impl<'t> Reader<'t> {
     fn filled(&self, value: &Node<'t>) -> Result<String, ConfigError> {
         let SpannedText { text, span } = self.string(value)?;
         match text.is_empty() {
-            true => Err(self.error("an empty text says nothing", span)),
+            true => Err(self.error("the string is empty", span)),
             false => Ok(text),
         }
     }
@@ -212,19 +216,20 @@ impl<'t> Reader<'t> {
     /// `None` for `none`.
     fn time(&self, value: &Node<'t>) -> Result<Option<Duration>, ConfigError> {
         let text = self.scalar(value);
-        let text = text.ok_or_else(|| self.error("a time is wanted: `\"30s\"`", value.span()))?;
+        let text =
+            text.ok_or_else(|| self.error("expected a duration: `\"30s\"`", value.span()))?;
         cli::read_deadline(&text).map(Into::into).map_err(|cause| self.error(cause, value.span()))
     }
 
     fn variables(&self, value: &Node<'t>) -> Result<BTreeMap<String, String>, ConfigError> {
-        let table = self.table(value, "variables are a table: `env = { NAME = \"value\" }`")?;
+        let table = self.table(value, "variables must be a table: `env = { NAME = \"value\" }`")?;
         let variables = table.iter().map(|(name, value)| {
             if !is_variable_name(name.get_ref()) {
-                let what = format!("`{}` is no name of a variable", name.get_ref());
+                let what = format!("`{}` is not a valid variable name", name.get_ref());
                 return Err(self.error(what, name.span()));
             }
             let text = self.scalar(value).filter(|text| !text.contains('\0'));
-            let wanted = || self.error("a variable is a text or a number", value.span());
+            let wanted = || self.error("a variable must be a string or a number", value.span());
             Ok((name.get_ref().to_string(), text.ok_or_else(wanted)?))
         });
         variables.collect()
@@ -232,7 +237,7 @@ impl<'t> Reader<'t> {
 }
 
 const READY: &str = "one of `ready = { tcp = 5432 }`, `{ unix = \"/tmp/socket\" }`, \
-     `{ output = \"text that it writes\" }`, `{ command = \"asks it\" }`, or `\"exit\"`";
+     `{ output = \"text to wait for\" }`, `{ command = \"probe\" }`, or `\"exit\"`";
 
 #[cfg(test)]
 mod tests {
@@ -281,18 +286,18 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_command_is_pointed_at() {
         let error = refused("[service.a]\ncommand = \"a\"\n");
-        assert!(error.contains("a service without `ready`\n --> c.toml:1:"), "{error}");
+        assert!(error.contains("missing `ready` in a service\n --> c.toml:1:"), "{error}");
         assert!(error.contains("hint: one of `ready = { tcp = 5432 }`"), "{error}");
         let error = refused("[service.a]\ncommand = \"a 'b\"\nready = \"exit\"\n");
-        assert!(error.contains("this is no command line") && error.contains("c.toml:2:11"));
+        assert!(error.contains("cannot parse the command") && error.contains("c.toml:2:11"));
         let error = refused("[service.a]\ncommand = []\nready = \"exit\"\n");
-        assert!(error.contains("an empty command is none"), "{error}");
+        assert!(error.contains("the command is empty"), "{error}");
         let error = refused("[service.a]\ncommand = \"a\"\nready = { port = 1 }\n");
-        assert!(error.contains("`port` is no key of `ready`"), "{error}");
+        assert!(error.contains("unknown key `port` in `ready`"), "{error}");
         let error = refused("[service.a]\ncommand = \"a\"\nready = { tcp = 0 }\n");
-        assert!(error.contains("`tcp` takes the number of a port"), "{error}");
+        assert!(error.contains("`tcp` must be a port number"), "{error}");
         let error = refused("[setup.a]\ncommand = \"a\"\nslow-timeout = \"1s\"\n");
-        assert!(error.contains("`slow-timeout` is no key of a setup command"), "{error}");
+        assert!(error.contains("unknown key `slow-timeout` in a setup command"), "{error}");
     }
 
     #[test]
@@ -302,6 +307,6 @@ mod tests {
         assert!(error.contains("there is no `[service.rediss]`\n --> c.toml:5:13\n"), "{error}");
         assert!(error.ends_with("hint: did you mean `redis`?"), "{error}");
         let error = refused("[[profile.a.override]]\nfilter = \"all()\"\nsetup = [\"x\"]\n");
-        assert!(error.ends_with("hint: a table `[setup.NAME]` says what it is"), "{error}");
+        assert!(error.ends_with("hint: define it in a table `[setup.NAME]`"), "{error}");
     }
 }

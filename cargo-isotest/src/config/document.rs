@@ -50,9 +50,9 @@ impl<'t> Reader<'t> {
         let word = key.get_ref().as_ref();
         let hint = match nearest(word, known.iter().copied()) {
             Some(meant) => format!("did you mean `{meant}`?"),
-            None => format!("it has: {}", known.join(", ")),
+            None => format!("expected one of: {}", known.join(", ")),
         };
-        self.error(format!("`{word}` is no key of {part}"), key.span()).hint(Some(hint))
+        self.error(format!("unknown key `{word}` in {part}"), key.span()).hint(Some(hint))
     }
 
     /// A value of the wrong type.
@@ -75,7 +75,7 @@ impl<'t> Reader<'t> {
     pub fn string(&self, value: &Node<'t>) -> Result<SpannedText, ConfigError> {
         match value.get_ref() {
             DeValue::String(text) => Ok(SpannedText { text: text.to_string(), span: value.span() }),
-            _ => Err(self.error("a text is wanted, in quotation marks", value.span())),
+            _ => Err(self.error("expected a string in quotation marks", value.span())),
         }
     }
 
@@ -83,7 +83,7 @@ impl<'t> Reader<'t> {
     pub fn names(&self, value: &Node<'t>) -> Result<Vec<SpannedText>, ConfigError> {
         match value.get_ref() {
             DeValue::Array(values) => values.iter().map(|value| self.string(value)).collect(),
-            _ => Err(self.error("a list of names is wanted: `[\"…\", \"…\"]`", value.span())),
+            _ => Err(self.error("expected a list of names: `[\"…\", \"…\"]`", value.span())),
         }
     }
 

@@ -458,7 +458,7 @@ impl ParsedFile {
         let known = self.file.profile.keys().map(String::as_str);
         let hint = nearest(next, known).map(|meant| format!("did you mean `{meant}`?"));
         let names: Vec<&str> = self.file.profile.keys().map(String::as_str).collect();
-        let hint = hint.unwrap_or_else(|| format!("it has: {}", names.join(", ")));
+        let hint = hint.unwrap_or_else(|| format!("expected one of: {}", names.join(", ")));
         Err(self.at(ConfigError::new(message), asking).hint(Some(hint)))
     }
 

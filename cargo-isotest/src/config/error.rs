@@ -75,7 +75,7 @@ impl ConfigError {
             format!(" ({name}:{})", line_of(text, span.start))
         });
         let message = format!(
-            "cannot use `{name}`: it links to a file outside the workspace that is not right{place}"
+            "cannot use `{name}`: it links to a file outside the workspace that has an error{place}"
         );
         let hint = "what is wrong is reported where the file itself stands in place of the link";
         ConfigError { message, excerpt: None, hint: Some(hint.to_owned()), ..self }
@@ -140,9 +140,9 @@ mod tests {
     #[test]
     fn an_error_shows_its_line_with_a_caret() {
         let text = "[profile.default]\nnett = \"host\"\n";
-        let error = ConfigError::new("`nett` is no key").at("c.toml", text, 18..22);
+        let error = ConfigError::new("unknown key `nett`").at("c.toml", text, 18..22);
         let error = error.hint(Some("did you mean `net`?"));
-        let expected = "`nett` is no key\n --> c.toml:2:1\n  |\n2 | nett = \"host\"\n  | ^^^^\nhint: did you mean `net`?";
+        let expected = "unknown key `nett`\n --> c.toml:2:1\n  |\n2 | nett = \"host\"\n  | ^^^^\nhint: did you mean `net`?";
         assert_eq!(error.to_string(), expected);
     }
 

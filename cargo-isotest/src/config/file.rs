@@ -171,7 +171,7 @@ impl<'t> Reader<'t> {
         for (key, value) in table.get_ref() {
             match key.get_ref().as_ref() {
                 "profile" => {
-                    for (name, profile) in self.table(value, "`profile` is a table")? {
+                    for (name, profile) in self.table(value, "`profile` must be a table")? {
                         let profile = self.profile(&known, name.span(), profile)?;
                         file.profile.insert(name.get_ref().to_string(), profile);
                     }
@@ -196,7 +196,7 @@ impl<'t> Reader<'t> {
         name: Range<usize>,
         value: &Node<'t>,
     ) -> Result<Profile, ConfigError> {
-        let table = self.table(value, "a profile is a table: `[profile.NAME]`")?;
+        let table = self.table(value, "a profile must be a table: `[profile.NAME]`")?;
         let mut profile = Profile { line: self.line(name.start), ..Profile::default() };
         for (key, value) in table {
             match key.get_ref().as_ref() {
@@ -208,7 +208,7 @@ impl<'t> Reader<'t> {
                 "archive" => profile.archive = Some(self.archive(value)?),
                 "override" => {
                     let DeValue::Array(overrides) = value.get_ref() else {
-                        let what = "overrides are tables: `[[profile.NAME.override]]`";
+                        let what = "overrides must be tables: `[[profile.NAME.override]]`";
                         return Err(self.error(what, key.span()));
                     };
                     for value in overrides.iter() {
@@ -226,7 +226,8 @@ impl<'t> Reader<'t> {
     }
 
     fn one_override(&self, known: &KnownNames, value: &Node<'t>) -> Result<Override, ConfigError> {
-        let table = self.table(value, "an override is a table: `[[profile.NAME.override]]`")?;
+        let table =
+            self.table(value, "an override must be a table: `[[profile.NAME.override]]`")?;
         let line = self.line(value.span().start);
         let (mut made, mut filter) = (Override { line, ..Override::default() }, None);
         for (key, value) in table {
@@ -243,8 +244,8 @@ impl<'t> Reader<'t> {
         }
         self.check(table, &made.values, made.reason.as_deref())?;
         made.filter = filter.ok_or_else(|| {
-            let hint = "it is a filter expression, `filter = \"package(api) & test(/^live_/)\"`";
-            self.error("an override without `filter`", value.span()).hint(Some(hint))
+            let hint = "add a filter expression: `filter = \"package(api) & test(/^live_/)\"`";
+            self.error("missing `filter` in an override", value.span()).hint(Some(hint))
         })?;
         Ok(made)
     }
@@ -258,7 +259,7 @@ impl<'t> Reader<'t> {
     ) -> Result<(), ConfigError> {
         let key = |name| table.keys().find(|key| key.get_ref() == name);
         if let (Some(key), Some(_)) = (key("fail-fast"), key("max-fail")) {
-            let what = "`fail-fast` and `max-fail` are one value, and both are given";
+            let what = "`fail-fast` and `max-fail` exclude each other";
             let hint = "`fail-fast = true` is `max-fail = 1`, and `false` is `max-fail = \"all\"`";
             return Err(self.error(what, key.span()).hint(Some(hint)));
         }
@@ -297,8 +298,8 @@ impl<'t> Reader<'t> {
         let what = format!("there is no `[{kind}.{}]`", text.text);
         let hint = match nearest(&text.text, known.iter().copied()) {
             Some(meant) => format!("did you mean `{meant}`?"),
-            None if known.is_empty() => format!("a table `[{kind}.NAME]` says what it is"),
-            None => format!("there is: {}", known.join(", ")),
+            None if known.is_empty() => format!("define it in a table `[{kind}.NAME]`"),
+            None => format!("defined: {}", known.join(", ")),
         };
         Err(self.error(what, text.span.clone()).hint(Some(hint)))
     }
@@ -313,8 +314,8 @@ impl<'t> Reader<'t> {
         let given = table.keys().find(|key| grants.contains(&key.get_ref().as_ref()));
         let Some(key) = given else { return Ok(()) };
         let what =
-            format!("`{}` lets tests have more of the host, without a reason", key.get_ref());
-        let hint = "say why in the same table: `reason = \"talks to the staging server\"`";
+            format!("`{}` gives tests access to the host, without a `reason`", key.get_ref());
+        let hint = "add it to the same table: `reason = \"talks to the staging server\"`";
         Err(self.error(what, key.span()).hint(Some(hint)))
     }
 
@@ -333,8 +334,8 @@ impl<'t> Reader<'t> {
             return Err(self.unknown(key, part.name(), known));
         };
         if part == TableKind::Override && known.is_of_run {
-            let what = format!("`{word}` is no key of an override: a whole run has it");
-            let hint = "write it into the profile";
+            let what = format!("`{word}` is not valid in an override: it applies to the whole run");
+            let hint = "move it to the profile";
             return Err(self.error(what, key.span()).hint(Some(hint)));
         }
         if let ("retries", DeValue::Table(table)) = (word, value.get_ref()) {
@@ -377,10 +378,10 @@ impl<'t> Reader<'t> {
         let (wanted, hint) = match key {
             "retries" => ("a number, or a table: `{ count = 2, delay = \"1s\" }`", None),
             "slow-timeout" => {
-                let hint = "when a test is killed is another key: `timeout = \"2m\"`";
-                ("a text or a number", Some(hint))
+                let hint = "`timeout = \"2m\"` sets when a test is killed";
+                ("a string or a number", Some(hint))
             }
-            _ => ("a text or a number", None),
+            _ => ("a string or a number", None),
         };
         self.wrong_type(key, wanted, value).hint(hint)
     }
@@ -388,7 +389,7 @@ impl<'t> Reader<'t> {
     fn reason(&self, value: &Node<'t>) -> Result<String, ConfigError> {
         let SpannedText { text, span } = self.string(value)?;
         match text.trim() {
-            "" => Err(self.error("an empty reason is none", span)),
+            "" => Err(self.error("the reason is empty", span)),
             text => Ok(text.to_owned()),
         }
     }
@@ -430,16 +431,18 @@ mod tests {
     #[test]
     fn unknown_keys_are_errors_with_a_suggestion() {
         let error = refused("[profile.default]\ntimout = \"5s\"\n");
-        assert!(error.contains("`timout` is no key of a profile\n --> c.toml:2:1\n"), "{error}");
+        assert!(error.contains("unknown key `timout` in a profile\n --> c.toml:2:1\n"), "{error}");
         assert!(error.ends_with("hint: did you mean `timeout`?"), "{error}");
         let error = refused("[profiles.default]\n");
-        assert!(error.contains("`profiles` is no key of the file"), "{error}");
+        assert!(error.contains("unknown key `profiles` in the file"), "{error}");
     }
 
     #[test]
     fn a_value_that_is_wrong_is_pointed_at() {
         let error = refused("[profile.default]\nnet = \"internet\"\n");
-        assert!(error.contains("`net`: `internet` is none of its values: `loopback`, `host`"));
+        assert!(
+            error.contains("`net`: invalid value `internet` (expected one of: `loopback`, `host`)")
+        );
         assert!(error.contains("--> c.toml:2:7\n") && error.ends_with(" ^^^^^^^^^^"), "{error}");
         let error = refused("[profile.default]\npass-env = \"A\"\n");
         assert!(error.contains("`pass-env` takes a list"), "{error}");
@@ -457,27 +460,27 @@ mod tests {
     #[test]
     fn a_grant_needs_a_reason() {
         let error = refused("[[profile.default.override]]\nfilter = \"all()\"\nnet = \"host\"\n");
-        assert!(error.contains("`net` lets tests have more of the host, without a reason"));
+        assert!(error.contains("`net` gives tests access to the host, without a `reason`"));
         assert!(error.contains("--> c.toml:3:1\n"), "{error}");
         let error = refused("[profile.default]\nhome = \"host\"\nreason = \" \"\n");
-        assert!(error.contains("an empty reason is none"), "{error}");
+        assert!(error.contains("the reason is empty"), "{error}");
     }
 
     #[test]
     fn an_override_needs_a_filter_and_has_nothing_of_the_whole_run() {
         let error = refused("[[profile.default.override]]\ntimeout = 5\n");
-        assert!(error.contains("an override without `filter`"), "{error}");
+        assert!(error.contains("missing `filter` in an override"), "{error}");
         let error = refused("[[profile.default.override]]\nfilter = \"all()\"\nroot = [\"/x\"]\n");
-        assert!(error.contains("`root` is no key of an override"), "{error}");
+        assert!(error.contains("`root` is not valid in an override"), "{error}");
         let error = refused("[[profile.default.override]]\nfilter = \"all()\"\nmax-fail = 1\n");
-        assert!(error.contains("`max-fail` is no key of an override"), "{error}");
+        assert!(error.contains("`max-fail` is not valid in an override"), "{error}");
     }
 
     #[test]
     fn what_nextest_writes_otherwise_is_said() {
         let error = refused("[profile.default]\nslow-timeout = { period = \"1s\" }\n");
-        assert!(error.contains("`slow-timeout` takes a text or a number"), "{error}");
-        assert!(error.ends_with("hint: when a test is killed is another key: `timeout = \"2m\"`"));
+        assert!(error.contains("`slow-timeout` takes a string or a number"), "{error}");
+        assert!(error.ends_with("hint: `timeout = \"2m\"` sets when a test is killed"));
         let error = refused("[profile.default]\nfail-fast = { max-fail = 1 }\n");
         assert!(error.contains("`fail-fast` takes `true` or `false`"), "{error}");
         let error = refused("[profile.default]\nfail-fast = true\nmax-fail = 2\n");

@@ -54,7 +54,7 @@ pub fn import(name: &str, text: &str) -> Result<Imported, Box<ConfigError>> {
     let head = format!("# What `{name}` means to isotest.\n");
     let notes = import.notes.iter().map(|note| format!("#   {note}\n"));
     let notes: String = notes.collect();
-    let left = if notes.is_empty() { "" } else { "# Not taken over:\n" };
+    let left = if notes.is_empty() { "" } else { "# Not converted:\n" };
     let text = format!("{head}{left}{notes}{}", import.text);
     // Never write what would be refused.
     file::read(super::PATH, &text)?;
@@ -102,7 +102,7 @@ impl Import {
     fn one_override(&mut self, profile: &str, number: usize, table: &Table) {
         let at = format!("{profile}.overrides {number}");
         if table.contains_key("platform") {
-            self.notes.push(format!("{at}: `platform`: isotest has no values for some platforms"));
+            self.notes.push(format!("{at}: `platform`: isotest has no settings per platform"));
             return;
         }
         let lines = self.settings(&at, table);
@@ -195,24 +195,24 @@ impl Import {
 /// Reason why a key is not imported.
 fn why_not(key: &str) -> &'static str {
     match key {
-        "run-extra-args" => "give them behind `--`",
-        "leak-timeout" => "what a test leaves behind is ended with it, and reported",
+        "run-extra-args" => "pass them after `--`",
+        "leak-timeout" => "isotest kills and reports leftover processes",
         "grace-period" => "with `init = \"reaper\"` SIGTERM comes 2 seconds before SIGKILL",
-        "on-timeout" => "a test whose time is up has failed",
-        "report-name" => "isotest's reports have a name of their own",
+        "on-timeout" => "a test that times out has failed",
+        "report-name" => "isotest names its reports itself",
         "store-success-output" | "store-failure-output" | "flaky-fail-status" => {
-            "a report has what failed tests wrote; with `--show-output` what all wrote"
+            "a report has the output of failed tests; with `--show-output` that of all tests"
         }
         "wrapper" | "list-wrapper" | "run-wrapper" => {
             "isotest has no wrapper scripts: the sandbox is built in"
         }
-        "platform" => "isotest has no values for some platforms",
-        "capture-stdout" | "capture-stderr" => "what a setup command wrote is shown where it fails",
+        "platform" => "isotest has no settings per platform",
+        "capture-stdout" | "capture-stderr" => "the output of a setup command is shown if it fails",
         "success-output" | "failure-output" | "status-level" | "final-status-level" => {
             "isotest prints what `cargo test` prints"
         }
-        "experimental" | "nextest-version" => "it means something to nextest alone",
-        _ => "isotest has nothing that means the same",
+        "experimental" | "nextest-version" => "only nextest uses it",
+        _ => "isotest has no equivalent",
     }
 }
 

@@ -165,7 +165,7 @@ impl fmt::Display for MissingDebugger {
         write!(
             f,
             "cannot use `--timeout-stacks {program}`: there is no `{program}` on PATH\n\
-             hint: install it; `--timeout-stacks proc` needs no debugger, and `auto` takes what is there"
+             hint: install it; `--timeout-stacks proc` needs no debugger, and `auto` uses an installed one"
         )
     }
 }

@@ -44,13 +44,13 @@ impl<'t> Reader<'t> {
         let span = |key: &str| table.keys().find(|known| known.get_ref() == key).map(|k| k.span());
         if let (Growth::Fixed, Some(span)) = (backoff.growth, span("max-delay")) {
             let hint = "write `backoff = \"exponential\"` too";
-            return Err(self.error("`max-delay` is of pauses that grow", span).hint(Some(hint)));
+            return Err(self.error("`max-delay` needs growing pauses", span).hint(Some(hint)));
         }
         if let (Growth::Exponential, true, Some(span)) =
             (backoff.growth, backoff.delay.is_zero(), span("backoff"))
         {
             let hint = "write `delay = \"1s\"`, the first of them";
-            return Err(self.error("pauses without `delay`", span).hint(Some(hint)));
+            return Err(self.error("missing `delay`", span).hint(Some(hint)));
         }
         let Some(count) = count else {
             let start = table.keys().map(|key| key.span().start).min().unwrap_or_default();
@@ -88,14 +88,17 @@ impl<'t> Reader<'t> {
         value: &Node<'t>,
     ) -> Result<BTreeMap<String, TestGroup>, ConfigError> {
         let mut groups = BTreeMap::new();
-        for (name, value) in self.table(value, "`test-groups` is a table")? {
+        for (name, value) in self.table(value, "`test-groups` must be a table")? {
             if name.get_ref().starts_with('@') {
-                let what = format!("`{}` is no name of a group: `@` is nextest's", name.get_ref());
+                let what =
+                    format!("`{}` is not a valid group name: nextest reserves `@`", name.get_ref());
                 return Err(self.error(what, name.span()));
             }
             let hint = "write `max-threads = 1`, the number of its tests that may run at a time";
             let mut max_threads = None;
-            for (key, value) in self.table(value, "a group is a table: `{ max-threads = 1 }`")? {
+            for (key, value) in
+                self.table(value, "a test group must be a table: `{ max-threads = 1 }`")?
+            {
                 if key.get_ref() != "max-threads" {
                     let known = ["max-threads"].into_iter();
                     return Err(self.unknown(key, "a test group", known));
@@ -106,7 +109,7 @@ impl<'t> Reader<'t> {
                 max_threads = Some(threads);
             }
             let max_threads = max_threads.ok_or_else(|| {
-                self.error("a test group without `max-threads`", name.span()).hint(Some(hint))
+                self.error("missing `max-threads` in a test group", name.span()).hint(Some(hint))
             })?;
             let line = self.line(name.span().start);
             groups.insert(name.get_ref().to_string(), TestGroup { max_threads, line });
@@ -131,7 +134,7 @@ impl<'t> Reader<'t> {
                 format!("define it: `[test-groups]`, and below it `{name} = {{ max-threads = 1 }}`")
             }
         };
-        Err(self.error(format!("there is no test group `{name}`"), value.span()).hint(Some(hint)))
+        Err(self.error(format!("unknown test group `{name}`"), value.span()).hint(Some(hint)))
     }
 }
 
@@ -170,14 +173,14 @@ mod tests {
         for (value, texts) in [
             ("-1", ["`retries`: invalid value `-1`: not a number of retries", "2:11"]),
             ("true", ["`retries` takes a number, or a table", "2:11"]),
-            ("{ count = 1, dealy = 1 }", ["`dealy` is no key of `retries`", "mean `delay`?"]),
+            ("{ count = 1, dealy = 1 }", ["unknown key `dealy` in `retries`", "mean `delay`?"]),
             ("{ delay = 1 }", ["`retries` without `count`", "2:13"]),
             ("{ count = \"x\" }", ["`count` takes a number of retries", "2:21"]),
             ("{ count = 1, backoff = \"no\" }", ["`backoff` takes `\"fixed\"` or", "2:34"]),
-            ("{ count = 1, backoff = \"exponential\" }", ["pauses without `delay`", "2:24"]),
+            ("{ count = 1, backoff = \"exponential\" }", ["missing `delay`", "2:24"]),
             (
                 "{ count = 1, delay = 1, max-delay = 2 }",
-                ["`max-delay` is of pauses that grow", "2:35"],
+                ["`max-delay` needs growing pauses", "2:35"],
             ),
             ("{ count = 1, delay = \"soon\" }", ["`delay`: ", "2:32"]),
             ("{ count = 1, jitter = 1 }", ["`jitter` takes `true` or `false`", "2:33"]),
@@ -207,16 +210,19 @@ mod tests {
     fn wrong_test_groups_are_pointed_at() {
         let refused = |text: &str| read_file(text).expect_err(text);
         for (text, texts) in [
-            ("test-groups = 1", ["`test-groups` is a table", "1:15"]),
-            ("[test-groups]\n\"@x\" = { max-threads = 1 }", ["`@x` is no name of a group", "2:1"]),
-            ("[test-groups]\na = 1", ["a group is a table", "2:5"]),
-            ("[test-groups]\na = {}", ["a test group without `max-threads`", "2:1"]),
+            ("test-groups = 1", ["`test-groups` must be a table", "1:15"]),
+            (
+                "[test-groups]\n\"@x\" = { max-threads = 1 }",
+                ["`@x` is not a valid group name", "2:1"],
+            ),
+            ("[test-groups]\na = 1", ["a test group must be a table", "2:5"]),
+            ("[test-groups]\na = {}", ["missing `max-threads` in a test group", "2:1"]),
             ("[test-groups]\na = { max-threads = 0 }", ["no test could run then", "2:21"]),
-            ("[test-groups]\na = { max = 1 }", ["`max` is no key of a test group", "2:7"]),
-            ("[profile.a]\ntest-group = \"db\"", ["there is no test group `db`", "define it: "]),
+            ("[test-groups]\na = { max = 1 }", ["unknown key `max` in a test group", "2:7"]),
+            ("[profile.a]\ntest-group = \"db\"", ["unknown test group `db`", "define it: "]),
             (
                 "[test-groups]\ndb = { max-threads = 1 }\n[profile.a]\ntest-group = \"d\"",
-                ["there is no test group `d`", "did you mean `db`?"],
+                ["unknown test group `d`", "did you mean `db`?"],
             ),
         ] {
             let error = refused(text);

@@ -26,7 +26,8 @@ impl Import {
         let at = format!("scripts.setup.{}", key(name));
         let Value::Table(table) = value else { return };
         let Some(command) = table.get("command").and_then(command_of) else {
-            self.notes.push(format!("{at}: `command`: isotest takes a text or a list of words"));
+            self.notes
+                .push(format!("{at}: `command`: isotest takes a string or a list of strings"));
             return;
         };
         // What nextest tells of as slow it lets go on.
@@ -62,7 +63,7 @@ impl Import {
             let (known, unknown): (Vec<&str>, Vec<&str>) =
                 names.into_iter().partition(|name| self.setups.iter().any(|known| known == name));
             for name in unknown {
-                self.notes.push(format!("{at}: `setup`: `{name}` is not taken over"));
+                self.notes.push(format!("{at}: `setup`: `{name}` is not converted"));
             }
             let (Some(Value::String(filter)), false) = (rule.get("filter"), known.is_empty())
             else {

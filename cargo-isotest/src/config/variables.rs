@@ -16,7 +16,7 @@ pub fn read(variables: &[Variable]) -> Result<Values, ConfigError> {
         let Some((_, value)) = found.filter(|(_, value)| !value.is_empty()) else { continue };
         if key.name == "max-fail" && values.run_options.fail_fast.is_some() {
             let message = "cannot use the variables `ISOTEST_FAIL_FAST` and `ISOTEST_MAX_FAIL` of \
-                           the environment: they are one value";
+                           the environment: they exclude each other";
             return Err(ConfigError::new(message).hint(Some("unset one of them")));
         }
         let value = value.to_string_lossy();
@@ -26,12 +26,12 @@ pub fn read(variables: &[Variable]) -> Result<Values, ConfigError> {
             (Shape::Switch, "1" | "true") => Vec::new(),
             (Shape::Switch, "0" | "false") => continue,
             (Shape::Switch, value) => {
-                let message = format!("cannot use `{name}={value}`: it is `1` or `0`");
+                let message = format!("cannot use `{name}={value}`: expected `1` or `0`");
                 return Err(ConfigError::new(message));
             }
         };
         let read = cli::read_key(&key.name, &given).map_err(|cause| {
-            let message = format!("cannot use the variable `{name}` of the environment: {cause}");
+            let message = format!("cannot use the environment variable `{name}`: {cause}");
             ConfigError::new(message)
         })?;
         values = read.over(values);

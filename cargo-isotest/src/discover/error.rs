@@ -135,7 +135,7 @@ impl fmt::Display for DiscoverError {
             }
             DiscoverError::UnknownKind { binary, kind } => {
                 let (binary, kind) = (binary.escape_debug(), kind.escape_debug());
-                write!(f, "cannot run `{binary}`: it is of the unknown kind `{kind}`")
+                write!(f, "cannot run `{binary}`: unknown kind `{kind}`")
             }
             DiscoverError::Strange { what, name, wrong } => {
                 let name = name.escape_debug();
@@ -144,7 +144,7 @@ impl fmt::Display for DiscoverError {
             DiscoverError::NoSources(root) => write!(
                 f,
                 "cannot find the project's sources: there is no `Cargo.toml` in `{root}`\n\
-                 hint: an archive has none; `--workspace-remap DIR` says where they are"
+                 hint: an archive contains no sources; `--workspace-remap DIR` sets their directory"
             ),
             DiscoverError::NoRunner(error) => write!(f, "{error}"),
             DiscoverError::NotUtf8(path) => {

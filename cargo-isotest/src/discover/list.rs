@@ -66,7 +66,7 @@ impl fmt::Display for ListError {
             ListError::NotUtf8(cause) => write!(f, "{cause}"),
             ListError::UnexpectedLine(line) => write!(
                 f,
-                "unexpected line `{}`\nhint: asked with `--list`, a test binary must print its \
+                "unexpected line `{}`\nhint: with `--list`, a test binary must print its \
                  tests and nothing else",
                 line.escape_debug()
             ),

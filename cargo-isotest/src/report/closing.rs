@@ -311,7 +311,7 @@ impl Closing {
     fn write_grants(&self, colour: bool, err: &mut dyn Write) -> io::Result<()> {
         if !self.grants.is_empty() {
             let note = paint::styled(colour, HINT, "note");
-            writeln!(err, "\n{note}: the configuration lets tests have more of the host")?;
+            writeln!(err, "\n{note}: the configuration gives tests access to the host")?;
         }
         for Grant { layers, origin, cases } in &self.grants {
             writeln!(err, "    {}: {}, by {origin}", layers.join(", "), counted(*cases, "test"))?;
@@ -325,8 +325,8 @@ impl Closing {
             let (tests, layer) = (counted(*count, "test"), layer.name());
             writeln!(
                 err,
-                "\n{warning}: {tests} shared the layer `{layer}` with the host, as \
-                 `--allow-weaker {layer}` allows"
+                "\n{warning}: {tests} shared the layer `{layer}` with the host \
+                 (`--allow-weaker {layer}`)"
             )?;
         }
         Ok(())
@@ -357,12 +357,12 @@ impl Closing {
         }
         if self.wardens_died > 0 {
             let tests = counted(self.wardens_died, "test");
-            writeln!(err, "\n{title}: the warden died under {tests}")?;
+            writeln!(err, "\n{title}: the supervisor (warden) of {tests} died")?;
         }
         if self.wardens_silent > 0 {
             let tests = counted(self.wardens_silent, "test");
             let reported = "the warden did not answer and was killed";
-            writeln!(err, "\n{title}: {reported} under {tests}")?;
+            writeln!(err, "\n{title}: {reported}: {tests} not run to the end")?;
         }
         Ok(())
     }
@@ -400,7 +400,7 @@ impl Closing {
             return Ok(());
         }
         let title = paint::styled(colour, HINT, "help");
-        writeln!(err, "\n{title}: to run again what failed")?;
+        writeln!(err, "\n{title}: to rerun the failed tests")?;
         for (binary, cases) in self.failed.iter().take(COMMANDS) {
             let suite = &suites[*binary];
             let names = cases.iter().filter(|_| suite.harness);

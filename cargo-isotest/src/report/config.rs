@@ -76,7 +76,7 @@ pub fn configuration(shown: &Configuration<'_>) -> io::Result<()> {
         writeln!(out, "    {name:<16} {size:<24} {DIM}{place}{DIM:#}")?;
     }
     if !shown.overrides.is_empty() {
-        writeln!(out, "\n{BOLD}overrides, of which the first counts{BOLD:#}")?;
+        writeln!(out, "\n{BOLD}overrides (the first match applies){BOLD:#}")?;
     }
     for Overriding { origin, filter, values } in shown.overrides {
         writeln!(out, "    {filter}  {DIM}{origin}{DIM:#}")?;
@@ -114,7 +114,7 @@ pub fn text(text: &str) -> io::Result<()> {
 pub fn imported(file: &str, notes: &[String]) {
     anstream::eprintln!("{GOOD}{:>12}{GOOD:#} {file}", "Wrote");
     if !notes.is_empty() {
-        anstream::eprintln!("\n{BOLD}note{BOLD:#}: not taken over:");
+        anstream::eprintln!("\n{BOLD}note{BOLD:#}: not converted:");
     }
     for note in notes {
         anstream::eprintln!("    {note}");

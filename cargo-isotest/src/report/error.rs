@@ -41,8 +41,8 @@ pub fn setting_up(name: &str) {
 pub fn not_set_up<'a>(names: impl Iterator<Item = &'a str>) {
     for name in names {
         warning(&format_args!(
-            "the setup command `{name}` is not run: it would be for each test that nextest starts\n\
-             hint: a setup script of nextest's, `[scripts.setup.{name}]`, runs once"
+            "the setup command `{name}` does not run: nextest would start it for each test\n\
+             hint: a setup script of nextest, `[scripts.setup.{name}]`, runs once"
         ));
     }
 }
@@ -60,14 +60,14 @@ pub fn unsupported_keys(keys: &[(&str, &str)]) {
     }
     let keys: String =
         keys.iter().map(|(key, instead)| format!("\n    {key}: {instead}")).collect();
-    warning(&format_args!("`--unit binary` takes these of the configuration otherwise:{keys}"));
+    warning(&format_args!("`--unit binary` treats these settings differently:{keys}"));
 }
 
 /// Warns that words behind `--` are not for libtest.
 pub fn passed_on(words: &[String]) {
     let words: Vec<String> = words.iter().map(|word| super::quoted(word)).collect();
     warning(&format_args!(
-        "`{}` is passed on to the harnesses that are not libtest alone: libtest does not know it",
+        "`{}` is passed only to harnesses other than libtest, which does not know it",
         words.join(" ")
     ));
 }
@@ -127,7 +127,7 @@ pub fn pruned(removed: usize, bytes: u64, in_use: usize) {
 pub fn weakened(layer: Weakened, refusal: &SandboxError) {
     let name = layer.name();
     warning(&format_args!(
-        "the layer `{name}` is the host's, as `--allow-weaker {name}` allows: {refusal}"
+        "the layer `{name}` is shared with the host (`--allow-weaker {name}`): {refusal}"
     ));
 }
 
@@ -140,10 +140,10 @@ pub fn uncopied(files: &[Uncopied]) {
 
 /// Warns that what has failed could not be kept for `--rerun-failed`.
 pub fn not_kept(error: &io::Error) {
-    warning(&format_args!("cannot keep what has failed for `--rerun-failed`: {error}"));
+    warning(&format_args!("cannot store the failed tests for `--rerun-failed`: {error}"));
 }
 
 /// Warns that the summary of a workflow could not be written.
 pub fn not_summarized(error: &io::Error) {
-    warning(&format_args!("cannot add to the summary that GITHUB_STEP_SUMMARY names: {error}"));
+    warning(&format_args!("cannot write the summary to the file of GITHUB_STEP_SUMMARY: {error}"));
 }

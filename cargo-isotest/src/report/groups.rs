@@ -85,22 +85,22 @@ impl FindingGroup {
             }
             FindingGroup::LimitReached => format!("{tests} reached a limit"),
             FindingGroup::LimitSuspected => format!("{tests} may have reached a limit"),
-            FindingGroup::OutOfMemory => format!("{tests} lost processes for want of memory"),
+            FindingGroup::OutOfMemory => format!("{tests} lost processes because memory ran out"),
             FindingGroup::NetworkTried => {
-                format!("{tests} tried to reach the network and failed; `--net host` lets them")
+                format!("{tests} tried to reach the network and failed; `--net host` allows it")
             }
             FindingGroup::NetworkSuspected => {
-                format!("{tests} failed and may want the network; `--net host` may mend it")
+                format!("{tests} failed and may need the network; `--net host` may help")
             }
-            FindingGroup::IoUringRefused => format!(
-                "{tests} failed and asked for io_uring in vain; `--guard io-uring` may mend it"
-            ),
+            FindingGroup::IoUringRefused => {
+                format!("{tests} failed and were refused io_uring; `--guard io-uring` may help")
+            }
             FindingGroup::NotShown => format!(
-                "{tests} failed and wrote of a path that tests are not shown; `--ro PATH` may mend it"
+                "{tests} failed and named a path that tests do not see; `--ro PATH` may help"
             ),
             FindingGroup::NotPassed => format!(
-                "{tests} failed and wrote of a variable that does not reach tests; `--pass-env NAME` may \
-                 mend it"
+                "{tests} failed and named a variable that does not reach tests; `--pass-env NAME` may \
+                 help"
             ),
             FindingGroup::WrittenBack => {
                 format!("{tests} wrote files that were copied into the project")

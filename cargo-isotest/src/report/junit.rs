@@ -230,7 +230,7 @@ fn fitting(text: &[u8]) -> Cow<'_, str> {
     let head = text[..head].trim_end_matches('\n');
     let tail = text[tail..].trim_start_matches('\n');
     Cow::Owned(format!(
-        "{head}\n[isotest: {cut} bytes cut here, more than readers of XML take]\n{tail}"
+        "{head}\n[isotest: {cut} bytes cut here: too large for XML readers]\n{tail}"
     ))
 }
 

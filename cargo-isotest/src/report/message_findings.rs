@@ -66,12 +66,12 @@ pub enum FindingKind {
     },
     /// It failed and was refused io_uring.
     IoUringRefused,
-    /// It failed and wrote of paths that this machine has and tests do not see.
+    /// It failed and named paths of this machine that tests do not see.
     NotShown {
         /// The paths.
         paths: Vec<String>,
     },
-    /// It failed and wrote of variables that are set and do not reach tests.
+    /// It failed and named variables that are set and do not reach tests.
     NotPassed {
         /// Their names.
         names: Vec<String>,

@@ -232,7 +232,7 @@ pub enum Verdict {
     },
     /// Its harness, which is not libtest, ran no test and exited with 0.
     NothingRun,
-    /// It passed at a retry only, which counts as a failure.
+    /// It passed only on a retry, which counts as a failure.
     Flaky,
     /// It is marked `#[ignore]`, or its harness ignored it when it was run.
     Ignored {

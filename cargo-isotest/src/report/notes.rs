@@ -29,8 +29,8 @@ const TOPICS: [Topic; 4] = [
                 binaries(count)
             )
         },
-        help: "asked with `--list --format terse`, a harness prints a line `NAME: test` for each \
-               test on stdout, and nothing else; a message belongs on stderr",
+        help: "with `--list --format terse`, a harness must print a line `NAME: test` for each \
+               test on stdout and nothing else; messages belong on stderr",
         line: |note| match note {
             Note::Unreadable(why) => Some(why.clone()),
             Note::UnreadableIgnored(_) | Note::Repeated(..) | Note::Empty => None,
@@ -40,8 +40,8 @@ const TOPICS: [Topic; 4] = [
         title: |count| {
             format!("the ignored tests of {} are run: their list cannot be read", binaries(count))
         },
-        help: "asked with `--list --format terse --ignored`, a harness prints those tests alone that \
-               are ignored",
+        help: "with `--list --format terse --ignored`, a harness must print only the ignored \
+               tests",
         line: |note| match note {
             Note::UnreadableIgnored(why) => Some(why.clone()),
             Note::Unreadable(_) | Note::Repeated(..) | Note::Empty => None,
@@ -52,8 +52,8 @@ const TOPICS: [Topic; 4] = [
             let name = if count == 1 { "name is" } else { "names are" };
             format!("{count} {name} listed more than once: all tests of a name run as one")
         },
-        help: "a harness that is asked for one name cannot tell them apart; give each a name of its \
-               own",
+        help: "the harness cannot run one of them by name; give each test its own \
+               name",
         line: |note| match note {
             Note::Repeated(name, times) => Some(format!("{name}, {times} times")),
             Note::Unreadable(_) | Note::UnreadableIgnored(_) | Note::Empty => None,

@@ -534,7 +534,7 @@ error: 2 targets failed:
 warning: 1 test left processes behind
     demo::it::b: left 1 process behind: sleep (pid 3)
 
-help: to run again what failed
+help: to rerun the failed tests
     cargo isotest --test it -- --exact a
     cargo isotest --test raw
 ";

@@ -38,7 +38,7 @@ fn write_one(
         write!(err, "{process}")?;
     }
     if !snapshot.output.is_empty() {
-        writeln!(err, "the last of its output:")?;
+        writeln!(err, "last output:")?;
         for line in String::from_utf8_lossy(&snapshot.output).lines() {
             writeln!(err, "    {line}")?;
         }

@@ -27,7 +27,7 @@ pub fn write(traces: &[Trace], colour: bool, err: &mut dyn Write) -> io::Result<
         return Ok(());
     }
     let help = paint::styled(colour, HINT, "help");
-    writeln!(err, "\n{help}: failed tests may want what their programs name")?;
+    writeln!(err, "\n{help}: failed tests may need what their programs name")?;
     for Trace { what, flag, binaries } in traces.iter().take(LISTED) {
         let first: Vec<&str> = binaries.iter().take(BINARIES).map(String::as_str).collect();
         let more = match binaries.len() - first.len() {
@@ -46,7 +46,7 @@ mod tests {
     #[test]
     fn what_is_named_stands_with_its_flag_and_lists_have_a_limit() {
         let trace = |binaries: &[&str]| Trace {
-            what: "`/sys`, which tests have not".into(),
+            what: "`/sys`, which tests do not have".into(),
             flag: "--ro /sys".into(),
             binaries: binaries.iter().map(|id| (*id).to_owned()).collect(),
         };
@@ -56,8 +56,8 @@ mod tests {
             String::from_utf8(text).expect("it is text")
         };
         assert_eq!(written(&[]), "");
-        let few = "\nhelp: failed tests may want what their programs name\n    `/sys`, which tests have \
-                   not: `--ro /sys` (a, b)\n";
+        let few = "\nhelp: failed tests may need what their programs name\n    `/sys`, which tests do \
+                   not have: `--ro /sys` (a, b)\n";
         assert_eq!(written(&[trace(&["a", "b"])]), few);
         let many = written(&vec![trace(&["a", "b", "c", "d"]); 12]);
         assert!(

@@ -40,7 +40,7 @@ impl Withheld {
         writeln!(
             err,
             "\n{note}: {variables} of your environment {verb} not reach tests; `--pass-env NAME` \
-             lets one through"
+             passes one"
         )?;
         write_names("named in the program of a failed test", named, err)?;
         write_names(if named.is_empty() { "set" } else { "also set" }, others, err)
@@ -74,7 +74,7 @@ mod tests {
         };
         assert_eq!(written(&[], 0), "");
         let one = "\nnote: 1 variable of your environment does not reach tests; `--pass-env NAME` \
-                   lets one through\n    set: V0\n";
+                   passes one\n    set: V0\n";
         assert_eq!(written(&[], 1), one);
         let many = written(&["API_URL"], 12);
         let names = "    named in the program of a failed test: API_URL\n    also set: V0, V1, V2, V3, \

@@ -49,7 +49,7 @@ pub fn explain(verdict: &Verdict) -> Option<String> {
             Some("the harness ran nothing: it counted no test and exited with code 0".to_owned())
         }
         Verdict::Flaky => Some(
-            "passed at a retry only, which counts as a failure (`flaky-result` is `fail`)"
+            "passed only on a retry, which counts as a failure (`flaky-result` is `fail`)"
                 .to_owned(),
         ),
         Verdict::NotRun(reason) => Some(format!("not run: {}", not_run(reason))),
@@ -84,7 +84,7 @@ pub fn interruption(cause: Interruption) -> (String, &'static str) {
         Interruption::Timeout(limit) => (
             format!("the run took longer than {}", humantime::format_duration(limit)),
             "\nhint: `global-timeout`, a key of the profile and a flag, gives it more time; \
-             `--partition` parts it",
+             `--partition` splits it",
         ),
     }
 }

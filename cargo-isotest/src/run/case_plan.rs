@@ -38,7 +38,7 @@ pub fn spec(
         Harness::Libtest | Harness::Foreign => StartBy::ForkServer
             .or_exec(fork_server::unsuitable(binary.executable.as_std_path()))
             .or_exec(distrusted(factory, binary)),
-        Harness::None => StartBy::Exec("it is no test harness"),
+        Harness::None => StartBy::Exec("not a test harness"),
     };
     spec_with(factory, binary, &arguments, provided, start_by)
 }
@@ -49,11 +49,9 @@ fn distrusted(factory: &SandboxFactory, binary: &Binary) -> Option<&'static str>
     match (binary.origin, factory.policy.guard) {
         (BuildOrigin::Here, _) => None,
         (BuildOrigin::Elsewhere, _) if !factory.host.settings.is_empty() => {
-            Some("root runs what was built elsewhere")
+            Some("built elsewhere and started by root")
         }
-        (BuildOrigin::Elsewhere, Guard::Strict) => {
-            Some("the guard is strict, and it was built elsewhere")
-        }
+        (BuildOrigin::Elsewhere, Guard::Strict) => Some("built elsewhere, with `--guard strict`"),
         (BuildOrigin::Elsewhere, Guard::Basic | Guard::NoListener | Guard::IoUring) => None,
     }
 }
@@ -70,7 +68,7 @@ pub fn spec_with(
     words.extend(arguments);
     let start_by = match binary.runner.is_empty() {
         true => start_by,
-        false => StartBy::Exec("a runner starts it"),
+        false => StartBy::Exec("started by a runner"),
     };
     let directory = binary.working_directory.as_std_path();
     let variables = [factory.environment_of(binary), provided.variables].concat();

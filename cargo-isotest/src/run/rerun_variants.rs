@@ -155,7 +155,7 @@ fn as_at_first(spec: Arc<SandboxSpec>, cases: &[Case]) -> Arc<SandboxSpec> {
         return spec;
     }
     Arc::new(SandboxSpec {
-        start_by: StartBy::Exec("it was one of few"),
+        start_by: StartBy::Exec("one of few tests"),
         ..Arc::unwrap_or_clone(spec)
     })
 }

@@ -101,13 +101,13 @@ fn of_host(visible: &Visible, policy: &Policy, by_root: bool) -> Vec<Clue> {
         flag: flag.to_owned(),
     };
     let interfaces = (policy.net == Net::Loopback)
-        .then(|| wanted(&INTERFACES, "network interfaces, of which tests have `lo`", "--net host"));
+        .then(|| wanted(&INTERFACES, "network interfaces (tests have only `lo`)", "--net host"));
     let sys = visible
         .hides(Path::new("/sys"))
-        .then(|| wanted(&SYS, "`/sys`, which tests have not", "--ro /sys"));
+        .then(|| wanted(&SYS, "`/sys`, which tests do not have", "--ro /sys"));
     // Started by others, failed tests are run once more with them.
     let capabilities = (by_root && policy.user != User::Root)
-        .then(|| wanted(&CAPABILITIES, "capabilities, which tests have not", "--user root"));
+        .then(|| wanted(&CAPABILITIES, "capabilities, which tests do not have", "--user root"));
     interfaces.into_iter().chain(sys).chain(capabilities).collect()
 }
 
@@ -129,7 +129,7 @@ fn of_path(visible: &Visible, factory: &SandboxFactory, machine: &Machine) -> Ve
                 continue;
             }
             all.entry(name.clone()).or_insert_with(|| Clue {
-                what: format!("`{name}`, in a directory of `PATH` that tests are not shown"),
+                what: format!("`{name}`, in a directory of `PATH` that tests do not see"),
                 flag: format!("--ro {}", report::quoted(&directory.to_string_lossy())),
                 words: vec![name],
             });

@@ -114,8 +114,13 @@ pub fn job(
     let arguments = arguments(settings, selected, members);
     let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();
     provided.variables.push((UNSTABLE.0.into(), UNSTABLE.1.into()));
-    let spec =
-        spec_with(factory, binary, &[], provided, StartBy::Exec("its binary runs as a whole"));
+    let spec = spec_with(
+        factory,
+        binary,
+        &[],
+        provided,
+        StartBy::Exec("the whole binary runs in one sandbox"),
+    );
     let unit = WholeBinary::new(selected, members, &factory.policy.weakened, settings.pass_through);
     let plan = Plan {
         spec,
@@ -163,7 +168,7 @@ pub fn unsupported_keys<'a>(
             "slow-timeout",
             "it is 1m",
         ),
-        (differ, "timeout", "the longest of a binary is that of all its tests"),
+        (differ, "timeout", "the longest of a binary applies to all its tests"),
         (
             max_fail.is_some_and(|most| most.failures > NonZeroUsize::MIN),
             "max-fail",
@@ -174,7 +179,7 @@ pub fn unsupported_keys<'a>(
 }
 
 /// Reason why weights and groups have no effect.
-const ALONE: &str = "one binary runs at a time, and its tests beside each other";
+const ALONE: &str = "one binary runs at a time, and its tests in parallel";
 
 /// The longest time that one of them may take; `None` where one has no limit.
 fn longest(members: &[&Member]) -> Option<Duration> {
@@ -481,12 +486,12 @@ impl WholeBinary {
             ([], _) => String::new(),
             (_, Some(_)) => match contradicted {
                 Some(name) => format!(
-                    "isotest: {binary} has printed more than one result of {name}: what is told \
-                     of it is not to be relied on\n"
+                    "isotest: {binary} has printed more than one result of {name}: its result is \
+                     not reliable\n"
                 ),
                 None => format!(
                     "isotest: all tests of {binary} had ended, but the end of its process says \
-                     otherwise; which of them is to blame is not known\n"
+                     otherwise; the one that ended it is not known\n"
                 ),
             },
             ([_], None) if self.states[blamed[0]] == TestState::Waiting => {
@@ -497,8 +502,8 @@ impl WholeBinary {
                 "isotest: {} tests of {binary} were running when its process ended{}: {}\n",
                 names.len(),
                 match process.verdict {
-                    Verdict::TimedOut { .. } => ", since none had ended for so long",
-                    _ => "; which of them is to blame is not known",
+                    Verdict::TimedOut { .. } => ": none had ended for that long",
+                    _ => "; the one that ended it is not known",
                 },
                 names.join(", ")
             ),

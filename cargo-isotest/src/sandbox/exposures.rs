@@ -39,7 +39,7 @@ impl fmt::Display for ExposureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ExposureError::Path { flag, path, cause } => {
-                write!(f, "cannot show `{}`, which `{flag}` names: {cause}", path.display())
+                write!(f, "cannot show `{}` (`{flag}`): {cause}", path.display())
             }
             ExposureError::Root(error) => write!(f, "{error}"),
         }
@@ -267,20 +267,18 @@ impl<'a> Exposures<'a> {
             self.host.hidden_etc.iter().find(|hidden| rest != *hidden && rest.starts_with(hidden))
         });
         if real.parent().is_none() {
-            return Some("it is everything; name what is needed".to_owned());
+            return Some("it is the whole root; name the paths that are needed".to_owned());
         }
         let own = ["/proc", "/dev/ptmx", "/dev/pts", "/dev/mqueue"];
         if real == Path::new("/dev") || own.iter().any(|path| real.starts_with(path)) {
             return Some("a test has its own".to_owned());
         }
         if is_device && !self.is_given(path) && access == Access::ReadOnly {
-            return Some(
-                "it is a device, which is written to all the same; `--rw` shows it".into(),
-            );
+            return Some("a device is always writable; use `--rw`".into());
         }
         private.map(|hidden| {
             format!(
-                "it lies in `/etc/{}`, which not everybody may enter; show that",
+                "it lies in `/etc/{}`, which other users cannot enter; show that directory",
                 hidden.display()
             )
         })

@@ -21,14 +21,14 @@ const MACHINE: u16 = elf::EM_AARCH64;
 /// Reason why a program can be no fork server; `None` if it can.
 pub fn unsuitable(program: &Path) -> Option<&'static str> {
     let Ok(file) = untrusted::file(program) else { return Some("it cannot be read") };
-    examine(&ReadCache::new(file)).unwrap_or(Some("it is no ELF file of this machine's"))
+    examine(&ReadCache::new(file)).unwrap_or(Some("it is not an ELF file for this machine"))
 }
 
 fn examine<'a>(data: impl ReadRef<'a>) -> object::read::Result<Option<&'static str>> {
     let header = FileHeader64::<object::Endianness>::parse(data)?;
     let endian = header.endian()?;
     if header.e_machine(endian) != MACHINE {
-        return Ok(Some("it is for another machine"));
+        return Ok(Some("it was built for another machine"));
     }
     let segments = header.program_headers(endian, data)?;
     let mut interpreter = None;
@@ -38,7 +38,7 @@ fn examine<'a>(data: impl ReadRef<'a>) -> object::read::Result<Option<&'static s
     let Some(interpreter) = interpreter else { return Ok(Some("it is linked statically")) };
     let name = interpreter.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     if !name.starts_with(b"ld-linux") {
-        return Ok(Some("its dynamic loader is not glibc's"));
+        return Ok(Some("its dynamic loader is not from glibc"));
     }
     let sections = header.sections(endian, data)?;
     if let Some((entries, strings)) = sections.dynamic(endian, data)? {

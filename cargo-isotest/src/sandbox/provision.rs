@@ -103,7 +103,7 @@ fn check(policy: &Policy, needs: &Needs, config: &Config) -> Result<(), ConfigEr
     match (policy.pid, first) {
         (Namespace::Host, Some(table)) => {
             let what = format!("cannot start the service `{}` with `pid = \"host\"`", table.name);
-            let hint = "it is the end of its pid namespace that ends it";
+            let hint = "the end of its pid namespace ends a service";
             Err(ConfigError::new(what).hint(Some(hint)))
         }
         (Namespace::Host | Namespace::New, _) => Ok(()),
@@ -277,7 +277,7 @@ impl fmt::Display for SetupError {
             }
             SetupCause::Execute(program, cause) => {
                 write!(f, "cannot be executed: `{}`: {cause}", program.display())?;
-                "it is looked for along PATH, or from the root of the workspace where it has a `/`"
+                "it is looked up on PATH, or from the workspace root if it contains a `/`"
                     .to_owned()
             }
             SetupCause::Ended(status) => {

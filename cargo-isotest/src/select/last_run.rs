@@ -45,8 +45,8 @@ impl fmt::Display for NothingFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "there is no test to run again: none has failed that has not passed since\n\
-             hint: runs keep what has failed in `{}`",
+            "no failed tests to rerun\n\
+             hint: failed tests are recorded in `{}`",
             self.0.display()
         )
     }

@@ -90,7 +90,7 @@ pub struct PartitionError(String);
 impl fmt::Display for PartitionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cause = &self.0;
-        write!(f, "cannot tell which part of the tests `--partition auto` means: {cause}")
+        write!(f, "cannot determine the partition for `--partition auto`: {cause}")
     }
 }
 
@@ -134,12 +134,12 @@ fn number(name: &str, value: Option<&OsStr>, system: &CiSystem) -> Result<u64, S
         return Err(format!("this is {}, but `{name}` is not set{hint}", system.name));
     };
     let parsed = value.to_str().and_then(|text| text.parse().ok());
-    parsed.ok_or_else(|| format!("`{name}` is `{}`, which is no number", value.display()))
+    parsed.ok_or_else(|| format!("`{name}` is `{}`, which is not a number", value.display()))
 }
 
 fn none_found(machine: &Machine) -> String {
     if machine.variable("GITHUB_ACTIONS").is_some() {
-        return "GitHub Actions tells a job of a matrix nothing in its environment\n\
+        return "GitHub Actions sets no variables for the jobs of a matrix\n\
                 hint: in the step's `env`: STRATEGY_JOB_INDEX: ${{ strategy.job-index }} and \
                 STRATEGY_JOB_TOTAL: ${{ strategy.job-total }}"
             .to_owned();
@@ -216,14 +216,14 @@ mod tests {
     fn what_is_missing_is_named() {
         let table: &[(Variables<'_>, &str)] = &[
             (&[], "none of these variables is set: `STRATEGY_JOB_INDEX` (GitHub Actions), "),
-            (&[("GITHUB_ACTIONS", "true")], "GitHub Actions tells a job of a matrix nothing"),
+            (&[("GITHUB_ACTIONS", "true")], "GitHub Actions sets no variables"),
             (
                 &[("JOB_COMPLETION_INDEX", "2")],
                 "this is a Kubernetes indexed Job, but `JOB_COMPLETIONS` is not set\nhint: ",
             ),
             (
                 &[("CI_NODE_INDEX", "x"), ("CI_NODE_TOTAL", "4")],
-                "`CI_NODE_INDEX` is `x`, which is no number",
+                "`CI_NODE_INDEX` is `x`, which is not a number",
             ),
             (
                 &[("CI_NODE_INDEX", "5"), ("CI_NODE_TOTAL", "4")],

@@ -67,8 +67,8 @@ pub fn heading(binary: &Binary, machine: &Machine) -> String {
 pub fn nothing_selected(selected: &[Selected], part: Option<&Part>, left_out: bool) -> String {
     let documented = match left_out {
         true => {
-            "\nhint: a name before `--` takes no documentation tests, as with cargo test; `-- NAME` \
-             takes them too, `--doc NAME` them alone"
+            "\nhint: a name before `--` excludes documentation tests, as in cargo test; `-- NAME` \
+             includes them, `--doc NAME` selects only them"
         }
         false => "",
     };

@@ -64,7 +64,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Sandbox(error) => return write!(f, "{error}"),
-            Error::Host(cause) => write!(f, "cannot read facts about this machine: {cause}")?,
+            Error::Host(cause) => write!(f, "cannot inspect this machine: {cause}")?,
             Error::Path(path, cause) => {
                 write!(f, "cannot show `{}`: {cause}", escape(&path.to_string_lossy()))?;
             }

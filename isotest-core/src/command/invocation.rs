@@ -156,7 +156,7 @@ impl<'a> Command<'a> {
             arguments: c_strings(&self.words)?,
             environment: c_strings(&variables.collect::<Vec<_>>())?,
             directory: c_string(self.directory.as_os_str())?,
-            start_by: StartBy::Exec("it is one command"),
+            start_by: StartBy::Exec("a single command"),
         };
         Ok(Plan {
             timeout: policy.limits.timeout,

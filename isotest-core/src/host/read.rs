@@ -86,7 +86,7 @@ pub fn is_root() -> bool {
 fn check_genuine() -> io::Result<()> {
     use nix::sys::{stat, statfs};
     if statfs::statfs("/proc")?.filesystem_type() != statfs::PROC_SUPER_MAGIC {
-        return Err(io::Error::other("`/proc` is no proc filesystem; mount one there"));
+        return Err(io::Error::other("`/proc` is not a proc filesystem; mount one there"));
     }
     // Id maps would be written for another process.
     let own = fs::read_link("/proc/self").unwrap_or_default();

@@ -53,10 +53,10 @@ pub fn sandbox_spec(
         start_by: command
             .start_by
             .or_exec((!policy.fork_server).then_some("as asked for"))
-            .or_exec(is_sealed(host, policy).then_some("root starts it with capabilities"))
+            .or_exec(is_sealed(host, policy).then_some("started by root with capabilities"))
             .or_exec(
                 (!server::sees(&layout, program))
-                    .then_some("the sandbox is put together where it lies"),
+                    .then_some("a mount of the case covers the program"),
             ),
         server: server::steps(&layout),
         program: command.program,

@@ -46,7 +46,7 @@ fn map_ids(steps: &mut Steps, host: &Host, project: &Project, policy: &Policy) {
     }
     let (uid, gid) = ids::inner(host, policy);
     let reason = "without a map files belong to nobody";
-    steps.write("/proc/self/setgroups", "deny", "the kernel wants it before a map of one's own");
+    steps.write("/proc/self/setgroups", "deny", "the kernel requires it before an own map");
     steps.write("/proc/self/uid_map", &format!("{uid} {} 1\n", host.uid), reason);
     steps.write("/proc/self/gid_map", &format!("{gid} {} 1\n", host.gid), reason);
 }
@@ -326,7 +326,7 @@ fn give_up_capabilities(steps: &mut Steps, policy: &Policy) {
     match policy.user {
         User::Root => {}
         User::Same | User::Nobody => {
-            steps.add("isolation rests on it", Op::DropCapabilities);
+            steps.add("isolation depends on it", Op::DropCapabilities);
         }
     }
 }

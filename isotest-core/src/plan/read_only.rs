@@ -60,7 +60,7 @@ pub fn lay_for(
     let options = format!("lowerdir={}:{WAITING},userxattr", layer.display());
     let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV;
     if let Some(id) = reader {
-        steps.add("what only root may read is read by nobody", Op::FilesystemIds { id });
+        steps.add("files that only root may read stay unreadable", Op::FilesystemIds { id });
     }
     steps.mount("overlay", target, flags, &options, what);
     if reader.is_some() {

@@ -155,7 +155,7 @@ impl fmt::Display for Op {
                 write!(f, "mount {} on `{}`", text(fstype), text(target))?;
                 options.as_ref().map_or(Ok(()), |options| write!(f, " ({})", text(options)))
             }
-            Op::FilesystemIds { id } => write!(f, "look at files as uid and gid {id}"),
+            Op::FilesystemIds { id } => write!(f, "access files as uid and gid {id}"),
             Op::Bind { source, target, .. } | Op::BindExact { source, target, .. } => {
                 write!(f, "bind `{}` to `{}`", text(source), text(target))
             }

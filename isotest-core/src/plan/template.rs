@@ -284,7 +284,7 @@ fn make_mount_point(steps: &mut Steps, placed: &PlacedPath, target: &Path) {
 
 fn show_project(steps: &mut Steps, host: &Host, layout: &Layout, policy: &Policy) {
     if layout.receives_mounts() {
-        steps.attributes(Path::new(NEW), 0, "only what was asked for receives the host's mounts");
+        steps.attributes(Path::new(NEW), 0, "only the requested paths receive the host's mounts");
     }
     for placed in &layout.placed {
         let target = new(placed.staged.as_ref().unwrap_or(&placed.path));

@@ -38,7 +38,7 @@ const BASE: &str = "isotest-";
 const HINT: &str = "start it in a group of its own: `systemd-run --user --scope -p Delegate=yes \
      cargo isotest …`, as root without `--user`; `--address-space` limits each process by itself \
      and needs no group";
-const HINT_WITHOUT_SYSTEMD: &str = "it needs a control group that is writable and holds isotest alone, \
+const HINT_WITHOUT_SYSTEMD: &str = "it needs a writable control group that contains only isotest, \
      and there is no systemd to delegate one; `--address-space` limits each process by itself and \
      needs no group";
 const HINT_VERSION: &str = "`--memory` needs cgroup v2 with the memory controller; a machine that \

@@ -12,9 +12,9 @@ const SECCOMP_AND_APPARMOR: &str =
     "`--security-opt seccomp=unconfined --security-opt apparmor=unconfined";
 const LIMIT: &str = "the limit of namespaces is reached; raise it: `sudo sysctl -w \
      user.max_user_namespaces=65536 user.max_net_namespaces=65536`";
-const RESTRICTED: &str = "AppArmor takes the capabilities of new user namespaces away (Ubuntu \
+const RESTRICTED: &str = "AppArmor removes the capabilities of new user namespaces (Ubuntu \
      23.10 and later): `sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`";
-const CAPABILITIES: &str = "a security module takes the capabilities of new user namespaces away; \
+const CAPABILITIES: &str = "a security module removes the capabilities of new user namespaces; \
      AppArmor does (Ubuntu 23.10 and later) where `cargo isotest doctor` says that it restricts \
      them: `sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`";
 /// Linux 5.12, kernel/user_namespace.c `verify_root_map`.
@@ -23,11 +23,11 @@ pub(super) const ROOT_WITHOUT_CAPABILITIES: &str = "uid 0 without CAP_SETFCAP ca
 const OVERLAY: &str = "the kernel is older than 5.11, or a filesystem cannot be a layer: \
      one that is an overlay itself cannot hold `--scratch disk`; otherwise use `--workspace shared` or `--workspace readonly`";
 /// FILESYSTEM_MAX_STACK_DEPTH (include/linux/fs.h).
-const DEPTH: &str = "overlays can be two deep, and this is a sandbox of isotest's already: one \
-     in it can be had, but none in that one; a container on an overlay counts as well. Start isotest \
+const DEPTH: &str = "at most two overlays can be stacked, and this is already a sandbox of \
+     isotest; a container on an overlay counts too. Start isotest \
      one sandbox further out";
-const LINK: &str = "a part of that path is a symbolic link, or has become one meanwhile; none \
-     is followed there: replace it by what it leads to";
+const LINK: &str = "a part of that path is a symbolic link, which is not followed; replace it \
+     by its target";
 const KERNEL: &str = "the kernel is too old (5.12 or later is needed) or built without \
      user namespaces, or a container's seccomp profile is older than the call";
 const EXEC: &str = "the file, or the interpreter that it names, does not exist or is not \
@@ -110,7 +110,7 @@ fn container_flags(container: Option<Container>) -> String {
 fn for_clone(around: &Surroundings) -> String {
     if around.unmapped {
         return "the uid or gid of the caller has no id in this user namespace, so it can make no \
-             other; start isotest as a user whom `/proc/self/uid_map` and `gid_map` hold"
+             other; start isotest as a user that `/proc/self/uid_map` and `gid_map` contain"
             .to_owned();
     }
     if around.chroot {
@@ -161,7 +161,7 @@ fn for_refusal(around: &Surroundings) -> String {
         None if around.restricts_namespaces => RESTRICTED.to_owned(),
         None => format!(
             "a container's seccomp profile, or a security module, refuses it; {}. `cargo isotest \
-             doctor` says what is there",
+             doctor` shows which",
             container_flags(None)
         ),
     }

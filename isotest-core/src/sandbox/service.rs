@@ -86,7 +86,7 @@ impl ServiceFault {
                     format!("cannot execute `{}`: {}", line(words), errno(number))
                 }
                 Readiness::Tcp(_) | Readiness::Unix(_) | Readiness::Output(_) | Readiness::Exit => {
-                    format!("cannot ask whether {ready}: {}", errno(number))
+                    format!("cannot check whether {ready}: {}", errno(number))
                 }
             },
         }
@@ -95,23 +95,23 @@ impl ServiceFault {
     fn hint(&self, name: &str) -> String {
         match self {
             ServiceFault::Join(_) => {
-                "`cargo isotest doctor` tries each part of the sandbox by itself".to_owned()
+                "`cargo isotest doctor` checks each part of the sandbox".to_owned()
             }
             ServiceFault::Execute(errno) | ServiceFault::Probe(errno)
                 if Errno::from_raw(*errno) == Errno::ENOENT =>
             {
-                "commands are looked for along PATH in the sandbox, and relative to the package; \
-                 give the whole path, and `ro` for what is not shown there"
+                "commands are looked up on PATH in the sandbox and relative to the package; give \
+                 the full path, and show it with `ro`"
                     .to_owned()
             }
             ServiceFault::Execute(_) | ServiceFault::Probe(_) => {
-                "`cargo isotest explain CASE` shows the sandbox that it is started in".to_owned()
+                "`cargo isotest explain CASE` shows its sandbox".to_owned()
             }
             ServiceFault::Ended(0) => format!(
                 "it must stay in the foreground, not become a daemon; one that only prepares \
                  something has `ready = \"exit\"` in `[service.{name}]`"
             ),
-            ServiceFault::Ended(_) => "what it wrote stands with the test".to_owned(),
+            ServiceFault::Ended(_) => "its output is shown with the test".to_owned(),
             ServiceFault::NotReady(_) => {
                 format!("`timeout` in `[service.{name}]` gives it more time")
             }
@@ -129,7 +129,7 @@ fn event(ready: &Readiness, happened: bool) -> String {
         Readiness::Output(text) => format!("it did not write `{text}`"),
         Readiness::Command(words) if happened => format!("`{}` exited with 0", line(words)),
         Readiness::Command(words) => format!("`{}` did not exit with 0", line(words)),
-        Readiness::Exit if happened => "what it prepares was ready".to_owned(),
+        Readiness::Exit if happened => "it had finished".to_owned(),
         Readiness::Exit => "it did not end".to_owned(),
     }
 }

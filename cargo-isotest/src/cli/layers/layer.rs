@@ -203,7 +203,7 @@ impl Layer {
         match &self.takes {
             ValueKind::Word(words) => {
                 let choice = words.choices.iter().find(|choice| choice.word == text);
-                (choice.ok_or("it is none of the words")?.set)(policy);
+                (choice.ok_or("unknown value")?.set)(policy);
             }
             ValueKind::Text(form) => (form.set)(policy, text)?,
             ValueKind::Number(number) => {

@@ -61,7 +61,7 @@ impl fmt::Display for RootError {
             }
             RootError::Conflict { root, path, parent } => write!(
                 f,
-                "cannot show `{}` in the root filesystem `{}`: `{}` is no directory there",
+                "cannot show `{}` in the root filesystem `{}`: `{}` is not a directory there",
                 path.display(),
                 root.display(),
                 parent.display()

@@ -106,7 +106,7 @@ impl fmt::Display for ImageError {
             ImageError::Escapes(path) => {
                 write!(f, "the path `{}` in it leads out of it", shown(path))
             }
-            ImageError::Digest(digest) => write!(f, "`{}` is no SHA-256 digest", escape(digest)),
+            ImageError::Digest(digest) => write!(f, "`{}` is not a SHA-256 digest", escape(digest)),
             ImageError::Mismatch(digest) => {
                 write!(f, "the content of `sha256:{digest}` has another digest")
             }

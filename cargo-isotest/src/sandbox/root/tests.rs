@@ -231,7 +231,7 @@ fn a_digest_is_no_path() {
     let scene = Scene::new();
     for digest in ["sha256:../../../secret", "sha512:00", "sha256:ABC", ""] {
         scene.index(&[json!({ "mediaType": "manifest", "digest": digest })]);
-        scene.check_refused(&scene.path("image"), "is no SHA-256 digest");
+        scene.check_refused(&scene.path("image"), "is not a SHA-256 digest");
     }
 }
 
@@ -247,7 +247,7 @@ fn what_an_image_has_chosen_is_printed_on_one_line() {
         assert!(!error.contains("\n::"), "{error}");
     };
     scene.index(&[json!({ "digest": COMMAND })]);
-    check("is no SHA-256 digest");
+    check("is not a SHA-256 digest");
     let platform = json!({ "os": COMMAND, "architecture": "none" });
     scene.index(&[json!({ "digest": "", "platform": platform })]);
     check("it has nothing for");

@@ -84,7 +84,7 @@ impl fmt::Display for UnpackError {
             UnpackCause::Parent => write!(f, "has `..` in its path"),
             UnpackCause::Outside(only) => write!(f, "is not in `{only}`"),
             UnpackCause::Escapes(link) => {
-                write!(f, "lies behind the link `{}`, which leads out of the archive", shown(link))
+                write!(f, "is behind the link `{}`, which leads out of the archive", shown(link))
             }
             UnpackCause::LinkEscapes(target) => {
                 write!(f, "is a hard link to `{}`, outside of the archive", shown(target))

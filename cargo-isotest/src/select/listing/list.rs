@@ -207,7 +207,7 @@ impl Listing<'_> {
         variables.extend(environment.iter().map(|(name, value)| (name.into(), value.into())));
         let directory = binary.working_directory.as_std_path();
         let (program, words) = binary.command();
-        let start_by = StartBy::Exec("it is asked for its list");
+        let start_by = StartBy::Exec("it lists its tests");
         Plan {
             spec: factory.spec(program, &words, directory, &variables, start_by),
             arguments: arguments.iter().map(|text| c_string(OsStr::new(text))).collect(),

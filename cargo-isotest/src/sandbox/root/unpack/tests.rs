@@ -224,7 +224,7 @@ fn an_absolute_path_is_refused() {
 
 #[test]
 fn a_file_behind_a_link_that_leads_out_is_refused() {
-    let escapes = "lies behind the link `out`, which leads out of the archive";
+    let escapes = "is behind the link `out`, which leads out of the archive";
     let above = "leads out of the archive";
     check_refused(LIMITS, &[(LINK, "out", ".."), (FILE, "out/neighbour", "x")], above);
     check_refused(LIMITS, &[(LINK, "out", "/tmp"), (FILE, "out/x", "x")], escapes);
@@ -302,7 +302,7 @@ fn what_an_archive_has_chosen_is_printed_on_one_line() {
     let outside = format!("is a hard link to {}", r"`../a\n::error::b`");
     check_refused(LIMITS, &[(HARD, "x", "../a\n::error::b")], &outside);
     check_refused(LIMITS, &[(HARD, "x", name)], &format!("is a hard link to {escaped}, which"));
-    let behind = format!("its entry `a\\n::error::b/x` lies behind the link {escaped}");
+    let behind = format!("its entry `a\\n::error::b/x` is behind the link {escaped}");
     check_refused(LIMITS, &[(LINK, name, "/"), (FILE, "a\n::error::b/x", "")], &behind);
     let mut broken = archive(&[(FILE, name, "")]);
     broken[124..135].fill(b'x');
