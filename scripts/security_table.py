@@ -1,4 +1,4 @@
-"""Makes the table of docs/security.md from the probe suite's record; see scripts/security-table."""
+"""Makes the table of docs/probes.md from the probe suite's record; see scripts/security-table."""
 
 import json
 import sys
