@@ -72,7 +72,7 @@ pub enum Error {
     Glob(GlobError),
     /// The report could not be written.
     Report(io::Error),
-    /// It cannot be told which part of the tests this run has.
+    /// The part of the tests that this run has is not known.
     Partition(PartitionError),
     /// `--rerun-failed`, and nothing has failed.
     NothingFailed(NothingFailed),
@@ -88,7 +88,7 @@ pub enum Error {
     Debugger(MissingDebugger),
     /// A debugger or a tracer runs one test, and several are selected.
     NotOne(String),
-    /// The tests can be listed in none of several root filesystems; each has been told of.
+    /// The tests can be listed in none of several root filesystems; each was reported.
     Refused(ExitCode),
     /// A signal ended the run before there was anything to report.
     Interrupted(i32),

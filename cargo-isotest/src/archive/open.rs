@@ -95,7 +95,7 @@ fn open_archive(
         Err(error) => Err(error),
     };
     if opened.is_err() && is_new {
-        // Half of it is of no use; what cannot be removed is told of by the next attempt.
+        // Half of it is of no use; the next attempt reports what cannot be removed.
         let _ = place_of_all.remove(OsStr::new(TOP));
     }
     Ok(OpenedArchive { _place: place, ..opened? })
@@ -160,7 +160,7 @@ fn describe(
 /// Maximum size of a description in bytes: far more than any project has.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// The text of a file that nobody vouches for.
+/// The text of an untrusted file.
 fn read_description(directory: &Dir, name: &str) -> io::Result<String> {
     text(directory.read(name, MAX_BYTES)?)
 }

@@ -368,7 +368,7 @@ fn run_program(
     end_of(conclusion, built)
 }
 
-/// Runs a program whose output somebody keeps: no more of it is passed on than may be kept.
+/// Runs a program whose output is kept: no more of it is passed on than may be kept.
 fn within_limit(
     factory: &mut SandboxFactory,
     plan: &Plan,

@@ -12,7 +12,7 @@ use std::os::unix::process::parent_id;
 use crate::config::machine::Variable;
 use crate::sandbox::environment;
 
-/// Only who starts a test for cargo sets it; a value of its own for each package.
+/// Set only by the process that starts a test for cargo, to another value for each package.
 const MARK: &str = "CARGO_MANIFEST_DIR";
 
 /// Variables of the process that started this program through `target.runner`.
@@ -55,7 +55,7 @@ struct Process {
 }
 
 impl Process {
-    /// `None` where there is none, or it is somebody else's.
+    /// `None` where there is none, or it belongs to another user.
     fn read(pid: u32) -> Option<Process> {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);

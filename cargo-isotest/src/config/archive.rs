@@ -60,7 +60,7 @@ impl Default for Depth {
 pub enum OnMissing {
     /// There is no archive
     Error,
-    /// It is told of
+    /// Warn
     #[default]
     Warn,
     /// Nothing

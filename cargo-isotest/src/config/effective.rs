@@ -302,7 +302,7 @@ impl Config {
         Err(ConfigError::new(message).hint(Some(hint)).into())
     }
 
-    /// The same for who names one case, and means also one that a run leaves out.
+    /// The same for a command that names one case, also one that a run leaves out.
     pub fn without_default_filter(self) -> Config {
         Config { ignores_default: true, ..self }
     }

@@ -266,7 +266,7 @@ impl<'t> Reader<'t> {
         self.check_grants(table, &values.layers, reason)
     }
 
-    /// Whoever asks for a service or a setup command names one that there is.
+    /// Fails for a service or a setup command that is not defined.
     fn check_names(
         &self,
         profiles: &BTreeMap<String, Profile>,

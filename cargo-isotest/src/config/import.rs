@@ -185,7 +185,7 @@ impl Import {
             }
         }
         let limit = times.and_then(|times| period.checked_mul(u32::try_from(times).ok()?));
-        // Without `terminate-after` a slow test is told of, and never ended.
+        // Without `terminate-after` a slow test is reported, and never ended.
         let limit =
             limit.map_or("none".to_owned(), |limit| humantime::format_duration(limit).to_string());
         Some([format!("slow-timeout = {}", quoted(text)), format!("timeout = {}", quoted(&limit))])

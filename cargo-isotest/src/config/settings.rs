@@ -19,7 +19,7 @@ use crate::report::{FormatName, Frame, Options, Order, TerminalStyle, Workflow};
 /// to process and through queues of the kernel's; a processor would wait meanwhile.
 const SPARE: usize = 3;
 
-/// Everything that a run is told.
+/// Settings of a run.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Layers and limits that are asked for.

@@ -68,7 +68,7 @@ pub enum DiscoverError {
     UnknownPackage(String),
     /// A list of binaries that cargo-nextest has not written.
     BinariesMetadata(serde_json::Error),
-    /// A test binary of a build that was made before is of a kind that nobody knows.
+    /// A test binary of a build that was made before is of an unknown kind.
     UnknownKind {
         /// The binary.
         binary: String,

@@ -149,7 +149,7 @@ impl Reused {
         let real = |path: &Utf8Path| path.canonicalize_utf8().ok();
         let built = [&project.target_directory, &project.build_directory].map(|path| real(path));
         let is_built = |path: Utf8PathBuf| built.iter().flatten().any(|it| path.starts_with(it));
-        // What is not there is shown to nobody.
+        // A path that does not exist cannot be shown.
         let is_elsewhere = |path: &&Utf8PathBuf| real(path).is_some_and(|path| !is_built(path));
         match project.linked_paths.iter().find(is_elsewhere) {
             Some(path) => {

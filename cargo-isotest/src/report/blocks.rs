@@ -22,7 +22,7 @@ pub enum CaseEvent {
     Started,
     /// It wrote, and its output is passed through.
     Output(Stream, Vec<u8>),
-    /// It takes long, and has not been told of before.
+    /// It is slow, and has not been reported before.
     Slow,
     /// It ended.
     Finished(Box<Outcome>),
@@ -45,7 +45,7 @@ pub enum Order {
     /// As cargo runs the binaries: the first that has not ended.
     #[default]
     Cargo,
-    /// As they end: nobody waits for a slow one. Only the last that has not ended has its turn
+    /// As they end: no binary waits for a slow one. Only the last that has not ended has its turn
     /// before it ends.
     ByCompletion,
 }
@@ -101,7 +101,7 @@ impl Blocks {
             Event::Finished(index, outcome) => {
                 (index, CaseEvent::Finished(self.trimmed(index, outcome)))
             }
-            // They are told of at once, in no block.
+            // They are reported at once, in no block.
             Event::Slow(..) | Event::Retried(..) | Event::Running(_) => return,
             Event::Resumed(stopped) => {
                 let spans = self.binaries.iter_mut().filter_map(|binary| binary.span.as_mut());
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_slow_binary_where_the_order_is_that_of_their_ends() {
+    fn by_completion_no_binary_waits_for_a_slow_one() {
         let suites = [example(&["a", "b"]), example(&["c", "d"]), example(&[]), example(&["e"])];
         let mut blocks = Blocks::new(&suites, false, Order::ByCompletion);
         let now = Instant::now();
@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(turns(&mut blocks), "(3 0)");
         blocks.push(finished(0, 1, Verdict::Passed), now);
         blocks.push(finished(1, 1, Verdict::Passed), now);
-        // The last one is told of as it goes.
+        // The last one is reported while it runs.
         assert_eq!(turns(&mut blocks), "(1 0 1)(0 0 1");
         blocks.push(finished(0, 0, Verdict::Passed), now);
         assert_eq!(turns(&mut blocks), " 0)");

@@ -18,7 +18,7 @@ use super::words::{self, counted};
 /// Prints `error: …` on stderr, as cargo does. `anstream` decides about colour.
 pub fn error(error: &impl Display) {
     let bold = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-    // Where stderr is closed, as a terminal can be, nobody can be told.
+    // stderr may be closed, as a terminal can be.
     let _ = writeln!(anstream::stderr(), "{bold}error{bold:#}: {error}");
 }
 

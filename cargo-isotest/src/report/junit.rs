@@ -135,7 +135,7 @@ pub struct Junit {
 }
 
 impl Junit {
-    /// Opens the file before anything is run: one that cannot be written is told of at once, and
+    /// Opens the file before anything is run: one that cannot be written is an error at once, and
     /// what an earlier run wrote is not taken for this one's. No link below `roots` is followed.
     /// `show_output` keeps what passed tests wrote.
     pub fn create(
@@ -188,10 +188,10 @@ impl Junit {
             let started = SystemTime::now() - whole_duration(outcome);
             test_case.set_timestamp(timestamp(started)).set_time(outcome.duration);
         }
-        // A failed case is told of by its first attempt, a flaky one by its last.
-        let told = if outcome.verdict.is_failure() { first } else { outcome };
-        let text = words::written(told);
-        if (told.verdict != Verdict::Passed || self.show_output) && !text.is_empty() {
+        // The first attempt of a failed case, the last one of a flaky case.
+        let shown = if outcome.verdict.is_failure() { first } else { outcome };
+        let text = words::written(shown);
+        if (shown.verdict != Verdict::Passed || self.show_output) && !text.is_empty() {
             test_case.set_system_out_lossy(fitting(&text).as_ref());
         }
         let findings = outcome.findings.iter();

@@ -81,7 +81,7 @@ pub enum Message {
     },
     /// A test has ended for good, is ignored or was not run.
     TestFinished(Box<Finished>),
-    /// All that runs, oldest first: somebody has asked by a signal or a key, or the run ends early.
+    /// All that runs, oldest first: on a signal or a key, or because the run ends early.
     Running {
         /// The tests.
         tests: Vec<Running>,

@@ -85,14 +85,14 @@ pub fn any(suites: &[Suite]) -> bool {
     suites.iter().flat_map(|suite| &suite.notes).any(is_serious)
 }
 
-/// Prints what is to be told of binaries that are run without a report.
+/// Prints the remarks on binaries that are run without a report.
 pub fn tell(suites: &[Suite], colour: bool) {
     let mut text = Vec::new();
     write(suites, colour, &mut text).expect("a Vec takes all");
     let _ = io::stderr().write_all(&text);
 }
 
-/// Writes what is to be told.
+/// Writes the remarks.
 pub fn write(suites: &[Suite], colour: bool, err: &mut dyn Write) -> io::Result<()> {
     for Topic { title, help, line } in TOPICS {
         let of_suite = |suite: &Suite| {

@@ -173,7 +173,7 @@ impl Report for Stress {
         Ok(())
     }
 
-    // Findings are not told of a stress run.
+    // A stress run reports no findings.
     fn take_shared(&mut self, _binary: usize, _findings: &[Finding]) {}
 
     fn idle(&mut self) -> io::Result<()> {

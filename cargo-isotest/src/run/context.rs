@@ -12,7 +12,7 @@ use crate::select::selected::Selected;
 /// The surroundings of a run.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
-    /// Everything that the run is told.
+    /// Settings of the run.
     pub settings: &'a Settings,
     /// The configuration, for what differs from test to test.
     pub config: &'a Config,

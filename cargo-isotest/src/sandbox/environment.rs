@@ -1,7 +1,7 @@
 //! Environment variables that reach a test.
 //!
 //! Pure: from the caller's variables, the policy and what cargo sets. An allow-list, so that no
-//! secret of a CI job reaches a test by a name that nobody thought of.
+//! secret of a CI job reaches a test under an unexpected name.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

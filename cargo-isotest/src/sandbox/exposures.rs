@@ -106,7 +106,7 @@ pub fn of_command(
     let directory = machine.directory.as_path();
     let manifests = directory.ancestors().filter(|above| above.join("Cargo.toml").is_file());
     let root = manifests.last().unwrap_or(directory);
-    // The whole root or the whole home is nobody's project.
+    // The whole root or the whole home is no project.
     let holds_home = machine.home().is_some_and(|home| home.starts_with(root));
     if root.parent().is_some() && !holds_home {
         exposures.project.root = root.canonicalize().ok();
@@ -224,7 +224,7 @@ impl<'a> Exposures<'a> {
 
     /// Shows a directory below which other filesystems are mounted: an overlay of its own for
     /// each directory in it, its files read-only, itself empty otherwise. So is what can be no layer.
-    /// By sockets and FIFOs a test would reach who listens: they are not there.
+    /// Sockets and FIFOs are left out: a test would reach the process behind them.
     fn hollow_out(&mut self, path: &Path, what: &str) {
         self.project.hollow.push(path.to_owned());
         let Ok(entries) = fs::read_dir(path) else { return };

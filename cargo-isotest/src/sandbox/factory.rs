@@ -257,7 +257,7 @@ fn run_id() -> String {
     RUN.get_or_init(|| format!("{}-{}", now(), process::id())).clone()
 }
 
-/// The directory of a run, as the warden is told of it.
+/// The directory of a run, as the warden gets it.
 fn disk(scratch: &RunDirectory) -> io::Result<Disk> {
     let path = c_string(scratch.path().as_os_str());
     Ok(Disk { path, identity: scratch.directory().identity()? })

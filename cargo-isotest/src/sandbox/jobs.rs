@@ -1,4 +1,4 @@
-//! Jobs on their way through the schedule, while somebody reads their events.
+//! Jobs on their way through the schedule, while their events are read.
 
 use std::io;
 use std::sync::mpsc::{self, Receiver};
@@ -21,7 +21,7 @@ pub fn run<T>(
     thread::scope(|scope| {
         let engine = scope.spawn(move || {
             for event in before {
-                // Where nobody hears it, the run hears of that as well.
+                // A closed channel ends the run as well.
                 let _ = events.send(event);
             }
             schedule::run_all(jobs, options, signals, &events)

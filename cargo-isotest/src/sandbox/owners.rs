@@ -18,7 +18,7 @@ use isotest_core::untrusted::{Dir, FileType, Stat};
 
 /// The most bytes that are copied of one directory.
 const ALL: u64 = 128 << 20;
-/// Larger files that were built are not copied: who builds makes them anew.
+/// Larger files that were built are not copied: a build makes them anew.
 const LARGEST_BUILT: u64 = 4 << 20;
 /// The most files and directories that are copied of one directory.
 const MAX_FILES: usize = 1 << 16;

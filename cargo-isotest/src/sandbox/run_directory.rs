@@ -69,7 +69,7 @@ impl Drop for RunDirectory {
     }
 }
 
-/// Removes those of runs that are over: nobody holds their lock.
+/// Removes those of runs that are over: their lock is free.
 fn sweep(parent: &Dir) -> io::Result<()> {
     let is_run = |name: &OsStr| name.as_bytes().starts_with(RUN.as_bytes());
     for (name, _) in parent.entries(MAX_ENTRIES)?.into_iter().filter(|(name, _)| is_run(name)) {

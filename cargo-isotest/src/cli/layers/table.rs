@@ -403,3 +403,32 @@ pub(super) static LAYERS: &[Layer] = &[
         }),
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use isotest_core::policy::Policy;
+
+    use super::*;
+
+    /// The flag has a description, and each of its words a row, in which the default is marked.
+    #[test]
+    fn the_book_describes_every_layer_and_every_word() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/layers.md");
+        let page = fs::read_to_string(file).expect("it is there");
+        let default = Policy::default();
+        for Layer { name, placeholder, takes, .. } in LAYERS {
+            let flags = [format!("`--{name}`"), format!("`--{name} {placeholder}")];
+            let mut sections = page.split("\n## ");
+            let section = sections.find(|text| flags.iter().any(|flag| text.contains(flag)));
+            let section = section.unwrap_or_else(|| panic!("docs/layers.md lacks `--{name}`"));
+            let ValueKind::Word(WordValue { choices, .. }) = takes else { continue };
+            for Choice { word, is, .. } in *choices {
+                let mark = if is(&default) { " (default)" } else { "" };
+                let row = format!("\n| `{word}`{mark} |");
+                assert!(section.contains(&row), "`--{name}` of docs/layers.md lacks {row}");
+            }
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! The cache of unpacked root filesystems: `isotest/roots/DIGEST` in the user's cache directory.
 //!
 //! A root filesystem is unpacked elsewhere and renamed, so that one that is there is whole. A run
-//! that uses one holds a lock on it (flock(2)), so that nobody removes it meanwhile.
+//! that uses one holds a lock on it (flock(2)), so that no other run removes it meanwhile.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -75,7 +75,7 @@ impl Cache {
         }
     }
 
-    /// Removes every root filesystem that nobody uses.
+    /// Removes every root filesystem that no run uses.
     pub fn prune(&self) -> io::Result<Pruned> {
         let mut pruned = Pruned::default();
         let away = self.unpacking()?;

@@ -1,4 +1,4 @@
-//! Unpacks tar archives that nobody vouches for.
+//! Unpacks untrusted tar archives.
 //!
 //! Nothing is written outside of the directory that is unpacked into, whatever paths and links an
 //! archive has, and there is an end to it. Everything belongs to the user; set-user-ID bits,
@@ -222,7 +222,7 @@ impl<'a> Unpacker<'a> {
                     remove(place)?;
                     fs::create_dir(place)?;
                 }
-                // Whoever unpacked it must be able to remove it.
+                // The user who unpacked it must be able to remove it.
                 fs::set_permissions(place, Permissions::from_mode(mode | 0o700))?;
             }
             EntryType::Symlink => {

@@ -27,8 +27,8 @@ use crate::select::stored::StoredLists;
 /// Time limit for the list of a binary whose tests have none.
 const LIST_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Maximum number of bytes that are kept of a list. Who wants less of the output of tests still
-/// wants all of their names.
+/// Maximum number of bytes that are kept of a list. A lower limit for the
+/// output of tests does not apply to their names.
 fn longest(policy: &Policy) -> u64 {
     policy.limits.output.max(Limits::default().output)
 }

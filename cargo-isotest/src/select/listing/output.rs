@@ -40,7 +40,7 @@ impl ListOutput {
         };
         let why = match cause {
             ListCause::NotRun(_) => return None,
-            // Who refuses knows no lists.
+            // A program that refuses knows no lists.
             ListCause::Ended(_) if self.is_refused() && lines == 0 => return None,
             ListCause::Ended(how) => format!("it {how}{among}"),
             ListCause::TooLong(limit) => format!("it wrote more than {limit} bytes{among}"),
