@@ -13,16 +13,14 @@ use isotest_tests::program::workspace;
 type Path = Vec<String>;
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
-/// The crates, and how their files are compared.
-const CRATES: [(&str, Unit); 2] = [("isotest-core", Unit::File), ("cargo-isotest", Unit::Branch)];
+/// The crates.
+const CRATES: [&str; 2] = ["isotest-core", "cargo-isotest"];
 
 /// A node of the graph.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Unit {
     /// A file.
     File,
-    /// A file; it and those below it are one to each other.
-    Branch,
     /// A folder or file at the top.
     Room,
 }
@@ -63,14 +61,14 @@ impl Modules {
     /// Imports of each unit.
     fn graph(&self, unit: Unit) -> Graph {
         let name = |path: &Path| match unit {
-            Unit::File | Unit::Branch => path.join("::"),
+            Unit::File => path.join("::"),
             Unit::Room => path[..1].join("::"),
         };
         let mut graph = Graph::new();
         for (from, module) in self.0.iter().filter(|(path, _)| !path.is_empty()) {
             let is_other = |to: &&Path| match unit {
                 Unit::File => !to.is_empty(),
-                Unit::Branch | Unit::Room => !to.starts_with(from) && !from.starts_with(to),
+                Unit::Room => !to.starts_with(from) && !from.starts_with(to),
             };
             let targets = module.paths.iter().filter_map(|path| self.home(path, 0));
             let known = graph.entry(name(from)).or_default();
@@ -225,10 +223,10 @@ fn modules(sources: &[Source], crate_name: &str) -> Modules {
 #[test]
 fn no_two_modules_import_each_other() {
     let mut all = Vec::new();
-    for (crate_name, unit) in CRATES {
+    for crate_name in CRATES {
         let sources = sources(crate_name);
         let modules = modules(&sources, crate_name);
-        for graph in [modules.graph(unit), modules.graph(Unit::Room)] {
+        for graph in [modules.graph(Unit::File), modules.graph(Unit::Room)] {
             let edges: usize = graph.values().map(BTreeSet::len).sum();
             assert!(edges > 10, "{crate_name}: the imports were found: {graph:#?}");
             let found = circles(&graph);
@@ -264,16 +262,15 @@ fn a_circle_is_seen_through_re_exports_and_trees() {
 }
 
 #[test]
-fn a_parent_and_its_child_are_two_files_of_one_branch() {
+fn a_parent_and_its_child_are_two_files() {
     let path = |path: &str| path.split("::").map(str::to_owned).collect::<Path>();
     let parent = "mod child; pub use child::Thing; pub const MOST: usize = 1;";
-    let check = |child, unit, expected: &[&str]| {
+    let check = |child, expected: &[&str]| {
         let modules = Modules::read([(path("a"), parent), (path("a::child"), child)]);
-        let graph = modules.graph(unit);
+        let graph = modules.graph(Unit::File);
         let found: Vec<String> = circles(&graph).iter().map(|circle| circle.join(" ")).collect();
         assert_eq!(found, expected);
     };
-    check("use super::MOST;", Unit::File, &["a a::child"]);
-    check("use super::MOST;", Unit::Branch, &[]);
-    check("pub struct Thing;", Unit::File, &[]);
+    check("use super::MOST;", &["a a::child"]);
+    check("pub struct Thing;", &[]);
 }

@@ -5,6 +5,8 @@
 //! as far as tests need it, and what describes it in `target/nextest`. The sources of the project
 //! are not in it.
 
+mod layout;
+
 mod error;
 mod open;
 mod write;
@@ -12,15 +14,3 @@ mod write;
 pub use error::ArchiveError;
 pub use open::{OpenedArchive, open};
 pub use write::{ArchiveContents, ArchiveSummary, write};
-
-/// The directory that all entries are in.
-const TOP: &str = "target";
-
-/// cargo-nextest's list of test binaries.
-const BINARIES: &str = "target/nextest/binaries-metadata.json";
-
-/// The output of `cargo metadata`.
-const METADATA: &str = "target/nextest/cargo-metadata.json";
-
-/// The standard libraries of the compiler.
-const LIBRARIES: &str = "target/nextest/libdirs";

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use camino::Utf8PathBuf;
 use isotest_core::untrusted::{self, Dir};
 
-use super::{ArchiveError, BINARIES, METADATA, TOP};
+use super::error::ArchiveError;
+use super::layout::{BINARIES, METADATA, TOP};
 use crate::cli::ReuseOptions;
 use crate::config::machine::Machine;
 use crate::discover::{DiscoverError, RemapPaths, Reused};

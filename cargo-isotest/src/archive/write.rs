@@ -12,7 +12,8 @@ use nextest_metadata::BinaryListSummary;
 use tar::{Builder, Header};
 use zstd::Encoder;
 
-use super::{ArchiveError, BINARIES, LIBRARIES, METADATA, TOP};
+use super::error::ArchiveError;
+use super::layout::{BINARIES, LIBRARIES, METADATA, TOP};
 use crate::config::{Include, OnMissing, RelativeTo};
 use crate::discover::Built;
 use crate::report;

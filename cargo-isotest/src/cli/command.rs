@@ -518,7 +518,7 @@ fn settle_workspace(cargo: &mut CargoOptions, layers: &mut LayerOptions) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::PackageScope;
+    use crate::cli::cargo::PackageScope;
 
     fn cli(line: &str) -> Result<Command, clap::Error> {
         parse(line.split_whitespace().map(OsString::from)).map(|cli| cli.command)
@@ -559,7 +559,7 @@ mod tests {
         assert_eq!(run.libtest.filters, ["a", "b"]);
         assert_eq!(run.libtest.skip, ["c"]);
         assert!(run.libtest.exact && run.libtest.no_capture && run.cargo.quiet);
-        assert_eq!(run.libtest.format, super::super::Format::Terse);
+        assert_eq!(run.libtest.format, super::super::libtest::Format::Terse);
     }
 
     #[test]

@@ -7,6 +7,9 @@ use isotest_core::untrusted;
 
 use super::error::{ConfigError, LoadError};
 
+/// Path of the configuration below the workspace root.
+pub const PATH: &str = ".config/isotest.toml";
+
 /// More than any configuration has.
 const MAX_BYTES: u64 = 1 << 20;
 

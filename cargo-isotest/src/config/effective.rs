@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use isotest_core::case::Case;
 
-use super::PATH;
 use super::archive::Include;
 use super::commands::{ServiceTable, SetupTable};
-use super::contents::Contents;
+use super::contents::{Contents, PATH};
+
 use super::document::SpannedText;
 use super::error::{ConfigError, LoadError, nearest};
 use super::file::{self, File, Profile};

@@ -57,7 +57,7 @@ pub fn import(name: &str, text: &str) -> Result<Imported, Box<ConfigError>> {
     let left = if notes.is_empty() { "" } else { "# Not converted:\n" };
     let text = format!("{head}{left}{notes}{}", import.text);
     // Never write what would be refused.
-    file::read(super::PATH, &text)?;
+    file::read(super::contents::PATH, &text)?;
     Ok(Imported { text, notes: import.notes })
 }
 

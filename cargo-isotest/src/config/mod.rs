@@ -21,13 +21,10 @@ mod variables;
 
 pub use archive::{Include, OnMissing, RelativeTo};
 pub use commands::{ReadyTable, ServiceTable, SetupTable};
-pub use contents::Contents;
+pub use contents::{Contents, PATH};
 pub use effective::{Config, FlagValues, Needs, Source, binary_expressions, merged};
 pub use error::{ConfigError, LoadError};
 pub use file::schema;
 pub use import::{Imported, import};
 pub use rows::{case_rows, given, rows, run_rows};
 pub use run_options::TestGroup;
-
-/// Path of the configuration below the workspace root.
-pub const PATH: &str = ".config/isotest.toml";

@@ -37,7 +37,7 @@ pub fn layers_as_shown() -> Vec<&'static Layer> {
 }
 
 /// True if all tests of a run share this layer.
-pub(in crate::cli) fn is_layer_of_run(name: &str) -> bool {
+pub fn is_layer_of_run(name: &str) -> bool {
     LAYERS.iter().any(|layer| layer.name == name && layer.is_of_run())
 }
 
@@ -46,12 +46,12 @@ fn layer(name: &str) -> &'static Layer {
 }
 
 /// Parser of the layer `workspace`, for commands that do not take cargo's flag.
-pub(in crate::cli) fn workspace_layer() -> ValueParser {
+pub fn workspace_layer() -> ValueParser {
     layer(WORKSPACE).parser()
 }
 
 /// The same where `all` stands for cargo's flag.
-pub(in crate::cli) fn workspace_of_cargo() -> ValueParser {
+pub fn workspace_of_cargo() -> ValueParser {
     let ValueKind::Word(words) = &layer(WORKSPACE).takes else { return workspace_layer() };
     let words = words.choices.iter().map(|choice| PossibleValue::new(choice.word));
     let all = PossibleValue::new("all").hide(true);
@@ -86,7 +86,7 @@ impl LayerOptions {
     }
 
     /// Sets the layer `workspace`, where it has a value.
-    pub(in crate::cli) fn set_workspace(&mut self, value: Option<OsString>) {
+    pub fn set_workspace(&mut self, value: Option<OsString>) {
         self.values.extend(value.map(|value| (WORKSPACE, vec![value])));
     }
 
