@@ -77,7 +77,7 @@ impl ConfigError {
         let message = format!(
             "cannot use `{name}`: it links to a file outside the workspace that has an error{place}"
         );
-        let hint = "what is wrong is reported where the file itself stands in place of the link";
+        let hint = "replace the link by the file itself to see the error";
         ConfigError { message, excerpt: None, hint: Some(hint.to_owned()), ..self }
     }
 
