@@ -65,6 +65,7 @@ pub mod schedule;
 pub mod signals;
 pub mod snapshot;
 pub mod terminal;
+pub mod word_search;
 pub mod write_back;
 
 mod interleaved;

@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use isotest_core::plan::Visible;
 use isotest_core::policy::{Net, Policy, User};
 use isotest_core::untrusted;
+use isotest_core::word_search::search;
 
 use crate::config::machine::Machine;
 use crate::report::{self, Trace};
 use crate::run::mentioned;
-use crate::run::withheld::search;
 use crate::sandbox::factory::SandboxFactory;
 use crate::sandbox::fork_server;
 
@@ -75,7 +75,7 @@ pub fn traces(
         }
         let mut found = vec![false; words.len()];
         // One that cannot be read has been run, and has nothing to say here.
-        let _ = untrusted::file(program).and_then(|file| search(file, &words, &mut found));
+        let _ = untrusted::file(program).and_then(|mut file| search(&mut file, &words, &mut found));
         let mut found = found.into_iter();
         for (place, wanted) in all.iter().enumerate() {
             let is_named = found.by_ref().take(wanted.words.len()).filter(|found| *found).count();
