@@ -14,7 +14,7 @@ type Row = (&'static str, &'static [&'static str]);
 type CoreRow = (&'static str, &'static str, &'static [&'static str]);
 
 /// Rows of the table in `docs/architecture.md`.
-const CORE: [CoreRow; 31] = [
+const CORE: [CoreRow; 32] = [
     ("lib", "the example of the crate, and its public modules", &["command"]),
     (
         "command",
@@ -84,6 +84,7 @@ const CORE: [CoreRow; 31] = [
         "files and directories that a case, an archive or the project may have put in place: by descriptor, through no link, bounded",
         &[],
     ),
+    ("word_search", "search for many words in a program", &[]),
     ("merge", "changes of two cases to one file, merged", &[]),
     (
         "write_back",

@@ -362,7 +362,8 @@ fn a_gibibyte_on_a_slow_terminal_takes_no_memory() {
     }
     let fault = Fault::new("slow");
     let test = "output::is_a_gibibyte_on_both_streams";
-    let call = fault.call("--nocapture --test-threads 1", test).on_terminal().read_slowly();
+    let options = "--nocapture --test-threads 1 --timeout 4m";
+    let call = fault.call(options, test).on_terminal().read_slowly();
     peak_of(&fault, call, 0, &["test unharmed::forks ... ok", "3 passed; 0 failed"]);
 }
 

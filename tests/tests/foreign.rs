@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use isotest_tests::program::isotest;
 use isotest_tests::project::PASSING;
@@ -12,12 +13,20 @@ use nix::unistd::geteuid;
 const GROUP: u32 = 2000;
 const OTHER: u32 = 2001;
 
+/// `exec` takes the whole checkout for its project: it finds the files of every test here, also of
+/// one that is removing them.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Dropped after the project.
+type Alone = MutexGuard<'static, ()>;
+
 /// A project that belongs to somebody else and to a group, and may be written to with `mode`. Only
 /// root can give files away.
-fn given_away(mode: u32) -> Option<Project> {
+fn given_away(mode: u32) -> Option<(Alone, Project)> {
     if !geteuid().is_root() || refused() || missing("setpriv") {
         return None;
     }
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let project = Project::new(&[PASSING]);
     fs::create_dir_all(project.directory().join("data/deep")).unwrap();
     fs::write(project.directory().join("data/deep/file"), "old\n").unwrap();
@@ -31,7 +40,7 @@ fn given_away(mode: u32) -> Option<Project> {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         lchown(path, Some(OTHER), Some(GROUP)).unwrap();
     }
-    Some(project)
+    Some((alone, project))
 }
 
 fn walk(directory: &Path) -> Vec<PathBuf> {
@@ -64,29 +73,30 @@ fn check(project: &Project, command: Call, layers: &str) {
 
 #[test]
 fn a_member_of_the_group_writes_to_a_groups_checkout() {
-    let Some(project) = given_away(0o664) else { return };
+    let Some((_alone, project)) = given_away(0o664) else { return };
     check(&project, as_a_member(&project, ""), "");
 }
 
 #[test]
 fn nobody_writes_to_what_everybody_may_write_to() {
-    let Some(project) = given_away(0o666) else { return };
+    let Some((_alone, project)) = given_away(0o666) else { return };
     check(&project, Call::new(isotest(), project.directory()), "--user nobody");
 }
 
 #[test]
 fn root_of_a_sandbox_writes_to_what_everybody_may_write_to() {
-    let Some(project) = given_away(0o666) else { return };
+    let Some((_alone, project)) = given_away(0o666) else { return };
     let call = Call::new(isotest(), project.directory());
     let script = "echo new > data/deep/file; echo x > data/deep/x; cat data/deep/file data/deep/x";
     call.words("isotest exec --user root -- sh -c").arg(script).run().check(0, &["new\nx\n"]);
 }
 
 /// A project of one's own in which others have made something, deep, that a group may write to.
-fn with_others_in_the_depth() -> Option<(Project, PathBuf)> {
+fn with_others_in_the_depth() -> Option<(Alone, Project, PathBuf)> {
     if !geteuid().is_root() || refused() || missing("setpriv") {
         return None;
     }
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let project = Project::new(&[PASSING]);
     let deep = project.directory().join("one/two/three");
     fs::create_dir_all(deep.join("shared")).unwrap();
@@ -97,7 +107,7 @@ fn with_others_in_the_depth() -> Option<(Project, PathBuf)> {
         fs::set_permissions(deep.join(name), fs::Permissions::from_mode(mode)).unwrap();
         lchown(deep.join(name), Some(OTHER), Some(GROUP)).unwrap();
     }
-    Some((project, deep))
+    Some((alone, project, deep))
 }
 
 /// One who may not map other ids than its own.
@@ -108,7 +118,7 @@ fn as_a_member(project: &Project, line: &str) -> Call {
 
 #[test]
 fn what_others_have_made_deep_in_ones_own_project_can_be_changed() {
-    let Some((project, deep)) = with_others_in_the_depth() else { return };
+    let Some((_alone, project, deep)) = with_others_in_the_depth() else { return };
     let script = "set -e; cd one/two/three; echo new > file; echo x > shared/x; echo end >> large
         mv large shared/moved; cat file; tail -c 4 shared/moved";
     for layers in ["", "--guard no-listener"] {
@@ -123,7 +133,7 @@ fn what_others_have_made_deep_in_ones_own_project_can_be_changed() {
 
 #[test]
 fn a_file_of_others_that_is_too_large_to_be_copied_is_told_of_before_the_run() {
-    let Some((project, deep)) = with_others_in_the_depth() else { return };
+    let Some((_alone, project, deep)) = with_others_in_the_depth() else { return };
     let large = fs::File::options().write(true).open(deep.join("large")).unwrap();
     large.set_len(200 << 20).unwrap();
     let told = format!("large` (200.0 MiB) belongs to {OTHER}:{GROUP} and is not copied: ");
