@@ -6,14 +6,18 @@ use std::os::fd::OwnedFd;
 use memchr::memmem;
 use nix::errno::Errno;
 
+use crate::serialized;
+
 /// Output of a case on one stream: all of it, or its first and last part.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Captured {
     /// The first part; all of it where nothing was cut.
+    #[serde(with = "serialized::bytes")]
     pub head: Vec<u8>,
     /// Bytes between `head` and `tail` that were thrown away.
     pub cut: u64,
     /// The last part; empty where nothing was cut.
+    #[serde(with = "serialized::bytes")]
     pub tail: Vec<u8>,
 }
 

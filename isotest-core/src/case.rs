@@ -78,7 +78,7 @@ impl Case {
 }
 
 /// Position of a case in a run: the index of its binary and its index in that binary's list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CaseIndex {
     /// Index of the binary in the run.
     pub binary: usize,

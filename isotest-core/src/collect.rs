@@ -119,7 +119,7 @@ fn limits_reached(plan: &Plan, end: &End, output: &Captured) -> Vec<Finding> {
     ];
     let reached = limits.into_iter().filter(|(reached, ..)| *reached);
     let mut findings: Vec<Finding> =
-        reached.map(|(_, what, flag)| Finding::LimitReached(what, flag)).collect();
+        reached.map(|(_, what, flag)| Finding::LimitReached(what.into(), flag.into())).collect();
     if end.seen.scratch_lost {
         let cause = "tests, or others, have too many descriptors in flight; run this test again";
         findings.push(Finding::WriteBackFailed(".".into(), cause.to_owned()));
@@ -159,7 +159,10 @@ fn limits_suspected(plan: &Plan, end: &End, output: &Captured) -> Vec<Finding> {
         .and_then(|limit| Some((limit, SIZE.into_iter().find(|words| wrote(words))?)))
         .map(|(limit, words)| (words, format!("{limit} bytes in a file"), "--file-size"));
     let suspected = files.into_iter().chain(memory).chain(size);
-    suspected.map(|(words, limit, flag)| Finding::LimitSuspected(words, limit, flag)).collect()
+    let finding = |(words, limit, flag): (&'static str, String, &'static str)| {
+        Finding::LimitSuspected(words.into(), limit, flag.into())
+    };
+    suspected.map(finding).collect()
 }
 
 /// The network, where packets do not tell: the kernel has refused before there were any, or an
@@ -181,7 +184,7 @@ fn network_suspected(plan: &Plan, end: &End, output: &Captured) -> Option<Findin
     let is_own = plan.spec.namespaces & libc::CLONE_NEWNET as u64 != 0;
     let is_told = end.seen.packets != Packets::default();
     let mut words = WORDS.into_iter().filter(|words| output.contains(words));
-    words.next().filter(|_| is_own && !is_told).map(Finding::NetworkSuspected)
+    words.next().filter(|_| is_own && !is_told).map(|words| Finding::NetworkSuspected(words.into()))
 }
 
 /// The limit that the plan sets for a resource, setrlimit(2).

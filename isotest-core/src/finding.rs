@@ -2,10 +2,12 @@
 //!
 //! A finding never changes a verdict; it is reported beside it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::escape::escape;
+use crate::serialized;
 use crate::wait_status::signal_name;
 
 /// A process of a case that was still there when the test itself ended.
@@ -17,20 +19,23 @@ pub struct Leftover {
     pub name: String,
 }
 
+/// Words of a finding: isotest's own, or those that were read from a record.
+pub type Words = Cow<'static, str>;
+
 /// Something that a case did that is not hermetic.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Finding {
     /// Processes that outlived the test; the kernel killed them with its pid namespace.
     ProcessesLeft(Vec<Leftover>),
     /// Files copied out of the throwaway layer, as the policy asks; relative to the project.
-    WrittenBack(Vec<PathBuf>),
+    WrittenBack(#[serde(serialize_with = "serialized::paths")] Vec<PathBuf>),
     /// A file that the policy asks to copy out could not be.
-    WriteBackFailed(PathBuf, String),
+    WriteBackFailed(#[serde(serialize_with = "serialized::path")] PathBuf, String),
     /// A limit of the policy was reached: what it limits, and the flag that raises it.
-    LimitReached(&'static str, &'static str),
+    LimitReached(Words, Words),
     /// Words that a test writes where a limit is reached, but may write for another reason; how
     /// much the limit allows of what, and the flag that raises it.
-    LimitSuspected(&'static str, String, &'static str),
+    LimitSuspected(Words, String, Words),
     /// So many of its processes were killed since memory ran out, not by a limit of its own.
     OutOfMemory(u64),
     /// Packets that found no route: the case tried to leave its own network.
@@ -38,11 +43,11 @@ pub enum Finding {
     /// Packets for a multicast group or for all: nobody else has heard them.
     SentToMany(u64),
     /// Words that a test writes where it has no network, but may write for another reason.
-    NetworkSuspected(&'static str),
+    NetworkSuspected(Words),
     /// A failed case was refused io_uring.
     IoUringRefused,
     /// Paths that a failed case has written of: the host has them, and cases do not see them.
-    NotShown(Vec<PathBuf>),
+    NotShown(#[serde(serialize_with = "serialized::paths")] Vec<PathBuf>),
     /// Variables that a failed case has written of: the caller has them, and no case does.
     NotPassed(Vec<String>),
     /// PID 1 sent itself a signal whose default action would have ended it; the kernel discards

@@ -11,7 +11,7 @@ use crate::policy::Weakened;
 use crate::refusal::{SandboxError, ServiceError};
 
 /// Verdict on a case.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Verdict {
     /// The harness ended the process, with 0.
     Passed,
@@ -48,7 +48,7 @@ pub enum Verdict {
 }
 
 /// Reason why a case was not run, or why its end is not known.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum NotRun {
     /// Its sandbox could not be set up.
     Sandbox(SandboxError),
@@ -99,7 +99,7 @@ pub struct Usage {
 }
 
 /// Output of one service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ServiceOutput {
     /// The service.
     pub name: String,
@@ -110,7 +110,7 @@ pub struct ServiceOutput {
 }
 
 /// Verdict, output, figures and findings of one case.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Outcome {
     /// Its verdict.
     pub verdict: Verdict,

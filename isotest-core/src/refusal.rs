@@ -6,12 +6,15 @@ use std::fmt;
 
 use nix::errno::Errno;
 
+use crate::serialized;
+
 /// A sandbox that could not be set up.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SandboxError {
     /// Action that failed: "mount proc on `/proc`".
     pub act: String,
     /// The kernel's answer; `None` where the process was killed meanwhile.
+    #[serde(with = "serialized::errno")]
     pub errno: Option<Errno>,
     /// Likely cause and a remedy, where they are known.
     pub hint: Option<String>,
@@ -45,7 +48,7 @@ impl fmt::Display for SandboxError {
 impl std::error::Error for SandboxError {}
 
 /// A service that a case could not be given.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ServiceError {
     /// The name of the service.
     pub service: String,

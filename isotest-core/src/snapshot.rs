@@ -15,9 +15,10 @@ use syscalls::Sysno;
 use crate::case::CaseIndex;
 use crate::escape::escape;
 use crate::sandbox::procfs::{child_ids, status_field};
+use crate::serialized;
 
 /// A running case, as it is looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Snapshot {
     /// The case.
     pub index: CaseIndex,
@@ -26,6 +27,7 @@ pub struct Snapshot {
     /// Its processes, PID 1 first. None while it is being started.
     pub processes: Vec<Process>,
     /// The last part of what it has written so far; empty where output is passed through.
+    #[serde(with = "serialized::bytes")]
     pub output: Vec<u8>,
 }
 

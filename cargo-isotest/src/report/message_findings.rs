@@ -98,10 +98,10 @@ pub fn finding(finding: &finding::Finding) -> Finding {
             FindingKind::WriteBackFailed { file: path(file) }
         }
         finding::Finding::LimitReached(_, flag) => {
-            FindingKind::LimitReached { flag: (*flag).to_owned() }
+            FindingKind::LimitReached { flag: flag.clone().into_owned() }
         }
         finding::Finding::LimitSuspected(_, _, flag) => {
-            FindingKind::LimitSuspected { flag: (*flag).to_owned() }
+            FindingKind::LimitSuspected { flag: flag.clone().into_owned() }
         }
         finding::Finding::OutOfMemory(processes) => {
             FindingKind::OutOfMemory { processes: *processes }
@@ -109,7 +109,7 @@ pub fn finding(finding: &finding::Finding) -> Finding {
         finding::Finding::NetworkTried(packets) => FindingKind::NetworkTried { packets: *packets },
         finding::Finding::SentToMany(packets) => FindingKind::SentToMany { packets: *packets },
         finding::Finding::NetworkSuspected(words) => {
-            FindingKind::NetworkSuspected { words: (*words).to_owned() }
+            FindingKind::NetworkSuspected { words: words.clone().into_owned() }
         }
         finding::Finding::IoUringRefused => FindingKind::IoUringRefused,
         finding::Finding::NotShown(paths) => {

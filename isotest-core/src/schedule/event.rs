@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use crate::case::CaseIndex;
 use crate::outcome::Outcome;
+use crate::serialized;
 use crate::snapshot::Snapshot;
 
 /// One of the two output streams of a case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Stream {
     /// Descriptor 1.
     Stdout,
@@ -16,12 +17,12 @@ pub enum Stream {
 }
 
 /// Event of a run; they come in their order.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Event {
     /// A case was handed to the warden.
     Started(CaseIndex),
     /// Output of a case whose output is passed through (`--nocapture`), as it arrives.
-    Output(CaseIndex, Stream, Vec<u8>),
+    Output(CaseIndex, Stream, #[serde(with = "serialized::bytes")] Vec<u8>),
     /// A case takes long: for how long it has run, and how often it has been told of, 1 for the
     /// first time.
     Slow(CaseIndex, Duration, u32),
@@ -41,7 +42,7 @@ pub enum Event {
 }
 
 /// Cause that ends a run before all its cases have ended, other than failures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Interruption {
     /// This signal asked for it.
     Signal(i32),
