@@ -30,6 +30,7 @@ use crate::select::last_run::NothingFailed;
 use crate::select::listing::{BinaryListError, ListingError};
 use crate::select::partition::PartitionError;
 use crate::select::prepare::PrepareError;
+use crate::store::StoreError;
 
 /// An error that ends a run.
 #[derive(Debug)]
@@ -74,6 +75,8 @@ pub enum Error {
     Report(io::Error),
     /// The part of the tests that this run has is not known.
     Partition(PartitionError),
+    /// A recorded run cannot be had.
+    Store(StoreError),
     /// `--rerun-failed`, and nothing has failed.
     NothingFailed(NothingFailed),
     /// The JUnit report could not be written.
@@ -133,6 +136,10 @@ impl Error {
             Error::Setup(_) => ExitCode::SetupFailed,
             Error::Listing(error) if error.is_sandbox() => ExitCode::SandboxFailed,
             Error::Listing(_) => ExitCode::ListFailed,
+            Error::Store(StoreError::Empty(_) | StoreError::NothingFailed(_)) => {
+                ExitCode::NothingToRun
+            }
+            Error::Store(_) => ExitCode::Usage,
             Error::Report(_) | Error::Junit(_) | Error::Profiles(_) => ExitCode::ReportFailed,
             Error::Case(_) | Error::NothingFailed(_) => ExitCode::NothingToRun,
             Error::Refused(code) => *code,
@@ -176,6 +183,7 @@ impl Error {
             | Error::Junit(_)
             | Error::Partition(_)
             | Error::NothingFailed(_)
+            | Error::Store(_)
             | Error::Debugger(_)
             | Error::Unrecognized(_)
             | Error::NotOne(_)
@@ -229,6 +237,7 @@ impl fmt::Display for Error {
             Error::Report(error) => write!(f, "cannot write the report: {error}"),
             Error::Partition(error) => write!(f, "{error}"),
             Error::NothingFailed(error) => write!(f, "{error}"),
+            Error::Store(error) => write!(f, "{error}"),
             Error::Junit(error) => write!(f, "{error}"),
             Error::Debugger(error) => write!(f, "{error}"),
             Error::Unrecognized(option) => write!(f, "{}", unrecognized(option)),
@@ -337,6 +346,12 @@ impl From<PartitionError> for Error {
 impl From<NothingFailed> for Error {
     fn from(error: NothingFailed) -> Self {
         Error::NothingFailed(error)
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Error::Store(error)
     }
 }
 

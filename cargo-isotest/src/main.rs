@@ -10,6 +10,7 @@ mod discover;
 
 mod sandbox;
 mod select;
+mod store;
 
 mod run;
 
@@ -27,7 +28,9 @@ use std::process;
 use isotest_core::signals::Signals;
 
 use cli::{Cli, Command};
-use commands::{doctor, exec, explain, import_nextest, list, prune, runner, shell, show_config};
+use commands::{
+    doctor, exec, explain, import_nextest, list, prune, replay, runner, runs, shell, show_config,
+};
 use config::machine::Machine;
 use error::Error;
 use exit_code::ExitCode;
@@ -60,9 +63,11 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     Signals::expect_snapshots().map_err(Error::Host)?;
     let machine = Machine::read().map_err(Error::Host)?;
     match &cli.command {
-        Command::Run(command) => {
+        Command::Run(command) | Command::Rerun(command) => {
             collected(&machine, |machine| commands::run::run(command, machine))
         }
+        Command::Replay(command) => replay::replay(command, &machine),
+        Command::Runs(command) => runs::runs(command, &machine),
         Command::Archive(command) => commands::archive::archive(command, &machine),
         Command::List(command) => collected(&machine, |machine| list::list(command, machine)),
         Command::Doctor(command) => doctor::doctor(command, &machine),

@@ -36,7 +36,7 @@ struct Readme;
 mod errno;
 pub mod escape;
 mod poll_timeout;
-mod serialized;
+pub mod serialized;
 pub mod wait_status;
 
 pub mod capture;

@@ -145,7 +145,9 @@ pub enum Propagation {
 }
 
 /// A layer that a test may share with the host where this machine refuses it one of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub enum Weakened {
     /// The pid namespace with its `/proc`.
     Pid,

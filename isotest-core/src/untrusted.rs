@@ -249,14 +249,19 @@ impl Dir {
         }
     }
 
+    /// Makes a file that did not exist, for its owner alone (mode 0600).
+    pub fn create_new(&self, name: &OsStr) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        Ok(File::from(openat2(&self.0, name, flags, Mode::from(0o600), BENEATH)?))
+    }
+
     /// A new file beside `name`, for its owner alone.
     fn make_file(&self, name: &OsStr) -> io::Result<(OsString, File)> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         for temporary in numbered(name).take(TRIES as usize) {
-            match openat2(&self.0, &temporary, flags, Mode::from(0o600), BENEATH) {
-                Ok(file) => return Ok((temporary, File::from(file))),
-                Err(Errno::EXIST) => {}
-                Err(errno) => return Err(errno.into()),
+            match self.create_new(&temporary) {
+                Ok(file) => return Ok((temporary, file)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
             }
         }
         Err(Errno::EXIST.into())

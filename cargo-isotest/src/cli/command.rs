@@ -19,6 +19,7 @@ use super::libtest::{self, Format, LibtestOptions, OutputFlags, SelectionFlags, 
 use super::reuse::{ArchiveCommand, ReuseOptions};
 use super::run_flags::RunFlags;
 use super::run_options::RunOptions;
+use super::store::{ReplayCommand, RunsCommand};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -29,6 +30,10 @@ Exit codes:
    96  a sandbox could not be set up   105  a setup command failed
   100  some test failed                110  a report could not be written
   128+n  ended by signal n";
+
+const RERUN: &str = "\
+RUN is the end or the beginning of a run's id, or a file that `runs export` has written; without it,
+the latest run. `cargo isotest runs` lists the runs. The other options are those of `run`.";
 
 const RUNNER: &str = "\
 Each option is also a variable of the environment, ISOTEST_NET=host for --net=host; a flag goes
@@ -61,6 +66,14 @@ pub enum Command {
     #[command(override_usage = "cargo isotest [run] [OPTIONS] [FILTER]... [-- LIBTEST ARGS]")]
     #[command(after_help = EXIT_CODES)]
     Run(Box<RunCommand>),
+    /// Run the tests that failed, or never ran, in a recorded run
+    #[command(override_usage = "cargo isotest rerun [RUN] [OPTIONS] [-- LIBTEST ARGS]")]
+    #[command(after_help = RERUN)]
+    Rerun(Box<RunCommand>),
+    /// Print a recorded run again
+    Replay(ReplayCommand),
+    /// List the recorded runs, or export one
+    Runs(RunsCommand),
     /// Build the tests into an archive that runs without cargo
     Archive(Box<ArchiveCommand>),
     /// List the tests
@@ -130,6 +143,16 @@ pub struct RunCommand {
     /// Selection of tests and format of results.
     #[arg(skip)]
     pub libtest: LibtestOptions,
+    /// The recorded run whose failed tests alone run (`rerun`).
+    #[arg(skip)]
+    pub of: Option<Recorded>,
+}
+
+/// The recorded run that `rerun` takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its name as it was typed; the latest run without.
+    pub name: Option<String>,
 }
 
 /// `--message-format`.
@@ -150,6 +173,11 @@ impl RunCommand {
     /// True if stdout has messages for programs only.
     pub fn has_messages(&self) -> bool {
         self.message_format != MessageFormat::Human
+    }
+
+    /// Whether it runs only tests that have failed before.
+    pub fn runs_failed(&self) -> bool {
+        self.run.rerun_failed || self.of.is_some()
     }
 
     /// The flags that are configuration keys too.
@@ -357,7 +385,7 @@ fn split(arguments: impl Iterator<Item = OsString>) -> (Vec<OsString>, Vec<OsStr
         words.insert(0, "run".into());
     }
     let mut after = Vec::new();
-    if words[0] == "run" || words[0] == "list" {
+    if ["run", "rerun", "list"].iter().any(|command| words[0] == *command) {
         if let Some(at) = words.iter().position(|word| word == "--") {
             after = words.split_off(at).split_off(1);
         }
@@ -402,14 +430,11 @@ fn complete(
     command: &mut clap::Command,
 ) -> Result<Cli, clap::Error> {
     match &mut cli.command {
-        Command::Run(run) => {
-            settle_workspace(&mut run.cargo, &mut run.layers);
-            run.cargo.test_name = run.selection.test_name();
-            let shared = Shared::of(&run.cargo);
-            run.libtest = libtest::merge(&run.selection, &run.output, shared, after)
-                .map_err(|message| command.error(ErrorKind::UnknownArgument, message))?;
-            run.check().map_err(|message| command.error(ErrorKind::ArgumentConflict, message))?;
+        Command::Rerun(run) => {
+            run.of = Some(Recorded { name: run.selection.take_first() });
+            complete_run(run, after, command)?;
         }
+        Command::Run(run) => complete_run(run, after, command)?,
         Command::List(list) => {
             settle_workspace(&mut list.cargo, &mut list.layers);
             let output = OutputFlags::default();
@@ -432,6 +457,8 @@ fn complete(
         }
         Command::Doctor(_)
         | Command::ImportNextest(_)
+        | Command::Replay(_)
+        | Command::Runs(_)
         | Command::Prune
         | Command::Completions(_)
         | Command::Man => {}
@@ -442,10 +469,24 @@ fn complete(
     Ok(cli)
 }
 
+/// The same for the options of a run.
+fn complete_run(
+    run: &mut RunCommand,
+    after: &[OsString],
+    command: &mut clap::Command,
+) -> Result<(), clap::Error> {
+    settle_workspace(&mut run.cargo, &mut run.layers);
+    run.cargo.test_name = run.selection.test_name();
+    let shared = Shared::of(&run.cargo);
+    run.libtest = libtest::merge(&run.selection, &run.output, shared, after)
+        .map_err(|message| command.error(ErrorKind::UnknownArgument, message))?;
+    run.check().map_err(|message| command.error(ErrorKind::ArgumentConflict, message))
+}
+
 /// Fails for layers that contradict each other, or that need another one.
 fn check_layers(command: &Command) -> Result<(), String> {
     let (layers, name) = match command {
-        Command::Run(run) => (&run.layers, None),
+        Command::Run(run) | Command::Rerun(run) => (&run.layers, None),
         Command::List(list) => (&list.layers, Some("list")),
         Command::Explain(explain) => (&explain.layers, Some("explain")),
         Command::Shell(shell) => (&shell.layers, Some("shell")),
@@ -455,6 +496,8 @@ fn check_layers(command: &Command) -> Result<(), String> {
         | Command::Doctor(_)
         | Command::ShowConfig(_)
         | Command::ImportNextest(_)
+        | Command::Replay(_)
+        | Command::Runs(_)
         | Command::Prune
         | Command::Completions(_)
         | Command::Man => return Ok(()),
@@ -475,7 +518,7 @@ fn check_layers(command: &Command) -> Result<(), String> {
 /// Nothing is built where a build is reused, and a whole binary cannot do all that tests can.
 fn check_reuse(command: &Command) -> Result<(), String> {
     match command {
-        Command::Run(run) => {
+        Command::Run(run) | Command::Rerun(run) => {
             let unit = || run.run.check_unit(run.libtest.bench, &run.layers);
             run.reuse.check(&run.cargo).and_then(|()| unit())
         }
@@ -488,6 +531,8 @@ fn check_reuse(command: &Command) -> Result<(), String> {
         | Command::Runner(_)
         | Command::ShowConfig(_)
         | Command::ImportNextest(_)
+        | Command::Replay(_)
+        | Command::Runs(_)
         | Command::Prune
         | Command::Completions(_)
         | Command::Man => Ok(()),

@@ -138,6 +138,11 @@ pub(super) struct SelectionFlags {
 }
 
 impl SelectionFlags {
+    /// Takes the first filter away.
+    pub(super) fn take_first(&mut self) -> Option<String> {
+        (!self.filters.is_empty()).then(|| self.filters.remove(0))
+    }
+
     /// The name that cargo would be given.
     pub(super) fn test_name(&self) -> Option<String> {
         self.filters.first().cloned()

@@ -17,10 +17,11 @@ mod rerun;
 mod reuse;
 mod run_flags;
 mod run_options;
+mod store;
 
 pub use cargo::{CargoOptions, PackageScope};
 pub use command::{
-    Cli, Command, DoctorCommand, ExecCommand, ExplainCommand, ListCommand, MessageFormat,
+    Cli, Command, DoctorCommand, ExecCommand, ExplainCommand, ListCommand, MessageFormat, Recorded,
     ReportFormat, RunCommand, RunnerCommand, ShellCommand, command, completed, parse,
 };
 pub use config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
@@ -35,3 +36,4 @@ pub use rerun::Rerun;
 pub use reuse::{ArchiveCommand, ReuseOptions};
 pub use run_flags::{CommandLine, NoTests, TimeoutStacks, Unit};
 pub use run_options::{FailFast, RunOptions, ThreadsRequired, retries_name, threads_schema};
+pub use store::{ProjectOptions, ReplayCommand, RunsAct, RunsCommand};

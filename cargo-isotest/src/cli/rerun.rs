@@ -26,7 +26,7 @@ impl Rerun {
         let (cargo, libtest) = (&command.cargo, &command.libtest);
         let ignored = match libtest.run_ignored {
             // What has failed runs again, ignored or not.
-            RunIgnored::No if command.run.rerun_failed => Some("--include-ignored"),
+            RunIgnored::No if command.runs_failed() => Some("--include-ignored"),
             RunIgnored::No => None,
             RunIgnored::Only => Some("--ignored"),
             RunIgnored::Yes => Some("--include-ignored"),

@@ -65,6 +65,9 @@ pub struct RunFlags {
     /// Read no keys from the terminal (`t` or Enter shows the running tests)
     #[arg(long)]
     pub no_input_handler: bool,
+    /// Do not record the run
+    #[arg(long)]
+    pub no_record: bool,
     /// What to do when no tests are selected
     #[arg(long, value_name = "ACTION", default_value = "auto", help_heading = "Test selection")]
     pub no_tests: NoTests,

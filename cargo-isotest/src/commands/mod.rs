@@ -3,7 +3,7 @@
 //! [`run`], and [`debug`] for its `--debugger` and `--tracer`, start the tests; [`list`], [`explain`] and
 //! [`shell`] look at them; [`exec`] runs any command. [`runner`] is what cargo starts in place of a test
 //! binary. The other files are shared: [`build`], [`selected_tests`], [`one_case`], [`find_program`],
-//! [`foreground`], [`runner_environment`].
+//! [`foreground`], [`runner_environment`], [`recorded`].
 
 pub mod run;
 
@@ -20,6 +20,8 @@ pub mod archive;
 pub mod doctor;
 pub mod import_nextest;
 pub mod prune;
+pub mod replay;
+pub mod runs;
 pub mod show_config;
 
 pub mod build;
@@ -27,6 +29,7 @@ pub mod build;
 pub mod selected_tests;
 
 pub mod one_case;
+pub mod recorded;
 
 pub mod find_program;
 pub mod foreground;

@@ -8,6 +8,7 @@ use isotest_core::signals::Signals;
 use crate::cli::{NoTests, Part, RunCommand, Unit};
 use crate::commands::build::Build;
 use crate::commands::debug::{self, Tool};
+use crate::commands::recorded;
 use crate::commands::selected_tests::{
     RefusedRoots, SelectedTests, reporter, run_and_report, tell_not_written,
 };
@@ -24,12 +25,13 @@ use crate::run::{doctests, explanations};
 use crate::sandbox::factory::SandboxBuilder;
 use crate::sandbox::roots::{self, RootFilesystem};
 use crate::sandbox::trial;
-use crate::select::last_run::LastRun;
+use crate::select::last_run::{LastRun, Unfinished};
 use crate::select::partition;
 use crate::select::prepare;
 use crate::select::selected::Selected;
 use crate::select::stored::Durations;
 use crate::select::subset::RunSubset;
+use crate::store::Store;
 
 /// Modes of a run.
 enum Mode<'a> {
@@ -112,6 +114,10 @@ struct BuiltProject {
     signals: Signals,
     /// The tests that have failed before.
     last_run: LastRun,
+    /// The only tests that run: those that have failed before.
+    unfinished: Option<Unfinished>,
+    /// Recorded runs.
+    store: Store,
 }
 
 impl Run<'_> {
@@ -127,10 +133,13 @@ impl Run<'_> {
         let (builders, project) = self.build()?;
         let signals = Signals::listen().map_err(Error::Host)?;
         let last_run = LastRun::read(project.target_directory.as_std_path());
-        if self.command.run.rerun_failed {
-            last_run.check()?;
-        }
-        Ok((builders, BuiltProject { project, signals, last_run }))
+        let store = Store::of(project.target_directory.as_std_path());
+        let unfinished = match &self.command.of {
+            Some(run) => Some(recorded::unfinished(&store, run, self.machine)?),
+            None if self.command.run.rerun_failed => Some(last_run.failed()?.clone()),
+            None => None,
+        };
+        Ok((builders, BuiltProject { project, signals, last_run, unfinished, store }))
     }
 
     /// The surroundings of this run of the built project.
@@ -140,8 +149,7 @@ impl Run<'_> {
     }
 
     /// The part of the selected tests that runs.
-    fn subset<'b>(&self, last_run: &'b LastRun) -> RunSubset<'b> {
-        let failed = self.command.run.rerun_failed.then_some(last_run);
+    fn subset<'b>(&self, failed: Option<&'b Unfinished>) -> RunSubset<'b> {
         RunSubset { part: self.part, failed }
     }
 
@@ -150,26 +158,27 @@ impl Run<'_> {
         &self,
         context: Context<'_>,
         builders: Vec<SandboxBuilder>,
-        last_run: &LastRun,
+        failed: Option<&Unfinished>,
     ) -> Result<SelectedTests<'_>, Error> {
-        SelectedTests::select(context, builders, &self.roots, self.subset(last_run))
+        SelectedTests::select(context, builders, &self.roots, self.subset(failed))
     }
 
     /// Documentation tests are run, too.
-    fn has_doctests(&self, project: &Project, last_run: &LastRun) -> bool {
+    fn has_doctests(&self, project: &Project, failed: Option<&Unfinished>) -> bool {
         project.has_doctests
             && self.command.cargo.selects_doctests()
             && !self.config.selects_by_expression()
-            && self.subset(last_run).has_doctests()
+            && self.subset(failed).has_doctests()
     }
 
-    /// Runs the documentation tests in these root filesystems.
+    /// Runs the documentation tests in these root filesystems. `take` is given what rustdoc prints.
     fn run_doctests<'r>(
         &self,
         roots: impl IntoIterator<Item = &'r RootFilesystem>,
         signals: &Signals,
+        take: &mut dyn FnMut(&[u8]),
     ) -> Result<DoctestSummary, Error> {
-        Ok(doctests::run(self.command, &self.settings, roots, self.machine, signals)?)
+        Ok(doctests::run(self.command, &self.settings, roots, self.machine, signals, take)?)
     }
 
     /// Runs the documentation tests alone.
@@ -179,7 +188,7 @@ impl Run<'_> {
             return Err(Error::Unrecognized(option.clone()));
         }
         let signals = Signals::listen().map_err(Error::Host)?;
-        Ok(ExitCode::NothingToRun.with(self.run_doctests(&self.roots, &signals)?))
+        Ok(ExitCode::NothingToRun.with(self.run_doctests(&self.roots, &signals, &mut |_| ())?))
     }
 
     /// Builds, and names the test binaries as cargo does with `--no-run`.
@@ -196,22 +205,22 @@ impl Run<'_> {
 
     /// Lists the tests as libtest does.
     fn list(&self) -> Result<ExitCode, Error> {
-        let (builders, BuiltProject { project, signals, last_run }) = self.begin()?;
+        let (builders, BuiltProject { project, signals, unfinished, .. }) = self.begin()?;
         let context = self.context(&project, &signals);
-        let tests = self.select(context, builders, &last_run)?;
+        let tests = self.select(context, builders, unfinished.as_ref())?;
         report::lists_as_libtest(&tests.suites, self.settings.report.format)
             .map_err(Error::Report)?;
-        if self.has_doctests(&project, &last_run) {
-            self.run_doctests(tests.in_roots.iter().copied(), &signals)?;
+        if self.has_doctests(&project, unfinished.as_ref()) {
+            self.run_doctests(tests.in_roots.iter().copied(), &signals, &mut |_| ())?;
         }
         Ok(or_refused(ExitCode::Passed, tests.refused.as_ref()))
     }
 
     /// Runs the one selected test under another command.
     fn debug(&self, tool: Tool<'_>) -> Result<ExitCode, Error> {
-        let (builders, BuiltProject { project, signals, last_run }) = self.begin()?;
+        let (builders, BuiltProject { project, signals, unfinished, .. }) = self.begin()?;
         let context = self.context(&project, &signals);
-        let mut tests = self.select(context, builders, &last_run)?;
+        let mut tests = self.select(context, builders, unfinished.as_ref())?;
         // Before any setup command is run for it.
         let debugged = debug::find(tool, &tests.batches, &tests.selected)?;
         let provision = tests.provide(context)?;
@@ -221,9 +230,9 @@ impl Run<'_> {
 
     /// Runs the tests again and again, and counts.
     fn stress(&self) -> Result<ExitCode, Error> {
-        let (builders, BuiltProject { project, signals, last_run }) = self.begin()?;
+        let (builders, BuiltProject { project, signals, unfinished, .. }) = self.begin()?;
         let context = self.context(&project, &signals);
-        let mut tests = self.select(context, builders, &last_run)?;
+        let mut tests = self.select(context, builders, unfinished.as_ref())?;
         let provision = tests.provide(context)?;
         let cases = Cases { selected: &tests.selected, provision: &provision };
         let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
@@ -237,20 +246,26 @@ impl Run<'_> {
 
     /// Runs the tests, then the documentation tests, and explains what failed.
     fn tests(&self) -> Result<ExitCode, Error> {
-        let (builders, BuiltProject { project, signals, mut last_run }) = self.begin()?;
+        let (builders, built) = self.begin()?;
+        let BuiltProject { project, signals, mut last_run, unfinished, store } = built;
         let context = self.context(&project, &signals);
-        let has_doctests = self.has_doctests(&project, &last_run);
-        let tests = self.select(context, builders, &last_run)?;
+        let has_doctests = self.has_doctests(&project, unfinished.as_ref());
+        let tests = self.select(context, builders, unfinished.as_ref())?;
         let provision = tests.provide(context)?;
         let SelectedTests { mut batches, selected, suites, in_roots, refused } = tests;
         let cases = Cases { selected: &selected, provision: &provision };
-        let reporter = self.reporter(context, suites, &selected)?;
+        let mut reporter = self.reporter(context, suites, &selected)?;
+        if !self.command.run.no_record {
+            reporter = recorded::record(reporter, &store, &project);
+        }
         let mut reporter = run_and_report(context, &mut batches, cases, reporter)?;
         let in_roots = if has_doctests && self.goes_on(&reporter) { in_roots } else { Vec::new() };
-        let doctests = self.run_doctests(in_roots, &signals)?;
+        let mut take = |bytes: &[u8]| reporter.take_documentation(bytes);
+        let doctests = self.run_doctests(in_roots, &signals, &mut take)?;
         let reruns = explanations::explain(context, &mut reporter, batches, cases)?;
         keep(&mut last_run, &mut reporter);
         let summary = reporter.finish(reruns, doctests).map_err(Error::Report)?;
+        recorded::finish(&mut reporter, &store);
         write_files(&mut reporter)?;
         let code = self.exit_code(&summary, doctests, &selected, &project);
         tell_refused(refused.as_ref());

@@ -9,7 +9,7 @@ use isotest_core::schedule::{MaxFail, Repeat, Stacks};
 
 use crate::cli::{
     CargoOptions, FailFast, Format, LayerOptions, LibtestOptions, MessageFormat, PackageScope,
-    Rerun, RunCommand, RunIgnored, TimeoutStacks, Unit, Values,
+    ReplayCommand, Rerun, RunCommand, RunIgnored, TimeoutStacks, Unit, Values,
 };
 use crate::config::machine::{Machine, MissingDebugger};
 use crate::discover::{BuildRequest, Scope, filter};
@@ -98,7 +98,7 @@ impl Settings {
             policy,
             layers,
             request: request(&command.cargo),
-            filter: match command.run.rerun_failed {
+            filter: match command.runs_failed() {
                 true => selection_of_failed(libtest),
                 false => selection(libtest),
             },
@@ -193,6 +193,43 @@ fn selection_of_failed(libtest: &LibtestOptions) -> filter::Filter {
     filter::Filter { run_ignored, ..selection }
 }
 
+/// How a recorded run is reported again: as it was, but for what the flags say, on this terminal.
+pub fn of_replay(command: &ReplayCommand, recorded: Options, machine: &Machine) -> Options {
+    let format = command.message_format.and_then(message_format);
+    let format = format.or(command.format.map(of_libtest));
+    Options {
+        format: format.unwrap_or(recorded.format),
+        show_output: recorded.show_output || command.show_output,
+        slowest: command.slowest.unwrap_or(recorded.slowest),
+        quiet: recorded.quiet || command.quiet,
+        style: TerminalStyle {
+            stdout_colour: machine.colours(command.color, machine.stdout_terminal),
+            stderr_colour: machine.colours(command.color, machine.stderr_terminal),
+            progress: false,
+        },
+        ..recorded
+    }
+}
+
+/// The format that `--message-format` names; none where `--format` does.
+fn message_format(format: MessageFormat) -> Option<FormatName> {
+    match format {
+        MessageFormat::Human => None,
+        MessageFormat::Json => Some(FormatName::Messages),
+        MessageFormat::LibtestJson => Some(FormatName::Json),
+        MessageFormat::LibtestJsonPlus => Some(FormatName::JsonPlus),
+    }
+}
+
+/// The format that `--format` names.
+fn of_libtest(format: Format) -> FormatName {
+    match format {
+        Format::Pretty => FormatName::Pretty,
+        Format::Terse => FormatName::Terse,
+        Format::Json => FormatName::Json,
+    }
+}
+
 fn report(
     command: &RunCommand,
     machine: &Machine,
@@ -206,14 +243,7 @@ fn report(
         // Where a bar tells how all goes on, whole blocks are told as they come. Without it one is
         // told as it goes on; and what is no terminal gets what cargo test prints, in its order.
         order: if progress && machine.stdout_terminal { Order::ByCompletion } else { Order::Cargo },
-        format: match (command.message_format, libtest.format) {
-            (MessageFormat::Json, _) => FormatName::Messages,
-            (MessageFormat::LibtestJson, _) => FormatName::Json,
-            (MessageFormat::LibtestJsonPlus, _) => FormatName::JsonPlus,
-            (MessageFormat::Human, Format::Pretty) => FormatName::Pretty,
-            (MessageFormat::Human, Format::Terse) => FormatName::Terse,
-            (MessageFormat::Human, Format::Json) => FormatName::Json,
-        },
+        format: message_format(command.message_format).unwrap_or(of_libtest(libtest.format)),
         show_output: libtest.show_output,
         report_time: libtest.report_time,
         shuffle_seed,

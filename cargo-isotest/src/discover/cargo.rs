@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
+use camino::Utf8PathBuf;
+
 use super::assemble::assemble;
 use super::built::Built;
 use super::compiler::Compiler;
@@ -111,6 +113,11 @@ fn metadata(
         command.env("CARGO_TARGET_DIR", directory);
     }
     Metadata::from_json(&stdout(&mut command)?).map_err(DiscoverError::MetadataJson)
+}
+
+/// The target directory of the project that a request names.
+pub fn target_directory(request: &BuildRequest) -> Result<Utf8PathBuf, DiscoverError> {
+    Ok(metadata(&cargo(), request, &request.metadata_arguments)?.target_directory)
 }
 
 /// Output of `cargo metadata`; with `dependencies`, those of every feature are resolved.

@@ -31,7 +31,7 @@ pub const NEXTEST_ENVIRONMENT: [(&str, &str); 2] =
     [("NEXTEST", "1"), ("NEXTEST_EXECUTION_MODE", "process-per-test")];
 
 /// Remark on the list of a binary.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Note {
     /// It cannot be read, for this reason: the binary is one case.
     Unreadable(String),

@@ -31,7 +31,7 @@ mod search_path;
 
 pub use built::Built;
 pub use built_program::{BuiltProgram, ProgramCall, Purpose, built_program};
-pub use cargo::{BuildRequest, build_for_archive, discover, runner};
+pub use cargo::{BuildRequest, build_for_archive, discover, runner, target_directory};
 pub use error::DiscoverError;
 pub use filter::Selection;
 pub use project::{Binary, BuildOrigin, Declared, Harness, Project, Scope};

@@ -40,7 +40,7 @@ pub enum BlockEvent {
 }
 
 /// Order of the blocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub enum Order {
     /// As cargo runs the binaries: the first that has not ended.
     #[default]

@@ -13,6 +13,7 @@ use isotest_core::finding::Finding;
 use isotest_core::outcome::{NotRun, Outcome, Verdict};
 use isotest_core::policy::Weakened;
 use isotest_core::schedule::Interruption;
+use serde::{Deserialize, Serialize};
 
 use super::doctests::DoctestSummary;
 
@@ -30,18 +31,18 @@ use super::words::{self, counted};
 const COMMANDS: usize = 5;
 
 /// A flag with which failed cases pass.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hint {
     /// The flag.
-    pub flag: &'static str,
+    pub flag: String,
     /// The difference that it makes.
-    pub why: &'static str,
+    pub why: String,
     /// The cases that pass.
     pub cases: Vec<CaseIndex>,
 }
 
 /// Results of the rerun variants: failed cases run once more.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Reruns {
     /// Cases that passed unchanged.
     pub flaky: Vec<CaseIndex>,
@@ -50,10 +51,10 @@ pub struct Reruns {
 }
 
 /// Access to the host that the configuration grants to some cases.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// The layers.
-    pub layers: Vec<&'static str>,
+    pub layers: Vec<String>,
     /// Its place in the configuration, with the reason.
     pub origin: String,
     /// Number of cases that have it.

@@ -143,6 +143,20 @@ pub fn not_kept(error: &io::Error) {
     warning(&format_args!("cannot store the failed tests for `--rerun-failed`: {error}"));
 }
 
+/// Warns that a run cannot be recorded, or not to its end.
+pub fn not_recorded(directory: &Path, error: &io::Error) {
+    warning(&format_args!(
+        "cannot record the run in `{}`: {error}\nhint: `--no-record` does without",
+        directory.display()
+    ));
+}
+
+/// Warns that a record ends before its run.
+pub fn cut_off(id: &str, is_written: bool) {
+    let why = if is_written { "is still running" } else { "was killed" };
+    warning(&format_args!("run `{id}` {why}: this is what was recorded so far"));
+}
+
 /// Warns that the summary of a workflow could not be written.
 pub fn not_summarized(error: &io::Error) {
     warning(&format_args!("cannot write the summary to the file of GITHUB_STEP_SUMMARY: {error}"));

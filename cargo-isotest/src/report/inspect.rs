@@ -289,14 +289,16 @@ pub fn test_command(plan: &Plan) -> io::Result<()> {
 const LONG_LINE: usize = 64 << 10;
 
 /// Passes lines on as they come: to stdout, or to stderr where the format has no word for them.
-/// `look` sees each, but of a long one the beginning.
-pub fn pass_on(lines: impl BufRead, aside: bool, mut look: impl FnMut(&str)) -> io::Result<()> {
+/// `look` sees each, a long one in pieces, and whether a piece begins one.
+pub fn pass_on(
+    lines: impl BufRead,
+    aside: bool,
+    mut look: impl FnMut(&[u8], bool),
+) -> io::Result<()> {
     let mut out: Box<dyn Write> =
         if aside { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
     pieces(lines, |piece, begins| {
-        if begins {
-            look(&String::from_utf8_lossy(piece));
-        }
+        look(piece, begins);
         out.write_all(piece)?;
         out.flush()
     })

@@ -62,7 +62,7 @@ impl Json {
             add(&mut more, format_args!(r#", "root": "{}""#, Escaped(root)));
         }
         if self.plus {
-            let (package, target, kind) = (&suite.package, &suite.target, suite.kind);
+            let (package, target, kind) = (&suite.package, &suite.target, &suite.kind);
             add(
                 &mut more,
                 format_args!(

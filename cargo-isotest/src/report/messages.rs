@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::closing::{Hint, Reruns};
 use super::doctests::DoctestSummary;
 use super::message_findings::{Finding, finding};
+use super::record::Start;
 use super::suite::Suite;
 use super::tally::Tally;
 use super::words;
@@ -39,8 +40,17 @@ pub enum Message {
         binaries: usize,
         /// Number of selected tests.
         tests: usize,
+        /// The id of the run, in its record.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<String>,
+        /// The time of its start in UTC (RFC 3339), in its record.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        time: Option<String>,
+        /// The commit that was checked out, in its record.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        commit: Option<String>,
         /// The seed of the order in which tests start, where it is random.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         shuffle_seed: Option<u64>,
     },
     /// A binary, before any of its tests is started.
@@ -311,7 +321,7 @@ pub struct RunningProcess {
 }
 
 /// Number of tests per result.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Counts {
     /// Passed, the flaky ones among them.
@@ -356,13 +366,16 @@ pub struct Suggestion {
     pub tests: Vec<Test>,
 }
 
-/// The first lines of a run.
-pub fn first(suites: &[Suite], shuffle_seed: Option<u64>) -> Vec<Message> {
+/// The first lines of a run; `start` is of one that is recorded.
+pub fn first(suites: &[Suite], shuffle_seed: Option<u64>, start: Option<&Start>) -> Vec<Message> {
     let started = Message::RunStarted {
         format_version: VERSION,
         isotest_version: env!("CARGO_PKG_VERSION").to_owned(),
         binaries: suites.len(),
         tests: suites.iter().map(|suite| suite.cases.len()).sum(),
+        run: start.map(|start| start.id.clone()),
+        time: start.map(|start| start.time.clone()),
+        commit: start.and_then(|start| start.commit.clone()),
         shuffle_seed,
     };
     let binaries = suites.iter().map(|suite| Message::Binary(Box::new(binary(suite))));
@@ -443,11 +456,11 @@ fn binary(suite: &Suite) -> Binary {
         root: suite.root.clone(),
         package: suite.package.clone(),
         target: suite.target.clone(),
-        kind: suite.kind.to_owned(),
+        kind: suite.kind.clone(),
         heading: suite.heading.clone(),
         select: suite.rerun.clone(),
         harness: suite.harness,
-        layers: layers.map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+        layers: layers.cloned().collect(),
         tests: suite.cases.iter().map(|case| case.name.clone()).collect(),
         filtered_out: suite.filtered_out,
     }
@@ -545,8 +558,8 @@ fn running(suites: &[Suite], snapshot: &Snapshot) -> Running {
 
 fn suggestion(suites: &[Suite], hint: &Hint) -> Suggestion {
     Suggestion {
-        flag: hint.flag.to_owned(),
-        why: hint.why.to_owned(),
+        flag: hint.flag.clone(),
+        why: hint.why.clone(),
         tests: hint.cases.iter().map(|index| test(suites, *index)).collect(),
     }
 }

@@ -35,6 +35,8 @@ mod groups;
 mod notes;
 mod paint;
 mod progress;
+mod record;
+mod replay;
 mod rerun;
 mod screen;
 mod traces;
@@ -47,6 +49,7 @@ mod follow;
 mod inspect;
 mod reporter;
 mod running;
+mod runs;
 mod stress;
 
 #[cfg(test)]
@@ -62,8 +65,9 @@ pub use config::{
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
 pub use doctests::DoctestSummary;
 pub use error::{
-    Archived, archived, error, not_archived, not_kept, not_set_up, not_summarized, passed_on,
-    pruned, services, setting_up, uncopied, unpacking, unsupported_keys, warning, weakened,
+    Archived, archived, cut_off, error, not_archived, not_kept, not_recorded, not_set_up,
+    not_summarized, passed_on, pruned, services, setting_up, uncopied, unpacking, unsupported_keys,
+    warning, weakened,
 };
 pub use follow::follow;
 pub use github::Workflow;
@@ -72,10 +76,14 @@ pub use inspect::{
     manual_page, pass_on, root_of_doctests, test_command,
 };
 pub use junit::JunitError;
+pub use messages::{Message, Test as TestName, VERSION as FORMAT_VERSION, Verdict};
 pub use notes::tell as lists;
 pub use options::{FormatName, Frame, Options};
+pub use record::{Input, Line, Record, Start};
+pub use replay::replay;
 pub use reporter::{EndedCase, Report, Reporter, Summary};
 pub use rerun::quoted;
+pub use runs::{Listing, RunState, runs_for_people, runs_for_programs};
 pub use stress::Stress;
 pub use suite::{Suite, TerminalStyle};
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::blocks::Order;
 use super::suite::TerminalStyle;
 
 /// Options of a report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Options {
     /// The format of stdout.
     pub format: FormatName,
@@ -27,7 +27,7 @@ pub struct Options {
 }
 
 /// Printer of cargo's lines around the blocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub enum Frame {
     /// This report, and a summary behind them.
     #[default]
@@ -38,7 +38,7 @@ pub enum Frame {
 }
 
 /// The formats, by what `--format` calls them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub enum FormatName {
     /// A line for each test.
     #[default]

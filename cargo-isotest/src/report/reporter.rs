@@ -29,6 +29,7 @@ use super::options::{FormatName, Frame, Options};
 use super::paint::{self, WARNING};
 use super::plain_json;
 use super::progress::Progress;
+use super::record::{Ending, Record, Start};
 use super::running;
 use super::screen::Screen;
 use super::suite::{self, Suite};
@@ -73,6 +74,9 @@ pub trait Report {
 pub struct Reporter {
     suites: Vec<Suite>,
     options: Options,
+    /// The start of the run.
+    begin: Instant,
+    /// The same, later by the time for which the run was stopped.
     start: Instant,
     /// Time that the cases took.
     wall: Duration,
@@ -88,6 +92,7 @@ pub struct Reporter {
     closing: Closing,
     junit: Option<Junit>,
     github: Option<Github>,
+    record: Option<Record>,
 }
 
 impl Reporter {
@@ -101,6 +106,7 @@ impl Reporter {
         let start = Instant::now();
         let cases = suites.iter().map(|suite| suite.cases.len()).sum();
         let mut reporter = Reporter {
+            begin: start,
             start,
             wall: Duration::ZERO,
             screen: Screen::new(stdout, stderr),
@@ -113,18 +119,24 @@ impl Reporter {
             closing: Closing::new(options.slowest),
             junit: None,
             github: None,
+            record: None,
             suites,
             options,
         };
         if reporter.has_messages() {
-            for message in messages::first(&reporter.suites, options.shuffle_seed) {
+            for message in messages::first(&reporter.suites, options.shuffle_seed, None) {
                 reporter.say(&message).expect("the screen gathers it in memory");
             }
         }
         reporter
     }
 
-    fn has_messages(&self) -> bool {
+    /// The start of the run.
+    pub(super) fn begin(&self) -> Instant {
+        self.begin
+    }
+
+    pub(super) fn has_messages(&self) -> bool {
         self.options.format == FormatName::Messages
     }
 
@@ -149,18 +161,57 @@ impl Reporter {
         Ok(self)
     }
 
+    /// Records the run too.
+    pub fn with_record(mut self, mut record: Record, start: &Start) -> Self {
+        let messages = messages::first(&self.suites, self.options.shuffle_seed, Some(start));
+        record.start(messages, start, &self.suites);
+        self.record = Some(record);
+        self
+    }
+
+    /// How it is reported.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Ends the record of the run. Returns the error that has ended it before.
+    pub fn end_record(&mut self) -> Option<io::Error> {
+        self.record.take().and_then(|mut record| record.take_error())
+    }
+
+    /// Takes output of rustdoc, which prints it itself.
+    pub fn take_documentation(&mut self, bytes: &[u8]) {
+        if let Some(record) = &mut self.record {
+            record.documentation(bytes);
+        }
+    }
+
+    /// Facts about the end of the run, for its record.
+    fn ending(&mut self) -> Option<&mut Ending> {
+        self.record.as_mut().map(|record| &mut record.ending)
+    }
+
     /// Takes note of what the configuration grants.
     pub fn take_grants(&mut self, grants: Vec<Grant>) {
+        if let Some(ending) = self.ending() {
+            ending.grants.clone_from(&grants);
+        }
         self.closing.take_grants(grants);
     }
 
     /// Takes note of variables that did not reach the tests, by name.
     pub fn take_withheld(&mut self, withheld: Withheld) {
+        if let Some(ending) = self.ending() {
+            ending.withheld.clone_from(&withheld);
+        }
         self.closing.take_withheld(withheld);
     }
 
     /// Takes note of what the programs of failed tests name.
     pub fn take_traces(&mut self, traces: Vec<Trace>) {
+        if let Some(ending) = self.ending() {
+            ending.traces.clone_from(&traces);
+        }
         self.closing.take_traces(traces);
     }
 
@@ -172,6 +223,9 @@ impl Reporter {
 
     /// Takes note of the binaries whose failures `--rerun-failed` runs again.
     pub fn take_recorded(&mut self, binaries: BTreeSet<usize>) {
+        if let Some(ending) = self.ending() {
+            ending.recorded = binaries.iter().copied().collect();
+        }
         self.closing.take_recorded(binaries);
     }
 
@@ -191,7 +245,12 @@ impl Reporter {
     /// All cases have ended: prints what is left of the blocks, and cargo's last lines. A block
     /// with a case that has not ended stays open, and those behind it are not printed.
     pub fn end(&mut self) -> io::Result<()> {
-        self.wall = self.start.elapsed();
+        self.end_after(self.start.elapsed())
+    }
+
+    /// The same; the cases took this time.
+    pub(super) fn end_after(&mut self, wall: Duration) -> io::Result<()> {
+        self.wall = wall;
         self.print_blocks()?;
         self.progress.clear();
         let colour = self.options.style.stderr_colour;
@@ -241,10 +300,18 @@ impl Reporter {
     /// Prints the closing block.
     pub fn finish(&mut self, reruns: Reruns, doctests: DoctestSummary) -> io::Result<Summary> {
         let colour = self.options.style.stderr_colour;
-        if self.has_messages() {
+        if self.has_messages() || self.record.is_some() {
             let (total, wall) = (&self.total, self.wall);
             let last = messages::last(&self.suites, total, wall, doctests, &reruns);
-            self.say(&last)?;
+            if let Some(record) = &mut self.record {
+                record.ending.wall = wall;
+                record.ending.reruns.clone_from(&reruns);
+                record.ending.doctests = doctests;
+                record.end(&last, self.begin.elapsed());
+            }
+            if self.has_messages() {
+                self.say(&last)?;
+            }
         }
         self.closing.take_reruns(reruns);
         self.closing.take_doctests(doctests);
@@ -274,6 +341,47 @@ impl Reporter {
             Some(junit) => junit.write(self.wall),
             None => Ok(()),
         }
+    }
+
+    /// Takes an event that happened at this time.
+    pub(super) fn event_at(&mut self, event: Event, now: Instant) -> io::Result<()> {
+        self.progress.observe(&event, now);
+        if self.has_messages() || self.record.is_some() {
+            let message = messages::of_event(&self.suites, &event);
+            if let Some(record) = &mut self.record {
+                record.event(&message, now - self.begin, &event);
+            }
+            if self.has_messages() {
+                self.say(&message)?;
+            }
+        }
+        match &event {
+            Event::Finished(index, outcome) => {
+                self.total.count(outcome);
+                self.closing.observe(&self.suites, *index, outcome);
+                if let Some(junit) = &mut self.junit {
+                    junit.observe(&self.suites, *index, outcome);
+                }
+                if let Some(github) = &mut self.github {
+                    github.observe(&self.suites, *index, outcome);
+                }
+            }
+            Event::Slow(index, age, _) => self.slow(*index, *age)?,
+            Event::Retried(index, attempt, most) => self.retried(*index, *attempt, *most)?,
+            Event::Running(snapshots) => {
+                let ended = self.total.total();
+                let colour = self.options.style.stderr_colour;
+                self.screen.print(Stream::Stderr, |err| {
+                    running::write(&self.suites, snapshots, ended, colour, err)
+                })?;
+            }
+            Event::Interrupted(cause) => self.closing.interrupt(*cause),
+            Event::Resumed(stopped) => self.start += *stopped,
+            Event::Started(_) | Event::Output(..) => {}
+        }
+        self.blocks.push(event, now);
+        self.print_blocks()?;
+        if self.screen.is_full() { self.idle() } else { Ok(()) }
     }
 
     fn print_blocks(&mut self) -> io::Result<()> {
@@ -391,51 +499,25 @@ impl Reporter {
 
 impl Report for Reporter {
     fn event(&mut self, event: Event) -> io::Result<()> {
-        let now = Instant::now();
-        self.progress.observe(&event, now);
-        if self.has_messages() {
-            self.say(&messages::of_event(&self.suites, &event))?;
-        }
-        match &event {
-            Event::Finished(index, outcome) => {
-                self.total.count(outcome);
-                self.closing.observe(&self.suites, *index, outcome);
-                if let Some(junit) = &mut self.junit {
-                    junit.observe(&self.suites, *index, outcome);
-                }
-                if let Some(github) = &mut self.github {
-                    github.observe(&self.suites, *index, outcome);
-                }
-            }
-            Event::Slow(index, age, _) => self.slow(*index, *age)?,
-            Event::Retried(index, attempt, most) => self.retried(*index, *attempt, *most)?,
-            Event::Running(snapshots) => {
-                let ended = self.total.total();
-                let colour = self.options.style.stderr_colour;
-                self.screen.print(Stream::Stderr, |err| {
-                    running::write(&self.suites, snapshots, ended, colour, err)
-                })?;
-            }
-            Event::Interrupted(cause) => self.closing.interrupt(*cause),
-            Event::Resumed(stopped) => self.start += *stopped,
-            Event::Started(_) | Event::Output(..) => {}
-        }
-        self.blocks.push(event, now);
-        self.print_blocks()?;
-        if self.screen.is_full() { self.idle() } else { Ok(()) }
+        self.event_at(event, Instant::now())
     }
 
     fn take_shared(&mut self, binary: usize, findings: &[Finding]) {
+        if let Some(ending) = self.ending() {
+            ending.shared.push((binary, findings.to_vec()));
+        }
         self.closing.take_shared(&self.suites, binary, findings);
     }
 
     fn idle(&mut self) -> io::Result<()> {
+        if let Some(record) = &mut self.record {
+            record.flush();
+        }
         self.screen.flush(&self.progress)?;
         self.progress.draw(&self.suites, &self.total, Instant::now());
         Ok(())
     }
 }
-
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};

@@ -10,13 +10,13 @@ pub const NAMES: usize = 20;
 /// The command that runs the named cases of one binary again. `select` stands before `--` and selects
 /// the binary, `behind` behind it, with what is passed on to its harness; a program that is no
 /// harness has no names.
-pub fn command(select: &str, behind: &[&str], passed_on: &[String], names: &[String]) -> String {
+pub fn command(select: &str, behind: &[String], passed_on: &[String], names: &[String]) -> String {
     let mut words = before(select);
     if names.is_empty() {
         words.extend(behind_dashes(passed_on));
     } else {
         words.push("--".to_owned());
-        words.extend(behind.iter().map(|flag| (*flag).to_owned()));
+        words.extend(behind.iter().cloned());
         words.extend(passed_on.iter().map(|word| quoted(word)));
         words.push("--exact".to_owned());
         if names.iter().any(|name| name.starts_with('-')) {
@@ -90,15 +90,18 @@ mod tests {
     fn names_that_begin_as_flags_do_stand_behind_two_dashes() {
         let names = ["--ignored".to_owned(), "a".to_owned()];
         let expected = "cargo isotest --test it -- --include-ignored --exact -- --ignored a";
-        assert_eq!(command("--test it", &["--include-ignored"], &[], &names), expected);
-        assert_eq!(command("--test raw", &["--ignored"], &[], &[]), "cargo isotest --test raw");
+        assert_eq!(command("--test it", &["--include-ignored".to_owned()], &[], &names), expected);
+        assert_eq!(
+            command("--test raw", &["--ignored".to_owned()], &[], &[]),
+            "cargo isotest --test raw"
+        );
         assert_eq!(recorded("", &[]), "cargo isotest --rerun-failed");
     }
 
     #[test]
     fn what_is_passed_on_stays() {
         let passed_on = ["--tags".to_owned(), "@a and @b".to_owned()];
-        let again = command("", &["--ignored"], &passed_on, &["a".to_owned()]);
+        let again = command("", &["--ignored".to_owned()], &passed_on, &["a".to_owned()]);
         assert_eq!(again, "cargo isotest -- --ignored --tags '@a and @b' --exact a");
         let whole = command("--test it", &[], &passed_on, &[]);
         assert_eq!(whole, "cargo isotest --test it -- --tags '@a and @b'");

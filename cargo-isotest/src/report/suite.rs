@@ -4,11 +4,12 @@
 //! environment.
 
 use isotest_core::case::{Case, CaseIndex};
+use serde::{Deserialize, Serialize};
 
 use crate::discover::list::Note;
 
 /// One test binary of a run, with its selected cases.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suite {
     /// The text that cargo prints after `Running`: `unittests src/lib.rs
     /// (target/debug/deps/demo-b8d0)`.
@@ -20,20 +21,20 @@ pub struct Suite {
     /// The name of its target.
     pub target: String,
     /// The kind of its target, as nextest names it.
-    pub kind: &'static str,
+    pub kind: String,
     /// The cargo arguments that select this binary again: `-p demo --test it`.
     pub rerun: String,
     /// The part before `--` of the command that runs some of its cases again, in this build and
     /// under these layers.
     pub again: String,
     /// The flags behind `--` of that command.
-    pub again_behind: Vec<&'static str>,
+    pub again_behind: Vec<String>,
     /// Options of the command line that the harness was given.
     pub passed_on: Vec<String>,
     /// The root filesystem that it runs in, where the run has several.
     pub root: Option<String>,
     /// Every layer and limit that its cases have: name and value.
-    pub layers: Vec<(&'static str, String)>,
+    pub layers: Vec<(String, String)>,
     /// True if it is a test harness, and not a program of the project's own.
     pub harness: bool,
     /// Remarks on its list.
@@ -62,7 +63,7 @@ pub(super) fn label(suites: &[Suite], index: CaseIndex) -> String {
 }
 
 /// Colours and the progress bar of a report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TerminalStyle {
     /// Colour on stdout; libtest's own rule is: a terminal, and no `--nocapture`.
     pub stdout_colour: bool,
@@ -83,7 +84,7 @@ pub(super) fn example(names: &[&str]) -> Suite {
         id: "demo::it".to_owned(),
         package: "demo".to_owned(),
         target: "it".to_owned(),
-        kind: "test",
+        kind: "test".to_owned(),
         rerun: "--test it".to_owned(),
         again: "--test it".to_owned(),
         again_behind: Vec::new(),

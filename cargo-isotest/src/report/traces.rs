@@ -11,7 +11,7 @@ const LISTED: usize = 10;
 const BINARIES: usize = 3;
 
 /// Something that programs name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Trace {
     /// The thing that tests lack.
     pub what: String,

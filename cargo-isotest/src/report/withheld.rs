@@ -10,7 +10,7 @@ use super::words::{counted, more};
 const NAMES: usize = 10;
 
 /// Names of variables that are set and did not reach the tests.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Withheld {
     /// Names that the program of a failed test contains.
     pub named: Vec<String>,

@@ -40,19 +40,21 @@ impl From<DiscoverError> for DoctestError {
     }
 }
 
-/// Runs the documentation tests of what is selected, in each root filesystem.
+/// Runs the documentation tests of what is selected, in each root filesystem. `take` is given what
+/// rustdoc prints.
 pub fn run<'a>(
     command: &RunCommand,
     settings: &Settings,
     roots: impl IntoIterator<Item = &'a RootFilesystem>,
     machine: &Machine,
     signals: &Signals,
+    take: &mut dyn FnMut(&[u8]),
 ) -> Result<DoctestSummary, DoctestError> {
     let mut all = DoctestSummary::default();
     for root in roots {
         report::root_of_doctests(root.label.as_deref(), settings.report.format)
             .map_err(DoctestError::Report)?;
-        let counts = run_in(command, settings, &root.policy, machine, signals)?;
+        let counts = run_in(command, settings, &root.policy, machine, signals, take)?;
         all.failed |= counts.failed;
         all.selected += counts.selected;
         all.passed += counts.passed;
@@ -69,6 +71,7 @@ fn run_in(
     policy: &Policy,
     machine: &Machine,
     signals: &Signals,
+    take: &mut dyn FnMut(&[u8]),
 ) -> Result<DoctestSummary, DoctestError> {
     let cargo = machine.variable("CARGO").unwrap_or(OsStr::new("cargo"));
     let triple = command.cargo.target.first().map(String::as_str);
@@ -90,7 +93,12 @@ fn run_in(
     let stdout = child.stdout.take().expect("stdout is piped above");
     let mut counts = DoctestSummary::default();
     let aside = command.has_messages();
-    let passed_on = report::pass_on(BufReader::new(stdout), aside, |line| count(&mut counts, line));
+    let passed_on = report::pass_on(BufReader::new(stdout), aside, |piece, begins| {
+        if begins {
+            count(&mut counts, &String::from_utf8_lossy(piece));
+        }
+        take(piece);
+    });
     let status = child.wait().map_err(DoctestError::Host)?;
     counts.failed = !status.success();
     match signals.take_ending() {

@@ -144,7 +144,10 @@ pub fn grants(config: &Config, selected: &[Selected]) -> Vec<Grant> {
                 let (layers, origin) = (source.values.layers.grants(), source.origin.to_string());
                 match grants.iter_mut().find(|grant| grant.origin == origin) {
                     Some(grant) => grant.cases += 1,
-                    None => grants.push(Grant { layers, origin, cases: 1 }),
+                    None => {
+                        let layers = layers.into_iter().map(str::to_owned).collect();
+                        grants.push(Grant { layers, origin, cases: 1 });
+                    }
                 }
             }
         }

@@ -100,7 +100,7 @@ fn rerun(
     for (flag, why, other) in others(&base, project, machine.is_root) {
         let cases = passing_with(other, &failed)?;
         if !cases.is_empty() {
-            reruns.hints.push(Hint { flag, why, cases });
+            reruns.hints.push(Hint { flag: flag.to_owned(), why: why.to_owned(), cases });
         }
     }
     Ok(reruns)

@@ -54,6 +54,37 @@ impl fmt::Display for NothingFailed {
 
 impl std::error::Error for NothingFailed {}
 
+/// Tests that have failed, or were not run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unfinished(BTreeSet<FailedTest>);
+
+impl FromIterator<FailedTest> for Unfinished {
+    fn from_iter<I: IntoIterator<Item = FailedTest>>(tests: I) -> Unfinished {
+        Unfinished(tests.into_iter().collect())
+    }
+}
+
+impl Unfinished {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Leaves out all others, in the root filesystem of that name.
+    pub fn narrow(&self, selected: Vec<Selected>, root: Option<&str>) -> Vec<Selected> {
+        let narrowed = selected.into_iter().filter_map(|selected| {
+            let binary = selected.binary.id.clone();
+            selected.narrow(|case| self.has(&binary, root, &case.name))
+        });
+        narrowed.collect()
+    }
+
+    fn has(&self, binary: &str, root: Option<&str>, test: &str) -> bool {
+        let (binary, root) = (binary.to_owned(), root.map(str::to_owned));
+        self.0.contains(&FailedTest { binary, root, test: test.to_owned() })
+    }
+}
+
 /// The file and what is in it.
 #[derive(Debug)]
 pub struct LastRun {
@@ -62,7 +93,7 @@ pub struct LastRun {
     path: PathBuf,
     /// Content of the file.
     kept: BTreeSet<FailedTest>,
-    failed: BTreeSet<FailedTest>,
+    failed: Unfinished,
 }
 
 impl LastRun {
@@ -74,26 +105,16 @@ impl LastRun {
         let content: Option<FailedTests> = own.read(FILE);
         let known = content.filter(|content| content.version == VERSION);
         let kept = known.map(|content| content.failed).unwrap_or_default();
-        LastRun { own, path, failed: kept.clone(), kept }
+        LastRun { own, path, failed: Unfinished(kept.clone()), kept }
     }
 
-    /// Leaves out what has not failed, in the root filesystem of that name.
-    pub fn narrow(&self, selected: Vec<Selected>, root: Option<&str>) -> Vec<Selected> {
-        let narrowed = selected.into_iter().filter_map(|selected| {
-            let binary = selected.binary.id.clone();
-            selected.narrow(|case| self.has(&binary, root, &case.name))
-        });
-        narrowed.collect()
-    }
-
-    /// An error where there is nothing to run again.
-    pub fn check(&self) -> Result<(), NothingFailed> {
-        if self.failed.is_empty() { Err(NothingFailed(self.path.clone())) } else { Ok(()) }
-    }
-
-    fn has(&self, binary: &str, root: Option<&str>, test: &str) -> bool {
-        let same = |it: &FailedTest| it.root.as_deref() == root && it.binary == binary;
-        self.failed.iter().any(|it| same(it) && it.test == test)
+    /// The tests; an error where there is none to run again.
+    pub fn failed(&self) -> Result<&Unfinished, NothingFailed> {
+        if self.failed.is_empty() {
+            Err(NothingFailed(self.path.clone()))
+        } else {
+            Ok(&self.failed)
+        }
     }
 
     /// Takes note of a run: what has failed is added, what has passed taken out, and what is not
@@ -104,10 +125,10 @@ impl LastRun {
             let failed = FailedTest { binary, root, test: case.name.clone() };
             match state {
                 CaseState::Failed => {
-                    self.failed.insert(failed);
+                    self.failed.0.insert(failed);
                 }
                 CaseState::Passed => {
-                    self.failed.remove(&failed);
+                    self.failed.0.remove(&failed);
                 }
                 CaseState::NotEnded => {}
             }
@@ -115,7 +136,7 @@ impl LastRun {
         for suite in reporter.suites().iter().filter(|suite| suite.filtered_out == 0) {
             let is_there = |test: &str| suite.cases.iter().any(|case| case.name == test);
             let is_its = |it: &FailedTest| it.binary == suite.id && it.root == suite.root;
-            self.failed.retain(|it| !is_its(it) || is_there(&it.test));
+            self.failed.0.retain(|it| !is_its(it) || is_there(&it.test));
         }
     }
 
@@ -130,7 +151,8 @@ impl LastRun {
             .collect();
         let kept = |it: &FailedTest| failed.contains(&(it.binary.as_str(), it.test.as_str()));
         let is_exact = |suite: &Suite| {
-            suite.root.is_none() && self.failed.iter().filter(|it| it.binary == suite.id).all(kept)
+            suite.root.is_none()
+                && self.failed.0.iter().filter(|it| it.binary == suite.id).all(kept)
         };
         let suites = reporter.suites().iter().enumerate();
         suites.filter(|(_, suite)| is_exact(suite)).map(|(place, _)| place).collect()
@@ -138,10 +160,10 @@ impl LastRun {
 
     /// Writes the file anew, whole or not at all; where nothing has changed it is left alone.
     pub fn write(&self) -> io::Result<()> {
-        if self.failed == self.kept {
+        if self.failed.0 == self.kept {
             return Ok(());
         }
-        let content = FailedTests { version: VERSION, failed: self.failed.clone() };
+        let content = FailedTests { version: VERSION, failed: self.failed.0.clone() };
         self.own.replace(FILE, &content)
     }
 }

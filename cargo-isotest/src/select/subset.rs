@@ -1,7 +1,7 @@
-//! The part of the selected tests that runs: `--partition`, `--rerun-failed`.
+//! The part of the selected tests that runs: `--partition`, `--rerun-failed`, `rerun`.
 
 use crate::cli::Part;
-use crate::select::last_run::LastRun;
+use crate::select::last_run::Unfinished;
 use crate::select::partition;
 use crate::select::selected::Selected;
 
@@ -11,14 +11,14 @@ pub struct RunSubset<'a> {
     /// The part of them that is run.
     pub part: Option<Part>,
     /// The last run, if only its failed tests run.
-    pub failed: Option<&'a LastRun>,
+    pub failed: Option<&'a Unfinished>,
 }
 
 impl RunSubset<'_> {
     /// Leaves out what is not this run's in one root filesystem.
     pub fn narrow(&self, mut selected: Vec<Selected>, root: Option<&str>) -> Vec<Selected> {
-        if let Some(last_run) = self.failed {
-            selected = last_run.narrow(selected, root);
+        if let Some(failed) = self.failed {
+            selected = failed.narrow(selected, root);
         }
         match &self.part {
             Some(part) => partition::narrow(selected, part),

@@ -1,0 +1,82 @@
+//! Commands that read recorded runs.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::command::{MessageFormat, ReportFormat};
+use super::libtest::{Color, Format};
+
+/// The project whose runs are read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct ProjectOptions {
+    /// Path to Cargo.toml
+    #[arg(long, value_name = "PATH", global = true)]
+    pub manifest_path: Option<PathBuf>,
+    /// Directory for all that cargo builds
+    #[arg(long, value_name = "DIRECTORY", global = true)]
+    pub target_dir: Option<PathBuf>,
+}
+
+/// `cargo isotest runs`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct RunsCommand {
+    /// What is done with them; nothing lists them.
+    #[command(subcommand)]
+    pub act: Option<RunsAct>,
+    /// Print the list in this format
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: ReportFormat,
+    /// The project.
+    #[command(flatten)]
+    pub project: ProjectOptions,
+}
+
+/// `cargo isotest runs ACT`.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum RunsAct {
+    /// Write a run to a file that is read wherever a RUN is asked for
+    Export {
+        /// The run: the end or the beginning of its id, `latest`, or a file
+        #[arg(value_name = "RUN")]
+        run: String,
+        /// The file to write, which must not exist
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+/// `cargo isotest replay`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct ReplayCommand {
+    /// The run: the end or the beginning of its id, or a file [default: the latest run]
+    #[arg(value_name = "RUN")]
+    pub run: Option<String>,
+    /// Exit with the exit code of the run
+    #[arg(long)]
+    pub exit_code: bool,
+    /// Print the output of passed tests too
+    #[arg(long)]
+    pub show_output: bool,
+    /// Print results in this format [default: that of the run]
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<Format>,
+    /// Print all events of the run as JSON, or results as nextest does
+    #[arg(long, value_name = "FORMAT", conflicts_with = "format")]
+    pub message_format: Option<MessageFormat>,
+    /// Name the N slowest tests [default: that of the run]
+    #[arg(long, value_name = "N")]
+    pub slowest: Option<usize>,
+    /// Write a JUnit XML report
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Print no lines of cargo's, and no summary of a run without trouble
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// When to use colours
+    #[arg(long, value_name = "WHEN")]
+    pub color: Option<Color>,
+    /// The project.
+    #[command(flatten)]
+    pub project: ProjectOptions,
+}

@@ -1,0 +1,92 @@
+//! `cargo isotest runs`: lists the recorded runs, or exports one.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use serde::de::IgnoredAny;
+
+use crate::cli::{ProjectOptions, ReportFormat, RunsAct, RunsCommand};
+use crate::config::machine::Machine;
+use crate::discover;
+use crate::error::Error;
+use crate::exit_code::ExitCode;
+use crate::report::{self, Listing, RunState};
+use crate::store::{Lines, Store, StoreError, Stored, first};
+
+/// The store of the project that the options name.
+pub fn store(project: &ProjectOptions) -> Result<Store, Error> {
+    let request = discover::BuildRequest {
+        metadata_arguments: project
+            .manifest_path
+            .iter()
+            .flat_map(|path| ["--manifest-path".into(), path.clone().into_os_string()])
+            .collect(),
+        target_dir: project.target_dir.clone(),
+        ..discover::BuildRequest::default()
+    };
+    let target = discover::target_directory(&request)?;
+    Ok(Store::of(target.as_std_path()))
+}
+
+/// Lists the recorded runs, or exports one.
+pub fn runs(command: &RunsCommand, machine: &Machine) -> Result<ExitCode, Error> {
+    let store = store(&command.project)?;
+    match &command.act {
+        None => list(&store, command.format),
+        Some(RunsAct::Export { run, file }) => {
+            export(&store, run, &machine.directory.join(file), machine)
+        }
+    }
+}
+
+/// Lists the recorded runs.
+fn list(store: &Store, format: ReportFormat) -> Result<ExitCode, Error> {
+    let runs = store.runs()?;
+    if runs.is_empty() && format == ReportFormat::Human {
+        return Err(StoreError::Empty(store.path().to_owned()).into());
+    }
+    let listed: Vec<Listing> = runs.iter().map(|run| listing(store, run)).collect();
+    let printed = match format {
+        ReportFormat::Human => report::runs_for_people(&listed),
+        ReportFormat::Json => report::runs_for_programs(&listed),
+    };
+    printed.map_err(Error::Report)?;
+    Ok(ExitCode::Passed)
+}
+
+/// Everything that the list says of a run.
+fn listing(store: &Store, run: &Stored) -> Listing {
+    let path = store.path().join(&run.id);
+    let mut listing = Listing::new(run.id.clone(), run.bytes);
+    let read = |error| StoreError::Read(path.clone(), error);
+    let lines =
+        store.open(&run.id).map_err(read).and_then(|file| Lines::<IgnoredAny>::open(file, &path));
+    match lines {
+        Ok(mut lines) => {
+            lines.by_ref().for_each(|line| listing.take(&line.message, line.at));
+            if lines.trouble().is_some() {
+                listing.state = RunState::Damaged;
+            }
+        }
+        Err(_) => listing.state = RunState::Damaged,
+    }
+    if listing.state == RunState::Killed && store.is_written(&run.id) {
+        listing.state = RunState::Running;
+    }
+    listing
+}
+
+/// Copies a run to a file that does not exist.
+fn export(store: &Store, run: &str, to: &Path, machine: &Machine) -> Result<ExitCode, Error> {
+    let (mut from, path) = store.find(Some(run), &machine.directory)?;
+    // A file that is no run is not copied.
+    first(from.try_clone().map_err(Error::Host)?, &path)?;
+    let write = |error| Error::Store(StoreError::Write(to.to_owned(), error));
+    io::Seek::rewind(&mut from).map_err(Error::Host)?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o644).open(to).map_err(write)?;
+    io::copy(&mut from, &mut file).map_err(write)?;
+    Ok(ExitCode::Passed)
+}

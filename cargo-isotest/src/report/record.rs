@@ -1,0 +1,171 @@
+//! The record of a run: its messages, and what it takes to print the run again.
+//!
+//! A line is an object with the keys of [`Message`], `at`, and `exact`: the input of the report
+//! that the message is made of. Readers of results need the message alone, whose format is stable.
+//! `exact` is for [`replay`](super::replay) by the same version of isotest.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use isotest_core::finding::Finding;
+use isotest_core::schedule::Event;
+use isotest_core::serialized;
+use serde::{Deserialize, Serialize};
+
+use super::closing::{Grant, Reruns};
+use super::doctests::DoctestSummary;
+use super::messages::Message;
+use super::options::Options;
+use super::suite::Suite;
+use super::traces::Trace;
+use super::withheld::Withheld;
+
+/// A line of a record.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Line<I> {
+    /// The event in the format of `--message-format json`.
+    #[serde(flatten)]
+    pub message: Message,
+    /// Seconds since the start of the run.
+    pub at: f64,
+    /// The input of the report.
+    pub exact: I,
+}
+
+/// Inputs of a report, as they are read.
+#[derive(Debug, Deserialize)]
+pub enum Input {
+    /// The run starts.
+    Start(Start),
+    /// One of its binaries.
+    Suite(Box<Suite>),
+    /// An event, and its time since the start.
+    Event(Duration, Event),
+    /// The run has ended.
+    End(Box<Ending>),
+}
+
+/// The same, as they are written.
+#[derive(Serialize)]
+enum InputRef<'a> {
+    Start(&'a Start),
+    Suite(&'a Suite),
+    Event(Duration, &'a Event),
+    End(&'a Ending),
+}
+
+/// Facts about a run that are known at its start.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Start {
+    /// The id of the run.
+    pub id: String,
+    /// The time of its start, as RFC 3339 has it, in UTC.
+    pub time: String,
+    /// The commit that is checked out, where the project is a git repository.
+    pub commit: Option<String>,
+    /// How it is reported.
+    pub options: Options,
+}
+
+/// Facts about a run that are known at its end, beside its events.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Ending {
+    /// How long the tests took.
+    pub wall: Duration,
+    /// Grants of the configuration.
+    pub grants: Vec<Grant>,
+    /// Findings of binaries whose tests share a sandbox.
+    pub shared: Vec<(usize, Vec<Finding>)>,
+    /// Variables that did not reach the tests.
+    pub withheld: Withheld,
+    /// What the programs of failed tests name.
+    pub traces: Vec<Trace>,
+    /// The binaries whose failures `--rerun-failed` runs again.
+    pub recorded: Vec<usize>,
+    /// Results of the rerun variants.
+    pub reruns: Reruns,
+    /// Counts of documentation tests.
+    pub doctests: DoctestSummary,
+    /// The output of rustdoc on stdout.
+    #[serde(with = "serialized::bytes")]
+    pub documentation: Vec<u8>,
+}
+
+/// Maximum bytes of rustdoc's output that are kept.
+const DOCUMENTATION: usize = 16 << 20;
+
+/// Writes the record of a run. After an error nothing more is written; the run goes on.
+pub struct Record {
+    out: Box<dyn Write>,
+    error: Option<io::Error>,
+    line: Vec<u8>,
+    pub(super) ending: Ending,
+}
+
+impl Record {
+    /// A record that goes to `out`. Each flush of it makes durable what was written.
+    pub fn new(out: Box<dyn Write>) -> Record {
+        Record { out, error: None, line: Vec::new(), ending: Ending::default() }
+    }
+
+    /// Writes the first lines.
+    pub(super) fn start(&mut self, messages: Vec<Message>, start: &Start, suites: &[Suite]) {
+        let inputs = suites.iter().map(InputRef::Suite);
+        for (message, input) in
+            messages.iter().zip([InputRef::Start(start)].into_iter().chain(inputs))
+        {
+            self.write(message, Duration::ZERO, input);
+        }
+        self.flush();
+    }
+
+    /// Writes an event.
+    pub(super) fn event(&mut self, message: &Message, at: Duration, event: &Event) {
+        self.write(message, at, InputRef::Event(at, event));
+    }
+
+    /// Writes the last line.
+    pub(super) fn end(&mut self, message: &Message, at: Duration) {
+        let ending = std::mem::take(&mut self.ending);
+        self.write(message, at, InputRef::End(&ending));
+        self.flush();
+    }
+
+    /// Keeps output of rustdoc, which follows the tests.
+    pub(super) fn documentation(&mut self, bytes: &[u8]) {
+        let kept = &mut self.ending.documentation;
+        let room = DOCUMENTATION.saturating_sub(kept.len());
+        kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    /// Makes durable what was written.
+    pub(super) fn flush(&mut self) {
+        if self.error.is_none() {
+            self.error = self.out.flush().err();
+        }
+    }
+
+    /// The error that has ended the record.
+    pub(super) fn take_error(&mut self) -> Option<io::Error> {
+        self.error.take()
+    }
+
+    fn write(&mut self, message: &Message, at: Duration, exact: InputRef<'_>) {
+        #[derive(Serialize)]
+        struct LineRef<'a> {
+            #[serde(flatten)]
+            message: &'a Message,
+            at: f64,
+            exact: InputRef<'a>,
+        }
+        if self.error.is_some() {
+            return;
+        }
+        self.line.clear();
+        let line = LineRef { message, at: at.as_secs_f64(), exact };
+        serde_json::to_writer(&mut self.line, &line)
+            .expect("it has no map with other keys than text");
+        self.line.push(b'\n');
+        self.error = self.out.write_all(&self.line).err();
+    }
+}

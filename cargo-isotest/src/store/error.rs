@@ -1,0 +1,75 @@
+//! Why a recorded run cannot be had.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// A recorded run cannot be had.
+#[derive(Debug)]
+pub enum StoreError {
+    /// No run is recorded in this directory.
+    Empty(PathBuf),
+    /// No recorded run has this id.
+    Unknown(String),
+    /// The ids of several recorded runs begin or end with these characters.
+    Ambiguous(String, Vec<String>),
+    /// Every test of this run has passed, or is ignored.
+    NothingFailed(PathBuf),
+    /// A file, or the directory, cannot be read.
+    Read(PathBuf, io::Error),
+    /// A file is something else.
+    NotARun(PathBuf),
+    /// A file has this version of the format, which is newer than the known one.
+    Newer(PathBuf, u32),
+    /// A file cannot be read from some line on.
+    Damaged(PathBuf, usize, String),
+    /// A file cannot be written.
+    Write(PathBuf, io::Error),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::Empty(directory) => write!(
+                f,
+                "no run is recorded in `{}`\n\
+                 hint: `cargo isotest` records every run, unless `--no-record` is given",
+                directory.display()
+            ),
+            StoreError::Unknown(name) => write!(
+                f,
+                "no recorded run is called `{name}`, and there is no such file\n\
+                 hint: `cargo isotest runs` lists the recorded runs"
+            ),
+            StoreError::Ambiguous(name, ids) => write!(
+                f,
+                "`{name}` is ambiguous: it could be {}\nhint: type more of it",
+                ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")
+            ),
+            StoreError::NothingFailed(path) => {
+                write!(f, "no test of `{}` failed or is left to run", path.display())
+            }
+            StoreError::Read(path, error) => write!(f, "cannot read `{}`: {error}", path.display()),
+            StoreError::NotARun(path) => write!(
+                f,
+                "`{}` is not a recorded run\n\
+                 hint: `cargo isotest runs export RUN FILE` writes such a file",
+                path.display()
+            ),
+            StoreError::Newer(path, version) => write!(
+                f,
+                "`{}` was written by a newer isotest (format {version})\n\
+                 hint: update isotest",
+                path.display()
+            ),
+            StoreError::Damaged(path, line, why) => {
+                write!(f, "`{}` cannot be read after line {line}: {why}", path.display())
+            }
+            StoreError::Write(path, error) => {
+                write!(f, "cannot write `{}`: {error}", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}

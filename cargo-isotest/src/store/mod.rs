@@ -1,0 +1,17 @@
+//! The run store: a file for each run below the target directory, and whoever reads one.
+//!
+//! A file is a zstd frame of lines, [`Line`](crate::report::Line)s in JSON. The frame is flushed as
+//! tests end, so a file is readable while it is written, and whole up to its last flush however
+//! the run ended. Tests that share the project with the host may write there: files are opened by
+//! descriptors, without links, and read with bounds.
+
+mod commit;
+mod error;
+mod reader;
+mod runs;
+mod writer;
+
+pub use commit::commit;
+pub use error::StoreError;
+pub use reader::{Lines, Recorded, first};
+pub use runs::{Keep, Store, Stored};

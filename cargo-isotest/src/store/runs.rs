@@ -1,0 +1,297 @@
+//! The directory of recorded runs.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use chrono::{DateTime, Utc};
+use isotest_core::untrusted::{self, Dir, FileType};
+
+use crate::store::error::StoreError;
+use crate::store::writer::Writer;
+
+/// The directory, in the target directory.
+const RUNS: &str = "isotest/runs";
+
+/// What the name of a recorded run ends with.
+const SUFFIX: &str = ".isotest";
+
+/// Maximum number of files that are looked at.
+const FILES: usize = 100_000;
+
+/// How many names are tried for a run.
+const TRIES: u16 = 1000;
+
+/// Recorded runs of a project.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    /// The target directory, as it is before any test runs.
+    target: io::Result<Dir>,
+}
+
+/// A recorded run in its directory.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stored {
+    /// Its id, which begins with the time of its start.
+    pub id: String,
+    /// Size of its file in bytes.
+    pub bytes: u64,
+    /// Time of the last write, since the epoch.
+    pub modified: Duration,
+}
+
+/// Limits on what is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Maximum number of runs.
+    pub runs: usize,
+    /// Maximum age of a run.
+    pub age: Duration,
+    /// Maximum size of all files together, in bytes.
+    pub bytes: u64,
+}
+
+impl Default for Keep {
+    fn default() -> Keep {
+        Keep { runs: 100, age: Duration::from_secs(30 * 24 * 60 * 60), bytes: 512 << 20 }
+    }
+}
+
+/// Runs that were removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Removed {
+    /// How many.
+    pub runs: usize,
+    /// Size of their files in bytes.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// That of a target directory.
+    pub fn of(target_directory: &Path) -> Store {
+        let path = target_directory.join(RUNS);
+        Store { path, target: Dir::open(target_directory) }
+    }
+
+    /// None, for files elsewhere.
+    pub fn none() -> Store {
+        let none = io::Error::from(io::ErrorKind::NotFound);
+        Store { path: PathBuf::new(), target: Err(none) }
+    }
+
+    /// Whether this is the path of a file, and no id.
+    pub fn is_file(name: Option<&str>) -> bool {
+        name.is_some_and(|name| name.contains('/') || name.ends_with(SUFFIX))
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the file of a run that starts at `time`. Returns the id of the run.
+    pub fn create(&self, time: SystemTime) -> io::Result<(String, Writer)> {
+        let directory = self.target()?.make(Path::new(RUNS), 0o755)?;
+        let time = DateTime::<Utc>::from(time).format("%Y%m%d-%H%M%S");
+        let mut number = std::process::id() as u16;
+        for _ in 0..TRIES {
+            let id = format!("{time}-{number:04x}");
+            match directory.create_new(&file_name(&id)) {
+                Ok(file) => return Ok((id, Writer::new(file)?)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+            number = number.wrapping_add(1);
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// All runs, the latest first.
+    pub fn runs(&self) -> Result<Vec<Stored>, StoreError> {
+        let read = |error| StoreError::Read(self.path.clone(), error);
+        let directory = match self.directory() {
+            Ok(directory) => directory,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(read(error)),
+        };
+        let entries = directory.entries(FILES).map_err(read)?;
+        let mut runs: Vec<Stored> = entries
+            .into_iter()
+            .filter(|(_, kind)| *kind == FileType::RegularFile)
+            .filter_map(|(name, _)| {
+                let id = name.to_str()?.strip_suffix(SUFFIX)?.to_owned();
+                let stat = directory.stat(&name).ok()?;
+                let modified = Duration::from_secs(u64::try_from(stat.st_mtime).ok()?);
+                Some(Stored { id, bytes: u64::try_from(stat.st_size).ok()?, modified })
+            })
+            .collect();
+        runs.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(runs)
+    }
+
+    /// The file of the run that is called so: the latest one, one whose id begins or ends so, or a
+    /// file elsewhere. Returns its path, too.
+    pub fn find(
+        &self,
+        name: Option<&str>,
+        directory: &Path,
+    ) -> Result<(File, PathBuf), StoreError> {
+        let elsewhere = name.filter(|name| Store::is_file(Some(name)));
+        if let Some(name) = elsewhere {
+            let path = directory.join(name);
+            return match untrusted::followed(&path) {
+                Ok((file, _)) => Ok((file, path)),
+                Err(error) => Err(StoreError::Read(path, error)),
+            };
+        }
+        let id = self.id(name)?;
+        let path = self.path.join(file_name(&id));
+        match self.open(&id) {
+            Ok(file) => Ok((file, path)),
+            Err(error) => Err(StoreError::Read(path, error)),
+        }
+    }
+
+    /// Opens the file of a run.
+    pub fn open(&self, id: &str) -> io::Result<File> {
+        self.directory()?.file(file_name(id))
+    }
+
+    /// The id of the run that is called so.
+    fn id(&self, name: Option<&str>) -> Result<String, StoreError> {
+        let runs = self.runs()?;
+        let Some(latest) = runs.first() else {
+            return Err(StoreError::Empty(self.path.clone()));
+        };
+        let Some(name) = name.filter(|name| *name != "latest") else {
+            return Ok(latest.id.clone());
+        };
+        let fits = |run: &&Stored| run.id.starts_with(name) || run.id.ends_with(name);
+        let mut fitting = runs.iter().filter(fits).map(|run| run.id.clone()).collect::<Vec<_>>();
+        match fitting.len() {
+            0 => Err(StoreError::Unknown(name.to_owned())),
+            1 => Ok(fitting.remove(0)),
+            _ => {
+                fitting.truncate(5);
+                Err(StoreError::Ambiguous(name.to_owned(), fitting))
+            }
+        }
+    }
+
+    /// Removes the oldest runs until the limits hold. A run that is being written stays.
+    pub fn prune(&self, keep: &Keep, now: SystemTime) -> io::Result<Removed> {
+        let mut removed = Removed::default();
+        let Ok(runs) = self.runs() else {
+            return Ok(removed);
+        };
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let (mut kept, mut bytes) = (0, 0);
+        for run in runs {
+            let is_old = now.saturating_sub(run.modified) > keep.age;
+            if kept < keep.runs && bytes + run.bytes <= keep.bytes && !is_old {
+                kept += 1;
+                bytes += run.bytes;
+                continue;
+            }
+            // Its writer has the lock.
+            if self.open(&run.id)?.try_lock().is_ok() {
+                self.directory()?.remove(&file_name(&run.id))?;
+                removed.runs += 1;
+                removed.bytes += run.bytes;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Whether a run is being written.
+    pub fn is_written(&self, id: &str) -> bool {
+        self.open(id).is_ok_and(|file| file.try_lock_shared().is_err())
+    }
+
+    fn directory(&self) -> io::Result<Dir> {
+        self.target()?.directory(RUNS)
+    }
+
+    fn target(&self) -> io::Result<&Dir> {
+        let same = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
+        self.target.as_ref().map_err(same)
+    }
+}
+
+fn file_name(id: &str) -> OsString {
+    format!("{id}{SUFFIX}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_run_is_found_by_either_end_of_its_id() {
+        let place = tempfile::tempdir().expect("a directory");
+        let store = Store::of(place.path());
+        assert!(matches!(store.find(None, place.path()), Err(StoreError::Empty(_))));
+        let ids: Vec<String> =
+            (0..3).map(|second| store.create(at(second)).expect("it is writable").0).collect();
+        let found = |name| store.find(name, place.path()).map(|(_, path)| path);
+        let path = |id: &str| store.path().join(file_name(id));
+        assert_eq!(found(None).expect("there is one"), path(&ids[2]));
+        assert_eq!(found(Some("latest")).expect("there is one"), path(&ids[2]));
+        assert_eq!(found(Some("19700101-000001")).expect("there is one"), path(&ids[1]));
+        assert!(matches!(found(Some("1970")), Err(StoreError::Ambiguous(..))));
+        assert!(matches!(found(Some("nothing")), Err(StoreError::Unknown(_))));
+        assert!(matches!(found(Some("./nothing")), Err(StoreError::Read(..))));
+    }
+
+    #[test]
+    fn two_runs_of_one_moment_have_two_files() {
+        let place = tempfile::tempdir().expect("a directory");
+        let store = Store::of(place.path());
+        let [(one, _a), (two, _b)] = [0, 0].map(|second| store.create(at(second)).expect("a file"));
+        assert_ne!(one, two);
+    }
+
+    #[test]
+    fn the_oldest_runs_are_removed_and_never_one_that_is_written() {
+        let place = tempfile::tempdir().expect("a directory");
+        let store = Store::of(place.path());
+        let write = |second| {
+            let (id, mut writer) = store.create(at(second)).expect("it is writable");
+            writer.write_all(&[b'x'; 100]).expect("it is writable");
+            (id, writer)
+        };
+        let writers: Vec<(String, Writer)> = (0..4).map(write).collect();
+        let now = SystemTime::now();
+        let few = Keep { runs: 2, ..Keep::default() };
+        assert_eq!(store.prune(&few, now).expect("it can be read"), Removed::default());
+        assert!(store.is_written(&writers[0].0));
+        drop(writers);
+        assert_eq!(store.prune(&few, now).expect("it can be read").runs, 2);
+        let runs = store.runs().expect("it can be read");
+        assert!(runs.iter().all(|run| run.id > "19700101-000002".to_owned()));
+        let old = now + few.age + Duration::from_secs(5);
+        assert_eq!(store.prune(&few, old).expect("it can be read").runs, 2);
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_directory_is_not_followed() {
+        let place = tempfile::tempdir().expect("a directory");
+        let other = tempfile::tempdir().expect("a directory");
+        fs::create_dir(place.path().join("isotest")).expect("it is writable");
+        std::os::unix::fs::symlink(other.path(), place.path().join(RUNS)).expect("a link");
+        let store = Store::of(place.path());
+        assert!(store.create(at(0)).is_err());
+        assert!(store.runs().is_err());
+        assert_eq!(fs::read_dir(other.path()).expect("it is there").count(), 0);
+    }
+}
