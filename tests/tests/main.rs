@@ -27,6 +27,7 @@ mod pid1;
 mod places;
 mod propagation;
 mod recipes;
+mod recorded;
 mod reference;
 mod refusals;
 mod remembered;

@@ -197,6 +197,8 @@ fn selection_of_failed(libtest: &LibtestOptions) -> filter::Filter {
 pub fn of_replay(command: &ReplayCommand, recorded: Options, machine: &Machine) -> Options {
     let format = command.message_format.and_then(message_format);
     let format = format.or(command.format.map(of_libtest));
+    // As `-q` of cargo test.
+    let format = format.or(command.quiet.then_some(FormatName::Terse));
     Options {
         format: format.unwrap_or(recorded.format),
         show_output: recorded.show_output || command.show_output,

@@ -153,8 +153,11 @@ pub fn not_recorded(directory: &Path, error: &io::Error) {
 
 /// Warns that a record ends before its run.
 pub fn cut_off(id: &str, is_written: bool) {
-    let why = if is_written { "is still running" } else { "was killed" };
-    warning(&format_args!("run `{id}` {why}: this is what was recorded so far"));
+    let why = match is_written {
+        true => "is still running",
+        false => "has no end: it was killed, or its file was cut off",
+    };
+    warning(&format_args!("run `{id}` {why}"));
 }
 
 /// Warns that the summary of a workflow could not be written.

@@ -1,0 +1,295 @@
+//! Recorded runs: listed, printed again, run again; what is wrong with a file is said.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use isotest_tests::{Call, Project, Run, refused};
+use nix::sys::signal::Signal;
+
+/// Every kind of end, with output that is not text.
+const ENDS: &str = r#"
+use std::io::Write;
+
+#[test]
+fn passes() {
+    println!("passed");
+}
+#[test]
+fn fails() {
+    std::io::stdout().write_all(b"\xff\xfe raw bytes\n").unwrap();
+    eprintln!("on stderr");
+    panic!("it fails");
+}
+#[test]
+#[should_panic]
+fn panics() {
+    panic!("as it should");
+}
+#[test]
+#[ignore = "not today"]
+fn ignored() {}
+#[test]
+fn exits() {
+    std::process::exit(0);
+}
+#[test]
+fn aborts() {
+    std::process::abort();
+}
+#[test]
+fn leaves_a_process() {
+    std::process::Command::new("sleep").arg("600").spawn().unwrap();
+}
+#[test]
+fn tries_the_network() {
+    let _ = std::net::UdpSocket::bind("0.0.0.0:0").unwrap().send_to(b"x", "192.0.2.1:9");
+}
+"#;
+
+/// The end of libtest's own file, as `demo::it`, with a documentation test in the library.
+fn project() -> Project {
+    Project::new(&[("src/lib.rs", "//! ```\n//! assert!(true);\n//! ```\n"), ("tests/it.rs", ENDS)])
+}
+
+/// Stderr without the lines of cargo and rustdoc, which are not recorded.
+fn own(stderr: &str) -> String {
+    let cargos = ["Compiling", "Finished", "Doc-tests", "Locking", "Blocking"];
+    let is_own = |line: &&str| !cargos.iter().any(|word| line.trim_start().starts_with(word));
+    stderr.lines().filter(is_own).fold(String::new(), |text, line| text + line + "\n")
+}
+
+/// The files of the store.
+fn files(project: &Project) -> Vec<PathBuf> {
+    let directory = project.directory().join("target/isotest/runs");
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    files.sort();
+    files
+}
+
+fn only_file(project: &Project) -> PathBuf {
+    let [file] = files(project).try_into().expect("one run is recorded");
+    file
+}
+
+#[track_caller]
+fn same(run: &Run, again: &Run) {
+    assert_eq!(again.stdout, run.stdout);
+    assert_eq!(own(&again.stderr), own(&run.stderr));
+}
+
+#[test]
+fn a_run_is_printed_again_as_it_was() {
+    if refused() {
+        return;
+    }
+    let project = project();
+    for line in [
+        "",
+        "--show-output --slowest 2 --retries 1",
+        "--nocapture --test-threads 1",
+        "--message-format json --lib --tests",
+        "-- --format terse",
+        "--unit binary",
+    ] {
+        let run = project.isotest(line).run();
+        run.check(100, &[]);
+        let again = project.isotest("replay --exit-code").run();
+        assert_eq!(again.code, run.code, "{line}");
+        same(&run, &again);
+    }
+    assert_eq!(files(&project).len(), 6);
+}
+
+#[test]
+fn a_run_is_printed_again_in_another_format() {
+    if refused() {
+        return;
+    }
+    let project = project();
+    let formats = ["--show-output", "--format terse", "--message-format json", "-q", "--slowest 1"];
+    for format in formats {
+        let words =
+            if format.starts_with("--format") { format!("-- {format}") } else { format.into() };
+        let direct = project.isotest(&format!("--test it --exact aborts {words}")).run();
+        project.isotest("--test it --exact aborts").run().check(100, &[]);
+        let again = project.isotest(&format!("replay {format}")).run();
+        again.check(0, &[]);
+        // Two runs differ in their times.
+        let words = |run: &Run| isotest_tests::normalise::normalise(&run.stdout).lines().count();
+        assert_eq!(words(&again), words(&direct), "{format}");
+    }
+    let report = project.directory().join("again.xml");
+    project.isotest("replay --junit again.xml").run().check(0, &[]);
+    assert!(fs::read_to_string(report).expect("it was written").contains("aborts"));
+}
+
+#[test]
+fn runs_are_listed_and_one_is_read_elsewhere() {
+    if refused() {
+        return;
+    }
+    let project = project();
+    project
+        .isotest("runs")
+        .run()
+        .check(4, &["error: no run is recorded in `", "hint: `cargo isotest`"]);
+    project.isotest("--test it").run().check(100, &[]);
+    let list = project.isotest("runs").run();
+    list.check(0, &["RUN", "COMMIT", "4 passed, 3 failed, 1 ignored"]);
+    let id = list.stdout.lines().nth(1).and_then(|line| line.split(' ').next()).expect("a run");
+    let json = project.isotest("runs --format json").run();
+    json.check(0, &[&format!("\"run\":\"{id}\""), "\"state\":\"ended\"", "\"failed\":3"]);
+    let (_, end) = id.rsplit_once('-').expect("it has parts");
+    project.isotest(&format!("runs export {end} ./ci.isotest")).run().check(0, &[]);
+    project
+        .isotest("runs export latest ./ci.isotest")
+        .run()
+        .check(2, &["error: cannot write `", "ci.isotest`: File exists"]);
+    let elsewhere = Project::new(&[("src/lib.rs", "")]);
+    let file = project.directory().join("ci.isotest");
+    let again = elsewhere.isotest("replay").arg(&file).run();
+    same(&project.isotest("replay").run(), &again);
+    project.isotest("rerun").arg(&file).run().check(100, &["0 passed; 3 failed"]);
+}
+
+#[test]
+fn what_failed_or_never_ran_is_run_again() {
+    if refused() {
+        return;
+    }
+    let project =
+        Project::new(&[("src/lib.rs", ""), ("tests/it.rs", &ENDS.replace("exit(0)", "exit(0); "))]);
+    project.isotest("--test it --exact fails passes").run().check(100, &[]);
+    let again = project.isotest("rerun").run();
+    again.check(100, &["running 1 test\n", "test fails ... FAILED"]);
+    let mended = ENDS.replace("panic!(\"it fails\")", "");
+    fs::write(project.directory().join("tests/it.rs"), mended).expect("it is writable");
+    project.isotest("rerun latest").run().check(0, &["test fails ... ok"]);
+    project.isotest("rerun").run().check(4, &["no test of `", "` failed or is left to run"]);
+    // The run before the last one.
+    let id = files(&project)[0].file_stem().expect("a name").to_string_lossy().into_owned();
+    project.isotest(&format!("rerun {id}")).run().check(0, &["1 passed; 0 failed"]);
+}
+
+#[test]
+fn a_killed_run_is_whole_up_to_the_last_test_that_ended() {
+    if refused() {
+        return;
+    }
+    let hangs =
+        "#[test] fn a() {} #[test] fn b() { loop { std::thread::park(); } } #[test] fn c() {}";
+    let project = Project::new(&[("src/lib.rs", ""), ("tests/it.rs", hangs)]);
+    let running = project.isotest("--test it --test-threads 1").start();
+    running.wait_for("test a ... ok");
+    project.isotest("runs").run().check(0, &["1 passed, running"]);
+    running.signal(Signal::SIGKILL);
+    running.end();
+    project.isotest("runs").run().check(0, &["1 passed, killed"]);
+    let again = project.isotest("replay").run();
+    again.check(0, &["test a ... ok\n", "warning: run `", "` has no end: it was killed"]);
+    let left = project.isotest("rerun --timeout 2s").run();
+    left.check(100, &["running 2 tests", "test b ... FAILED", "test c ... ok"]);
+}
+
+#[test]
+fn no_run_is_recorded_where_that_is_asked_for() {
+    if refused() {
+        return;
+    }
+    let project = project();
+    project.isotest("--test it passes --no-record").run().check(0, &[]);
+    assert!(files(&project).is_empty());
+}
+
+#[test]
+fn a_store_that_cannot_be_written_costs_no_verdict() {
+    if refused() {
+        return;
+    }
+    let project = project();
+    fs::create_dir_all(project.directory().join("target/isotest")).expect("it is writable");
+    fs::write(project.directory().join("target/isotest/runs"), "a file").expect("it is writable");
+    let run = project.isotest("--test it passes").run();
+    run.check(0, &["1 passed", "warning: cannot record the run in `", "hint: `--no-record`"]);
+    project
+        .isotest("replay")
+        .run()
+        .check(2, &["error: cannot read `", "isotest/runs`: Not a directory"]);
+}
+
+#[test]
+fn no_value_of_a_hidden_variable_is_recorded() {
+    if refused() {
+        return;
+    }
+    let project = project();
+    let call = project.isotest("--test it --exact fails").env("DEPLOY_TOKEN", "correct horse");
+    call.run().check(100, &["DEPLOY_TOKEN"]);
+    let record = text(&only_file(&project));
+    assert!(record.contains("DEPLOY_TOKEN") && !record.contains("correct horse"), "{record}");
+}
+
+/// The lines of a file.
+fn text(file: &Path) -> String {
+    let bytes = fs::read(file).expect("it is there");
+    String::from_utf8(zstd::decode_all(&bytes[..]).expect("it is whole")).expect("JSON is text")
+}
+
+#[test]
+fn the_lines_are_messages_with_their_times() {
+    if refused() {
+        return;
+    }
+    let project = project();
+    project.isotest("--test it --exact passes").run().check(0, &[]);
+    let text = text(&only_file(&project));
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let kinds: Vec<&str> = lines.iter().filter_map(|line| line["type"].as_str()).collect();
+    let all = ["run-started", "binary", "test-started", "test-finished", "run-finished"];
+    assert_eq!(kinds, all);
+    assert!(lines.iter().all(|line| line["at"].is_f64()));
+    let id = only_file(&project).file_stem().expect("a name").to_string_lossy().into_owned();
+    assert_eq!(lines[0]["run"], id);
+}
+
+#[test]
+fn a_file_that_is_no_run_is_refused_and_a_damaged_one_read_as_far_as_it_goes() {
+    if refused() {
+        return;
+    }
+    let project = project();
+    project.isotest("--test it").run().check(100, &[]);
+    let whole = fs::read(only_file(&project)).expect("it is there");
+    let place = project.directory();
+    let replay = |name: &str, bytes: &[u8]| {
+        fs::write(place.join(name), bytes).expect("it is writable");
+        Call::new(isotest_tests::program::isotest(), Path::new("/"))
+            .arg("replay")
+            .arg(place.join(name))
+            .run()
+    };
+    replay("text.isotest", b"words").check(2, &["text.isotest` is not a recorded run", "hint: "]);
+    replay("empty.isotest", b"").check(2, &["empty.isotest` is not a recorded run"]);
+    let packed = |text: &str| zstd::encode_all(text.as_bytes(), 1).expect("memory takes it");
+    replay("other.isotest", &packed("{}\n")).check(2, &["other.isotest` is not a recorded run"]);
+    let first = text(&only_file(&project)).lines().next().expect("a line").to_owned();
+    let newer = first.replace("\"format-version\":1", "\"format-version\":2");
+    replay("newer.isotest", &packed(&format!("{newer}\n")))
+        .check(2, &["newer.isotest` was written by a newer isotest (format 2)", "hint: update"]);
+    replay("cut.isotest", &whole[..whole.len() - 100]).check(0, &["running 8 tests", "has no end"]);
+    let mut damaged = whole.clone();
+    damaged.truncate(whole.len() - 100);
+    damaged.extend([0xff; 600]);
+    replay("damaged.isotest", &damaged)
+        .check(2, &["running 8 tests", "damaged.isotest` cannot be read after line "]);
+    let other = text(&only_file(&project)).replace("\"Event\":", "\"Happening\":");
+    replay("changed.isotest", &packed(&other))
+        .check(2, &["changed.isotest` cannot be read after line 2: unknown variant `Happening`"]);
+    Call::new(isotest_tests::program::isotest(), place)
+        .words("replay ./missing.isotest")
+        .run()
+        .check(2, &["missing.isotest`: No such file or directory"]);
+    project.isotest("replay nothing").run().check(2, &["no recorded run is called `nothing`"]);
+}
