@@ -10,51 +10,21 @@ use isotest_tests::program::workspace;
 /// A module of a crate, by its name, and the modules of the same crate that it may name.
 type Row = (&'static str, &'static [&'static str]);
 
-/// A module of the core, what it owns, and the modules of the core that it may name.
-type CoreRow = (&'static str, &'static str, &'static [&'static str]);
-
-/// Rows of the table in `docs/architecture.md`.
-const CORE: [CoreRow; 32] = [
-    ("lib", "the example of the crate, and its public modules", &["command"]),
-    (
-        "command",
-        "`Sandbox` and `Command`, in the manner of `std::process`: the public API of the crate",
-        &[
-            "capture",
-            "collect",
-            "escape",
-            "finding",
-            "host",
-            "outcome",
-            "plan",
-            "policy",
-            "poll_timeout",
-            "refusal",
-            "sandbox",
-            "streams",
-        ],
-    ),
-    ("escape", "names that a test has chosen, without control and format characters", &[]),
-    ("errno", "errnos of other libraries as those of nix", &[]),
-    ("poll_timeout", "time-outs of poll(2), rounded up", &[]),
-    ("wait_status", "the words for signals and wait statuses", &[]),
-    ("capture", "a pipe, and the part of a stream that is kept", &[]),
-    ("case", "a test by name and binary, as it is listed", &["escape"]),
-    ("finding", "what a case did that is not hermetic", &["escape", "wait_status"]),
-    (
-        "outcome",
-        "the verdict of a case, with its output and usage",
-        &["capture", "finding", "policy", "refusal", "retry"],
-    ),
-    ("policy", "value of every layer and limit", &[]),
-    ("refusal", "errors of a sandbox or a service that could not be set up", &[]),
-    ("retry", "number of retries, and the pauses between them", &[]),
-    ("host", "facts about the machine, read once", &[]),
-    (
-        "plan",
-        "project, host and policy become lists of steps. Pure: no I/O, no descriptors",
-        &["host", "policy", "write_back"],
-    ),
+/// Plain data at the top; each row may name only what its stage is given.
+const CORE: [Row; 32] = [
+    ("case", &["escape"]),
+    ("escape", &[]),
+    ("errno", &[]),
+    ("poll_timeout", &[]),
+    ("serialized", &[]),
+    ("capture", &["serialized"]),
+    ("refusal", &["serialized"]),
+    ("wait_status", &[]),
+    ("finding", &["escape", "serialized", "wait_status"]),
+    ("outcome", &["capture", "finding", "policy", "refusal", "retry"]),
+    ("policy", &[]),
+    ("host", &[]),
+    ("plan", &["host", "policy", "write_back"]),
     (
         "sandbox",
         "a plan becomes a running case",
@@ -115,6 +85,7 @@ const CORE: [CoreRow; 32] = [
             "poll_timeout",
             "retry",
             "sandbox",
+            "serialized",
             "service_monitor",
             "signals",
             "snapshot",
@@ -145,7 +116,9 @@ const CORE: [CoreRow; 32] = [
             "terminal",
         ],
     ),
-    ("streams", "descriptors of the caller that may be a program's standard streams", &[]),
+    ("signals", &["terminal"]),
+    ("streams", &[]),
+    ("snapshot", &["case", "escape", "sandbox", "serialized"]),
     (
         "host_command",
         "one program of the host, outside of every sandbox",
@@ -182,10 +155,11 @@ const SANDBOX: [(&str, &str); 11] = [
 
 /// Rooms of the program in the order of their imports, and files that may import less than their room.
 /// `main`, `commands` and `error` may import every room.
-const PROGRAM: [Row; 11] = [
+const PROGRAM: [Row; 12] = [
     ("cli", &[]),
     ("discover", &[]),
     ("report", &["discover"]),
+    ("store", &["report"]),
     ("config", &["cli", "discover", "report"]),
     ("sandbox/environment", &["config"]),
     ("sandbox/root", &[]),
@@ -197,9 +171,10 @@ const PROGRAM: [Row; 11] = [
 ];
 
 /// Data of the core that each stage of the program may name, and for `settings` the policy.
-const DATA: [Row; 5] = [
+const DATA: [Row; 6] = [
     ("cli", &["policy", "retry", "schedule"]),
     ("discover", &["case", "escape", "untrusted"]),
+    ("store", &["untrusted"]),
     ("sandbox/environment", &["policy"]),
     ("sandbox/root", &["escape", "untrusted"]),
     (
@@ -215,6 +190,7 @@ const DATA: [Row; 5] = [
             "refusal",
             "sandbox",
             "schedule",
+            "serialized",
             "snapshot",
             "untrusted",
             "wait_status",

@@ -1,12 +1,18 @@
-//! `cargo isotest prune`: empties the cache of root filesystems.
+//! `cargo isotest prune`: empties the cache of root filesystems, and removes old runs.
 
+use std::time::SystemTime;
+
+use crate::cli::ProjectOptions;
+use crate::commands::runs::store;
 use crate::config::machine::Machine;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report;
 use crate::sandbox::root::{Cache, Pruned, RootError};
+use crate::store::{Keep, StoreError};
 
-/// Removes every unpacked root filesystem that no run uses.
+/// Removes every unpacked root filesystem that no run uses, and the runs that the store of the
+/// project here has too much.
 pub fn prune(machine: &Machine) -> Result<ExitCode, Error> {
     let pruned = match machine.cache_directory().map(|directory| Cache::below(&directory)) {
         Some(cache) if cache.directory().is_dir() => {
@@ -15,5 +21,11 @@ pub fn prune(machine: &Machine) -> Result<ExitCode, Error> {
         Some(_) | None => Pruned::default(),
     };
     report::pruned(pruned.removed, pruned.bytes, pruned.in_use);
+    // Elsewhere than in a project there are no runs.
+    if let Ok(store) = store(&ProjectOptions::default()) {
+        let removed = store.prune(&Keep::default(), SystemTime::now());
+        let removed = removed.map_err(|error| StoreError::Read(store.path().to_owned(), error))?;
+        report::pruned_runs(removed.runs, removed.bytes);
+    }
     Ok(ExitCode::Passed)
 }

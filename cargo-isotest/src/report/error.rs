@@ -123,6 +123,14 @@ pub fn pruned(removed: usize, bytes: u64, in_use: usize) {
     anstream::eprintln!("{GOOD}{:>12}{GOOD:#} {roots}, {size}{left}", "Removed");
 }
 
+/// Tells how many recorded runs of how many bytes were removed, where some were.
+pub fn pruned_runs(removed: usize, bytes: u64) {
+    if removed > 0 {
+        let (runs, size) = (counted(removed, "run"), words::mebibytes(bytes));
+        anstream::eprintln!("{GOOD}{:>12}{GOOD:#} {runs}, {size}", "Removed");
+    }
+}
+
 /// Warns of a layer that is the host's, since the machine refuses another and that was allowed.
 pub fn weakened(layer: Weakened, refusal: &SandboxError) {
     let name = layer.name();

@@ -66,8 +66,8 @@ pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
 pub use doctests::DoctestSummary;
 pub use error::{
     Archived, archived, cut_off, error, not_archived, not_kept, not_recorded, not_set_up,
-    not_summarized, passed_on, pruned, services, setting_up, uncopied, unpacking, unsupported_keys,
-    warning, weakened,
+    not_summarized, passed_on, pruned, pruned_runs, services, setting_up, uncopied, unpacking,
+    unsupported_keys, warning, weakened,
 };
 pub use follow::follow;
 pub use github::Workflow;
