@@ -8,12 +8,13 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use isotest_core::schedule::Repeat;
 
 use super::cargo::CargoOptions;
 use super::config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
+use super::formats::{MessageFormat, ReportFormat};
 use super::layers::{LayerOptions, workspace_layer};
 use super::libtest::{self, Format, LibtestOptions, OutputFlags, SelectionFlags, Shared};
 use super::reuse::{ArchiveCommand, ReuseOptions};
@@ -153,20 +154,6 @@ pub struct RunCommand {
 pub struct Recorded {
     /// Its name as it was typed; the latest run without.
     pub name: Option<String>,
-}
-
-/// `--message-format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum MessageFormat {
-    /// The format of `--format`.
-    #[default]
-    Human,
-    /// isotest's own events.
-    Json,
-    /// libtest's events.
-    LibtestJson,
-    /// The same, with what nextest adds.
-    LibtestJsonPlus,
 }
 
 impl RunCommand {
@@ -323,16 +310,6 @@ pub struct CompletionsCommand {
     /// The shell
     #[arg(value_name = "SHELL")]
     pub shell: Shell,
-}
-
-/// Output format of a list or a diagnosis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum ReportFormat {
-    /// For people.
-    #[default]
-    Human,
-    /// For programs.
-    Json,
 }
 
 /// The whole command, for help, completions and the manual page: `run`'s options stand at the top.

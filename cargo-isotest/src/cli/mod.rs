@@ -7,6 +7,7 @@
 mod cargo;
 mod command;
 mod config;
+mod formats;
 mod getopts;
 mod keys;
 mod layers;
@@ -21,10 +22,11 @@ mod store;
 
 pub use cargo::{CargoOptions, PackageScope};
 pub use command::{
-    Cli, Command, DoctorCommand, ExecCommand, ExplainCommand, ListCommand, MessageFormat, Recorded,
-    ReportFormat, RunCommand, RunnerCommand, ShellCommand, command, completed, parse,
+    Cli, Command, DoctorCommand, ExecCommand, ExplainCommand, ListCommand, Recorded, RunCommand,
+    RunnerCommand, ShellCommand, command, completed, parse,
 };
 pub use config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
+pub use formats::{MessageFormat, ReportFormat};
 pub use keys::{Key, Shape, Values, keys, read as read_key};
 pub use layers::{Layer, LayerOptions, layers_as_shown};
 pub use libtest::{

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::command::{MessageFormat, ReportFormat};
+use super::formats::{MessageFormat, ReportFormat};
 use super::libtest::{Color, Format};
 
 /// The project whose runs are read.

@@ -1,10 +1,9 @@
 //! `cargo isotest runs`: lists the recorded runs, or exports one.
 
-use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use isotest_core::untrusted;
 use serde::de::IgnoredAny;
 
 use crate::cli::{ProjectOptions, ReportFormat, RunsAct, RunsCommand};
@@ -85,8 +84,8 @@ fn export(store: &Store, run: &str, to: &Path, machine: &Machine) -> Result<Exit
     first(from.try_clone().map_err(Error::Host)?, &path)?;
     let write = |error| Error::Store(StoreError::Write(to.to_owned(), error));
     io::Seek::rewind(&mut from).map_err(Error::Host)?;
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o644).open(to).map_err(write)?;
+    let (directory, name) = untrusted::place(to).map_err(write)?;
+    let mut file = directory.create_new(name).map_err(write)?;
     io::copy(&mut from, &mut file).map_err(write)?;
     Ok(ExitCode::Passed)
 }
