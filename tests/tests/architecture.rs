@@ -10,21 +10,52 @@ use isotest_tests::program::workspace;
 /// A module of a crate, by its name, and the modules of the same crate that it may name.
 type Row = (&'static str, &'static [&'static str]);
 
-/// Plain data at the top; each row may name only what its stage is given.
-const CORE: [Row; 32] = [
-    ("case", &["escape"]),
-    ("escape", &[]),
-    ("errno", &[]),
-    ("poll_timeout", &[]),
-    ("serialized", &[]),
-    ("capture", &["serialized"]),
-    ("refusal", &["serialized"]),
-    ("wait_status", &[]),
-    ("finding", &["escape", "serialized", "wait_status"]),
-    ("outcome", &["capture", "finding", "policy", "refusal", "retry"]),
-    ("policy", &[]),
-    ("host", &[]),
-    ("plan", &["host", "policy", "write_back"]),
+/// A module of the core, what it owns, and the modules of the core that it may name.
+type CoreRow = (&'static str, &'static str, &'static [&'static str]);
+
+/// Rows of the table in `docs/architecture.md`.
+const CORE: [CoreRow; 32] = [
+    ("lib", "the example of the crate, and its public modules", &["command"]),
+    (
+        "command",
+        "`Sandbox` and `Command`, in the manner of `std::process`: the public API of the crate",
+        &[
+            "capture",
+            "collect",
+            "escape",
+            "finding",
+            "host",
+            "outcome",
+            "plan",
+            "policy",
+            "poll_timeout",
+            "refusal",
+            "sandbox",
+            "streams",
+        ],
+    ),
+    ("escape", "names that a test has chosen, without control and format characters", &[]),
+    ("errno", "errnos of other libraries as those of nix", &[]),
+    ("poll_timeout", "time-outs of poll(2), rounded up", &[]),
+    ("serialized", "forms of values that serde lacks, for recorded runs", &[]),
+    ("wait_status", "the words for signals and wait statuses", &[]),
+    ("capture", "a pipe, and the part of a stream that is kept", &["serialized"]),
+    ("case", "a test by name and binary, as it is listed", &["escape"]),
+    ("finding", "what a case did that is not hermetic", &["escape", "serialized", "wait_status"]),
+    (
+        "outcome",
+        "the verdict of a case, with its output and usage",
+        &["capture", "finding", "policy", "refusal", "retry"],
+    ),
+    ("policy", "value of every layer and limit", &[]),
+    ("refusal", "errors of a sandbox or a service that could not be set up", &["serialized"]),
+    ("retry", "number of retries, and the pauses between them", &[]),
+    ("host", "facts about the machine, read once", &[]),
+    (
+        "plan",
+        "project, host and policy become lists of steps. Pure: no I/O, no descriptors",
+        &["host", "policy", "write_back"],
+    ),
     (
         "sandbox",
         "a plan becomes a running case",
@@ -66,7 +97,7 @@ const CORE: [Row; 32] = [
     (
         "snapshot",
         "processes of a running case and what they wait for, from `/proc`",
-        &["case", "escape", "sandbox"],
+        &["case", "escape", "sandbox", "serialized"],
     ),
     (
         "schedule",
@@ -116,9 +147,7 @@ const CORE: [Row; 32] = [
             "terminal",
         ],
     ),
-    ("signals", &["terminal"]),
-    ("streams", &[]),
-    ("snapshot", &["case", "escape", "sandbox", "serialized"]),
+    ("streams", "descriptors of the caller that may be a program's standard streams", &[]),
     (
         "host_command",
         "one program of the host, outside of every sandbox",
