@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::closing::{Hint, Reruns};
 use super::doctests::DoctestSummary;
 use super::message_findings::{Finding, finding};
-use super::record::Start;
+use super::start::Start;
 use super::suite::Suite;
 use super::tally::Tally;
 use super::words;

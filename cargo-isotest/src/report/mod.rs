@@ -50,6 +50,7 @@ mod inspect;
 mod reporter;
 mod running;
 mod runs;
+mod start;
 mod stress;
 
 #[cfg(test)]
@@ -79,11 +80,12 @@ pub use junit::JunitError;
 pub use messages::{Message, Test as TestName, VERSION as FORMAT_VERSION, Verdict};
 pub use notes::tell as lists;
 pub use options::{FormatName, Frame, Options};
-pub use record::{Input, Line, Record, Start};
+pub use record::{Input, Line, Record};
 pub use replay::replay;
 pub use reporter::{EndedCase, Report, Reporter, Summary};
 pub use rerun::quoted;
 pub use runs::{Listing, RunState, runs_for_people, runs_for_programs};
+pub use start::Start;
 pub use stress::Stress;
 pub use suite::{Suite, TerminalStyle};
 #[cfg(test)]

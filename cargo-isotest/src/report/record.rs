@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::closing::{Grant, Reruns};
 use super::doctests::DoctestSummary;
 use super::messages::Message;
-use super::options::Options;
+use super::start::Start;
 use super::suite::Suite;
 use super::traces::Trace;
 use super::withheld::Withheld;
@@ -52,19 +52,6 @@ enum InputRef<'a> {
     Suite(&'a Suite),
     Event(Duration, &'a Event),
     End(&'a Ending),
-}
-
-/// Facts about a run that are known at its start.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Start {
-    /// The id of the run.
-    pub id: String,
-    /// The time of its start, as RFC 3339 has it, in UTC.
-    pub time: String,
-    /// The commit that is checked out, where the project is a git repository.
-    pub commit: Option<String>,
-    /// How it is reported.
-    pub options: Options,
 }
 
 /// Facts about a run that are known at its end, beside its events.

@@ -1,6 +1,6 @@
 //! The commit that is checked out.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use isotest_core::untrusted;
 
@@ -34,7 +34,7 @@ fn packed(git: &Path, name: &str) -> Option<String> {
 }
 
 /// The text of a small file, without white space around it.
-fn read(path: &PathBuf) -> Option<String> {
+fn read(path: &Path) -> Option<String> {
     let bytes = untrusted::bounded(untrusted::file(path).ok()?, MOST).ok()?;
     Some(String::from_utf8(bytes).ok()?.trim().to_owned())
 }

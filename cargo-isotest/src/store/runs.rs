@@ -278,7 +278,7 @@ mod tests {
         drop(writers);
         assert_eq!(store.prune(&few, now).expect("it can be read").runs, 2);
         let runs = store.runs().expect("it can be read");
-        assert!(runs.iter().all(|run| run.id > "19700101-000002".to_owned()));
+        assert!(runs.iter().all(|run| run.id.as_str() > "19700101-000002"));
         let old = now + few.age + Duration::from_secs(5);
         assert_eq!(store.prune(&few, old).expect("it can be read").runs, 2);
     }
