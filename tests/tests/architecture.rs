@@ -14,7 +14,7 @@ type Row = (&'static str, &'static [&'static str]);
 type CoreRow = (&'static str, &'static str, &'static [&'static str]);
 
 /// Rows of the table in `docs/architecture.md`.
-const CORE: [CoreRow; 32] = [
+const CORE: [CoreRow; 33] = [
     ("lib", "the example of the crate, and its public modules", &["command"]),
     (
         "command",
