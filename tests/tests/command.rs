@@ -190,7 +190,7 @@ fn an_error_says_what_cannot_be_done_why_and_what_to_do() {
     );
     let error = sandbox.command("/no/such").output().expect_err("it is not there");
     assert_eq!(error.errno(), Some(nix::errno::Errno::ENOENT));
-    assert!(error.hint().is_some_and(|hint| hint.starts_with("the file or its ELF interpreter")));
+    assert!(error.hint().is_some_and(|hint| hint.starts_with("the file, or the interpreter")));
     let error = sandbox.command("pwd").current_dir("/no/such").output().expect_err("it is not");
     check(error, "cannot change directory to `/no/such`: No such file or directory (ENOENT)");
     // A refusal ends no other command.

@@ -81,7 +81,7 @@ fn a_secret_that_is_named_is_shown() {
 
 #[test]
 fn what_cannot_be_shown_is_refused() {
-    check_refused("--ro", "/", "everything");
+    check_refused("--ro", "/", "it is the whole root");
     check_refused("--rw", "/dev", "has its own");
     check_refused("--ro", "/proc/sys", "has its own");
     check_refused("--rw", "/dev/ptmx", "has its own");

@@ -262,7 +262,7 @@ fn a_dynamic_test_needs_its_interpreter() {
     let Some(root) = busybox() else { return };
     let project = Project::new(&[PASSING]);
     let run = project.isotest("--lib --root").arg(root.path()).run();
-    run.check(96, &["No such file or directory (ENOENT)", "ELF interpreter"]);
+    run.check(96, &["No such file or directory (ENOENT)", "the interpreter that it names"]);
 }
 
 #[test]
@@ -432,7 +432,7 @@ fn tests_that_cannot_start_in_one_root_run_in_the_others() {
             "error: cannot run tests in `../two`: ",
             "root: /\n",
             "Summary 1 test in ",
-            "error: no test was run in `../one`, `../two`\n",
+            "error: no tests ran in `../one`, `../two`\n",
         ],
     );
     let run = both.call("").without("RUSTFLAGS").run();

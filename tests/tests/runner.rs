@@ -195,7 +195,7 @@ fn layers_come_from_the_environment_and_flags_go_before_it() {
     call().runner("").run().check(0, &["\nvariable\n"]);
     call().runner("--uts flag").run().check(0, &["\nflag\n"]);
     let run = call().env("ISOTEST_NET", "hos").runner("").run();
-    run.check(2, &["error: cannot use the environment variable `ISOTEST_NET`: `hos` is none"]);
+    run.check(2, &["error: cannot use the environment variable `ISOTEST_NET`: invalid value `hos` (expected"]);
     // And from the file, which both go before.
     let file = "[profile.default]\nuts = \"file\"\n";
     let project = Project::new(&[("src/lib.rs", tests), (".config/isotest.toml", file)]);

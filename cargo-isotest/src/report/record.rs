@@ -2,7 +2,7 @@
 //!
 //! A line is an object with the keys of [`Message`], `at`, and `exact`: the input of the report
 //! that the message is made of. Readers of results need the message alone, whose format is stable.
-//! `exact` is for [`replay`](super::replay) by the same version of isotest.
+//! `exact` is for [`replay`](mod@super::replay) by the same version of isotest.
 
 use std::io::{self, Write};
 use std::time::Duration;
