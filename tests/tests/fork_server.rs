@@ -9,7 +9,7 @@ use std::process::Command;
 
 use isotest_tests::normalise::normalise;
 use isotest_tests::project::{EXECUTED, executes};
-use isotest_tests::{Call, Project, Run, missing, refused, unavailable, word};
+use isotest_tests::{Call, Project, Run, missing, refused, skipped, unavailable, word};
 use nix::unistd::{AccessFlags, Gid, Uid, access};
 use tempfile::TempDir;
 
@@ -465,11 +465,20 @@ fn is_loader(path: &&str) -> bool {
     path.rsplit('/').next().is_some_and(|name| name.starts_with("ld-"))
 }
 
+/// Whether nothing of a project runs in a server before its cases: root has no such server. Says so.
+fn runs_no_code_of_others() -> bool {
+    let is_root = nix::unistd::geteuid().is_root();
+    if is_root {
+        skipped("root has no fork server for a binary with a resolver");
+    }
+    is_root
+}
+
 /// Code of the project that runs in the server itself, before any case: the resolver of an indirect
 /// function, which the dynamic loader calls.
 #[test]
 fn code_that_runs_in_a_server_has_no_way_out() {
-    if refused() || missing("cc") {
+    if refused() || missing("cc") || runs_no_code_of_others() {
         return;
     }
     let run = call("-p hostile --test attack").run();
@@ -494,8 +503,7 @@ fn code_that_runs_in_a_server_has_no_way_out() {
     for result in results {
         assert!(told.contains(&result), "{result:?} is not among {told:?}");
     }
-    // Settings that root may write to, and what anybody may: docs/security.md. For an ordinary user
-    // the stage has a second proc.
+    // What anybody may write to: docs/security.md. The stage has a second proc.
     let harmless = |path: &str| {
         let device = ["null", "zero", "full", "random", "urandom", "tty", "ptmx"];
         let device = path.strip_prefix("/dev/").is_some_and(|name| device.contains(&name));
@@ -503,6 +511,37 @@ fn code_that_runs_in_a_server_has_no_way_out() {
     };
     let mut written = told.iter().filter(|(name, _)| *name == "writable").map(|(_, path)| *path);
     assert_eq!(written.find(|path| !harmless(path)), None);
+}
+
+/// Neither root, whose server could write to the machine's settings, nor the strict guard lets a
+/// resolver run in a server, in the program or in a library of its; nor the loader of another root
+/// filesystem.
+#[test]
+fn code_that_runs_before_the_cases_of_root_and_of_the_strict_guard_runs_in_each_case() {
+    if refused() || missing("cc") {
+        return;
+    }
+    let by_root = nix::unistd::geteuid().is_root();
+    for (options, applies) in [("", by_root), ("--guard strict", true)] {
+        if !applies {
+            continue;
+        }
+        for package in ["hostile", "hostile --features hostile/inside"] {
+            let line = format!("-p {package} --test attack {options}");
+            let explained =
+                call(&format!("explain -p {package} --test attack {options} one")).run();
+            explained.check(0, &["it has a resolver of an indirect function"]);
+            let run = call(&line).run();
+            run.check(0, &["3 passed"]);
+            let is_case =
+                |test: &str| run.stdout.contains(&format!("attack {test} resolved by = 1\n"));
+            assert!(["one", "two", "three"].into_iter().all(is_case), "{line}: {}", run.stdout);
+            assert!(!run.stdout.contains("writable = "), "{line}: nothing could be written");
+        }
+        // Without such code there is a server.
+        let facts = facts(&call(&format!("-p plain {options}")).run());
+        assert!(is_served(&facts), "no fork server was used: {options}");
+    }
 }
 
 /// A build from elsewhere had no build script run here: it is not trusted, and such code gains it
@@ -534,7 +573,7 @@ fn a_build_of_others_has_no_server_that_could_do_more_than_its_cases() {
 /// A server shares memory with the warden: that of its own cases.
 #[test]
 fn a_server_has_no_say_in_how_the_cases_of_others_have_ended() {
-    if refused() || missing("cc") {
+    if refused() || missing("cc") || runs_no_code_of_others() {
         return;
     }
     let build = Build::new("spoils", "");
@@ -549,7 +588,7 @@ fn a_server_has_no_say_in_how_the_cases_of_others_have_ended() {
 /// Neither before it serves nor later: its cases end when their time is up.
 #[test]
 fn a_server_that_never_serves_keeps_nobody() {
-    if refused() || missing("cc") {
+    if refused() || missing("cc") || runs_no_code_of_others() {
         return;
     }
     let build = Build::new("hangs", "");
@@ -563,7 +602,7 @@ fn a_server_that_never_serves_keeps_nobody() {
 /// It may spoil its own cases, and only these.
 #[test]
 fn a_server_that_answers_for_the_cases_of_others_is_not_believed() {
-    if refused() || missing("cc") {
+    if refused() || missing("cc") || runs_no_code_of_others() {
         return;
     }
     let build = Build::new("forges", "");

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use isotest_core::case::{Case, Ignore};
 use isotest_core::plan::{HarnessProcess, Plan, SandboxSpec, StartBy, VerdictSource};
-use isotest_core::policy::{Guard, Limits};
+use isotest_core::policy::{Guard, Limits, Root};
 
+use crate::config::machine::Variable;
 use crate::discover::list::NEXTEST_ENVIRONMENT;
 use crate::discover::{Binary, BuildOrigin, Harness};
+use crate::sandbox::early_code;
 use crate::sandbox::factory::{SandboxFactory, c_string};
 use crate::sandbox::fork_server;
 use crate::sandbox::provision::CaseProvision;
@@ -37,22 +39,38 @@ pub fn spec(
     let start_by = match selected.harness {
         Harness::Libtest | Harness::Foreign => StartBy::ForkServer
             .or_exec(fork_server::unsuitable(binary.executable.as_std_path()))
-            .or_exec(distrusted(factory, binary)),
+            .or_exec(distrusted(factory, binary, &provided.variables)),
         Harness::None => StartBy::Exec("not a test harness"),
     };
     spec_with(factory, binary, &arguments, provided, start_by)
 }
 
-/// Reason why an untrusted binary has no fork server; `None` if it may have one. Code that runs
-/// there before the initialisers of a program is confined less than a case.
-fn distrusted(factory: &SandboxFactory, binary: &Binary) -> Option<&'static str> {
-    match (binary.origin, factory.policy.guard) {
-        (BuildOrigin::Here, _) => None,
-        (BuildOrigin::Elsewhere, _) if !factory.host.settings.is_empty() => {
-            Some("built elsewhere and started by root")
+/// Reason why the guard or root allows no fork server: code of the build may run in it, confined less
+/// than a case. `None` if it may have one.
+fn distrusted(
+    factory: &SandboxFactory,
+    binary: &Binary,
+    provided: &[Variable],
+) -> Option<&'static str> {
+    let policy = &factory.policy;
+    let by_root = !factory.host.settings.is_empty();
+    if !by_root && policy.guard != Guard::Strict {
+        return None;
+    }
+    match (binary.origin, &policy.root) {
+        (BuildOrigin::Elsewhere, _) if by_root => Some("built elsewhere and started by root"),
+        (BuildOrigin::Elsewhere, _) => Some("built elsewhere, with `--guard strict`"),
+        (BuildOrigin::Here, Root::Directory(_)) if by_root => {
+            Some("dynamic loader of another root filesystem, started by root")
         }
-        (BuildOrigin::Elsewhere, Guard::Strict) => Some("built elsewhere, with `--guard strict`"),
-        (BuildOrigin::Elsewhere, Guard::Basic | Guard::NoListener | Guard::IoUring) => None,
+        (BuildOrigin::Here, Root::Directory(_)) => {
+            Some("dynamic loader of another root filesystem, with `--guard strict`")
+        }
+        (BuildOrigin::Here, Root::Host) => {
+            let libraries = factory.library_directories(binary, provided);
+            let directory = binary.working_directory.as_std_path();
+            early_code::found(binary.executable.as_std_path(), &libraries, directory)
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The sandboxes of one run: a warden with its template, and what is needed to plan for it.
 
+use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
 use std::io;
@@ -213,6 +214,15 @@ impl SandboxFactory {
     /// Variables of a binary's cases, beside those of every test.
     pub fn environment_of(&self, binary: &Binary) -> Vec<Variable> {
         environment::unless_passed(&binary.environment, &binary.presets, &self.variables)
+    }
+
+    /// The directories in which the dynamic loader may search for the libraries of a binary, by
+    /// LD_LIBRARY_PATH. `added` is what its cases have beside.
+    pub fn library_directories(&self, binary: &Binary, added: &[Variable]) -> Vec<PathBuf> {
+        let own = self.environment_of(binary);
+        let all = self.variables.iter().chain(&own).chain(added);
+        let paths = all.filter(|(name, _)| name == "LD_LIBRARY_PATH");
+        paths.flat_map(|(_, value)| env::split_paths(value)).collect()
     }
 
     /// The set-up for a program, shared by all cases that run it. `variables` are added to those

@@ -17,6 +17,8 @@ pub mod provision;
 
 pub mod fork_server;
 
+pub mod early_code;
+
 pub mod trial;
 
 pub mod jobs;
