@@ -214,6 +214,24 @@ impl Dir {
         self.replace_by(name, mode, |target| copy_data(source, target, budget))
     }
 
+    /// Writes a file of this directory anew as a copy of another one. Of the bits of `mode` it gets
+    /// those of `kept`, and those that a new file gets here: what the umask and the default access
+    /// control list of the directory let through.
+    pub fn copy_as_user(
+        &self,
+        source: &File,
+        name: &OsStr,
+        [mode, kept]: [u32; 2],
+        budget: &mut Budget,
+    ) -> io::Result<()> {
+        let permissions = |file: &File| {
+            let own = fstat(file)?.st_mode & 0o777;
+            Ok(fchmod(file, Mode::from(own | mode & kept))?)
+        };
+        let write = |target: &mut File| copy_data(source, target, budget);
+        self.write_anew(name, mode, permissions, write)
+    }
+
     /// Writes a file of this directory anew by way of another name.
     pub fn replace_by(
         &self,
@@ -221,9 +239,21 @@ impl Dir {
         mode: u32,
         write: impl FnOnce(&mut File) -> io::Result<()>,
     ) -> io::Result<()> {
-        let (temporary, mut file) = self.make_file(name)?;
+        let permissions = |file: &File| Ok(fchmod(file, Mode::from(mode))?);
+        self.write_anew(name, 0o600, permissions, write)
+    }
+
+    /// The new file has the mode `made` until it is written, and then gets its permissions.
+    fn write_anew(
+        &self,
+        name: &OsStr,
+        made: u32,
+        permissions: impl FnOnce(&File) -> io::Result<()>,
+        write: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let (temporary, mut file) = self.make_file(name, made)?;
         let written = write(&mut file)
-            .and_then(|()| Ok(fchmod(&file, Mode::from(mode))?))
+            .and_then(|()| permissions(&file))
             .and_then(|()| Ok(renameat(&self.0, &temporary, &self.0, name)?));
         if written.is_err() {
             // What could not be finished must not stay under the temporary name.
@@ -251,14 +281,18 @@ impl Dir {
 
     /// Makes a file that did not exist, for its owner alone (mode 0600).
     pub fn create_new(&self, name: &OsStr) -> io::Result<File> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        Ok(File::from(openat2(&self.0, name, flags, Mode::from(0o600), BENEATH)?))
+        self.create_with(name, 0o600)
     }
 
-    /// A new file beside `name`, for its owner alone.
-    fn make_file(&self, name: &OsStr) -> io::Result<(OsString, File)> {
+    fn create_with(&self, name: &OsStr, mode: u32) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        Ok(File::from(openat2(&self.0, name, flags, Mode::from(mode), BENEATH)?))
+    }
+
+    /// A new file beside `name`.
+    fn make_file(&self, name: &OsStr, mode: u32) -> io::Result<(OsString, File)> {
         for temporary in numbered(name).take(TRIES as usize) {
-            match self.create_new(&temporary) {
+            match self.create_with(&temporary, mode) {
                 Ok(file) => return Ok((temporary, file)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),

@@ -161,7 +161,7 @@ impl WriteBack {
             opened.as_ref().map_err(again)?;
             let waiting = self.waiting()?;
             let covered = Dir::open(&file.covered)?;
-            let (_, now) = original(&covered, &file.relative)?;
+            let (present, now) = original(&covered, &file.relative)?;
             if now != file.original {
                 return Err(io::Error::other(CHANGED));
             }
@@ -169,7 +169,9 @@ impl WriteBack {
             let (source, mode) = open(waiting, &file.name)?;
             let parent = file.relative.parent().unwrap_or(Path::new(""));
             let mut budget = Budget { bytes: OF_CASE, until: Instant::now() + COPYING };
-            covered.make(parent, 0o755)?.copy(&source, name, mode, &mut budget)?;
+            let kept = present.map_or(Ok(0), |file| file.metadata().map(|it| it.mode() & 0o777))?;
+            let parent = covered.make(parent, 0o755)?;
+            parent.copy_as_user(&source, name, [mode, kept], &mut budget)?;
             // Merely swept later where it stays.
             let _ = waiting.remove(OsStr::new(&file.name));
             Ok(())

@@ -1,11 +1,12 @@
 //! Files that tests write for people: several tests may write one, and the recipes of the book hold.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
 use isotest_tests::program::{isotest, workspace};
-use isotest_tests::{Project, refused};
+use isotest_tests::{Call, Project, refused};
 use nix::sys::signal::Signal;
 
 /// Each test is one of several that write the same file.
@@ -55,6 +56,37 @@ mod attempts {
     }
 }
 "#;
+
+/// As if the test had written to the host, whose umask is 077; its own is 022.
+#[test]
+fn permissions_follow_the_umask_and_those_of_the_host() {
+    if refused() {
+        return;
+    }
+    let script = "echo a >new; echo a >run; chmod 4777 run; echo a >>kept; echo a >opened; chmod 666 opened; \
+                  rm private; echo a >private; chmod 4755 bits";
+    for (scratch, umask, expected) in [
+        ("memory", "077", [0o600, 0o700, 0o664, 0o600, 0o600, 0o700]),
+        ("disk", "022", [0o644, 0o755, 0o664, 0o644, 0o644, 0o755]),
+    ] {
+        let files = ["kept", "opened", "private", "bits"].map(|name| (name, "old\n"));
+        let project = Project::new(&[&files[..], &[("src/lib.rs", "")]].concat());
+        let path = |name: &str| project.directory().join(name);
+        let old = [("kept", 0o664), ("opened", 0o600), ("private", 0o600), ("bits", 0o700)];
+        for (name, mode) in old {
+            fs::set_permissions(path(name), Permissions::from_mode(mode)).expect("it is ours");
+        }
+        let wanted = "--write-back * --write-back **/*";
+        let outer = format!("umask {umask}; exec \"$0\" \"$@\"");
+        let call = Call::new("sh", project.directory()).arg("-c").arg(outer).arg(isotest());
+        let call = call.words(&format!("isotest exec --scratch {scratch} {wanted} -- sh -c"));
+        call.arg(script).run().check(0, &[]);
+        let found = ["new", "run", "kept", "opened", "private", "bits"].map(|name| {
+            fs::metadata(path(name)).expect("it was written").permissions().mode() & 0o7777
+        });
+        assert_eq!(found.map(|it| format!("{it:o}")), expected.map(|it| format!("{it:o}")));
+    }
+}
 
 /// Runs one module of [`WRITERS`], and returns what it says, and what is in a file then.
 #[track_caller]
