@@ -4,7 +4,7 @@ use std::fs;
 
 use isotest_tests::program::isotest;
 use isotest_tests::project::PASSING;
-use isotest_tests::{Call, Project, Run, refused};
+use isotest_tests::{Call, Project, Run, refused, word};
 use nix::unistd::geteuid;
 use serde_json::Value;
 
@@ -30,6 +30,47 @@ fn check(line: &str) {
 fn check_refused(flag: &str, path: &str, cause: &str) {
     let Some(run) = run(&format!("exec {flag} {path} -- true"), None) else { return };
     run.check(2, &[path, flag, cause]);
+}
+
+/// No more is shown than by a run of the tests, where other packages lie around it.
+#[test]
+fn a_command_sees_the_workspace_that_cargo_finds() {
+    if refused() {
+        return;
+    }
+    let package = |rest: &str| format!("[package]\nname = \"p\"\n{rest}");
+    let (outer, alone) = (package(""), package(""));
+    let (named, misled) = (package("workspace = \"../w\""), package("workspace = \"..\""));
+    let files = [
+        ("Cargo.toml", outer.as_str()),
+        ("mark", "outer\n"),
+        ("alone/Cargo.toml", &alone),
+        ("alone/src/mark", "alone\n"),
+        ("w/Cargo.toml", "[workspace]\nexclude = [\"out\"]\n"),
+        ("w/mark", "w\n"),
+        ("w/member/Cargo.toml", &alone),
+        ("w/out/Cargo.toml", &alone),
+        ("named/Cargo.toml", &named),
+        ("named/mark", "named\n"),
+        ("misled/Cargo.toml", &misled),
+    ];
+    // Above the usual place of projects is the workspace of isotest.
+    let project = Project::below(&std::env::temp_dir(), "project", &files);
+    let check = |directory: &str, shown: &[&str]| {
+        let directory = project.directory().join(directory);
+        let all = ["mark", "alone/src/mark", "w/mark", "named/mark"];
+        let paths = all.map(|path| word(&project.directory().join(path)));
+        let line = format!("isotest exec -- cat {}", paths.join(" "));
+        let run = Call::new(isotest(), &directory).words(&line).run();
+        assert_eq!(run.stdout.lines().collect::<Vec<_>>(), shown, "{}", directory.display());
+    };
+    check("", &["outer", "alone", "w", "named"]);
+    check("alone/src", &["alone"]);
+    check("w", &["w"]);
+    check("w/member", &["w"]);
+    check("w/out", &[]);
+    check("named", &["w", "named"]);
+    check("misled", &[]);
 }
 
 #[test]

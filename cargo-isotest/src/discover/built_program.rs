@@ -3,7 +3,7 @@
 //! test.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use isotest_core::untrusted;
@@ -202,6 +202,25 @@ fn target_directory(
     Ok(found.filter_map(cache).next().map(Into::into))
 }
 
+/// The directory of the package or workspace that a directory is in, and that of its workspace, both as
+/// cargo finds them. A manifest that cannot be read has no workspace. `None` if there is no package.
+pub fn project_around(directory: &Path) -> Option<(PathBuf, PathBuf)> {
+    let package = directory.ancestors().find(|above| above.join("Cargo.toml").is_file())?;
+    let root = Utf8Path::from_path(package).and_then(|package| root_of(package).ok());
+    Some((package.to_owned(), root.map_or(package.to_owned(), Into::into)))
+}
+
+/// The root of a package's workspace, which the package names or which is found above it.
+fn root_of(package: &Utf8Path) -> Result<Utf8PathBuf, DiscoverError> {
+    let own = manifest_in(package)?;
+    let Some(named) = own.as_ref().and_then(Manifest::named_root) else {
+        return workspace_root(package);
+    };
+    let named = package.join(named);
+    let is_root = manifest_in(&named)?.is_some_and(|manifest| manifest.is_root_of("".into()));
+    Ok(if is_root { named } else { package.to_owned() })
+}
+
 /// The nearest directory, the package's or above it, with the manifest of a workspace that does not
 /// exclude the package; the package's where there is none.
 fn workspace_root(package: &Utf8Path) -> Result<Utf8PathBuf, DiscoverError> {
@@ -267,5 +286,18 @@ mod tests {
         assert_eq!(found("w/in"), root.join("w"));
         assert_eq!(found("w/out"), *root);
         assert_eq!(found("w/own"), root.join("w/own"));
+        write("w/broken", "[package\n");
+        write("w/named", "[package]\nname = 'named'\nworkspace = '../own'\n");
+        write("w/misled", "[package]\nname = 'misled'\nworkspace = '../in'\n");
+        std::fs::create_dir_all(root.join("w/in/src/deep")).expect("writable");
+        let around = |directory: &str, package: &str, workspace: &str| {
+            let expected = (root.join(package).into(), root.join(workspace).into());
+            assert_eq!(project_around(root.join(directory).as_ref()), Some(expected));
+        };
+        around("w/in/src/deep", "w/in", "w");
+        around("w/broken", "w/broken", "w/broken");
+        around("w/named", "w/named", "w/named/../own");
+        around("w/misled", "w/misled", "w/misled");
+        assert_eq!(project_around(Path::new("/")), None);
     }
 }

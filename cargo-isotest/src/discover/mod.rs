@@ -30,7 +30,7 @@ mod runners;
 mod search_path;
 
 pub use built::Built;
-pub use built_program::{BuiltProgram, ProgramCall, Purpose, built_program};
+pub use built_program::{BuiltProgram, ProgramCall, Purpose, built_program, project_around};
 pub use cargo::{BuildRequest, build_for_archive, discover, runner, target_directory};
 pub use error::DiscoverError;
 pub use filter::Selection;

@@ -104,13 +104,21 @@ pub fn of_command(
 ) -> Result<Project, ExposureError> {
     let mut exposures = Exposures { scan, ..Exposures::new(host, policy) };
     let directory = machine.directory.as_path();
-    let manifests = directory.ancestors().filter(|above| above.join("Cargo.toml").is_file());
-    let root = manifests.last().unwrap_or(directory);
+    let found = discover::project_around(directory);
+    let (package, root) = found.unwrap_or_else(|| (directory.to_owned(), directory.to_owned()));
+    let root = root.canonicalize().unwrap_or(root);
     // The whole root or the whole home is no project.
-    let holds_home = machine.home().is_some_and(|home| home.starts_with(root));
-    if root.parent().is_some() && !holds_home {
-        exposures.project.root = root.canonicalize().ok();
-        exposures.show(root, Access::Workspace, "the project");
+    let is_project = |path: &Path| {
+        let holds_home = machine.home().is_some_and(|home| home.starts_with(path));
+        path.parent().is_some() && !holds_home
+    };
+    if is_project(&root) {
+        exposures.project.root = Some(root.clone());
+        exposures.show(&root, Access::Workspace, "the project");
+    }
+    let is_inside = package.canonicalize().is_ok_and(|package| package.starts_with(&root));
+    if !is_inside && is_project(&package) {
+        exposures.show(&package, Access::Workspace, "the package");
     }
     let target = machine.variable("CARGO_TARGET_DIR").map(|target| directory.join(target));
     if let Some(target) = &target {
