@@ -40,6 +40,24 @@ impl Captured {
         is_in(&self.head) || is_in(&self.tail)
     }
 
+    /// Number of bytes that are kept.
+    pub fn kept(&self) -> usize {
+        self.head.len() + self.tail.len()
+    }
+
+    /// Keeps no more than `most` bytes, half of them from the start.
+    pub fn shorten(&mut self, most: usize) {
+        let (kept, half) = (self.kept(), most / 2);
+        if kept <= most {
+            return;
+        }
+        let last = if self.cut == 0 { &self.head } else { &self.tail };
+        self.tail = last.get(last.len().saturating_sub(half)..).unwrap_or_default().to_vec();
+        self.head.truncate(half);
+        self.head.shrink_to_fit();
+        self.cut += (kept - self.kept()) as u64;
+    }
+
     /// True if nothing was written.
     pub fn is_empty(&self) -> bool {
         self.head.is_empty()
@@ -147,6 +165,25 @@ mod tests {
         let captured = capture.finish();
         assert_eq!((captured.head.as_slice(), captured.cut), (&b"abcd"[..], 18));
         assert_eq!(captured.tail, b"wxyz");
+    }
+
+    #[test]
+    fn what_is_kept_can_be_shortened_later() {
+        let captured = |head: &[u8], cut, tail: &[u8]| Captured {
+            head: head.to_vec(),
+            cut,
+            tail: tail.to_vec(),
+        };
+        let table = [
+            (captured(b"abcdefgh", 0, b""), captured(b"ab", 4, b"gh")),
+            (captured(b"abc", 5, b"xyz"), captured(b"ab", 7, b"yz")),
+            (captured(b"abcdef", 5, b"z"), captured(b"ab", 9, b"z")),
+            (captured(b"abcd", 0, b""), captured(b"abcd", 0, b"")),
+        ];
+        for (mut long, short) in table {
+            long.shorten(4);
+            assert_eq!(long, short);
+        }
     }
 
     #[test]

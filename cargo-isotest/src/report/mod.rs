@@ -13,6 +13,7 @@ mod doctests;
 
 mod blocks;
 mod format;
+mod kept;
 mod options;
 
 mod github;

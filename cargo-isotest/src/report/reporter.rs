@@ -23,6 +23,7 @@ use super::format::Format;
 use super::formats;
 use super::github::{Github, Workflow};
 use super::junit::{Junit, JunitError};
+use super::kept::{self, Kept};
 use super::messages::{self, Message};
 use super::notes;
 use super::options::{FormatName, Frame, Options};
@@ -84,6 +85,7 @@ pub struct Reporter {
     screen: Screen,
     progress: Progress,
     blocks: Blocks,
+    kept: Kept,
     format: Box<dyn Format>,
     /// The counts of the open block.
     block: Tally,
@@ -113,6 +115,7 @@ impl Reporter {
             screen: Screen::new(stdout, stderr),
             progress: Progress::new(cases, options.style, start),
             blocks: Blocks::new(&suites, options.show_output, options.order),
+            kept: Kept::new(suites.len()),
             format: formats::choose(&options),
             block: Tally::default(),
             failed_binaries: Vec::new(),
@@ -345,7 +348,7 @@ impl Reporter {
     }
 
     /// Takes an event that happened at this time.
-    pub(super) fn event_at(&mut self, event: Event, now: Instant) -> io::Result<()> {
+    pub(super) fn event_at(&mut self, mut event: Event, now: Instant) -> io::Result<()> {
         self.progress.observe(&event, now);
         if self.has_messages() || self.record.is_some() {
             let message = messages::of_event(&self.suites, &event);
@@ -354,6 +357,12 @@ impl Reporter {
             }
             if self.has_messages() {
                 self.say(&message)?;
+            }
+        }
+        if let Event::Finished(index, outcome) = &mut event {
+            let is_shown = self.options.show_output || !self.suites[index.binary].harness;
+            if kept::is_kept(outcome, is_shown) {
+                self.kept.add(index.binary, outcome);
             }
         }
         match &event {
@@ -450,6 +459,9 @@ impl Reporter {
     }
 
     fn close(&mut self, binary: usize, elapsed: Duration) -> io::Result<()> {
+        if self.junit.is_none() {
+            self.kept.release(binary);
+        }
         let suite = &self.suites[binary];
         if !suite.harness {
             return Ok(());
