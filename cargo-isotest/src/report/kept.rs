@@ -58,7 +58,7 @@ fn outputs_of(outcome: &mut Outcome) -> impl Iterator<Item = &mut Captured> {
     [&mut outcome.output].into_iter().chain(services)
 }
 
-/// Whether the output of a case is kept if it has ended so.
+/// True if the output of a case that has ended so is kept.
 pub fn is_kept(outcome: &Outcome, show_output: bool) -> bool {
     show_output || outcome.verdict != Verdict::Passed || !outcome.earlier.is_empty()
 }

@@ -7,11 +7,11 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use isotest_core::untrusted;
+use isotest_core::untrusted::{self, Dir};
 use object::Endianness;
 use object::elf::{self, FileHeader64};
 use object::read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader, Sym};
@@ -108,8 +108,13 @@ fn searched(directory: &Path) -> Option<Vec<PathBuf>> {
     if LEGACY.iter().any(|name| directory.join(name).is_dir()) {
         return None;
     }
-    let variants = fs::read_dir(directory.join("glibc-hwcaps")).into_iter().flatten().flatten();
-    Some(variants.map(|entry| entry.path()).chain([directory.to_owned()]).collect())
+    let hwcaps = directory.join("glibc-hwcaps");
+    let variants = match Dir::open(&hwcaps).and_then(|it| it.entries(MOST)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        variants => variants.ok()?,
+    };
+    let variants = variants.into_iter().map(|(name, _)| hwcaps.join(name));
+    Some(variants.chain([directory.to_owned()]).collect())
 }
 
 /// A path with the directory of its file in place of `$ORIGIN`; `None` if it has other variables.
@@ -179,6 +184,8 @@ fn examine<'a>(data: impl ReadRef<'a>) -> object::read::Result<Result<Needs, &'s
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
