@@ -9,7 +9,7 @@ use std::process::Command;
 
 use isotest_tests::normalise::normalise;
 use isotest_tests::project::{EXECUTED, executes};
-use isotest_tests::{Call, Project, Run, missing, refused, skipped, unavailable, word};
+use isotest_tests::{Call, Project, Run, missing, refused, unavailable, word};
 use nix::unistd::{AccessFlags, Gid, Uid, access};
 use tempfile::TempDir;
 
@@ -206,7 +206,9 @@ fn constructors_of_program_and_libraries_run_in_each_case() {
 
 #[test]
 fn libraries_of_other_languages_are_the_same() {
-    let Some(facts) = check_linked("--test native") else { return };
+    // Root has no server for a library with an indirect function.
+    let direct = if Uid::effective().is_root() { "--features linked/direct" } else { "" };
+    let Some(facts) = check_linked(&format!("--test native {direct}")) else { return };
     check_told(
         &facts,
         &[
@@ -465,20 +467,11 @@ fn is_loader(path: &&str) -> bool {
     path.rsplit('/').next().is_some_and(|name| name.starts_with("ld-"))
 }
 
-/// Whether nothing of a project runs in a server before its cases: root has no such server. Says so.
-fn runs_no_code_of_others() -> bool {
-    let is_root = nix::unistd::geteuid().is_root();
-    if is_root {
-        skipped("root has no fork server for a binary with a resolver");
-    }
-    is_root
-}
-
 /// Code of the project that runs in the server itself, before any case: the resolver of an indirect
-/// function, which the dynamic loader calls.
+/// function, which the dynamic loader calls. Root has no server for it.
 #[test]
 fn code_that_runs_in_a_server_has_no_way_out() {
-    if refused() || missing("cc") || runs_no_code_of_others() {
+    if refused() || missing("cc") {
         return;
     }
     let run = call("-p hostile --test attack").run();
@@ -486,6 +479,10 @@ fn code_that_runs_in_a_server_has_no_way_out() {
     let lines = run.stdout.lines().filter_map(|line| line.strip_prefix("attack one "));
     let told: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(" = ")).collect();
     let by = told.iter().find(|(name, _)| *name == "resolved by").map(|(_, process)| *process);
+    if Uid::effective().is_root() {
+        assert_eq!(told, [("resolved by", "1")], "it ran in a case, where it attacks nothing");
+        return;
+    }
     assert!(by.is_some_and(|process| process != "1"), "it did not run in a server: {by:?}");
     let results = [
         ("capabilities", "0 0"),
@@ -521,16 +518,19 @@ fn code_that_runs_before_the_cases_of_root_and_of_the_strict_guard_runs_in_each_
     if refused() || missing("cc") {
         return;
     }
-    let by_root = nix::unistd::geteuid().is_root();
+    let by_root = Uid::effective().is_root();
     for (options, applies) in [("", by_root), ("--guard strict", true)] {
         if !applies {
             continue;
         }
         for package in ["hostile", "hostile --features hostile/inside"] {
             let line = format!("-p {package} --test attack {options}");
-            let explained =
-                call(&format!("explain -p {package} --test attack {options} one")).run();
-            explained.check(0, &["it has a resolver of an indirect function"]);
+            let explain = format!("explain -p {package} --test attack {options} one");
+            let explain = Project::fixture("start").isotest(&explain);
+            explain
+                .env("CARGO_NET_OFFLINE", "false")
+                .run()
+                .check(0, &["it has a resolver of an indirect function"]);
             let run = call(&line).run();
             run.check(0, &["3 passed"]);
             let is_case =
@@ -563,7 +563,7 @@ fn a_build_of_others_has_no_server_that_could_do_more_than_its_cases() {
         let is_case = |test: &str| run.stdout.contains(&format!("attack {test} resolved by = 1\n"));
         let executed = ["one", "two", "three"].into_iter().all(is_case);
         // An ordinary user's server can write to no setting of the machine either.
-        if nix::unistd::geteuid().is_root() || !options.is_empty() {
+        if Uid::effective().is_root() || !options.is_empty() {
             assert!(executed, "every resolver ran in a case: {options}");
             assert!(!run.stdout.contains("writable = "), "nothing could be written");
         }
@@ -573,7 +573,7 @@ fn a_build_of_others_has_no_server_that_could_do_more_than_its_cases() {
 /// A server shares memory with the warden: that of its own cases.
 #[test]
 fn a_server_has_no_say_in_how_the_cases_of_others_have_ended() {
-    if refused() || missing("cc") || runs_no_code_of_others() {
+    if refused() || missing("cc") {
         return;
     }
     let build = Build::new("spoils", "");
@@ -585,16 +585,19 @@ fn a_server_has_no_say_in_how_the_cases_of_others_have_ended() {
     run.check(100, &texts);
 }
 
-/// Neither before it serves nor later: its cases end when their time is up.
+/// Neither before it serves nor later: its cases end when their time is up. Root executes each case.
 #[test]
 fn a_server_that_never_serves_keeps_nobody() {
-    if refused() || missing("cc") || runs_no_code_of_others() {
+    if refused() || missing("cc") {
         return;
     }
     let build = Build::new("hangs", "");
     let line = "-p hostile --features hostile/hangs --test attack --timeout 1s";
     let line = format!("{line} --no-fail-fast --target-dir {} -j 2", word(&build.directory));
     let run = call(&line).run();
+    if Uid::effective().is_root() {
+        return run.check(0, &["3 passed"]);
+    }
     assert!(!run.stdout.contains("3 passed"), "nothing of it could be started in time");
     assert!(run.code == 100 || run.code == 96, "the run has ended: {}", run.code);
 }
@@ -602,7 +605,7 @@ fn a_server_that_never_serves_keeps_nobody() {
 /// It may spoil its own cases, and only these.
 #[test]
 fn a_server_that_answers_for_the_cases_of_others_is_not_believed() {
-    if refused() || missing("cc") || runs_no_code_of_others() {
+    if refused() || missing("cc") {
         return;
     }
     let build = Build::new("forges", "");
