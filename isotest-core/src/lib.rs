@@ -21,7 +21,7 @@
 //! [`policy`] and [`host`] → [`plan`] → [`sandbox`] → [`collect`] → [`outcome`], driven by
 //! [`schedule`] for many cases, by [`foreground`] for one program at a terminal, or by [`command`].
 //!
-//! Linux 5.10 or newer, glibc; `docs/environments.md` says where it was tried.
+//! Linux 5.12 or newer, glibc; `docs/environments.md` says where it was tried.
 
 #![deny(missing_docs)]
 
