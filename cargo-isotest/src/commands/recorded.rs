@@ -64,7 +64,16 @@ pub fn unfinished(
                     left.remove(&FailedTest { binary, root, test });
                 }
             }
-            _ => {}
+            Message::RunStarted { .. }
+            | Message::TestStarted { .. }
+            | Message::TestOutput { .. }
+            | Message::TestSlow { .. }
+            | Message::TestRetried { .. }
+            | Message::Running { .. }
+            | Message::Resumed { .. }
+            | Message::Interrupted { .. }
+            | Message::RunTimedOut { .. }
+            | Message::RunFinished { .. } => {}
         }
     }
     match lines.trouble() {

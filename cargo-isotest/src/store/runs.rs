@@ -276,7 +276,11 @@ mod tests {
         assert_eq!(store.prune(&few, now).expect("it can be read"), Removed::default());
         assert!(store.is_written(&writers[0].0));
         drop(writers);
-        assert_eq!(store.prune(&few, now).expect("it can be read").runs, 2);
+        // A process that another test has forked has the locks until it executes its program.
+        let mut removed = 0;
+        while removed < 2 {
+            removed += store.prune(&few, now).expect("it can be read").runs;
+        }
         let runs = store.runs().expect("it can be read");
         assert!(runs.iter().all(|run| run.id.as_str() > "19700101-000002"));
         let old = now + few.age + Duration::from_secs(5);
