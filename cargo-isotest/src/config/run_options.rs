@@ -1,4 +1,4 @@
-//! The keys of the file that are no flags: pauses between retries, and test groups.
+//! The table form of `retries`, and test groups: keys of the file that are no flags of `run`.
 
 use std::collections::BTreeMap;
 
