@@ -287,51 +287,7 @@ fn show_project(steps: &mut Steps, host: &Host, layout: &Layout, policy: &Policy
         steps.attributes(Path::new(NEW), 0, "only the requested paths receive the host's mounts");
     }
     for placed in &layout.placed {
-        let target = new(placed.staged.as_ref().unwrap_or(&placed.path));
-        if placed.staged.is_some() {
-            make_mount_point(steps, placed, &target);
-        }
-        let (source, what) = (old(&placed.path), placed.what.clone());
-        match placed.shown {
-            MountMode::ReadOnly if placed.directory && placed.propagation != Propagation::Slave => {
-                show_read_only(steps, host, self::source(layout, placed), &target, what);
-            }
-            MountMode::ReadOnly => {
-                steps.bind_exact(&source, &target, true, what);
-                let set =
-                    libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
-                let reason = match placed.propagation {
-                    Propagation::Private | Propagation::Unbindable => "no case can write to it",
-                    Propagation::Slave => "as it is now; what comes later has the host's flags",
-                };
-                steps.propagation(&target, set, propagation(placed), reason);
-            }
-            MountMode::ReadWrite => {
-                steps.bind_exact(&source, &target, true, what);
-                let reason = "as on the host, without devices";
-                // Devices are what is asked for where one is named.
-                let set = if placed.path.starts_with("/dev") { 0 } else { libc::MOUNT_ATTR_NODEV };
-                steps.propagation(&target, set, propagation(placed), reason);
-            }
-            // A lower layer must have no mount below it that the host made.
-            MountMode::Overlay => {
-                if is_laid(host, layout, placed, policy) {
-                    lay_without_secrets(steps, self::source(layout, placed), &target, what);
-                } else {
-                    steps.bind_exact(&source, &target, placed.has_mounts_below, what);
-                    let set =
-                        libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
-                    steps.attributes(&target, set, "writes go to the upper layer");
-                }
-                if let Some(layer) = &placed.copies {
-                    let (layer, pieces) = (new(&layer.path), Arc::clone(&layer.pieces));
-                    steps.directory(&layer, 0o755, "the layer over what belongs to others");
-                    let (path, source) = (c_path(&layer), c_path(&source));
-                    let reason = "the kernel copies up nothing whose owner has no id in the case";
-                    steps.add(reason, Op::Fill { source, path, pieces });
-                }
-            }
-        }
+        show_placed(steps, host, layout, policy, placed);
     }
     let is_there = |file: &&PathBuf| !is_left_out(host, layout, policy, file);
     for masked in layout.masked.iter().filter(is_there) {
@@ -343,6 +299,68 @@ fn show_project(steps: &mut Steps, host: &Host, layout: &Layout, policy: &Policy
             Some(_) | None => masked.clone(),
         };
         steps.bind(Path::new(&new(EMPTY)), &new(target), false, "holds a secret");
+    }
+}
+
+fn show_placed(
+    steps: &mut Steps,
+    host: &Host,
+    layout: &Layout,
+    policy: &Policy,
+    placed: &PlacedPath,
+) {
+    let target = new(placed.staged.as_ref().unwrap_or(&placed.path));
+    if placed.staged.is_some() {
+        make_mount_point(steps, placed, &target);
+    }
+    let (source, what) = (old(&placed.path), placed.what.clone());
+    match placed.shown {
+        MountMode::ReadOnly if placed.directory && placed.propagation != Propagation::Slave => {
+            show_read_only(steps, host, self::source(layout, placed), &target, what);
+        }
+        MountMode::ReadOnly => {
+            steps.bind_exact(&source, &target, true, what);
+            let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+            let reason = match placed.propagation {
+                Propagation::Private | Propagation::Unbindable => "no case can write to it",
+                Propagation::Slave => "as it is now; what comes later has the host's flags",
+            };
+            steps.propagation(&target, set, propagation(placed), reason);
+        }
+        MountMode::ReadWrite => {
+            steps.bind_exact(&source, &target, true, what);
+            let reason = "as on the host, without devices";
+            // Devices are what is asked for where one is named.
+            let set = if placed.path.starts_with("/dev") { 0 } else { libc::MOUNT_ATTR_NODEV };
+            steps.propagation(&target, set, propagation(placed), reason);
+        }
+        MountMode::Overlay => show_lower_layer(steps, host, layout, policy, placed, &target),
+    }
+}
+
+/// A lower layer must have no mount below it that the host made.
+fn show_lower_layer(
+    steps: &mut Steps,
+    host: &Host,
+    layout: &Layout,
+    policy: &Policy,
+    placed: &PlacedPath,
+    target: &Path,
+) {
+    let (source, what) = (old(&placed.path), placed.what.clone());
+    if is_laid(host, layout, placed, policy) {
+        lay_without_secrets(steps, self::source(layout, placed), target, what);
+    } else {
+        steps.bind_exact(&source, target, placed.has_mounts_below, what);
+        let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+        steps.attributes(target, set, "writes go to the upper layer");
+    }
+    if let Some(layer) = &placed.copies {
+        let (layer, pieces) = (new(&layer.path), Arc::clone(&layer.pieces));
+        steps.directory(&layer, 0o755, "the layer over what belongs to others");
+        let (path, source) = (c_path(&layer), c_path(&source));
+        let reason = "the kernel copies up nothing whose owner has no id in the case";
+        steps.add(reason, Op::Fill { source, path, pieces });
     }
 }
 
