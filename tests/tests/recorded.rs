@@ -230,6 +230,40 @@ fn no_value_of_a_hidden_variable_is_recorded() {
     assert!(record.contains("DEPLOY_TOKEN") && !record.contains("correct horse"), "{record}");
 }
 
+#[test]
+fn no_file_of_the_host_is_recorded_as_a_commit() {
+    if refused() {
+        return;
+    }
+    let project = project();
+    let secret = tempfile::NamedTempFile::new().expect("it is writable");
+    fs::write(secret.path(), "a token of the host").expect("it is writable");
+    let head = project.directory().join(".git/HEAD");
+    fs::create_dir(project.directory().join(".git")).expect("it is writable");
+    fs::write(head, format!("ref: {}\n", secret.path().display())).expect("it is writable");
+    project.isotest("--test it --exact passes").run().check(0, &[]);
+    assert!(!text(&only_file(&project)).contains("token"));
+}
+
+#[test]
+fn a_report_goes_through_no_link_of_the_target_directory() {
+    if refused() {
+        return;
+    }
+    let project = project();
+    project.isotest("--test it --exact passes").run().check(0, &[]);
+    let other = tempfile::tempdir().expect("a directory");
+    let link = project.directory().join("target/link");
+    std::os::unix::fs::symlink(other.path(), &link).expect("a link");
+    let manifest = project.directory().join("Cargo.toml");
+    let run = Call::new(isotest_tests::program::isotest(), &project.directory().join("src"))
+        .words("replay --junit ../target/link/report.xml --manifest-path")
+        .arg(manifest)
+        .run();
+    run.check(110, &["symbolic link"]);
+    assert_eq!(fs::read_dir(other.path()).expect("it is there").count(), 0);
+}
+
 /// The lines of a file.
 fn text(file: &Path) -> String {
     let bytes = fs::read(file).expect("it is there");
@@ -287,6 +321,19 @@ fn a_file_that_is_no_run_is_refused_and_a_damaged_one_read_as_far_as_it_goes() {
     let other = text(&only_file(&project)).replace("\"Event\":", "\"Happening\":");
     replay("changed.isotest", &packed(&other))
         .check(2, &["changed.isotest` cannot be read after line 2: unknown variant `Happening`"]);
+    let sound = text(&only_file(&project));
+    let unfit = |name: &str, text: String| {
+        replay(name, &packed(&text)).check(2, &["` cannot be read after line ", "does not fit"]);
+    };
+    unfit("index.isotest", sound.replace("\"case\":3", "\"case\":3000"));
+    unfit(
+        "time.isotest",
+        sound.replace("\"Event\":[{\"secs\":0", "\"Event\":[{\"secs\":9223372036854775808"),
+    );
+    let twice = sound.lines().find(|line| line.contains("test-finished")).expect("one has ended");
+    unfit("twice.isotest", sound.replace(twice, &format!("{twice}\n{twice}")));
+    let raw = sound.replace("demo::it", "demo::\\u001bit");
+    replay("raw.isotest", &packed(&raw)).check(2, &["raw.isotest` cannot be read after line 2: "]);
     Call::new(isotest_tests::program::isotest(), place)
         .words("replay ./missing.isotest")
         .run()

@@ -1,5 +1,6 @@
 //! The record of a run, and the tests that one leaves to be run again.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::SystemTime;
 
@@ -52,7 +53,16 @@ pub fn unfinished(
 ) -> Result<Unfinished, StoreError> {
     let (file, path) = store.find(run.name.as_deref(), &machine.directory)?;
     let mut lines = Lines::<IgnoredAny>::open(file, &path)?;
-    let mut left = std::collections::BTreeSet::new();
+    match lines.next().map(|line| line.message) {
+        Some(Message::RunStarted { format_version, .. })
+            if format_version > report::FORMAT_VERSION =>
+        {
+            return Err(StoreError::Newer(path, format_version));
+        }
+        Some(Message::RunStarted { .. }) => {}
+        _ => return Err(StoreError::NotARun(path)),
+    }
+    let mut left = BTreeSet::new();
     for line in &mut lines {
         match line.message {
             Message::Binary(binary) => left.extend(binary.tests.into_iter().map(|test| {

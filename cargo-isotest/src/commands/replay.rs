@@ -1,6 +1,9 @@
 //! `cargo isotest replay`: prints a recorded run again.
 
+use std::collections::BTreeSet;
 use std::io;
+
+use isotest_core::escape::escape;
 
 use crate::cli::ReplayCommand;
 use crate::commands::runs::store;
@@ -18,21 +21,29 @@ pub fn replay(command: &ReplayCommand, machine: &Machine) -> Result<ExitCode, Er
     let store = if Store::is_file(name) { Store::none() } else { store(&command.project)? };
     let (file, path) = store.find(name, &machine.directory)?;
     let Recorded { start, suites, mut lines } = Recorded::open(file, &path)?;
+    let cases: Vec<usize> = suites.iter().map(|suite| suite.cases.len()).collect();
     let options = settings::of_replay(command, start.options, machine);
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
     let mut reporter = Reporter::new(suites, options, stdout, stderr);
     if let Some(path) = &command.junit {
-        reporter =
-            reporter.with_junit(&machine.directory.join(path), &[&machine.directory], &[])?;
+        // The target directory, where tests may have placed links.
+        let target = store.path().ancestors().nth(2).unwrap_or(&machine.directory);
+        let roots = [target, &machine.directory];
+        reporter = reporter.with_junit(&machine.directory.join(path), &roots, &[])?;
     }
-    let inputs = lines.by_ref().map(|line| line.exact);
+    let (mut ended, mut fits) = (BTreeSet::new(), true);
+    let inputs = lines.by_ref().map(|line| line.exact).take_while(|input| {
+        fits = input.fits(&cases, &mut ended);
+        fits
+    });
     let (mut reporter, replayed) = report::replay(reporter, inputs).map_err(Error::Report)?;
     reporter.write_junit()?;
-    if let Some(trouble) = lines.trouble() {
+    let unfit = (!fits).then(|| lines.damaged(&"it does not fit the lines before it"));
+    if let Some(trouble) = unfit.or_else(|| lines.trouble()) {
         return Err(trouble.into());
     }
     if !replayed.is_whole {
-        report::cut_off(&start.id, store.is_written(&start.id));
+        report::cut_off(&escape(&start.id), store.is_written(&start.id));
     }
     Ok(match command.exit_code {
         true => ExitCode::of_run(&replayed.summary).with(replayed.doctests),

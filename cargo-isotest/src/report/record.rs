@@ -4,10 +4,13 @@
 //! that the message is made of. Readers of results need the message alone, whose format is stable.
 //! `exact` is for [`replay`](mod@super::replay) by the same version of isotest.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use isotest_core::case::CaseIndex;
 use isotest_core::finding::Finding;
+use isotest_core::outcome::Outcome;
 use isotest_core::schedule::Event;
 use isotest_core::serialized;
 use serde::{Deserialize, Serialize};
@@ -43,6 +46,47 @@ pub enum Input {
     Event(Duration, Event),
     /// The run has ended.
     End(Box<Ending>),
+}
+
+/// Maximum duration in a record: ten years.
+const DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+impl Input {
+    /// True if it can follow in a run whose binaries have so many cases; `ended` are those that have
+    /// ended before.
+    pub fn fits(&self, cases: &[usize], ended: &mut BTreeSet<CaseIndex>) -> bool {
+        let is_case =
+            |index: &CaseIndex| cases.get(index.binary).is_some_and(|count| index.case < *count);
+        let is_short = |outcome: &Outcome| outcome.duration <= DURATION;
+        match self {
+            Input::Event(at, event) => {
+                *at <= DURATION
+                    && match event {
+                        Event::Started(index)
+                        | Event::Output(index, ..)
+                        | Event::Slow(index, ..)
+                        | Event::Retried(index, ..) => is_case(index),
+                        Event::Finished(index, outcome) => {
+                            is_case(index)
+                                && ended.insert(*index)
+                                && is_short(outcome)
+                                && outcome.earlier.iter().all(is_short)
+                        }
+                        Event::Running(tests) => tests.iter().all(|test| is_case(&test.index)),
+                        Event::Resumed(stopped) => *stopped <= DURATION,
+                        Event::Interrupted(_) => true,
+                    }
+            }
+            Input::End(ending) => {
+                let hinted = ending.reruns.hints.iter().flat_map(|hint| &hint.cases);
+                ending.wall <= DURATION
+                    && ending.shared.iter().all(|(binary, _)| *binary < cases.len())
+                    && ending.recorded.iter().all(|binary| *binary < cases.len())
+                    && ending.reruns.flaky.iter().chain(hinted).all(is_case)
+            }
+            Input::Start(_) | Input::Suite(_) => false,
+        }
+    }
 }
 
 /// The same, as they are written.

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use anstyle::Style;
+use isotest_core::escape::escape;
 use serde::Serialize;
 
 use super::messages::{Counts, Message, Verdict};
@@ -116,7 +117,7 @@ impl Listing {
             (tests.failed, "failed"),
             (tests.flaky, "flaky"),
             (tests.ignored, "ignored"),
-            (tests.not_run + tests.cancelled, "not run"),
+            (tests.not_run.saturating_add(tests.cancelled), "not run"),
         ];
         let counts = counts.into_iter().filter(|(count, _)| *count > 0);
         let mut words: Vec<String> =
@@ -160,8 +161,9 @@ pub fn runs_for_people(runs: &[Listing]) -> io::Result<()> {
         "RUN", "TIME", "COMMIT", "DURATION", "RESULT"
     )?;
     for (run, words, style) in rows {
-        let time = run.time.as_deref().map_or("-".to_owned(), short_time);
+        let time = escape(&run.time.as_deref().map_or("-".to_owned(), short_time)).into_owned();
         let commit = run.commit.as_deref().map_or("-", |commit| commit.get(..8).unwrap_or(commit));
+        let commit = escape(commit);
         let seconds = format!("{:.2}s", run.seconds);
         writeln!(
             out,

@@ -4,6 +4,7 @@
 //! environment.
 
 use isotest_core::case::{Case, CaseIndex};
+use isotest_core::escape::is_deceptive;
 use serde::{Deserialize, Serialize};
 
 use crate::discover::list::Note;
@@ -46,6 +47,16 @@ pub struct Suite {
 }
 
 impl Suite {
+    /// True if nothing of it that is printed has control or format characters, as what isotest
+    /// makes has none.
+    pub fn is_printable(&self) -> bool {
+        let Suite { heading, id, rerun, again, again_behind, passed_on, root, cases, .. } = self;
+        let texts = [heading, id, rerun, again].into_iter().chain(root);
+        let lists = again_behind.iter().chain(passed_on);
+        let names = cases.iter().map(|case| &case.name);
+        !texts.chain(lists).chain(names).any(|text| text.contains(is_deceptive))
+    }
+
     /// The name of a case in the whole run: `demo::it::module::test`, and behind it ` in ROOT` where
     /// the run has several root filesystems.
     pub fn label(&self, case: &Case) -> String {

@@ -1,6 +1,6 @@
 //! The commit that is checked out.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 use isotest_core::untrusted;
 
@@ -9,7 +9,15 @@ const MOST: u64 = 4 << 20;
 
 /// The id of the commit that is checked out where `directory` lies; none where that is no
 /// repository, or has no commit (gitrepository-layout(5)).
+///
+/// Tests can read the record, so no other text of the host becomes an id, wherever `HEAD` leads.
 pub fn commit(directory: &Path) -> Option<String> {
+    head(directory).filter(|text| {
+        [40, 64].contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}
+
+fn head(directory: &Path) -> Option<String> {
     let git = directory.ancestors().map(|above| above.join(".git")).find(|git| git.exists())?;
     let git = match read(&git) {
         // A worktree, or a submodule.
@@ -20,6 +28,10 @@ pub fn commit(directory: &Path) -> Option<String> {
     let Some(name) = head.strip_prefix("ref: ") else {
         return Some(head);
     };
+    let is_plain = |part| matches!(part, Component::Normal(_));
+    if !name.starts_with("refs/") || !Path::new(name).components().all(is_plain) {
+        return None;
+    }
     let common = read(&git.join("commondir")).map(|common| git.join(common));
     let places = [Some(git), common];
     let mut places = places.iter().flatten();
@@ -70,7 +82,15 @@ mod tests {
         git(&main, &["pack-refs", "--all"]);
         assert_eq!(commit(&main), Some(one.clone()));
         assert_eq!(commit(&place.path().join("other")), Some(one.clone()));
-        git(&main, &["checkout", "-q", "--detach"]);
+        let secret = place.path().join("secret");
+        fs::write(&secret, "a token").expect("it is writable");
+        for text in
+            [format!("ref: {}", secret.display()), "ref: refs/../../../secret".into(), "x".into()]
+        {
+            fs::write(main.join(".git/HEAD"), text).expect("it is writable");
+            assert_eq!(commit(&main), None);
+        }
+        fs::write(main.join(".git/HEAD"), &one).expect("it is writable");
         assert_eq!(commit(&main), Some(one));
     }
 }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use isotest_core::escape::escape;
 
 /// A recorded run cannot be had.
 #[derive(Debug)]
@@ -34,7 +36,7 @@ impl fmt::Display for StoreError {
                 f,
                 "no run is recorded in `{}`\n\
                  hint: `cargo isotest` records every run, unless `--no-record` is given",
-                directory.display()
+                shown(directory)
             ),
             StoreError::Unknown(name) => write!(
                 f,
@@ -47,29 +49,33 @@ impl fmt::Display for StoreError {
                 ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")
             ),
             StoreError::NothingFailed(path) => {
-                write!(f, "no test of `{}` failed or is left to run", path.display())
+                write!(f, "no test of `{}` failed or is left to run", shown(path))
             }
-            StoreError::Read(path, error) => write!(f, "cannot read `{}`: {error}", path.display()),
+            StoreError::Read(path, error) => write!(f, "cannot read `{}`: {error}", shown(path)),
             StoreError::NotARun(path) => write!(
                 f,
                 "`{}` is not a recorded run\n\
                  hint: `cargo isotest runs export RUN FILE` writes such a file",
-                path.display()
+                shown(path)
             ),
             StoreError::Newer(path, version) => write!(
                 f,
                 "`{}` was written by a newer isotest (format {version})\n\
                  hint: update isotest",
-                path.display()
+                shown(path)
             ),
             StoreError::Damaged(path, line, why) => {
-                write!(f, "`{}` cannot be read after line {line}: {why}", path.display())
+                write!(f, "`{}` cannot be read after line {line}: {why}", shown(path))
             }
             StoreError::Write(path, error) => {
-                write!(f, "cannot write `{}`: {error}", path.display())
+                write!(f, "cannot write `{}`: {error}", shown(path))
             }
         }
     }
+}
+
+fn shown(path: &Path) -> String {
+    escape(&path.to_string_lossy()).into_owned()
 }
 
 impl std::error::Error for StoreError {}

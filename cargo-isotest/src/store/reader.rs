@@ -1,7 +1,7 @@
 //! The file of a run as it is read: to its end, or to where it was cut off.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Take};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
@@ -10,14 +10,17 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use crate::report::{FORMAT_VERSION, Input, Line, Message, Start, Suite};
 use crate::store::error::StoreError;
 
-/// Maximum bytes of a line: more than the output of a test has by far.
-const LINE: u64 = 1 << 29;
+/// Maximum bytes of a line.
+const LINE: u64 = 1 << 26;
+
+/// Maximum bytes of all lines.
+const TEXT: u64 = 1 << 32;
 
 /// Lines of a recorded run, each with its input as `I`. It ends where the file does, or cannot be
 /// read any further ([`trouble`](Lines::trouble)).
 pub struct Lines<I> {
     path: PathBuf,
-    text: BufReader<zstd::Decoder<'static, BufReader<File>>>,
+    text: BufReader<Take<zstd::Decoder<'static, BufReader<File>>>>,
     /// How many lines were read.
     read: usize,
     trouble: Option<StoreError>,
@@ -33,7 +36,7 @@ impl<I: DeserializeOwned> Lines<I> {
         if !file.fill_buf().map_err(read)?.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
             return Err(StoreError::NotARun(path.to_owned()));
         }
-        let text = BufReader::new(zstd::Decoder::with_buffer(file).map_err(read)?);
+        let text = BufReader::new(zstd::Decoder::with_buffer(file).map_err(read)?.take(TEXT));
         Ok(Lines { path: path.to_owned(), text, read: 0, trouble: None, input: PhantomData })
     }
 
@@ -51,13 +54,17 @@ impl<I: DeserializeOwned> Lines<I> {
             Ok(length) if length as u64 == LINE => {
                 Err(io::Error::other(format!("a line has more than {LINE} bytes")))
             }
+            Ok(_) if self.text.get_ref().limit() == 0 => {
+                Err(io::Error::other(format!("it has more than {TEXT} bytes")))
+            }
             Ok(_) => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    fn damaged(&self, why: &dyn std::fmt::Display) -> StoreError {
+    /// The error of a line that cannot be used.
+    pub fn damaged(&self, why: &dyn std::fmt::Display) -> StoreError {
         StoreError::Damaged(self.path.clone(), self.read, why.to_string())
     }
 }
@@ -117,7 +124,9 @@ impl Recorded {
         let mut suites = Vec::new();
         for _ in 0..binaries {
             match lines.next() {
-                Some(Line { exact: Input::Suite(suite), .. }) => suites.push(*suite),
+                Some(Line { exact: Input::Suite(suite), .. }) if suite.is_printable() => {
+                    suites.push(*suite);
+                }
                 _ => return Err(other(&mut lines)),
             }
         }

@@ -122,7 +122,7 @@ impl Store {
             .into_iter()
             .filter(|(_, kind)| *kind == FileType::RegularFile)
             .filter_map(|(name, _)| {
-                let id = name.to_str()?.strip_suffix(SUFFIX)?.to_owned();
+                let id = name.to_str()?.strip_suffix(SUFFIX).filter(|id| is_id(id))?.to_owned();
                 let stat = directory.stat(&name).ok()?;
                 let modified = Duration::from_secs(u64::try_from(stat.st_mtime).ok()?);
                 Some(Stored { id, bytes: u64::try_from(stat.st_size).ok()?, modified })
@@ -184,26 +184,34 @@ impl Store {
     /// Removes the oldest runs until the limits hold. A run that is being written stays.
     pub fn prune(&self, keep: &Keep, now: SystemTime) -> io::Result<Removed> {
         let mut removed = Removed::default();
-        let Ok(runs) = self.runs() else {
-            return Ok(removed);
-        };
+        let runs = self.runs().map_err(|error| io::Error::other(error.to_string()))?;
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let (mut kept, mut bytes) = (0, 0);
+        let (mut kept, mut bytes, mut failed) = (0, 0, None);
         for run in runs {
             let is_old = now.saturating_sub(run.modified) > keep.age;
-            if kept < keep.runs && bytes + run.bytes <= keep.bytes && !is_old {
+            if kept < keep.runs && run.bytes.saturating_add(bytes) <= keep.bytes && !is_old {
                 kept += 1;
                 bytes += run.bytes;
                 continue;
             }
             // Its writer has the lock.
-            if self.open(&run.id)?.try_lock().is_ok() {
-                self.directory()?.remove(&file_name(&run.id))?;
-                removed.runs += 1;
-                removed.bytes += run.bytes;
+            let remove = |file: File| match file.try_lock() {
+                Ok(()) => self.directory()?.remove(&file_name(&run.id)).map(|()| true),
+                Err(_) => Ok(false),
+            };
+            match self.open(&run.id).and_then(remove) {
+                Ok(true) => {
+                    removed.runs += 1;
+                    removed.bytes = removed.bytes.saturating_add(run.bytes);
+                }
+                Ok(false) => {}
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        Ok(removed)
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(removed),
+        }
     }
 
     /// Whether a run is being written.
@@ -219,6 +227,12 @@ impl Store {
         let same = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
         self.target.as_ref().map_err(same)
     }
+}
+
+/// True if a run may have this id.
+fn is_id(id: &str) -> bool {
+    id.len() == "20261130-094033-1a38".len()
+        && id.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
 fn file_name(id: &str) -> OsString {
