@@ -203,7 +203,7 @@ const PROGRAM: [Row; 12] = [
 const DATA: [Row; 6] = [
     ("cli", &["policy", "retry", "schedule"]),
     ("discover", &["case", "escape", "untrusted"]),
-    ("store", &["untrusted"]),
+    ("store", &["escape", "untrusted"]),
     ("sandbox/environment", &["policy"]),
     ("sandbox/root", &["escape", "untrusted"]),
     (
