@@ -162,7 +162,7 @@ impl RunCommand {
         self.message_format != MessageFormat::Human
     }
 
-    /// Whether it runs only tests that have failed before.
+    /// True if it runs only tests that have failed before.
     pub fn runs_failed(&self) -> bool {
         self.run.rerun_failed || self.of.is_some()
     }

@@ -21,7 +21,7 @@ pub struct ProjectOptions {
 /// `cargo isotest runs`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct RunsCommand {
-    /// What is done with them; nothing lists them.
+    /// Action; without it, the runs are listed.
     #[command(subcommand)]
     pub act: Option<RunsAct>,
     /// Print the list in this format

@@ -193,7 +193,7 @@ fn selection_of_failed(libtest: &LibtestOptions) -> filter::Filter {
     filter::Filter { run_ignored, ..selection }
 }
 
-/// How a recorded run is reported again: as it was, but for what the flags say, on this terminal.
+/// Report options of a replay: those of the run, unless a flag says otherwise, on this terminal.
 pub fn of_replay(command: &ReplayCommand, recorded: Options, machine: &Machine) -> Options {
     let format = command.message_format.and_then(message_format);
     let format = format.or(command.format.map(of_libtest));

@@ -101,7 +101,7 @@ enum InputRef<'a> {
 /// Facts about a run that are known at its end, beside its events.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Ending {
-    /// How long the tests took.
+    /// Time that the tests took.
     pub wall: Duration,
     /// Grants of the configuration.
     pub grants: Vec<Grant>,
@@ -109,7 +109,7 @@ pub struct Ending {
     pub shared: Vec<(usize, Vec<Finding>)>,
     /// Variables that did not reach the tests.
     pub withheld: Withheld,
-    /// What the programs of failed tests name.
+    /// Paths and variables that the programs of failed tests name.
     pub traces: Vec<Trace>,
     /// The binaries whose failures `--rerun-failed` runs again.
     pub recorded: Vec<usize>,

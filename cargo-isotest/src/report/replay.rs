@@ -13,7 +13,7 @@ pub struct Replayed {
     pub summary: Summary,
     /// Those of its documentation tests.
     pub doctests: DoctestSummary,
-    /// Whether the record has the end of the run.
+    /// The record has the end of the run.
     pub is_whole: bool,
 }
 

@@ -173,7 +173,7 @@ impl Reporter {
         self
     }
 
-    /// How it is reported.
+    /// Options of the report.
     pub fn options(&self) -> &Options {
         &self.options
     }

@@ -11,7 +11,7 @@ use super::paint::{ERROR, GOOD, STRONG, WARNING};
 use super::plain_json;
 use super::words::counted;
 
-/// How a recorded run ended.
+/// State of a recorded run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunState {
@@ -37,13 +37,13 @@ pub struct Listing {
     pub time: Option<String>,
     /// The commit that was checked out.
     pub commit: Option<String>,
-    /// How it ended.
+    /// Its state.
     pub state: RunState,
     /// The time that the tests took, or that is recorded, in seconds.
     pub seconds: f64,
-    /// How many tests were selected.
+    /// Number of selected tests.
     pub selected: usize,
-    /// How many ended in which way.
+    /// Number of tests by verdict.
     pub tests: Counts,
     /// Size of its file.
     pub bytes: u64,

@@ -13,6 +13,6 @@ pub struct Start {
     pub time: String,
     /// The commit that is checked out, where the project is a git repository.
     pub commit: Option<String>,
-    /// How it is reported.
+    /// Options of its report.
     pub options: Options,
 }

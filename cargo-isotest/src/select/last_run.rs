@@ -65,7 +65,7 @@ impl FromIterator<FailedTest> for Unfinished {
 }
 
 impl Unfinished {
-    /// Whether there is none.
+    /// True if there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Why a recorded run cannot be had.
+//! Errors of recorded runs.
 
 use std::fmt;
 use std::io;

@@ -21,7 +21,7 @@ const TEXT: u64 = 1 << 32;
 pub struct Lines<I> {
     path: PathBuf,
     text: BufReader<Take<zstd::Decoder<'static, BufReader<File>>>>,
-    /// How many lines were read.
+    /// Number of lines read so far.
     read: usize,
     trouble: Option<StoreError>,
     input: PhantomData<I>,
@@ -40,7 +40,7 @@ impl<I: DeserializeOwned> Lines<I> {
         Ok(Lines { path: path.to_owned(), text, read: 0, trouble: None, input: PhantomData })
     }
 
-    /// Why the file could not be read to its end. A file that is cut off is no trouble: its run was
+    /// The error at which reading stopped. A file that is cut off is no error: its run was
     /// killed, or goes on.
     pub fn trouble(&mut self) -> Option<StoreError> {
         self.trouble.take()
@@ -99,7 +99,7 @@ pub struct Recorded {
     pub start: Start,
     /// Its binaries.
     pub suites: Vec<Suite>,
-    /// What follows.
+    /// Lines that follow.
     pub lines: Lines<Input>,
 }
 

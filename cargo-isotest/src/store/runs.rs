@@ -15,13 +15,13 @@ use crate::store::writer::Writer;
 /// The directory, in the target directory.
 const RUNS: &str = "isotest/runs";
 
-/// What the name of a recorded run ends with.
+/// End of the name of a file.
 const SUFFIX: &str = ".isotest";
 
 /// Maximum number of files that are looked at.
 const FILES: usize = 100_000;
 
-/// How many names are tried for a run.
+/// Number of names that are tried for a run.
 const TRIES: u16 = 1000;
 
 /// Recorded runs of a project.
@@ -63,7 +63,7 @@ impl Default for Keep {
 /// Runs that were removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Removed {
-    /// How many.
+    /// Number of runs.
     pub runs: usize,
     /// Size of their files in bytes.
     pub bytes: u64,
@@ -82,7 +82,7 @@ impl Store {
         Store { path: PathBuf::new(), target: Err(none) }
     }
 
-    /// Whether this is the path of a file, and no id.
+    /// True if this is the path of a file, and no id.
     pub fn is_file(name: Option<&str>) -> bool {
         name.is_some_and(|name| name.contains('/') || name.ends_with(SUFFIX))
     }
@@ -214,7 +214,7 @@ impl Store {
         }
     }
 
-    /// Whether a run is being written.
+    /// True if a run is being written.
     pub fn is_written(&self, id: &str) -> bool {
         self.open(id).is_ok_and(|file| file.try_lock_shared().is_err())
     }
