@@ -40,8 +40,9 @@ impl fmt::Display for StoreError {
             ),
             StoreError::Unknown(name) => write!(
                 f,
-                "no recorded run is called `{name}`, and there is no such file\n\
-                 hint: `cargo isotest runs` lists the recorded runs"
+                "no recorded run is called `{name}`\n\
+                 hint: `cargo isotest runs` lists the recorded runs; a file is `./NAME`, or ends with \
+                 `.isotest`"
             ),
             StoreError::Ambiguous(name, ids) => write!(
                 f,
