@@ -1,9 +1,11 @@
 //! Findings: what a case did that is not hermetic.
 //!
-//! A finding never changes a verdict; it is reported beside it.
+//! A finding by itself changes no verdict; it is reported beside it. Each has a [`Code`], by which
+//! configurations and readers of reports name its kind: codes never change their meaning.
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::escape::escape;
@@ -17,6 +19,64 @@ pub struct Leftover {
     pub pid: i32,
     /// Its name, `comm` of proc(5), at most 15 bytes.
     pub name: String,
+    /// Its command line, with spaces between arguments, cut; empty where it has none.
+    pub command_line: String,
+    /// The names of its ancestors, its parent first, PID 1 last.
+    pub ancestors: Vec<String>,
+}
+
+/// A socket on which a case still received when its test ended.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Listening {
+    /// `tcp` or `udp`.
+    pub protocol: Words,
+    /// Its address.
+    pub address: SocketAddr,
+}
+
+/// An object of interprocess communication that outlived the test.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct IpcObject {
+    /// What it is, for people: `shared memory segment`.
+    pub kind: Words,
+    /// Its key or name: `key 0x2a`, `/queue`.
+    pub name: String,
+}
+
+/// A file that a case made, changed or deleted.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct FileChange {
+    /// The change.
+    pub kind: ChangeKind,
+    /// The file, by its path in the sandbox.
+    #[serde(serialize_with = "serialized::path")]
+    pub path: PathBuf,
+    /// Its size afterwards in bytes; 0 for what is not a regular file or is gone.
+    pub size: u64,
+}
+
+/// The change of a file, as `docker diff` names it.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+pub enum ChangeKind {
+    /// It was not there before.
+    Added,
+    /// Its content, type or mode is another.
+    Changed,
+    /// It is gone.
+    Deleted,
+}
+
+impl ChangeKind {
+    /// The letter that `docker diff` prints for it.
+    pub fn letter(self) -> char {
+        match self {
+            ChangeKind::Added => 'A',
+            ChangeKind::Changed => 'C',
+            ChangeKind::Deleted => 'D',
+        }
+    }
 }
 
 /// Words of a finding: isotest's own, or those that were read from a record.
@@ -27,6 +87,15 @@ pub type Words = Cow<'static, str>;
 pub enum Finding {
     /// Processes that outlived the test; the kernel killed them with its pid namespace.
     ProcessesLeft(Vec<Leftover>),
+    /// Threads of the test's process that still ran when it exited, by their names.
+    ThreadsLeft(Vec<String>),
+    /// Objects of interprocess communication that were not removed.
+    IpcLeft(Vec<IpcObject>),
+    /// Sockets that still received at the end, at ports that the kernel did not choose.
+    FixedPorts(Vec<Listening>),
+    /// Files that it made, changed or deleted outside of `/tmp` and the target directory: the first
+    /// of them, and the number of all.
+    WroteOutside(Vec<FileChange>, u64),
     /// Files copied out of the throwaway layer, as the policy asks; relative to the project.
     WrittenBack(#[serde(serialize_with = "serialized::paths")] Vec<PathBuf>),
     /// A file that the policy asks to copy out could not be.
@@ -38,8 +107,13 @@ pub enum Finding {
     LimitSuspected(Words, String, Words),
     /// So many of its processes were killed since memory ran out, not by a limit of its own.
     OutOfMemory(u64),
+    /// The most memory that a process of it used, and how much each test may use if as many as run
+    /// at once use the same, both in bytes.
+    MemoryUsed(u64, u64),
     /// Packets that found no route: the case tried to leave its own network.
     NetworkTried(u64),
+    /// Host names that it tried to resolve, as far as they are known, and the number of queries.
+    DnsTried(Vec<String>, u64),
     /// Packets for a multicast group or for all: nobody else has heard them.
     SentToMany(u64),
     /// Words that a test writes where it has no network, but may write for another reason.
@@ -55,6 +129,164 @@ pub enum Finding {
     SignalDiscarded(i32),
 }
 
+/// The kind of a finding. Its name in configurations and reports is stable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Code {
+    /// It tried to reach the network.
+    NetAttempt,
+    /// It tried to resolve a host name.
+    DnsAttempt,
+    /// It sent multicast or broadcast packets, which stay in its network.
+    SendsMulticast,
+    /// It failed with words for a network that is not there.
+    NetSuspected,
+    /// It still received at a port that it had chosen itself.
+    ListensFixedPort,
+    /// Processes outlived it.
+    LeavesProcess,
+    /// Threads outlived it.
+    LeavesThread,
+    /// Objects of interprocess communication outlived it.
+    LeavesIpc,
+    /// It changed files outside of `/tmp` and the target directory.
+    WritesOutside,
+    /// PID 1 sent itself a signal that the kernel discarded.
+    SignalDiscarded,
+    /// It reached a limit.
+    LimitHit,
+    /// It failed with words for a limit that it may have reached.
+    LimitSuspected,
+    /// Its memory does not suffice for as many tests as run at once.
+    Memory,
+    /// Processes of it were killed because memory ran out.
+    OutOfMemory,
+    /// It failed and was refused io_uring.
+    IoUringRefused,
+    /// It failed and named a path that tests do not see.
+    PathNotShown,
+    /// It failed and named a variable that does not reach tests.
+    VariableNotPassed,
+    /// Files of it were copied into the project, as was asked for.
+    WrittenBack,
+    /// A file of it could not be copied into the project.
+    WriteBackFailed,
+}
+
+impl Code {
+    /// All codes, in the order in which they are reported.
+    pub const ALL: [Code; 19] = [
+        Code::NetAttempt,
+        Code::DnsAttempt,
+        Code::SendsMulticast,
+        Code::NetSuspected,
+        Code::ListensFixedPort,
+        Code::LeavesProcess,
+        Code::LeavesThread,
+        Code::LeavesIpc,
+        Code::WritesOutside,
+        Code::SignalDiscarded,
+        Code::LimitHit,
+        Code::LimitSuspected,
+        Code::Memory,
+        Code::OutOfMemory,
+        Code::IoUringRefused,
+        Code::PathNotShown,
+        Code::VariableNotPassed,
+        Code::WrittenBack,
+        Code::WriteBackFailed,
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Code::NetAttempt => "net-attempt",
+            Code::DnsAttempt => "dns-attempt",
+            Code::SendsMulticast => "sends-multicast",
+            Code::NetSuspected => "net-suspected",
+            Code::ListensFixedPort => "listens-fixed-port",
+            Code::LeavesProcess => "leaves-process",
+            Code::LeavesThread => "leaves-thread",
+            Code::LeavesIpc => "leaves-ipc",
+            Code::WritesOutside => "writes-outside",
+            Code::SignalDiscarded => "signal-discarded",
+            Code::LimitHit => "limit-hit",
+            Code::LimitSuspected => "limit-suspected",
+            Code::Memory => "memory",
+            Code::OutOfMemory => "out-of-memory",
+            Code::IoUringRefused => "io-uring-refused",
+            Code::PathNotShown => "path-not-shown",
+            Code::VariableNotPassed => "variable-not-passed",
+            Code::WrittenBack => "written-back",
+            Code::WriteBackFailed => "write-back-failed",
+        }
+    }
+
+    /// What a case did that has such a finding: a sentence.
+    pub fn description(self) -> &'static str {
+        match self {
+            Code::NetAttempt => "It tried to reach the network.",
+            Code::DnsAttempt => "It tried to resolve a host name.",
+            Code::SendsMulticast => {
+                "It sent multicast or broadcast packets, which stay in its network."
+            }
+            Code::NetSuspected => "It failed with words for a network that is not there.",
+            Code::ListensFixedPort => "It still received at a port that it had chosen itself.",
+            Code::LeavesProcess => "Processes outlived it.",
+            Code::LeavesThread => "Threads outlived it.",
+            Code::LeavesIpc => "Objects of interprocess communication outlived it.",
+            Code::WritesOutside => "It changed files outside of `/tmp` and the target directory.",
+            Code::SignalDiscarded => "PID 1 sent itself a signal that the kernel discarded.",
+            Code::LimitHit => "It reached a limit.",
+            Code::LimitSuspected => "It failed with words for a limit that it may have reached.",
+            Code::Memory => "Its memory does not suffice for as many tests as run at once.",
+            Code::OutOfMemory => "Processes of it were killed because memory ran out.",
+            Code::IoUringRefused => "It failed and was refused io_uring.",
+            Code::PathNotShown => "It failed and named a path that tests do not see.",
+            Code::VariableNotPassed => "It failed and named a variable that does not reach tests.",
+            Code::WrittenBack => "Files of it were copied into the project, as was asked for.",
+            Code::WriteBackFailed => "A file of it could not be copied into the project.",
+        }
+    }
+
+    /// The code of that name.
+    pub fn of_name(name: &str) -> Option<Code> {
+        Code::ALL.into_iter().find(|code| code.name() == name)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Finding {
+    /// Its code.
+    pub fn code(&self) -> Code {
+        match self {
+            Finding::ProcessesLeft(_) => Code::LeavesProcess,
+            Finding::ThreadsLeft(_) => Code::LeavesThread,
+            Finding::IpcLeft(_) => Code::LeavesIpc,
+            Finding::FixedPorts(_) => Code::ListensFixedPort,
+            Finding::WroteOutside(..) => Code::WritesOutside,
+            Finding::WrittenBack(_) => Code::WrittenBack,
+            Finding::WriteBackFailed(..) => Code::WriteBackFailed,
+            Finding::LimitReached(..) => Code::LimitHit,
+            Finding::LimitSuspected(..) => Code::LimitSuspected,
+            Finding::OutOfMemory(_) => Code::OutOfMemory,
+            Finding::MemoryUsed(..) => Code::Memory,
+            Finding::NetworkTried(_) => Code::NetAttempt,
+            Finding::DnsTried(..) => Code::DnsAttempt,
+            Finding::SentToMany(_) => Code::SendsMulticast,
+            Finding::NetworkSuspected(_) => Code::NetSuspected,
+            Finding::IoUringRefused => Code::IoUringRefused,
+            Finding::NotShown(_) => Code::PathNotShown,
+            Finding::NotPassed(_) => Code::VariableNotPassed,
+            Finding::SignalDiscarded(_) => Code::SignalDiscarded,
+        }
+    }
+}
+
 /// Maximum number of processes that are named; a fork bomb leaves thousands.
 const NAMED: usize = 10;
 /// Maximum number of files that are named.
@@ -66,23 +298,40 @@ impl fmt::Display for Finding {
             Finding::ProcessesLeft(processes) => {
                 let many = if processes.len() == 1 { "process" } else { "processes" };
                 write!(f, "left {} {many} behind: ", processes.len())?;
-                for (index, process) in processes.iter().take(NAMED).enumerate() {
-                    let comma = if index == 0 { "" } else { ", " };
-                    write!(f, "{comma}{} (pid {})", escape(&process.name), process.pid)?;
-                }
-                match processes.len().saturating_sub(NAMED) {
-                    0 => Ok(()),
-                    more => write!(f, " and {more} more"),
-                }
+                list(f, NAMED, processes.iter().map(process), processes.len())
+            }
+            Finding::ThreadsLeft(threads) => {
+                let many = if threads.len() == 1 { "thread" } else { "threads" };
+                write!(f, "left {} {many} behind: ", threads.len())?;
+                list(f, NAMED, threads.iter().map(|name| escape(name).into_owned()), threads.len())
+            }
+            Finding::IpcLeft(objects) => {
+                write!(f, "left behind: ")?;
+                let name = |it: &IpcObject| format!("{} {}", it.kind, escape(&it.name));
+                list(f, NAMED, objects.iter().map(name), objects.len())
+            }
+            Finding::FixedPorts(sockets) => {
+                write!(f, "still listened at the end on ")?;
+                let name = |it: &Listening| format!("{} {}", it.protocol, it.address);
+                list(f, NAMED, sockets.iter().map(name), sockets.len())
+            }
+            Finding::WroteOutside(changes, all) => {
+                write!(f, "changed files outside of /tmp and the target directory: ")?;
+                let name = |it: &FileChange| {
+                    let path = it.path.to_string_lossy();
+                    format!("{} {}", it.kind.letter(), escape(&path))
+                };
+                list(
+                    f,
+                    NAMED,
+                    changes.iter().map(name),
+                    usize::try_from(*all).unwrap_or(usize::MAX),
+                )
             }
             Finding::WrittenBack(files) => {
                 write!(f, "wrote back ")?;
-                let named = files.iter().take(FILES_NAMED).map(|file| file.to_string_lossy());
-                list(f, named.map(|file| escape(&file).into_owned()))?;
-                match files.len().saturating_sub(FILES_NAMED) {
-                    0 => Ok(()),
-                    more => write!(f, " and {more} more"),
-                }
+                let named = files.iter().map(|file| file.to_string_lossy());
+                list(f, FILES_NAMED, named.map(|file| escape(&file).into_owned()), files.len())
             }
             Finding::WriteBackFailed(file, error) => {
                 let file = file.to_string_lossy();
@@ -101,6 +350,20 @@ impl fmt::Display for Finding {
                     f,
                     "{processes} {many} killed because the machine, or a cgroup above, ran out of memory"
                 )
+            }
+            Finding::MemoryUsed(peak, fits) => write!(
+                f,
+                "used {} of memory; as many tests as run at once have {} each on this machine",
+                size(*peak),
+                size(*fits)
+            ),
+            Finding::DnsTried(names, queries) if names.is_empty() => {
+                let many = if *queries == 1 { "query" } else { "queries" };
+                write!(f, "tried to resolve a host name: {queries} {many} to no server")
+            }
+            Finding::DnsTried(names, _) => {
+                write!(f, "tried to resolve ")?;
+                list(f, NAMED, names.iter().map(|name| escape(name).into_owned()), names.len())
             }
             Finding::NetworkTried(packets) => {
                 let many = if *packets == 1 { "packet" } else { "packets" };
@@ -123,13 +386,15 @@ impl fmt::Display for Finding {
             Finding::IoUringRefused => write!(f, "was refused io_uring by the guard"),
             Finding::NotShown(paths) => {
                 write!(f, "named ")?;
-                let paths = paths.iter().map(|path| path.to_string_lossy());
-                list(f, paths.map(|path| escape(&path).into_owned()))?;
+                let names = paths.iter().map(|path| path.to_string_lossy());
+                let names = names.map(|path| escape(&path).into_owned());
+                list(f, usize::MAX, names, paths.len())?;
                 write!(f, ": exists here, but tests do not see it")
             }
             Finding::NotPassed(names) => {
                 write!(f, "named ")?;
-                list(f, names.iter().map(|name| escape(name).into_owned()))?;
+                let escaped = names.iter().map(|name| escape(name).into_owned());
+                list(f, usize::MAX, escaped, names.len())?;
                 write!(f, ": set, but not passed to tests")
             }
             Finding::SignalDiscarded(signal) => write!(
@@ -141,11 +406,84 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Writes them with commas between.
-fn list(f: &mut fmt::Formatter<'_>, items: impl Iterator<Item = String>) -> fmt::Result {
-    for (index, item) in items.enumerate() {
-        let comma = if index == 0 { "" } else { ", " };
-        write!(f, "{comma}{item}")?;
+/// A process, its command line and where it comes from.
+fn process(process: &Leftover) -> String {
+    let name = escape(&process.name);
+    let mut text = format!("{name} (pid {})", process.pid);
+    if !process.command_line.is_empty() && process.command_line != process.name {
+        text = format!("`{}` (pid {})", escape(&process.command_line), process.pid);
     }
-    Ok(())
+    match process.ancestors.as_slice() {
+        [] | [_] => text,
+        [ancestors @ .., _] => {
+            let names: Vec<_> = ancestors.iter().map(|name| escape(name)).collect();
+            format!("{text}, child of {}", names.join(", child of "))
+        }
+    }
+}
+
+/// Bytes in the largest unit that leaves a whole part.
+fn size(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match UNITS.into_iter().find(|(_, unit)| bytes >= *unit) {
+        Some((name, unit)) => format!("{:.1} {name}", bytes as f64 / unit as f64),
+        None => format!("{bytes} B"),
+    }
+}
+
+/// Writes the first `most` of the items with commas between, and how many of `all` are not named.
+fn list(
+    f: &mut fmt::Formatter<'_>,
+    most: usize,
+    items: impl Iterator<Item = String>,
+    all: usize,
+) -> fmt::Result {
+    let mut named = 0;
+    for item in items.take(most) {
+        let comma = if named == 0 { "" } else { ", " };
+        write!(f, "{comma}{item}")?;
+        named += 1;
+    }
+    match all.saturating_sub(named) {
+        0 => Ok(()),
+        more => write!(f, " and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_has_a_name_of_its_own_and_is_found_by_it() {
+        for code in Code::ALL {
+            assert_eq!(Code::of_name(code.name()), Some(code));
+            assert!(code.description().ends_with('.'));
+        }
+        assert_eq!(Code::of_name("leaves"), None);
+    }
+
+    #[test]
+    fn a_leftover_says_what_it_is_and_where_it_comes_from() {
+        let leftover = Leftover {
+            pid: 7,
+            name: "sleep".to_owned(),
+            command_line: "sleep 1000".to_owned(),
+            ancestors: vec!["sh".to_owned(), "manners".to_owned()],
+        };
+        let text = Finding::ProcessesLeft(vec![leftover]).to_string();
+        assert_eq!(text, "left 1 process behind: `sleep 1000` (pid 7), child of sh");
+    }
+
+    #[test]
+    fn lists_are_cut_and_say_so() {
+        let changes = (0..12).map(|number| FileChange {
+            kind: ChangeKind::Added,
+            path: format!("/src/{number}\n").into(),
+            size: 1,
+        });
+        let text = Finding::WroteOutside(changes.collect(), 300).to_string();
+        assert!(text.contains("A /src/0\\n, A /src/1"), "{text}");
+        assert!(text.ends_with(" and 290 more"), "{text}");
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anstyle::Style;
 use isotest_core::case::CaseIndex;
-use isotest_core::finding::Finding;
+use isotest_core::finding::{Code, Finding};
 use isotest_core::outcome::{NotRun, Outcome, Verdict};
 use isotest_core::policy::Weakened;
 use isotest_core::schedule::Interruption;
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::doctests::DoctestSummary;
 
-use super::groups::{FINDINGS, FindingGroup, GroupLines, write_more};
+use super::groups::{self, FINDINGS, GroupLines, write_more};
 use super::notes;
 use super::paint::{self, ERROR, GOOD, HINT, STRONG, WARNING};
 use super::rerun;
@@ -95,7 +95,7 @@ pub struct Closing {
     flaky: GroupLines,
     /// Those of them that count as failed.
     flaky_failed: BTreeSet<CaseIndex>,
-    findings: BTreeMap<FindingGroup, GroupLines>,
+    findings: BTreeMap<Code, GroupLines>,
     /// Number of cases that shared a layer with the host because the machine refuses another.
     weakened: BTreeMap<Weakened, usize>,
     /// Refusals, each with a hint and a count.
@@ -150,7 +150,7 @@ impl Closing {
             if let Finding::NotPassed(names) = finding {
                 self.reported.extend(names.iter().cloned());
             }
-            let group = self.findings.entry(FindingGroup::of(finding)).or_default();
+            let group = self.findings.entry(finding.code()).or_default();
             group.add(|| format!("{}: {finding}", suite::label(suites, index)));
         }
     }
@@ -209,7 +209,7 @@ impl Closing {
     /// Takes note of what a binary did whose tests share a sandbox: one of them did it.
     pub fn take_shared(&mut self, suites: &[Suite], binary: usize, findings: &[Finding]) {
         for finding in findings {
-            let group = self.findings.entry(FindingGroup::of(finding)).or_default();
+            let group = self.findings.entry(finding.code()).or_default();
             group.add(|| format!("a test of {}: {finding}", suites[binary].id));
         }
     }
@@ -338,8 +338,8 @@ impl Closing {
             let tests = counted(self.flaky.count, "test");
             self.flaky.write(&format!("{tests} failed and then passed"), colour, err)?;
         }
-        for (kind, group) in &self.findings {
-            group.write(&kind.title(group.count), colour, err)?;
+        for (code, group) in &self.findings {
+            group.write(&groups::title(*code, group.count), colour, err)?;
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
-//! Findings by their kind, as the closing block lists them.
+//! Findings by their code, as the closing block lists them.
 
 use std::io::{self, Write};
 
-use isotest_core::finding::Finding;
+use isotest_core::finding::Code;
 
 use super::paint::{self, WARNING};
 use super::words::{counted, more};
@@ -10,24 +10,7 @@ use super::words::{counted, more};
 /// Maximum number of cases that are listed for one kind of finding.
 pub const FINDINGS: usize = 10;
 
-/// The kinds of findings, in the order in which they are listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FindingGroup {
-    LimitReached,
-    LimitSuspected,
-    OutOfMemory,
-    ProcessesLeft,
-    NetworkTried,
-    NetworkSuspected,
-    IoUringRefused,
-    NotShown,
-    NotPassed,
-    SignalDiscarded,
-    WrittenBack,
-    WriteBackFailed,
-}
-
-/// The findings of one kind: how many, and the first lines.
+/// The findings of one code: how many, and the first lines.
 #[derive(Debug, Default)]
 pub struct GroupLines {
     /// Number of findings.
@@ -56,60 +39,33 @@ impl GroupLines {
     }
 }
 
-impl FindingGroup {
-    /// Group of a finding.
-    pub fn of(finding: &Finding) -> Self {
-        match finding {
-            Finding::ProcessesLeft(_) => FindingGroup::ProcessesLeft,
-            Finding::SignalDiscarded(_) => FindingGroup::SignalDiscarded,
-            Finding::LimitReached(..) => FindingGroup::LimitReached,
-            Finding::LimitSuspected(..) => FindingGroup::LimitSuspected,
-            Finding::OutOfMemory(_) => FindingGroup::OutOfMemory,
-            Finding::NetworkTried(_) | Finding::SentToMany(_) => FindingGroup::NetworkTried,
-            Finding::NetworkSuspected(_) => FindingGroup::NetworkSuspected,
-            Finding::IoUringRefused => FindingGroup::IoUringRefused,
-            Finding::NotShown(_) => FindingGroup::NotShown,
-            Finding::NotPassed(_) => FindingGroup::NotPassed,
-            Finding::WrittenBack(_) => FindingGroup::WrittenBack,
-            Finding::WriteBackFailed(..) => FindingGroup::WriteBackFailed,
+/// Title of the findings of one code, in so many cases, with the flag that helps.
+pub fn title(code: Code, count: usize) -> String {
+    let tests = counted(count, "test");
+    let what = match code {
+        Code::NetAttempt => "tried to reach the network; `--net host` allows it",
+        Code::DnsAttempt => "tried to resolve host names; `--net host` allows it",
+        Code::SendsMulticast => "sent packets that stay on the loopback interface",
+        Code::NetSuspected => "failed and may need the network; `--net host` may help",
+        Code::ListensFixedPort => "still listened on a fixed port at the end",
+        Code::LeavesProcess => "left processes behind",
+        Code::LeavesThread => "left threads behind",
+        Code::LeavesIpc => "left IPC objects behind",
+        Code::WritesOutside => "changed files outside of /tmp and the target directory",
+        Code::SignalDiscarded => "sent a signal that the kernel discarded",
+        Code::LimitHit => "reached a limit",
+        Code::LimitSuspected => "may have reached a limit",
+        Code::Memory => "used much memory",
+        Code::OutOfMemory => "lost processes because memory ran out",
+        Code::IoUringRefused => "failed and were refused io_uring; `--guard io-uring` may help",
+        Code::PathNotShown => "failed and named a path that tests do not see; `--ro PATH` may help",
+        Code::VariableNotPassed => {
+            "failed and named a variable that does not reach tests; `--pass-env NAME` may help"
         }
-    }
-
-    /// Title of a group with so many findings, with the flag that helps.
-    pub fn title(self, count: usize) -> String {
-        let tests = counted(count, "test");
-        match self {
-            FindingGroup::ProcessesLeft => format!("{tests} left processes behind"),
-            FindingGroup::SignalDiscarded => {
-                format!("{tests} sent a signal that the kernel discarded")
-            }
-            FindingGroup::LimitReached => format!("{tests} reached a limit"),
-            FindingGroup::LimitSuspected => format!("{tests} may have reached a limit"),
-            FindingGroup::OutOfMemory => format!("{tests} lost processes because memory ran out"),
-            FindingGroup::NetworkTried => {
-                format!("{tests} tried to reach the network and failed; `--net host` allows it")
-            }
-            FindingGroup::NetworkSuspected => {
-                format!("{tests} failed and may need the network; `--net host` may help")
-            }
-            FindingGroup::IoUringRefused => {
-                format!("{tests} failed and were refused io_uring; `--guard io-uring` may help")
-            }
-            FindingGroup::NotShown => format!(
-                "{tests} failed and named a path that tests do not see; `--ro PATH` may help"
-            ),
-            FindingGroup::NotPassed => format!(
-                "{tests} failed and named a variable that does not reach tests; `--pass-env NAME` may \
-                 help"
-            ),
-            FindingGroup::WrittenBack => {
-                format!("{tests} wrote files that were copied into the project")
-            }
-            FindingGroup::WriteBackFailed => {
-                format!("{tests} wrote files that could not be copied out")
-            }
-        }
-    }
+        Code::WrittenBack => "wrote files that were copied into the project",
+        Code::WriteBackFailed => "wrote files that could not be copied out",
+    };
+    format!("{tests} {what}")
 }
 
 /// Writes the number of entries that are not listed.

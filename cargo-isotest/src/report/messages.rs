@@ -587,7 +587,7 @@ mod tests {
         let line = serde_json::to_string(&message).expect("plain data");
         let start = r#"{"type":"test-finished","binary":"demo::it","test":"a","verdict":"failed","exit-code":101,"seconds":0.0,"#;
         assert!(line.starts_with(start), "{line}");
-        assert!(line.contains(r#""findings":[{"finding":"network-tried","packets":2,"text":"#));
+        assert!(line.contains(r#""findings":[{"finding":"net-attempt","packets":2,"text":"#));
         assert_eq!(serde_json::from_str::<Message>(&line).expect("it was just written"), message);
     }
 

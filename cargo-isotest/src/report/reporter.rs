@@ -593,7 +593,12 @@ mod tests {
         let mut raw = Outcome::without_run(Verdict::Failed { code: 3 });
         raw.output.head = b"raw program\n".to_vec();
         let mut left = Outcome::without_run(Verdict::Passed);
-        let sleep = Leftover { pid: 3, name: "sleep".to_owned() };
+        let sleep = Leftover {
+            pid: 3,
+            name: "sleep".to_owned(),
+            command_line: String::new(),
+            ancestors: Vec::new(),
+        };
         left.findings.push(Finding::ProcessesLeft(vec![sleep]));
         let events = vec![
             Event::Finished(CaseIndex { binary: 1, case: 0 }, Box::new(raw)),

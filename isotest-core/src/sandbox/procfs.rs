@@ -256,7 +256,9 @@ fn leftover(pid: i32) -> Option<(Leftover, Motion)> {
     // arguments, and still the name of the thread that has made it (fs/exec.c, begin_new_exec).
     let is_named = Stat::read(pid).is_some_and(|stat| stat.arguments().is_some());
     let motion = if is_named { motion } else { Motion::Moves };
-    Some((Leftover { pid: inside, name: field("Name:")?.to_owned() }, motion))
+    let name = field("Name:")?.to_owned();
+    let (command_line, ancestors) = (String::new(), Vec::new());
+    Some((Leftover { pid: inside, name, command_line, ancestors }, motion))
 }
 
 /// Activity of a thread, by its directory and its status there; `None` where it ends.
