@@ -136,9 +136,9 @@ impl Error {
             Error::Setup(_) => ExitCode::SetupFailed,
             Error::Listing(error) if error.is_sandbox() => ExitCode::SandboxFailed,
             Error::Listing(_) => ExitCode::ListFailed,
-            Error::Store(StoreError::Empty(_) | StoreError::NothingFailed(_)) => {
-                ExitCode::NothingToRun
-            }
+            Error::Store(
+                StoreError::Empty(_) | StoreError::OnlyOne(_) | StoreError::NothingFailed(_),
+            ) => ExitCode::NothingToRun,
             Error::Store(_) => ExitCode::Usage,
             Error::Report(_) | Error::Junit(_) | Error::Profiles(_) => ExitCode::ReportFailed,
             Error::Case(_) | Error::NothingFailed(_) => ExitCode::NothingToRun,

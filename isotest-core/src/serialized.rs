@@ -4,31 +4,37 @@ use std::path::{Path, PathBuf};
 
 use serde::Serializer;
 
-/// Bytes: a string if they are UTF-8, else an array of numbers.
+/// Bytes: a string if they are UTF-8, else one whose characters have the numbers of the bytes (ISO
+/// 8859-1). A number for each byte would take many times the memory when it is read.
 pub mod bytes {
-    use serde::{Deserialize, Deserializer, Serializer};
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    #[derive(Deserialize)]
+    #[derive(Serialize, Deserialize)]
     #[serde(untagged)]
-    enum Form {
-        Text(String),
-        Numbers(Vec<u8>),
+    enum Form<'a> {
+        Text(std::borrow::Cow<'a, str>),
+        Latin1 { latin1: String },
     }
 
     /// Writes bytes.
     pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => serializer.serialize_str(text),
-            Err(_) => serializer.collect_seq(bytes),
-        }
+        let form = match std::str::from_utf8(bytes) {
+            Ok(text) => Form::Text(text.into()),
+            Err(_) => Form::Latin1 { latin1: bytes.iter().map(|byte| char::from(*byte)).collect() },
+        };
+        form.serialize(serializer)
     }
 
     /// Reads bytes.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        Ok(match Form::deserialize(deserializer)? {
-            Form::Text(text) => text.into_bytes(),
-            Form::Numbers(bytes) => bytes,
-        })
+        match Form::deserialize(deserializer)? {
+            Form::Text(text) => Ok(text.into_owned().into_bytes()),
+            Form::Latin1 { latin1 } => {
+                let bytes = latin1.chars().map(u8::try_from);
+                bytes.collect::<Result<_, _>>().map_err(D::Error::custom)
+            }
+        }
     }
 }
 

@@ -192,6 +192,77 @@ fn a_killed_run_is_whole_up_to_the_last_test_that_ended() {
     left.check(100, &["running 2 tests", "test b ... FAILED", "test c ... ok"]);
 }
 
+/// Tests whose results hang on a variable.
+const CHANGES: &str = r#"
+fn is_second() -> bool {
+    std::env::var_os("SECOND").is_some()
+}
+#[test]
+fn breaks() {
+    assert!(!is_second());
+}
+#[test]
+fn mended() {
+    assert!(is_second());
+}
+#[test]
+fn slow() {
+    if is_second() {
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
+}
+#[test]
+fn leaves() {
+    if is_second() {
+        std::process::Command::new("sleep").arg("600").spawn().unwrap();
+    }
+}
+#[test]
+fn same() {}
+"#;
+
+#[test]
+fn two_runs_are_compared() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[("src/lib.rs", ""), ("tests/it.rs", CHANGES)]);
+    project.isotest("runs diff").run().check(4, &["error: no run is recorded in `"]);
+    let run = |line: &str| project.isotest(&format!("--test it --pass-env SECOND {line}"));
+    run("").run().check(100, &[]);
+    project
+        .isotest("runs diff")
+        .run()
+        .check(4, &["error: only one run is recorded in `", "hint: run the tests again"]);
+    run("").env("SECOND", "1").run().check(100, &[]);
+    project.isotest("runs diff").run().check(
+        0,
+        &[
+            "failed in B, and not in A (1)\n    demo::it breaks  passed -> failed\n",
+            "fixed in B (1)\n    demo::it mended  failed -> passed\n",
+            "slower: at least 2 times, and 50 ms (1)\n    demo::it slow  0.",
+            "new findings in B (1)\n    demo::it leaves  leaves-process: left 1 process behind",
+        ],
+    );
+    let json = project.isotest("runs diff --format json").run();
+    let found: serde_json::Value = serde_json::from_str(&json.stdout).expect("one object");
+    assert_eq!(found["compared"], 5);
+    assert_eq!(found["new-findings"][0]["finding"], "leaves-process");
+    assert_eq!(found["new-failing"][0]["after"]["verdict"], "failed");
+    // From a file, of another project's directory.
+    project.isotest("runs export latest ./b.isotest").run().check(0, &[]);
+    let elsewhere = Call::new(isotest_tests::program::isotest(), Path::new("/"));
+    let file = project.directory().join("b.isotest");
+    let same = elsewhere.words("runs diff").arg(&file).arg(&file).run();
+    same.check(0, &["no difference in 5 tests"]);
+    // Tests that were not selected are not gone.
+    run("same").run().check(0, &[]);
+    let part = project.isotest("runs diff").run();
+    part.check(0, &["note: 4 tests of `demo::it` only in A: B selected others"]);
+    assert!(!part.stdout.contains("gone"));
+    project.isotest("runs diff nothing").run().check(2, &["no recorded run is called `nothing`"]);
+}
+
 #[test]
 fn no_run_is_recorded_where_that_is_asked_for() {
     if refused() {

@@ -73,7 +73,7 @@ pub enum Command {
     Rerun(Box<RunCommand>),
     /// Print a recorded run again
     Replay(ReplayCommand),
-    /// List the recorded runs, or export one
+    /// List the recorded runs, compare two, or export one
     Runs(RunsCommand),
     /// Build the tests into an archive that runs without cargo
     Archive(Box<ArchiveCommand>),

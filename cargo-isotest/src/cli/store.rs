@@ -44,6 +44,19 @@ pub enum RunsAct {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Compare two runs: failures, fixes, flaky and slower tests, findings
+    #[command(override_usage = "cargo isotest runs diff [OPTIONS] [A] [B]")]
+    Diff {
+        /// The first run [default: the one before the latest]
+        #[arg(value_name = "A")]
+        a: Option<String>,
+        /// The second run [default: the latest]
+        #[arg(value_name = "B")]
+        b: Option<String>,
+        /// Print the differences in this format
+        #[arg(long, value_name = "FORMAT")]
+        format: Option<ReportFormat>,
+    },
 }
 
 /// `cargo isotest replay`.

@@ -1,18 +1,16 @@
 //! The record of a run, and the tests that one leaves to be run again.
 
-use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::de::IgnoredAny;
 
 use crate::cli::Recorded;
 use crate::config::machine::Machine;
 use crate::discover::Project;
-use crate::report::{self, Message, Record, Reporter, Start, Verdict};
+use crate::report::{self, Record, Reporter, Start};
 use crate::select::last_run::{FailedTest, Unfinished};
-use crate::store::{self, Keep, Lines, Store, StoreError};
+use crate::store::{self, Keep, Store, StoreError};
 
 /// Has a run recorded. What cannot be recorded is warned of; the run goes on.
 pub fn record(reporter: Reporter, store: &Store, project: &Project) -> Reporter {
@@ -52,43 +50,18 @@ pub fn unfinished(
     machine: &Machine,
 ) -> Result<Unfinished, StoreError> {
     let (file, path) = store.find(run.name.as_deref(), &machine.directory)?;
-    let mut lines = Lines::<IgnoredAny>::open(file, &path)?;
-    match lines.next().map(|line| line.message) {
-        Some(Message::RunStarted { format_version, .. })
-            if format_version > report::FORMAT_VERSION =>
-        {
-            return Err(StoreError::Newer(path, format_version));
-        }
-        Some(Message::RunStarted { .. }) => {}
-        _ => return Err(StoreError::NotARun(path)),
+    let results = store::results(file, &path)?;
+    let left: Unfinished = results
+        .tests()
+        .filter(|(.., result)| result.is_left())
+        .map(|(name, test, _)| FailedTest {
+            binary: name.binary.clone(),
+            root: name.root.clone(),
+            test: test.to_owned(),
+        })
+        .collect();
+    if left.is_empty() {
+        return Err(StoreError::NothingFailed(path));
     }
-    let mut left = BTreeSet::new();
-    for line in &mut lines {
-        match line.message {
-            Message::Binary(binary) => left.extend(binary.tests.into_iter().map(|test| {
-                FailedTest { binary: binary.binary.clone(), root: binary.root.clone(), test }
-            })),
-            Message::TestFinished(finished) => {
-                if matches!(finished.last.verdict, Verdict::Passed | Verdict::Ignored { .. }) {
-                    let report::TestName { binary, root, test } = finished.test;
-                    left.remove(&FailedTest { binary, root, test });
-                }
-            }
-            Message::RunStarted { .. }
-            | Message::TestStarted { .. }
-            | Message::TestOutput { .. }
-            | Message::TestSlow { .. }
-            | Message::TestRetried { .. }
-            | Message::Running { .. }
-            | Message::Resumed { .. }
-            | Message::Interrupted { .. }
-            | Message::RunTimedOut { .. }
-            | Message::RunFinished { .. } => {}
-        }
-    }
-    match lines.trouble() {
-        Some(trouble) => Err(trouble),
-        None if left.is_empty() => Err(StoreError::NothingFailed(path)),
-        None => Ok(left.into_iter().collect()),
-    }
+    Ok(left)
 }

@@ -1,18 +1,17 @@
-//! `cargo isotest runs`: lists the recorded runs, or exports one.
+//! `cargo isotest runs`: lists the recorded runs, compares two, or exports one.
 
 use std::io;
 use std::path::Path;
 
 use isotest_core::untrusted;
-use serde::de::IgnoredAny;
 
 use crate::cli::{ProjectOptions, ReportFormat, RunsAct, RunsCommand};
 use crate::config::machine::Machine;
 use crate::discover;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::report::{self, Listing, RunState};
-use crate::store::{Lines, Store, StoreError, Stored, first};
+use crate::report::{self, Comparison, Fact, Listing, RunState};
+use crate::store::{self, Lines, Store, StoreError, Stored};
 
 /// The store of the project that the options name.
 pub fn store(project: &ProjectOptions) -> Result<Store, Error> {
@@ -29,14 +28,27 @@ pub fn store(project: &ProjectOptions) -> Result<Store, Error> {
     Ok(Store::of(target.as_std_path()))
 }
 
-/// Lists the recorded runs, or exports one.
+/// Lists the recorded runs, compares two, or exports one.
 pub fn runs(command: &RunsCommand, machine: &Machine) -> Result<ExitCode, Error> {
-    let store = store(&command.project)?;
     match &command.act {
-        None => list(&store, command.format),
+        None => list(&store(&command.project)?, command.format),
         Some(RunsAct::Export { run, file }) => {
+            let store = store_for(&command.project, &[Some(run)])?;
             export(&store, run, &machine.directory.join(file), machine)
         }
+        Some(RunsAct::Diff { a, b, format }) => {
+            let names = [a.as_deref(), b.as_deref()];
+            let store = store_for(&command.project, &names)?;
+            diff(&store, names, format.unwrap_or(command.format), machine)
+        }
+    }
+}
+
+/// The store of the project, unless all of these runs are files: they need none.
+fn store_for(project: &ProjectOptions, names: &[Option<&str>]) -> Result<Store, Error> {
+    match names.iter().all(|name| Store::is_file(*name)) {
+        true => Ok(Store::none()),
+        false => store(project),
     }
 }
 
@@ -60,11 +72,11 @@ fn listing(store: &Store, run: &Stored) -> Listing {
     let path = store.path().join(&run.id);
     let mut listing = Listing::new(run.id.clone(), run.bytes);
     let read = |error| StoreError::Read(path.clone(), error);
-    let lines =
-        store.open(&run.id).map_err(read).and_then(|file| Lines::<IgnoredAny>::open(file, &path));
+    let lines = store.open(&run.id).map_err(read).and_then(|file| Lines::facts(file, &path));
     match lines {
-        Ok(mut lines) => {
-            lines.by_ref().for_each(|line| listing.take(&line.message, line.at));
+        Ok((started, mut lines)) => {
+            listing.take(&Fact::Started(started), 0.0);
+            lines.by_ref().for_each(|(at, fact)| listing.take(&fact, at));
             if lines.trouble().is_some() {
                 listing.state = RunState::Damaged;
             }
@@ -77,11 +89,36 @@ fn listing(store: &Store, run: &Stored) -> Listing {
     listing
 }
 
+/// Compares two runs.
+fn diff(
+    store: &Store,
+    [a, b]: [Option<&str>; 2],
+    format: ReportFormat,
+    machine: &Machine,
+) -> Result<ExitCode, Error> {
+    let before_latest = match a {
+        Some(_) => None,
+        None => Some(store.before_latest()?),
+    };
+    let results = |name| {
+        let (file, path) = store.find(name, &machine.directory)?;
+        store::results(file, &path)
+    };
+    let a = results(a.or(before_latest.as_deref()))?;
+    let comparison = Comparison::of(&a, &results(b)?);
+    let printed = match format {
+        ReportFormat::Human => comparison.for_people(),
+        ReportFormat::Json => comparison.for_programs(),
+    };
+    printed.map_err(Error::Report)?;
+    Ok(ExitCode::Passed)
+}
+
 /// Copies a run to a file that does not exist.
 fn export(store: &Store, run: &str, to: &Path, machine: &Machine) -> Result<ExitCode, Error> {
     let (mut from, path) = store.find(Some(run), &machine.directory)?;
     // A file that is no run is not copied.
-    first(from.try_clone().map_err(Error::Host)?, &path)?;
+    Lines::facts(from.try_clone().map_err(Error::Host)?, &path)?;
     let write = |error| Error::Store(StoreError::Write(to.to_owned(), error));
     io::Seek::rewind(&mut from).map_err(Error::Host)?;
     let (directory, name) = untrusted::place(to).map_err(write)?;

@@ -10,6 +10,7 @@ mod suite;
 mod tally;
 
 mod doctests;
+mod fact;
 
 mod blocks;
 mod format;
@@ -31,6 +32,7 @@ mod formats;
 
 mod cargo;
 mod closing;
+mod comparison;
 mod completions;
 mod groups;
 mod notes;
@@ -49,6 +51,7 @@ mod error;
 mod follow;
 mod inspect;
 mod reporter;
+mod results;
 mod running;
 mod runs;
 mod start;
@@ -60,6 +63,7 @@ mod tests;
 pub use blocks::Order;
 pub use cargo::executable;
 pub use closing::{CaseState, Grant, Hint, Reruns};
+pub use comparison::Comparison;
 pub use completions::completions;
 pub use config::{
     Configuration, EffectiveValue, Overriding, configuration, imported, schema, text,
@@ -71,6 +75,7 @@ pub use error::{
     not_summarized, passed_on, pruned, pruned_runs, services, setting_up, uncopied, unpacking,
     unsupported_keys, warning, weakened,
 };
+pub use fact::{Fact, Started};
 pub use follow::follow;
 pub use github::Workflow;
 pub use inspect::{
@@ -78,13 +83,14 @@ pub use inspect::{
     manual_page, pass_on, root_of_doctests, test_command,
 };
 pub use junit::JunitError;
-pub use messages::{Message, Test as TestName, VERSION as FORMAT_VERSION, Verdict};
+pub use messages::{Message, VERSION as FORMAT_VERSION};
 pub use notes::tell as lists;
 pub use options::{FormatName, Frame, Options};
 pub use record::{Input, Line, Record};
 pub use replay::replay;
 pub use reporter::{EndedCase, Report, Reporter, Summary};
 pub use rerun::quoted;
+pub use results::Results;
 pub use runs::{Listing, RunState, runs_for_people, runs_for_programs};
 pub use start::Start;
 pub use stress::Stress;

@@ -24,15 +24,13 @@ use super::traces::Trace;
 use super::withheld::Withheld;
 
 /// A line of a record.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Line<I> {
+#[derive(Debug, Deserialize)]
+pub struct Line {
     /// The event in the format of `--message-format json`.
     #[serde(flatten)]
     pub message: Message,
-    /// Seconds since the start of the run.
-    pub at: f64,
     /// The input of the report.
-    pub exact: I,
+    pub exact: Input,
 }
 
 /// Inputs of a report, as they are read.

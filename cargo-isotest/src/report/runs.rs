@@ -6,7 +6,8 @@ use anstyle::Style;
 use isotest_core::escape::escape;
 use serde::Serialize;
 
-use super::messages::{Counts, Message, Verdict};
+use super::fact::{Fact, Finished, Started, State};
+use super::messages::Counts;
 use super::paint::{ERROR, GOOD, STRONG, WARNING};
 use super::plain_json;
 use super::words::counted;
@@ -64,49 +65,56 @@ impl Listing {
         }
     }
 
-    /// Takes a message of its record, which is so many seconds behind the start.
-    pub fn take(&mut self, message: &Message, at: f64) {
+    /// Takes a line of its record, which is so many seconds behind the start.
+    pub fn take(&mut self, fact: &Fact, at: f64) {
         self.seconds = at;
-        match message {
-            Message::RunStarted { time, commit, tests, .. } => {
+        match fact {
+            Fact::Started(Started { time, commit, tests, .. }) => {
                 (self.time, self.commit) = (time.clone(), commit.clone());
                 self.selected = *tests;
             }
-            Message::TestFinished(finished) => self.count(&finished.last.verdict, finished.flaky),
-            Message::Interrupted { .. } | Message::RunTimedOut { .. } => {
-                self.state = RunState::Interrupted;
-            }
-            Message::RunFinished { seconds, tests, .. } => {
+            Fact::TestFinished(finished) => self.count(finished),
+            Fact::Interrupted => self.state = RunState::Interrupted,
+            Fact::RunFinished(finished) => {
                 if self.state == RunState::Killed {
                     self.state = RunState::Ended;
                 }
-                (self.seconds, self.tests) = (*seconds, tests.clone());
+                (self.seconds, self.tests) = (finished.seconds, finished.tests.clone());
             }
-            Message::Binary(_)
-            | Message::TestStarted { .. }
-            | Message::TestOutput { .. }
-            | Message::TestSlow { .. }
-            | Message::TestRetried { .. }
-            | Message::Running { .. }
-            | Message::Resumed { .. } => {}
+            Fact::Binary(_) | Fact::TestStarted(_) | Fact::TestRetried(_) | Fact::Other => {}
         }
     }
 
     /// Counts a test of a run whose own counts are missing.
-    fn count(&mut self, verdict: &Verdict, is_flaky: bool) {
-        self.tests.flaky += usize::from(is_flaky);
-        let counter = match verdict {
-            Verdict::Passed => &mut self.tests.passed,
-            Verdict::Ignored { .. } => &mut self.tests.ignored,
-            Verdict::NotRun { .. } => &mut self.tests.not_run,
-            Verdict::Failed { .. }
-            | Verdict::Signalled { .. }
-            | Verdict::TimedOut { .. }
-            | Verdict::ExitedEarly { .. }
-            | Verdict::NothingRun
-            | Verdict::Flaky => &mut self.tests.failed,
+    fn count(&mut self, finished: &Finished) {
+        self.tests.flaky += usize::from(finished.flaky);
+        let counter = match finished.state() {
+            // It may count as a failure.
+            State::Flaky if finished.verdict != "passed" => &mut self.tests.failed,
+            State::Passed | State::Flaky => &mut self.tests.passed,
+            State::Failed => &mut self.tests.failed,
+            State::Ignored => &mut self.tests.ignored,
+            State::NotRun => &mut self.tests.not_run,
         };
         *counter += 1;
+    }
+
+    /// The run in one line.
+    pub fn line(&self) -> String {
+        let (result, style) = self.result();
+        let (time, commit) = (self.shown_time(), self.shown_commit());
+        format!("{}  {time}  {commit}  {style}{result}{style:#}", escape(&self.run))
+    }
+
+    /// Its time for people.
+    pub fn shown_time(&self) -> String {
+        escape(&self.time.as_deref().map_or("-".to_owned(), short_time)).into_owned()
+    }
+
+    /// The beginning of its commit.
+    pub fn shown_commit(&self) -> String {
+        let commit = self.commit.as_deref().unwrap_or("-");
+        escape(commit.get(..8).unwrap_or(commit)).into_owned()
     }
 
     /// Its result in words, and how they are shown.
@@ -161,9 +169,7 @@ pub fn runs_for_people(runs: &[Listing]) -> io::Result<()> {
         "RUN", "TIME", "COMMIT", "DURATION", "RESULT"
     )?;
     for (run, words, style) in rows {
-        let time = escape(&run.time.as_deref().map_or("-".to_owned(), short_time)).into_owned();
-        let commit = run.commit.as_deref().map_or("-", |commit| commit.get(..8).unwrap_or(commit));
-        let commit = escape(commit);
+        let (time, commit) = (run.shown_time(), run.shown_commit());
         let seconds = format!("{:.2}s", run.seconds);
         writeln!(
             out,

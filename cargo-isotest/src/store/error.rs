@@ -11,6 +11,8 @@ use isotest_core::escape::escape;
 pub enum StoreError {
     /// No run is recorded in this directory.
     Empty(PathBuf),
+    /// One run is recorded in this directory, and two are compared.
+    OnlyOne(PathBuf),
     /// No recorded run has this id.
     Unknown(String),
     /// The ids of several recorded runs begin or end with these characters.
@@ -38,11 +40,18 @@ impl fmt::Display for StoreError {
                  hint: `cargo isotest` records every run, unless `--no-record` is given",
                 shown(directory)
             ),
+            StoreError::OnlyOne(directory) => write!(
+                f,
+                "only one run is recorded in `{}`\n\
+                 hint: run the tests again, or name two runs or files: `runs diff A B`",
+                shown(directory)
+            ),
             StoreError::Unknown(name) => write!(
                 f,
-                "no recorded run is called `{name}`\n\
+                "no recorded run is called `{}`\n\
                  hint: `cargo isotest runs` lists the recorded runs; a file is `./NAME`, or ends with \
-                 `.isotest`"
+                 `.isotest`",
+                escape(name)
             ),
             StoreError::Ambiguous(name, ids) => write!(
                 f,

@@ -13,5 +13,5 @@ mod writer;
 
 pub use commit::commit;
 pub use error::StoreError;
-pub use reader::{Lines, Recorded, first};
+pub use reader::{Lines, Recorded, results};
 pub use runs::{Keep, Store, Stored};

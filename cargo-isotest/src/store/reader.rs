@@ -2,12 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Take};
-use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use serde::de::{DeserializeOwned, IgnoredAny};
-
-use crate::report::{FORMAT_VERSION, Input, Line, Message, Start, Suite};
+use crate::report::{
+    FORMAT_VERSION, Fact, Input, Line, Listing, Message, Results, Start, Started, Suite,
+};
 use crate::store::error::StoreError;
 
 /// Maximum bytes of a line.
@@ -16,20 +15,49 @@ const LINE: u64 = 1 << 26;
 /// Maximum bytes of all lines.
 const TEXT: u64 = 1 << 32;
 
-/// Lines of a recorded run, each with its input as `I`. It ends where the file does, or cannot be
-/// read any further ([`trouble`](Lines::trouble)).
-pub struct Lines<I> {
+/// Maximum number of values in a line, which bounds the memory that it takes when it is parsed.
+const VALUES: usize = 1 << 21;
+
+/// Lines of a recorded run. It ends where the file does, or cannot be read any further
+/// ([`trouble`](Lines::trouble)).
+pub struct Lines<L> {
     path: PathBuf,
     text: BufReader<Take<zstd::Decoder<'static, BufReader<File>>>>,
+    /// Reads one line.
+    parse: fn(&[u8]) -> serde_json::Result<L>,
     /// Number of lines read so far.
     read: usize,
     trouble: Option<StoreError>,
-    input: PhantomData<I>,
 }
 
-impl<I: DeserializeOwned> Lines<I> {
-    /// Reads a file that goes by `path`.
-    pub fn open(file: File, path: &Path) -> Result<Lines<I>, StoreError> {
+impl Lines<Line> {
+    /// All that is in a file that goes by `path`. Only the isotest that has written it reads it.
+    fn exact(file: File, path: &Path) -> Result<Lines<Line>, StoreError> {
+        Lines::open(file, path, |line| serde_json::from_slice(line))
+    }
+}
+
+impl Lines<(f64, Fact)> {
+    /// The results in a file that goes by `path`, of whichever version of isotest. Returns its first
+    /// line, too.
+    pub fn facts(file: File, path: &Path) -> Result<(Started, Lines<(f64, Fact)>), StoreError> {
+        let mut lines = Lines::open(file, path, Fact::read)?;
+        match lines.next() {
+            Some((_, Fact::Started(started))) if started.format_version > FORMAT_VERSION => {
+                Err(StoreError::Newer(path.to_owned(), started.format_version))
+            }
+            Some((_, Fact::Started(started))) => Ok((started, lines)),
+            _ => Err(StoreError::NotARun(path.to_owned())),
+        }
+    }
+}
+
+impl<L> Lines<L> {
+    fn open(
+        file: File,
+        path: &Path,
+        parse: fn(&[u8]) -> serde_json::Result<L>,
+    ) -> Result<Lines<L>, StoreError> {
         let read = |error| StoreError::Read(path.to_owned(), error);
         let mut file = BufReader::new(file);
         // The magic number of a zstd frame (RFC 8878).
@@ -37,7 +65,7 @@ impl<I: DeserializeOwned> Lines<I> {
             return Err(StoreError::NotARun(path.to_owned()));
         }
         let text = BufReader::new(zstd::Decoder::with_buffer(file).map_err(read)?.take(TEXT));
-        Ok(Lines { path: path.to_owned(), text, read: 0, trouble: None, input: PhantomData })
+        Ok(Lines { path: path.to_owned(), text, parse, read: 0, trouble: None })
     }
 
     /// The error at which reading stopped. A file that is cut off is no error: its run was
@@ -69,15 +97,18 @@ impl<I: DeserializeOwned> Lines<I> {
     }
 }
 
-impl<I: DeserializeOwned> Iterator for Lines<I> {
-    type Item = Line<I>;
+impl<L> Iterator for Lines<L> {
+    type Item = L;
 
-    fn next(&mut self) -> Option<Line<I>> {
+    fn next(&mut self) -> Option<L> {
         if self.trouble.is_some() {
             return None;
         }
         let line = self.text().and_then(|line| match line {
-            Some(line) => Ok(Some(serde_json::from_slice(&line)?)),
+            Some(line) if values(&line) > VALUES => {
+                Err(io::Error::other(format!("a line has more than {VALUES} values")))
+            }
+            Some(line) => Ok(Some((self.parse)(&line)?)),
             None => Ok(None),
         });
         match line {
@@ -93,6 +124,50 @@ impl<I: DeserializeOwned> Iterator for Lines<I> {
     }
 }
 
+/// At least the number of values in a line of JSON: what stands between commas, colons and brackets
+/// outside of strings.
+fn values(line: &[u8]) -> usize {
+    let (mut count, mut rest) = (0, line);
+    while let Some(quote) = memchr::memchr(b'"', rest) {
+        count += separators(&rest[..quote]);
+        rest = &rest[quote + 1..];
+        // The end of the string.
+        while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+            let is_end = rest[at] == b'"';
+            rest = rest.get(at + if is_end { 1 } else { 2 }..).unwrap_or_default();
+            if is_end {
+                break;
+            }
+        }
+    }
+    count + separators(rest)
+}
+
+fn separators(text: &[u8]) -> usize {
+    text.iter().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{')).count()
+}
+
+/// The results in a file that goes by `path`, as far as it can be read.
+pub fn results(file: File, path: &Path) -> Result<Results, StoreError> {
+    let bytes = file.metadata().map_err(|error| StoreError::Read(path.to_owned(), error))?.len();
+    let (started, mut lines) = Lines::facts(file, path)?;
+    let run = started.run.clone().unwrap_or_default();
+    let mut results = Results::new(Listing::new(run, bytes));
+    let first = [(0.0, Fact::Started(started))];
+    let mut too_long = None;
+    for (at, fact) in first.into_iter().chain(&mut lines) {
+        if let Err(error) = results.take(at, fact) {
+            too_long = Some(error);
+            break;
+        }
+    }
+    let too_long = too_long.map(|error| lines.damaged(&error));
+    match too_long.or_else(|| lines.trouble()) {
+        Some(trouble) => Err(trouble),
+        None => Ok(results),
+    }
+}
+
 /// A recorded run whose binaries were read.
 pub struct Recorded {
     /// Facts about its start.
@@ -100,16 +175,16 @@ pub struct Recorded {
     /// Its binaries.
     pub suites: Vec<Suite>,
     /// Lines that follow.
-    pub lines: Lines<Input>,
+    pub lines: Lines<Line>,
 }
 
 impl Recorded {
     /// Reads the beginning of a file, so that the run can be printed again.
     pub fn open(file: File, path: &Path) -> Result<Recorded, StoreError> {
         let check = file.try_clone().map_err(|error| StoreError::Read(path.to_owned(), error))?;
-        first(check, path)?;
-        let mut lines = Lines::<Input>::open(rewound(file, path)?, path)?;
-        let other = |lines: &mut Lines<Input>| {
+        Lines::facts(check, path)?;
+        let mut lines = Lines::exact(rewound(file, path)?, path)?;
+        let other = |lines: &mut Lines<Line>| {
             let why = "another version of isotest has written it";
             lines.trouble().unwrap_or_else(|| lines.damaged(&why))
         };
@@ -134,24 +209,22 @@ impl Recorded {
     }
 }
 
-/// The first message of a file, of whichever version of isotest.
-pub fn first(file: File, path: &Path) -> Result<Message, StoreError> {
-    let mut lines = Lines::<IgnoredAny>::open(file, path)?;
-    match lines.next() {
-        Some(Line { message: Message::RunStarted { format_version, .. }, .. })
-            if format_version > FORMAT_VERSION =>
-        {
-            Err(StoreError::Newer(path.to_owned(), format_version))
-        }
-        Some(Line { message: message @ Message::RunStarted { .. }, .. }) => Ok(message),
-        _ => Err(StoreError::NotARun(path.to_owned())),
-    }
-}
-
 /// The file, to be read from its start again.
 fn rewound(mut file: File, path: &Path) -> Result<File, StoreError> {
     match io::Seek::rewind(&mut file) {
         Ok(()) => Ok(file),
         Err(error) => Err(StoreError::Read(path.to_owned(), error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_counted_outside_of_strings() {
+        assert_eq!(values(br#"{"a,":[1,2],"b":"[\",\\"}"#), 6);
+        assert_eq!(values(br#"["ends in a backslash\"#), 1);
+        assert_eq!(values(b"[[[]]]"), 3);
     }
 }

@@ -181,6 +181,16 @@ impl Store {
         }
     }
 
+    /// The id of the run before the latest one.
+    pub fn before_latest(&self) -> Result<String, StoreError> {
+        let mut runs = self.runs()?;
+        match runs.len() {
+            0 => Err(StoreError::Empty(self.path.clone())),
+            1 => Err(StoreError::OnlyOne(self.path.clone())),
+            _ => Ok(runs.remove(1).id),
+        }
+    }
+
     /// Removes the oldest runs until the limits hold. A run that is being written stays.
     pub fn prune(&self, keep: &Keep, now: SystemTime) -> io::Result<Removed> {
         let mut removed = Removed::default();
