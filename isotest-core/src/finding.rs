@@ -285,6 +285,17 @@ impl Finding {
             Finding::SignalDiscarded(_) => Code::SignalDiscarded,
         }
     }
+
+    /// Its text without process ids: the same for cases that did the same.
+    pub fn gist(&self) -> String {
+        match self {
+            Finding::ProcessesLeft(processes) => {
+                let unnumbered = |process: &Leftover| Leftover { pid: 0, ..process.clone() };
+                Finding::ProcessesLeft(processes.iter().map(unnumbered).collect()).to_string()
+            }
+            other => other.to_string(),
+        }
+    }
 }
 
 /// Maximum number of processes that are named; a fork bomb leaves thousands.
@@ -406,12 +417,14 @@ impl fmt::Display for Finding {
     }
 }
 
-/// A process, its command line and where it comes from.
+/// A process, its command line and where it comes from. No process has the id 0: it is left out.
 fn process(process: &Leftover) -> String {
-    let name = escape(&process.name);
-    let mut text = format!("{name} (pid {})", process.pid);
+    let mut text = escape(&process.name).into_owned();
     if !process.command_line.is_empty() && process.command_line != process.name {
-        text = format!("`{}` (pid {})", escape(&process.command_line), process.pid);
+        text = format!("`{}`", escape(&process.command_line));
+    }
+    if process.pid != 0 {
+        text += &format!(" (pid {})", process.pid);
     }
     match process.ancestors.as_slice() {
         [] | [_] => text,
@@ -471,8 +484,10 @@ mod tests {
             command_line: "sleep 1000".to_owned(),
             ancestors: vec!["sh".to_owned(), "manners".to_owned()],
         };
-        let text = Finding::ProcessesLeft(vec![leftover]).to_string();
-        assert_eq!(text, "left 1 process behind: `sleep 1000` (pid 7), child of sh");
+        let finding = Finding::ProcessesLeft(vec![leftover]);
+        let text = "left 1 process behind: `sleep 1000` (pid 7), child of sh";
+        assert_eq!(finding.to_string(), text);
+        assert_eq!(finding.gist(), "left 1 process behind: `sleep 1000`, child of sh");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use isotest_core::schedule::Repeat;
 
 use super::cargo::CargoOptions;
 use super::config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
-use super::formats::{MessageFormat, ReportFormat};
+use super::formats::{ListedFindings, MessageFormat, ReportFormat};
 use super::layers::{LayerOptions, workspace_layer};
 use super::libtest::{self, Format, LibtestOptions, OutputFlags, SelectionFlags, Shared};
 use super::reuse::{ArchiveCommand, ReuseOptions};
@@ -128,6 +128,9 @@ pub struct RunCommand {
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     #[arg(help_heading = "Output")]
     pub slowest: usize,
+    /// Findings that the summary lists: each, a few lines of each kind, or none
+    #[arg(long, value_name = "WHICH", default_value = "summary", help_heading = "Output")]
+    pub findings: ListedFindings,
     /// Print all events of the run as JSON, or results as nextest does
     #[arg(long, value_name = "FORMAT", default_value = "human", conflicts_with = "format")]
     #[arg(help_heading = "Output")]

@@ -16,6 +16,18 @@ pub enum MessageFormat {
     LibtestJsonPlus,
 }
 
+/// `--findings`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum ListedFindings {
+    /// Each.
+    All,
+    /// A few lines of each kind.
+    #[default]
+    Summary,
+    /// None.
+    None,
+}
+
 /// Output format of a list or a diagnosis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum ReportFormat {

@@ -26,7 +26,7 @@ pub use command::{
     RunnerCommand, ShellCommand, command, completed, parse,
 };
 pub use config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
-pub use formats::{MessageFormat, ReportFormat};
+pub use formats::{ListedFindings, MessageFormat, ReportFormat};
 pub use keys::{Key, Shape, Values, keys, read as read_key};
 pub use layers::{Layer, LayerOptions, layers_as_shown};
 pub use libtest::{

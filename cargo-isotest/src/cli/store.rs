@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::formats::{MessageFormat, ReportFormat};
+use super::formats::{ListedFindings, MessageFormat, ReportFormat};
 use super::libtest::{Color, Format};
 
 /// The project whose runs are read.
@@ -80,6 +80,10 @@ pub struct ReplayCommand {
     /// Name the N slowest tests [default: that of the run]
     #[arg(long, value_name = "N")]
     pub slowest: Option<usize>,
+    /// Findings that the summary lists: each, a few lines of each kind, or none [default: as of the
+    /// run]
+    #[arg(long, value_name = "WHICH")]
+    pub findings: Option<ListedFindings>,
     /// Write a JUnit XML report
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,

@@ -8,12 +8,12 @@ use isotest_core::policy::{Guard, Policy};
 use isotest_core::schedule::{MaxFail, Repeat, Stacks};
 
 use crate::cli::{
-    CargoOptions, FailFast, Format, LayerOptions, LibtestOptions, MessageFormat, PackageScope,
-    ReplayCommand, Rerun, RunCommand, RunIgnored, TimeoutStacks, Unit, Values,
+    CargoOptions, FailFast, Format, LayerOptions, LibtestOptions, ListedFindings, MessageFormat,
+    PackageScope, ReplayCommand, Rerun, RunCommand, RunIgnored, TimeoutStacks, Unit, Values,
 };
 use crate::config::machine::{Machine, MissingDebugger};
 use crate::discover::{BuildRequest, Scope, filter};
-use crate::report::{FormatName, Frame, Options, Order, TerminalStyle, Workflow};
+use crate::report::{FindingsShown, FormatName, Frame, Options, Order, TerminalStyle, Workflow};
 
 /// For each processor, how many short cases more than one are in flight. A case goes from process
 /// to process and through queues of the kernel's; a processor would wait meanwhile.
@@ -203,6 +203,7 @@ pub fn of_replay(command: &ReplayCommand, recorded: Options, machine: &Machine) 
         format: format.unwrap_or(recorded.format),
         show_output: recorded.show_output || command.show_output,
         slowest: command.slowest.unwrap_or(recorded.slowest),
+        findings: command.findings.map_or(recorded.findings, shown),
         quiet: recorded.quiet || command.quiet,
         style: TerminalStyle {
             stdout_colour: machine.colours(command.color, machine.stdout_terminal),
@@ -210,6 +211,15 @@ pub fn of_replay(command: &ReplayCommand, recorded: Options, machine: &Machine) 
             progress: false,
         },
         ..recorded
+    }
+}
+
+/// The findings that `--findings` names.
+fn shown(findings: ListedFindings) -> FindingsShown {
+    match findings {
+        ListedFindings::All => FindingsShown::All,
+        ListedFindings::Summary => FindingsShown::Summary,
+        ListedFindings::None => FindingsShown::None,
     }
 }
 
@@ -250,6 +260,7 @@ fn report(
         report_time: libtest.report_time,
         shuffle_seed,
         slowest: command.slowest,
+        findings: shown(command.findings),
         quiet: command.cargo.quiet,
         frame: Frame::Isotest,
         style: TerminalStyle {

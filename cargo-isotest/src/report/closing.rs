@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anstyle::Style;
 use isotest_core::case::CaseIndex;
-use isotest_core::finding::{Code, Finding};
+use isotest_core::finding::Finding;
 use isotest_core::outcome::{NotRun, Outcome, Verdict};
 use isotest_core::policy::Weakened;
 use isotest_core::schedule::Interruption;
@@ -17,8 +17,10 @@ use serde::{Deserialize, Serialize};
 
 use super::doctests::DoctestSummary;
 
-use super::groups::{self, FINDINGS, GroupLines, write_more};
+use super::finding_groups::{Doer, FindingGroups};
+use super::groups::{GroupLines, LINES, write_more};
 use super::notes;
+use super::options::FindingsShown;
 use super::paint::{self, ERROR, GOOD, HINT, STRONG, WARNING};
 use super::rerun;
 use super::suite::{self, Suite};
@@ -73,7 +75,7 @@ pub enum CaseState {
 }
 
 /// Content of the closing block.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Closing {
     /// The indices of the failed cases, by binary.
     failed: BTreeMap<usize, Vec<usize>>,
@@ -95,7 +97,9 @@ pub struct Closing {
     flaky: GroupLines,
     /// Those of them that count as failed.
     flaky_failed: BTreeSet<CaseIndex>,
-    findings: BTreeMap<Code, GroupLines>,
+    findings: FindingGroups,
+    /// The run is recorded.
+    is_recorded: bool,
     /// Number of cases that shared a layer with the host because the machine refuses another.
     weakened: BTreeMap<Weakened, usize>,
     /// Refusals, each with a hint and a count.
@@ -108,9 +112,30 @@ pub struct Closing {
 }
 
 impl Closing {
-    /// A block that names so many of the slowest cases.
-    pub fn new(slowest: usize) -> Self {
-        Closing { slowest: (Vec::new(), slowest), ..Closing::default() }
+    /// A block that names so many of the slowest cases, and these findings.
+    pub fn new(slowest: usize, findings: FindingsShown) -> Self {
+        Closing {
+            failed: BTreeMap::new(),
+            grants: Vec::new(),
+            reruns: Reruns::default(),
+            recorded: BTreeSet::new(),
+            withheld: Withheld::default(),
+            traces: Vec::new(),
+            unexplained: BTreeMap::new(),
+            reported: BTreeSet::new(),
+            doctests: DoctestSummary::default(),
+            slowest: (Vec::new(), slowest),
+            flaky: GroupLines::default(),
+            flaky_failed: BTreeSet::new(),
+            findings: FindingGroups::new(findings),
+            is_recorded: false,
+            weakened: BTreeMap::new(),
+            refusals: Vec::new(),
+            wardens_died: 0,
+            wardens_silent: 0,
+            not_ended: BTreeSet::new(),
+            interrupted: None,
+        }
     }
 
     fn observe_duration(&mut self, index: CaseIndex, duration: Duration) {
@@ -150,8 +175,7 @@ impl Closing {
             if let Finding::NotPassed(names) = finding {
                 self.reported.extend(names.iter().cloned());
             }
-            let group = self.findings.entry(finding.code()).or_default();
-            group.add(|| format!("{}: {finding}", suite::label(suites, index)));
+            self.findings.add(Doer::Case(index), finding, outcome.verdict.is_failure());
         }
     }
 
@@ -207,11 +231,21 @@ impl Closing {
     }
 
     /// Takes note of what a binary did whose tests share a sandbox: one of them did it.
-    pub fn take_shared(&mut self, suites: &[Suite], binary: usize, findings: &[Finding]) {
+    pub fn take_shared(&mut self, binary: usize, findings: &[Finding]) {
+        let failed = self.failed.contains_key(&binary);
         for finding in findings {
-            let group = self.findings.entry(finding.code()).or_default();
-            group.add(|| format!("a test of {}: {finding}", suites[binary].id));
+            self.findings.add(Doer::OneOf(binary), finding, failed);
         }
+    }
+
+    /// Takes note that the run can be printed again.
+    pub fn take_is_recorded(&mut self) {
+        self.is_recorded = true;
+    }
+
+    /// The findings, by their codes.
+    pub fn findings(&self) -> &FindingGroups {
+        &self.findings
     }
 
     /// Takes note of documentation tests, which rustdoc reports itself.
@@ -250,10 +284,15 @@ impl Closing {
         self.interrupted
     }
 
-    /// True if there is more to report than the number of passed tests.
-    pub fn is_noteworthy(&self, tally: &Tally) -> bool {
+    /// True if there is more to report than the number of passed tests; notes do not count where
+    /// only trouble is of interest.
+    pub fn is_noteworthy(&self, tally: &Tally, quiet: bool) -> bool {
+        let has_findings = match quiet {
+            true => self.findings.have_warnings(),
+            false => !self.findings.is_empty(),
+        };
         !tally.is_clean()
-            || !self.findings.is_empty()
+            || has_findings
             || self.flaky.count > 0
             || self.slowest.1 > 0
             || !self.weakened.is_empty()
@@ -279,7 +318,7 @@ impl Closing {
         self.write_slowest(suites, err)?;
         self.write_grants(colour, err)?;
         self.write_weakened(colour, err)?;
-        self.write_findings(colour, err)?;
+        self.write_findings(suites, colour, err)?;
         notes::write(suites, colour, err)?;
         self.write_not_run(colour, err)?;
         self.write_hints(suites, colour, err)?;
@@ -333,15 +372,21 @@ impl Closing {
         Ok(())
     }
 
-    fn write_findings(&self, colour: bool, err: &mut dyn Write) -> io::Result<()> {
+    fn write_findings(
+        &self,
+        suites: &[Suite],
+        colour: bool,
+        err: &mut dyn Write,
+    ) -> io::Result<()> {
         if self.flaky.count > 0 {
             let tests = counted(self.flaky.count, "test");
             self.flaky.write(&format!("{tests} failed and then passed"), colour, err)?;
         }
-        for (code, group) in &self.findings {
-            group.write(&groups::title(*code, group.count), colour, err)?;
-        }
-        Ok(())
+        let all = match self.is_recorded {
+            true => "cargo isotest replay --findings all",
+            false => "--findings all",
+        };
+        self.findings.write(suites, all, colour, err)
     }
 
     fn write_not_run(&self, colour: bool, err: &mut dyn Write) -> io::Result<()> {
@@ -383,10 +428,10 @@ impl Closing {
             let tests = counted(cases.len(), "failed test");
             let verb = if cases.len() == 1 { "passes" } else { "pass" };
             writeln!(err, "\n{title}: {tests} {verb} with `{flag}` ({why})")?;
-            for index in cases.iter().take(FINDINGS) {
+            for index in cases.iter().take(LINES) {
                 writeln!(err, "    {}", suite::label(suites, *index))?;
             }
-            write_more(cases.len().saturating_sub(FINDINGS), err)?;
+            write_more(cases.len().saturating_sub(LINES), err)?;
         }
         Ok(())
     }

@@ -14,11 +14,12 @@ use std::time::Duration;
 use isotest_core::case::CaseIndex;
 use isotest_core::outcome::Outcome;
 
+use super::finding_groups::{FindingGroups, Level};
 use super::suite::{self, Suite};
 use super::tally::Tally;
 use super::words::{self, counted};
 
-/// Number of annotations of a step that GitHub shows.
+/// Number of annotations of each level that GitHub shows for a step.
 const ANNOTATIONS: usize = 10;
 /// Maximum number of failed tests in the summary.
 const FAILED: usize = 50;
@@ -99,8 +100,13 @@ impl Github {
         writeln!(err, "::stop-commands::{}", self.token)
     }
 
-    /// Writes the annotations.
-    pub fn annotate(&self, err: &mut dyn Write) -> io::Result<()> {
+    /// Writes the annotations: for each failed case, each flaky one, and each code of findings.
+    pub fn annotate(
+        &self,
+        suites: &[Suite],
+        findings: &FindingGroups,
+        err: &mut dyn Write,
+    ) -> io::Result<()> {
         writeln!(err, "::{}::", self.token)?;
         for FailedCase { label, place, text } in self.failed.iter().take(ANNOTATIONS) {
             let place = place.as_ref().map_or(String::new(), |(file, line)| {
@@ -112,17 +118,37 @@ impl Github {
         for flaky in self.flaky.iter().take(ANNOTATIONS) {
             writeln!(err, "::warning title=Flaky test::{}", escaped(flaky))?;
         }
+        let left = [ANNOTATIONS.saturating_sub(self.flaky.len()), ANNOTATIONS];
+        for (level, left) in [Level::Warning, Level::Note].into_iter().zip(left) {
+            let command = match level {
+                Level::Warning => "warning",
+                Level::Note => "notice",
+            };
+            let groups = findings.groups().filter(|(_, group)| group.level() == level);
+            for (code, group) in groups.take(left) {
+                let (lines, hidden) = group.lines(suites);
+                let title = std::iter::once(group.title(code));
+                let lines = title.chain(lines).chain(words::more(hidden));
+                let text = lines.collect::<Vec<_>>().join("\n");
+                writeln!(err, "::{command} title={code}::{}", escaped(&text))?;
+            }
+        }
         Ok(())
     }
 
     /// Adds the summary to the workflow's file, where there is one.
-    pub fn summarize(&self, tally: &Tally, wall: Duration) -> io::Result<()> {
+    pub fn summarize(
+        &self,
+        tally: &Tally,
+        wall: Duration,
+        findings: &FindingGroups,
+    ) -> io::Result<()> {
         let Some(path) = &self.workflow.summary else { return Ok(()) };
         let mut file = OpenOptions::new().append(true).create(true).open(path)?;
-        file.write_all(self.markdown(tally, wall).as_bytes())
+        file.write_all(self.markdown(tally, wall, findings).as_bytes())
     }
 
-    fn markdown(&self, tally: &Tally, wall: Duration) -> String {
+    fn markdown(&self, tally: &Tally, wall: Duration, findings: &FindingGroups) -> String {
         let mut text =
             String::from("## Tests\n\n| passed | flaky | failed | ignored | not run | time |\n");
         text += "|---|---|---|---|---|---|\n";
@@ -152,6 +178,13 @@ impl Github {
             text += "\nFlaky:\n\n";
             for flaky in self.flaky.iter().take(FAILED) {
                 add(&mut text, format_args!("- <code>{}</code>\n", literal(flaky)));
+            }
+        }
+        if !findings.is_empty() {
+            text += "\nFindings:\n\n";
+            for (code, group) in findings.groups() {
+                let title = literal(&group.title(code));
+                add(&mut text, format_args!("- <code>{code}</code>: {title}\n"));
             }
         }
         text
@@ -194,7 +227,11 @@ fn literal(text: &str) -> String {
 mod tests {
     use isotest_core::outcome::Verdict;
 
+    use isotest_core::finding::Finding;
+
     use super::*;
+    use crate::report::finding_groups::Doer;
+    use crate::report::options::FindingsShown;
     use crate::report::suite::example;
 
     #[test]
@@ -208,9 +245,9 @@ mod tests {
         github.observe(&suites, CaseIndex { binary: 0, case: 0 }, &failed);
         let killed = Outcome::without_run(Verdict::Signalled { signal: 9 });
         github.observe(&suites, CaseIndex { binary: 0, case: 1 }, &killed);
-        let mut err = Vec::new();
+        let (none, mut err) = (FindingGroups::new(FindingsShown::Summary), Vec::new());
         github.stop_commands(&mut err).expect("a Vec takes all");
-        github.annotate(&mut err).expect("a Vec takes all");
+        github.annotate(&suites, &none, &mut err).expect("a Vec takes all");
         let err = String::from_utf8(err).expect("it is text");
         let (stopped, err) = err.split_once('\n').expect("a line");
         let token = stopped.strip_prefix("::stop-commands::").expect("a token");
@@ -219,9 +256,35 @@ mod tests {
                         panicked at src/a,b.rs:3:5:%0A100%25 <one>%0A%0Atwo\n\
                         ::error title=demo%3A%3Ait%3A%3Ab::killed by SIGKILL\n";
         assert_eq!(err, expected);
-        let text = github.markdown(&Tally { failed: 2, ..Tally::default() }, Duration::ZERO);
+        let text = github.markdown(&Tally { failed: 2, ..Tally::default() }, Duration::ZERO, &none);
         assert!(text.contains("| 0 | 0 | 2 | 0 | 0 | 0.00s |\n"), "{text}");
         assert!(text.contains("100% &lt;one&gt;\n&nbsp;\ntwo</pre>"), "{text}");
+    }
+
+    #[test]
+    fn a_code_is_annotated_once() {
+        let workflow = Workflow { repository: None, summary: None };
+        let github = Github::new(workflow, Path::new("/w"));
+        let suites = [example(&["a", "b", "c%\n::error::x"])];
+        let mut findings = FindingGroups::new(FindingsShown::None);
+        for case in 0..2 {
+            let doer = Doer::Case(CaseIndex { binary: 0, case });
+            findings.add(doer, &Finding::SignalDiscarded(15), false);
+        }
+        let doer = Doer::Case(CaseIndex { binary: 0, case: 2 });
+        findings.add(doer, &Finding::IoUringRefused, true);
+        let mut err = Vec::new();
+        github.annotate(&suites, &findings, &mut err).expect("a Vec takes all");
+        let err = String::from_utf8(err).expect("it is text");
+        let lines: Vec<&str> = err.lines().skip(1).collect();
+        let [warning, notice] = lines.as_slice() else { panic!("two lines: {err}") };
+        assert!(warning.starts_with("::warning title=io-uring-refused::1 test failed"), "{err}");
+        assert!(warning.contains(r"c%25\n::error::x: was refused"), "{err}");
+        let text = "::notice title=signal-discarded::2 tests sent a signal that the kernel \
+                    discarded%0A2 tests: sent itself SIGTERM";
+        assert!(notice.starts_with(text), "{err}");
+        let text = github.markdown(&Tally::default(), Duration::ZERO, &findings);
+        assert!(text.contains("- <code>signal-discarded</code>: 2 tests sent"), "{text}");
     }
 
     #[test]
@@ -238,7 +301,8 @@ mod tests {
         let mut flaky = Outcome::without_run(Verdict::Passed);
         (flaky.earlier, flaky.attempts) = (vec![failed], 2);
         github.observe(&suites, CaseIndex { binary: 0, case: 1 }, &flaky);
-        let text = github.markdown(&Tally::default(), Duration::ZERO);
+        let none = FindingGroups::new(FindingsShown::Summary);
+        let text = github.markdown(&Tally::default(), Duration::ZERO, &none);
         let said = text.split_once("<pre>").and_then(|(_, rest)| rest.split_once("</pre>"));
         let (said, _) = said.expect("it is told");
         assert!(said.lines().all(|line| !line.trim().is_empty()), "{said:?}");

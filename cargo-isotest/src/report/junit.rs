@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, FixedOffset, Utc};
 use isotest_core::case::{Case, CaseIndex};
+use isotest_core::finding::Finding;
 use isotest_core::outcome::{Outcome, Verdict};
 use isotest_core::untrusted::{self, Dir, Link};
 use isotest_core::wait_status::signal_name;
@@ -164,6 +165,11 @@ impl Junit {
         test_suite.add_test_case(case);
     }
 
+    /// Takes findings of a binary whose cases share a sandbox.
+    pub fn take_shared(&mut self, binary: usize, findings: &[Finding]) {
+        self.suites[binary].add_properties(findings.iter().map(finding));
+    }
+
     /// Writes the report of a run that took `wall`.
     pub fn write(&mut self, wall: Duration) -> Result<(), JunitError> {
         let mut report = Report::new(NAME);
@@ -194,8 +200,7 @@ impl Junit {
         if (shown.verdict != Verdict::Passed || self.show_output) && !text.is_empty() {
             test_case.set_system_out_lossy(fitting(&text).as_ref());
         }
-        let findings = outcome.findings.iter();
-        test_case.add_properties(findings.map(|it| property("isotest.finding", &it.to_string())));
+        test_case.add_properties(outcome.findings.iter().map(finding));
         let weakened = outcome.weakened.iter();
         test_case.add_properties(weakened.map(|it| property("isotest.weakened", it.name())));
         test_case
@@ -210,6 +215,10 @@ fn test_suite(suite: &Suite, properties: &[(&str, String)]) -> TestSuite {
         .add_properties(layers.map(|(name, value)| property(&format!("isotest.{name}"), value)));
     test_suite.add_properties(properties.iter().map(|(name, value)| property(name, value)));
     test_suite
+}
+
+fn finding(finding: &Finding) -> Property {
+    property(&format!("isotest.finding.{}", finding.code()), &finding.to_string())
 }
 
 fn property(name: &str, value: &str) -> Property {

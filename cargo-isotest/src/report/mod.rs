@@ -34,6 +34,7 @@ mod cargo;
 mod closing;
 mod comparison;
 mod completions;
+mod finding_groups;
 mod groups;
 mod notes;
 mod paint;
@@ -85,7 +86,7 @@ pub use inspect::{
 pub use junit::JunitError;
 pub use messages::{Message, VERSION as FORMAT_VERSION};
 pub use notes::tell as lists;
-pub use options::{FormatName, Frame, Options};
+pub use options::{FindingsShown, FormatName, Frame, Options};
 pub use record::{Input, Line, Record};
 pub use replay::replay;
 pub use reporter::{EndedCase, Report, Reporter, Summary};

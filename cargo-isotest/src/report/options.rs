@@ -16,6 +16,9 @@ pub struct Options {
     pub report_time: bool,
     /// Number of the slowest cases that the closing block names.
     pub slowest: usize,
+    /// The findings that the closing block lists.
+    #[serde(default)]
+    pub findings: FindingsShown,
     /// The seed of the order in which cases start, where it is random.
     pub shuffle_seed: Option<u64>,
     /// cargo's `--quiet`: no `Running` lines, no summary of a run without trouble.
@@ -24,6 +27,18 @@ pub struct Options {
     pub frame: Frame,
     /// Properties of the terminal.
     pub style: TerminalStyle,
+}
+
+/// `--findings`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub enum FindingsShown {
+    /// Each.
+    All,
+    /// By code, a few lines for each.
+    #[default]
+    Summary,
+    /// None.
+    None,
 }
 
 /// Printer of cargo's lines around the blocks.

@@ -120,7 +120,7 @@ impl Reporter {
             block: Tally::default(),
             failed_binaries: Vec::new(),
             total: Tally::default(),
-            closing: Closing::new(options.slowest),
+            closing: Closing::new(options.slowest, options.findings),
             junit: None,
             github: None,
             record: None,
@@ -170,6 +170,7 @@ impl Reporter {
         let messages = messages::first(&self.suites, self.options.shuffle_seed, Some(start));
         record.start(messages, start, &self.suites);
         self.record = Some(record);
+        self.closing.take_is_recorded();
         self
     }
 
@@ -320,7 +321,8 @@ impl Reporter {
         self.closing.take_reruns(reruns);
         self.closing.take_doctests(doctests);
         let is_expected = !self.options.quiet && self.options.frame == Frame::Isotest;
-        let is_noteworthy = self.closing.is_noteworthy(&self.total) || notes::any(&self.suites);
+        let is_noteworthy =
+            self.closing.is_noteworthy(&self.total, self.options.quiet) || notes::any(&self.suites);
         if is_expected || is_noteworthy {
             let (wall, seed) = (self.wall, self.options.shuffle_seed);
             self.screen.print(Stream::Stderr, |err| {
@@ -328,7 +330,9 @@ impl Reporter {
             })?;
         }
         if let Some(github) = &self.github {
-            self.screen.print(Stream::Stderr, |err| github.annotate(err))?;
+            self.screen.print(Stream::Stderr, |err| {
+                github.annotate(&self.suites, self.closing.findings(), err)
+            })?;
         }
         self.screen.flush(&self.progress)?;
         Ok(Summary { tally: self.total, interrupted: self.closing.interrupted() })
@@ -336,7 +340,10 @@ impl Reporter {
 
     /// Adds to the summary of a workflow, where there is one.
     pub fn summarize(&self) -> io::Result<()> {
-        self.github.as_ref().map_or(Ok(()), |github| github.summarize(&self.total, self.wall))
+        let findings = self.closing.findings();
+        self.github
+            .as_ref()
+            .map_or(Ok(()), |github| github.summarize(&self.total, self.wall, findings))
     }
 
     /// Writes the JUnit report, where there is one.
@@ -519,7 +526,10 @@ impl Report for Reporter {
         if let Some(ending) = self.ending() {
             ending.shared.push((binary, findings.to_vec()));
         }
-        self.closing.take_shared(&self.suites, binary, findings);
+        self.closing.take_shared(binary, findings);
+        if let Some(junit) = &mut self.junit {
+            junit.take_shared(binary, findings);
+        }
     }
 
     fn idle(&mut self) -> io::Result<()> {
@@ -631,7 +641,7 @@ error: 2 targets failed:
 
      Summary 3 tests in 0.00s: 1 passed, 2 failed
 
-warning: 1 test left processes behind
+note[leaves-process]: 1 test left processes behind
     demo::it::b: left 1 process behind: sleep (pid 3)
 
 help: to rerun the failed tests
