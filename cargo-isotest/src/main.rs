@@ -29,7 +29,8 @@ use isotest_core::signals::Signals;
 
 use cli::{Cli, Command};
 use commands::{
-    doctor, exec, explain, import_nextest, list, prune, replay, runner, runs, shell, show_config,
+    doctor, exec, explain, history, import_nextest, list, prune, replay, runner, runs, shell,
+    show_config,
 };
 use config::machine::Machine;
 use error::Error;
@@ -68,6 +69,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         }
         Command::Replay(command) => replay::replay(command, &machine),
         Command::Runs(command) => runs::runs(command, &machine),
+        Command::History(command) => history::history(command),
         Command::Archive(command) => commands::archive::archive(command, &machine),
         Command::List(command) => collected(&machine, |machine| list::list(command, machine)),
         Command::Doctor(command) => doctor::doctor(command, &machine),

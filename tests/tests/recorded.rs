@@ -264,6 +264,44 @@ fn two_runs_are_compared() {
 }
 
 #[test]
+fn a_test_has_a_history_also_when_it_is_gone() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[("src/lib.rs", ""), ("tests/it.rs", CHANGES)]);
+    let history = |line: &str| project.isotest(&format!("history {line}")).run();
+    history("breaks").check(4, &["error: no run is recorded in `"]);
+    let run = |filter: &str| project.isotest(&format!("--test it --pass-env SECOND {filter}"));
+    run("").run().check(100, &[]);
+    run("").env("SECOND", "1").run().check(100, &[]);
+    run("same").run().check(0, &[]);
+    let renamed = CHANGES.replace("fn breaks", "fn broke");
+    fs::write(project.directory().join("tests/it.rs"), renamed).expect("it is writable");
+    run("").run().check(100, &[]);
+    history("breaks").check(
+        0,
+        &[
+            "demo::it breaks\n    .F  2 runs, the oldest left: ",
+            "1 change between passed and failed in 1 pair of runs (100 %)\n",
+            "duration: median 0.",
+            "s  failed\n",
+        ],
+    );
+    history("leaves").check(0, &["    ...  3 runs", "s  passed; leaves-process\n"]);
+    history("--runs 1 leaves").check(0, &["    .  1 run,"]);
+    let json = project.isotest("history --format json").arg("demo::it breaks").run();
+    let found: serde_json::Value = serde_json::from_str(&json.stdout).expect("one object");
+    assert_eq!(
+        (&found["flips"]["rate"], &found["runs"][0]["verdict"]),
+        (&1.0.into(), &"failed".into())
+    );
+    history("s").check(4, &["cannot choose among 4 tests for `s`", "\"demo::it leaves\""]);
+    history("nothing").check(4, &["no recorded run has a test named `nothing`", "hint: "]);
+    fs::write(&files(&project)[0], "words").expect("it is writable");
+    history("breaks").check(0, &["    F  1 run,", "warning: the history is without a run: `"]);
+}
+
+#[test]
 fn no_run_is_recorded_where_that_is_asked_for() {
     if refused() {
         return;

@@ -20,7 +20,7 @@ use super::libtest::{self, Format, LibtestOptions, OutputFlags, SelectionFlags, 
 use super::reuse::{ArchiveCommand, ReuseOptions};
 use super::run_flags::RunFlags;
 use super::run_options::RunOptions;
-use super::store::{ReplayCommand, RunsCommand};
+use super::store::{HistoryCommand, ReplayCommand, RunsCommand};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -75,6 +75,8 @@ pub enum Command {
     Replay(ReplayCommand),
     /// List the recorded runs, compare two, or export one
     Runs(RunsCommand),
+    /// Print the results of a test in recorded runs
+    History(HistoryCommand),
     /// Build the tests into an archive that runs without cargo
     Archive(Box<ArchiveCommand>),
     /// List the tests
@@ -439,6 +441,7 @@ fn complete(
         | Command::ImportNextest(_)
         | Command::Replay(_)
         | Command::Runs(_)
+        | Command::History(_)
         | Command::Prune
         | Command::Completions(_)
         | Command::Man => {}
@@ -478,6 +481,7 @@ fn check_layers(command: &Command) -> Result<(), String> {
         | Command::ImportNextest(_)
         | Command::Replay(_)
         | Command::Runs(_)
+        | Command::History(_)
         | Command::Prune
         | Command::Completions(_)
         | Command::Man => return Ok(()),
@@ -513,6 +517,7 @@ fn check_reuse(command: &Command) -> Result<(), String> {
         | Command::ImportNextest(_)
         | Command::Replay(_)
         | Command::Runs(_)
+        | Command::History(_)
         | Command::Prune
         | Command::Completions(_)
         | Command::Man => Ok(()),

@@ -1,5 +1,6 @@
 //! Commands that read recorded runs.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -57,6 +58,23 @@ pub enum RunsAct {
         #[arg(long, value_name = "FORMAT")]
         format: Option<ReportFormat>,
     },
+}
+
+/// `cargo isotest history`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct HistoryCommand {
+    /// Name of the test, or a unique part of it; it need not exist any more
+    #[arg(value_name = "CASE")]
+    pub case: String,
+    /// Maximum number of runs, the latest ones
+    #[arg(long, value_name = "N", default_value = "20")]
+    pub runs: NonZeroUsize,
+    /// Print the history in this format
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: ReportFormat,
+    /// The project.
+    #[command(flatten)]
+    pub project: ProjectOptions,
 }
 
 /// `cargo isotest replay`.

@@ -18,6 +18,7 @@ pub mod runner;
 
 pub mod archive;
 pub mod doctor;
+pub mod history;
 pub mod import_nextest;
 pub mod prune;
 pub mod replay;

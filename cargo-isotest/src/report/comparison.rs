@@ -9,7 +9,7 @@ use super::fact::State;
 use super::messages::Test;
 use super::paint::{ERROR, GOOD, STRONG, WARNING};
 use super::plain_json;
-use super::results::{BinaryName, Results, TestResult};
+use super::results::{BinaryName, Results, TestResult, shown_binary};
 use super::runs::Listing;
 use super::words::counted;
 
@@ -278,7 +278,7 @@ enum Shown {
 impl Shown {
     fn words(self, before: &Option<Side>, after: &Option<Side>) -> String {
         let words = |side: &Side| match self {
-            Shown::Verdicts => side.words(),
+            Shown::Verdicts => side.state.words(side.verdict.as_deref()),
             Shown::Durations => format!("{:.2}s", side.seconds),
         };
         let sides = [before, after].into_iter().flatten().map(words);
@@ -291,15 +291,6 @@ impl Side {
         let verdict = Some(result.verdict.clone()).filter(|verdict| !verdict.is_empty());
         Side { verdict, state: result.state, seconds: result.seconds }
     }
-
-    /// Its verdict in words.
-    fn words(&self) -> String {
-        match (self.state, &self.verdict) {
-            (State::Flaky, _) => "flaky".to_owned(),
-            (_, Some(verdict)) => escape(verdict).replace('-', " "),
-            (_, None) => "not ended".to_owned(),
-        }
-    }
 }
 
 fn named(binary: &BinaryName, test: &str) -> Test {
@@ -308,11 +299,6 @@ fn named(binary: &BinaryName, test: &str) -> Test {
 
 fn title_of(Test { binary, root, test }: &Test) -> String {
     format!("{} {}", shown_binary(binary, root.as_deref()), escape(test))
-}
-
-fn shown_binary(binary: &str, root: Option<&str>) -> String {
-    let root = root.map_or(String::new(), |root| format!(" (in {})", escape(root)));
-    format!("{}{root}", escape(binary))
 }
 
 #[cfg(test)]

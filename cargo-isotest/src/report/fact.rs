@@ -4,6 +4,7 @@
 //! and keys, types and verdicts that a newer isotest may add are no error. Nothing here is
 //! `#[serde(flatten)]`, which would keep all keys of a line.
 
+use isotest_core::escape::escape;
 use serde::{Deserialize, Serialize};
 
 use super::messages::{Counts, Test};
@@ -114,6 +115,15 @@ pub enum State {
 }
 
 impl State {
+    /// The verdict in words, which counts as this.
+    pub fn words(self, verdict: Option<&str>) -> String {
+        match (self, verdict) {
+            (State::Flaky, _) => "flaky".to_owned(),
+            (_, Some(verdict)) => escape(verdict).replace('-', " "),
+            (_, None) => "not ended".to_owned(),
+        }
+    }
+
     /// True if it passed at some attempt.
     pub fn is_passed(self) -> bool {
         match self {

@@ -50,6 +50,7 @@ mod config;
 mod diagnosis;
 mod error;
 mod follow;
+mod history;
 mod inspect;
 mod reporter;
 mod results;
@@ -79,6 +80,7 @@ pub use error::{
 pub use fact::{Fact, Started};
 pub use follow::follow;
 pub use github::Workflow;
+pub use history::{Histories, histories_for_people, histories_for_programs};
 pub use inspect::{
     Explanation, Listed, explain, list_for_people, list_for_programs, lists_as_libtest,
     manual_page, pass_on, root_of_doctests, test_command,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use isotest_core::escape::escape;
 use serde::Serialize;
 
 use super::fact::{Fact, Finished, State, TestBinary};
@@ -18,6 +19,12 @@ pub struct BinaryName {
     /// The root filesystem that it ran in, where there were several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root: Option<String>,
+}
+
+/// A test binary for people.
+pub fn shown_binary(binary: &str, root: Option<&str>) -> String {
+    let root = root.map_or(String::new(), |root| format!(" (in {})", escape(root)));
+    format!("{}{root}", escape(binary))
 }
 
 /// Results of a run.

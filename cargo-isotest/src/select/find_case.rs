@@ -3,7 +3,9 @@
 use std::fmt;
 
 use isotest_core::case::Case;
+use isotest_core::escape::escape;
 
+use crate::discover::is_named;
 use crate::report::first_lines;
 use crate::select::selected::Selected;
 
@@ -25,34 +27,40 @@ pub fn find_case<'a>(
     selected: &'a [Selected],
     name: &str,
 ) -> Result<(&'a Selected, &'a Case), FindCaseError> {
-    let all = || {
-        selected
-            .iter()
-            .flat_map(|selected| selected.selection.cases.iter().map(move |case| (selected, case)))
-    };
-    let whole = |(selected, case): &(&Selected, &Case)| {
-        let prefixed = name.strip_prefix(selected.binary.id.as_str());
-        let rest = prefixed.map(|rest| rest.trim_start_matches([':', ' ', '$']));
-        case.name == name || rest == Some(case.name.as_str())
-    };
-    let exact: Vec<_> = all().filter(whole).collect();
-    let found = if exact.is_empty() {
-        all().filter(|(_, case)| case.name.contains(name)).collect()
-    } else {
-        exact
-    };
-    match found.as_slice() {
-        [one] => Ok(*one),
-        [] => Err(FindCaseError(format!(
+    let all = selected.iter().flat_map(|selected| {
+        let cases = selected.selection.cases.iter();
+        cases.map(move |case| (selected.binary.id.as_str(), case.name.as_str(), (selected, case)))
+    });
+    let found = choose(all, name)?;
+    found.ok_or_else(|| {
+        FindCaseError(format!(
             "cannot find a test named `{name}`\nhint: `cargo isotest list` prints all names"
-        ))),
-        many => Err(FindCaseError(ambiguous(name, many))),
-    }
+        ))
+    })
 }
 
-fn ambiguous(name: &str, found: &[(&Selected, &Case)]) -> String {
-    let lines =
-        found.iter().map(|(selected, case)| format!("\"{} {}\"", selected.binary.id, case.name));
-    let lines = first_lines(lines);
-    format!("cannot choose among {} tests for `{name}`: name one of them{lines}", found.len())
+/// The one of these that `name` means, each with the id of its binary and its name; none where it
+/// means none.
+pub fn choose<'a, T>(
+    all: impl Iterator<Item = (&'a str, &'a str, T)>,
+    name: &str,
+) -> Result<Option<T>, FindCaseError> {
+    let (exact, rest): (Vec<_>, Vec<_>) =
+        all.partition(|(binary, case, _)| is_named(binary, case, name));
+    let mut found = match exact.is_empty() {
+        true => rest.into_iter().filter(|(_, case, _)| case.contains(name)).collect(),
+        false => exact,
+    };
+    match found.len() {
+        0 | 1 => Ok(found.pop().map(|(.., found)| found)),
+        count => {
+            let lines = found
+                .iter()
+                .map(|(binary, case, _)| format!("\"{} {}\"", escape(binary), escape(case)));
+            Err(FindCaseError(format!(
+                "cannot choose among {count} tests for `{name}`: name one of them{}",
+                first_lines(lines)
+            )))
+        }
+    }
 }
