@@ -17,7 +17,7 @@ use crate::config::machine::MissingDebugger;
 use crate::config::{ConfigError, LoadError};
 use crate::discover::DiscoverError;
 use crate::exit_code::ExitCode;
-use crate::report::JunitError;
+use crate::report::ReportFileError;
 use crate::run::doctests::DoctestError;
 use crate::run::execute::ExecuteError;
 use crate::sandbox::coverage::ProfilesError;
@@ -79,8 +79,8 @@ pub enum Error {
     Store(StoreError),
     /// `--rerun-failed`, and nothing has failed.
     NothingFailed(NothingFailed),
-    /// The JUnit report could not be written.
-    Junit(JunitError),
+    /// A report in a file could not be written.
+    ReportFile(ReportFileError),
     /// Coverage profiles could not be moved.
     Profiles(ProfilesError),
     /// An option behind `--` that libtest does not know, and no other harness is there.
@@ -140,7 +140,7 @@ impl Error {
                 StoreError::Empty(_) | StoreError::OnlyOne(_) | StoreError::NothingFailed(_),
             ) => ExitCode::NothingToRun,
             Error::Store(_) => ExitCode::Usage,
-            Error::Report(_) | Error::Junit(_) | Error::Profiles(_) => ExitCode::ReportFailed,
+            Error::Report(_) | Error::ReportFile(_) | Error::Profiles(_) => ExitCode::ReportFailed,
             Error::Case(_) | Error::NothingFailed(_) => ExitCode::NothingToRun,
             Error::Refused(code) => *code,
             Error::Interrupted(signal) => ExitCode::Signal(*signal),
@@ -180,7 +180,7 @@ impl Error {
             | Error::Profiles(_)
             | Error::Execute(..)
             | Error::Shell(_)
-            | Error::Junit(_)
+            | Error::ReportFile(_)
             | Error::Partition(_)
             | Error::NothingFailed(_)
             | Error::Store(_)
@@ -238,7 +238,7 @@ impl fmt::Display for Error {
             Error::Partition(error) => write!(f, "{error}"),
             Error::NothingFailed(error) => write!(f, "{error}"),
             Error::Store(error) => write!(f, "{error}"),
-            Error::Junit(error) => write!(f, "{error}"),
+            Error::ReportFile(error) => write!(f, "{error}"),
             Error::Debugger(error) => write!(f, "{error}"),
             Error::Unrecognized(option) => write!(f, "{}", unrecognized(option)),
             Error::Case(message) | Error::NotOne(message) => write!(f, "{message}"),
@@ -415,8 +415,8 @@ impl From<ArchiveError> for Error {
     }
 }
 
-impl From<JunitError> for Error {
-    fn from(error: JunitError) -> Self {
-        Error::Junit(error)
+impl From<ReportFileError> for Error {
+    fn from(error: ReportFileError) -> Self {
+        Error::ReportFile(error)
     }
 }

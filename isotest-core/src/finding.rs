@@ -248,6 +248,49 @@ impl Code {
         }
     }
 
+    /// What to do about such a finding: a sentence or two.
+    pub fn help(self) -> &'static str {
+        match self {
+            Code::NetAttempt => {
+                "Let the test use a server on 127.0.0.1, or allow the network with `--net host`."
+            }
+            Code::DnsAttempt => {
+                "Let the test use an address or `localhost`, or allow the network with `--net host`."
+            }
+            Code::SendsMulticast => {
+                "Nothing, if nobody else must hear it; else allow the network with `--net host`."
+            }
+            Code::NetSuspected => "Allow the network with `--net host`, if the test needs it.",
+            Code::ListensFixedPort => {
+                "Bind port 0 and ask the socket for its port: two tests that share a network cannot \
+                 both have a fixed one."
+            }
+            Code::LeavesProcess => {
+                "Kill the process and wait for it, also where the test fails, as a guard does that \
+                 is dropped."
+            }
+            Code::LeavesThread => "Join the thread before the test ends.",
+            Code::LeavesIpc => "Remove the object before the test ends, also where it fails.",
+            Code::WritesOutside => "Write to a temporary directory, or below the target directory.",
+            Code::SignalDiscarded => "Give the test an init as PID 1: `--init reaper`.",
+            Code::LimitHit => "Raise the limit with the flag that the finding names.",
+            Code::LimitSuspected => {
+                "If the limit is the cause, raise it with the flag that the finding names."
+            }
+            Code::Memory => {
+                "Let fewer tests run with it: `threads-required` in an override, or `--test-threads`."
+            }
+            Code::OutOfMemory => "Let fewer tests run at once: `--test-threads`.",
+            Code::IoUringRefused => "Allow it with `--guard io-uring`, if the test needs it.",
+            Code::PathNotShown => "Show the path to tests with `--ro PATH`, if they need it.",
+            Code::VariableNotPassed => {
+                "Pass the variable to tests with `--pass-env NAME`, if they need it."
+            }
+            Code::WrittenBack => "Review the files in the project.",
+            Code::WriteBackFailed => "See the reason in the finding.",
+        }
+    }
+
     /// The code of that name.
     pub fn of_name(name: &str) -> Option<Code> {
         Code::ALL.into_iter().find(|code| code.name() == name)
@@ -471,7 +514,7 @@ mod tests {
     fn a_code_has_a_name_of_its_own_and_is_found_by_it() {
         for code in Code::ALL {
             assert_eq!(Code::of_name(code.name()), Some(code));
-            assert!(code.description().ends_with('.'));
+            assert!(code.description().ends_with('.') && code.help().ends_with('.'));
         }
         assert_eq!(Code::of_name("leaves"), None);
     }

@@ -278,7 +278,7 @@ const BY_PATH: [(&str, &str); 36] = [
     ("cargo-isotest/src/sandbox/coverage.rs", MADE),
     ("cargo-isotest/src/sandbox/provision.rs", "its own new directory"),
     ("cargo-isotest/src/report/github.rs", "named by the workflow"),
-    ("cargo-isotest/src/report/junit.rs", "named by an option"),
+    ("cargo-isotest/src/report/report_file.rs", "named by an option"),
     ("cargo-isotest/src/sandbox/root/cache.rs", "the user's cache"),
     ("cargo-isotest/src/sandbox/root/find.rs", "named by an option, and the user's cache"),
     ("cargo-isotest/src/sandbox/root/resolve.rs", "a root that nothing runs in yet"),

@@ -10,6 +10,7 @@ mod config;
 mod configured;
 mod debuggers;
 mod faults;
+mod findings;
 mod foreign;
 mod fork_server;
 mod guard;

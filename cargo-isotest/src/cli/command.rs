@@ -140,6 +140,9 @@ pub struct RunCommand {
     /// Write a JUnit XML report
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     junit: Option<PathBuf>,
+    /// Write the findings as a SARIF log
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    sarif: Option<PathBuf>,
     /// Build options.
     #[command(flatten)]
     pub cargo: CargoOptions,
@@ -174,7 +177,8 @@ impl RunCommand {
 
     /// The flags that are configuration keys too.
     pub fn run_options(&self) -> RunOptions {
-        RunOptions { junit: self.junit.clone(), ..self.run.run_options() }
+        let (junit, sarif) = (self.junit.clone(), self.sarif.clone());
+        RunOptions { junit, sarif, ..self.run.run_options() }
     }
 
     /// Fails for options that contradict each other.

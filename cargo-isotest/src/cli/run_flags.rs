@@ -42,22 +42,22 @@ pub struct RunFlags {
     #[arg(long, value_name = "RESULT")]
     flaky_result: Option<FlakyResult>,
     /// Run each test N times, several copies at once
-    #[arg(long, value_name = "N", conflicts_with = "junit")]
+    #[arg(long, value_name = "N", conflicts_with_all = ["junit", "sarif"])]
     pub stress_count: Option<NonZeroU32>,
     /// Run each test as often as it can be started in this time (`30s`, `10m`)
     #[arg(long, value_name = "DURATION", value_parser = duration)]
-    #[arg(conflicts_with_all = ["stress_count", "junit"])]
+    #[arg(conflicts_with_all = ["stress_count", "junit", "sarif"])]
     pub stress_duration: Option<Duration>,
     /// Start the tests in a random order; SEED repeats it
     #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true)]
     pub shuffle: Option<Option<u64>>,
     /// Run one test under this debugger, in its sandbox: `rust-gdb --args`
     #[arg(long, value_name = "COMMAND", value_parser = words)]
-    #[arg(conflicts_with_all = ["tracer", "stress_count", "stress_duration", "junit", "no_run"])]
+    #[arg(conflicts_with_all = ["tracer", "stress_count", "stress_duration", "junit", "sarif", "no_run"])]
     pub debugger: Option<CommandLine>,
     /// Run one test under this tracer, which reads no input: `strace -f`
     #[arg(long, value_name = "COMMAND", value_parser = words)]
-    #[arg(conflicts_with_all = ["stress_count", "stress_duration", "junit", "no_run"])]
+    #[arg(conflicts_with_all = ["stress_count", "stress_duration", "junit", "sarif", "no_run"])]
     pub tracer: Option<CommandLine>,
     /// Tool that captures stack traces when a test times out
     #[arg(long, value_name = "WHO", default_value = "auto")]

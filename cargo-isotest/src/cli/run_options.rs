@@ -16,8 +16,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use super::quantity::{self, Deadline, Threads, deadline, threads};
 
 /// Keys that all tests of a run have in common.
-pub(super) const OF_A_RUN: [&str; 5] =
-    ["fail-fast", "max-fail", "global-timeout", "test-threads", "junit"];
+pub(super) const OF_A_RUN: [&str; 6] =
+    ["fail-fast", "max-fail", "global-timeout", "test-threads", "junit", "sarif"];
 
 /// Run options from one source: flags, a variable, an override or a profile.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args, JsonSchema)]
@@ -62,6 +62,10 @@ pub struct RunOptions {
     #[arg(long)]
     #[schemars(with = "Option<String>")]
     pub junit: Option<PathBuf>,
+    /// Write the findings as a SARIF log to this file; a relative path starts at the workspace's root
+    #[arg(long)]
+    #[schemars(with = "Option<String>")]
+    pub sarif: Option<PathBuf>,
 }
 
 /// Effect of a failed case on those after it.
@@ -134,6 +138,7 @@ impl RunOptions {
             global_timeout: self.global_timeout.or(lower.global_timeout),
             test_threads: self.test_threads.or(lower.test_threads),
             junit: self.junit.clone().or(lower.junit),
+            sarif: self.sarif.clone().or(lower.sarif),
         }
     }
 

@@ -105,6 +105,9 @@ pub struct ReplayCommand {
     /// Write a JUnit XML report
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
+    /// Write the findings as a SARIF log
+    #[arg(long, value_name = "FILE")]
+    pub sarif: Option<PathBuf>,
     /// Print no lines of cargo's, and no summary of a run without trouble
     #[arg(short, long)]
     pub quiet: bool,

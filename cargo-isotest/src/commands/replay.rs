@@ -25,10 +25,14 @@ pub fn replay(command: &ReplayCommand, machine: &Machine) -> Result<ExitCode, Er
     let options = settings::of_replay(command, start.options, machine);
     let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
     let mut reporter = Reporter::new(suites, options, stdout, stderr);
+    // The target directory, where tests may have placed links.
+    let target = store.path().ancestors().nth(2).unwrap_or(&machine.directory);
+    let roots = [target, &machine.directory];
+    if let Some(path) = &command.sarif {
+        let path = machine.directory.join(path);
+        reporter = reporter.with_sarif(&path, &roots, &machine.directory, None)?;
+    }
     if let Some(path) = &command.junit {
-        // The target directory, where tests may have placed links.
-        let target = store.path().ancestors().nth(2).unwrap_or(&machine.directory);
-        let roots = [target, &machine.directory];
         reporter = reporter.with_junit(&machine.directory.join(path), &roots, &[])?;
     }
     let (mut ended, mut fits) = (BTreeSet::new(), true);
@@ -37,7 +41,7 @@ pub fn replay(command: &ReplayCommand, machine: &Machine) -> Result<ExitCode, Er
         fits
     });
     let (mut reporter, replayed) = report::replay(reporter, inputs).map_err(Error::Report)?;
-    reporter.write_junit()?;
+    reporter.write_files()?;
     let unfit = (!fits).then(|| lines.damaged(&"it does not fit the lines before it"));
     if let Some(trouble) = unfit.or_else(|| lines.trouble()) {
         return Err(trouble.into());

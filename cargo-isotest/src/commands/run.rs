@@ -18,7 +18,7 @@ use crate::config::{Config, FlagValues};
 use crate::discover::Project;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::report::{self, DoctestSummary, JunitError, Reporter, Stress, Suite, Summary};
+use crate::report::{self, DoctestSummary, ReportFileError, Reporter, Stress, Suite, Summary};
 use crate::run::context::{Cases, Context};
 use crate::run::execute::execute;
 use crate::run::{doctests, explanations};
@@ -286,10 +286,16 @@ impl Run<'_> {
             let told = reporter.with_github(workflow.clone(), workspace);
             reporter = told.map_err(Error::Report)?;
         }
+        // The target directory is often in the workspace, and may be a link of the user's own.
+        let roots = [&project.target_directory, &project.workspace_root];
+        let roots = roots.map(|root| root.as_std_path());
+        if let Some(path) = &settings.sarif {
+            let workspace = project.workspace_root.as_std_path();
+            let workflow = settings.workflow.as_ref();
+            let repository = workflow.and_then(|workflow| workflow.repository.as_deref());
+            reporter = reporter.with_sarif(path, &roots, workspace, repository)?;
+        }
         if let Some(path) = &settings.junit {
-            // The target directory is often in the workspace, and may be a link of the user's own.
-            let roots = [&project.target_directory, &project.workspace_root];
-            let roots = roots.map(|root| root.as_std_path());
             reporter = reporter.with_junit(path, &roots, &properties(settings, self.part))?;
         }
         Ok(reporter)
@@ -349,12 +355,12 @@ fn keep(last_run: &mut LastRun, reporter: &mut Reporter) {
     }
 }
 
-/// Writes the step summary of GitHub Actions and the JUnit report, where they are asked for.
-fn write_files(reporter: &mut Reporter) -> Result<(), JunitError> {
+/// Writes the step summary of GitHub Actions and the reports in files, where they are asked for.
+fn write_files(reporter: &mut Reporter) -> Result<(), ReportFileError> {
     if let Err(error) = reporter.summarize() {
         report::not_summarized(&error);
     }
-    reporter.write_junit()
+    reporter.write_files()
 }
 
 /// Properties of the whole run in a JUnit report.

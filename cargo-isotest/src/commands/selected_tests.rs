@@ -6,7 +6,7 @@ use isotest_core::case::Ignore;
 
 use crate::cli::Unit;
 use crate::config;
-use crate::discover::Harness;
+use crate::discover::{Binary, Harness, Project};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report::{self, Reporter, Suite};
@@ -175,6 +175,7 @@ fn suite(context: Context<'_>, selected: &Selected, root: &RootFilesystem) -> Su
         package: binary.package_name.clone(),
         target: binary.target_name.clone(),
         kind: binary.kind.as_str().to_owned(),
+        source: source(binary, context.project),
         rerun: format!("{flags}{}", binary.rerun_flag),
         again: rerun::before(settings, config, root, binary),
         again_behind: settings.rerun.behind.iter().map(|flag| (*flag).to_owned()).collect(),
@@ -186,4 +187,13 @@ fn suite(context: Context<'_>, selected: &Selected, root: &RootFilesystem) -> Su
         cases: selected.selection.cases.clone(),
         filtered_out: selected.selection.filtered_out,
     }
+}
+
+/// The main source file of a binary, relative to the workspace.
+fn source(binary: &Binary, project: &Project) -> String {
+    if binary.source.as_str().is_empty() {
+        return String::new();
+    }
+    let path = binary.working_directory.join(&binary.source);
+    path.strip_prefix(&project.workspace_root).map_or(String::new(), |path| path.to_string())
 }

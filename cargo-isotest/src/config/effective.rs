@@ -284,8 +284,10 @@ impl Config {
         let (services, setup) = (names(&profile.services), names(&profile.setup));
         let mut values = profile.values.clone();
         // The same file wherever in the workspace a run is started.
-        let junit = values.run_options.junit.take();
-        values.run_options.junit = junit.map(|path| workspace.root().as_std_path().join(path));
+        let root = workspace.root().as_std_path();
+        for file in [&mut values.run_options.junit, &mut values.run_options.sarif] {
+            *file = file.take().map(|path| root.join(path));
+        }
         self.profiles.push(Source { origin, values, services, setup });
         Ok(())
     }

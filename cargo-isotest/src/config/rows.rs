@@ -1,6 +1,7 @@
 //! Every key as it is in force, with where its value comes from.
 
 use std::fmt::Debug;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use isotest_core::policy::Policy;
@@ -115,13 +116,16 @@ fn of_case(options: &RunOptions) -> Vec<RunRow> {
 fn of_run(options: &RunOptions) -> Vec<RunRow> {
     let most = options.fail_fast().unwrap_or(FailFast::Never).to_string();
     let timeout = time(options.global_timeout.and_then(Into::into));
-    let junit = options.junit.as_ref().map_or("none".to_owned(), |path| path.display().to_string());
+    let file = |path: &Option<PathBuf>| {
+        path.as_ref().map_or("none".to_owned(), |path| path.display().to_string())
+    };
     let threads = options.test_threads.unwrap_or(Threads::LessThanProcessors(0)).to_string();
     vec![
         ("max-fail", most, |given| given.fail_fast().is_some()),
         ("global-timeout", timeout, |given| given.global_timeout.is_some()),
         ("test-threads", threads, |given| given.test_threads.is_some()),
-        ("junit", junit, |given| given.junit.is_some()),
+        ("junit", file(&options.junit), |given| given.junit.is_some()),
+        ("sarif", file(&options.sarif), |given| given.sarif.is_some()),
     ]
 }
 

@@ -54,6 +54,8 @@ pub struct Settings {
     pub workflow: Option<Workflow>,
     /// Path of the JUnit report.
     pub junit: Option<PathBuf>,
+    /// Path of the SARIF log.
+    pub sarif: Option<PathBuf>,
     /// Tool that captures the stacks of a case before it is killed for its time.
     pub stacks: Stacks,
     /// True if keys are read while cases run.
@@ -118,6 +120,7 @@ impl Settings {
             shuffle,
             workflow: machine.workflow(),
             junit: run_options.junit.as_ref().map(|path| machine.directory.join(path)),
+            sarif: run_options.sarif.as_ref().map(|path| machine.directory.join(path)),
             stacks,
             keys: machine.stdin_terminal && !command.run.no_input_handler,
             rerun: Rerun::of(command),

@@ -37,7 +37,7 @@ impl Doer {
 }
 
 /// Weight of the findings of one code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// All cases that have it passed.
     Note,
@@ -73,6 +73,13 @@ struct Kept {
     gist: String,
 }
 
+impl Level {
+    /// Weight of a finding of a case that failed or passed.
+    pub fn of(code: Code, failed: bool) -> Level {
+        if failed || code == Code::WriteBackFailed { Level::Warning } else { Level::Note }
+    }
+}
+
 impl FindingGroups {
     /// No findings yet.
     pub fn new(shown: FindingsShown) -> FindingGroups {
@@ -83,15 +90,13 @@ impl FindingGroups {
     pub fn add(&mut self, doer: Doer, finding: &Finding, failed: bool) {
         let code = finding.code();
         let group = self.groups.entry(code).or_insert_with(|| Group {
-            level: if code == Code::WriteBackFailed { Level::Warning } else { Level::Note },
+            level: Level::Note,
             doers: 0,
             last: None,
             count: 0,
             kept: Vec::new(),
         });
-        if failed {
-            group.level = Level::Warning;
-        }
+        group.level = group.level.max(Level::of(code, failed));
         group.doers += usize::from(group.last.replace(doer) != Some(doer));
         group.count += 1;
         if self.shown == FindingsShown::All || group.kept.len() < KEPT {

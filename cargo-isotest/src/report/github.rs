@@ -84,14 +84,10 @@ impl Github {
 
     /// File and line of a panic, as the repository has it.
     fn place(&self, text: &str) -> Option<(String, String)> {
-        let (_, place) = text.lines().next()?.rsplit_once(" panicked at ")?;
-        let mut parts = place.trim_end_matches(':').rsplitn(3, ':');
-        let (_column, line, file) = (parts.next()?, parts.next()?, parts.next()?);
-        // A test may write any such line, and what stands here becomes part of a command.
-        let line = line.parse::<u32>().ok()?.to_string();
+        let (file, line) = words::panic_place(text)?;
         let file = self.workspace.join(file);
         let file = file.strip_prefix(self.workflow.repository.as_ref()?).ok()?;
-        Some((file.to_str()?.to_owned(), line))
+        Some((file.to_str()?.to_owned(), line.to_string()))
     }
 
     /// From here on nothing that is written is a command, until the annotations are: what a test

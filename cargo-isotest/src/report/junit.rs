@@ -6,24 +6,21 @@
 //! isotest knows.
 
 use std::borrow::Cow;
-use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, FixedOffset, Utc};
 use isotest_core::case::{Case, CaseIndex};
 use isotest_core::finding::Finding;
 use isotest_core::outcome::{Outcome, Verdict};
-use isotest_core::untrusted::{self, Dir, Link};
 use isotest_core::wait_status::signal_name;
 use quick_junit::{
     FlakyOrRerun, NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite,
 };
 
 use super::category::Category;
+use super::report_file::{ReportFile, ReportFileError};
 use super::suite::Suite;
 use super::words;
 
@@ -37,99 +34,9 @@ const NODE: usize = 9_000_000;
 /// Name of the report.
 const NAME: &str = "isotest-run";
 
-/// The report cannot be written.
-#[derive(Debug)]
-pub struct JunitError {
-    path: PathBuf,
-    cause: io::Error,
-}
-
-impl std::fmt::Display for JunitError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let JunitError { path, cause } = self;
-        write!(f, "cannot write the JUnit report `{}`: {cause}", path.display())?;
-        match Link::is_cause(cause) {
-            true => write!(f, "\nhint: remove the link, or name a file where it leads"),
-            false => Ok(()),
-        }
-    }
-}
-
-/// Destination of a report.
-enum Destination {
-    /// A stream, by one of the names that `/dev` has for them: `/dev/stdout`, `/dev/fd/63`.
-    Stream(File),
-    /// A file of this name in a directory. An earlier test may have put anything in its place.
-    File(Dir, OsString),
-}
-
-impl Destination {
-    /// Opens a stream, or empties the file. Tests may have put links in `roots`: none below these is
-    /// followed.
-    fn open(path: &Path, roots: &[&Path]) -> io::Result<Destination> {
-        if path.starts_with("/dev") {
-            return Ok(Destination::Stream(File::options().write(true).open(path)?));
-        }
-        let below = roots.iter().find_map(|root| Some((root, below(path, root)?)));
-        let (directory, name) = match &below {
-            Some((root, rest)) => {
-                let root = Dir::open(&root.canonicalize()?)?;
-                let parent = rest.parent().unwrap_or(Path::new(""));
-                (root.make_across(parent, 0o777)?, rest.file_name().unwrap_or_default())
-            }
-            None => {
-                path.parent().map_or(Ok(()), fs::create_dir_all)?;
-                untrusted::place(path)?
-            }
-        };
-        match directory.file(name) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
-            Ok(_) | Err(_) => {}
-        }
-        let place = Destination::File(directory, name.to_owned());
-        place.write(b"")?;
-        Ok(place)
-    }
-
-    fn write(&self, text: &[u8]) -> io::Result<()> {
-        match self {
-            Destination::Stream(stream) => (&*stream).write_all(text),
-            Destination::File(directory, name) => directory.replace(name, text),
-        }
-    }
-}
-
-/// The part of a path below a directory, however the path names it, without `..`.
-fn below(path: &Path, root: &Path) -> Option<PathBuf> {
-    let identity = |path: &Path| fs::metadata(path).map(|it| (it.dev(), it.ino())).ok();
-    let root = identity(root)?;
-    let mut above: Vec<&Path> = path.ancestors().skip(1).collect();
-    // The last one first would be a link back to the directory.
-    above.reverse();
-    let mut named = above.into_iter().filter(|above| identity(above) == Some(root));
-    named.find_map(|above| without_dots(path.strip_prefix(above).ok()?))
-}
-
-/// A relative path without `.` and `..`; `None` where it leads out. Where no link is followed, the
-/// kernel finds the same.
-fn without_dots(path: &Path) -> Option<PathBuf> {
-    let mut plain = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::Normal(name) => plain.push(name),
-            Component::ParentDir if plain.pop() => {}
-            Component::CurDir => {}
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return None,
-        }
-    }
-    plain.file_name()?;
-    Some(plain)
-}
-
 /// A report that is being gathered.
 pub struct Junit {
-    path: PathBuf,
-    place: Destination,
+    file: ReportFile,
     show_output: bool,
     start: SystemTime,
     suites: Vec<TestSuite>,
@@ -145,11 +52,9 @@ impl Junit {
         suites: &[Suite],
         properties: &[(&str, String)],
         show_output: bool,
-    ) -> Result<Junit, JunitError> {
-        let failed = |cause| JunitError { path: path.to_owned(), cause };
+    ) -> Result<Junit, ReportFileError> {
         Ok(Junit {
-            place: Destination::open(path, roots).map_err(failed)?,
-            path: path.to_owned(),
+            file: ReportFile::at("JUnit report", path, roots)?,
             show_output,
             start: SystemTime::now(),
             suites: suites.iter().map(|suite| test_suite(suite, properties)).collect(),
@@ -171,7 +76,7 @@ impl Junit {
     }
 
     /// Writes the report of a run that took `wall`.
-    pub fn write(&mut self, wall: Duration) -> Result<(), JunitError> {
+    pub fn write(&mut self, wall: Duration) -> Result<(), ReportFileError> {
         let mut report = Report::new(NAME);
         report.set_timestamp(timestamp(self.start)).set_time(wall);
         for suite in &mut self.suites {
@@ -182,8 +87,7 @@ impl Junit {
         // In memory first: its error does not tell why a file cannot be written.
         let text = report.to_string().map_err(io::Error::other);
         let text = text.map(|text| text.replace(NO_XML, ""));
-        let written = text.and_then(|text| self.place.write(text.as_bytes()));
-        written.map_err(|cause| JunitError { path: self.path.clone(), cause })
+        self.file.write(text.map(String::into_bytes))
     }
 
     fn test_case(&self, suite: &Suite, case: &Case, outcome: &Outcome) -> TestCase {
@@ -369,30 +273,6 @@ fn timestamp(time: SystemTime) -> DateTime<FixedOffset> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_lies_below_a_directory_is_found_by_any_of_its_names() {
-        let place = tempfile::tempdir().expect("a directory");
-        let (root, path) = (place.path().join("root"), |name| place.path().join(name));
-        fs::create_dir_all(root.join("inner")).expect("it is writable");
-        std::os::unix::fs::symlink("root", path("link")).expect("a link");
-        std::os::unix::fs::symlink(".", root.join("inner/self")).expect("a link");
-        std::os::unix::fs::symlink("..", root.join("back")).expect("a link");
-        for (name, rest) in [
-            ("root/a/b", Some("a/b")),
-            ("link/a/b", Some("a/b")),
-            ("root/../link/inner/../a", Some("a")),
-            ("root/../root/a", Some("a")),
-            // The links below it are left in.
-            ("root/inner/self/a", Some("inner/self/a")),
-            ("root/back/root/a", Some("back/root/a")),
-            ("root", None),
-            ("root/../a", None),
-            ("other/a", None),
-        ] {
-            assert_eq!(below(&path(name), &root).as_deref(), rest.map(Path::new), "{name}");
-        }
-    }
 
     #[test]
     fn what_is_too_long_for_a_node_keeps_its_ends() {

@@ -17,6 +17,7 @@ mod format;
 mod kept;
 mod options;
 
+mod files;
 mod github;
 mod json;
 mod junit;
@@ -24,6 +25,8 @@ mod libtest;
 mod message_findings;
 mod messages;
 mod plain_json;
+mod report_file;
+mod sarif;
 mod sections;
 mod terse;
 mod words;
@@ -85,12 +88,12 @@ pub use inspect::{
     Explanation, Listed, explain, list_for_people, list_for_programs, lists_as_libtest,
     manual_page, pass_on, root_of_doctests, test_command,
 };
-pub use junit::JunitError;
 pub use messages::{Message, VERSION as FORMAT_VERSION};
 pub use notes::tell as lists;
 pub use options::{FindingsShown, FormatName, Frame, Options};
 pub use record::{Input, Line, Record};
 pub use replay::replay;
+pub use report_file::ReportFileError;
 pub use reporter::{EndedCase, Report, Reporter, Summary};
 pub use rerun::quoted;
 pub use results::Results;

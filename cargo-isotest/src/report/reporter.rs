@@ -19,10 +19,11 @@ use super::doctests::DoctestSummary;
 use super::blocks::{BlockEvent, Blocks, CaseEvent};
 use super::cargo;
 use super::closing::{CaseState, Closing, Grant, Reruns};
+use super::files::Files;
 use super::format::Format;
 use super::formats;
 use super::github::{Github, Workflow};
-use super::junit::{Junit, JunitError};
+use super::junit::Junit;
 use super::kept::{self, Kept};
 use super::messages::{self, Message};
 use super::notes;
@@ -31,7 +32,9 @@ use super::paint::{self, WARNING};
 use super::plain_json;
 use super::progress::Progress;
 use super::record::{Ending, Record};
+use super::report_file::ReportFileError;
 use super::running;
+use super::sarif::Sarif;
 use super::screen::Screen;
 use super::start::Start;
 use super::suite::{self, Suite};
@@ -93,7 +96,7 @@ pub struct Reporter {
     failed_binaries: Vec<usize>,
     total: Tally,
     closing: Closing,
-    junit: Option<Junit>,
+    files: Files,
     github: Option<Github>,
     record: Option<Record>,
 }
@@ -121,7 +124,7 @@ impl Reporter {
             failed_binaries: Vec::new(),
             total: Tally::default(),
             closing: Closing::new(options.slowest, options.findings),
-            junit: None,
+            files: Files::default(),
             github: None,
             record: None,
             suites,
@@ -159,9 +162,22 @@ impl Reporter {
         path: &Path,
         roots: &[&Path],
         properties: &[(&str, String)],
-    ) -> Result<Self, JunitError> {
+    ) -> Result<Self, ReportFileError> {
         let show_output = self.options.show_output;
-        self.junit = Some(Junit::create(path, roots, &self.suites, properties, show_output)?);
+        self.files.junit = Some(Junit::create(path, roots, &self.suites, properties, show_output)?);
+        Ok(self)
+    }
+
+    /// Writes a SARIF log too, through no link below `roots`; its paths are relative to the repository
+    /// or to the workspace.
+    pub fn with_sarif(
+        mut self,
+        path: &Path,
+        roots: &[&Path],
+        workspace: &Path,
+        repository: Option<&Path>,
+    ) -> Result<Self, ReportFileError> {
+        self.files.sarif = Some(Sarif::create(path, roots, workspace, repository)?);
         Ok(self)
     }
 
@@ -346,12 +362,9 @@ impl Reporter {
             .map_or(Ok(()), |github| github.summarize(&self.total, self.wall, findings))
     }
 
-    /// Writes the JUnit report, where there is one.
-    pub fn write_junit(&mut self) -> Result<(), JunitError> {
-        match &mut self.junit {
-            Some(junit) => junit.write(self.wall),
-            None => Ok(()),
-        }
+    /// Writes the JUnit report and the SARIF log, where they are asked for.
+    pub fn write_files(&mut self) -> Result<(), ReportFileError> {
+        self.files.write(self.wall)
     }
 
     /// Takes an event that happened at this time.
@@ -376,9 +389,7 @@ impl Reporter {
             Event::Finished(index, outcome) => {
                 self.total.count(outcome);
                 self.closing.observe(&self.suites, *index, outcome);
-                if let Some(junit) = &mut self.junit {
-                    junit.observe(&self.suites, *index, outcome);
-                }
+                self.files.observe(&self.suites, *index, outcome);
                 if let Some(github) = &mut self.github {
                     github.observe(&self.suites, *index, outcome);
                 }
@@ -466,7 +477,7 @@ impl Reporter {
     }
 
     fn close(&mut self, binary: usize, elapsed: Duration) -> io::Result<()> {
-        if self.junit.is_none() {
+        if self.files.junit.is_none() {
             self.kept.release(binary);
         }
         let suite = &self.suites[binary];
@@ -527,9 +538,7 @@ impl Report for Reporter {
             ending.shared.push((binary, findings.to_vec()));
         }
         self.closing.take_shared(binary, findings);
-        if let Some(junit) = &mut self.junit {
-            junit.take_shared(binary, findings);
-        }
+        self.files.take_shared(&self.suites, binary, findings);
     }
 
     fn idle(&mut self) -> io::Result<()> {

@@ -23,6 +23,9 @@ pub struct Suite {
     pub target: String,
     /// The kind of its target, as nextest names it.
     pub kind: String,
+    /// Its main source file, relative to the workspace; empty where it is not known.
+    #[serde(default)]
+    pub source: String,
     /// The cargo arguments that select this binary again: `-p demo --test it`.
     pub rerun: String,
     /// The part before `--` of the command that runs some of its cases again, in this build and
@@ -96,6 +99,7 @@ pub(super) fn example(names: &[&str]) -> Suite {
         package: "demo".to_owned(),
         target: "it".to_owned(),
         kind: "test".to_owned(),
+        source: "tests/it.rs".to_owned(),
         rerun: "--test it".to_owned(),
         again: "--test it".to_owned(),
         again_behind: Vec::new(),

@@ -194,6 +194,16 @@ pub fn failure(output: &str) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
+/// File and line of the first panic in an output, as rustc has named the file. A test may write any
+/// such line.
+pub fn panic_place(output: &str) -> Option<(&str, u32)> {
+    let mut lines = output.lines().filter(|line| line.starts_with("thread '"));
+    let (_, place) = lines.find_map(|line| line.rsplit_once(" panicked at "))?;
+    let mut parts = place.trim_end_matches(':').rsplitn(3, ':');
+    let (_column, line, file) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((file, line.parse().ok()?))
+}
+
 /// True if a process of the case ran to an end, so that its duration means something.
 pub fn was_run(verdict: &Verdict) -> bool {
     verdict.is_failure() || *verdict == Verdict::Passed
