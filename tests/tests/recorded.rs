@@ -301,6 +301,67 @@ fn a_test_has_a_history_also_when_it_is_gone() {
     history("breaks").check(0, &["    F  1 run,", "warning: the history is without a run: `"]);
 }
 
+/// The slices of a timeline: process, thread, start, end, arguments.
+fn slices(trace: &serde_json::Value) -> Vec<(u64, u64, u64, u64, &serde_json::Value)> {
+    let events = trace["traceEvents"].as_array().expect("a list");
+    let number = |event: &serde_json::Value, key: &str| event[key].as_u64().expect("a number");
+    let complete = events.iter().filter(|event| event["ph"] == "X").map(|event| {
+        let start = number(event, "ts");
+        let end = start + number(event, "dur");
+        (number(event, "pid"), number(event, "tid"), start, end, &event["args"])
+    });
+    complete.collect()
+}
+
+#[test]
+fn a_run_is_a_timeline_by_slot_and_by_binary() {
+    if refused() {
+        return;
+    }
+    let slow = "#[test] fn a() { std::thread::sleep(std::time::Duration::from_millis(200)); }\n\
+                #[test] fn b() { std::thread::sleep(std::time::Duration::from_millis(200)); }";
+    let project =
+        Project::new(&[("src/lib.rs", ""), ("tests/it.rs", ENDS), ("tests/more.rs", slow)]);
+    project.isotest("--tests --retries 1 --test-threads 2").run().check(100, &[]);
+    project.isotest("runs export latest ./run.json --format chrome-trace").run().check(0, &[]);
+    let text = fs::read(project.directory().join("run.json")).expect("it was written");
+    let trace: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+    let slices = slices(&trace);
+    // Seven tests ran in `it`, three of them twice; one is ignored.
+    assert_eq!(slices.len(), 2 * (7 + 3 + 2));
+    let mut threads = std::collections::BTreeMap::new();
+    for (process, thread, start, end, arguments) in &slices {
+        let last = threads.insert((*process, *thread), *end).unwrap_or(0);
+        assert!(last <= *start, "slices of {process}/{thread} overlap at {start}");
+        // What was measured is in the slice, but for the time in which its events were read.
+        let measured = arguments["seconds"].as_f64().expect("it has ended");
+        let shown = (end - start) as f64 / 1e6;
+        assert!((measured - shown).abs() < 5.0, "{arguments}: {shown}");
+    }
+    let slots = threads.keys().filter(|(process, _)| *process == 1).count();
+    assert!((1..=2).contains(&slots), "{slots} slots");
+    let total = |process: u64| -> u64 {
+        slices.iter().filter(|slice| slice.0 == process).map(|slice| slice.3 - slice.2).sum()
+    };
+    assert_eq!(total(1), total(2));
+    let sleeps = slices.iter().filter(|slice| slice.4["binary"] == "demo::more");
+    assert!(sleeps.clone().count() == 4 && sleeps.clone().all(|slice| slice.3 - slice.2 > 150_000));
+    let names: Vec<&str> = trace["traceEvents"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|event| event["name"] == "thread_name")
+        .filter_map(|event| event["args"]["name"].as_str())
+        .collect();
+    assert!(["slot 1", "demo::it", "demo::more"].iter().all(|name| names.contains(name)));
+    // A thread that has slices has a name, once.
+    assert_eq!(names.len(), threads.len());
+    project
+        .isotest("runs export latest ./run.json --format chrome-trace")
+        .run()
+        .check(2, &["error: cannot write `", "run.json`: File exists"]);
+}
+
 #[test]
 fn no_run_is_recorded_where_that_is_asked_for() {
     if refused() {

@@ -38,4 +38,6 @@ pub use rerun::Rerun;
 pub use reuse::{ArchiveCommand, ReuseOptions};
 pub use run_flags::{CommandLine, NoTests, TimeoutStacks, Unit};
 pub use run_options::{FailFast, RunOptions, ThreadsRequired, retries_name, threads_schema};
-pub use store::{HistoryCommand, ProjectOptions, ReplayCommand, RunsAct, RunsCommand};
+pub use store::{
+    ExportFormat, HistoryCommand, ProjectOptions, ReplayCommand, RunsAct, RunsCommand,
+};

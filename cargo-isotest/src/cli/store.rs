@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::formats::{ListedFindings, MessageFormat, ReportFormat};
 use super::libtest::{Color, Format};
@@ -36,7 +36,7 @@ pub struct RunsCommand {
 /// `cargo isotest runs ACT`.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum RunsAct {
-    /// Write a run to a file that is read wherever a RUN is asked for
+    /// Write a run to a file that is read wherever a RUN is asked for, or as a timeline
     Export {
         /// The run: the end or the beginning of its id, `latest`, or a file
         #[arg(value_name = "RUN")]
@@ -44,6 +44,9 @@ pub enum RunsAct {
         /// The file to write, which must not exist
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// The format of the file
+        #[arg(long, value_name = "FORMAT", default_value = "isotest")]
+        format: ExportFormat,
     },
     /// Compare two runs: failures, fixes, flaky and slower tests, findings
     #[command(override_usage = "cargo isotest runs diff [OPTIONS] [A] [B]")]
@@ -58,6 +61,16 @@ pub enum RunsAct {
         #[arg(long, value_name = "FORMAT")]
         format: Option<ReportFormat>,
     },
+}
+
+/// Format of an exported run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum ExportFormat {
+    /// A recorded run, for isotest
+    #[default]
+    Isotest,
+    /// A timeline for Perfetto and chrome://tracing
+    ChromeTrace,
 }
 
 /// `cargo isotest history`.

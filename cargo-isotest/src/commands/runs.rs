@@ -1,16 +1,17 @@
 //! `cargo isotest runs`: lists the recorded runs, compares two, or exports one.
 
-use std::io;
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 use isotest_core::untrusted;
 
-use crate::cli::{ProjectOptions, ReportFormat, RunsAct, RunsCommand};
+use crate::cli::{ExportFormat, ProjectOptions, ReportFormat, RunsAct, RunsCommand};
 use crate::config::machine::Machine;
 use crate::discover;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::report::{self, Comparison, Fact, Listing, RunState};
+use crate::report::{self, ChromeTrace, Comparison, Fact, Listing, RunState};
 use crate::store::{self, Lines, Store, StoreError, Stored};
 
 /// The store of the project that the options name.
@@ -32,9 +33,14 @@ pub fn store(project: &ProjectOptions) -> Result<Store, Error> {
 pub fn runs(command: &RunsCommand, machine: &Machine) -> Result<ExitCode, Error> {
     match &command.act {
         None => list(&store(&command.project)?, command.format),
-        Some(RunsAct::Export { run, file }) => {
+        Some(RunsAct::Export { run, file, format }) => {
             let store = store_for(&command.project, &[Some(run)])?;
-            export(&store, run, &machine.directory.join(file), machine)
+            let run = store.find(Some(run), &machine.directory)?;
+            let to = machine.directory.join(file);
+            match format {
+                ExportFormat::Isotest => export(run, &to),
+                ExportFormat::ChromeTrace => export_trace(run, &to),
+            }
         }
         Some(RunsAct::Diff { a, b, format }) => {
             let names = [a.as_deref(), b.as_deref()];
@@ -115,14 +121,39 @@ fn diff(
 }
 
 /// Copies a run to a file that does not exist.
-fn export(store: &Store, run: &str, to: &Path, machine: &Machine) -> Result<ExitCode, Error> {
-    let (mut from, path) = store.find(Some(run), &machine.directory)?;
+fn export((mut from, path): (File, PathBuf), to: &Path) -> Result<ExitCode, Error> {
     // A file that is no run is not copied.
     Lines::facts(from.try_clone().map_err(Error::Host)?, &path)?;
-    let write = |error| Error::Store(StoreError::Write(to.to_owned(), error));
     io::Seek::rewind(&mut from).map_err(Error::Host)?;
-    let (directory, name) = untrusted::place(to).map_err(write)?;
-    let mut file = directory.create_new(name).map_err(write)?;
-    io::copy(&mut from, &mut file).map_err(write)?;
-    Ok(ExitCode::Passed)
+    write_new(to, |file| io::copy(&mut from, file).map(|_| ()))
+}
+
+/// Writes the timeline of a run to a file that does not exist.
+fn export_trace((from, path): (File, PathBuf), to: &Path) -> Result<ExitCode, Error> {
+    let (started, mut lines) = Lines::facts(from, &path)?;
+    let mut trace = ChromeTrace::of(started);
+    lines.by_ref().for_each(|(at, fact)| trace.take(at, fact));
+    if let Some(trouble) = lines.trouble() {
+        return Err(trouble.into());
+    }
+    write_new(to, |file| {
+        let mut out = BufWriter::new(file);
+        trace.write(&mut out)?;
+        out.flush()
+    })
+}
+
+/// Writes a file that does not exist.
+fn write_new(
+    to: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<ExitCode, Error> {
+    let written = untrusted::place(to).and_then(|(directory, name)| {
+        let mut file = directory.create_new(name)?;
+        write(&mut file)
+    });
+    match written {
+        Ok(()) => Ok(ExitCode::Passed),
+        Err(error) => Err(StoreError::Write(to.to_owned(), error).into()),
+    }
 }

@@ -34,6 +34,7 @@ mod words;
 mod formats;
 
 mod cargo;
+mod chrome_trace;
 mod closing;
 mod comparison;
 mod completions;
@@ -67,6 +68,7 @@ mod tests;
 
 pub use blocks::Order;
 pub use cargo::executable;
+pub use chrome_trace::ChromeTrace;
 pub use closing::{CaseState, Grant, Hint, Reruns};
 pub use comparison::Comparison;
 pub use completions::completions;
