@@ -120,7 +120,7 @@ fn limits_reached(plan: &Plan, end: &End, output: &Captured) -> Vec<Finding> {
     let reached = limits.into_iter().filter(|(reached, ..)| *reached);
     let mut findings: Vec<Finding> =
         reached.map(|(_, what, flag)| Finding::LimitReached(what.into(), flag.into())).collect();
-    if end.seen.scratch_lost {
+    if end.seen.scratch_lost && plan.write_back.is_some() {
         let cause = "tests, or others, have too many descriptors in flight; run this test again";
         findings.push(Finding::WriteBackFailed(".".into(), cause.to_owned()));
     }
@@ -282,7 +282,7 @@ mod tests {
     use super::*;
     use crate::harness::Report;
     use crate::outcome::Usage;
-    use crate::plan::{SandboxSpec, StartBy};
+    use crate::plan::{SandboxSpec, ScratchMount, StartBy};
     use crate::sandbox::GuardRecord;
 
     /// The end of a case that was killed at the first step of its set-up.
@@ -309,7 +309,7 @@ mod tests {
             sealed: false,
             reaper: false,
             id_maps: None,
-            kept_scratch: None,
+            scratch: ScratchMount::Disk,
             group: Default::default(),
             start_by: StartBy::ForkServer,
             server: Vec::new(),

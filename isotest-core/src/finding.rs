@@ -48,7 +48,7 @@ pub struct IpcObject {
 pub struct FileChange {
     /// The change.
     pub kind: ChangeKind,
-    /// The file, by its path in the sandbox.
+    /// The file, by its path relative to the project, or else in the sandbox.
     #[serde(serialize_with = "serialized::path")]
     pub path: PathBuf,
     /// Its size afterwards in bytes; 0 for what is not a regular file or is gone.

@@ -29,6 +29,7 @@ use crate::service_monitor::ServiceMonitor;
 use crate::signals::Signals;
 use crate::streams::{self, StreamError};
 use crate::terminal::RawMode;
+use crate::untrusted::Dir;
 
 /// End of a foreground program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -334,7 +335,7 @@ impl Foreground<'_> {
             Notice::Ended(end, scratch) => {
                 exit = end.seen.exit;
                 if let Some(write_back) = &self.plan.write_back {
-                    let found = write_back.copy(scratch, end.case).into_iter();
+                    let found = write_back.copy(scratch.map(Dir::from), end.case).into_iter();
                     write_back.finish();
                     let found = found.chain(write_back.failed());
                     let is_missing =

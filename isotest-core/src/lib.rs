@@ -56,6 +56,7 @@ pub mod host_command;
 pub mod service_monitor;
 pub mod streams;
 
+pub mod changes;
 pub mod untrusted;
 
 pub mod collect;

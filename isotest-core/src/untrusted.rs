@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::ErrorKind::QuotaExceeded;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
@@ -54,7 +54,8 @@ impl Budget {
         }
     }
 
-    fn take(&mut self, bytes: u64) -> io::Result<()> {
+    /// Takes so much of it; fails where less is left, or when the time is up.
+    pub fn take(&mut self, bytes: u64) -> io::Result<()> {
         self.check()?;
         let rest = self.bytes.checked_sub(bytes);
         self.bytes =
@@ -327,6 +328,12 @@ impl Dir {
     /// Metadata of a name in this directory; of a symbolic link, those of the link.
     pub fn stat(&self, name: &OsStr) -> io::Result<Stat> {
         Ok(statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// The target of a symbolic link in this directory.
+    pub fn link(&self, name: &OsStr) -> io::Result<OsString> {
+        let target = rustix::fs::readlinkat(&self.0, name, Vec::new())?;
+        Ok(OsString::from_vec(target.into_bytes()))
     }
 
     /// True if `name` is this very directory.

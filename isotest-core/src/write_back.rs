@@ -13,7 +13,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -110,10 +109,9 @@ impl WriteBack {
 
     /// Copies out what case number `case` wrote; tells what was copied and what could not be.
     /// Scratch on disk is removed.
-    pub fn copy(&self, scratch: Option<OwnedFd>, case: u64) -> Vec<Finding> {
+    pub fn copy(&self, scratch: Option<Dir>, case: u64) -> Vec<Finding> {
         let mut copy = Copy::new(self);
         if let Some(scratch) = scratch.filter(|_| !self.wanted.is_empty()) {
-            let scratch = Dir::from(scratch);
             for (upper, covered) in &self.layers {
                 if let Ok(layer) = scratch.directory(upper) {
                     // What ends it early is among the failures.
@@ -125,6 +123,12 @@ impl WriteBack {
         self.forget(case);
         let written = (!written.is_empty()).then_some(Finding::WrittenBack(written));
         written.into_iter().chain(failed).collect()
+    }
+
+    /// True if a file of a layer is copied out.
+    pub fn copies(&self, path: &Path) -> bool {
+        let inner = path.strip_prefix(&self.root);
+        inner.is_ok_and(|inner| matches!(self.wanted.answer(inner), GlobMatch::Yes))
     }
 
     /// Removes scratch on disk of a case from which nothing is copied out: it is started again.

@@ -14,7 +14,7 @@ type Row = (&'static str, &'static [&'static str]);
 type CoreRow = (&'static str, &'static str, &'static [&'static str]);
 
 /// Rows of the table in `docs/architecture.md`.
-const CORE: [CoreRow; 33] = [
+const CORE: [CoreRow; 34] = [
     ("lib", "the example of the crate, and its public modules", &["command"]),
     (
         "command",
@@ -54,7 +54,7 @@ const CORE: [CoreRow; 33] = [
     (
         "plan",
         "project, host and policy become lists of steps. Pure: no I/O, no descriptors",
-        &["host", "policy", "write_back"],
+        &["changes", "finding", "host", "policy", "untrusted", "write_back"],
     ),
     (
         "sandbox",
@@ -86,6 +86,11 @@ const CORE: [CoreRow; 33] = [
         &[],
     ),
     ("word_search", "search for many words in a program", &[]),
+    (
+        "changes",
+        "files that a case made, changed or deleted, read from its scratch",
+        &["finding", "untrusted"],
+    ),
     ("merge", "changes of two cases to one file, merged", &[]),
     (
         "write_back",
@@ -121,6 +126,7 @@ const CORE: [CoreRow; 33] = [
             "signals",
             "snapshot",
             "terminal",
+            "untrusted",
             "write_back",
         ],
     ),
@@ -145,6 +151,7 @@ const CORE: [CoreRow; 33] = [
             "signals",
             "streams",
             "terminal",
+            "untrusted",
         ],
     ),
     ("streams", "descriptors of the caller that may be a program's standard streams", &[]),

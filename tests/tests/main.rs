@@ -4,6 +4,7 @@ mod architecture;
 mod archives;
 mod bad_input;
 mod book;
+mod changes;
 mod command;
 mod completions;
 mod config;

@@ -46,6 +46,7 @@ pub fn plan_of(
         slow_timeout: None,
         output_limit: factory.policy.limits.output,
         write_back: factory.write_back.clone(),
+        watched: None,
         weakened: factory.policy.weakened.clone(),
     }
 }

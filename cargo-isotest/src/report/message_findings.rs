@@ -139,7 +139,7 @@ pub struct Process {
 pub struct Change {
     /// `A` added, `C` changed, `D` deleted.
     pub kind: char,
-    /// Its path in the sandbox.
+    /// Its path, relative to the project or absolute.
     pub path: String,
     /// Its size afterwards, in bytes.
     pub size: u64,

@@ -148,6 +148,7 @@ pub fn plan_of(
         slow_timeout: limits.slow_timeout,
         output_limit: limits.output,
         write_back: factory.write_back.clone(),
+        watched: Some(Arc::clone(&factory.watched)),
         weakened: factory.policy.weakened.clone(),
     }
 }

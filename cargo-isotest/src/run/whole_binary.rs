@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use isotest_core::capture::Capture;
@@ -133,6 +134,7 @@ pub fn job(
         slow_timeout: None,
         output_limit: u64::MAX,
         write_back: factory.write_back.clone(),
+        watched: Some(Arc::clone(&factory.watched)),
         weakened: factory.policy.weakened.clone(),
     };
     whole_binaries.whole_binaries.insert(first, unit);

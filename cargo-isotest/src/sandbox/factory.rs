@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use isotest_core::changes::Watched;
 use isotest_core::host::Host;
 use isotest_core::plan::{self, CommandSpec, SandboxSpec, StartBy};
 use isotest_core::policy::{Policy, Root, Scratch};
@@ -113,6 +114,8 @@ pub struct SandboxFactory {
     pub profile: Option<OsString>,
     /// Files that are copied out of the throwaway layers, or removed from the disk.
     pub write_back: Option<Arc<WriteBack>>,
+    /// Where the changes of a case are found.
+    pub watched: Arc<Watched>,
     /// The target directory, in which there may be scratch on disk.
     target: Option<PathBuf>,
     /// The directory of scratch on disk, removed at the end.
@@ -180,6 +183,7 @@ impl SandboxBuilder {
             // What insta keeps for inline snapshots is that of the last run.
             environment::set(&mut variables, RUN_ID.into(), run_id().into());
         }
+        let watched = Arc::new(plan::watched(&host, &project, &policy));
         let directories = [scratch.as_ref(), waiting.as_ref()];
         let write_back = write_back(&host, &project, &policy, directories)?.map(Arc::new);
         Ok(SandboxFactory {
@@ -190,6 +194,7 @@ impl SandboxBuilder {
             variables,
             profile,
             write_back,
+            watched,
             target,
             _scratch: scratch,
             _waiting: waiting,

@@ -10,7 +10,8 @@ use super::project::Project;
 use super::spec::{GroupLimits, SandboxSpec, StartBy};
 use super::steps::Step;
 use super::{case, ids, server};
-use crate::host::Host;
+use crate::changes::Watched;
+use crate::host::{Host, TEMPORARY};
 use crate::policy::{Init, Policy};
 
 /// Command that runs in a sandbox.
@@ -48,7 +49,7 @@ pub fn sandbox_spec(
         sealed: is_sealed(host, policy),
         reaper: policy.init == Init::Reaper,
         id_maps: ids::maps(host, project, policy),
-        kept_scratch: case::kept_scratch(&layout, policy),
+        scratch: case::scratch(&layout, policy),
         group: GroupLimits { memory: policy.limits.memory, processes: policy.limits.processes },
         start_by: command
             .start_by
@@ -64,6 +65,24 @@ pub fn sandbox_spec(
         environment: command.environment,
         directory: command.directory,
         services: Vec::new(),
+    }
+}
+
+/// The places in the scratch of a case where its changes are found.
+pub fn watched(host: &Host, project: &Project, policy: &Policy) -> Watched {
+    let layout = Layout::new(host, project, policy);
+    let places = layout.fresh.iter().map(|fresh| fresh.path.as_path());
+    let places = places.chain(layout.placed.iter().map(|placed| placed.path.as_path()));
+    let places = places.chain(layout.links.iter().map(|(link, _)| link.as_path()));
+    let places = places.chain(layout.disk.as_deref());
+    let temporary = TEMPORARY.iter().filter(|path| **path != "/run").map(PathBuf::from);
+    Watched {
+        layers: upper_layers(host, project, policy),
+        fresh: layout.fresh.iter().map(|it| (it.name.clone().into(), it.path.clone())).collect(),
+        made: places.flat_map(Path::ancestors).map(Path::to_owned).collect(),
+        root: project.root.clone().unwrap_or_default(),
+        is_tmpfs: layout.disk.is_none(),
+        ordinary: temporary.chain(project.built.iter().cloned()).collect(),
     }
 }
 

@@ -7,8 +7,8 @@ use super::ids;
 use super::layout::{self, EMPTY, Fresh, Layout, MountMode, NEW_TMP, PlacedPath, SCRATCH, TMP};
 use super::namespaces::{is_sealed, keeps_covers, namespaces};
 use super::project::Project;
-use super::spec::KeptScratch;
-use super::steps::{Op, Step, inodes};
+use super::spec::ScratchMount;
+use super::steps::{Op, Step};
 use crate::host::Host;
 use crate::policy::{Guard, Namespace, Net, Policy, Propagation, User, Uts, Weakened};
 
@@ -64,17 +64,11 @@ fn leave_session(steps: &mut Steps) {
 }
 
 fn mount_scratch(steps: &mut Steps, layout: &Layout, policy: &Policy) {
-    if let Some(kept) = kept_scratch(layout, policy) {
-        let reason = match kept {
-            KeptScratch::Memory { .. } => "all that the case writes, kept for write-back",
-            KeptScratch::Disk => "all that the case writes, a directory on disk",
-        };
-        return steps.add(reason, Op::AttachScratch { target: c_path(Path::new(SCRATCH)) });
-    }
-    let size = policy.limits.tmp_size;
-    let options = format!("mode=0755,size={size},nr_inodes={}", inodes(size));
-    let flags = libc::MS_NOSUID | libc::MS_NODEV;
-    steps.mount("tmpfs", Path::new(SCRATCH), flags, &options, "all that the case writes");
+    let reason = match scratch(layout, policy) {
+        ScratchMount::Memory { .. } => "all that the case writes",
+        ScratchMount::Disk => "all that the case writes, a directory on disk",
+    };
+    steps.add(reason, Op::AttachScratch { target: c_path(Path::new(SCRATCH)) });
 }
 
 fn in_scratch(name: &str) -> std::path::PathBuf {
@@ -333,10 +327,9 @@ fn give_up_capabilities(steps: &mut Steps, policy: &Policy) {
 
 /// The scratch that the warden makes: one that outlives the case, or lies where no case may see its
 /// parent.
-pub fn kept_scratch(layout: &Layout, policy: &Policy) -> Option<KeptScratch> {
-    match (&layout.disk, policy.write_back.as_slice()) {
-        (Some(_), _) => Some(KeptScratch::Disk),
-        (None, []) => None,
-        (None, _) => Some(KeptScratch::Memory { size: policy.limits.tmp_size }),
+pub fn scratch(layout: &Layout, policy: &Policy) -> ScratchMount {
+    match &layout.disk {
+        Some(_) => ScratchMount::Disk,
+        None => ScratchMount::Memory { size: policy.limits.tmp_size },
     }
 }

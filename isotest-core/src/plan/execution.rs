@@ -1,11 +1,15 @@
 //! One execution of a program in a sandbox.
 
 use std::ffi::CString;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::spec::SandboxSpec;
+use crate::changes::Watched;
+use crate::finding::Finding;
 use crate::policy::Weakened;
+use crate::untrusted::Dir;
 use crate::write_back::WriteBack;
 
 /// Source of the verdict of a case.
@@ -65,6 +69,8 @@ pub struct Plan {
     pub output_limit: u64,
     /// Files that are copied out of its throwaway layers afterwards.
     pub write_back: Option<Arc<WriteBack>>,
+    /// Where its changes are found afterwards.
+    pub watched: Option<Arc<Watched>>,
     /// The layers that it shares with the host since this machine refuses others.
     pub weakened: Vec<Weakened>,
 }
@@ -81,7 +87,19 @@ impl Plan {
             slow_timeout: None,
             output_limit: u64::MAX,
             write_back: None,
+            watched: None,
             weakened: Vec::new(),
         }
+    }
+
+    /// What its changes are findings of.
+    pub fn changes(&self, scratch: Option<&Dir>) -> Vec<Finding> {
+        let Some((watched, scratch)) = self.watched.as_ref().zip(scratch) else {
+            return Vec::new();
+        };
+        let is_copied = |path: &Path| self.write_back.as_ref().is_some_and(|it| it.copies(path));
+        let left = watched.shared_memory(scratch);
+        let left = (!left.is_empty()).then_some(Finding::IpcLeft(left));
+        left.into_iter().chain(watched.outside(scratch, is_copied)).collect()
     }
 }

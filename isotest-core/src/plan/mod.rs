@@ -32,7 +32,7 @@ mod builder;
 
 mod visible;
 
-pub use build::{CommandSpec, sandbox_spec, template, upper_layers};
+pub use build::{CommandSpec, sandbox_spec, template, upper_layers, watched};
 pub use debugger::{TracedProcess, confinement};
 pub use execution::{HarnessProcess, Plan, VerdictSource};
 pub use ids::Ids;
@@ -40,7 +40,7 @@ pub use layout::{LIBRARY_PATH, NEW_TMP, SCRATCH};
 pub use project::{Access, Exposure, Project, Uncopied};
 pub(crate) use service::line;
 pub use service::{Readiness, Service};
-pub use spec::{GroupLimits, KeptScratch, SandboxSpec, StartBy};
+pub use spec::{GroupLimits, SandboxSpec, ScratchMount, StartBy};
 pub use steps::{Op, Step, inodes};
 pub use visible::{Visible, normalised};
 

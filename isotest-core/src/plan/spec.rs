@@ -30,8 +30,8 @@ pub struct SandboxSpec {
     pub reaper: bool,
     /// The uid map and the gid map that the warden writes, where the child may not.
     pub id_maps: Option<(Vec<u8>, Vec<u8>)>,
-    /// The scratch, where the warden makes it and holds on to it.
-    pub kept_scratch: Option<KeptScratch>,
+    /// The filesystem of its scratch.
+    pub scratch: ScratchMount,
     /// Limits for all its processes together, where it gets a control group.
     pub group: GroupLimits,
     /// Way in which its cases are started.
@@ -76,15 +76,17 @@ impl StartBy {
     }
 }
 
-/// A scratch that the warden makes.
+/// The filesystem of a case's scratch, which the warden makes and holds on to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum KeptScratch {
+#[cfg_attr(test, derive(Default))]
+pub enum ScratchMount {
     /// A tmpfs.
     Memory {
         /// Its size in bytes.
         size: u64,
     },
     /// A directory of the run's on disk.
+    #[cfg_attr(test, default)]
     Disk,
 }
 

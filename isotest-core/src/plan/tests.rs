@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::steps::{Op, Step};
 use super::{
-    Access, CommandSpec, Exposure, KeptScratch, Project, SandboxSpec, StartBy, sandbox_spec,
+    Access, CommandSpec, Exposure, Project, SandboxSpec, ScratchMount, StartBy, sandbox_spec,
     template,
 };
 use crate::host::{Content, Host, Piece, TopLevel};
@@ -724,7 +724,7 @@ fn scratch_may_lie_on_disk() {
     scene.project.scratch = Some("/home/u/p/target/isotest/scratch/1".into());
     scene.check(&[("/tmp", Seen::Fresh), ("/home/u/p/src", Seen::Overlay)]);
     let spec = scene.spec();
-    assert_eq!(spec.kept_scratch, Some(KeptScratch::Disk));
+    assert_eq!(spec.scratch, ScratchMount::Disk);
     assert!(spec.steps.iter().any(|step| matches!(step.op, Op::AttachScratch { .. })));
     let template = template(&scene.host, &scene.project, &scene.policy);
     let scratch = c"/old/home/u/p/target/isotest/scratch/1";

@@ -65,7 +65,8 @@ pub struct Warden {
 /// Something the warden said while cases run.
 #[derive(Debug)]
 pub enum Notice {
-    /// A case has ended. The descriptor is its scratch, where that is kept.
+    /// A case has ended. The descriptor is its scratch; there is none where it was never started, or too many
+    /// descriptors were in flight.
     Ended(End, Option<OwnedFd>),
     /// The warden itself has ended; what was in flight is lost.
     Died(Option<String>),
@@ -198,7 +199,7 @@ impl Warden {
             file_name: file_name(&spec.program),
             bytecode: compile::spec(spec),
             id_maps: spec.id_maps.clone(),
-            kept_scratch: spec.kept_scratch,
+            scratch: spec.scratch,
             server,
             group: spec.group,
             services: services(spec),

@@ -12,12 +12,12 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, fstatfs, openat};
+use rustix::fs::fstatfs;
 
 use super::guard::Notification;
 use super::protocol::{HeldResources, Packets};
@@ -311,59 +311,10 @@ fn count_packets(snmp: &str, netstat: &str, snmp6: &str) -> Packets {
     }
 }
 
-/// True if no block or no inode is left where a case writes (statfs(2)): in the scratch that the
-/// warden has made, or else in the tmpfs at the `/tmp` of one of its processes.
-pub fn is_scratch_full(pid: i32, kept: Option<BorrowedFd<'_>>) -> bool {
-    let own = if kept.is_none() { tmpfs_of(pid) } else { None };
-    let scratch = kept.or(own.as_ref().map(AsFd::as_fd));
-    let status = scratch.and_then(|directory| fstatfs(directory).ok());
-    status
-        .is_some_and(|status| status.f_blocks > 0 && (status.f_bavail == 0 || status.f_ffree == 0))
-}
-
-/// The `/tmp` of a process, where that is a tmpfs. A process may have gone to another root, where
-/// anything may have that name, and every look-up may be a process's to answer: the name is looked
-/// up only where the root lies in the filesystem of the warden's own, and what is mounted there is
-/// asked only once it is known to be a tmpfs. Descriptors hold on to what was looked at.
-fn tmpfs_of(pid: i32) -> Option<OwnedFd> {
-    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let open = |path: &str| openat(rustix::fs::CWD, path, directory, Mode::empty()).ok();
-    let (own, root) = (open("/")?, open(&format!("/proc/{pid}/root"))?);
-    let own = MountInfo::of(&read("/proc/self/mountinfo")?, mount_id(&own)?)?.device.to_owned();
-    let mounts = read(format!("/proc/{pid}/mountinfo"))?;
-    if MountInfo::of(&mounts, mount_id(&root)?)?.device != own {
-        return None;
-    }
-    let tmp = openat(&root, "tmp", directory | OFlags::NOFOLLOW, Mode::empty()).ok()?;
-    (MountInfo::of(&mounts, mount_id(&tmp)?)?.filesystem == "tmpfs").then_some(tmp)
-}
-
-/// The mount that a descriptor lies in: `/proc/self/fdinfo`, which asks no filesystem.
-fn mount_id(descriptor: &OwnedFd) -> Option<u64> {
-    let told = read(format!("/proc/self/fdinfo/{}", descriptor.as_raw_fd()))?;
-    field_of(&told, "mnt_id:")?.parse().ok()
-}
-
-/// A line of `/proc/PID/mountinfo`, proc_pid_mountinfo(5).
-#[derive(Debug, PartialEq, Eq)]
-struct MountInfo<'a> {
-    /// The numbers of the filesystem's device.
-    device: &'a str,
-    /// Its type.
-    filesystem: &'a str,
-}
-
-impl<'a> MountInfo<'a> {
-    /// The mount of that id.
-    fn of(mounts: &'a str, id: u64) -> Option<MountInfo<'a>> {
-        mounts.lines().find_map(|line| {
-            let (before, after) = line.split_once(" - ")?;
-            let mut fields = before.split(' ');
-            let is_sought = fields.next()?.parse() == Ok(id);
-            let device = fields.nth(1)?;
-            is_sought.then_some(MountInfo { device, filesystem: after.split(' ').next()? })
-        })
-    }
+/// True if a filesystem has no block or no inode left (statfs(2)).
+pub fn is_full(filesystem: &impl AsFd) -> bool {
+    fstatfs(filesystem)
+        .is_ok_and(|status| status.f_blocks > 0 && (status.f_bavail == 0 || status.f_ffree == 0))
 }
 
 #[cfg(test)]
@@ -401,23 +352,5 @@ mod tests {
         assert_eq!((stat.flags, stat.stack()), (64, Some(4096)));
         assert!(!stat.has_executed() && stat.arguments().is_none());
         assert!(Stat::parse(b"7 (a) R 9").is_none());
-    }
-
-    #[test]
-    fn a_mount_is_found_by_its_id() {
-        let mounts = "21 1 0:19 / / ro - tmpfs none ro\n22 21 8:1 /a\\040b /tmp rw master:1 - ext4 /dev/sda1 rw\n";
-        let mount = |id| MountInfo::of(mounts, id).map(|mount| (mount.device, mount.filesystem));
-        assert_eq!(mount(21), Some(("0:19", "tmpfs")));
-        assert_eq!(mount(22), Some(("8:1", "ext4")));
-        assert_eq!(mount(2), None);
-    }
-
-    #[test]
-    fn the_mount_of_a_descriptor_is_in_the_list() {
-        let root =
-            openat(rustix::fs::CWD, "/proc", OFlags::PATH, Mode::empty()).expect("it is there");
-        let mounts = read("/proc/self/mountinfo").expect("it can be read");
-        let mount = MountInfo::of(&mounts, mount_id(&root).expect("it is told"));
-        assert_eq!(mount.map(|mount| mount.filesystem), Some("proc"));
     }
 }

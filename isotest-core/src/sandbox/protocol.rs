@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::fault::Fault;
 use crate::finding::Leftover;
 use crate::outcome::Usage;
-use crate::plan::{GroupLimits, KeptScratch, Plan, Service};
+use crate::plan::{GroupLimits, Plan, ScratchMount, Service};
 
 /// From isotest to the warden.
 #[derive(Debug, Serialize, Deserialize)]
@@ -62,8 +62,8 @@ pub struct Setup {
     pub bytecode: Vec<u8>,
     /// The uid map and the gid map that the warden writes, where the child may not.
     pub id_maps: Option<(Vec<u8>, Vec<u8>)>,
-    /// The scratch, where the warden makes it and holds on to it.
-    pub kept_scratch: Option<KeptScratch>,
+    /// The filesystem of its scratch.
+    pub scratch: ScratchMount,
     /// Steps of a fork server before it is executed, compiled, and the number of cases to come;
     /// `None` without one.
     pub server: Option<(Vec<u8>, u32)>,

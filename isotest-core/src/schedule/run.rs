@@ -28,6 +28,7 @@ use crate::sandbox::fault::STEP_CLONE;
 use crate::sandbox::{End, Notice, Start, Warden, describe_errno};
 use crate::service_monitor::ServiceMonitor;
 use crate::signals::Signals;
+use crate::untrusted::Dir;
 use crate::write_back::WriteBack;
 
 /// Below this average a case is short. Where many are in flight, much of it is waiting for a turn.
@@ -262,6 +263,8 @@ impl Run<'_> {
         }
         let case = end.case;
         let (job, mut outcome) = flight.outcome(end, self.events);
+        let scratch = scratch.map(Dir::from);
+        outcome.findings.extend(job.plan.changes(scratch.as_ref()));
         match &job.plan.write_back {
             Some(plan) if self.is_started_again(&job, &outcome) => plan.forget(case),
             Some(plan) => outcome.findings.extend(plan.copy(scratch, case)),

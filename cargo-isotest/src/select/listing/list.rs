@@ -217,6 +217,7 @@ impl Listing<'_> {
             slow_timeout: None,
             output_limit: factory.policy.limits.output,
             write_back: factory.write_back.clone(),
+            watched: None,
             weakened: factory.policy.weakened.clone(),
         }
     }

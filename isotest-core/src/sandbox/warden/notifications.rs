@@ -1,6 +1,5 @@
 //! Notifications of the guard: exits, signals that PID 1 sends itself, and io_uring.
 
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::poll::PollTimeout;
@@ -9,7 +8,7 @@ use super::state::{DelayedExit, WardenState};
 use crate::poll_timeout;
 use crate::sandbox::child::kernel;
 use crate::sandbox::guard::{GuardEvent, Listener, Notification};
-use crate::sandbox::procfs::{held, is_deadly, is_scratch_full, packets, remaining, status_field};
+use crate::sandbox::procfs::{held, is_deadly, is_full, packets, remaining, status_field};
 
 /// Maximum time that PID 1 of a case waits in its exit for processes that may be about to end.
 const DEPARTURE: Duration = Duration::from_millis(100);
@@ -84,8 +83,7 @@ impl WardenState {
         let first = self.pid(slot).unwrap_or(process);
         let Some(running) = self.running.get_mut(&slot) else { return };
         running.seen.held = Some(held(process, first));
-        let kept = running.scratch.as_ref().map(AsFd::as_fd);
-        running.seen.scratch_full = is_scratch_full(process, kept);
+        running.seen.scratch_full = is_full(&running.scratch);
         if running.own_network {
             running.seen.packets = packets(process);
         }

@@ -303,8 +303,8 @@ impl WardenState {
         }
         let group = running.group.as_ref().map(CaseCgroup::figures);
         let mut end = End { case, status, usage, fault, seen, group };
-        let scratch = running.scratch.as_ref().map(AsFd::as_fd);
-        let mut sent = self.channel.send(&Response::Ended(end.clone()), scratch.as_slice());
+        let scratch = running.scratch.as_fd();
+        let mut sent = self.channel.send(&Response::Ended(end.clone()), &[scratch]);
         if sent == Err(Errno::ETOOMANYREFS) {
             // Cases of this user have sent more descriptors than this process may have open.
             end.seen.scratch_lost = true;

@@ -19,7 +19,7 @@ use super::slots::Slots;
 use super::state::{Prepared, RunningCase, WardenState};
 use crate::errno;
 use crate::outcome::Usage;
-use crate::plan::{KeptScratch, LIBRARY_PATH};
+use crate::plan::{LIBRARY_PATH, ScratchMount};
 use crate::sandbox::child::bytecode::{Bytecode, header};
 use crate::sandbox::child::kernel::{self, Cloning};
 use crate::sandbox::child::order::Answer;
@@ -86,11 +86,10 @@ impl WardenState {
     ) -> Result<RunningCase, (u32, Errno)> {
         let set_up = self.setups.get(&start.setup).ok_or((STEP_CLONE, Errno::EINVAL))?;
         let word = |index| Bytecode(&set_up.setup.bytecode).header(index).unwrap_or(0);
-        let scratch = match (set_up.setup.kept_scratch, &mut self.disk) {
-            (None, _) => Ok(None),
-            (Some(KeptScratch::Memory { size }), _) => sys::make_tmpfs(size).map(Some),
-            (Some(KeptScratch::Disk), Some(disk)) => disk.make(start.case).map(Some),
-            (Some(KeptScratch::Disk), None) => Err(Errno::ENODEV),
+        let scratch = match (set_up.setup.scratch, &mut self.disk) {
+            (ScratchMount::Memory { size }, _) => sys::make_tmpfs(size),
+            (ScratchMount::Disk, Some(disk)) => disk.make(start.case),
+            (ScratchMount::Disk, None) => Err(Errno::ENODEV),
         };
         let scratch = scratch.map_err(|errno| (STEP_SCRATCH, errno))?;
         let group = self.base.as_mut().map(|base| base.make(&set_up.setup.group)).transpose();
@@ -161,7 +160,7 @@ impl WardenState {
         if !server.is_ready() {
             return set_up.waiting.push((start, slot, descriptors));
         }
-        let scratch = self.running.get(&slot).and_then(|running| running.scratch.as_ref());
+        let scratch = self.running.get(&slot).map(|running| &running.scratch);
         let given: Vec<BorrowedFd<'_>> =
             descriptors.iter().take(2).chain(scratch).map(AsFd::as_fd).collect();
         let own = [start.arguments.as_slice(), start.environment.as_slice()];
@@ -326,7 +325,7 @@ impl WardenState {
         let environment = strings(&bytecode, header::ENVIRONMENT, header::ENVIRONMENT_AT)?;
         let arguments = pointers(&arguments, &start.arguments);
         let environment = pointers(&environment, &start.environment);
-        let scratch = self.running.get(&slot).and_then(|running| running.scratch.as_ref());
+        let scratch = self.running.get(&slot).map(|running| &running.scratch);
         let late = bytecode.header(header::LATE).ok_or(Errno::EINVAL)?;
         let user = match &set_up.setup.id_maps {
             Some(maps) if late != 0 => Some(make_user_namespace(maps)?),

@@ -39,7 +39,7 @@ pub(super) struct RunningCase {
     pub(super) slots: Rc<Slots>,
     /// Arguments behind those of the set-up.
     pub(super) arguments: Vec<CString>,
-    pub(super) scratch: Option<OwnedFd>,
+    pub(super) scratch: OwnedFd,
     pub(super) group: Option<CaseCgroup>,
     pub(super) reaper: bool,
     pub(super) own_network: bool,
