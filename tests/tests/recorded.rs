@@ -373,6 +373,36 @@ fn no_run_is_recorded_where_that_is_asked_for() {
 }
 
 #[test]
+fn the_configuration_says_what_is_recorded_and_kept() {
+    if refused() {
+        return;
+    }
+    let config = "[profile.default]\nmax-records = 2\n[profile.none]\nrecord = false\n";
+    let project = Project::new(&[
+        ("src/lib.rs", ""),
+        ("tests/it.rs", "#[test] fn a() {}"),
+        (".config/isotest.toml", config),
+    ]);
+    let run = |words: &str| project.isotest(&format!("--test it {words}"));
+    run("-P none").run().check(0, &[]);
+    run("").env("ISOTEST_RECORD", "false").run().check(0, &[]);
+    assert_eq!(files(&project).len(), 0);
+    run("-P none --record").run().check(0, &[]);
+    run("").run().check(0, &[]);
+    run("").run().check(0, &[]);
+    assert_eq!(files(&project).len(), 2);
+    let prune = project.isotest("prune").env("ISOTEST_MAX_RECORDS", "1");
+    prune.run().check(0, &["Removed 1 run, "]);
+    assert_eq!(files(&project).len(), 1);
+    let shown = project.isotest("show-config").env("ISOTEST_MAX_RECORDS_AGE", "none").run();
+    shown.check(0, &["max-records      2", "max-records-age  none", "max-records-size 536870912"]);
+    run("").env("ISOTEST_MAX_RECORDS", "0").run().check(2, &["ISOTEST_MAX_RECORDS", "`0`"]);
+    let overriding = "[[profile.default.override]]\nfilter = \"all()\"\nrecord = false\n";
+    fs::write(project.directory().join(".config/isotest.toml"), overriding).expect("writable");
+    run("").run().check(2, &["`record` is not valid in an override"]);
+}
+
+#[test]
 fn a_store_that_cannot_be_written_costs_no_verdict() {
     if refused() {
         return;

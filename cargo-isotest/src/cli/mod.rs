@@ -37,7 +37,9 @@ pub use quantity::{Threads, deadline as read_deadline, duration, threads};
 pub use rerun::Rerun;
 pub use reuse::{ArchiveCommand, ReuseOptions};
 pub use run_flags::{CommandLine, NoTests, TimeoutStacks, Unit};
-pub use run_options::{FailFast, RunOptions, ThreadsRequired, retries_name, threads_schema};
+pub use run_options::{
+    FailFast, RecordLimits, RunOptions, ThreadsRequired, retries_name, threads_schema,
+};
 pub use store::{
     ExportFormat, HistoryCommand, ProjectOptions, ReplayCommand, RunsAct, RunsCommand,
 };

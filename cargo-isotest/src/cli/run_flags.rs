@@ -65,9 +65,12 @@ pub struct RunFlags {
     /// Read no keys from the terminal (`t` or Enter shows the running tests)
     #[arg(long)]
     pub no_input_handler: bool,
+    /// Record the run (the default), whatever the configuration says
+    #[arg(long, overrides_with = "no_record")]
+    record: bool,
     /// Do not record the run
-    #[arg(long)]
-    pub no_record: bool,
+    #[arg(long, overrides_with = "record")]
+    no_record: bool,
     /// What to do when no tests are selected
     #[arg(long, value_name = "ACTION", default_value = "auto", help_heading = "Test selection")]
     pub no_tests: NoTests,
@@ -178,6 +181,7 @@ impl RunFlags {
             fail_fast: (self.fail_fast || self.no_fail_fast).then_some(self.fail_fast),
             max_fail: self.max_fail,
             global_timeout: self.global_timeout,
+            record: (self.record || self.no_record).then_some(self.record),
             ..RunOptions::default()
         }
     }

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum, value_parser};
@@ -16,8 +17,39 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use super::quantity::{self, Deadline, Threads, deadline, threads};
 
 /// Keys that all tests of a run have in common.
-pub(super) const OF_A_RUN: [&str; 6] =
-    ["fail-fast", "max-fail", "global-timeout", "test-threads", "junit", "sarif"];
+pub(super) const OF_A_RUN: [&str; 10] = [
+    "fail-fast",
+    "max-fail",
+    "global-timeout",
+    "test-threads",
+    "junit",
+    "sarif",
+    "record",
+    "max-records",
+    "max-records-age",
+    "max-records-size",
+];
+
+/// Limits of the recorded runs of a project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordLimits {
+    /// Maximum number of runs.
+    pub count: NonZeroUsize,
+    /// Maximum age of a run; none where it does not count.
+    pub age: Option<Duration>,
+    /// Maximum size of all files together, in bytes.
+    pub bytes: u64,
+}
+
+impl Default for RecordLimits {
+    fn default() -> Self {
+        RecordLimits {
+            count: NonZeroUsize::new(100).expect("it is not zero"),
+            age: Some(Duration::from_secs(30 * 24 * 60 * 60)),
+            bytes: 512 << 20,
+        }
+    }
+}
 
 /// Run options from one source: flags, a variable, an override or a profile.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args, JsonSchema)]
@@ -66,6 +98,20 @@ pub struct RunOptions {
     #[arg(long)]
     #[schemars(with = "Option<String>")]
     pub sarif: Option<PathBuf>,
+    /// Record the run
+    #[arg(long, value_parser = BoolishValueParser::new())]
+    pub record: Option<bool>,
+    /// Maximum number of recorded runs; 100 by default
+    #[arg(long)]
+    pub max_records: Option<NonZeroUsize>,
+    /// Maximum age of a recorded run (`30d`, `none`); 30 days by default
+    #[arg(long, value_parser = deadline)]
+    #[schemars(schema_with = "quantity::schema")]
+    pub max_records_age: Option<Deadline>,
+    /// Maximum size of all recorded runs together (`1GiB`); 512 MiB by default
+    #[arg(long, value_parser = quantity::bytes)]
+    #[schemars(schema_with = "quantity::schema")]
+    pub max_records_size: Option<u64>,
 }
 
 /// Effect of a failed case on those after it.
@@ -139,6 +185,10 @@ impl RunOptions {
             test_threads: self.test_threads.or(lower.test_threads),
             junit: self.junit.clone().or(lower.junit),
             sarif: self.sarif.clone().or(lower.sarif),
+            record: self.record.or(lower.record),
+            max_records: self.max_records.or(lower.max_records),
+            max_records_age: self.max_records_age.or(lower.max_records_age),
+            max_records_size: self.max_records_size.or(lower.max_records_size),
         }
     }
 
@@ -146,6 +196,21 @@ impl RunOptions {
     pub fn retries(&self) -> Retries {
         let flaky = self.flaky_result.unwrap_or_default().into();
         Retries { flaky, ..self.retries.unwrap_or_default() }
+    }
+
+    /// True if the run is recorded.
+    pub fn is_recorded(&self) -> bool {
+        self.record.unwrap_or(true)
+    }
+
+    /// Limits of the recorded runs.
+    pub fn record_limits(&self) -> RecordLimits {
+        let RecordLimits { count, age, bytes } = RecordLimits::default();
+        RecordLimits {
+            count: self.max_records.unwrap_or(count),
+            age: self.max_records_age.map_or(age, Into::into),
+            bytes: self.max_records_size.unwrap_or(bytes),
+        }
     }
 
     /// Number of failures that ends the run; `None` if no option sets it.

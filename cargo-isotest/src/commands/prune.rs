@@ -2,14 +2,16 @@
 
 use std::time::SystemTime;
 
-use crate::cli::ProjectOptions;
+use crate::cli::{CargoOptions, ConfigOptions, LayerOptions, ProjectOptions};
+use crate::commands::recorded;
 use crate::commands::runs::store;
 use crate::config::machine::Machine;
+use crate::config::{Config, FlagValues};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report;
 use crate::sandbox::root::{Cache, Pruned, RootError};
-use crate::store::{Keep, StoreError};
+use crate::store::StoreError;
 
 /// Removes every unpacked root filesystem that no run uses, and the runs that the store of the
 /// project here has too much.
@@ -23,7 +25,11 @@ pub fn prune(machine: &Machine) -> Result<ExitCode, Error> {
     report::pruned(pruned.removed, pruned.bytes, pruned.in_use);
     // Elsewhere than in a project there are no runs.
     if let Ok(store) = store(&ProjectOptions::default()) {
-        let removed = store.prune(&Keep::default(), SystemTime::now());
+        let (layers, profile) = (LayerOptions::default(), ConfigOptions::default());
+        let (given, cargo) = (FlagValues::of(&layers, &profile), CargoOptions::default());
+        let run_options = Config::load(given, &cargo, machine)?.values().run_options;
+        let keep = recorded::keep(run_options.record_limits());
+        let removed = store.prune(&keep, SystemTime::now());
         let removed = removed.map_err(|error| StoreError::Read(store.path().to_owned(), error))?;
         report::pruned_runs(removed.runs, removed.bytes);
     }

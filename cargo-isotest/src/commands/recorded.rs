@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use crate::cli::Recorded;
+use crate::cli::{RecordLimits, Recorded};
 use crate::config::machine::Machine;
 use crate::discover::Project;
 use crate::report::{self, Record, Reporter, Start};
@@ -34,13 +34,18 @@ pub fn record(reporter: Reporter, store: &Store, project: &Project) -> Reporter 
 }
 
 /// Warns of a record that has ended before the run, and removes what is too much.
-pub fn finish(reporter: &mut Reporter, store: &Store) {
+pub fn finish(reporter: &mut Reporter, store: &Store, limits: RecordLimits) {
     if let Some(error) = reporter.end_record() {
         report::not_recorded(store.path(), &error);
     }
-    if let Err(error) = store.prune(&Keep::default(), SystemTime::now()) {
+    if let Err(error) = store.prune(&keep(limits), SystemTime::now()) {
         report::not_recorded(store.path(), &error);
     }
+}
+
+/// What the store keeps.
+pub fn keep(RecordLimits { count, age, bytes }: RecordLimits) -> Keep {
+    Keep { runs: count.get(), age, bytes }
 }
 
 /// The tests that have failed, or were not run, in a recorded run.

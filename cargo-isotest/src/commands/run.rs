@@ -255,7 +255,7 @@ impl Run<'_> {
         let SelectedTests { mut batches, selected, suites, in_roots, refused } = tests;
         let cases = Cases { selected: &selected, provision: &provision };
         let mut reporter = self.reporter(context, suites, &selected)?;
-        if !self.command.run.no_record {
+        if self.settings.record {
             reporter = recorded::record(reporter, &store, &project);
         }
         let mut reporter = run_and_report(context, &mut batches, cases, reporter)?;
@@ -265,7 +265,7 @@ impl Run<'_> {
         let reruns = explanations::explain(context, &mut reporter, batches, cases)?;
         keep(&mut last_run, &mut reporter);
         let summary = reporter.finish(reruns, doctests).map_err(Error::Report)?;
-        recorded::finish(&mut reporter, &store);
+        recorded::finish(&mut reporter, &store, self.settings.record_limits);
         write_files(&mut reporter)?;
         let code = self.exit_code(&summary, doctests, &selected, &project);
         tell_refused(refused.as_ref());

@@ -120,12 +120,17 @@ fn of_run(options: &RunOptions) -> Vec<RunRow> {
         path.as_ref().map_or("none".to_owned(), |path| path.display().to_string())
     };
     let threads = options.test_threads.unwrap_or(Threads::LessThanProcessors(0)).to_string();
+    let limits = options.record_limits();
     vec![
         ("max-fail", most, |given| given.fail_fast().is_some()),
         ("global-timeout", timeout, |given| given.global_timeout.is_some()),
         ("test-threads", threads, |given| given.test_threads.is_some()),
         ("junit", file(&options.junit), |given| given.junit.is_some()),
         ("sarif", file(&options.sarif), |given| given.sarif.is_some()),
+        ("record", options.is_recorded().to_string(), |given| given.record.is_some()),
+        ("max-records", limits.count.to_string(), |given| given.max_records.is_some()),
+        ("max-records-age", time(limits.age), |given| given.max_records_age.is_some()),
+        ("max-records-size", limits.bytes.to_string(), |given| given.max_records_size.is_some()),
     ]
 }
 

@@ -9,7 +9,8 @@ use isotest_core::schedule::{MaxFail, Repeat, Stacks};
 
 use crate::cli::{
     CargoOptions, FailFast, Format, LayerOptions, LibtestOptions, ListedFindings, MessageFormat,
-    PackageScope, ReplayCommand, Rerun, RunCommand, RunIgnored, TimeoutStacks, Unit, Values,
+    PackageScope, RecordLimits, ReplayCommand, Rerun, RunCommand, RunIgnored, TimeoutStacks, Unit,
+    Values,
 };
 use crate::config::machine::{Machine, MissingDebugger};
 use crate::discover::{BuildRequest, Scope, filter};
@@ -52,6 +53,10 @@ pub struct Settings {
     pub shuffle: Option<u64>,
     /// The workflow of GitHub Actions that this runs in.
     pub workflow: Option<Workflow>,
+    /// True if the run is recorded.
+    pub record: bool,
+    /// Limits of the recorded runs.
+    pub record_limits: RecordLimits,
     /// Path of the JUnit report.
     pub junit: Option<PathBuf>,
     /// Path of the SARIF log.
@@ -119,6 +124,8 @@ impl Settings {
             pass_through,
             shuffle,
             workflow: machine.workflow(),
+            record: run_options.is_recorded(),
+            record_limits: run_options.record_limits(),
             junit: run_options.junit.as_ref().map(|path| machine.directory.join(path)),
             sarif: run_options.sarif.as_ref().map(|path| machine.directory.join(path)),
             stacks,

@@ -43,21 +43,15 @@ pub struct Stored {
     pub modified: Duration,
 }
 
-/// Limits on what is kept.
+/// Limits on what is kept. The latest run stays, whatever they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep {
     /// Maximum number of runs.
     pub runs: usize,
-    /// Maximum age of a run.
-    pub age: Duration,
+    /// Maximum age of a run, if any.
+    pub age: Option<Duration>,
     /// Maximum size of all files together, in bytes.
     pub bytes: u64,
-}
-
-impl Default for Keep {
-    fn default() -> Keep {
-        Keep { runs: 100, age: Duration::from_secs(30 * 24 * 60 * 60), bytes: 512 << 20 }
-    }
 }
 
 /// Runs that were removed.
@@ -198,10 +192,11 @@ impl Store {
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let (mut kept, mut bytes, mut failed) = (0, 0, None);
         for run in runs {
-            let is_old = now.saturating_sub(run.modified) > keep.age;
-            if kept < keep.runs && run.bytes.saturating_add(bytes) <= keep.bytes && !is_old {
+            let is_old = keep.age.is_some_and(|age| now.saturating_sub(run.modified) > age);
+            let fits = kept < keep.runs && run.bytes.saturating_add(bytes) <= keep.bytes;
+            if kept == 0 || fits && !is_old {
                 kept += 1;
-                bytes += run.bytes;
+                bytes = run.bytes.saturating_add(bytes);
                 continue;
             }
             // Its writer has the lock.
@@ -297,24 +292,28 @@ mod tests {
         };
         let writers: Vec<(String, Writer)> = (0..4).map(write).collect();
         let now = SystemTime::now();
-        let few = Keep { runs: 2, ..Keep::default() };
+        let age = Duration::from_secs(1000);
+        let few = Keep { runs: 2, age: Some(age), bytes: 1 << 20 };
         assert_eq!(store.prune(&few, now).expect("it can be read"), Removed::default());
         assert!(store.is_written(&writers[0].0));
         drop(writers);
         // A process that another test has forked has the locks until it executes its program.
-        let remove_two = |now| {
+        let remove = |count, keep: &Keep, now| {
             let until = Instant::now() + Duration::from_secs(60);
             let mut removed = 0;
-            while removed < 2 && Instant::now() < until {
-                removed += store.prune(&few, now).expect("it can be read").runs;
+            while removed < count && Instant::now() < until {
+                removed += store.prune(keep, now).expect("it can be read").runs;
             }
-            assert_eq!(removed, 2);
+            assert_eq!(removed, count);
         };
-        remove_two(now);
+        remove(2, &few, now);
         let runs = store.runs().expect("it can be read");
         assert!(runs.iter().all(|run| run.id.as_str() > "19700101-000002"));
-        let old = now + few.age + Duration::from_secs(5);
-        remove_two(old);
+        // The latest one stays, however old and large it is.
+        let old = Keep { runs: 5, ..few };
+        remove(1, &old, now + age + Duration::from_secs(5));
+        let small = Keep { bytes: 1, age: None, ..few };
+        assert_eq!(store.prune(&small, now).expect("it can be read"), Removed::default());
     }
 
     #[test]
