@@ -91,6 +91,7 @@ pub fn outcome(
         findings: limits.into_iter().chain(left).chain(network).chain(discarded).collect(),
         weakened,
         stacks: String::new(),
+        trace: end.trace,
         earlier: Vec::new(),
         attempts: 1,
     }
@@ -294,6 +295,8 @@ mod tests {
             fault: Some(Fault { step: 0, errno }),
             seen: Box::new(GuardRecord::default()),
             group: None,
+            traced: false,
+            trace: None,
         }
     }
 

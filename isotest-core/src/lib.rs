@@ -46,6 +46,7 @@ pub mod outcome;
 pub mod policy;
 pub mod refusal;
 pub mod retry;
+pub mod trace;
 
 pub mod host;
 pub mod plan;

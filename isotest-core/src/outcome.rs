@@ -9,6 +9,7 @@ use crate::capture::Captured;
 use crate::finding::Finding;
 use crate::policy::Weakened;
 use crate::refusal::{SandboxError, ServiceError};
+use crate::trace::Trace;
 
 /// Verdict on a case.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -133,6 +134,9 @@ pub struct Outcome {
     pub weakened: Vec<Weakened>,
     /// Stacks of its threads if it timed out, a line or more for each; empty if they were not read.
     pub stacks: String,
+    /// Its trace, where it was traced. No record of a run has it.
+    #[serde(skip)]
+    pub trace: Option<Box<Trace>>,
     /// The attempts before this one, all of which failed; none where it was not retried.
     pub earlier: Vec<Outcome>,
     /// Maximum number of its attempts.
@@ -153,6 +157,7 @@ impl Outcome {
             findings: Vec::new(),
             weakened: Vec::new(),
             stacks: String::new(),
+            trace: None,
             earlier: Vec::new(),
             attempts: 1,
         }

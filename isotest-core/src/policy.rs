@@ -261,6 +261,8 @@ pub struct Policy {
     /// A fork server may start cases of a binary: faster, and all of them share one layout of
     /// addresses (ASLR).
     pub fork_server: bool,
+    /// Each case is traced ([`trace`](crate::trace)), and executed. It changes no isolation.
+    pub trace: bool,
 }
 
 impl Default for Policy {
@@ -287,6 +289,7 @@ impl Default for Policy {
             weakened: Vec::new(),
             limits: Limits::default(),
             fork_server: true,
+            trace: false,
         }
     }
 }

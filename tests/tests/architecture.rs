@@ -14,7 +14,7 @@ type Row = (&'static str, &'static [&'static str]);
 type CoreRow = (&'static str, &'static str, &'static [&'static str]);
 
 /// Rows of the table in `docs/architecture.md`.
-const CORE: [CoreRow; 34] = [
+const CORE: [CoreRow; 35] = [
     ("lib", "the example of the crate, and its public modules", &["command"]),
     (
         "command",
@@ -45,10 +45,11 @@ const CORE: [CoreRow; 34] = [
     (
         "outcome",
         "the verdict of a case, with its output and usage",
-        &["capture", "finding", "policy", "refusal", "retry"],
+        &["capture", "finding", "policy", "refusal", "retry", "trace"],
     ),
     ("policy", "value of every layer and limit", &[]),
     ("refusal", "errors of a sandbox or a service that could not be set up", &["serialized"]),
+    ("trace", "what the processes of a case asked the kernel for, on one time axis", &[]),
     ("retry", "number of retries, and the pauses between them", &[]),
     ("host", "facts about the machine, read once", &[]),
     (
@@ -69,6 +70,7 @@ const CORE: [CoreRow; 34] = [
             "policy",
             "poll_timeout",
             "refusal",
+            "trace",
             "wait_status",
         ],
     ),
@@ -163,7 +165,7 @@ const CORE: [CoreRow; 34] = [
 ];
 
 /// Modules of `sandbox`, and what they own.
-const SANDBOX: [(&str, &str); 11] = [
+const SANDBOX: [(&str, &str); 12] = [
     ("`fault`, `error`, `remedy`", "the step where set-up stopped, and the meaning of a refusal"),
     ("`compile`", "operations become system calls, as bytecode"),
     (
@@ -172,6 +174,7 @@ const SANDBOX: [(&str, &str); 11] = [
     ),
     ("`guard`", "the seccomp filter and its notifications"),
     ("`procfs`", "a case's files in `/proc`, as the warden reads them"),
+    ("`trace`", "the process that reads the system calls of a traced case"),
     ("`servers`", "the warden's side of fork servers"),
     (
         "`service`, `service_supervisor`",
@@ -200,8 +203,8 @@ const PROGRAM: [Row; 12] = [
     ("sandbox/environment", &["config"]),
     ("sandbox/root", &[]),
     ("sandbox", &["config", "discover", "report"]),
-    ("select", &["cli", "config", "discover", "report", "sandbox", "store"]),
-    ("run", &["cli", "config", "discover", "report", "sandbox", "select", "store"]),
+    ("select", &["cli", "config", "discover", "report", "sandbox"]),
+    ("run", &["cli", "config", "discover", "report", "sandbox", "select"]),
     ("archive", &["cli", "config", "discover", "report", "sandbox"]),
     ("exit_code", &["report"]),
 ];
@@ -228,6 +231,7 @@ const DATA: [Row; 6] = [
             "schedule",
             "serialized",
             "snapshot",
+            "trace",
             "untrusted",
             "wait_status",
         ],
@@ -236,7 +240,7 @@ const DATA: [Row; 6] = [
 
 /// Files that may be unsafe: the leaf that wraps system calls, what runs around clone and fork,
 /// and the handlers of signals.
-const UNSAFE: [&str; 15] = [
+const UNSAFE: [&str; 16] = [
     "sys.rs",
     "compile.rs",
     "compile/loopback.rs",
@@ -250,6 +254,7 @@ const UNSAFE: [&str; 15] = [
     "warden/services.rs",
     "warden/slots.rs",
     "warden/start.rs",
+    "warden/tracers.rs",
     "service_supervisor.rs",
     "signals.rs",
 ];
@@ -257,7 +262,7 @@ const UNSAFE: [&str; 15] = [
 /// Files that may open, list, make or remove what a path names, and whose files these are. What a case,
 /// an archive or its tests can have put in place, in the target directory above all, is reached by
 /// `untrusted` alone.
-const BY_PATH: [(&str, &str); 36] = [
+const BY_PATH: [(&str, &str); 38] = [
     ("isotest-core/src/command/invocation.rs", "named by a layer, and links stay in it"),
     ("isotest-core/src/command/running.rs", "a device"),
     ("isotest-core/src/foreground.rs", "a device"),
@@ -271,6 +276,8 @@ const BY_PATH: [(&str, &str); 36] = [
     ("isotest-core/src/sandbox/client.rs", "the kernel's, and programs"),
     ("isotest-core/src/sandbox/procfs.rs", "the kernel's"),
     ("isotest-core/src/sandbox/compile.rs", "the kernel's"),
+    ("isotest-core/src/sandbox/trace/paths.rs", "a case's, in its root and without opening it"),
+    ("isotest-core/src/sandbox/trace/tracer.rs", "the kernel's"),
     ("isotest-core/src/sandbox/warden/scratch.rs", "a run's, compared by its identity"),
     ("isotest-core/src/sandbox/warden/start.rs", "the kernel's"),
     ("isotest-core/src/snapshot.rs", "the kernel's"),

@@ -21,7 +21,7 @@ use super::child::kernel::{self, Cloning};
 use super::error::{describe, describe_errno};
 use super::fault::{Fault, STEP_CGROUP, STEP_CLONE, STEP_MAPS};
 use super::protocol::{self, Channel, Disk, End, Request, Response, Start};
-use super::{compile, remedy, sys, warden};
+use super::{compile, remedy, sys, trace, warden};
 use crate::errno;
 use crate::host::Host;
 use crate::plan::{SandboxSpec, StartBy, Step};
@@ -190,9 +190,9 @@ impl Warden {
     /// them. A set-up that was not made known is, for a case that is executed.
     pub fn prepare(&mut self, spec: &Arc<SandboxSpec>, served: Option<u32>) -> Result<(), Errno> {
         let number = self.prepared;
-        // A server's cases would share its control group.
-        let served =
-            served.filter(|_| spec.start_by == StartBy::ForkServer && self.lease.is_none());
+        // A server's cases would share its control group, and the filter of the first that is traced.
+        let apart = self.lease.is_some() || self.policy.trace;
+        let served = served.filter(|_| spec.start_by == StartBy::ForkServer && !apart);
         let server = served.map(|cases| (compile::steps(&spec.server), cases));
         let message = protocol::Setup {
             program: spec.program.clone(),
@@ -295,8 +295,10 @@ impl Warden {
                 (self.last_message, self.pinged) = (Instant::now(), None);
             }
             return match received {
-                Ok((Response::Ended(end), scratch)) => {
-                    Some(Notice::Ended(end, scratch.into_iter().next()))
+                Ok((Response::Ended(mut end), mut descriptors)) => {
+                    let log = if end.traced { descriptors.pop() } else { None };
+                    end.trace = log.map(|log| Box::new(trace::read(log)));
+                    Some(Notice::Ended(end, descriptors.into_iter().next()))
                 }
                 Ok((Response::Pong, _)) => continue,
                 Ok((Response::Panicked(message), _)) => Some(Notice::Died(Some(message))),
@@ -415,7 +417,7 @@ fn clone_warden(
         Err(errno) => Err((STEP_CLONE, sys::errno(errno))),
         Ok(None) => {
             drop(go);
-            warden::run(channel, wait, policy.guard, base)
+            warden::run(channel, wait, policy, base)
         }
         Ok(Some(pid)) => {
             write_maps(host, pid).map_err(|errno| {

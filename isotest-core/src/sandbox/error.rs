@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::fault::{
     Fault, STEP_CGROUP, STEP_CLONE, STEP_DESCRIPTORS, STEP_DIRECTORY, STEP_FORK, STEP_GUARD,
-    STEP_MAPS, STEP_SCRATCH,
+    STEP_MAPS, STEP_SCRATCH, STEP_TRACE,
 };
 use super::remedy::hint;
 use crate::host::Surroundings;
@@ -25,6 +25,7 @@ pub fn describe(fault: Fault, steps: &[Step], program: &str, directory: &str) ->
         (None, STEP_SCRATCH) => "make the scratch".to_owned(),
         (None, STEP_MAPS) => "write the id maps of the user namespace".to_owned(),
         (None, STEP_GUARD) => "install the seccomp filter".to_owned(),
+        (None, STEP_TRACE) => "trace the test's system calls".to_owned(),
         (None, STEP_DESCRIPTORS) => "place the standard descriptors".to_owned(),
         (None, STEP_DIRECTORY) => format!("change directory to `{directory}`"),
         (None, STEP_FORK) => "fork the test below the reaping init".to_owned(),

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use super::child::start::{STEP_CLONE, STEP_DESCRIPTORS, STEP_DIRECTORY, STEP_EXEC, STEP_FORK};
+pub use super::child::start::{
+    STEP_CLONE, STEP_DESCRIPTORS, STEP_DIRECTORY, STEP_EXEC, STEP_FORK, STEP_TRACE,
+};
 
 /// Step, in no list, that makes the control group of a case.
 pub const STEP_CGROUP: u32 = u32::MAX - 8;

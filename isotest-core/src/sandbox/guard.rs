@@ -7,6 +7,10 @@
 //! can still be seen. It tells of io_uring, too, so that a report can name what was refused. Since
 //! cases inherit the filter it costs them no system call. `docs/decisions/true-signal.md` weighs the
 //! alternatives.
+//!
+//! Where cases are traced, the warden has the refusals alone, and each case installs a second filter
+//! before its program is executed, which notifies its tracer ([`trace`](super::trace)): the system
+//! calls of the warden and of the set-up are no case's, and a filter chain has one listener.
 
 #![allow(unsafe_code)]
 
@@ -14,6 +18,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::{Deserialize, Serialize};
 
 use crate::policy::Guard;
 
@@ -36,9 +41,12 @@ const fn offset_of_argument(index: u32) -> u32 {
 
 /// Action of the filter on a system call that matches a rule.
 #[derive(Clone, Copy)]
-enum Action {
+pub enum Action {
+    /// It is made.
     Allow,
+    /// It fails.
     Refuse(Errno),
+    /// It waits until the listener has answered.
     Notify,
 }
 
@@ -53,18 +61,28 @@ impl Action {
 }
 
 /// One rule: a system call, the arguments that it must have, what is done then.
-struct Rule {
+pub struct Rule {
     number: i64,
     arguments: Vec<(u32, u32)>,
     action: Action,
 }
 
-fn rule(number: i64, arguments: &[(u32, u32)], action: Action) -> Rule {
+/// A rule. Of an argument the low half is compared.
+pub fn rule(number: i64, arguments: &[(u32, u32)], action: Action) -> Rule {
     Rule { number, arguments: arguments.to_vec(), action }
 }
 
-/// The rules of a guard. The notifications are left out where nobody listens.
-fn rules(guard: Guard, listening: bool) -> Vec<Rule> {
+/// Who is notified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hearing {
+    Nobody,
+    Warden,
+    /// The tracer of each case, by the filter of the case.
+    Tracers,
+}
+
+/// The rules of the warden's filter.
+fn rules(guard: Guard, hearing: Hearing) -> Vec<Rule> {
     const TIOCLINUX: u32 = 0x541C;
     const JOIN_SESSION_KEYRING: u32 = 1;
     let mut rules = vec![
@@ -79,34 +97,47 @@ fn rules(guard: Guard, listening: bool) -> Vec<Rule> {
     let keys = [libc::SYS_keyctl, libc::SYS_add_key, libc::SYS_request_key];
     rules.extend(keys.map(|call| rule(call, &[], Action::Refuse(Errno::EPERM))));
     match guard {
-        Guard::Basic | Guard::NoListener => rules.extend(io_uring(listening)),
+        Guard::Basic | Guard::NoListener => rules.extend(io_uring(hearing)),
         Guard::IoUring => {}
         Guard::Strict => {
-            rules.extend(io_uring(listening));
+            rules.extend(io_uring(hearing));
             let algorithms = [(0, libc::AF_ALG as u32)];
             rules.push(rule(libc::SYS_socket, &algorithms, Action::Refuse(Errno::EAFNOSUPPORT)));
             let calls = [libc::SYS_userfaultfd, libc::SYS_perf_event_open];
             rules.extend(calls.map(|call| rule(call, &[], Action::Refuse(Errno::ENOSYS))));
         }
     }
-    if listening {
-        for signal in WATCHED_SIGNALS {
-            let signal = signal as u32;
-            rules.push(rule(libc::SYS_tgkill, &[(0, 1), (2, signal)], Action::Notify));
-            rules.push(rule(libc::SYS_kill, &[(0, 1), (1, signal)], Action::Notify));
-        }
-        // musl's raise() knows the thread only.
-        rules.push(rule(libc::SYS_tkill, &[(1, libc::SIGABRT as u32)], Action::Notify));
-        rules.push(rule(libc::SYS_exit_group, &[], Action::Notify));
+    if hearing == Hearing::Warden {
+        rules.extend(notices());
     }
+    rules
+}
+
+/// Rules for what a wait status hides.
+fn notices() -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for signal in WATCHED_SIGNALS {
+        let signal = signal as u32;
+        rules.push(rule(libc::SYS_tgkill, &[(0, 1), (2, signal)], Action::Notify));
+        rules.push(rule(libc::SYS_kill, &[(0, 1), (1, signal)], Action::Notify));
+    }
+    // musl's raise() knows the thread only.
+    rules.push(rule(libc::SYS_tkill, &[(1, libc::SIGABRT as u32)], Action::Notify));
+    rules.push(rule(libc::SYS_exit_group, &[], Action::Notify));
     rules
 }
 
 /// Rules against io_uring(7): IORING_OP_SOCKET makes sockets of every family and bypasses the
 /// filter. So does a ring that another process has made.
-fn io_uring(listening: bool) -> [Rule; 3] {
+fn io_uring(hearing: Hearing) -> [Rule; 3] {
     let refused = Action::Refuse(NO_IO_URING);
-    let setup = if listening { Action::Notify } else { refused };
+    let setup = match hearing {
+        Hearing::Nobody => refused,
+        Hearing::Warden => Action::Notify,
+        // A refusal here would keep the notification from the tracer. A ring is of no use without
+        // the calls below.
+        Hearing::Tracers => Action::Allow,
+    };
     [
         rule(libc::SYS_io_uring_setup, &[], setup),
         rule(libc::SYS_io_uring_enter, &[], refused),
@@ -117,8 +148,8 @@ fn io_uring(listening: bool) -> [Rule; 3] {
 /// Errno of a kernel without io_uring: libraries that can do without it expect this one.
 const NO_IO_URING: Errno = Errno::ENOSYS;
 
-/// The filter as a program of classic BPF (linux/filter.h).
-fn program(guard: Guard, listening: bool) -> Vec<libc::sock_filter> {
+/// The rules as a program of classic BPF (linux/filter.h).
+fn program(rules: &[Rule]) -> Vec<libc::sock_filter> {
     let load = |offset| instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, offset);
     let give = |value| instruction(libc::BPF_RET | libc::BPF_K, 0, 0, value);
     let equal =
@@ -136,7 +167,7 @@ fn program(guard: Guard, listening: bool) -> Vec<libc::sock_filter> {
         program.push(instruction(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 0, 1, X32));
         program.push(give(libc::SECCOMP_RET_ERRNO | Errno::ENOSYS as u32));
     }
-    for rule in rules(guard, listening) {
+    for rule in rules {
         // Each argument takes two instructions, then one returns.
         let skip = |done: usize| (2 * (rule.arguments.len() - done) + 1) as u8;
         program.push(load(OFFSET_NUMBER));
@@ -155,45 +186,117 @@ fn instruction(code: u32, yes: u8, no: u8, value: u32) -> libc::sock_filter {
     libc::sock_filter { code: code as u16, jt: yes, jf: no, k: value }
 }
 
+/// The filter of a traced case, installed on top of the warden's.
+pub struct CaseFilter(Vec<libc::sock_filter>);
+
+impl CaseFilter {
+    /// The notifications of a guard and those of a trace.
+    pub fn new(guard: Guard, traced: Vec<Rule>) -> CaseFilter {
+        let mut rules = notices();
+        if guard != Guard::IoUring {
+            rules.push(rule(libc::SYS_io_uring_setup, &[], Action::Notify));
+        }
+        rules.extend(traced);
+        CaseFilter(program(&rules))
+    }
+
+    /// Its number of instructions, and their address.
+    pub fn parts(&self) -> (u16, usize) {
+        (self.0.len() as u16, self.0.as_ptr().addr())
+    }
+}
+
 /// Sets `no_new_privs` and installs the filter in this process and all it will clone. `None`
 /// where the kernel refuses a listener, EBUSY where an outer sandbox has one already, or the guard
-/// leaves it to the cases.
-pub fn install(guard: Guard) -> Result<Option<Listener>, Errno> {
+/// leaves it to the cases, or each case is `traced` and has its own.
+pub fn install(guard: Guard, traced: bool) -> Result<Option<Listener>, Errno> {
     // SAFETY: PR_SET_NO_NEW_PRIVS takes numbers.
     Errno::result(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
     match guard {
         Guard::Basic | Guard::Strict | Guard::IoUring => {}
-        Guard::NoListener => return load(guard, false).map(|_| None),
+        Guard::NoListener => return load(guard, Hearing::Nobody).map(|_| None),
     }
-    match load(guard, true) {
+    if traced {
+        return load(guard, Hearing::Tracers).map(|_| None);
+    }
+    match load(guard, Hearing::Warden) {
         Ok(fd) => {
             // SAFETY: with NEW_LISTENER the call returns a descriptor that is ours.
             Ok(Some(Listener(unsafe { OwnedFd::from_raw_fd(fd as i32) })))
         }
-        Err(Errno::EBUSY | Errno::EINVAL) => load(guard, false).map(|_| None),
+        Err(Errno::EBUSY | Errno::EINVAL) => load(guard, Hearing::Nobody).map(|_| None),
         Err(errno) => Err(errno),
     }
 }
 
 /// seccomp(2) SECCOMP_SET_MODE_FILTER.
-fn load(guard: Guard, listening: bool) -> Result<i64, Errno> {
-    let instructions = program(guard, listening);
+fn load(guard: Guard, hearing: Hearing) -> Result<i64, Errno> {
+    let instructions = program(&rules(guard, hearing));
     let filter = libc::sock_fprog {
         len: instructions.len() as u16,
         filter: instructions.as_ptr().cast_mut(),
     };
-    let flags = if listening { libc::SECCOMP_FILTER_FLAG_NEW_LISTENER } else { 0 };
+    let flags = match hearing {
+        Hearing::Warden => libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+        Hearing::Nobody | Hearing::Tracers => 0,
+    };
     // SAFETY: `filter` describes `instructions`, which live until the call returns.
     Errno::result(unsafe {
         libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const filter)
     })
 }
 
-/// The warden's end of the notifications.
+/// The end of the notifications at which they are received and answered.
 pub struct Listener(OwnedFd);
 
+impl From<OwnedFd> for Listener {
+    fn from(descriptor: OwnedFd) -> Listener {
+        Listener(descriptor)
+    }
+}
+
+/// Notification of a system call, as the kernel sends it.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemCall {
+    /// Number of the notification.
+    pub id: u64,
+    /// The thread, in the pid namespace of the receiver.
+    pub thread: i32,
+    /// The number of the call.
+    pub number: i64,
+    /// Its arguments.
+    pub arguments: [u64; 6],
+}
+
+impl SystemCall {
+    /// An argument that is a number of 32 bits.
+    pub fn number_at(&self, index: usize) -> i32 {
+        self.arguments.get(index).map_or(0, |value| *value as i32)
+    }
+
+    /// An argument that is an address or a size.
+    pub fn word_at(&self, index: usize) -> u64 {
+        self.arguments.get(index).copied().unwrap_or(0)
+    }
+
+    /// The notification of the guard that this is; `None`: a traced call.
+    pub fn of_guard(&self) -> Option<Notification> {
+        let argument = |index| self.number_at(index);
+        let signal = |signal, thread| GuardEvent::Signal { signal, thread };
+        let act = match self.number {
+            libc::SYS_tgkill => signal(argument(2), Some(argument(1))),
+            libc::SYS_tkill => signal(argument(1), Some(argument(0))),
+            libc::SYS_kill => signal(argument(1), None),
+            libc::SYS_io_uring_setup => GuardEvent::IoUring,
+            libc::SYS_exit_group => GuardEvent::Exit { code: argument(0) },
+            _ => return None,
+        };
+        Some(Notification { id: self.id, thread: self.thread, act })
+    }
+}
+
 /// Notification of a system call by a process of a case; it waits for [`Listener::go_on`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notification {
     /// Number of the notification.
     pub id: u64,
@@ -204,7 +307,7 @@ pub struct Notification {
 }
 
 /// System calls that the guard reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GuardEvent {
     /// exit_group(2).
     Exit {
@@ -227,6 +330,8 @@ pub enum GuardEvent {
 const NOTIF_RECV: u64 = 0xC050_2100;
 const NOTIF_SEND: u64 = 0xC018_2101;
 const NOTIF_ID_VALID: u64 = 0x4008_2102;
+/// SECCOMP_IOW(4, __u64), since Linux 6.6.
+const NOTIF_SET_FLAGS: u64 = 0x4008_2104;
 
 impl Listener {
     /// The descriptor to poll.
@@ -235,31 +340,40 @@ impl Listener {
         self.0.as_fd()
     }
 
+    /// Has the kernel run who listens on the processor of who asks: neither does anything else
+    /// meanwhile. An older kernel cannot.
+    pub fn wake_in_place(&self) {
+        const SYNC_WAKE_UP: u64 = 1;
+        // SAFETY: NOTIF_SET_FLAGS takes a number.
+        unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_SET_FLAGS as _, SYNC_WAKE_UP) };
+    }
+
     /// True if a process waits for an answer, and its notification was not received.
     pub fn asks(&self) -> bool {
         let mut polled = [PollFd::new(self.descriptor(), PollFlags::POLLIN)];
         poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
+    /// True if no process is left that could notify.
+    pub fn is_over(&self) -> bool {
+        let mut polled = [PollFd::new(self.descriptor(), PollFlags::POLLIN)];
+        let _ = poll(&mut polled, PollTimeout::ZERO);
+        let [polled] = polled;
+        polled.revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
+    }
+
     /// Takes one notification; `None` where its process has died meanwhile.
-    pub fn receive(&self) -> Option<Notification> {
+    pub fn receive(&self) -> Option<SystemCall> {
         // SAFETY: an all-zero seccomp_notif is valid, and the kernel asks for one.
         let mut notice: libc::seccomp_notif = unsafe { std::mem::zeroed() };
         // SAFETY: NOTIF_RECV writes one seccomp_notif.
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_RECV as _, &raw mut notice) };
-        if result != 0 {
-            return None;
-        }
-        let argument = |index: usize| notice.data.args.get(index).map_or(0, |value| *value as i32);
-        let signal = |signal, thread| GuardEvent::Signal { signal, thread };
-        let act = match i64::from(notice.data.nr) {
-            libc::SYS_tgkill => signal(argument(2), Some(argument(1))),
-            libc::SYS_tkill => signal(argument(1), Some(argument(0))),
-            libc::SYS_kill => signal(argument(1), None),
-            libc::SYS_io_uring_setup => GuardEvent::IoUring,
-            _ => GuardEvent::Exit { code: argument(0) },
-        };
-        Some(Notification { id: notice.id, thread: notice.pid as i32, act })
+        (result == 0).then_some(SystemCall {
+            id: notice.id,
+            thread: notice.pid as i32,
+            number: i64::from(notice.data.nr),
+            arguments: notice.data.args,
+        })
     }
 
     /// True if the process still waits: files in /proc that were read meanwhile were its own.
@@ -301,7 +415,8 @@ mod tests {
         number: i64,
         arguments: [u32; 3],
     ) -> u32 {
-        let program = program(guard, listening);
+        let hearing = if listening { Hearing::Warden } else { Hearing::Nobody };
+        let program = program(&rules(guard, hearing));
         let (mut at, mut accumulator) = (0, 0);
         loop {
             let step = program[at];

@@ -4,7 +4,8 @@
 //! `child`, what runs between clone and the program; `guard`, the seccomp filter; `cgroup`, limits
 //! for all processes of a case together; `keeper`, what removes them whatever happens; `servers`,
 //! fork servers; [`service`] and `service_supervisor`, what runs beside a test and who starts it;
-//! `warden`, the process that starts cases; [`client`], the caller's end of it; `debugger`, who reads
+//! `trace`, the process that reads the system calls of a traced case; `warden`, the process that starts
+//! cases; [`client`], the caller's end of it; `debugger`, who reads
 //! the stacks of a case.
 
 pub mod client;
@@ -24,6 +25,7 @@ mod remedy;
 mod servers;
 mod service_supervisor;
 mod sys;
+mod trace;
 mod warden;
 
 pub use child::start::AFTER_CLONE;

@@ -23,6 +23,7 @@ use super::fault::Fault;
 use crate::finding::Leftover;
 use crate::outcome::Usage;
 use crate::plan::{GroupLimits, Plan, ScratchMount, Service};
+use crate::trace::Trace;
 
 /// From isotest to the warden.
 #[derive(Debug, Serialize, Deserialize)]
@@ -171,6 +172,11 @@ pub struct End {
     pub seen: Box<GuardRecord>,
     /// Figures of its control group, where it had one.
     pub group: Option<CgroupUsage>,
+    /// The last descriptor beside it is the file of its trace.
+    pub traced: bool,
+    /// Its trace, once that was read.
+    #[serde(skip)]
+    pub trace: Option<Box<Trace>>,
 }
 
 /// Facts about a case from the guard that its wait status does not have.

@@ -19,6 +19,7 @@ pub const EINVAL: Errno = Errno(22);
 #[cfg(target_arch = "x86_64")]
 pub mod number {
     pub const READ: usize = 0;
+    pub const WRITE: usize = 1;
     pub const CLOSE: usize = 3;
     pub const LSEEK: usize = 8;
     pub const MMAP: usize = 9;
@@ -45,6 +46,7 @@ pub mod number {
     pub const SET_ROBUST_LIST: usize = 273;
     pub const GET_ROBUST_LIST: usize = 274;
     pub const DUP3: usize = 292;
+    pub const SECCOMP: usize = 317;
     pub const CLONE3: usize = 435;
     pub const CLOSE_RANGE: usize = 436;
 }
@@ -59,6 +61,7 @@ pub mod number {
     pub const CLOSE: usize = 57;
     pub const LSEEK: usize = 62;
     pub const READ: usize = 63;
+    pub const WRITE: usize = 64;
     pub const EXIT: usize = 93;
     pub const EXIT_GROUP: usize = 94;
     pub const SET_ROBUST_LIST: usize = 99;
@@ -79,6 +82,7 @@ pub mod number {
     pub const EXECVE: usize = 221;
     pub const MMAP: usize = 222;
     pub const WAIT4: usize = 260;
+    pub const SECCOMP: usize = 277;
     pub const CLONE3: usize = 435;
     pub const CLOSE_RANGE: usize = 436;
 }
@@ -323,6 +327,44 @@ pub fn close_from(first: u32, on_exec: bool) -> Result<(), Errno> {
     plain(number::CLOSE_RANGE, [first as usize, u32::MAX as usize, flags, 0, 0]).map(drop)
 }
 
+/// seccomp(2): installs a filter, and returns the descriptor at which its notifications are received.
+///
+/// # Safety
+/// `instructions` is the address of `count` instructions of classic BPF.
+pub unsafe fn install_listener(count: u16, instructions: usize) -> Result<i32, Errno> {
+    /// `struct sock_fprog` of linux/filter.h.
+    #[repr(C)]
+    struct Program(u16, usize);
+    const SECCOMP_SET_MODE_FILTER: usize = 1;
+    const NEW_LISTENER: usize = 1 << 3;
+    /// No signal but a deadly one ends the wait for an answer: the call is not seen twice. Since
+    /// Linux 5.19.
+    const WAIT_KILLABLE_RECV: usize = 1 << 5;
+    let program = Program(count, instructions);
+    let address = &raw const program as usize;
+    let install = |flags| {
+        // SAFETY: by this function's contract; the program lives until the call returns.
+        unsafe { call(number::SECCOMP, [SECCOMP_SET_MODE_FILTER, flags, address, 0, 0, 0]) }
+    };
+    match install(NEW_LISTENER | WAIT_KILLABLE_RECV) {
+        Err(EINVAL) => install(NEW_LISTENER),
+        other => other,
+    }
+    .map(|descriptor| descriptor as i32)
+}
+
+/// Writes a number to a socket, waits for one in return, and closes the socket.
+pub fn exchange(socket: i32, mut word: i32) -> Result<i32, Errno> {
+    let (socket, address) = (socket as usize, &raw mut word as usize);
+    let length = size_of::<i32>();
+    // SAFETY: write(2) reads four bytes of this frame.
+    unsafe { call(number::WRITE, [socket, address, length, 0, 0, 0]) }?;
+    // SAFETY: read(2) writes four bytes of this frame at the most.
+    let read = unsafe { call(number::READ, [socket, address, length, 0, 0, 0]) }?;
+    plain(number::CLOSE, [socket, 0, 0, 0, 0])?;
+    if read == length { Ok(word) } else { Err(EIO) }
+}
+
 /// execve(2). Returns only where it fails.
 ///
 /// # Safety
@@ -365,6 +407,8 @@ mod tests {
     fn numbers_are_those_of_libc() {
         let numbers = [
             (number::READ, libc::SYS_read),
+            (number::WRITE, libc::SYS_write),
+            (number::SECCOMP, libc::SYS_seccomp),
             (number::CLOSE, libc::SYS_close),
             (number::LSEEK, libc::SYS_lseek),
             (number::MMAP, libc::SYS_mmap),

@@ -156,6 +156,8 @@ unsafe fn become_case(
         execs: false,
         thread_id: image.thread_id,
         slot,
+        // A traced case is executed.
+        trace: None,
     };
     // SAFETY: by this function's contract.
     unsafe {

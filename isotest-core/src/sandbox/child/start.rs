@@ -3,7 +3,7 @@
 //! If a step fails, its number and errno go to a [`Slot`] of memory shared with the warden, which
 //! reads it after it has reaped the process. The mapping is gone before the program runs.
 
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use super::bytecode::{Bytecode, Values, header};
 use super::kernel::{self, Cloning, Errno};
@@ -12,6 +12,8 @@ use super::kernel::{self, Cloning, Errno};
 #[doc(hidden)]
 pub static AFTER_CLONE: AtomicBool = AtomicBool::new(false);
 
+/// [`Fault::step`](super::super::Fault::step) of the filter by which a case is traced.
+pub const STEP_TRACE: u32 = u32::MAX - 9;
 /// [`Fault::step`](super::super::Fault::step) of clone3(2) itself.
 pub const STEP_CLONE: u32 = u32::MAX - 6;
 /// [`Fault::step`](super::super::Fault::step) of placing descriptors 0, 1 and 2.
@@ -40,6 +42,8 @@ pub struct Slot {
     pub test: AtomicI32,
     /// With a reaping init: the wait status of the test, plus one; 0 while it runs.
     pub status: AtomicI32,
+    /// Number of the notification that the tracer of the case reads; 0 for none.
+    pub read: AtomicU64,
 }
 
 impl Slot {
@@ -50,6 +54,7 @@ impl Slot {
         self.step.store(STEP_CLONE, Ordering::Relaxed);
         self.errno.store(0, Ordering::Relaxed);
         self.test.store(0, Ordering::Relaxed);
+        self.read.store(0, Ordering::Relaxed);
         self.status.store(0, Ordering::Release);
     }
 
@@ -80,7 +85,25 @@ pub struct ChildSetup<'a> {
     pub thread_id: usize,
     /// Memory for the step in progress.
     pub slot: &'a Slot,
+    /// The filter by which it is traced; `None` where it is not.
+    pub trace: Option<ChildTrace>,
 }
+
+/// The filter of a traced case.
+pub struct ChildTrace {
+    /// Number of its instructions.
+    pub count: u16,
+    /// Their address.
+    pub instructions: usize,
+    /// Socket to its tracer, which is sent the number of the listener, or an errno below 0, and
+    /// answers with the errno of what keeps it from tracing, or 0.
+    pub tracer: i32,
+}
+
+/// Descriptor of that socket while all others are closed.
+const TRACER: i32 = 3;
+/// `EBUSY` of errno.h: there is a listener already.
+const EBUSY: Errno = Errno(16);
 
 impl ChildSetup<'_> {
     /// Sets the sandbox up around this process. With a reaping init it returns in the test, not in
@@ -102,6 +125,9 @@ impl ChildSetup<'_> {
             self.fail(self.slot.step.load(Ordering::Relaxed), errno);
         }
         self.check(STEP_DESCRIPTORS, self.place_descriptors());
+        if let Some(trace) = &self.trace {
+            self.check(STEP_TRACE, trace.begin());
+        }
         if !self.execs && self.bytecode.header(header::UNDUMPABLE) == Some(1) {
             // What is in its memory is the test's own.
             let _ = kernel::set_dumpable(1);
@@ -158,8 +184,8 @@ impl ChildSetup<'_> {
         if let Some(test) = self.check(STEP_FORK, unsafe { fork.perform() }) {
             self.reap(test)
         }
-        if !self.execs {
-            // As exec would. What cannot be set, 2, the child has no more than PID 1.
+        if !self.execs || self.trace.is_some() {
+            // As exec would, which the tracer reads. What cannot be set, 2, the child has no more than PID 1.
             let _ = kernel::set_dumpable(dumpable);
         }
         kernel::block_signals(0);
@@ -188,6 +214,25 @@ impl ChildSetup<'_> {
                     kernel::exit_group(0);
                 }
             }
+        }
+    }
+}
+
+impl ChildTrace {
+    /// Installs the filter. Where an outer sandbox has a listener the case runs untraced.
+    fn begin(&self) -> Result<(), Errno> {
+        // Limits of open files leave room for the next descriptor then.
+        kernel::place_descriptor(self.tracer, TRACER)?;
+        kernel::close_from(TRACER as u32 + 1, false)?;
+        // SAFETY: the warden has made the instructions, and this process is a copy of it.
+        let word = match unsafe { kernel::install_listener(self.count, self.instructions) } {
+            Ok(listener) => listener,
+            Err(EBUSY) => -EBUSY.0,
+            Err(errno) => return Err(errno),
+        };
+        match kernel::exchange(TRACER, word)? {
+            0 => Ok(()),
+            errno => Err(Errno(errno)),
         }
     }
 }

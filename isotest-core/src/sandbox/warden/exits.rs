@@ -96,7 +96,8 @@ impl WardenState {
     /// Notes the exit of a test where there is no listener: `process` waits to be reaped.
     pub fn note_unheard(&mut self, process: i32) {
         let Some(stat) = Stat::read(process) else { return };
-        let running = self.slot_of(process).and_then(|slot| self.running.get_mut(&slot));
+        let slot = self.slot_of(process).filter(|slot| !self.is_heard(*slot));
+        let running = slot.and_then(|slot| self.running.get_mut(&slot));
         if let Some(RunningCase { seen, reaper: false, .. }) = running {
             seen.exit = if stat.was_signalled() { Exit::Early } else { Exit::MainThread };
         }

@@ -14,6 +14,8 @@ mod signals;
 mod slots;
 mod start;
 mod state;
+mod tracers;
+mod tracing;
 
 pub use serve::run;
 pub use slots::SLOTS;

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use nix::poll::PollTimeout;
 
-use super::state::{DelayedExit, WardenState};
+use super::state::{DelayedExit, Heard, WardenState};
 use crate::poll_timeout;
 use crate::sandbox::child::kernel;
-use crate::sandbox::guard::{GuardEvent, Listener, Notification};
+use crate::sandbox::guard::{GuardEvent, Notification};
 use crate::sandbox::procfs::{held, is_deadly, is_full, packets, remaining, status_field};
 
 /// Maximum time that PID 1 of a case waits in its exit for processes that may be about to end.
@@ -22,37 +22,41 @@ const ANCESTORS: usize = 32;
 
 impl WardenState {
     pub fn answer_notification(&mut self) {
-        let Some(listener) = &self.listener else { return };
-        let Some(notification) = listener.receive() else { return };
+        let Some(listener) = self.listener.clone() else { return };
+        let received = listener.receive().and_then(|call| call.of_guard());
+        if let Some(notification) = received {
+            self.answer(Heard { notification, listener });
+        }
+    }
+
+    /// Answers a notification of the guard.
+    pub fn answer(&mut self, heard: Heard) {
+        let notification = &heard.notification;
         match notification.act {
-            GuardEvent::Exit { code } => return self.on_exit(&notification, code),
+            GuardEvent::Exit { code } => return self.on_exit(heard, code),
             GuardEvent::IoUring => {
                 let slot = self.case_of(self.leader_of(notification.thread));
-                if let Some(listener) = &self.listener {
-                    listener.refuse_io_uring(notification.id);
-                }
+                heard.listener.refuse_io_uring(notification.id);
                 if let Some(running) = slot.and_then(|slot| self.running.get_mut(&slot)) {
                     running.seen.io_uring = true;
                 }
                 return;
             }
             GuardEvent::Signal { signal, thread } => {
-                let deadly = is_deadly(&notification, signal, thread)
-                    && self.listener.as_ref().is_some_and(|l| l.is_valid(notification.id));
-                if deadly && self.note_signal(&notification, signal) {
+                let deadly = is_deadly(notification, signal, thread) && heard.is_valid();
+                if deadly && self.note_signal(notification, signal) {
                     // It is dying: its abort(3) must not see the signal go by.
                     return;
                 }
             }
         }
-        if let Some(listener) = &self.listener {
-            listener.go_on(notification.id);
-        }
+        heard.go_on();
     }
 
     /// Notes an exit of a test, and lets the process exit.
-    fn on_exit(&mut self, notification: &Notification, code: i32) {
-        let process = self.leader_of(notification.thread);
+    fn on_exit(&mut self, heard: Heard, code: i32) {
+        let thread = heard.notification.thread;
+        let process = self.leader_of(thread);
         let leader = self.slot_of(process);
         if leader.is_some_and(|slot| self.departs(slot)) {
             // Its end is another thread's, which takes this one along.
@@ -64,17 +68,16 @@ impl WardenState {
             None => self.init_of(process),
         };
         if let Some(slot) = test {
-            self.note_exit(slot, process, notification.thread, code);
+            self.note_exit(slot, process, thread, code);
             if code != 0 {
                 self.note_resources(slot, process);
             }
         }
         if let Some(slot) = leader {
-            let (now, notification) = (Instant::now(), notification.id);
-            let wait = FIRST_WAIT;
-            self.depart(DelayedExit { slot, notification, began: now, wait, due: now });
-        } else if let Some(listener) = &self.listener {
-            listener.go_on(notification.id);
+            let (now, wait) = (Instant::now(), FIRST_WAIT);
+            self.depart(DelayedExit { slot, heard, began: now, wait, due: now });
+        } else {
+            heard.go_on();
         }
     }
 
@@ -94,7 +97,7 @@ impl WardenState {
         let Some(leader) = self.pid(departure.slot) else { return };
         let left = remaining(leader);
         // What waits for an answer from here is about to exit, too.
-        let asks = !left.processes.is_empty() && self.listener.as_ref().is_some_and(Listener::asks);
+        let asks = !left.processes.is_empty() && departure.heard.listener.asks();
         let moves = asks || (1..=MOST_IN_MOTION).contains(&left.in_motion);
         if let Some(running) = self.running.get_mut(&departure.slot) {
             running.seen.leftovers = left.processes;
@@ -105,19 +108,14 @@ impl WardenState {
             departure.wait *= 2;
             return self.departures.push(departure);
         }
-        if let Some(listener) = &self.listener {
-            listener.go_on(departure.notification);
-        }
+        departure.heard.go_on();
     }
 
     /// True if the exit of the case in a slot is put off.
     fn departs(&self, slot: usize) -> bool {
         // That of a case which was killed meanwhile is no more than a number.
-        let waits = |departure: &DelayedExit| {
-            let listener = self.listener.as_ref();
-            listener.is_some_and(|listener| listener.is_valid(departure.notification))
-        };
-        self.departures.iter().any(|departure| departure.slot == slot && waits(departure))
+        let mut departures = self.departures.iter();
+        departures.any(|departure| departure.slot == slot && departure.heard.is_valid())
     }
 
     /// Time until the first delayed exit is due.
@@ -137,8 +135,7 @@ impl WardenState {
         self.departures = later;
         for departure in due {
             // It may have been killed, and its slot be another case's.
-            let listener = self.listener.as_ref();
-            if listener.is_some_and(|listener| listener.is_valid(departure.notification)) {
+            if departure.heard.is_valid() {
                 self.depart(departure);
             }
         }

@@ -4,7 +4,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,34 +19,40 @@ use super::scratch::Scratches;
 use super::signals::{owns_pid_namespace, signal_case, signal_group};
 use super::slots::{SLOTS, Slots};
 use super::state::{Prepared, WardenState};
+use super::tracing::{RunningTracer, Source};
 use crate::outcome::Usage;
-use crate::policy::Guard;
+use crate::policy::{Guard, Policy};
 use crate::sandbox::cgroup::{BaseCgroup, CaseCgroup};
 use crate::sandbox::child::bytecode::{Bytecode, Values};
 use crate::sandbox::child::kernel;
 use crate::sandbox::fault::{Fault, STEP_CLONE, STEP_EXEC, STEP_GUARD, STEP_SCRATCH};
-use crate::sandbox::guard::{self, Listener};
+use crate::sandbox::guard::{self, CaseFilter, Listener};
 use crate::sandbox::protocol::{Channel, Disk, End, Exit, Request, Response};
 use crate::sandbox::sys;
+use crate::sandbox::trace;
 
 /// Time that a fork server has to start a case that is to be killed, or to refuse it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The whole run of the warden. `mapped` reaches its end when the id maps of its user namespace are
 /// written. Below `base` each case gets a control group.
-pub fn run(channel: Channel, mapped: OwnedFd, guard: Guard, base: Option<BaseCgroup>) -> ! {
+pub fn run(channel: Channel, mapped: OwnedFd, policy: &Policy, base: Option<BaseCgroup>) -> ! {
     // Set before anything can go wrong; it is void where isotest has died already, hence the
     // socket.
     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
     let _ = nix::unistd::read(&mapped, &mut [0]);
     drop(mapped);
-    match enter(&channel, base.as_ref(), guard) {
+    // Who has a listener of its own cannot be traced.
+    let traced = policy.trace && policy.guard != Guard::NoListener;
+    match enter(&channel, base.as_ref(), policy.guard, traced) {
         Ok((listener, null, signals)) => {
-            let _ = channel.send(&Response::Ready { listening: listener.is_some() }, &[]);
+            let listening = listener.is_some() || traced;
+            let _ = channel.send(&Response::Ready { listening }, &[]);
             let (slots, _) = Slots::new().expect("memory for slots");
             let mut warden = WardenState {
                 channel,
-                listener,
+                listener: listener.map(Rc::new),
+                filter: traced.then(|| CaseFilter::new(policy.guard, trace::rules())),
                 null,
                 base,
                 disk: None,
@@ -76,6 +82,7 @@ fn enter(
     channel: &Channel,
     base: Option<&BaseCgroup>,
     guard: Guard,
+    traced: bool,
 ) -> Result<(Option<Listener>, OwnedFd, SignalFd), Errno> {
     let _ = nix::unistd::setsid();
     let _ = nix::sys::prctl::set_name(c"isotest-warden");
@@ -99,7 +106,7 @@ fn enter(
     children.thread_set_mask()?;
     let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
     let signals = SignalFd::with_flags(&children, flags)?;
-    Ok((guard::install(guard)?, null, signals))
+    Ok((guard::install(guard, traced)?, null, signals))
 }
 
 /// The words of a panic. It must not end in abort(3): the guard would tell the warden of its own
@@ -113,20 +120,29 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
 impl WardenState {
     fn serve(&mut self, signals: &SignalFd) {
         loop {
-            let listener = self.listener.as_ref().map(Listener::descriptor);
+            let listener = self.listener.as_ref().map(|listener| listener.descriptor());
             let fixed = [Some(self.channel.as_fd()), Some(signals.as_fd()), listener];
             let servers: Vec<u32> = self.servers().map(|(number, _)| number).collect();
             let polled = fixed.into_iter().flatten();
             let polled = polled.chain(self.servers().map(|(_, server)| server.as_fd()));
+            let tracers = self.tracers();
+            let polled = polled.chain(tracers.iter().map(|(_, _, descriptor)| *descriptor));
             let mut polled: Vec<PollFd<'_>> =
                 polled.map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN)).collect();
             if poll(&mut polled, self.next_look()).is_err() {
                 continue;
             }
             let ready: Vec<bool> = polled.iter().map(|fd| fd.any().unwrap_or(false)).collect();
+            let tracers: Vec<(usize, Source)> =
+                tracers.iter().map(|(slot, source, _)| (*slot, *source)).collect();
+            let (ready, traced) = ready.split_at(ready.len() - tracers.len());
             let (fixed, answers) = ready.split_at(ready.len() - servers.len());
             if fixed.get(2) == Some(&true) {
                 self.answer_notification();
+            }
+            for ((slot, source), _) in tracers.into_iter().zip(traced).filter(|(_, ready)| **ready)
+            {
+                self.on_tracer(slot, source);
             }
             if fixed.get(1) == Some(&true) {
                 // However many have ended, the signal is there once.
@@ -288,6 +304,7 @@ impl WardenState {
     }
 
     pub(super) fn report_end(&mut self, slot: usize, status: i32, usage: Usage) {
+        let is_heard = self.is_heard(slot);
         let Some(running) = self.running.remove(&slot) else { return };
         self.free.push(slot);
         let cell = running.slots.get(slot);
@@ -297,17 +314,21 @@ impl WardenState {
         let fault = (step != STEP_EXEC || errno != 0).then_some(Fault { step, errno });
         let status = if running.reaper && test != 0 { test - 1 } else { status };
         let (case, mut seen) = (running.case, Box::new(running.seen));
-        if self.listener.is_some() && !running.reaper && seen.exit == Exit::Unknown {
+        if is_heard && !running.reaper && seen.exit == Exit::Unknown {
             // All its threads have called exit(2), or a signal has ended it.
             seen.exit = Exit::Early;
         }
         let group = running.group.as_ref().map(CaseCgroup::figures);
-        let mut end = End { case, status, usage, fault, seen, group };
-        let scratch = running.scratch.as_fd();
-        let mut sent = self.channel.send(&Response::Ended(end.clone()), &[scratch]);
+        let log = running.tracer.as_ref().map(RunningTracer::log);
+        let (traced, trace) = (log.is_some(), None);
+        let mut end = End { case, status, usage, fault, seen, group, traced, trace };
+        let beside = [Some(running.scratch.as_fd()), log];
+        let beside: Vec<BorrowedFd<'_>> = beside.into_iter().flatten().collect();
+        let mut sent = self.channel.send(&Response::Ended(end.clone()), &beside);
         if sent == Err(Errno::ETOOMANYREFS) {
             // Cases of this user have sent more descriptors than this process may have open.
             end.seen.scratch_lost = true;
+            end.traced = false;
             sent = self.channel.send(&Response::Ended(end), &[]);
         }
         if sent.is_err() {

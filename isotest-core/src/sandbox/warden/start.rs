@@ -17,6 +17,7 @@ use nix::sys::signal::Signal;
 use super::signals::signal_case;
 use super::slots::Slots;
 use super::state::{Prepared, RunningCase, WardenState};
+use super::tracing::Tracing;
 use crate::errno;
 use crate::outcome::Usage;
 use crate::plan::{LIBRARY_PATH, ScratchMount};
@@ -35,7 +36,9 @@ impl WardenState {
         if let Err((step, errno)) = self.try_start(start, descriptors) {
             let fault = Some(Fault { step, errno: errno as i32 });
             let (usage, seen) = (Usage::default(), Box::new(GuardRecord::default()));
-            self.send(&Response::Ended(End { case, status: 0, usage, fault, seen, group: None }));
+            let (group, traced, trace) = (None, false, None);
+            let end = End { case, status: 0, usage, fault, seen, group, traced, trace };
+            self.send(&Response::Ended(end));
         }
     }
 
@@ -106,6 +109,7 @@ impl WardenState {
             doomed: None,
             seen: GuardRecord::default(),
             supervisor: None,
+            tracer: None,
             ended: None,
         })
     }
@@ -333,6 +337,7 @@ impl WardenState {
         };
         let group = self.running.get(&slot).and_then(|running| running.group.as_ref());
         let [input, output, error, ..] = descriptors else { return Err(Errno::EINVAL) };
+        let tracing = self.filter.as_ref().map(Tracing::prepare).transpose()?;
         let child = ChildSetup {
             bytecode,
             stdio: [input.as_raw_fd(), output.as_raw_fd(), error.as_raw_fd()],
@@ -342,6 +347,7 @@ impl WardenState {
             execs: true,
             thread_id: 0,
             slot: cell,
+            trace: tracing.as_ref().map(Tracing::of_child),
         };
         let cloning = Cloning {
             flags: bytecode.early_namespaces().ok_or(Errno::EINVAL)?,
@@ -362,6 +368,9 @@ impl WardenState {
                 );
                 child.fail(STEP_EXEC, errno)
             }
+        }
+        if let Some(tracing) = tracing {
+            self.start_tracer(slot, tracing)?;
         }
         self.write_maps(slot);
         Ok(())

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use super::scratch::Scratches;
 use super::slots::Slots;
+use super::tracing::RunningTracer;
 use crate::outcome::Usage;
 use crate::sandbox::cgroup::{BaseCgroup, CaseCgroup};
 use crate::sandbox::child::kernel;
 use crate::sandbox::child::start::Slot;
-use crate::sandbox::guard::Listener;
+use crate::sandbox::guard::{CaseFilter, Listener, Notification};
 use crate::sandbox::protocol::{Channel, GuardRecord, Response, Setup, Start};
 use crate::sandbox::servers::Server;
 
@@ -48,6 +49,8 @@ pub(super) struct RunningCase {
     pub(super) seen: GuardRecord,
     /// Its service supervisor.
     pub(super) supervisor: Option<i32>,
+    /// Its tracer, where it is traced.
+    pub(super) tracer: Option<RunningTracer>,
     /// End of its PID 1, while its supervisor still runs.
     pub(super) ended: Option<(i32, Usage)>,
 }
@@ -55,7 +58,9 @@ pub(super) struct RunningCase {
 /// The state of the warden.
 pub(super) struct WardenState {
     pub(super) channel: Channel,
-    pub(super) listener: Option<Listener>,
+    pub(super) listener: Option<Rc<Listener>>,
+    /// The filter of each case, where cases are traced.
+    pub(super) filter: Option<CaseFilter>,
     pub(super) null: OwnedFd,
     pub(super) base: Option<BaseCgroup>,
     /// Directory of scratch on disk.
@@ -70,11 +75,29 @@ pub(super) struct WardenState {
     pub(super) departures: Vec<DelayedExit>,
 }
 
+/// A notification, and where it is answered.
+pub(super) struct Heard {
+    pub(super) notification: Notification,
+    pub(super) listener: Rc<Listener>,
+}
+
+impl Heard {
+    /// Lets the process go on with its system call.
+    pub(super) fn go_on(&self) {
+        self.listener.go_on(self.notification.id);
+    }
+
+    /// True if the process still waits.
+    pub(super) fn is_valid(&self) -> bool {
+        self.listener.is_valid(self.notification.id)
+    }
+}
+
 /// The exit of a PID 1 that is put off, since what it leaves behind may be about to end: a command
 /// closes its output, and whoever has read that to its end exits, before the command is a zombie.
 pub(super) struct DelayedExit {
     pub(super) slot: usize,
-    pub(super) notification: u64,
+    pub(super) heard: Heard,
     pub(super) began: Instant,
     pub(super) wait: Duration,
     /// Time at which its processes are read again.
