@@ -26,6 +26,7 @@ use crate::sandbox::factory::{FactoryError, GlobError, ScratchError};
 use crate::sandbox::provision::{ProvisionError, SetupError};
 use crate::sandbox::root::RootError;
 use crate::select::find_case::FindCaseError;
+use crate::select::last_run::NothingFailed;
 use crate::select::listing::{BinaryListError, ListingError};
 use crate::select::partition::PartitionError;
 use crate::select::prepare::PrepareError;
@@ -46,6 +47,8 @@ pub enum Error {
     WardenDied,
     /// The warden did not answer under the command.
     WardenSilent,
+    /// The case has a listener of its own, so nobody can trace it.
+    NotTraced,
     /// A setup command failed.
     Setup(Box<SetupError>),
     /// A binary could not list its tests.
@@ -76,6 +79,8 @@ pub enum Error {
     Partition(PartitionError),
     /// A recorded run cannot be had.
     Store(StoreError),
+    /// `--rerun-failed`, and nothing has failed.
+    NothingFailed(NothingFailed),
     /// A report in a file could not be written.
     ReportFile(ReportFileError),
     /// Coverage profiles could not be moved.
@@ -113,6 +118,7 @@ impl Error {
             | Error::Service(_)
             | Error::Host(_)
             | Error::Scratch(_)
+            | Error::NotTraced
             | Error::WardenDied
             | Error::WardenSilent => ExitCode::SandboxFailed,
             Error::Archive(
@@ -134,14 +140,11 @@ impl Error {
             Error::Listing(error) if error.is_sandbox() => ExitCode::SandboxFailed,
             Error::Listing(_) => ExitCode::ListFailed,
             Error::Store(
-                StoreError::Empty(_)
-                | StoreError::OnlyOne(_)
-                | StoreError::NoFailures(_)
-                | StoreError::NothingFailed(_),
+                StoreError::Empty(_) | StoreError::OnlyOne(_) | StoreError::NothingFailed(_),
             ) => ExitCode::NothingToRun,
             Error::Store(_) => ExitCode::Usage,
             Error::Report(_) | Error::ReportFile(_) | Error::Profiles(_) => ExitCode::ReportFailed,
-            Error::Case(_) => ExitCode::NothingToRun,
+            Error::Case(_) | Error::NothingFailed(_) => ExitCode::NothingToRun,
             Error::Refused(code) => *code,
             Error::Interrupted(signal) => ExitCode::Signal(*signal),
         }
@@ -169,6 +172,7 @@ impl Error {
             | Error::Listing(_)
             | Error::Host(_)
             | Error::Scratch(_)
+            | Error::NotTraced
             | Error::WardenDied
             | Error::WardenSilent
             | Error::Glob(_)
@@ -182,6 +186,7 @@ impl Error {
             | Error::Shell(_)
             | Error::ReportFile(_)
             | Error::Partition(_)
+            | Error::NothingFailed(_)
             | Error::Store(_)
             | Error::Debugger(_)
             | Error::Unrecognized(_)
@@ -200,6 +205,11 @@ impl fmt::Display for Error {
                 write!(f, "{error}\nhint: `cargo isotest doctor` checks each part of the sandbox")
             }
             Error::Service(error) => write!(f, "{error}"),
+            Error::NotTraced => f.write_str(
+                "cannot trace this test: `--guard no-listener` leaves the one seccomp listener to \
+                 the test itself\nhint: trace it with `--guard basic`; what the test does with its \
+                 own listener fails then (EBUSY)",
+            ),
             Error::WardenDied => {
                 write!(
                     f,
@@ -235,6 +245,7 @@ impl fmt::Display for Error {
             Error::Profiles(error) => write!(f, "{error}"),
             Error::Report(error) => write!(f, "cannot write the report: {error}"),
             Error::Partition(error) => write!(f, "{error}"),
+            Error::NothingFailed(error) => write!(f, "{error}"),
             Error::Store(error) => write!(f, "{error}"),
             Error::ReportFile(error) => write!(f, "{error}"),
             Error::Debugger(error) => write!(f, "{error}"),
@@ -338,6 +349,12 @@ impl From<FindCaseError> for Error {
 impl From<PartitionError> for Error {
     fn from(error: PartitionError) -> Self {
         Error::Partition(error)
+    }
+}
+
+impl From<NothingFailed> for Error {
+    fn from(error: NothingFailed) -> Self {
+        Error::NothingFailed(error)
     }
 }
 

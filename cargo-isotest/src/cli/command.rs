@@ -86,6 +86,8 @@ pub enum Command {
     Doctor(DoctorCommand),
     /// Print how a test is run: layers, steps, mounts, environment
     Explain(Box<ExplainCommand>),
+    /// Run a test once and print what it asked the kernel for: files, addresses, processes
+    Trace(Box<TraceCommand>),
     /// Open a shell, or run a command, in the sandbox of a test
     Shell(Box<ShellCommand>),
     /// Run any command in a sandbox
@@ -247,6 +249,32 @@ pub struct ExplainCommand {
     /// Name of the test, or a unique part of it
     #[arg(value_name = "CASE")]
     pub case: String,
+    /// Configuration options.
+    #[command(flatten)]
+    pub config: ConfigOptions,
+    /// Build options.
+    #[command(flatten)]
+    pub cargo: CargoOptions,
+    /// A build that was made before.
+    #[command(flatten)]
+    pub reuse: ReuseOptions,
+    /// Layers and limits.
+    #[command(flatten)]
+    pub layers: LayerOptions,
+}
+
+/// `cargo isotest trace`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct TraceCommand {
+    /// Name of the test, or a unique part of it
+    #[arg(value_name = "CASE")]
+    pub case: String,
+    /// Print every event; nothing is put together or left out
+    #[arg(long)]
+    pub full: bool,
+    /// Print the trace in this format; json has every event
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: ReportFormat,
     /// Configuration options.
     #[command(flatten)]
     pub config: ConfigOptions,
@@ -430,6 +458,7 @@ fn complete(
                 .map_err(|message| command.error(ErrorKind::UnknownArgument, message))?;
         }
         Command::Explain(explain) => settle_workspace(&mut explain.cargo, &mut explain.layers),
+        Command::Trace(trace) => settle_workspace(&mut trace.cargo, &mut trace.layers),
         Command::Shell(shell) => settle_workspace(&mut shell.cargo, &mut shell.layers),
         Command::ShowConfig(show) => settle_workspace(&mut show.cargo, &mut show.layers),
         Command::Archive(archive) => {
@@ -476,6 +505,7 @@ fn check_layers(command: &Command) -> Result<(), String> {
         Command::Run(run) | Command::Rerun(run) => (&run.layers, None),
         Command::List(list) => (&list.layers, Some("list")),
         Command::Explain(explain) => (&explain.layers, Some("explain")),
+        Command::Trace(trace) => (&trace.layers, Some("trace")),
         Command::Shell(shell) => (&shell.layers, Some("shell")),
         Command::Exec(exec) => (&exec.layers, Some("exec")),
         Command::Runner(runner) => (&runner.exec.layers, Some("runner")),
@@ -512,6 +542,7 @@ fn check_reuse(command: &Command) -> Result<(), String> {
         }
         Command::List(list) => list.reuse.check(&list.cargo),
         Command::Explain(explain) => explain.reuse.check(&explain.cargo),
+        Command::Trace(trace) => trace.reuse.check(&trace.cargo),
         Command::Shell(shell) => shell.reuse.check(&shell.cargo),
         Command::Archive(_)
         | Command::Doctor(_)

@@ -23,7 +23,7 @@ mod store;
 pub use cargo::{CargoOptions, PackageScope};
 pub use command::{
     Cli, Command, DoctorCommand, ExecCommand, ExplainCommand, ListCommand, Recorded, RunCommand,
-    RunnerCommand, ShellCommand, command, completed, parse,
+    RunnerCommand, ShellCommand, TraceCommand, command, completed, parse,
 };
 pub use config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
 pub use formats::{ListedFindings, MessageFormat, ReportFormat};

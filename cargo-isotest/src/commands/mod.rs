@@ -1,7 +1,7 @@
 //! The subcommands, one file each.
 //!
-//! [`run`], and [`debug`] for its `--debugger` and `--tracer`, start the tests; [`list`], [`explain`] and
-//! [`shell`] look at them; [`exec`] runs any command. [`runner`] is what cargo starts in place of a test
+//! [`run`], and [`debug`] for its `--debugger` and `--tracer`, start the tests; [`list`], [`explain`],
+//! [`shell`] and [`trace`] look at them; [`exec`] runs any command. [`runner`] is what cargo starts in place of a test
 //! binary. The other files are shared: [`build`], [`selected_tests`], [`one_case`], [`find_program`],
 //! [`foreground`], [`runner_environment`], [`recorded`].
 
@@ -12,6 +12,7 @@ pub mod list;
 
 pub mod explain;
 pub mod shell;
+pub mod trace;
 
 pub mod exec;
 pub mod runner;

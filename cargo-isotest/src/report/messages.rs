@@ -508,7 +508,7 @@ fn attempt(case: &Case, outcome: &Outcome) -> Attempt {
     }
 }
 
-fn verdict(case: &Case, outcome: &Outcome) -> Verdict {
+pub(super) fn verdict(case: &Case, outcome: &Outcome) -> Verdict {
     match &outcome.verdict {
         outcome::Verdict::Passed => Verdict::Passed,
         outcome::Verdict::Failed { code } => Verdict::Failed { exit_code: *code },

@@ -62,6 +62,10 @@ mod running;
 mod runs;
 mod start;
 mod stress;
+mod timeline;
+mod timeline_groups;
+mod timeline_json;
+mod timeline_rows;
 
 #[cfg(test)]
 mod tests;
@@ -98,13 +102,14 @@ pub use replay::replay;
 pub use report_file::ReportFileError;
 pub use reporter::{EndedCase, Report, Reporter, Summary};
 pub use rerun::quoted;
-pub use results::{BinaryName, Results};
+pub use results::Results;
 pub use runs::{Listing, RunState, runs_for_people, runs_for_programs};
 pub use start::Start;
 pub use stress::Stress;
 pub use suite::{Suite, TerminalStyle};
 #[cfg(test)]
 pub use tally::Tally;
+pub use timeline::{TracedCase, trace_for_people, trace_for_programs};
 pub use traces::Trace;
 pub use withheld::Withheld;
 pub use words::{TO_OWN, first_lines, uncopied as what_is_uncopied};

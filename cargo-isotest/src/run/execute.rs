@@ -26,7 +26,7 @@ use crate::run::policies::{Member, Terms};
 use crate::run::whole_binary::{self, WholeBinaries};
 use crate::sandbox::jobs;
 use crate::select::selected::{Selected, case};
-use crate::store::Durations;
+use crate::select::stored::Durations;
 
 /// The run could not go on.
 #[derive(Debug)]
@@ -198,7 +198,7 @@ pub fn execute<R: Report>(
     let keyboard = settings.keys.then(Keyboard::open).flatten();
     let mut note = |index, took| {
         let (binary, case) = name(cases.selected, index);
-        durations.note_own(binary, case, took);
+        durations.note(binary, case, took);
     };
     let mut tick = || {
         let keys = keyboard.as_ref().map_or_else(Vec::new, Keyboard::pressed);

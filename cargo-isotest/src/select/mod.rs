@@ -14,7 +14,7 @@ pub mod subset;
 
 pub mod partition;
 
-pub mod unfinished;
+pub mod last_run;
 
 pub mod find_case;
 
