@@ -71,6 +71,8 @@ pub enum Error {
     Shell(Option<OsString>),
     /// The directory for scratch on disk could not be made.
     Scratch(ScratchError),
+    /// The files of failed tests cannot be kept, or removed, in this directory.
+    Keep(PathBuf, io::Error),
     /// A glob of `--write-back` cannot be read.
     Glob(GlobError),
     /// The report could not be written.
@@ -143,7 +145,9 @@ impl Error {
                 StoreError::Empty(_) | StoreError::OnlyOne(_) | StoreError::NothingFailed(_),
             ) => ExitCode::NothingToRun,
             Error::Store(_) => ExitCode::Usage,
-            Error::Report(_) | Error::ReportFile(_) | Error::Profiles(_) => ExitCode::ReportFailed,
+            Error::Report(_) | Error::ReportFile(_) | Error::Profiles(_) | Error::Keep(..) => {
+                ExitCode::ReportFailed
+            }
             Error::Case(_) | Error::NothingFailed(_) => ExitCode::NothingToRun,
             Error::Refused(code) => *code,
             Error::Interrupted(signal) => ExitCode::Signal(*signal),
@@ -183,6 +187,7 @@ impl Error {
             | Error::Command(_)
             | Error::Profiles(_)
             | Error::Execute(..)
+            | Error::Keep(..)
             | Error::Shell(_)
             | Error::ReportFile(_)
             | Error::Partition(_)
@@ -229,6 +234,10 @@ impl fmt::Display for Error {
             Error::Root(error) => write!(f, "{error}"),
             Error::Command(name) => {
                 write!(f, "cannot find the command `{}` on PATH", name.display())
+            }
+            Error::Keep(target, error) => {
+                let target = target.display();
+                write!(f, "cannot keep or remove files of failed tests in {target}: {error}")
             }
             Error::Execute(program, error) => {
                 write!(f, "cannot execute `{}`: {error}", program.display())

@@ -29,7 +29,7 @@ use isotest_core::signals::Signals;
 
 use cli::{Cli, Command};
 use commands::{
-    doctor, exec, explain, history, import_nextest, list, prune, replay, runner, runs, shell,
+    diff, doctor, exec, explain, history, import_nextest, list, prune, replay, runner, runs, shell,
     show_config, trace,
 };
 use config::machine::Machine;
@@ -77,6 +77,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
             collected(&machine, |machine| explain::explain(command, machine))
         }
         Command::Trace(command) => collected(&machine, |machine| trace::trace(command, machine)),
+        Command::Diff(command) => collected(&machine, |machine| diff::diff(command, machine)),
         Command::Shell(command) => collected(&machine, |machine| shell::shell(command, machine)),
         Command::Exec(command) => collected(&machine, |machine| exec::exec(command, machine)),
         Command::Runner(command) => runner::runner(command, &machine),

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -54,7 +55,27 @@ impl Watched {
         for root in self.roots() {
             walk.root(scratch, &root);
         }
-        walk.end()
+        let (mut changes, is_cut) = walk.end();
+        self.shorten(&mut changes);
+        (changes, is_cut)
+    }
+
+    /// Opens a regular file that is among the changes.
+    pub fn open(&self, scratch: &Dir, change: &FileChange) -> io::Result<File> {
+        let path = self.root.join(&change.path);
+        let roots = self.roots().filter(|root| path.starts_with(root.place));
+        let root = roots.max_by_key(|root| root.place.components().count());
+        let root = root.ok_or(io::ErrorKind::NotFound)?;
+        scratch.file(root.name.join(path.strip_prefix(root.place).unwrap_or(&path)))
+    }
+
+    /// Makes paths of the project relative to its root.
+    fn shorten(&self, changes: &mut [FileChange]) {
+        for change in changes {
+            if let Ok(inner) = change.path.strip_prefix(&self.root) {
+                change.path = inner.to_owned();
+            }
+        }
     }
 
     /// Files changed where that is no matter of course, if there are any. `is_expected` names those
@@ -72,11 +93,7 @@ impl Watched {
         }
         let (mut changes, _) = walk.end();
         changes.retain(|change| !is_expected(&change.path));
-        for change in &mut changes {
-            if let Ok(inner) = change.path.strip_prefix(&self.root) {
-                change.path = inner.to_owned();
-            }
-        }
+        self.shorten(&mut changes);
         let all = changes.len() as u64;
         changes.truncate(NAMED);
         (all > 0).then_some(Finding::WroteOutside(changes, all))

@@ -178,3 +178,86 @@ fn changes_of_a_whole_binary_are_its_own() {
     let run = project.isotest("--unit binary --test it -- --exact changes_everything").run();
     run.check(0, &["a test of demo::it: changed files outside of /tmp and the target directory"]);
 }
+
+#[test]
+fn diff_prints_what_a_test_has_changed() {
+    if refused() {
+        return;
+    }
+    let project = project();
+    let run = project.isotest("diff --test it changes_everything").run();
+    run.check(0, &["test changes_everything ... ok"]);
+    let home = std::env::var("HOME").expect("a home");
+    let expected = format!(
+        "A          0 {home}/.config\nA          0 {home}/.config/app\nA          1 {home}/.config/app/state\n\
+         D          0 data/gone.txt\nC          4 data/kept.txt\nA          0 data/link\n\
+         C          5 data/mode.txt\nA          3 data/new\\n.txt\nA          0 made\n\
+         A          5 made/inner\nD          0 replaced/one\nA          0 replaced/other\n\
+         D          0 replaced/two\n"
+    );
+    let mut lines: Vec<&str> = run.stdout.lines().collect();
+    let mut expected: Vec<&str> = expected.lines().collect();
+    lines.sort();
+    expected.sort();
+    assert_eq!(lines, expected);
+    // What is a matter of course is a change, too.
+    let run = project.isotest("diff --format json writes_where_it_should").run();
+    let told: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    let paths: Vec<&str> =
+        told["changes"].as_array().unwrap().iter().filter_map(|it| it["path"].as_str()).collect();
+    assert_eq!(paths, ["/tmp/a", "/var/tmp/a", "target/tmp/a"]);
+    // A test that fails has changes as well.
+    let run = project.isotest("diff fails_and_writes").run();
+    run.check(0, &["on purpose", "test fails_and_writes ... FAILED"]);
+    assert_eq!(run.stdout, "A          3 data/new.txt\n");
+    project.isotest("diff nobody").run().check(4, &["cannot find a test named `nobody`"]);
+}
+
+#[test]
+fn a_shell_comes_after_a_test() {
+    if refused() {
+        return;
+    }
+    let project = project();
+    let line = "shell --after fails_and_writes -- sh -c";
+    let run = project.isotest(line).arg("cat data/new.txt; echo \"'$0'\"").arg("it's").run();
+    run.check(0, &["on purpose", "the test has ended with exit status 101"]);
+    assert!(run.stdout.ends_with("new'it's'\n"), "{}", run.stdout);
+    assert!(!project.directory().join("data/new.txt").exists());
+}
+
+#[test]
+fn files_of_failed_tests_are_kept_and_pruned() {
+    if refused() {
+        return;
+    }
+    let project = project();
+    let kept = project.directory().join("target/isotest/kept");
+    let run = project.isotest("--keep --retries 1 --test it").run();
+    run.check(100, &["note: the files of 2 failed attempts are kept", "target/isotest/kept/"]);
+    let only = |directory: &std::path::Path| {
+        let mut entries = std::fs::read_dir(directory).expect("it is there");
+        let entry = entries.next().expect("an entry").expect("it can be read").path();
+        assert!(entries.next().is_none(), "{}", directory.display());
+        entry
+    };
+    let run = only(&kept);
+    let read = |path: &str| std::fs::read_to_string(run.join(path));
+    for attempt in ["demo__it fails_and_writes", "demo__it fails_and_writes (2)"] {
+        let attempt = attempt.replace("__", "::");
+        let list = read(&format!("{attempt}/changes.txt")).expect("it is there");
+        assert_eq!(list, "A          3 data/new.txt\n");
+        let file = read(&format!("{attempt}/project/data/new.txt"));
+        assert_eq!(file.expect("it is there"), "new");
+    }
+    project.isotest("prune").run().check(0, &[]);
+    assert_eq!(std::fs::read_dir(&kept).expect("it is there").count(), 0);
+    // Nothing of a case's making is followed.
+    let target = project.directory().join("target/isotest");
+    std::fs::remove_dir(&kept).expect("it is empty");
+    let elsewhere = target.join("elsewhere");
+    std::fs::create_dir(&elsewhere).expect("it is writable");
+    std::os::unix::fs::symlink(&elsewhere, &kept).expect("it is writable");
+    let run = project.isotest("--keep --test it").run();
+    run.check(110, &["error: cannot keep or remove files of failed tests in", "symbolic link"]);
+}

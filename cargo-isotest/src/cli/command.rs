@@ -90,6 +90,8 @@ pub enum Command {
     Trace(Box<TraceCommand>),
     /// Open a shell, or run a command, in the sandbox of a test
     Shell(Box<ShellCommand>),
+    /// Run a test, and print the files that it adds (A), changes (C) and deletes (D)
+    Diff(Box<DiffCommand>),
     /// Run any command in a sandbox
     #[command(override_usage = "cargo isotest exec [OPTIONS] [--] CMD [ARGS]...")]
     Exec(Box<ExecCommand>),
@@ -298,9 +300,35 @@ pub struct ShellCommand {
     /// Configuration options.
     #[command(flatten)]
     pub config: ConfigOptions,
+    /// Run the test first; the shell sees what it leaves: files, processes, sockets
+    #[arg(long)]
+    pub after: bool,
     /// What to run there; without it, a shell
     #[arg(value_name = "CMD", last = true)]
     pub command: Vec<OsString>,
+    /// Build options.
+    #[command(flatten)]
+    pub cargo: CargoOptions,
+    /// A build that was made before.
+    #[command(flatten)]
+    pub reuse: ReuseOptions,
+    /// Layers and limits.
+    #[command(flatten)]
+    pub layers: LayerOptions,
+}
+
+/// `cargo isotest diff`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct DiffCommand {
+    /// Name of the test, or a unique part of it
+    #[arg(value_name = "CASE")]
+    pub case: String,
+    /// Output format
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: ReportFormat,
+    /// Configuration options.
+    #[command(flatten)]
+    pub config: ConfigOptions,
     /// Build options.
     #[command(flatten)]
     pub cargo: CargoOptions,
@@ -460,6 +488,7 @@ fn complete(
         Command::Explain(explain) => settle_workspace(&mut explain.cargo, &mut explain.layers),
         Command::Trace(trace) => settle_workspace(&mut trace.cargo, &mut trace.layers),
         Command::Shell(shell) => settle_workspace(&mut shell.cargo, &mut shell.layers),
+        Command::Diff(diff) => settle_workspace(&mut diff.cargo, &mut diff.layers),
         Command::ShowConfig(show) => settle_workspace(&mut show.cargo, &mut show.layers),
         Command::Archive(archive) => {
             let mut layers = LayerOptions::default();
@@ -507,6 +536,7 @@ fn check_layers(command: &Command) -> Result<(), String> {
         Command::Explain(explain) => (&explain.layers, Some("explain")),
         Command::Trace(trace) => (&trace.layers, Some("trace")),
         Command::Shell(shell) => (&shell.layers, Some("shell")),
+        Command::Diff(diff) => (&diff.layers, Some("diff")),
         Command::Exec(exec) => (&exec.layers, Some("exec")),
         Command::Runner(runner) => (&runner.exec.layers, Some("runner")),
         Command::Archive(_)
@@ -544,6 +574,7 @@ fn check_reuse(command: &Command) -> Result<(), String> {
         Command::Explain(explain) => explain.reuse.check(&explain.cargo),
         Command::Trace(trace) => trace.reuse.check(&trace.cargo),
         Command::Shell(shell) => shell.reuse.check(&shell.cargo),
+        Command::Diff(diff) => diff.reuse.check(&diff.cargo),
         Command::Archive(_)
         | Command::Doctor(_)
         | Command::Exec(_)

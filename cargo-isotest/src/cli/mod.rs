@@ -22,8 +22,8 @@ mod store;
 
 pub use cargo::{CargoOptions, PackageScope};
 pub use command::{
-    Cli, Command, DoctorCommand, ExecCommand, ExplainCommand, ListCommand, Recorded, RunCommand,
-    RunnerCommand, ShellCommand, TraceCommand, command, completed, parse,
+    Cli, Command, DiffCommand, DoctorCommand, ExecCommand, ExplainCommand, ListCommand, Recorded,
+    RunCommand, RunnerCommand, ShellCommand, TraceCommand, command, completed, parse,
 };
 pub use config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
 pub use formats::{ListedFindings, MessageFormat, ReportFormat};

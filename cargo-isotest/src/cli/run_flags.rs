@@ -65,6 +65,9 @@ pub struct RunFlags {
     /// Read no keys from the terminal (`t` or Enter shows the running tests)
     #[arg(long)]
     pub no_input_handler: bool,
+    /// Keep what failed tests have written below the target directory
+    #[arg(long, conflicts_with_all = ["stress_count", "stress_duration", "debugger", "tracer"])]
+    pub keep: bool,
     /// Record the run (the default), whatever the configuration says
     #[arg(long, overrides_with = "no_record")]
     record: bool,

@@ -87,7 +87,7 @@ pub fn run(
     cases: Cases<'_>,
 ) -> Result<ExitCode, Error> {
     let Context { machine, signals, .. } = context;
-    let Cases { selected, provision } = cases;
+    let Cases { selected, provision, .. } = cases;
     let Debugged { tool, batch, member } = debugged;
     let factory = &mut batches[*batch].factory;
     let subject = &selected[member.index.binary];

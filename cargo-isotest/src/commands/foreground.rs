@@ -47,6 +47,7 @@ pub fn plan_of(
         output_limit: factory.policy.limits.output,
         write_back: factory.write_back.clone(),
         watched: None,
+        scratch_reader: None,
         weakened: factory.policy.weakened.clone(),
     }
 }

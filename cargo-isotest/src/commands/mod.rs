@@ -10,6 +10,7 @@ pub mod run;
 pub mod debug;
 pub mod list;
 
+pub mod diff;
 pub mod explain;
 pub mod shell;
 pub mod trace;

@@ -10,6 +10,7 @@ use crate::config::{Config, FlagValues};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report;
+use crate::run::kept;
 use crate::sandbox::root::{Cache, Pruned, RootError};
 use crate::store::StoreError;
 
@@ -25,6 +26,10 @@ pub fn prune(machine: &Machine) -> Result<ExitCode, Error> {
     report::pruned(pruned.removed, pruned.bytes, pruned.in_use);
     // Elsewhere than in a project there are no runs.
     if let Ok(store) = store(&ProjectOptions::default()) {
+        if let Some(directory) = store.path().parent() {
+            let removed = kept::prune(directory);
+            removed.map_err(|error| Error::Keep(directory.to_owned(), error))?;
+        }
         let (layers, profile) = (LayerOptions::default(), ConfigOptions::default());
         let (given, cargo) = (FlagValues::of(&layers, &profile), CargoOptions::default());
         let run_options = Config::load(given, &cargo, machine)?.values().run_options;

@@ -1,7 +1,10 @@
 //! `cargo isotest run`: builds the project's tests and runs each in a sandbox of its own.
 
 use std::io;
+use std::sync::Arc;
+use std::time::SystemTime;
 
+use chrono::{DateTime, Utc};
 use isotest_core::schedule::Repeat;
 use isotest_core::signals::Signals;
 
@@ -21,6 +24,7 @@ use crate::exit_code::ExitCode;
 use crate::report::{self, DoctestSummary, ReportFileError, Reporter, Stress, Suite, Summary};
 use crate::run::context::{Cases, Context};
 use crate::run::execute::execute;
+use crate::run::kept::Kept;
 use crate::run::{doctests, explanations};
 use crate::sandbox::factory::SandboxBuilder;
 use crate::sandbox::roots::{self, RootFilesystem};
@@ -224,7 +228,7 @@ impl Run<'_> {
         // Before any setup command is run for it.
         let debugged = debug::find(tool, &tests.batches, &tests.selected)?;
         let provision = tests.provide(context)?;
-        let cases = Cases { selected: &tests.selected, provision: &provision };
+        let cases = Cases { selected: &tests.selected, provision: &provision, kept: None };
         debug::run(context, &debugged, &mut tests.batches, cases)
     }
 
@@ -234,7 +238,7 @@ impl Run<'_> {
         let context = self.context(&project, &signals);
         let mut tests = self.select(context, builders, unfinished.as_ref())?;
         let provision = tests.provide(context)?;
-        let cases = Cases { selected: &tests.selected, provision: &provision };
+        let cases = Cases { selected: &tests.selected, provision: &provision, kept: None };
         let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
         let stress = Stress::new(tests.suites, self.settings.report, stdout, stderr);
         let mut durations = Durations::read(&project);
@@ -253,7 +257,8 @@ impl Run<'_> {
         let tests = self.select(context, builders, unfinished.as_ref())?;
         let provision = tests.provide(context)?;
         let SelectedTests { mut batches, selected, suites, in_roots, refused } = tests;
-        let cases = Cases { selected: &selected, provision: &provision };
+        let kept = self.keep(&project)?;
+        let cases = Cases { selected: &selected, provision: &provision, kept: kept.as_ref() };
         let mut reporter = self.reporter(context, suites, &selected)?;
         if self.settings.record {
             reporter = recorded::record(reporter, &store, &project);
@@ -263,13 +268,25 @@ impl Run<'_> {
         let mut take = |bytes: &[u8]| reporter.take_documentation(bytes);
         let doctests = self.run_doctests(in_roots, &signals, &mut take)?;
         let reruns = explanations::explain(context, &mut reporter, batches, cases)?;
-        keep(&mut last_run, &mut reporter);
+        store_failed(&mut last_run, &mut reporter);
         let summary = reporter.finish(reruns, doctests).map_err(Error::Report)?;
         recorded::finish(&mut reporter, &store, self.settings.record_limits);
         write_files(&mut reporter)?;
+        kept.iter().for_each(|kept| tell_kept(kept));
         let code = self.exit_code(&summary, doctests, &selected, &project);
         tell_refused(refused.as_ref());
         Ok(or_refused(code, refused.as_ref()))
+    }
+
+    /// The directory in which failed tests leave what they have written.
+    fn keep(&self, project: &Project) -> Result<Option<Arc<Kept>>, Error> {
+        if !self.command.run.keep {
+            return Ok(None);
+        }
+        let target = project.target_directory.as_std_path();
+        let now = DateTime::<Utc>::from(SystemTime::now()).format("%Y%m%d-%H%M%S").to_string();
+        let kept = Kept::make(target, &now);
+        Ok(Some(Arc::new(kept.map_err(|error| Error::Keep(target.to_owned(), error))?)))
     }
 
     /// The report of the tests, with all files that it writes.
@@ -334,6 +351,18 @@ impl Run<'_> {
     }
 }
 
+/// Tells where the files of failed tests are kept.
+fn tell_kept(kept: &Kept) {
+    let (attempts, failed) = kept.finish();
+    if attempts > 0 {
+        report::kept_files(attempts, kept.path());
+    }
+    if let Some((label, error)) = failed {
+        let path = kept.path().display();
+        report::warning(&format_args!("the files of {label} cannot be kept in {path}: {error}"));
+    }
+}
+
 /// Tells in which root filesystems no test ran. The reasons stand far above.
 fn tell_refused(refused: Option<&RefusedRoots>) {
     if let Some(RefusedRoots { roots, .. }) = refused {
@@ -346,8 +375,8 @@ fn or_refused(code: ExitCode, refused: Option<&RefusedRoots>) -> ExitCode {
     code.or_refused(refused.map(|refused| refused.code))
 }
 
-/// Keeps what has failed, for `--rerun-failed`.
-fn keep(last_run: &mut LastRun, reporter: &mut Reporter) {
+/// Stores what has failed, for `--rerun-failed`.
+fn store_failed(last_run: &mut LastRun, reporter: &mut Reporter) {
     last_run.update(reporter);
     match last_run.write() {
         Ok(()) => reporter.take_recorded(last_run.recorded(reporter)),

@@ -273,7 +273,7 @@ fn run_built(
     }
     let provision = tests.provide(context)?;
     let SelectedTests { mut batches, selected, suites, .. } = tests;
-    let cases = Cases { selected: &selected, provision: &provision };
+    let cases = Cases { selected: &selected, provision: &provision, kept: None };
     let reporter = reporter(context, suites, &selected);
     let mut reporter = run_and_report(context, &mut batches, cases, reporter)?;
     let reruns = explanations::explain(context, &mut reporter, batches, cases)?;

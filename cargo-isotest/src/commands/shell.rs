@@ -1,9 +1,11 @@
 //! `cargo isotest shell`: a shell, or a command, in the sandbox of one case.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use isotest_core::plan::Plan;
 use isotest_core::policy::Policy;
 
 use crate::cli::ShellCommand;
@@ -35,8 +37,36 @@ pub fn shell(command: &ShellCommand, machine: &Machine) -> Result<ExitCode, Erro
         [] => vec![find_shell(policy, machine)?],
         words => words.to_vec(),
     };
+    let words = match command.after {
+        true => after(&plan, &words),
+        false => words,
+    };
     let spec = with_program(&test, &words, policy, machine)?;
     run_foreground(&mut factory, Arc::new(spec), timeout_of(&command.layers), &signals)
+}
+
+/// The command of a test, and after its end another one in the same sandbox. The shell that runs both
+/// is PID 1, so what the test leaves behind lives on.
+fn after(test: &Plan, words: &[OsString]) -> Vec<OsString> {
+    let words: Vec<Vec<u8>> = words.iter().map(|word| quoted(word)).collect();
+    let script = [
+        b"\"$@\" </dev/null; status=$?; echo \"the test has ended with exit status $status\" >&2; exec "
+            .as_slice(),
+        &words.join(&b' '),
+    ]
+    .concat();
+    let shell = ["/bin/sh".into(), "-c".into(), OsString::from_vec(script), "sh".into()];
+    let program = [test.spec.program.clone()];
+    let own = test.spec.arguments.iter().skip(1).chain(&test.arguments);
+    let command =
+        program.iter().chain(own).map(|word| OsStr::from_bytes(word.to_bytes()).to_owned());
+    shell.into_iter().chain(command).collect()
+}
+
+/// One word for sh(1).
+fn quoted(word: &OsStr) -> Vec<u8> {
+    let inner: Vec<&[u8]> = word.as_bytes().split(|byte| *byte == b'\'').collect();
+    [b"'".as_slice(), &inner.join(br"'\''".as_slice()), b"'"].concat()
 }
 
 /// `$SHELL`, which another root filesystem may not have, or `/bin/sh`.

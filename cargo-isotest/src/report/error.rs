@@ -12,7 +12,7 @@ use isotest_core::plan::Uncopied;
 use isotest_core::policy::Weakened;
 use isotest_core::refusal::SandboxError;
 
-use super::paint::{GOOD, WARNING};
+use super::paint::{GOOD, HINT, WARNING};
 use super::words::{self, counted};
 
 /// Prints `error: …` on stderr, as cargo does. `anstream` decides about colour.
@@ -129,6 +129,13 @@ pub fn pruned_runs(removed: usize, bytes: u64) {
         let (runs, size) = (counted(removed, "run"), words::mebibytes(bytes));
         anstream::eprintln!("{GOOD}{:>12}{GOOD:#} {runs}, {size}", "Removed");
     }
+}
+
+/// Tells of the files of failed tests that are kept.
+pub fn kept_files(attempts: usize, path: &Path) {
+    let attempts = counted(attempts, "failed attempt");
+    let (path, title) = (path.display(), super::paint::styled(true, HINT, "note"));
+    anstream::eprintln!("\n{title}: the files of {attempts} are kept\n    {path}");
 }
 
 /// Warns of a layer that is the host's, since the machine refuses another and that was allowed.

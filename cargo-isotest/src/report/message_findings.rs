@@ -207,7 +207,8 @@ fn process(process: &finding::Leftover) -> Process {
     }
 }
 
-fn change(change: &finding::FileChange) -> Change {
+/// Message of a changed file.
+pub fn change(change: &finding::FileChange) -> Change {
     Change {
         kind: change.kind.letter(),
         path: change.path.to_string_lossy().into_owned(),

@@ -34,6 +34,7 @@ mod words;
 mod formats;
 
 mod cargo;
+mod changes;
 mod chrome_trace;
 mod closing;
 mod comparison;
@@ -72,6 +73,7 @@ mod tests;
 
 pub use blocks::Order;
 pub use cargo::executable;
+pub use changes::{changes, changes_as_json, verdict};
 pub use chrome_trace::ChromeTrace;
 pub use closing::{CaseState, Grant, Hint, Reruns};
 pub use comparison::Comparison;
@@ -82,9 +84,9 @@ pub use config::{
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
 pub use doctests::DoctestSummary;
 pub use error::{
-    Archived, archived, cut_off, error, not_archived, not_kept, not_recorded, not_set_up,
-    not_summarized, passed_on, pruned, pruned_runs, services, setting_up, uncopied, unpacking,
-    unsupported_keys, warning, weakened,
+    Archived, archived, cut_off, error, kept_files, not_archived, not_kept, not_recorded,
+    not_set_up, not_summarized, passed_on, pruned, pruned_runs, services, setting_up, uncopied,
+    unpacking, unsupported_keys, warning, weakened,
 };
 pub use fact::{Fact, Started};
 pub use follow::follow;

@@ -149,6 +149,7 @@ pub fn plan_of(
         output_limit: limits.output,
         write_back: factory.write_back.clone(),
         watched: Some(Arc::clone(&factory.watched)),
+        scratch_reader: None,
         weakened: factory.policy.weakened.clone(),
     }
 }

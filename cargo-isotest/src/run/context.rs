@@ -1,11 +1,14 @@
 //! Surroundings of a run, which every step is given.
 
+use std::sync::Arc;
+
 use isotest_core::signals::Signals;
 
 use crate::config::Config;
 use crate::config::machine::Machine;
 use crate::config::settings::Settings;
 use crate::discover::Project;
+use crate::run::kept::Kept;
 use crate::sandbox::provision::Provision;
 use crate::select::selected::Selected;
 
@@ -31,4 +34,6 @@ pub struct Cases<'a> {
     pub selected: &'a [Selected],
     /// Setup commands' variables, and services.
     pub provision: &'a Provision,
+    /// Keeps what failed tests have written.
+    pub kept: Option<&'a Arc<Kept>>,
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use isotest_core::case::{CaseIndex, Ignore};
 use isotest_core::outcome::{Outcome, Verdict};
+use isotest_core::plan::Plan;
 use isotest_core::plan::SandboxSpec;
 use isotest_core::sandbox::Warden;
 use isotest_core::schedule::{self, Event, Job};
@@ -64,7 +65,13 @@ fn plan(
         match listed.ignore {
             Ignore::No => jobs.push(Job {
                 index: *index,
-                plan: plan_of(factory, spec, selected, listed, limits),
+                plan: Plan {
+                    scratch_reader: cases.kept.map(|kept| {
+                        let label = format!("{} {}", selected.binary.id, listed.name);
+                        kept.reader(&factory.watched, label)
+                    }),
+                    ..plan_of(factory, spec, selected, listed, limits)
+                },
                 pass_through: settings.pass_through || selected.harness == Harness::None,
                 retries: rules.retries(settings),
                 claim: rules.claim(settings),

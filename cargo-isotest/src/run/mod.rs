@@ -5,6 +5,8 @@
 //! get [`explanations`]: [`rerun_variants`] runs them once more, [`traces`] and [`withheld`] look for
 //! what their programs name. [`rerun`] words the command that runs failed tests again.
 
+pub mod kept;
+
 pub mod context;
 
 pub mod policies;

@@ -135,6 +135,7 @@ pub fn job(
         output_limit: u64::MAX,
         write_back: factory.write_back.clone(),
         watched: Some(Arc::clone(&factory.watched)),
+        scratch_reader: None,
         weakened: factory.policy.weakened.clone(),
     };
     whole_binaries.whole_binaries.insert(first, unit);

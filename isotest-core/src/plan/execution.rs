@@ -1,6 +1,7 @@
 //! One execution of a program in a sandbox.
 
 use std::ffi::CString;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,12 @@ pub enum HarnessProcess {
     Wrapped,
 }
 
+/// Reads the scratch of a case after its end, while nothing else is done.
+pub trait ScratchReader: fmt::Debug + Send + Sync {
+    /// Reads it after an attempt, which may have failed.
+    fn read(&self, scratch: &Dir, has_failed: bool);
+}
+
 /// Everything needed to run one case.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -71,6 +78,8 @@ pub struct Plan {
     pub write_back: Option<Arc<WriteBack>>,
     /// Where its changes are found afterwards.
     pub watched: Option<Arc<Watched>>,
+    /// Reads its scratch afterwards.
+    pub scratch_reader: Option<Arc<dyn ScratchReader>>,
     /// The layers that it shares with the host since this machine refuses others.
     pub weakened: Vec<Weakened>,
 }
@@ -88,6 +97,7 @@ impl Plan {
             output_limit: u64::MAX,
             write_back: None,
             watched: None,
+            scratch_reader: None,
             weakened: Vec::new(),
         }
     }

@@ -34,7 +34,7 @@ mod visible;
 
 pub use build::{CommandSpec, sandbox_spec, template, upper_layers, watched};
 pub use debugger::{TracedProcess, confinement};
-pub use execution::{HarnessProcess, Plan, VerdictSource};
+pub use execution::{HarnessProcess, Plan, ScratchReader, VerdictSource};
 pub use ids::Ids;
 pub use layout::{LIBRARY_PATH, NEW_TMP, SCRATCH};
 pub use project::{Access, Exposure, Project, Uncopied};

@@ -265,6 +265,9 @@ impl Run<'_> {
         let (job, mut outcome) = flight.outcome(end, self.events);
         let scratch = scratch.map(Dir::from);
         outcome.findings.extend(job.plan.changes(scratch.as_ref()));
+        if let Some((reader, scratch)) = job.plan.scratch_reader.as_ref().zip(scratch.as_ref()) {
+            reader.read(scratch, outcome.verdict.is_failure());
+        }
         match &job.plan.write_back {
             Some(plan) if self.is_started_again(&job, &outcome) => plan.forget(case),
             Some(plan) => outcome.findings.extend(plan.copy(scratch, case)),

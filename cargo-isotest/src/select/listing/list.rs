@@ -218,6 +218,7 @@ impl Listing<'_> {
             output_limit: factory.policy.limits.output,
             write_back: factory.write_back.clone(),
             watched: None,
+            scratch_reader: None,
             weakened: factory.policy.weakened.clone(),
         }
     }
