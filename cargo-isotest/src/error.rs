@@ -26,7 +26,6 @@ use crate::sandbox::factory::{FactoryError, GlobError, ScratchError};
 use crate::sandbox::provision::{ProvisionError, SetupError};
 use crate::sandbox::root::RootError;
 use crate::select::find_case::FindCaseError;
-use crate::select::last_run::NothingFailed;
 use crate::select::listing::{BinaryListError, ListingError};
 use crate::select::partition::PartitionError;
 use crate::select::prepare::PrepareError;
@@ -81,8 +80,6 @@ pub enum Error {
     Partition(PartitionError),
     /// A recorded run cannot be had.
     Store(StoreError),
-    /// `--rerun-failed`, and nothing has failed.
-    NothingFailed(NothingFailed),
     /// A report in a file could not be written.
     ReportFile(ReportFileError),
     /// Coverage profiles could not be moved.
@@ -142,13 +139,16 @@ impl Error {
             Error::Listing(error) if error.is_sandbox() => ExitCode::SandboxFailed,
             Error::Listing(_) => ExitCode::ListFailed,
             Error::Store(
-                StoreError::Empty(_) | StoreError::OnlyOne(_) | StoreError::NothingFailed(_),
+                StoreError::Empty(_)
+                | StoreError::OnlyOne(_)
+                | StoreError::NoFailures(_)
+                | StoreError::NothingFailed(_),
             ) => ExitCode::NothingToRun,
             Error::Store(_) => ExitCode::Usage,
             Error::Report(_) | Error::ReportFile(_) | Error::Profiles(_) | Error::Keep(..) => {
                 ExitCode::ReportFailed
             }
-            Error::Case(_) | Error::NothingFailed(_) => ExitCode::NothingToRun,
+            Error::Case(_) => ExitCode::NothingToRun,
             Error::Refused(code) => *code,
             Error::Interrupted(signal) => ExitCode::Signal(*signal),
         }
@@ -191,7 +191,6 @@ impl Error {
             | Error::Shell(_)
             | Error::ReportFile(_)
             | Error::Partition(_)
-            | Error::NothingFailed(_)
             | Error::Store(_)
             | Error::Debugger(_)
             | Error::Unrecognized(_)
@@ -254,7 +253,6 @@ impl fmt::Display for Error {
             Error::Profiles(error) => write!(f, "{error}"),
             Error::Report(error) => write!(f, "cannot write the report: {error}"),
             Error::Partition(error) => write!(f, "{error}"),
-            Error::NothingFailed(error) => write!(f, "{error}"),
             Error::Store(error) => write!(f, "{error}"),
             Error::ReportFile(error) => write!(f, "{error}"),
             Error::Debugger(error) => write!(f, "{error}"),
@@ -358,12 +356,6 @@ impl From<FindCaseError> for Error {
 impl From<PartitionError> for Error {
     fn from(error: PartitionError) -> Self {
         Error::Partition(error)
-    }
-}
-
-impl From<NothingFailed> for Error {
-    fn from(error: NothingFailed) -> Self {
-        Error::NothingFailed(error)
     }
 }
 

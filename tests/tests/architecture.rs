@@ -203,8 +203,8 @@ const PROGRAM: [Row; 12] = [
     ("sandbox/environment", &["config"]),
     ("sandbox/root", &[]),
     ("sandbox", &["config", "discover", "report"]),
-    ("select", &["cli", "config", "discover", "report", "sandbox"]),
-    ("run", &["cli", "config", "discover", "report", "sandbox", "select"]),
+    ("select", &["cli", "config", "discover", "report", "sandbox", "store"]),
+    ("run", &["cli", "config", "discover", "report", "sandbox", "select", "store"]),
     ("archive", &["cli", "config", "discover", "report", "sandbox"]),
     ("exit_code", &["report"]),
 ];

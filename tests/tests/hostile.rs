@@ -164,7 +164,7 @@ fn what_is_remembered_may_be_anything() {
         |path| fs::File::create(path).and_then(|file| file.set_len(1 << 40)).expect("a file"),
     ];
     for put in put {
-        for name in ["lists.json", "durations.json", "failed.json"] {
+        for name in ["lists.json", "runs/index.json"] {
             let path = own.join(name);
             let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
             put(&path);

@@ -99,10 +99,8 @@ impl Case {
         });
         let after = Traces::read(self.project.directory());
         // What is meant to stay.
-        let memory = ["isotest/lists.json", "isotest/durations.json", "isotest/failed.json"];
         let is_record = |path: &str| path.contains("/target/isotest/runs");
-        let is_kept =
-            |path: &str| is_record(path) || memory.iter().any(|file| path.ends_with(file));
+        let is_kept = |path: &str| is_record(path) || path.ends_with("isotest/lists.json");
         let is_left = |path: &&String| !is_kept(path);
         let left: Vec<_> = after.0.symmetric_difference(&self.before.0).filter(is_left).collect();
         assert!(left.is_empty(), "left or gone: {left:#?}");

@@ -62,7 +62,9 @@ fn own(stderr: &str) -> String {
 fn files(project: &Project) -> Vec<PathBuf> {
     let directory = project.directory().join("target/isotest/runs");
     let entries = fs::read_dir(directory).into_iter().flatten();
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    let files = entries.map(|entry| entry.expect("an entry").path());
+    let is_run = |file: &PathBuf| file.extension().is_some_and(|end| end == "isotest");
+    let mut files: Vec<PathBuf> = files.filter(is_run).collect();
     files.sort();
     files
 }
@@ -368,8 +370,16 @@ fn no_run_is_recorded_where_that_is_asked_for() {
         return;
     }
     let project = project();
-    project.isotest("--test it passes --no-record").run().check(0, &[]);
-    assert!(files(&project).is_empty());
+    project.isotest("--test it fails --no-record").run().check(100, &[]);
+    assert!(!project.directory().join("target/isotest/runs").exists());
+    let again = project.isotest("--test it --rerun-failed").run();
+    again
+        .check(4, &["error: no failed tests to rerun", "hint: failed tests are those of the runs"]);
+    // Earlier runs are used all the same.
+    project.isotest("--test it fails").run().check(100, &[]);
+    let again = project.isotest("--test it --rerun-failed --no-record").run();
+    again.check(100, &["running 1 test\n"]);
+    assert_eq!(files(&project).len(), 1);
 }
 
 #[test]

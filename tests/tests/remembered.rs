@@ -30,7 +30,7 @@ fn long_tests_are_remembered() {
     }
     let project = Project::new(&[("Cargo.toml", MANIFEST), ("src/lib.rs", ONE)]);
     project.isotest("--lib").run().check(0, &["2 passed; 0 failed"]);
-    let file = project.directory().join("target/isotest/durations.json");
+    let file = project.directory().join("target/isotest/runs/index.json");
     let text = fs::read_to_string(&file).expect("the run has left it");
     assert!(text.contains("is_long"), "{text}");
 }
@@ -42,7 +42,7 @@ fn what_is_left_may_be_anything() {
     }
     let project = Project::new(&[("Cargo.toml", MANIFEST), ("src/lib.rs", ONE)]);
     project.isotest("--lib").run().check(0, &["2 passed; 0 failed"]);
-    for file in ["lists.json", "durations.json"] {
+    for file in ["lists.json", "runs/index.json"] {
         let file = project.directory().join("target/isotest").join(file);
         fs::write(&file, "[1, {").expect("the run has left it");
     }

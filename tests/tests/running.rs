@@ -484,7 +484,7 @@ fn what_has_failed_is_run_again_until_it_passes() {
     let project = Project::new(&[("src/lib.rs", &text)]);
     let again = || project.isotest("--lib --rerun-failed").run();
     let nothing = "error: no failed tests to rerun";
-    again().check(4, &[nothing, "/target/isotest/failed.json`"]);
+    again().check(4, &[nothing, "/target/isotest/runs`"]);
     project.isotest("--lib").run().check(100, &["1 passed, 2 failed"]);
     let run = again();
     run.check(100, &["running 2 tests\n", "0 passed, 2 failed"]);

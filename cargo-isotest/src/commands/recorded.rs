@@ -9,27 +9,38 @@ use crate::cli::{RecordLimits, Recorded};
 use crate::config::machine::Machine;
 use crate::discover::Project;
 use crate::report::{self, Record, Reporter, Start};
-use crate::select::last_run::{FailedTest, Unfinished};
-use crate::store::{self, Keep, Store, StoreError};
+use crate::select::unfinished::Unfinished;
+use crate::store::{self, Durations, Keep, Store, StoreError, TestNames};
 
-/// Has a run recorded. What cannot be recorded is warned of; the run goes on.
-pub fn record(reporter: Reporter, store: &Store, project: &Project) -> Reporter {
+/// Has a run recorded. Returns its id, too. What cannot be recorded is warned of; the run goes on.
+pub fn record(reporter: Reporter, store: &Store, project: &Project) -> (Reporter, Option<String>) {
     let time = SystemTime::now();
     match store.create(time) {
         Ok((id, writer)) => {
             let start = Start {
-                id,
+                id: id.clone(),
                 time: DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Millis, true),
                 commit: store::commit(project.workspace_root.as_std_path()),
                 options: *reporter.options(),
             };
             let out: Box<dyn Write> = Box::new(writer);
-            reporter.with_record(Record::new(out), &start)
+            (reporter.with_record(Record::new(out), &start), Some(id))
         }
         Err(error) => {
             report::not_recorded(store.path(), &error);
-            reporter
+            (reporter, None)
         }
+    }
+}
+
+/// Adds the run of this id to the index, for `--rerun-failed` and the order of later runs.
+pub fn index(store: &Store, id: &str, durations: &Durations, reporter: &mut Reporter) {
+    // Another run may have ended meanwhile.
+    let mut index = store.index();
+    index.add_run(id, reporter, durations);
+    match store.write_index(&index) {
+        Ok(()) => reporter.take_recorded(index.same_failures(reporter)),
+        Err(error) => report::not_kept(&error),
     }
 }
 
@@ -56,15 +67,15 @@ pub fn unfinished(
 ) -> Result<Unfinished, StoreError> {
     let (file, path) = store.find(run.name.as_deref(), &machine.directory)?;
     let results = store::results(file, &path)?;
-    let left: Unfinished = results
-        .tests()
-        .filter(|(.., result)| result.is_left())
-        .map(|(name, test, _)| FailedTest {
-            binary: name.binary.clone(),
-            root: name.root.clone(),
-            test: test.to_owned(),
+    let left: TestNames = results
+        .binaries
+        .into_iter()
+        .map(|(binary, results)| {
+            let left = results.tests.into_iter().filter(|(_, result)| result.is_left());
+            (binary, left.map(|(test, _)| test).collect())
         })
         .collect();
+    let left = Unfinished::from(left);
     if left.is_empty() {
         return Err(StoreError::NothingFailed(path));
     }

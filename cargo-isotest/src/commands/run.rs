@@ -29,13 +29,12 @@ use crate::run::{doctests, explanations};
 use crate::sandbox::factory::SandboxBuilder;
 use crate::sandbox::roots::{self, RootFilesystem};
 use crate::sandbox::trial;
-use crate::select::last_run::{LastRun, Unfinished};
 use crate::select::partition;
 use crate::select::prepare;
 use crate::select::selected::Selected;
-use crate::select::stored::Durations;
 use crate::select::subset::RunSubset;
-use crate::store::Store;
+use crate::select::unfinished::Unfinished;
+use crate::store::{Durations, Index, Store, StoreError};
 
 /// Modes of a run.
 enum Mode<'a> {
@@ -116,8 +115,8 @@ struct Run<'a> {
 struct BuiltProject {
     project: Project,
     signals: Signals,
-    /// The tests that have failed before.
-    last_run: LastRun,
+    /// Durations in earlier runs.
+    durations: Durations,
     /// The only tests that run: those that have failed before.
     unfinished: Option<Unfinished>,
     /// Recorded runs.
@@ -136,14 +135,20 @@ impl Run<'_> {
     fn begin(&self) -> Result<(Vec<SandboxBuilder>, BuiltProject), Error> {
         let (builders, project) = self.build()?;
         let signals = Signals::listen().map_err(Error::Host)?;
-        let last_run = LastRun::read(project.target_directory.as_std_path());
         let store = Store::of(project.target_directory.as_std_path());
+        let Index { durations, failed, .. } = store.index();
         let unfinished = match &self.command.of {
             Some(run) => Some(recorded::unfinished(&store, run, self.machine)?),
-            None if self.command.run.rerun_failed => Some(last_run.failed()?.clone()),
+            None if self.command.run.rerun_failed => {
+                let failed = Unfinished::from(failed);
+                if failed.is_empty() {
+                    return Err(StoreError::NoFailures(store.path().to_owned()).into());
+                }
+                Some(failed)
+            }
             None => None,
         };
-        Ok((builders, BuiltProject { project, signals, last_run, unfinished, store }))
+        Ok((builders, BuiltProject { project, signals, durations, unfinished, store }))
     }
 
     /// The surroundings of this run of the built project.
@@ -234,14 +239,14 @@ impl Run<'_> {
 
     /// Runs the tests again and again, and counts.
     fn stress(&self) -> Result<ExitCode, Error> {
-        let (builders, BuiltProject { project, signals, unfinished, .. }) = self.begin()?;
+        let (builders, built) = self.begin()?;
+        let BuiltProject { project, signals, mut durations, unfinished, .. } = built;
         let context = self.context(&project, &signals);
         let mut tests = self.select(context, builders, unfinished.as_ref())?;
         let provision = tests.provide(context)?;
         let cases = Cases { selected: &tests.selected, provision: &provision, kept: None };
         let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
         let stress = Stress::new(tests.suites, self.settings.report, stdout, stderr);
-        let mut durations = Durations::read(&project);
         let stress = execute(context, &mut tests.batches, cases, &mut durations, stress)?;
         let summary = stress.finish().map_err(Error::Report)?;
         tell_not_written(&tests.batches);
@@ -251,7 +256,7 @@ impl Run<'_> {
     /// Runs the tests, then the documentation tests, and explains what failed.
     fn tests(&self) -> Result<ExitCode, Error> {
         let (builders, built) = self.begin()?;
-        let BuiltProject { project, signals, mut last_run, unfinished, store } = built;
+        let BuiltProject { project, signals, mut durations, unfinished, store } = built;
         let context = self.context(&project, &signals);
         let has_doctests = self.has_doctests(&project, unfinished.as_ref());
         let tests = self.select(context, builders, unfinished.as_ref())?;
@@ -260,17 +265,22 @@ impl Run<'_> {
         let kept = self.keep(&project)?;
         let cases = Cases { selected: &selected, provision: &provision, kept: kept.as_ref() };
         let mut reporter = self.reporter(context, suites, &selected)?;
+        let mut recorded = None;
         if self.settings.record {
-            reporter = recorded::record(reporter, &store, &project);
+            (reporter, recorded) = recorded::record(reporter, &store, &project);
         }
-        let mut reporter = run_and_report(context, &mut batches, cases, reporter)?;
+        let mut reporter = run_and_report(context, &mut batches, cases, &mut durations, reporter)?;
         let in_roots = if has_doctests && self.goes_on(&reporter) { in_roots } else { Vec::new() };
         let mut take = |bytes: &[u8]| reporter.take_documentation(bytes);
         let doctests = self.run_doctests(in_roots, &signals, &mut take)?;
         let reruns = explanations::explain(context, &mut reporter, batches, cases)?;
-        store_failed(&mut last_run, &mut reporter);
+        if let Some(id) = &recorded {
+            recorded::index(&store, id, &durations, &mut reporter);
+        }
         let summary = reporter.finish(reruns, doctests).map_err(Error::Report)?;
-        recorded::finish(&mut reporter, &store, self.settings.record_limits);
+        if recorded.is_some() {
+            recorded::finish(&mut reporter, &store, self.settings.record_limits);
+        }
         write_files(&mut reporter)?;
         kept.iter().for_each(|kept| tell_kept(kept));
         let code = self.exit_code(&summary, doctests, &selected, &project);
@@ -373,15 +383,6 @@ fn tell_refused(refused: Option<&RefusedRoots>) {
 /// The same code, unless root filesystems were refused.
 fn or_refused(code: ExitCode, refused: Option<&RefusedRoots>) -> ExitCode {
     code.or_refused(refused.map(|refused| refused.code))
-}
-
-/// Stores what has failed, for `--rerun-failed`.
-fn store_failed(last_run: &mut LastRun, reporter: &mut Reporter) {
-    last_run.update(reporter);
-    match last_run.write() {
-        Ok(()) => reporter.take_recorded(last_run.recorded(reporter)),
-        Err(error) => report::not_kept(&error),
-    }
 }
 
 /// Writes the step summary of GitHub Actions and the reports in files, where they are asked for.

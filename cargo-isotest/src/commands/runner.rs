@@ -47,6 +47,7 @@ use crate::sandbox::provision::{CaseProvision, Provision};
 use crate::sandbox::roots::RootFilesystem;
 use crate::select::listing;
 use crate::select::subset::RunSubset;
+use crate::store::Store;
 
 /// libtest's, for a failed test as for a command line that it does not understand.
 const FAILED: ExitCode = ExitCode::Of(101);
@@ -275,7 +276,9 @@ fn run_built(
     let SelectedTests { mut batches, selected, suites, .. } = tests;
     let cases = Cases { selected: &selected, provision: &provision, kept: None };
     let reporter = reporter(context, suites, &selected);
-    let mut reporter = run_and_report(context, &mut batches, cases, reporter)?;
+    let store = Store::of(context.project.target_directory.as_std_path());
+    let mut durations = store.durations();
+    let mut reporter = run_and_report(context, &mut batches, cases, &mut durations, reporter)?;
     let reruns = explanations::explain(context, &mut reporter, batches, cases)?;
     reporter.finish(reruns, DoctestSummary::default()).map(Some).map_err(Error::Report)
 }

@@ -21,8 +21,8 @@ use crate::sandbox::provision::{Provision, ProvisionError};
 use crate::sandbox::roots::RootFilesystem;
 use crate::select::prepare::{self, Prepared, SelectOptions};
 use crate::select::selected::{Selected, case};
-use crate::select::stored::Durations;
 use crate::select::subset::RunSubset;
+use crate::store::Durations;
 
 /// The tests that run in all root filesystems.
 #[derive(Default)]
@@ -142,11 +142,10 @@ pub fn run_and_report(
     context: Context<'_>,
     batches: &mut [Batch],
     cases: Cases<'_>,
+    durations: &mut Durations,
     reporter: Reporter,
 ) -> Result<Reporter, ExecuteError> {
-    let mut durations = Durations::read(context.project);
-    let mut reporter = execute(context, batches, cases, &mut durations, reporter)?;
-    durations.write();
+    let mut reporter = execute(context, batches, cases, durations, reporter)?;
     reporter.end().map_err(ExecuteError::Report)?;
     tell_not_written(batches);
     Ok(reporter)

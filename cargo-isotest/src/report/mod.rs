@@ -104,7 +104,7 @@ pub use replay::replay;
 pub use report_file::ReportFileError;
 pub use reporter::{EndedCase, Report, Reporter, Summary};
 pub use rerun::quoted;
-pub use results::Results;
+pub use results::{BinaryName, Results};
 pub use runs::{Listing, RunState, runs_for_people, runs_for_programs};
 pub use start::Start;
 pub use stress::Stress;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use isotest_core::escape::escape;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::fact::{Fact, Finished, State, TestBinary};
 use super::runs::Listing;
@@ -12,12 +12,12 @@ use super::runs::Listing;
 const NAMES: usize = 256 << 20;
 
 /// A test binary, in one root filesystem.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BinaryName {
     /// Its id.
     pub binary: String,
     /// The root filesystem that it ran in, where there were several.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<String>,
 }
 

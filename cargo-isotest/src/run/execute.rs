@@ -27,7 +27,7 @@ use crate::run::policies::{Member, Terms};
 use crate::run::whole_binary::{self, WholeBinaries};
 use crate::sandbox::jobs;
 use crate::select::selected::{Selected, case};
-use crate::select::stored::Durations;
+use crate::store::Durations;
 
 /// The run could not go on.
 #[derive(Debug)]
@@ -205,7 +205,7 @@ pub fn execute<R: Report>(
     let keyboard = settings.keys.then(Keyboard::open).flatten();
     let mut note = |index, took| {
         let (binary, case) = name(cases.selected, index);
-        durations.note(binary, case, took);
+        durations.note_own(binary, case, took);
     };
     let mut tick = || {
         let keys = keyboard.as_ref().map_or_else(Vec::new, Keyboard::pressed);

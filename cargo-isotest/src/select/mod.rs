@@ -14,7 +14,7 @@ pub mod subset;
 
 pub mod partition;
 
-pub mod last_run;
+pub mod unfinished;
 
 pub mod find_case;
 

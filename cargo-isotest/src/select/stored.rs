@@ -1,13 +1,12 @@
-//! Files of a run in the target directory that make the next run faster: the lists of binaries that
-//! have not changed, and the durations of cases. A run works without either, so a file that cannot
-//! be read or written counts as missing.
+//! A file of a run in the target directory that makes the next run faster: the lists of binaries that
+//! have not changed. A run works without it, so a file that cannot be read or written counts as
+//! missing.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use isotest_core::case::Case;
 use isotest_core::untrusted::Dir;
@@ -21,9 +20,6 @@ const DIRECTORY: &str = "isotest";
 
 /// More than a file of a million tests has.
 const MAX_BYTES: u64 = 256 << 20;
-
-/// Cases that took less are not worth a line.
-const WORTH_NOTING: Duration = Duration::from_millis(20);
 
 /// The directory `isotest` of a target directory. Tests that share the project with the host, or an
 /// archive, may have put anything there: no symbolic link is followed, and what is no regular file
@@ -60,7 +56,6 @@ impl IsotestDirectory {
 }
 
 const LISTS: &str = "lists.json";
-const DURATIONS: &str = "durations.json";
 
 /// The lists of binaries, each with what tells that the binary is still the same.
 pub struct StoredLists {
@@ -131,43 +126,6 @@ impl StoredLists {
     }
 }
 
-/// Durations of cases, by the id of their binary and their name.
-pub struct Durations {
-    own: IsotestDirectory,
-    known: BTreeMap<String, BTreeMap<String, Duration>>,
-}
-
-impl Durations {
-    /// Durations of a project.
-    pub fn read(project: &Project) -> Durations {
-        Durations::of_own(IsotestDirectory::of(project.target_directory.as_std_path()))
-    }
-
-    fn of_own(own: IsotestDirectory) -> Durations {
-        Durations { known: own.read(DURATIONS).unwrap_or_default(), own }
-    }
-
-    /// Duration of a case; zero if it was short or is not known.
-    pub fn of(&self, binary: &str, case: &str) -> Duration {
-        let known = self.known.get(binary).and_then(|cases| cases.get(case));
-        known.copied().unwrap_or_default()
-    }
-
-    /// Remembers how long a case has taken.
-    pub fn note(&mut self, binary: &str, case: &str, took: Duration) {
-        if took >= WORTH_NOTING {
-            self.known.entry(binary.to_owned()).or_default().insert(case.to_owned(), took);
-        } else if let Some(cases) = self.known.get_mut(binary) {
-            cases.remove(case);
-        }
-    }
-
-    /// Keeps them for the next run.
-    pub fn write(&self) {
-        let _ = self.own.replace(DURATIONS, &self.known);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -201,20 +159,6 @@ mod tests {
         fs::write(directory.path().join(DIRECTORY).join("lists.json"), "{\"a\": 3")
             .expect("it is writable");
         assert!(lists(directory.path()).known.is_empty());
-    }
-
-    #[test]
-    fn only_long_cases_are_remembered() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let durations = || Durations::of_own(IsotestDirectory::of(directory.path()));
-        let mut known = durations();
-        let (short, long) = (Duration::from_millis(3), Duration::from_secs(2));
-        known.note("b", "x", long);
-        known.note("b", "y", long);
-        known.note("b", "y", short);
-        known.write();
-        assert_eq!(durations().of("b", "x"), long);
-        assert_eq!(durations().of("b", "y"), Duration::ZERO);
     }
 
     #[test]

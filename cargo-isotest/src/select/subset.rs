@@ -1,9 +1,9 @@
 //! The part of the selected tests that runs: `--partition`, `--rerun-failed`, `rerun`.
 
 use crate::cli::Part;
-use crate::select::last_run::Unfinished;
 use crate::select::partition;
 use crate::select::selected::Selected;
+use crate::select::unfinished::Unfinished;
 
 /// A part of the selected tests.
 #[derive(Clone, Copy)]

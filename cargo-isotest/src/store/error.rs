@@ -19,6 +19,8 @@ pub enum StoreError {
     Ambiguous(String, Vec<String>),
     /// Every test of this run has passed, or is ignored.
     NothingFailed(PathBuf),
+    /// No test has failed and not passed since, in the runs of this directory.
+    NoFailures(PathBuf),
     /// A file, or the directory, cannot be read.
     Read(PathBuf, io::Error),
     /// A file is something else.
@@ -61,6 +63,12 @@ impl fmt::Display for StoreError {
             StoreError::NothingFailed(path) => {
                 write!(f, "no test of `{}` failed or is left to run", shown(path))
             }
+            StoreError::NoFailures(directory) => write!(
+                f,
+                "no failed tests to rerun\n\
+                 hint: failed tests are those of the runs that are recorded in `{}`",
+                shown(directory)
+            ),
             StoreError::Read(path, error) => write!(f, "cannot read `{}`: {error}", shown(path)),
             StoreError::NotARun(path) => write!(
                 f,

@@ -6,12 +6,16 @@
 //! descriptors, without links, and read with bounds.
 
 mod commit;
+mod durations;
 mod error;
+mod index;
 mod reader;
 mod runs;
 mod writer;
 
 pub use commit::commit;
+pub use durations::Durations;
 pub use error::StoreError;
+pub use index::{Index, TestNames};
 pub use reader::{Lines, Recorded, results};
 pub use runs::{Keep, Store, Stored};

@@ -224,7 +224,7 @@ impl Store {
         self.open(id).is_ok_and(|file| file.try_lock_shared().is_err())
     }
 
-    fn directory(&self) -> io::Result<Dir> {
+    pub(super) fn directory(&self) -> io::Result<Dir> {
         self.target()?.directory(RUNS)
     }
 
