@@ -69,7 +69,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         }
         Command::Replay(command) => replay::replay(command, &machine),
         Command::Runs(command) => runs::runs(command, &machine),
-        Command::History(command) => history::history(command),
+        Command::History(command) => history::history(command, &machine),
         Command::Archive(command) => commands::archive::archive(command, &machine),
         Command::List(command) => collected(&machine, |machine| list::list(command, machine)),
         Command::Doctor(command) => doctor::doctor(command, &machine),

@@ -489,7 +489,7 @@ fn unlink(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<bool> {
 }
 
 /// Copies what of a file is data, and its length.
-fn copy_data(source: &File, target: &File, budget: &mut Budget) -> io::Result<()> {
+pub fn copy_data(source: &File, target: &File, budget: &mut Budget) -> io::Result<()> {
     const PART: u64 = 1 << 17;
     let length = source.metadata()?.len();
     if length > LONGEST {

@@ -175,6 +175,31 @@ fn what_failed_or_never_ran_is_run_again() {
 }
 
 #[test]
+fn rerun_builds_what_the_run_built() {
+    if refused() {
+        return;
+    }
+    let manifest = "[package]\nname = 'demo'\nversion = '0.0.0'\nedition = '2024'\n[features]\nx = []\n\
+         [workspace]\n";
+    let test = "#[test] fn a() { assert!(!cfg!(feature = \"x\")); }\n#[test] fn b() {}";
+    let project =
+        Project::new(&[("Cargo.toml", manifest), ("src/lib.rs", ""), ("tests/it.rs", test)]);
+    let run = project.isotest("--test it -F x --net host --pass-env=SECRET_NAME");
+    run.run().check(100, &["1 passed; 1 failed"]);
+    let first = text(&only_file(&project)).lines().next().expect("a line").to_owned();
+    assert!(first.contains("\"repeated-options\":[\"--test=it\",\"--features=x\"]"), "{first}");
+    project.isotest("rerun").run().check(
+        100,
+        &[
+            "note: as in that run: --test=it --features=x\n",
+            "note: that run also had --net --pass-env; give them again if the tests need them\n",
+            "0 passed; 1 failed",
+        ],
+    );
+    project.isotest("rerun --no-default-features").run().check(0, &["1 passed; 0 failed"]);
+}
+
+#[test]
 fn a_killed_run_is_whole_up_to_the_last_test_that_ended() {
     if refused() {
         return;
@@ -421,11 +446,121 @@ fn a_store_that_cannot_be_written_costs_no_verdict() {
     fs::create_dir_all(project.directory().join("target/isotest")).expect("it is writable");
     fs::write(project.directory().join("target/isotest/runs"), "a file").expect("it is writable");
     let run = project.isotest("--test it passes").run();
-    run.check(0, &["1 passed", "warning: cannot record the run in `", "hint: `--no-record`"]);
+    run.check(
+        0,
+        &["1 passed", "warning: cannot record the run in `", "hint: `cargo isotest prune`"],
+    );
     project
         .isotest("replay")
         .run()
         .check(2, &["error: cannot read `", "isotest/runs`: Not a directory"]);
+}
+
+#[test]
+fn a_full_disk_costs_no_verdict() {
+    if refused() {
+        return;
+    }
+    let project =
+        Project::new(&[("src/lib.rs", "#[test] fn passes() {}\n#[test] fn fails() { panic!() }")]);
+    let script = r#"
+        mkdir tmp; mount -t tmpfs -o size=256m tmpfs tmp
+        export CARGO_TARGET_DIR=$PWD/tmp/target
+        "$1" isotest --lib --no-run
+        dd if=/dev/zero of=tmp/full bs=64k 2> /dev/null || :
+        set +e
+        "$1" isotest --lib
+        echo "exit code $?"
+        rm tmp/full
+        "$1" isotest runs
+        "$1" isotest --lib --rerun-failed
+        echo "exit code $?"
+    "#;
+    let call = Call::new("unshare", project.directory());
+    let call = call.words("--map-root-user --mount --pid --fork --kill-child --mount-proc sh -euc");
+    let run = call.arg(script).arg("sh").arg(isotest_tests::program::isotest()).run();
+    run.check(
+        0,
+        &[
+            "test result: FAILED. 1 passed; 1 failed",
+            "exit code 100\n",
+            "warning: cannot record the run in `",
+            "tmp/target/isotest/runs`: No space left on device",
+            "hint: `cargo isotest prune` removes old runs; `--no-record` does without",
+        ],
+    );
+}
+
+#[test]
+fn what_is_printed_again_speaks_to_no_workflow() {
+    if refused() {
+        return;
+    }
+    let speaks = "#[test] fn a() { println!(\"::error::from a test\"); panic!() }";
+    let project = Project::new(&[("src/lib.rs", speaks)]);
+    project.isotest("--lib").run().check(100, &[]);
+    for line in ["replay", "history a", "runs", "runs diff latest latest"] {
+        let again = project.isotest(line).env("GITHUB_ACTIONS", "true").run();
+        again.check(0, &[]);
+        let (first, rest) = again.stderr.split_once('\n').expect("two lines at least");
+        let token = first.strip_prefix("::stop-commands::").expect("commands are stopped");
+        assert!(rest.ends_with(&format!("::{token}::\n")), "{rest}");
+    }
+}
+
+#[test]
+fn a_long_output_is_cut_so_that_it_can_be_read_again() {
+    if refused() {
+        return;
+    }
+    let long = "#[test] fn a() { print!(\"{}\", \"\\u{1}\".repeat(9 << 20)); panic!(\"the end\") }";
+    let project = Project::new(&[("src/lib.rs", long)]);
+    project.isotest("--lib --output-limit 32M").run().check(100, &["the end"]);
+    project.isotest("replay").run().check(0, &["bytes of output cut here", "the end"]);
+    project.isotest("rerun --lib").run().check(100, &["1 failed"]);
+}
+
+#[test]
+fn a_hostile_file_takes_little_memory() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[("src/lib.rs", "#[test] fn a() {}")]);
+    project.isotest("--lib").run().check(0, &[]);
+    let first = text(&only_file(&project)).lines().next().expect("a line").to_owned();
+    let many =
+        format!("{first}\n{{\"type\":\"new\",\"at\":0,\"exact\":[{}1]}}\n", "[],".repeat(1 << 22));
+    let long = format!("{first}\n{{\"type\":\"{}\"}}\n", "x".repeat(1 << 26));
+    for (name, text, why) in
+        [("many", many, "a line has more than 2097152 values"), ("long", long, "67108864 bytes")]
+    {
+        let file = project.directory().join(format!("{name}.isotest"));
+        fs::write(&file, zstd::encode_all(text.as_bytes(), 1).expect("memory takes it"))
+            .expect("it is writable");
+        let limited = Call::new("sh", project.directory());
+        let limited = limited.arg("-c").arg("ulimit -v 600000; exec \"$@\"").arg("sh");
+        let limited = limited.arg(isotest_tests::program::isotest()).words("isotest runs diff");
+        limited
+            .arg(&file)
+            .arg(&file)
+            .run()
+            .check(2, &[&format!("{name}.isotest` cannot be read"), why]);
+    }
+}
+
+#[test]
+fn a_hole_in_a_file_stays_one() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[("src/lib.rs", "#[test] fn a() {}")]);
+    project.isotest("--lib").run().check(0, &[]);
+    let file = fs::File::options().write(true).open(only_file(&project)).expect("it is there");
+    file.set_len(1 << 30).expect("it is sparse");
+    project.isotest("runs export latest ./hole.isotest").run().check(0, &[]);
+    let copy = fs::metadata(project.directory().join("hole.isotest")).expect("it was written");
+    let blocks = std::os::unix::fs::MetadataExt::blocks(&copy);
+    assert!((copy.len(), blocks * 512 < 1 << 20) == (1 << 30, true), "{blocks} blocks");
 }
 
 #[test]

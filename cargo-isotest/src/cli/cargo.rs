@@ -151,12 +151,30 @@ pub struct CargoOptions {
 }
 
 impl CargoOptions {
+    /// True if packages are named.
+    pub(super) fn names_packages(&self) -> bool {
+        self.package_scope() != PackageScope::Default
+    }
+
+    /// True if targets are named.
+    pub(super) fn names_targets(&self) -> bool {
+        let mut targets = Arguments::default();
+        self.push_targets(&mut targets);
+        !targets.0.is_empty()
+    }
+
+    /// Takes cargo's meaning of `--workspace`. Returns the values of the layer.
+    pub(super) fn settle_workspace(&mut self) -> Vec<OsString> {
+        let (cargos, layers): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.workspace_flags).into_iter().partition(|flag| flag == "all");
+        self.workspace |= !cargos.is_empty();
+        layers
+    }
+
     /// True if documentation tests are selected: by `--doc`, or if neither a target nor a test is
     /// named.
     pub fn selects_doctests(&self) -> bool {
-        let mut targets = Arguments::default();
-        self.push_targets(&mut targets);
-        self.doc || (targets.0.is_empty() && self.test_name.is_none())
+        self.doc || (!self.names_targets() && self.test_name.is_none())
     }
 
     /// True if documentation tests are left out only because a test is named.

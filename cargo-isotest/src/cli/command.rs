@@ -34,7 +34,8 @@ Exit codes:
 
 const RERUN: &str = "\
 RUN is the end or the beginning of a run's id, or a file that `runs export` has written; without it,
-the latest run. `cargo isotest runs` lists the runs. The other options are those of `run`.";
+the latest run. `cargo isotest runs` lists the runs. The other options are those of `run`. Packages,
+targets, features and profiles are those of the recorded run, unless others are given.";
 
 const RUNNER: &str = "\
 Each option is also a variable of the environment, ISOTEST_NET=host for --net=host; a flag goes
@@ -603,11 +604,8 @@ impl Shared {
 /// Cargo has the flag `--workspace`, and there is a layer of that name: bare, it is cargo's; with a
 /// value, which [`glue_workspace`] has glued to it, it is the layer's.
 fn settle_workspace(cargo: &mut CargoOptions, layers: &mut LayerOptions) {
-    for flag in std::mem::take(&mut cargo.workspace_flags) {
-        match flag.to_str() {
-            Some("all") => cargo.workspace = true,
-            _ => layers.set_workspace(Some(flag)),
-        }
+    for value in cargo.settle_workspace() {
+        layers.set_workspace(Some(value));
     }
 }
 

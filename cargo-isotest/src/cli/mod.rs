@@ -14,6 +14,7 @@ mod layers;
 mod libtest;
 mod partition;
 mod quantity;
+mod repeat;
 mod rerun;
 mod reuse;
 mod run_flags;
@@ -34,6 +35,7 @@ pub use libtest::{
 };
 pub use partition::{Part, Partition, Scheme};
 pub use quantity::{Threads, deadline as read_deadline, duration, threads};
+pub use repeat::RecordedOptions;
 pub use rerun::Rerun;
 pub use reuse::{ArchiveCommand, ReuseOptions};
 pub use run_flags::{CommandLine, NoTests, TimeoutStacks, Unit};

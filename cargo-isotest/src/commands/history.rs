@@ -3,7 +3,8 @@
 use isotest_core::escape::escape;
 
 use crate::cli::{HistoryCommand, ReportFormat};
-use crate::commands::runs::store;
+use crate::commands::recorded::{self, store_of};
+use crate::config::machine::Machine;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report::{self, Histories};
@@ -11,8 +12,9 @@ use crate::select::find_case::choose;
 use crate::store::{self, StoreError};
 
 /// Prints the history of a test.
-pub fn history(command: &HistoryCommand) -> Result<ExitCode, Error> {
-    let store = store(&command.project)?;
+pub fn history(command: &HistoryCommand, machine: &Machine) -> Result<ExitCode, Error> {
+    let _stopped = recorded::stop_commands(machine)?;
+    let store = store_of(&command.project)?;
     let runs = store.runs()?;
     if runs.is_empty() {
         return Err(StoreError::Empty(store.path().to_owned()).into());

@@ -3,8 +3,7 @@
 use std::time::SystemTime;
 
 use crate::cli::{CargoOptions, ConfigOptions, LayerOptions, ProjectOptions};
-use crate::commands::recorded;
-use crate::commands::runs::store;
+use crate::commands::recorded::{self, store_of};
 use crate::config::machine::Machine;
 use crate::config::{Config, FlagValues};
 use crate::error::Error;
@@ -25,7 +24,7 @@ pub fn prune(machine: &Machine) -> Result<ExitCode, Error> {
     };
     report::pruned(pruned.removed, pruned.bytes, pruned.in_use);
     // Elsewhere than in a project there are no runs.
-    if let Ok(store) = store(&ProjectOptions::default()) {
+    if let Ok(store) = store_of(&ProjectOptions::default()) {
         if let Some(directory) = store.path().parent() {
             let removed = kept::prune(directory);
             removed.map_err(|error| Error::Keep(directory.to_owned(), error))?;

@@ -5,15 +5,27 @@ use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use crate::cli::{RecordLimits, Recorded};
+use crate::cli::{ProjectOptions, RecordLimits, Recorded, RecordedOptions, RunCommand};
 use crate::config::machine::Machine;
-use crate::discover::Project;
-use crate::report::{self, Record, Reporter, Start};
+use crate::discover::{self, BuildRequest, Project};
+use crate::error::Error;
+use crate::report::{self, Record, Reporter, Start, Started, StoppedCommands};
 use crate::select::unfinished::Unfinished;
-use crate::store::{self, Durations, Keep, Store, StoreError, TestNames};
+use crate::store::{self, Durations, Keep, Lines, Store, StoreError, TestNames};
+
+/// Stops workflow commands of GitHub Actions as long as the result is there.
+pub fn stop_commands(machine: &Machine) -> Result<Option<StoppedCommands>, Error> {
+    let stopped = machine.workflow().map(|_| StoppedCommands::stop());
+    stopped.transpose().map_err(Error::Report)
+}
 
 /// Has a run recorded. Returns its id, too. What cannot be recorded is warned of; the run goes on.
-pub fn record(reporter: Reporter, store: &Store, project: &Project) -> (Reporter, Option<String>) {
+pub fn record(
+    reporter: Reporter,
+    store: &Store,
+    project: &Project,
+    options: RecordedOptions,
+) -> (Reporter, Option<String>) {
     let time = SystemTime::now();
     match store.create(time) {
         Ok((id, writer)) => {
@@ -21,6 +33,8 @@ pub fn record(reporter: Reporter, store: &Store, project: &Project) -> (Reporter
                 id: id.clone(),
                 time: DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Millis, true),
                 commit: store::commit(project.workspace_root.as_std_path()),
+                repeated_options: options.repeated,
+                other_options: options.others,
                 options: *reporter.options(),
             };
             let out: Box<dyn Write> = Box::new(writer);
@@ -40,7 +54,7 @@ pub fn index(store: &Store, id: &str, durations: &Durations, reporter: &mut Repo
     index.add_run(id, reporter, durations);
     match store.write_index(&index) {
         Ok(()) => reporter.take_recorded(index.same_failures(reporter)),
-        Err(error) => report::not_kept(&error),
+        Err(error) => report::not_kept(store.path(), &error),
     }
 }
 
@@ -57,6 +71,50 @@ pub fn finish(reporter: &mut Reporter, store: &Store, limits: RecordLimits) {
 /// What the store keeps.
 pub fn keep(RecordLimits { count, age, bytes }: RecordLimits) -> Keep {
     Keep { runs: count.get(), age, bytes }
+}
+
+/// The command with the options of the recorded run that it names, as far as they are repeated.
+pub fn repeat(
+    command: &RunCommand,
+    run: &Recorded,
+    machine: &Machine,
+) -> Result<RunCommand, Error> {
+    let name = run.name.as_deref();
+    let project = ProjectOptions {
+        manifest_path: command.cargo.manifest_path.clone(),
+        target_dir: command.cargo.target_dir.clone(),
+    };
+    let store = if Store::is_file(name) { Store::none() } else { store_of(&project)? };
+    let (file, path) = store.find(name, &machine.directory)?;
+    let (started, _) = Lines::facts(file, &path)?;
+    let Started { repeated_options, other_options, .. } = started;
+    match command.repeat(&repeated_options) {
+        Ok(repeated) => {
+            if !command.cargo.quiet {
+                report::repeated(&repeated_options, &other_options);
+            }
+            Ok(repeated)
+        }
+        Err(why) => {
+            report::not_repeated(&path, &why);
+            Ok(command.clone())
+        }
+    }
+}
+
+/// The store of the project that the options name.
+pub fn store_of(project: &ProjectOptions) -> Result<Store, Error> {
+    let request = BuildRequest {
+        metadata_arguments: project
+            .manifest_path
+            .iter()
+            .flat_map(|path| ["--manifest-path".into(), path.clone().into_os_string()])
+            .collect(),
+        target_dir: project.target_dir.clone(),
+        ..BuildRequest::default()
+    };
+    let target = discover::target_directory(&request)?;
+    Ok(Store::of(target.as_std_path()))
 }
 
 /// The tests that have failed, or were not run, in a recorded run.

@@ -6,7 +6,7 @@ use std::io;
 use isotest_core::escape::escape;
 
 use crate::cli::ReplayCommand;
-use crate::commands::runs::store;
+use crate::commands::recorded::{self, store_of};
 use crate::config::machine::Machine;
 use crate::config::settings;
 use crate::error::Error;
@@ -16,9 +16,10 @@ use crate::store::{Recorded, Store};
 
 /// Prints a recorded run again.
 pub fn replay(command: &ReplayCommand, machine: &Machine) -> Result<ExitCode, Error> {
+    let _stopped = recorded::stop_commands(machine)?;
     let name = command.run.as_deref();
     // A file needs no project.
-    let store = if Store::is_file(name) { Store::none() } else { store(&command.project)? };
+    let store = if Store::is_file(name) { Store::none() } else { store_of(&command.project)? };
     let (file, path) = store.find(name, &machine.directory)?;
     let Recorded { start, suites, mut lines } = Recorded::open(file, &path)?;
     let cases: Vec<usize> = suites.iter().map(|suite| suite.cases.len()).collect();

@@ -67,6 +67,11 @@ impl<'a> Mode<'a> {
 
 /// Runs the project's tests as the command line says.
 pub fn run(command: &RunCommand, machine: &Machine) -> Result<ExitCode, Error> {
+    let repeated = match &command.of {
+        Some(run) if !command.reuse.is_reused() => recorded::repeat(command, run, machine)?,
+        Some(_) | None => command.clone(),
+    };
+    let command = &repeated;
     let part = partition::resolve(command.libtest.partition, machine)?;
     let build = Build::open(&command.reuse, &command.cargo, machine)?;
     let config = config(command, &build)?;
@@ -267,7 +272,8 @@ impl Run<'_> {
         let mut reporter = self.reporter(context, suites, &selected)?;
         let mut recorded = None;
         if self.settings.record {
-            (reporter, recorded) = recorded::record(reporter, &store, &project);
+            (reporter, recorded) =
+                recorded::record(reporter, &store, &project, self.command.recorded_options());
         }
         let mut reporter = run_and_report(context, &mut batches, cases, &mut durations, reporter)?;
         let in_roots = if has_doctests && self.goes_on(&reporter) { in_roots } else { Vec::new() };

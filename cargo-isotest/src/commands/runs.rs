@@ -3,36 +3,29 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use isotest_core::untrusted;
+use isotest_core::untrusted::{self, Budget};
 
 use crate::cli::{ExportFormat, ProjectOptions, ReportFormat, RunsAct, RunsCommand};
+use crate::commands::recorded::{self, store_of};
 use crate::config::machine::Machine;
-use crate::discover;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report::{self, ChromeTrace, Comparison, Fact, Listing, RunState};
 use crate::store::{self, Lines, Store, StoreError, Stored};
 
-/// The store of the project that the options name.
-pub fn store(project: &ProjectOptions) -> Result<Store, Error> {
-    let request = discover::BuildRequest {
-        metadata_arguments: project
-            .manifest_path
-            .iter()
-            .flat_map(|path| ["--manifest-path".into(), path.clone().into_os_string()])
-            .collect(),
-        target_dir: project.target_dir.clone(),
-        ..discover::BuildRequest::default()
-    };
-    let target = discover::target_directory(&request)?;
-    Ok(Store::of(target.as_std_path()))
-}
+/// Maximum bytes of an exported run; holes are none.
+const EXPORTED: u64 = 4 << 30;
+
+/// Maximum time in which a run is exported.
+const EXPORT_TIME: Duration = Duration::from_secs(60 * 60);
 
 /// Lists the recorded runs, compares two, or exports one.
 pub fn runs(command: &RunsCommand, machine: &Machine) -> Result<ExitCode, Error> {
+    let _stopped = recorded::stop_commands(machine)?;
     match &command.act {
-        None => list(&store(&command.project)?, command.format),
+        None => list(&store_of(&command.project)?, command.format),
         Some(RunsAct::Export { run, file, format }) => {
             let store = store_for(&command.project, &[Some(run)])?;
             let run = store.find(Some(run), &machine.directory)?;
@@ -54,7 +47,7 @@ pub fn runs(command: &RunsCommand, machine: &Machine) -> Result<ExitCode, Error>
 fn store_for(project: &ProjectOptions, names: &[Option<&str>]) -> Result<Store, Error> {
     match names.iter().all(|name| Store::is_file(*name)) {
         true => Ok(Store::none()),
-        false => store(project),
+        false => store_of(project),
     }
 }
 
@@ -121,11 +114,11 @@ fn diff(
 }
 
 /// Copies a run to a file that does not exist.
-fn export((mut from, path): (File, PathBuf), to: &Path) -> Result<ExitCode, Error> {
+fn export((from, path): (File, PathBuf), to: &Path) -> Result<ExitCode, Error> {
     // A file that is no run is not copied.
     Lines::facts(from.try_clone().map_err(Error::Host)?, &path)?;
-    io::Seek::rewind(&mut from).map_err(Error::Host)?;
-    write_new(to, |file| io::copy(&mut from, file).map(|_| ()))
+    let mut budget = Budget { bytes: EXPORTED, until: Instant::now() + EXPORT_TIME };
+    write_new(to, |file| untrusted::copy_data(&from, file, &mut budget))
 }
 
 /// Writes the timeline of a run to a file that does not exist.

@@ -243,7 +243,14 @@ impl Comparison {
             writeln!(out, "    {}  {}: {text}", title_of(test), escape(finding))?;
         }
         if !is_different {
-            writeln!(out, "\nno difference in {}", counted(self.compared, "test"))?;
+            let what = match self.compared {
+                0 => "no test is in both runs".to_owned(),
+                compared => format!("no difference in {}", counted(compared, "test")),
+            };
+            writeln!(out, "\n{what}")?;
+        }
+        if !self.left_out.is_empty() {
+            writeln!(out)?;
         }
         for LeftOut { binary, tests, only_in } in &self.left_out {
             let (has, lacks) = match only_in {
@@ -252,7 +259,7 @@ impl Comparison {
             };
             writeln!(
                 out,
-                "\nnote: {} of `{}` only in {has}: {lacks} selected others",
+                "note: {} of `{}` only in {has}: {lacks} selected others",
                 counted(*tests, "test"),
                 shown_binary(&binary.binary, binary.root.as_deref()),
             )?;

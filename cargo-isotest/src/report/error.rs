@@ -7,12 +7,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
+use isotest_core::escape::escape;
 use isotest_core::outcome::ServiceOutput;
 use isotest_core::plan::Uncopied;
 use isotest_core::policy::Weakened;
 use isotest_core::refusal::SandboxError;
 
-use super::paint::{GOOD, HINT, WARNING};
+use super::paint::{GOOD, HINT, STRONG, WARNING};
+use super::rerun::quoted;
 use super::words::{self, counted};
 
 /// Prints `error: …` on stderr, as cargo does. `anstream` decides about colour.
@@ -154,15 +156,44 @@ pub fn uncopied(files: &[Uncopied]) {
 }
 
 /// Warns that what has failed could not be kept for `--rerun-failed`.
-pub fn not_kept(error: &io::Error) {
-    warning(&format_args!("cannot store the failed tests for `--rerun-failed`: {error}"));
+pub fn not_kept(directory: &Path, error: &io::Error) {
+    let directory = directory.display();
+    warning(&format_args!(
+        "cannot store the failed tests for `--rerun-failed` in `{directory}`: {error}"
+    ));
 }
 
 /// Warns that a run cannot be recorded, or not to its end.
 pub fn not_recorded(directory: &Path, error: &io::Error) {
     warning(&format_args!(
-        "cannot record the run in `{}`: {error}\nhint: `--no-record` does without",
+        "cannot record the run in `{}`: {error}\n\
+         hint: `cargo isotest prune` removes old runs; `--no-record` does without",
         directory.display()
+    ));
+}
+
+/// Tells which options of a recorded run are repeated, and which are not.
+pub fn repeated(repeated: &[String], others: &[String]) {
+    let words = |words: &[String]| {
+        let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+        words.join(" ")
+    };
+    if !repeated.is_empty() {
+        anstream::eprintln!("{STRONG}note{STRONG:#}: as in that run: {}", words(repeated));
+    }
+    if !others.is_empty() {
+        anstream::eprintln!(
+            "{STRONG}note{STRONG:#}: that run also had {}; give them again if the tests need them",
+            words(others)
+        );
+    }
+}
+
+/// Warns that options of a recorded run cannot be repeated.
+pub fn not_repeated(path: &Path, why: &str) {
+    warning(&format_args!(
+        "cannot repeat the options that `{}` has: {why}; those of this command line count",
+        escape(&path.to_string_lossy())
     ));
 }
 

@@ -44,6 +44,12 @@ pub struct Started {
     pub time: Option<String>,
     /// The commit that was checked out.
     pub commit: Option<String>,
+    /// Options that choose what is built, and the profile.
+    #[serde(default)]
+    pub repeated_options: Vec<String>,
+    /// Names of other options that may matter.
+    #[serde(default)]
+    pub other_options: Vec<String>,
 }
 
 /// A test binary.

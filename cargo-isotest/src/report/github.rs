@@ -35,6 +35,43 @@ pub struct Workflow {
     pub summary: Option<PathBuf>,
 }
 
+/// Has the runner take nothing for a command until the token resumes commands.
+pub fn stop_commands(token: &str, err: &mut dyn Write) -> io::Result<()> {
+    writeln!(err, "::stop-commands::{token}")
+}
+
+/// Has the runner take commands again.
+pub fn resume_commands(token: &str, err: &mut dyn Write) -> io::Result<()> {
+    writeln!(err, "::{token}::")
+}
+
+/// Workflow commands are stopped as long as this is there: names and output in a record are those of
+/// tests.
+#[derive(Debug)]
+pub struct StoppedCommands(String);
+
+impl StoppedCommands {
+    /// Stops them.
+    pub fn stop() -> io::Result<StoppedCommands> {
+        let token = token();
+        stop_commands(&token, &mut io::stderr())?;
+        Ok(StoppedCommands(token))
+    }
+}
+
+impl Drop for StoppedCommands {
+    fn drop(&mut self) {
+        // Where stderr is gone nobody reads commands.
+        let _ = resume_commands(&self.0, &mut io::stderr());
+    }
+}
+
+/// A token that no test knows.
+pub fn token() -> String {
+    // The keys of a `RandomState` are random.
+    format!("isotest-{:016x}", RandomState::new().build_hasher().finish())
+}
+
 /// Data of the annotations and the summary.
 #[derive(Debug)]
 pub struct Github {
@@ -59,9 +96,7 @@ impl Github {
     /// Nothing yet.
     pub fn new(workflow: Workflow, workspace: &Path) -> Github {
         let (workspace, failed, flaky) = (workspace.to_owned(), Vec::new(), Vec::new());
-        // Its keys are random (`RandomState`).
-        let token = format!("isotest-{:016x}", RandomState::new().build_hasher().finish());
-        Github { workflow, token, workspace, failed, failures: 0, flaky }
+        Github { workflow, token: token(), workspace, failed, failures: 0, flaky }
     }
 
     /// Takes note of a case that has ended.
@@ -93,7 +128,7 @@ impl Github {
     /// From here on nothing that is written is a command, until the annotations are: what a test
     /// prints could otherwise speak to the workflow.
     pub fn stop_commands(&self, err: &mut dyn Write) -> io::Result<()> {
-        writeln!(err, "::stop-commands::{}", self.token)
+        stop_commands(&self.token, err)
     }
 
     /// Writes the annotations: for each failed case, each flaky one, and each code of findings.
@@ -103,7 +138,7 @@ impl Github {
         findings: &FindingGroups,
         err: &mut dyn Write,
     ) -> io::Result<()> {
-        writeln!(err, "::{}::", self.token)?;
+        resume_commands(&self.token, err)?;
         for FailedCase { label, place, text } in self.failed.iter().take(ANNOTATIONS) {
             let place = place.as_ref().map_or(String::new(), |(file, line)| {
                 format!("file={},line={line},", escaped_property(file))

@@ -49,6 +49,12 @@ pub enum Message {
         /// The commit that was checked out, in its record.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         commit: Option<String>,
+        /// Its options that `rerun` repeats, in its record.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        repeated_options: Vec<String>,
+        /// The names of its other options that may matter, in its record.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        other_options: Vec<String>,
         /// The seed of the order in which tests start, where it is random.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         shuffle_seed: Option<u64>,
@@ -376,6 +382,8 @@ pub fn first(suites: &[Suite], shuffle_seed: Option<u64>, start: Option<&Start>)
         run: start.map(|start| start.id.clone()),
         time: start.map(|start| start.time.clone()),
         commit: start.and_then(|start| start.commit.clone()),
+        repeated_options: start.map_or(Vec::new(), |start| start.repeated_options.clone()),
+        other_options: start.map_or(Vec::new(), |start| start.other_options.clone()),
         shuffle_seed,
     };
     let binaries = suites.iter().map(|suite| Message::Binary(Box::new(binary(suite))));

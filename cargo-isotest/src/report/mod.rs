@@ -85,12 +85,12 @@ pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
 pub use doctests::DoctestSummary;
 pub use error::{
     Archived, archived, cut_off, error, kept_files, not_archived, not_kept, not_recorded,
-    not_set_up, not_summarized, passed_on, pruned, pruned_runs, services, setting_up, uncopied,
-    unpacking, unsupported_keys, warning, weakened,
+    not_repeated, not_set_up, not_summarized, passed_on, pruned, pruned_runs, repeated, services,
+    setting_up, uncopied, unpacking, unsupported_keys, warning, weakened,
 };
 pub use fact::{Fact, Started};
 pub use follow::follow;
-pub use github::Workflow;
+pub use github::{StoppedCommands, Workflow};
 pub use history::{Histories, histories_for_people, histories_for_programs};
 pub use inspect::{
     Explanation, Listed, explain, list_for_people, list_for_programs, lists_as_libtest,
@@ -99,7 +99,7 @@ pub use inspect::{
 pub use messages::{Message, VERSION as FORMAT_VERSION};
 pub use notes::tell as lists;
 pub use options::{FindingsShown, FormatName, Frame, Options};
-pub use record::{Input, Line, Record};
+pub use record::{Input, Line, MAX_LINE, Record};
 pub use replay::replay;
 pub use report_file::ReportFileError;
 pub use reporter::{EndedCase, Report, Reporter, Summary};

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::closing::{Grant, Reruns};
 use super::doctests::DoctestSummary;
-use super::messages::Message;
+use super::messages::{self, Message};
 use super::start::Start;
 use super::suite::Suite;
 use super::traces::Trace;
@@ -123,6 +123,27 @@ pub struct Ending {
 /// Maximum bytes of rustdoc's output that are kept.
 const DOCUMENTATION: usize = 16 << 20;
 
+/// Maximum bytes of output in a line. JSON may need six for one, and has it twice, so that a line has
+/// at most [`MAX_LINE`] bytes.
+const LONGEST: usize = 4 << 20;
+
+/// Maximum bytes of a line.
+pub const MAX_LINE: u64 = 1 << 26;
+
+/// Bytes of output of a case, in all its attempts.
+fn size(outcome: &Outcome) -> usize {
+    let services = outcome.services.iter().map(|service| service.output.kept());
+    let earlier = outcome.earlier.iter().map(size);
+    outcome.output.kept() + outcome.stacks.len() + services.chain(earlier).sum::<usize>()
+}
+
+/// Cuts each output of a case, in all its attempts.
+fn shorten(outcome: &mut Outcome, most: usize) {
+    outcome.output.shorten(most);
+    outcome.services.iter_mut().for_each(|service| service.output.shorten(most));
+    outcome.earlier.iter_mut().for_each(|earlier| shorten(earlier, most));
+}
+
 /// Writes the record of a run. After an error nothing more is written; the run goes on.
 pub struct Record {
     out: Box<dyn Write>,
@@ -148,9 +169,26 @@ impl Record {
         self.flush();
     }
 
-    /// Writes an event.
-    pub(super) fn event(&mut self, message: &Message, at: Duration, event: &Event) {
-        self.write(message, at, InputRef::Event(at, event));
+    /// Writes an event. Of an output that makes its line too long to be read, the first and the last
+    /// part are kept.
+    pub(super) fn event(
+        &mut self,
+        suites: &[Suite],
+        message: &Message,
+        at: Duration,
+        event: &Event,
+    ) {
+        match event {
+            Event::Finished(index, outcome) if size(outcome) > LONGEST => {
+                let mut outcome = outcome.clone();
+                let outputs = (1 + outcome.services.len()) * (1 + outcome.earlier.len());
+                shorten(&mut outcome, LONGEST / outputs);
+                let event = Event::Finished(*index, outcome);
+                let message = messages::of_event(suites, &event);
+                self.write(&message, at, InputRef::Event(at, &event));
+            }
+            _ => self.write(message, at, InputRef::Event(at, event)),
+        }
     }
 
     /// Writes the last line.

@@ -373,7 +373,7 @@ impl Reporter {
         if self.has_messages() || self.record.is_some() {
             let message = messages::of_event(&self.suites, &event);
             if let Some(record) = &mut self.record {
-                record.event(&message, now - self.begin, &event);
+                record.event(&self.suites, &message, now - self.begin, &event);
             }
             if self.has_messages() {
                 self.say(&message)?;

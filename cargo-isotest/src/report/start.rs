@@ -13,6 +13,10 @@ pub struct Start {
     pub time: String,
     /// The commit that is checked out, where the project is a git repository.
     pub commit: Option<String>,
+    /// Options that choose what is built, and the profile.
+    pub repeated_options: Vec<String>,
+    /// Names of other options that may matter.
+    pub other_options: Vec<String>,
     /// Options of its report.
     pub options: Options,
 }

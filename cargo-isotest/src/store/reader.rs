@@ -5,12 +5,9 @@ use std::io::{self, BufRead, BufReader, Read, Take};
 use std::path::{Path, PathBuf};
 
 use crate::report::{
-    FORMAT_VERSION, Fact, Input, Line, Listing, Message, Results, Start, Started, Suite,
+    FORMAT_VERSION, Fact, Input, Line, Listing, MAX_LINE, Message, Results, Start, Started, Suite,
 };
 use crate::store::error::StoreError;
-
-/// Maximum bytes of a line.
-const LINE: u64 = 1 << 26;
 
 /// Maximum bytes of all lines.
 const TEXT: u64 = 1 << 32;
@@ -77,10 +74,10 @@ impl<L> Lines<L> {
     /// The next line as it is in the file; none where the file ends.
     fn text(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut line = Vec::new();
-        match self.text.by_ref().take(LINE).read_until(b'\n', &mut line) {
+        match self.text.by_ref().take(MAX_LINE).read_until(b'\n', &mut line) {
             Ok(_) if line.ends_with(b"\n") => Ok(Some(line)),
-            Ok(length) if length as u64 == LINE => {
-                Err(io::Error::other(format!("a line has more than {LINE} bytes")))
+            Ok(length) if length as u64 == MAX_LINE => {
+                Err(io::Error::other(format!("a line has more than {MAX_LINE} bytes")))
             }
             Ok(_) if self.text.get_ref().limit() == 0 => {
                 Err(io::Error::other(format!("it has more than {TEXT} bytes")))

@@ -89,7 +89,7 @@ impl Store {
     /// Makes the file of a run that starts at `time`. Returns the id of the run.
     pub fn create(&self, time: SystemTime) -> io::Result<(String, Writer)> {
         let directory = self.target()?.make(Path::new(RUNS), 0o755)?;
-        let time = DateTime::<Utc>::from(time).format("%Y%m%d-%H%M%S");
+        let time = id_time(time);
         let mut number = std::process::id() as u16;
         for _ in 0..TRIES {
             let id = format!("{time}-{number:04x}");
@@ -189,12 +189,15 @@ impl Store {
     pub fn prune(&self, keep: &Keep, now: SystemTime) -> io::Result<Removed> {
         let mut removed = Removed::default();
         let runs = self.runs().map_err(|error| io::Error::other(error.to_string()))?;
+        // No clock of this machine has given a later id.
+        let last = id_time(now + Duration::from_secs(24 * 60 * 60));
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let (mut kept, mut bytes, mut failed) = (0, 0, None);
         for run in runs {
             let is_old = keep.age.is_some_and(|age| now.saturating_sub(run.modified) > age);
             let fits = kept < keep.runs && run.bytes.saturating_add(bytes) <= keep.bytes;
-            if kept == 0 || fits && !is_old {
+            let is_later = run.id.as_str() > last.as_str();
+            if !is_later && (kept == 0 || fits && !is_old) {
                 kept += 1;
                 bytes = run.bytes.saturating_add(bytes);
                 continue;
@@ -232,6 +235,11 @@ impl Store {
         let same = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
         self.target.as_ref().map_err(same)
     }
+}
+
+/// The beginning of the id of a run that starts at `time`.
+fn id_time(time: SystemTime) -> String {
+    DateTime::<Utc>::from(time).format("%Y%m%d-%H%M%S").to_string()
 }
 
 /// True if a run may have this id.
