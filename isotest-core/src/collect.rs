@@ -11,7 +11,7 @@ use crate::foreign::{self, Summary};
 use crate::harness::{self, HarnessReport};
 use crate::outcome::{NotRun, Outcome, Usage, Verdict};
 use crate::plan::{HarnessProcess, Op, Plan, VerdictSource};
-use crate::sandbox::{End, Exit, Fault, Packets, describe};
+use crate::sandbox::{End, Exit, Fault, GuardRecord, Packets, describe};
 
 /// Action of isotest on a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,15 +68,7 @@ pub fn outcome(
         limits.extend(network_suspected(plan, &end, &output));
         limits.extend(end.seen.io_uring.then_some(Finding::IoUringRefused));
     }
-    let discarded = end.seen.discarded.into_iter().map(Finding::SignalDiscarded);
-    let Packets { unrouted, to_many } = end.seen.packets;
-    let network = match (unrouted, to_many) {
-        (0, 0) => None,
-        (0, to_many) => Some(Finding::SentToMany(to_many)),
-        (unrouted, _) => Some(Finding::NetworkTried(unrouted)),
-    };
-    let left =
-        (!end.seen.leftovers.is_empty()).then_some(Finding::ProcessesLeft(end.seen.leftovers));
+    limits.extend(memory_used(plan, &end));
     Outcome {
         verdict,
         mode: said.report.map(|report| report.mode).unwrap_or_default(),
@@ -87,14 +79,49 @@ pub fn outcome(
         output,
         duration: started.elapsed(),
         services: Vec::new(),
-        usage: Usage { memory_peak: end.group.and_then(|group| group.memory_peak), ..end.usage },
-        findings: limits.into_iter().chain(left).chain(network).chain(discarded).collect(),
+        usage: Usage {
+            memory_peak: end.group.and_then(|group| group.memory_peak),
+            own_max_rss: end.seen.own_max_rss,
+            ..end.usage
+        },
+        findings: limits.into_iter().chain(observed(*end.seen)).collect(),
         weakened,
         stacks: String::new(),
         trace: end.trace,
         earlier: Vec::new(),
         attempts: 1,
     }
+}
+
+/// What the guard has seen.
+pub fn observed(seen: GuardRecord) -> Vec<Finding> {
+    fn some<T>(list: Vec<T>, finding: fn(Vec<T>) -> Finding) -> Option<Finding> {
+        (!list.is_empty()).then(|| finding(list))
+    }
+    let Packets { unrouted, to_many, to_no_server } = seen.packets;
+    let network = match (unrouted, to_many) {
+        (0, 0) => None,
+        (0, to_many) => Some(Finding::SentToMany(to_many)),
+        (unrouted, _) => Some(Finding::NetworkTried(unrouted)),
+    };
+    let resolves = to_no_server > 0 || !seen.names.is_empty();
+    let findings = [
+        some(seen.leftovers, Finding::ProcessesLeft),
+        some(seen.threads, Finding::ThreadsLeft),
+        some(seen.objects, Finding::IpcLeft),
+        some(seen.listening, Finding::FixedPorts),
+        network,
+        resolves.then_some(Finding::DnsTried(seen.names, to_no_server)),
+    ];
+    let discarded = seen.discarded.into_iter().map(Finding::SignalDiscarded);
+    findings.into_iter().flatten().chain(discarded).collect()
+}
+
+/// Memory of which as many tests as run at once cannot have as much.
+fn memory_used(plan: &Plan, end: &End) -> Option<Finding> {
+    let peak = end.usage.max_rss.max(end.seen.own_max_rss.unwrap_or(0));
+    let share = plan.memory_share.filter(|share| peak > *share)?;
+    Some(Finding::MemoryUsed(peak, share))
 }
 
 /// The limits of the policy that the case ran into, as far as its end shows.
@@ -183,7 +210,7 @@ fn network_suspected(plan: &Plan, end: &End, output: &Captured) -> Option<Findin
         "No such device",
     ];
     let is_own = plan.spec.namespaces & libc::CLONE_NEWNET as u64 != 0;
-    let is_told = end.seen.packets != Packets::default();
+    let is_told = end.seen.packets != Packets::default() || !end.seen.names.is_empty();
     let mut words = WORDS.into_iter().filter(|words| output.contains(words));
     words.next().filter(|_| is_own && !is_told).map(|words| Finding::NetworkSuspected(words.into()))
 }
@@ -284,7 +311,6 @@ mod tests {
     use crate::harness::Report;
     use crate::outcome::Usage;
     use crate::plan::{SandboxSpec, ScratchMount, StartBy};
-    use crate::sandbox::GuardRecord;
 
     /// The end of a case that was killed at the first step of its set-up.
     fn killed_in_set_up(errno: i32) -> End {

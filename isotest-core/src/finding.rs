@@ -112,7 +112,8 @@ pub enum Finding {
     MemoryUsed(u64, u64),
     /// Packets that found no route: the case tried to leave its own network.
     NetworkTried(u64),
-    /// Host names that it tried to resolve, as far as they are known, and the number of queries.
+    /// Host names that it tried to resolve, as far as they are known, and the number of packets for
+    /// a closed port of the name server's address.
     DnsTried(Vec<String>, u64),
     /// Packets for a multicast group or for all: nobody else has heard them.
     SentToMany(u64),
@@ -291,6 +292,31 @@ impl Code {
         }
     }
 
+    /// True if a test may fail because of it: it misses something.
+    pub fn may_be_the_reason(self) -> bool {
+        match self {
+            Code::NetAttempt
+            | Code::DnsAttempt
+            | Code::SendsMulticast
+            | Code::NetSuspected
+            | Code::SignalDiscarded
+            | Code::LimitHit
+            | Code::LimitSuspected
+            | Code::OutOfMemory
+            | Code::IoUringRefused
+            | Code::PathNotShown
+            | Code::VariableNotPassed => true,
+            Code::ListensFixedPort
+            | Code::LeavesProcess
+            | Code::LeavesThread
+            | Code::LeavesIpc
+            | Code::WritesOutside
+            | Code::Memory
+            | Code::WrittenBack
+            | Code::WriteBackFailed => false,
+        }
+    }
+
     /// The code of that name.
     pub fn of_name(name: &str) -> Option<Code> {
         Code::ALL.into_iter().find(|code| code.name() == name)
@@ -412,8 +438,12 @@ impl fmt::Display for Finding {
                 size(*fits)
             ),
             Finding::DnsTried(names, queries) if names.is_empty() => {
-                let many = if *queries == 1 { "query" } else { "queries" };
-                write!(f, "tried to resolve a host name: {queries} {many} to no server")
+                let many = if *queries == 1 { "packet" } else { "packets" };
+                write!(
+                    f,
+                    "may have tried to resolve a host name: {queries} {many} to a closed UDP port of \
+                     the name server's address"
+                )
             }
             Finding::DnsTried(names, _) => {
                 write!(f, "tried to resolve ")?;

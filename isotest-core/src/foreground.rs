@@ -63,6 +63,8 @@ pub struct Conclusion {
     pub services: Vec<ServiceOutput>,
     /// The files that could not be written back.
     pub not_written: Vec<Finding>,
+    /// What it did that is not hermetic.
+    pub findings: Vec<Finding>,
 }
 
 /// Runs `plan` to its end.
@@ -329,6 +331,7 @@ impl Foreground<'_> {
         self.on_services();
         let mut not_written = Vec::new();
         let mut exit = Exit::Unknown;
+        let mut findings = Vec::new();
         let ended = match notice {
             Notice::Died(_) => ForegroundEnd::WardenDied,
             Notice::Silent => ForegroundEnd::WardenSilent,
@@ -343,6 +346,7 @@ impl Foreground<'_> {
                     not_written.extend(found.filter(is_missing));
                 }
                 let ended = self.reason.take().unwrap_or_else(|| ended(self.plan, &end));
+                findings = collect::observed(*end.seen);
                 match (ended, self.services.as_ref().and_then(ServiceMonitor::error)) {
                     (ForegroundEnd::NotRun(_), Some(error)) => ForegroundEnd::NotServed(error),
                     (ended, _) => ended,
@@ -350,7 +354,7 @@ impl Foreground<'_> {
             }
         };
         let services = self.services.map_or_else(Vec::new, ServiceMonitor::outputs);
-        Conclusion { ended, exit, services, not_written }
+        Conclusion { ended, exit, services, not_written, findings }
     }
 }
 

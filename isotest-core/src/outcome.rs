@@ -90,6 +90,9 @@ pub struct Usage {
     pub system: Duration,
     /// Largest resident set of one process, in bytes.
     pub max_rss: u64,
+    /// That of the test's own process, in bytes. Known where it exited by itself, and the guard has
+    /// heard it.
+    pub own_max_rss: Option<u64>,
     /// The most memory that all its processes used together, what they wrote to a tmpfs and read
     /// into the page cache included, in bytes. Known where it had a control group.
     pub memory_peak: Option<u64>,
@@ -160,6 +163,20 @@ impl Outcome {
             trace: None,
             earlier: Vec::new(),
             attempts: 1,
+        }
+    }
+
+    /// Adds findings. Objects of interprocess communication are one, wherever they were found.
+    pub fn add(&mut self, findings: Vec<Finding>) {
+        for finding in findings {
+            let objects = self.findings.iter_mut().find_map(|known| match known {
+                Finding::IpcLeft(objects) => Some(objects),
+                _ => None,
+            });
+            match (finding, objects) {
+                (Finding::IpcLeft(more), Some(objects)) => objects.extend(more),
+                (finding, _) => self.findings.push(finding),
+            }
         }
     }
 

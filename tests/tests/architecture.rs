@@ -165,7 +165,7 @@ const CORE: [CoreRow; 35] = [
 ];
 
 /// Modules of `sandbox`, and what they own.
-const SANDBOX: [(&str, &str); 12] = [
+const SANDBOX: [(&str, &str); 14] = [
     ("`fault`, `error`, `remedy`", "the step where set-up stopped, and the meaning of a refusal"),
     ("`compile`", "operations become system calls, as bytecode"),
     (
@@ -175,6 +175,11 @@ const SANDBOX: [(&str, &str); 12] = [
     ("`guard`", "the seccomp filter and its notifications"),
     ("`procfs`", "a case's files in `/proc`, as the warden reads them"),
     ("`trace`", "the process that reads the system calls of a traced case"),
+    (
+        "`counters`, `sock_diag`, `ipc_objects`",
+        "the network and the IPC namespace of a case: packets, sockets, objects",
+    ),
+    ("`resolver`, `dns`", "the question to a name server in the memory of a process"),
     ("`servers`", "the warden's side of fork servers"),
     (
         "`service`, `service_supervisor`",
@@ -262,7 +267,7 @@ const UNSAFE: [&str; 16] = [
 /// Files that may open, list, make or remove what a path names, and whose files these are. What a case,
 /// an archive or its tests can have put in place, in the target directory above all, is reached by
 /// `untrusted` alone.
-const BY_PATH: [(&str, &str); 38] = [
+const BY_PATH: [(&str, &str); 41] = [
     ("isotest-core/src/command/invocation.rs", "named by a layer, and links stay in it"),
     ("isotest-core/src/command/running.rs", "a device"),
     ("isotest-core/src/foreground.rs", "a device"),
@@ -274,6 +279,9 @@ const BY_PATH: [(&str, &str); 38] = [
     ("isotest-core/src/host/surroundings.rs", "the machine's"),
     ("isotest-core/src/sandbox/cgroup.rs", "the kernel's"),
     ("isotest-core/src/sandbox/client.rs", "the kernel's, and programs"),
+    ("isotest-core/src/sandbox/counters.rs", "the kernel's"),
+    ("isotest-core/src/sandbox/ipc_objects.rs", "the kernel's, mounted for this"),
+    ("isotest-core/src/sandbox/resolver.rs", "the kernel's"),
     ("isotest-core/src/sandbox/procfs.rs", "the kernel's"),
     ("isotest-core/src/sandbox/compile.rs", "the kernel's"),
     ("isotest-core/src/sandbox/trace/paths.rs", "a case's, in its root and without opening it"),

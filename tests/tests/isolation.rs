@@ -595,7 +595,7 @@ fn sends_to_itself() {
     run.check(
         100,
         &[
-            "1 test tried to reach the network; `--net host` allows it",
+            "1 test sent packets that stay on the loopback interface",
             "demo::sends_to_a_group: sent 1 multicast or broadcast packet",
             "1 test failed and may need the network; `--net host` may help",
             "demo::has_no_address: wrote \"Cannot assign requested address\"",

@@ -24,6 +24,7 @@ mod looking;
 mod messages;
 mod module_graph;
 mod mounts;
+mod observed;
 mod overlay;
 mod pid1;
 mod places;

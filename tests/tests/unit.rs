@@ -342,7 +342,7 @@ fn leaves() {
 #[test]
 fn passes() {}
 "#;
-    check(LEAVES, "", 0, &["    a test of demo: left 1 process behind: sleep (pid "]);
+    check(LEAVES, "", 0, &["    a test of demo: left 1 process behind: `sleep 100` (pid "]);
 }
 
 /// A stable libtest prints JSON only where this variable is set, which compilers read too.

@@ -45,6 +45,7 @@ pub fn plan_of(
         timeout,
         slow_timeout: None,
         output_limit: factory.policy.limits.output,
+        memory_share: None,
         write_back: factory.write_back.clone(),
         watched: None,
         scratch_reader: None,

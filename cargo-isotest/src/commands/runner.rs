@@ -394,6 +394,10 @@ fn end_of(conclusion: Conclusion, built: &BuiltProgram) -> Result<ExitCode, Erro
         ForegroundEnd::Exited(0) | ForegroundEnd::Interrupted(_) | ForegroundEnd::NotServed(_) => {}
         _ => report::services(&conclusion.services),
     }
+    // rustdoc shows what a documentation test wrote to nobody, or compares it.
+    if built.purpose == Purpose::Test && !built.is_kept {
+        report::findings(&conclusion.findings);
+    }
     if conclusion.ended == ForegroundEnd::Exited(0)
         && conclusion.exit == Exit::Early
         && is_libtest(built)

@@ -152,7 +152,9 @@ impl Closing {
         if outcome.verdict.is_failure() {
             self.failed.entry(index.binary).or_default().push(index.case);
         }
-        if outcome.verdict.is_failure() && outcome.findings.is_empty() {
+        if outcome.verdict.is_failure()
+            && !outcome.findings.iter().any(|finding| finding.code().may_be_the_reason())
+        {
             *self.unexplained.entry(index.binary).or_default() |= words::lacks(&outcome.output);
         }
         if words::was_run(&outcome.verdict) {

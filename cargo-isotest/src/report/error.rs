@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use isotest_core::escape::escape;
+use isotest_core::finding::Finding;
 use isotest_core::outcome::ServiceOutput;
 use isotest_core::plan::Uncopied;
 use isotest_core::policy::Weakened;
@@ -27,6 +28,13 @@ pub fn error(error: &impl Display) {
 /// Prints `warning: …` on stderr.
 pub fn warning(text: &impl Display) {
     anstream::eprintln!("{WARNING}warning{WARNING:#}: {text}");
+}
+
+/// Prints findings of a single test, a note each.
+pub fn findings(findings: &[Finding]) {
+    for finding in findings {
+        anstream::eprintln!("{HINT}note[{}]{HINT:#}: the test {finding}", finding.code());
+    }
 }
 
 /// Prints what services wrote of which one could not be had.

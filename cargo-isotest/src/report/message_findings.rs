@@ -28,7 +28,7 @@ pub enum FindingKind {
     DnsAttempt {
         /// The names, as far as they are known.
         names: Vec<String>,
-        /// Number of queries.
+        /// Number of packets for a closed UDP port of the name server's address.
         queries: u64,
     },
     /// It sent packets to a multicast group or to all, which nobody else has heard.

@@ -294,6 +294,9 @@ pub struct Usage {
     pub system: f64,
     /// The largest resident set of one process.
     pub max_rss: u64,
+    /// The largest resident set of the test's own process, known where it exited by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_max_rss: Option<u64>,
     /// The most memory of all processes together, known where it had a control group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_peak: Option<u64>,
@@ -504,6 +507,7 @@ fn attempt(case: &Case, outcome: &Outcome) -> Attempt {
             user: usage.user.as_secs_f64(),
             system: usage.system.as_secs_f64(),
             max_rss: usage.max_rss,
+            own_max_rss: usage.own_max_rss,
             memory_peak: usage.memory_peak,
             voluntary_switches: usage.voluntary_switches,
             involuntary_switches: usage.involuntary_switches,

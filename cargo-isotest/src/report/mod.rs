@@ -84,7 +84,7 @@ pub use config::{
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
 pub use doctests::DoctestSummary;
 pub use error::{
-    Archived, archived, cut_off, error, kept_files, not_archived, not_kept, not_recorded,
+    Archived, archived, cut_off, error, findings, kept_files, not_archived, not_kept, not_recorded,
     not_repeated, not_set_up, not_summarized, passed_on, pruned, pruned_runs, repeated, services,
     setting_up, uncopied, unpacking, unsupported_keys, warning, weakened,
 };

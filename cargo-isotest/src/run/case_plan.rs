@@ -147,6 +147,7 @@ pub fn plan_of(
         timeout: limits.timeout,
         slow_timeout: limits.slow_timeout,
         output_limit: limits.output,
+        memory_share: None,
         write_back: factory.write_back.clone(),
         watched: Some(Arc::clone(&factory.watched)),
         scratch_reader: None,

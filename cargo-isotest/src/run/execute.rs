@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use isotest_core::case::{CaseIndex, Ignore};
 use isotest_core::outcome::{Outcome, Verdict};
-use isotest_core::plan::Plan;
-use isotest_core::plan::SandboxSpec;
+use isotest_core::plan::{Plan, SandboxSpec};
 use isotest_core::sandbox::Warden;
 use isotest_core::schedule::{self, Event, Job};
 use isotest_core::terminal::Keyboard;
@@ -63,19 +62,23 @@ fn plan(
         let make = || spec(factory, selected, provided());
         let spec = specs.entry((index.binary, needs)).or_insert_with(make);
         match listed.ignore {
-            Ignore::No => jobs.push(Job {
-                index: *index,
-                plan: Plan {
-                    scratch_reader: cases.kept.map(|kept| {
-                        let label = format!("{} {}", selected.binary.id, listed.name);
-                        kept.reader(&factory.watched, label)
-                    }),
-                    ..plan_of(factory, spec, selected, listed, limits)
-                },
-                pass_through: settings.pass_through || selected.harness == Harness::None,
-                retries: rules.retries(settings),
-                claim: rules.claim(settings),
-            }),
+            Ignore::No => {
+                let claim = rules.claim(settings);
+                let slots = (claim.threads, settings.jobs);
+                let memory_share = memory_share(factory.host.memory, slots, limits.memory);
+                let scratch_reader = cases.kept.map(|kept| {
+                    let label = format!("{} {}", selected.binary.id, listed.name);
+                    kept.reader(&factory.watched, label)
+                });
+                let plan = plan_of(factory, spec, selected, listed, limits);
+                jobs.push(Job {
+                    index: *index,
+                    plan: Plan { memory_share, scratch_reader, ..plan },
+                    pass_through: settings.pass_through || selected.harness == Harness::None,
+                    retries: rules.retries(settings),
+                    claim,
+                });
+            }
             Ignore::Yes | Ignore::Because(_) => ignored.push(*index),
         }
     }
@@ -86,6 +89,14 @@ fn plan(
     jobs.extend(whole);
     jobs.sort_by_key(|job| job.index);
     (ignored, jobs)
+}
+
+/// Memory that a case has if as many as run at once use the same; it takes so many of all slots.
+/// `None` where the machine's memory is not known, and there is no limit.
+fn memory_share(memory: u64, (taken, all): (usize, usize), limit: Option<u64>) -> Option<u64> {
+    let (taken, all) = (taken.clamp(1, all.max(1)) as u64, all.max(1) as u64);
+    let share = (memory > 0).then_some(memory / all * taken);
+    share.into_iter().chain(limit).min()
 }
 
 /// Puts jobs into an order that depends on the seed and on nothing else: what is left out does not

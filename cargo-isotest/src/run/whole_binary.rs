@@ -133,6 +133,8 @@ pub fn job(
         // libtest says it of each test.
         slow_timeout: None,
         output_limit: u64::MAX,
+        // One binary runs at a time.
+        memory_share: Some(factory.host.memory).filter(|memory| *memory > 0),
         write_back: factory.write_back.clone(),
         watched: Some(Arc::clone(&factory.watched)),
         scratch_reader: None,

@@ -39,6 +39,8 @@ pub struct Host {
     pub has_pid_max_per_namespace: bool,
     /// There are sockets of IPv6.
     pub has_ipv6: bool,
+    /// Bytes of memory of the machine: `MemTotal` of proc_meminfo(5), 0 where it cannot be read.
+    pub memory: u64,
     /// The host name, uname(2).
     pub name: String,
     /// Content of `/etc/hosts`; nothing where it cannot be read or is very large.

@@ -45,6 +45,7 @@ impl Host {
             maps_ranges: privileged,
             has_pid_max_per_namespace: kernel_version() >= (6, 14),
             has_ipv6: has_ipv6(),
+            memory: memory(),
             name: host_name()?,
             hosts: etc::read_hosts(Path::new("/etc/hosts")),
             mount_points: mount_points(&mountinfo, |_| true),
@@ -190,6 +191,14 @@ fn has_set_id_capabilities() -> io::Result<bool> {
 fn has_ipv6() -> bool {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
     socket(AddressFamily::Inet6, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).is_ok()
+}
+
+/// Memory of the machine in bytes.
+fn memory() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kibibytes.unwrap_or(0) << 10
 }
 
 fn host_name() -> io::Result<String> {

@@ -20,9 +20,12 @@ fn fixed_etc(host: &Host, policy: &Policy) -> Vec<(&'static str, String)> {
     }
     files.extend(hosts(host, policy).map(|hosts| ("hosts", hosts)));
     if policy.net == Net::Loopback {
-        // TEST-NET-1 of RFC 5737: there is no route to it, so a look-up fails at once instead of
-        // after a time-out, and is counted as an attempt to leave.
-        files.push(("resolv.conf", "nameserver 192.0.2.1\n".to_owned()));
+        // Nobody listens there, so a look-up fails at once instead of after a time-out. It is not
+        // counted as an attempt to leave, and seldom has another reason to be sent to. A resolver
+        // that sends without a peer hears of no refusal: it waits this long.
+        let server = if host.has_ipv6 { "::1" } else { "127.0.0.1" };
+        let options = "options timeout:1 attempts:1";
+        files.push(("resolv.conf", format!("nameserver {server}\n{options}\n")));
     }
     files
 }

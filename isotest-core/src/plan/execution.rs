@@ -74,6 +74,9 @@ pub struct Plan {
     pub slow_timeout: Option<Duration>,
     /// Maximum bytes of output that are kept.
     pub output_limit: u64,
+    /// Bytes of memory that it has if as many tests as run at once use the same; nothing where that
+    /// is not known.
+    pub memory_share: Option<u64>,
     /// Files that are copied out of its throwaway layers afterwards.
     pub write_back: Option<Arc<WriteBack>>,
     /// Where its changes are found afterwards.
@@ -95,6 +98,7 @@ impl Plan {
             timeout: None,
             slow_timeout: None,
             output_limit: u64::MAX,
+            memory_share: None,
             write_back: None,
             watched: None,
             scratch_reader: None,

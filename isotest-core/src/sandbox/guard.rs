@@ -4,8 +4,9 @@
 //! whose requests no filter sees) and tells the warden, by a user notification
 //! (seccomp_unotify(2)), of two things that a wait status hides: a signal that PID 1 sends itself
 //! and the kernel would discard, and the moment before a process exits, when what it leaves behind
-//! can still be seen. It tells of io_uring, too, so that a report can name what was refused. Since
-//! cases inherit the filter it costs them no system call. `docs/decisions/true-signal.md` weighs the
+//! can still be seen. It tells of io_uring, too, so that a report can name what was refused, of
+//! questions to a name server, and of objects of interprocess communication. Since cases inherit the
+//! filter it costs them no system call. `docs/decisions/true-signal.md` weighs the
 //! alternatives.
 //!
 //! Where cases are traced, the warden has the refusals alone, and each case installs a second filter
@@ -113,7 +114,14 @@ fn rules(guard: Guard, hearing: Hearing) -> Vec<Rule> {
     rules
 }
 
-/// Rules for what a wait status hides.
+/// Arguments of the sendmmsg(2) of glibc's resolver, which asks for the addresses of both kinds. All
+/// else that calls it so is told as well, and is no question.
+const QUESTIONS: [(u32, u32); 2] = [(2, 2), (3, libc::MSG_NOSIGNAL as u32)];
+/// Calls that open an object of interprocess communication, or make it.
+const OPENS_IPC_OBJECT: [i64; 4] =
+    [libc::SYS_shmget, libc::SYS_semget, libc::SYS_msgget, libc::SYS_mq_open];
+
+/// Rules for what a wait status hides, and for what is not there any more when a test exits.
 fn notices() -> Vec<Rule> {
     let mut rules = Vec::new();
     for signal in WATCHED_SIGNALS {
@@ -124,6 +132,9 @@ fn notices() -> Vec<Rule> {
     // musl's raise() knows the thread only.
     rules.push(rule(libc::SYS_tkill, &[(1, libc::SIGABRT as u32)], Action::Notify));
     rules.push(rule(libc::SYS_exit_group, &[], Action::Notify));
+    rules.push(rule(libc::SYS_sendmmsg, &QUESTIONS, Action::Notify));
+    // Few tests make such objects: it costs less than to look for them at the end of every one.
+    rules.extend(OPENS_IPC_OBJECT.map(|call| rule(call, &[], Action::Notify)));
     rules
 }
 
@@ -279,6 +290,11 @@ impl SystemCall {
         self.arguments.get(index).copied().unwrap_or(0)
     }
 
+    /// True if it has these arguments.
+    fn has(&self, arguments: &[(u32, u32)]) -> bool {
+        arguments.iter().all(|(index, value)| self.number_at(*index as usize) == *value as i32)
+    }
+
     /// The notification of the guard that this is; `None`: a traced call.
     pub fn of_guard(&self) -> Option<Notification> {
         let argument = |index| self.number_at(index);
@@ -289,6 +305,10 @@ impl SystemCall {
             libc::SYS_kill => signal(argument(1), None),
             libc::SYS_io_uring_setup => GuardEvent::IoUring,
             libc::SYS_exit_group => GuardEvent::Exit { code: argument(0) },
+            libc::SYS_sendmmsg if self.has(&QUESTIONS) => {
+                GuardEvent::Questions { messages: self.word_at(1) }
+            }
+            call if OPENS_IPC_OBJECT.contains(&call) => GuardEvent::IpcObject,
             _ => return None,
         };
         Some(Notification { id: self.id, thread: self.thread, act })
@@ -323,6 +343,13 @@ pub enum GuardEvent {
     },
     /// io_uring_setup(2), which is refused.
     IoUring,
+    /// sendmmsg(2) of two messages, as a resolver sends them.
+    Questions {
+        /// The address of the messages.
+        messages: u64,
+    },
+    /// An object of interprocess communication is opened, or made.
+    IpcObject,
 }
 
 // linux/seccomp.h: SECCOMP_IOWR(0, struct seccomp_notif), SECCOMP_IOWR(1, struct

@@ -9,8 +9,9 @@
 //! same, since a filesystem (FUSE) and a page (userfaultfd(2)) may be a process of the case, which
 //! need not answer. How much is read of one file, and of how many processes, is bounded.
 
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -20,7 +21,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::fstatfs;
 
 use super::guard::Notification;
-use super::protocol::{HeldResources, Packets};
+use super::protocol::HeldResources;
 use crate::finding::Leftover;
 
 /// Maximum bytes that are read of one file. Most are shorter than a page; the groups in `status`
@@ -28,6 +29,11 @@ use crate::finding::Leftover;
 const LARGEST: u64 = 1 << 20;
 /// Maximum number of processes and threads of a case that are read.
 const MOST: usize = 1 << 13;
+/// Maximum number of processes that are left whose command line and ancestors are read.
+const DESCRIBED: usize = 64;
+/// Maximum bytes of a command line, and number of ancestors, that are told.
+const LONGEST_COMMAND_LINE: u64 = 200;
+const GENERATIONS: usize = 16;
 
 /// True if the signal would end the process if it were not PID 1: it is not caught, not ignored,
 /// not blocked, and a thread sends it to itself or to the process as a whole.
@@ -46,7 +52,8 @@ pub fn is_deadly(notification: &Notification, signal: i32, thread: Option<i32>) 
 
 /// One field of `/proc/TID/status`, proc_pid_status(5).
 pub fn status_field(thread: i32, field: &str) -> Option<String> {
-    field_of(&read(format!("/proc/{thread}/status"))?, field).map(str::to_owned)
+    let status = File::open(format!("/proc/{thread}/status")).ok()?;
+    field_of(&read_piece(status)?, field).map(str::to_owned)
 }
 
 /// The same of a status that was read.
@@ -54,15 +61,36 @@ fn field_of<'a>(status: &'a str, field: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(field)).map(str::trim)
 }
 
+/// Largest resident set that a process has had, in bytes.
+pub fn largest_resident_set(pid: i32) -> Option<u64> {
+    let text = status_field(pid, "VmHWM:")?;
+    Some(text.split(' ').next()?.parse::<u64>().ok()? << 10)
+}
+
 /// The text of a file of proc, the beginning of a long one. What is no UTF-8 in it, which a name
 /// may be, is replaced.
-fn read(path: impl AsRef<Path>) -> Option<String> {
+pub fn contents(path: impl AsRef<Path>) -> Option<String> {
     let mut bytes = Vec::new();
-    fs::File::open(path).ok()?.take(LARGEST).read_to_end(&mut bytes).ok()?;
-    Some(
-        String::from_utf8(bytes)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
-    )
+    File::open(path).ok()?.take(LARGEST).read_to_end(&mut bytes).ok()?;
+    Some(text_of(bytes))
+}
+
+/// The text of a file of proc that the kernel makes in one piece (fs/seq_file.c, `single_open`): a
+/// read that does not fill the buffer has got all of it.
+pub fn read_piece(mut file: File) -> Option<String> {
+    let mut buffer = [0; 8 << 10];
+    let length = file.read(&mut buffer).ok()?;
+    let mut bytes = buffer.get(..length)?.to_vec();
+    if length == buffer.len() {
+        file.take(LARGEST).read_to_end(&mut bytes).ok()?;
+    }
+    Some(text_of(bytes))
+}
+
+/// What is no UTF-8 is replaced.
+fn text_of(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// `/proc/PID/stat` of proc_pid_stat(5).
@@ -146,8 +174,9 @@ pub fn command_line(pid: i32) -> Option<Vec<u8>> {
 /// Processes of a case beside its PID 1.
 #[derive(Debug, Default)]
 pub struct Remaining {
-    /// Its living processes: not those that have ended or are about to.
-    pub processes: Vec<Leftover>,
+    /// Its living processes, with their ids in the warden's pid namespace: not those that have ended
+    /// or are about to.
+    pub processes: Vec<(i32, Leftover)>,
     /// Number of them that may be about to end, or to execute their program.
     pub in_motion: usize,
 }
@@ -156,12 +185,38 @@ pub struct Remaining {
 /// PID 1 there.
 pub fn remaining(leader: i32) -> Remaining {
     let mut remaining = Remaining::default();
+    let mut family = HashMap::new();
     for pid in descendants(leader) {
-        let Some((leftover, motion)) = leftover(pid) else { continue };
-        remaining.processes.push(leftover);
+        let Some((leftover, parent, motion)) = leftover(pid) else { continue };
+        family.insert(pid, (parent, leftover.name.clone()));
+        remaining.processes.push((pid, leftover));
         remaining.in_motion += usize::from(motion == Motion::Moves);
     }
+    if !family.is_empty() {
+        family.insert(leader, (0, status_field(leader, "Name:").unwrap_or_default()));
+    }
+    for (pid, leftover) in remaining.processes.iter_mut().take(DESCRIBED) {
+        leftover.command_line = command_line_in_words(*pid).unwrap_or_default();
+        leftover.ancestors = ancestors(*pid, &family);
+    }
     remaining
+}
+
+/// The names of the ancestors of a process, its parent first, as far as they are known.
+fn ancestors(pid: i32, family: &HashMap<i32, (i32, String)>) -> Vec<String> {
+    let parent = |pid: &i32| Some(family.get(pid)?.0);
+    let line = std::iter::successors(parent(&pid), parent).take(GENERATIONS);
+    line.map_while(|pid| Some(family.get(&pid)?.1.clone())).collect()
+}
+
+/// The command line of a process as people write it, cut.
+fn command_line_in_words(pid: i32) -> Option<String> {
+    let mut bytes = Vec::new();
+    let file = File::open(format!("/proc/{pid}/cmdline")).ok()?;
+    file.take(LONGEST_COMMAND_LINE).read_to_end(&mut bytes).ok()?;
+    let words = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
+    let words: Vec<u8> = words.iter().map(|byte| if *byte == 0 { b' ' } else { *byte }).collect();
+    Some(String::from_utf8_lossy(&words).into_owned())
 }
 
 /// The ids of all descendants of a process, children first; zombies are among them.
@@ -175,18 +230,48 @@ fn descendants(pid: i32) -> Vec<i32> {
     found
 }
 
-/// The ids of the children of a process, those that are zombies among them:
-/// `/proc/PID/task/TID/children` of proc(5).
-pub fn child_ids(pid: i32) -> Vec<i32> {
+/// Threads of a process that run on.
+#[derive(Debug, Default)]
+pub struct RemainingThreads {
+    /// Their names: not of those that have ended or are about to.
+    pub names: Vec<String>,
+    /// One of them may be about to end.
+    pub in_motion: bool,
+}
+
+/// The threads of a process but its first, on which `main` runs, and the one that exits.
+pub fn remaining_threads(process: i32, exiting: i32) -> RemainingThreads {
+    let mut remaining = RemainingThreads::default();
+    for thread in threads(process) {
+        let id = thread.file_name().and_then(|id| id.to_str()?.parse::<i32>().ok());
+        if id.is_none_or(|id| id == process || id == exiting) {
+            continue;
+        }
+        let Some(status) = contents(thread.join("status")) else { continue };
+        let Some(motion) = motion(&thread, &status) else { continue };
+        remaining.names.extend(field_of(&status, "Name:").map(str::to_owned));
+        remaining.in_motion |= motion == Motion::Moves;
+    }
+    remaining
+}
+
+/// The directories of the threads of a process.
+fn threads(pid: i32) -> Vec<PathBuf> {
     let tasks = PathBuf::from(format!("/proc/{pid}/task"));
     // A link each for `.`, `..` and every thread; most have one thread left when they exit.
-    let threads: Vec<PathBuf> = match fs::metadata(&tasks).map(|directory| directory.nlink()) {
+    match fs::metadata(&tasks).map(|directory| directory.nlink()) {
         Ok(3) => vec![tasks.join(pid.to_string())],
         Ok(_) | Err(_) => match fs::read_dir(&tasks) {
             Ok(threads) => threads.flatten().take(MOST).map(|thread| thread.path()).collect(),
             Err(_) => Vec::new(),
         },
-    };
+    }
+}
+
+/// The ids of the children of a process, those that are zombies among them:
+/// `/proc/PID/task/TID/children` of proc(5).
+pub fn child_ids(pid: i32) -> Vec<i32> {
+    let threads = threads(pid);
     let lists = threads.iter().filter_map(|thread| read_line(&thread.join("children")));
     let lists = String::from_utf8(lists.flatten().collect()).unwrap_or_default();
     lists.split_whitespace().filter_map(|id| id.parse().ok()).take(MOST).collect()
@@ -195,7 +280,7 @@ pub fn child_ids(pid: i32) -> Vec<i32> {
 /// Reads a file of proc that is one line, or none. Most are shorter than a page; what is not told
 /// is their size.
 fn read_line(path: &Path) -> Option<Vec<u8>> {
-    let mut file = fs::File::open(path).ok()?;
+    let mut file = File::open(path).ok()?;
     let (mut line, mut part) = (Vec::new(), [0; 4096]);
     while !line.ends_with(b"\n") && (line.len() as u64) < LARGEST {
         match file.read(&mut part).ok()? {
@@ -227,6 +312,25 @@ fn tasks(pid: i32) -> u64 {
     [pid].into_iter().chain(descendants(pid)).filter_map(threads).sum()
 }
 
+/// True if a process has more open than its three standard streams, or that is not known: the size
+/// of the directory tells, since Linux 6.2.
+pub fn may_have_sockets(pid: i32) -> bool {
+    let size = fs::metadata(format!("/proc/{pid}/fd")).map_or(0, |directory| directory.len());
+    !(1..=3).contains(&size)
+}
+
+/// The inode numbers of the sockets that the processes of a case have open; `leader` is its PID 1.
+pub fn open_sockets(leader: i32) -> HashSet<u32> {
+    let of_process = |pid: i32| fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
+    let processes = [leader].into_iter().chain(descendants(leader));
+    let descriptors = processes.flat_map(of_process).flatten().take(MOST);
+    let inode = |descriptor: fs::DirEntry| {
+        let target = fs::read_link(descriptor.path()).ok()?;
+        target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+    };
+    descriptors.filter_map(inode).collect()
+}
+
 /// Activity of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Motion {
@@ -234,10 +338,10 @@ enum Motion {
     Moves,
 }
 
-/// A process as a leftover; `None` where it has ended, is just ending, or was killed.
-fn leftover(pid: i32) -> Option<(Leftover, Motion)> {
+/// A process as a leftover, and its parent; `None` where it has ended, is just ending, or was killed.
+fn leftover(pid: i32) -> Option<(Leftover, i32, Motion)> {
     let directory = PathBuf::from(format!("/proc/{pid}"));
-    let status = read(directory.join("status"))?;
+    let status = contents(directory.join("status"))?;
     let field = |name| field_of(&status, name);
     let motion = match field("Threads:")? {
         "1" => motion(&directory, &status)?,
@@ -245,7 +349,7 @@ fn leftover(pid: i32) -> Option<(Leftover, Motion)> {
         _ => {
             let threads = fs::read_dir(directory.join("task")).ok()?.flatten().take(MOST);
             let motion = |thread: fs::DirEntry| {
-                let status = read(thread.path().join("status"))?;
+                let status = contents(thread.path().join("status"))?;
                 motion(&thread.path(), &status)
             };
             threads.filter_map(motion).max()?
@@ -258,7 +362,8 @@ fn leftover(pid: i32) -> Option<(Leftover, Motion)> {
     let motion = if is_named { motion } else { Motion::Moves };
     let name = field("Name:")?.to_owned();
     let (command_line, ancestors) = (String::new(), Vec::new());
-    Some((Leftover { pid: inside, name, command_line, ancestors }, motion))
+    let parent = field("PPid:")?.parse().ok()?;
+    Some((Leftover { pid: inside, name, command_line, ancestors }, parent, motion))
 }
 
 /// Activity of a thread, by its directory and its status there; `None` where it ends.
@@ -267,7 +372,7 @@ fn motion(directory: &Path, status: &str) -> Option<Motion> {
     /// thread is a zombie.
     const EXITING: u32 = 0x4;
     const KILLED: u64 = 1 << (libc::SIGKILL - 1);
-    let stat = read(directory.join("stat"))?;
+    let stat = contents(directory.join("stat"))?;
     // The name, in brackets, may hold anything.
     let mut words = stat.rsplit_once(") ")?.1.split(' ');
     let state = words.next()?;
@@ -278,36 +383,6 @@ fn motion(directory: &Path, status: &str) -> Option<Motion> {
         _ if flags & EXITING != 0 || pending & KILLED != 0 => None,
         "R" => Some(Motion::Moves),
         _ => Some(Motion::Waits),
-    }
-}
-
-/// Packets for others, as counted by the network namespace of a process.
-pub fn packets(pid: i32) -> Packets {
-    let read = |file| read(format!("/proc/{pid}/net/{file}")).unwrap_or_default();
-    count_packets(&read("snmp"), &read("netstat"), &read("snmp6"))
-}
-
-/// From the texts of `/proc/PID/net/snmp`, `netstat` and `snmp6` (RFC 4293:
-/// ipSystemStatsOutNoRoutes, …OutMcastPkts, …OutBcastPkts).
-fn count_packets(snmp: &str, netstat: &str, snmp6: &str) -> Packets {
-    let number = |text: &str| text.trim().parse::<u64>().unwrap_or(0);
-    let ipv4 = |text: &str, group: &str, wanted: &str| {
-        let mut lines = text.lines().filter(|line| line.starts_with(group));
-        let (names, values) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
-        let found = names.split(' ').zip(values.split(' ')).find(|(name, _)| *name == wanted);
-        found.map_or(0, |(_, value)| number(value))
-    };
-    let ipv6 = |wanted: &str| {
-        let mut lines = snmp6.lines().map(|line| line.split_whitespace());
-        let found = lines.find_map(|mut words| (words.next()? == wanted).then(|| words.next())?);
-        found.map_or(0, number)
-    };
-    let (multicast, broadcast) = ("OutMcastPkts", "OutBcastPkts");
-    Packets {
-        unrouted: ipv4(snmp, "Ip:", "OutNoRoutes") + ipv6("Ip6OutNoRoutes"),
-        to_many: ipv4(netstat, "IpExt:", multicast)
-            + ipv4(netstat, "IpExt:", broadcast)
-            + ipv6("Ip6OutMcastPkts"),
     }
 }
 
@@ -331,17 +406,6 @@ mod tests {
         assert!(line.starts_with(std::env::args().next().expect("argv[0]").as_bytes()));
         let executable = std::env::current_exe().expect("it can be read");
         assert_eq!(file_name(own).as_deref(), executable.file_name());
-    }
-
-    #[test]
-    fn packets_that_were_meant_for_others_are_counted() {
-        let snmp = "Ip: Forwarding InNoRoutes OutNoRoutes\nIp: 1 9 2\nIcmp: InMsgs\nIcmp: 7\n";
-        let netstat = "TcpExt: OutMcastPkts\nTcpExt: 9\nIpExt: InMcastPkts OutMcastPkts InBcastPkts \
-                       OutBcastPkts\nIpExt: 9 10 9 200\n";
-        let snmp6 = "Ip6OutNoRoutes   \t1\nIp6OutMcastPkts \t3000\nIp6OutMcastPktsX 9\n";
-        let counted = count_packets(snmp, netstat, snmp6);
-        assert_eq!(counted, Packets { unrouted: 3, to_many: 3210 });
-        assert_eq!(count_packets("", "", "Ip6OutNoRoutes\n"), Packets::default());
     }
 
     #[test]

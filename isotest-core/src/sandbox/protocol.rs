@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::fault::Fault;
-use crate::finding::Leftover;
+use crate::finding::{IpcObject, Leftover, Listening};
 use crate::outcome::Usage;
 use crate::plan::{GroupLimits, Plan, ScratchMount, Service};
 use crate::trace::Trace;
@@ -196,8 +196,19 @@ pub struct GuardRecord {
     pub scratch_full: bool,
     /// Its scratch could not be handed over: too many descriptors were in flight.
     pub scratch_lost: bool,
-    /// Packets that were meant for others, where PID 1 exited with another code than 0.
+    /// Packets that were meant for others.
     pub packets: Packets,
+    /// Host names that its processes asked a name server for, each once.
+    pub names: Vec<String>,
+    /// Names of the threads that its process still had when it exited.
+    pub threads: Vec<String>,
+    /// Sockets at ports of its own choice on which it still received then.
+    pub listening: Vec<Listening>,
+    /// Objects of interprocess communication that were there then.
+    pub objects: Vec<IpcObject>,
+    /// Largest resident set of the process of the test, in bytes; `None` where it did not exit by
+    /// itself.
+    pub own_max_rss: Option<u64>,
     /// Resources that the test still held, if it did not exit with 0.
     pub held: Option<HeldResources>,
 }
@@ -207,8 +218,12 @@ pub struct GuardRecord {
 pub struct Packets {
     /// Those that found no route.
     pub unrouted: u64,
-    /// Those for a multicast group or for all, which have stayed on the loopback interface.
+    /// Those for a multicast group or for all, which have stayed on the loopback interface: counted
+    /// where the test did not exit with 0.
     pub to_many: u64,
+    /// Those for a closed port of UDP, as the name server of a case has it: over IPv6 if there is
+    /// IPv6.
+    pub to_no_server: u64,
 }
 
 /// Origin of the exit_group(2) of the process of a test. libtest runs the test on a thread of its

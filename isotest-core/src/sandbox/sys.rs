@@ -4,7 +4,7 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, c_int, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -43,6 +43,44 @@ pub fn wait_for_change(word: &AtomicU32, value: u32) {
 pub fn enter_namespaces(process: BorrowedFd<'_>, kinds: u64) -> Result<(), Errno> {
     // SAFETY: no argument is a pointer.
     Errno::result(unsafe { libc::setns(process.as_raw_fd(), kinds as c_int) }).map(drop)
+}
+
+/// Runs `work` in those namespaces of a process that `kinds` names, and waits for it. A child does
+/// it that shares memory and descriptors, clone(2): this process could not come back to the
+/// namespaces of the host, which are not its own. `work` must not panic.
+pub fn within<T, W: FnOnce() -> T>(
+    process: BorrowedFd<'_>,
+    kinds: u64,
+    work: W,
+) -> Result<T, Errno> {
+    struct Task<'a, T, W> {
+        process: BorrowedFd<'a>,
+        kinds: u64,
+        work: Option<W>,
+        result: Result<T, Errno>,
+    }
+    extern "C" fn run<T, W: FnOnce() -> T>(task: *mut c_void) -> c_int {
+        // SAFETY: it is that of the caller, which does nothing before this has ended.
+        let task = unsafe { &mut *task.cast::<Task<'_, T, W>>() };
+        let entered = enter_namespaces(task.process, task.kinds);
+        task.result = entered.and_then(|()| Ok(task.work.take().ok_or(Errno::EINVAL)?()));
+        0
+    }
+    /// Bytes of its stack: more than any `work` needs.
+    const STACK: usize = 256 << 10;
+    let mut stack = vec![0_u128; STACK / size_of::<u128>()];
+    let mut task = Task { process, kinds, work: Some(work), result: Err(Errno::ECHILD) };
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES;
+    let top = stack.as_mut_ptr_range().end;
+    // SAFETY: the stack grows down from its end and is used by nobody else; with CLONE_VFORK this
+    // process stands still until the child has ended, so that it may use all that is this one's.
+    let child = Errno::result(unsafe {
+        libc::clone(run::<T, W>, top.cast(), flags, (&raw mut task).cast())
+    })?;
+    // Its end is no signal, and nobody else waits for it.
+    // SAFETY: a null status is allowed.
+    unsafe { libc::waitpid(child, ptr::null_mut(), libc::__WALL) };
+    task.result
 }
 
 /// Puts `name` in the place of this process's arguments, which `/proc/PID/cmdline` shows to

@@ -264,7 +264,7 @@ impl Run<'_> {
         let case = end.case;
         let (job, mut outcome) = flight.outcome(end, self.events);
         let scratch = scratch.map(Dir::from);
-        outcome.findings.extend(job.plan.changes(scratch.as_ref()));
+        outcome.add(job.plan.changes(scratch.as_ref()));
         if let Some((reader, scratch)) = job.plan.scratch_reader.as_ref().zip(scratch.as_ref()) {
             reader.read(scratch, outcome.verdict.is_failure());
         }

@@ -216,6 +216,7 @@ impl Listing<'_> {
             timeout: factory.policy.limits.timeout.or(Some(LIST_TIMEOUT)),
             slow_timeout: None,
             output_limit: factory.policy.limits.output,
+            memory_share: None,
             write_back: factory.write_back.clone(),
             watched: None,
             scratch_reader: None,

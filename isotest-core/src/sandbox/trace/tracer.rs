@@ -13,12 +13,12 @@ use nix::sys::timerfd::{Expiration, TimerFd, TimerSetTimeFlags};
 use serde::{Deserialize, Serialize};
 
 use super::calls::{Follow, Meaning, OpenFlags, PathAt, meaning};
-use super::dns::Question;
 use super::log::Log;
 use super::memory::{self, Address};
 use super::paths;
 use crate::sandbox::child::kernel;
 use crate::sandbox::child::start::Slot;
+use crate::sandbox::dns::Question;
 use crate::sandbox::guard::{Listener, Notification, SystemCall};
 use crate::sandbox::procfs::{stack_pointer, status_field};
 use crate::sandbox::protocol::Channel;
@@ -175,7 +175,7 @@ impl Watch {
                 .set(Expiration::OneShot(TimeSpec::from(PATIENCE)), TimerSetTimeFlags::empty());
             match call.of_guard() {
                 Some(notification) => {
-                    self.note_guarded(&notification);
+                    self.note_guarded(&call, &notification);
                     if channel.send(&TracerMessage::Heard(notification), &[]).is_err() {
                         kernel::exit(0);
                     }
@@ -190,11 +190,16 @@ impl Watch {
         }
     }
 
-    fn note_guarded(&mut self, notification: &Notification) {
+    fn note_guarded(&mut self, call: &SystemCall, notification: &Notification) {
         use crate::sandbox::guard::GuardEvent;
-        let GuardEvent::Exit { code } = notification.act else { return };
-        if let Some(process) = self.process(notification.thread) {
-            self.log.push(process.inside, Act::Exited { code });
+        match notification.act {
+            GuardEvent::Exit { code } => {
+                if let Some(process) = self.process(notification.thread) {
+                    self.log.push(process.inside, Act::Exited { code });
+                }
+            }
+            GuardEvent::Questions { .. } => self.note(call),
+            GuardEvent::Signal { .. } | GuardEvent::IoUring | GuardEvent::IpcObject => {}
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod exits;
 mod notifications;
+mod observe;
 mod scratch;
 mod serve;
 mod services;

@@ -1,5 +1,7 @@
-//! Notifications of the guard: exits, signals that PID 1 sends itself, and io_uring.
+//! Notifications of the guard: exits, signals that PID 1 sends itself, and io_uring; those of what a
+//! test does besides are noted by `observe`.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use nix::poll::PollTimeout;
@@ -8,15 +10,19 @@ use super::state::{DelayedExit, Heard, WardenState};
 use crate::poll_timeout;
 use crate::sandbox::child::kernel;
 use crate::sandbox::guard::{GuardEvent, Notification};
-use crate::sandbox::procfs::{held, is_deadly, is_full, packets, remaining, status_field};
+use crate::sandbox::procfs::{held, is_deadly, remaining, status_field};
 
 /// Maximum time that PID 1 of a case waits in its exit for processes that may be about to end.
 const DEPARTURE: Duration = Duration::from_millis(100);
+/// Maximum time that it waits for threads that run: one that spins must not cost much.
+const THREADS_DEPARTURE: Duration = Duration::from_millis(5);
 /// Time before they are read again; it doubles each time.
 const FIRST_WAIT: Duration = Duration::from_millis(1);
 /// Maximum number of them that PID 1 waits for: more are no command whose output a test has read to
 /// its end.
 const MOST_IN_MOTION: usize = 16;
+/// The word of [`Slot::status`](crate::sandbox::child::start::Slot) for a test that exited with 0.
+const TEST_PASSED: i32 = 1;
 /// Number of ancestors that are searched for the case of a process.
 const ANCESTORS: usize = 32;
 
@@ -42,6 +48,8 @@ impl WardenState {
                 }
                 return;
             }
+            GuardEvent::Questions { messages } => self.note_name(&heard, messages),
+            GuardEvent::IpcObject => self.note_ipc_object(notification.thread),
             GuardEvent::Signal { signal, thread } => {
                 let deadly = is_deadly(notification, signal, thread) && heard.is_valid();
                 if deadly && self.note_signal(notification, signal) {
@@ -62,15 +70,26 @@ impl WardenState {
             // Its end is another thread's, which takes this one along.
             return;
         }
-        let test = match leader.and_then(|slot| self.running.get(&slot)) {
-            Some(running) if running.reaper => None,
+        let init = leader.filter(|slot| self.running.get(slot).is_some_and(|it| it.reaper));
+        if let Some(slot) = init {
+            let status = self.cell(slot).map_or(0, |cell| cell.status.load(Ordering::Acquire));
+            self.note_deeds(slot, process, status != TEST_PASSED);
+        }
+        let test = match leader {
+            Some(_) if init.is_some() => None,
             Some(_) => leader,
             None => self.init_of(process),
         };
         if let Some(slot) = test {
             self.note_exit(slot, process, thread, code);
+            self.note_deeds(slot, process, code != 0);
             if code != 0 {
                 self.note_resources(slot, process);
+            }
+            if leader.is_none() {
+                // PID 1 exits by itself.
+                self.note_threads(slot, process, thread);
+                self.note_left(slot, process);
             }
         }
         if let Some(slot) = leader {
@@ -81,17 +100,6 @@ impl WardenState {
         }
     }
 
-    /// Notes what a failed test holds at its end.
-    fn note_resources(&mut self, slot: usize, process: i32) {
-        let first = self.pid(slot).unwrap_or(process);
-        let Some(running) = self.running.get_mut(&slot) else { return };
-        running.seen.held = Some(held(process, first));
-        running.seen.scratch_full = is_full(&running.scratch);
-        if running.own_network {
-            running.seen.packets = packets(process);
-        }
-    }
-
     /// Lets PID 1 of a case exit, once what is left behind is known.
     fn depart(&mut self, mut departure: DelayedExit) {
         let Some(leader) = self.pid(departure.slot) else { return };
@@ -99,14 +107,22 @@ impl WardenState {
         // What waits for an answer from here is about to exit, too.
         let asks = !left.processes.is_empty() && departure.heard.listener.asks();
         let moves = asks || (1..=MOST_IN_MOTION).contains(&left.in_motion);
+        let reaper = self.running.get(&departure.slot).is_some_and(|running| running.reaper);
         if let Some(running) = self.running.get_mut(&departure.slot) {
-            running.seen.leftovers = left.processes;
+            running.seen.leftovers = left.processes.into_iter().map(|(_, left)| left).collect();
         }
+        // A reaping init has no threads, and its test has exited before.
+        let threads_move = !reaper
+            && self.note_threads(departure.slot, leader, departure.heard.notification.thread);
         let now = Instant::now();
-        if moves && now.duration_since(departure.began) < DEPARTURE {
+        let waited = now.duration_since(departure.began);
+        if moves && waited < DEPARTURE || threads_move && waited < THREADS_DEPARTURE {
             departure.due = now + departure.wait;
             departure.wait *= 2;
             return self.departures.push(departure);
+        }
+        if !reaper {
+            self.note_left(departure.slot, leader);
         }
         departure.heard.go_on();
     }
@@ -142,7 +158,7 @@ impl WardenState {
     }
 
     /// The process that a thread belongs to. Most are the leaders of cases themselves.
-    fn leader_of(&self, thread: i32) -> i32 {
+    pub(super) fn leader_of(&self, thread: i32) -> i32 {
         if self.slot_of(thread).is_some() {
             return thread;
         }
@@ -152,7 +168,7 @@ impl WardenState {
 
     /// The slot of the case that a process belongs to, by its ancestors: who loses its parent
     /// becomes a child of PID 1.
-    fn case_of(&self, process: i32) -> Option<usize> {
+    pub(super) fn case_of(&self, process: i32) -> Option<usize> {
         let parent = |process: &i32| status_field(*process, "PPid:")?.parse().ok();
         let line = std::iter::successors(Some(process), parent).take(ANCESTORS);
         line.take_while(|process| *process > 1).find_map(|process| self.slot_of(process))
@@ -173,8 +189,12 @@ impl WardenState {
             return false;
         }
         running.seen.aborted = true;
-        running.seen.leftovers = remaining(leader).processes;
+        let left = remaining(leader).processes.into_iter();
+        running.seen.leftovers = left.map(|(_, left)| left).collect();
         running.seen.held = Some(held(leader, leader));
+        if let Some(slot) = self.slot_of(leader) {
+            self.note_deeds(slot, leader, true);
+        }
         kernel::kill(leader, libc::SIGKILL);
         true
     }

@@ -195,7 +195,10 @@ impl WardenState {
         let slot = *slot;
         let setup = running.setup;
         match self.pid(slot) {
-            Some(leader) if sys::is_child(leader) => return signal_case(leader, signal),
+            Some(leader) if sys::is_child(leader) => {
+                self.note_deeds(slot, leader, true);
+                return signal_case(leader, signal);
+            }
             // It never was: somebody else has written that.
             Some(_) => return self.end_disputed(slot, 0, Usage::default()),
             None => {}
@@ -351,6 +354,7 @@ fn usage(raw: &libc::rusage) -> Usage {
         user: time(raw.ru_utime),
         system: time(raw.ru_stime),
         memory_peak: None,
+        own_max_rss: None,
         max_rss: raw.ru_maxrss as u64 * 1024,
         voluntary_switches: raw.ru_nvcsw as u64,
         involuntary_switches: raw.ru_nivcsw as u64,

@@ -106,6 +106,8 @@ impl WardenState {
             group,
             reaper: word(header::REAPER) == 1,
             own_network: word(header::NAMESPACES) & libc::CLONE_NEWNET as u64 != 0,
+            own_ipc: word(header::NAMESPACES) & libc::CLONE_NEWIPC as u64 != 0,
+            used_ipc: false,
             doomed: None,
             seen: GuardRecord::default(),
             supervisor: None,

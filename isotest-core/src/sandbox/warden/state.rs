@@ -44,6 +44,9 @@ pub(super) struct RunningCase {
     pub(super) group: Option<CaseCgroup>,
     pub(super) reaper: bool,
     pub(super) own_network: bool,
+    pub(super) own_ipc: bool,
+    /// A process of it has opened or made an object of interprocess communication.
+    pub(super) used_ipc: bool,
     /// A signal for it that came before it was cloned.
     pub(super) doomed: Option<i32>,
     pub(super) seen: GuardRecord,
