@@ -77,6 +77,14 @@ impl ChangeKind {
             ChangeKind::Deleted => 'D',
         }
     }
+
+    fn verb(self) -> &'static str {
+        match self {
+            ChangeKind::Added => "added",
+            ChangeKind::Changed => "changed",
+            ChangeKind::Deleted => "deleted",
+        }
+    }
 }
 
 /// Words of a finding: isotest's own, or those that were read from a record.
@@ -396,10 +404,9 @@ impl fmt::Display for Finding {
                 list(f, NAMED, sockets.iter().map(name), sockets.len())
             }
             Finding::WroteOutside(changes, all) => {
-                write!(f, "changed files outside of /tmp and the target directory: ")?;
                 let name = |it: &FileChange| {
                     let path = it.path.to_string_lossy();
-                    format!("{} {}", it.kind.letter(), escape(&path))
+                    format!("{} {}", it.kind.verb(), escape(&path))
                 };
                 list(
                     f,
@@ -571,7 +578,7 @@ mod tests {
             size: 1,
         });
         let text = Finding::WroteOutside(changes.collect(), 300).to_string();
-        assert!(text.contains("A /src/0\\n, A /src/1"), "{text}");
+        assert!(text.starts_with("added /src/0\\n, added /src/1"), "{text}");
         assert!(text.ends_with(" and 290 more"), "{text}");
     }
 }
