@@ -73,7 +73,8 @@ pub fn keep(RecordLimits { count, age, bytes }: RecordLimits) -> Keep {
     Keep { runs: count.get(), age, bytes }
 }
 
-/// The command with the options of the recorded run that it names, as far as they are repeated.
+/// The command with the options of the recorded run that it names, as far as they are repeated. The
+/// name is an id then: there may be a later run when the build has ended.
 pub fn repeat(
     command: &RunCommand,
     run: &Recorded,
@@ -88,18 +89,23 @@ pub fn repeat(
     let (file, path) = store.find(name, &machine.directory)?;
     let (started, _) = Lines::facts(file, &path)?;
     let Started { repeated_options, other_options, .. } = started;
-    match command.repeat(&repeated_options) {
+    let mut repeated = match command.repeat(&repeated_options) {
         Ok(repeated) => {
             if !command.cargo.quiet {
                 report::repeated(&repeated_options, &other_options);
             }
-            Ok(repeated)
+            repeated
         }
         Err(why) => {
             report::not_repeated(&path, &why);
-            Ok(command.clone())
+            command.clone()
         }
+    };
+    if !Store::is_file(name) {
+        let id = path.file_stem().map(|id| id.to_string_lossy().into_owned());
+        repeated.of = Some(Recorded { name: id });
     }
+    Ok(repeated)
 }
 
 /// The store of the project that the options name.

@@ -317,6 +317,9 @@ mod tests {
         remove(2, &few, now);
         let runs = store.runs().expect("it can be read");
         assert!(runs.iter().all(|run| run.id.as_str() > "19700101-000002"));
+        // An id of the future is nobody's, and takes no place.
+        drop(store.create(now + 3 * Duration::from_secs(24 * 60 * 60)).expect("it is writable"));
+        remove(1, &few, now);
         // The latest one stays, however old and large it is.
         let old = Keep { runs: 5, ..few };
         remove(1, &old, now + age + Duration::from_secs(5));
