@@ -104,7 +104,8 @@ pub fn observed(seen: GuardRecord) -> Vec<Finding> {
         (0, to_many) => Some(Finding::SentToMany(to_many)),
         (unrouted, _) => Some(Finding::NetworkTried(unrouted)),
     };
-    let resolves = to_no_server > 0 || !seen.names.is_empty();
+    // A resolver asks for addresses of both kinds, or again. One packet is something else.
+    let resolves = to_no_server > 1 || !seen.names.is_empty();
     let findings = [
         some(seen.leftovers, Finding::ProcessesLeft),
         some(seen.threads, Finding::ThreadsLeft),

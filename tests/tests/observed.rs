@@ -95,7 +95,7 @@ fn a_finding_names_what_it_is_about() {
         names("dns_attempt::has_as_many_names_as_are_kept").as_array().map(Vec::len),
         Some(32)
     );
-    assert_eq!(names("dns_attempt::has_a_query_of_another_resolver"), Value::Array(Vec::new()));
+    assert_eq!(names("dns_attempt::has_queries_of_another_resolver"), Value::Array(Vec::new()));
     let process = &of(&all, "leaves_process::has_a_child")["processes"][0];
     assert_eq!(process["command-line"], "sleep 1000");
     let grandchild = &of(&all, "leaves_process::has_a_grandchild")["processes"][1];
@@ -189,4 +189,21 @@ fn the_largest_resident_set_of_a_test_is_its_own() {
         }
         run.check(0, &["own-max-rss"]);
     }
+}
+
+#[test]
+fn as_cargo_s_runner_a_single_test_is_told_of_too() {
+    if refused() {
+        return;
+    }
+    let project = Project::fixture("findings");
+    let single = |name: &str| {
+        let line = format!("--test observed -- {name} --exact --nocapture");
+        project.cargo_test(&line).runner("").run()
+    };
+    let run = single("dns_attempt::has_two_names_each_once");
+    run.check(0, &["note[dns-attempt]: the test tried to resolve one.example, two.example"]);
+    let run = single("dns_attempt::has_not_for_its_own_names");
+    run.check(0, &["1 passed"]);
+    assert!(!run.stderr.contains("note["), "{}", run.stderr);
 }
