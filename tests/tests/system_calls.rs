@@ -43,7 +43,7 @@ impl Process {
 
 const PARTS: [Part; 4] = [
     Part { name: "isotest", most: [9.0, 9.0], is: |it| it.count("epoll_wait") > 0 },
-    Part { name: "the warden", most: [25.0, 31.0], is: |it| it.count("pivot_root") > 0 },
+    Part { name: "the warden", most: [33.0, 39.0], is: |it| it.count("pivot_root") > 0 },
     Part {
         name: "the fork server",
         most: [7.0, 7.0],
