@@ -29,8 +29,8 @@ use isotest_core::signals::Signals;
 
 use cli::{Cli, Command};
 use commands::{
-    diff, doctor, exec, explain, history, import_nextest, list, prune, replay, runner, runs, shell,
-    show_config, trace,
+    baseline, diff, doctor, exec, explain, history, import_nextest, list, prune, replay, runner,
+    runs, shell, show_config, trace,
 };
 use config::machine::Machine;
 use error::Error;
@@ -67,6 +67,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         Command::Run(command) | Command::Rerun(command) => {
             collected(&machine, |machine| commands::run::run(command, machine))
         }
+        Command::Baseline(command) => baseline::baseline(command, &machine),
         Command::Replay(command) => replay::replay(command, &machine),
         Command::Runs(command) => runs::runs(command, &machine),
         Command::History(command) => history::history(command, &machine),

@@ -90,6 +90,7 @@ pub fn outcome(
         trace: end.trace,
         earlier: Vec::new(),
         attempts: 1,
+        quarantine: None,
     }
 }
 

@@ -138,6 +138,48 @@ pub enum Finding {
     SignalDiscarded(i32),
 }
 
+/// Some of the codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Codes(u32);
+
+impl Codes {
+    /// All of them.
+    pub fn all() -> Codes {
+        Code::ALL.into_iter().collect()
+    }
+
+    /// True if there is none.
+    pub fn is_empty(self) -> bool {
+        self == Codes::default()
+    }
+
+    /// True if this one is among them.
+    pub fn contains(self, code: Code) -> bool {
+        self.0 & (1 << code as u32) != 0
+    }
+
+    /// Those that the others are not among.
+    pub fn without(self, others: Codes) -> Codes {
+        Codes(self.0 & !others.0)
+    }
+
+    /// Those that are among the others, too.
+    pub fn and(self, others: Codes) -> Codes {
+        Codes(self.0 & others.0)
+    }
+
+    /// Each, in the order in which they are reported.
+    pub fn iter(self) -> impl Iterator<Item = Code> {
+        Code::ALL.into_iter().filter(move |code| self.contains(*code))
+    }
+}
+
+impl FromIterator<Code> for Codes {
+    fn from_iter<I: IntoIterator<Item = Code>>(codes: I) -> Codes {
+        Codes(codes.into_iter().fold(0, |all, code| all | 1 << code as u32))
+    }
+}
+
 /// The kind of a finding. Its name in configurations and reports is stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Code {
@@ -554,6 +596,12 @@ mod tests {
             assert!(code.description().ends_with('.') && code.help().ends_with('.'));
         }
         assert_eq!(Code::of_name("leaves"), None);
+        assert_eq!(Codes::all().iter().count(), Code::ALL.len());
+        let two: Codes = [Code::Memory, Code::NetAttempt].into_iter().collect();
+        let one: Codes = [Code::Memory].into_iter().collect();
+        assert_eq!(two.iter().collect::<Vec<_>>(), [Code::NetAttempt, Code::Memory]);
+        assert_eq!((two.without(two.without(one)), two.and(one)), (one, one));
+        assert!(two.without(two).is_empty() && !one.contains(Code::NetAttempt));
     }
 
     #[test]

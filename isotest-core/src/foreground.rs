@@ -370,6 +370,8 @@ fn ended(plan: &Plan, end: &End) -> ForegroundEnd {
         Verdict::Ignored
         | Verdict::NothingRun
         | Verdict::Flaky
+        | Verdict::Denied(_)
+        | Verdict::Unproven { .. }
         | Verdict::NotRun(
             NotRun::Service(_)
             | NotRun::Cancelled

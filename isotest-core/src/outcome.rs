@@ -3,10 +3,11 @@
 //! Plain data made by [`collect`](crate::collect) and read by reports. A verdict is never
 //! guessed: see [`Verdict`] for what each one rests on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::capture::Captured;
-use crate::finding::Finding;
+use crate::finding::{Codes, Finding};
 use crate::policy::Weakened;
 use crate::refusal::{SandboxError, ServiceError};
 use crate::trace::Trace;
@@ -39,6 +40,15 @@ pub enum Verdict {
     /// Passed after it had failed, where that counts as a failure
     /// ([`FlakyResult::Fail`](crate::retry::FlakyResult)).
     Flaky,
+    /// Passed, with findings that are denied ([`Gate`]): these.
+    Denied(Vec<Finding>),
+    /// Passed, but is new and failed in some of many runs before ([`Proof`]).
+    Unproven {
+        /// Number of runs that failed.
+        failures: u32,
+        /// Number of runs.
+        runs: u32,
+    },
     /// A harness that is not libtest exited with 0 and said that it had run no test.
     NothingRun,
     /// Marked `#[ignore]` and not asked for, and nothing was run; or ignored by its harness when it
@@ -46,6 +56,54 @@ pub enum Verdict {
     Ignored,
     /// The case could not be run. Never a test failure.
     NotRun(NotRun),
+}
+
+/// Consequences of what a case does, beside its own verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Gate {
+    /// The codes of findings with which it does not pass.
+    pub deny: Codes,
+    /// The entry by which it may fail.
+    pub quarantine: Option<Arc<Quarantine>>,
+    /// Runs of it before this one, of which some failed.
+    pub proof: Option<Arc<Proof>>,
+}
+
+/// Runs of a case, several at once, before it counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// Number of runs that failed.
+    pub failures: u32,
+    /// Number of runs.
+    pub runs: u32,
+    /// Output of the first that failed.
+    pub output: Captured,
+}
+
+/// An entry of a configuration by which cases may fail for some time.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Quarantine {
+    /// The reason.
+    pub reason: String,
+    /// Its last day, as it was written.
+    pub until: String,
+    /// The mark of whatever tracks the failure.
+    pub token: Option<String>,
+    /// The place of the entry.
+    pub place: String,
+    /// Its standing for this case.
+    pub standing: Standing,
+}
+
+/// Standing of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Standing {
+    /// The case may fail.
+    Holds,
+    /// Its last day is over.
+    Expired,
+    /// The case has failed in each of so many runs.
+    Broken(u32),
 }
 
 /// Reason why a case was not run, or why its end is not known.
@@ -66,7 +124,7 @@ pub enum NotRun {
 }
 
 impl Verdict {
-    /// True if the run counts the case as a failed test.
+    /// True if the case is a failed test.
     pub fn is_failure(&self) -> bool {
         match self {
             Verdict::Failed { .. }
@@ -74,6 +132,8 @@ impl Verdict {
             | Verdict::TimedOut { .. }
             | Verdict::ExitedEarly { .. }
             | Verdict::NothingRun
+            | Verdict::Denied(_)
+            | Verdict::Unproven { .. }
             | Verdict::Flaky => true,
             Verdict::Passed | Verdict::Ignored | Verdict::NotRun(_) => false,
         }
@@ -144,6 +204,9 @@ pub struct Outcome {
     pub earlier: Vec<Outcome>,
     /// Maximum number of its attempts.
     pub attempts: u32,
+    /// The entry by which it may fail, whatever its verdict is.
+    #[serde(default)]
+    pub quarantine: Option<Arc<Quarantine>>,
 }
 
 impl Outcome {
@@ -163,6 +226,7 @@ impl Outcome {
             trace: None,
             earlier: Vec::new(),
             attempts: 1,
+            quarantine: None,
         }
     }
 
@@ -180,6 +244,34 @@ impl Outcome {
         }
     }
 
+    /// The same where this gate holds: it does not pass with denied findings, nor where it failed
+    /// before. The output is that of the failure then.
+    pub fn behind(mut self, gate: &Gate) -> Self {
+        self.quarantine.clone_from(&gate.quarantine);
+        let is_denied = |finding: &&Finding| gate.deny.contains(finding.code());
+        let denied: Vec<Finding> = self.findings.iter().filter(is_denied).cloned().collect();
+        if self.verdict == Verdict::Passed && !denied.is_empty() {
+            self.verdict = Verdict::Denied(denied);
+        }
+        if let (Verdict::Passed, Some(proof)) = (&self.verdict, &gate.proof) {
+            let Proof { failures, runs, output } = &**proof;
+            self.verdict = Verdict::Unproven { failures: *failures, runs: *runs };
+            self.output.clone_from(output);
+        }
+        self
+    }
+
+    /// True if it failed and may fail.
+    pub fn is_quarantined(&self) -> bool {
+        let holds = |entry: &Arc<Quarantine>| entry.standing == Standing::Holds;
+        self.verdict.is_failure() && self.quarantine.as_ref().is_some_and(holds)
+    }
+
+    /// True if the run fails with it.
+    pub fn fails_run(&self) -> bool {
+        self.verdict.is_failure() && !self.is_quarantined()
+    }
+
     /// The number of this attempt: 1 for the first.
     pub fn attempt(&self) -> usize {
         self.earlier.len() + 1
@@ -189,5 +281,50 @@ impl Outcome {
     pub fn is_flaky(&self) -> bool {
         let passed = matches!(self.verdict, Verdict::Passed | Verdict::Flaky);
         passed && !self.earlier.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::Code;
+
+    fn with(verdict: Verdict, findings: Vec<Finding>) -> Outcome {
+        Outcome { findings, ..Outcome::without_run(verdict) }
+    }
+
+    #[test]
+    fn a_denied_finding_fails_what_passed_and_nothing_else() {
+        let deny: Codes = [Code::SignalDiscarded].into_iter().collect();
+        let gate = Gate { deny, ..Gate::default() };
+        let (denied, other) = (Finding::SignalDiscarded(15), Finding::IoUringRefused);
+        let verdict = |outcome: Outcome| outcome.behind(&gate).verdict;
+        let both = with(Verdict::Passed, vec![other.clone(), denied.clone()]);
+        assert_eq!(verdict(both.clone()), Verdict::Denied(vec![denied.clone()]));
+        assert_eq!(verdict(with(Verdict::Passed, vec![other])), Verdict::Passed);
+        assert_eq!(both.behind(&Gate::default()).verdict, Verdict::Passed);
+        for verdict_before in [Verdict::Failed { code: 101 }, Verdict::NothingRun, Verdict::Ignored]
+        {
+            let outcome = with(verdict_before.clone(), vec![denied.clone()]);
+            assert_eq!(verdict(outcome), verdict_before);
+        }
+    }
+
+    #[test]
+    fn a_case_in_quarantine_fails_and_the_run_does_not() {
+        let entry = |standing| {
+            let (reason, until, place) =
+                ("r".to_owned(), "2026-01-01".to_owned(), "c:1".to_owned());
+            Some(Arc::new(Quarantine { reason, until, token: None, place, standing }))
+        };
+        let failed = |standing| {
+            let gate = Gate { quarantine: entry(standing), ..Gate::default() };
+            with(Verdict::Failed { code: 101 }, Vec::new()).behind(&gate)
+        };
+        assert!(failed(Standing::Holds).is_quarantined() && !failed(Standing::Holds).fails_run());
+        assert!(failed(Standing::Expired).fails_run() && failed(Standing::Broken(10)).fails_run());
+        let gate = Gate { quarantine: entry(Standing::Holds), ..Gate::default() };
+        let passed = with(Verdict::Passed, Vec::new()).behind(&gate);
+        assert!(!passed.is_quarantined() && !passed.fails_run());
     }
 }

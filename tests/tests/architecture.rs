@@ -216,7 +216,7 @@ const PROGRAM: [Row; 12] = [
 
 /// Data of the core that each stage of the program may name, and for `settings` the policy.
 const DATA: [Row; 6] = [
-    ("cli", &["policy", "retry", "schedule"]),
+    ("cli", &["finding", "policy", "retry", "schedule"]),
     ("discover", &["case", "escape", "untrusted"]),
     ("store", &["escape", "untrusted"]),
     ("sandbox/environment", &["policy"]),

@@ -15,7 +15,7 @@ use std::{env, fs, io, process};
 
 use isotest_core::case::CaseIndex;
 use isotest_core::host::Host;
-use isotest_core::outcome::{Outcome, Verdict};
+use isotest_core::outcome::{Gate, Outcome, Verdict};
 use isotest_core::plan::{self, Access, Exposure, Plan, Project, StartBy};
 use isotest_core::policy::{Init, Limits, Namespace, Policy, User};
 use isotest_core::refusal::SandboxError;
@@ -219,6 +219,7 @@ fn run(policy: &Policy, what: &str) -> Result<Outcome, SandboxError> {
         plan: Plan::of(spec),
         pass_through: false,
         retries: Retries::default(),
+        gate: Gate::default(),
         claim: Claim::default(),
     }];
     let (events, heard) = sync_channel(BACKLOG);

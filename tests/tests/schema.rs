@@ -15,7 +15,7 @@ use serde_json::Value;
 const FILE: &str = ".config/isotest.toml";
 
 /// The first keys of other files that the book has examples of.
-const OTHERS: [&str; 5] = ["target", "experimental", "scripts", "runners", "env"];
+const OTHERS: [&str; 6] = ["target", "experimental", "scripts", "runners", "env", "findings"];
 
 fn validator() -> Validator {
     let run = Project::new(&[PASSING]).isotest("show-config --schema").run();

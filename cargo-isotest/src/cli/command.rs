@@ -20,7 +20,7 @@ use super::libtest::{self, Format, LibtestOptions, OutputFlags, SelectionFlags, 
 use super::reuse::{ArchiveCommand, ReuseOptions};
 use super::run_flags::RunFlags;
 use super::run_options::RunOptions;
-use super::store::{HistoryCommand, ReplayCommand, RunsCommand};
+use super::store::{BaselineCommand, HistoryCommand, Recorded, ReplayCommand, RunsCommand};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -78,6 +78,8 @@ pub enum Command {
     Runs(RunsCommand),
     /// Print the results of a test in recorded runs
     History(HistoryCommand),
+    /// Write the findings of a recorded run as known ones, which `--deny` lets pass
+    Baseline(BaselineCommand),
     /// Build the tests into an archive that runs without cargo
     Archive(Box<ArchiveCommand>),
     /// List the tests
@@ -160,13 +162,6 @@ pub struct RunCommand {
     /// The recorded run whose failed tests alone run (`rerun`).
     #[arg(skip)]
     pub of: Option<Recorded>,
-}
-
-/// The recorded run that `rerun` takes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Recorded {
-    /// Its name as it was typed; the latest run without.
-    pub name: Option<String>,
 }
 
 impl RunCommand {
@@ -503,6 +498,7 @@ fn complete(
         Command::Doctor(_)
         | Command::ImportNextest(_)
         | Command::Replay(_)
+        | Command::Baseline(_)
         | Command::Runs(_)
         | Command::History(_)
         | Command::Prune
@@ -545,6 +541,7 @@ fn check_layers(command: &Command) -> Result<(), String> {
         | Command::ShowConfig(_)
         | Command::ImportNextest(_)
         | Command::Replay(_)
+        | Command::Baseline(_)
         | Command::Runs(_)
         | Command::History(_)
         | Command::Prune
@@ -583,6 +580,7 @@ fn check_reuse(command: &Command) -> Result<(), String> {
         | Command::ShowConfig(_)
         | Command::ImportNextest(_)
         | Command::Replay(_)
+        | Command::Baseline(_)
         | Command::Runs(_)
         | Command::History(_)
         | Command::Prune

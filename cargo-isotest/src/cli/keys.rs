@@ -107,10 +107,14 @@ fn wording(error: &clap::Error) -> String {
     let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else {
         return error.kind().to_string();
     };
+    let meant = match error.get(ContextKind::SuggestedValue) {
+        Some(ContextValue::String(meant)) => format!("; did you mean `{meant}`?"),
+        _ => String::new(),
+    };
     match (error.get(ContextKind::ValidValue), error.source()) {
         (Some(ContextValue::Strings(valid)), _) => {
             let valid: Vec<String> = valid.iter().map(|value| format!("`{value}`")).collect();
-            format!("invalid value `{value}` (expected one of: {})", valid.join(", "))
+            format!("invalid value `{value}` (expected one of: {}){meant}", valid.join(", "))
         }
         (_, Some(cause)) => format!("invalid value `{value}`: {cause}"),
         (_, None) => format!("invalid value `{value}`"),

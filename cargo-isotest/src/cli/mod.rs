@@ -7,6 +7,7 @@
 mod cargo;
 mod command;
 mod config;
+mod deny;
 mod formats;
 mod getopts;
 mod keys;
@@ -23,10 +24,11 @@ mod store;
 
 pub use cargo::{CargoOptions, PackageScope};
 pub use command::{
-    Cli, Command, DiffCommand, DoctorCommand, ExecCommand, ExplainCommand, ListCommand, Recorded,
-    RunCommand, RunnerCommand, ShellCommand, TraceCommand, command, completed, parse,
+    Cli, Command, DiffCommand, DoctorCommand, ExecCommand, ExplainCommand, ListCommand, RunCommand,
+    RunnerCommand, ShellCommand, TraceCommand, command, completed, parse,
 };
 pub use config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
+pub use deny::name as deny_name;
 pub use formats::{ListedFindings, MessageFormat, ReportFormat};
 pub use keys::{Key, Shape, Values, keys, read as read_key};
 pub use layers::{Layer, LayerOptions, layers_as_shown};
@@ -43,5 +45,6 @@ pub use run_options::{
     FailFast, RecordLimits, RunOptions, ThreadsRequired, retries_name, threads_schema,
 };
 pub use store::{
-    ExportFormat, HistoryCommand, ProjectOptions, ReplayCommand, RunsAct, RunsCommand,
+    BaselineCommand, ExportFormat, HistoryCommand, ProjectOptions, Recorded, ReplayCommand,
+    RunsAct, RunsCommand,
 };

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use isotest_core::retry::Retries;
 use isotest_core::schedule::Repeat;
 
+use super::deny::{self, DenyWord};
 use super::layers::LayerOptions;
 use super::quantity::{Deadline, deadline, duration};
 use super::run_options::{FailFast, FlakyResult, RunOptions, max_fail};
@@ -41,6 +42,18 @@ pub struct RunFlags {
     /// Result of a test that passes only at a retry [default: pass]
     #[arg(long, value_name = "RESULT")]
     flaky_result: Option<FlakyResult>,
+    /// Fail tests that have findings with one of these codes: `leaves-process,net-attempt`, `all`
+    #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = deny::parser())]
+    #[arg(hide_possible_values = true)]
+    deny: Option<Vec<DenyWord>>,
+    /// Run tests that the base run does not have N times, several copies at once, before they count;
+    /// `1%`: as often as it takes to see a failure that happens in 1 % of runs
+    #[arg(long, value_name = "N|P%", value_parser = proving_runs)]
+    #[arg(conflicts_with_all = ["stress_count", "stress_duration", "debugger", "tracer", "no_run"])]
+    pub prove_new: Option<NonZeroU32>,
+    /// Base run of `--prove-new` [default: the latest recorded run of all tests]
+    #[arg(long, value_name = "RUN|FILE", requires = "prove_new")]
+    pub prove_against: Option<String>,
     /// Run each test N times, several copies at once
     #[arg(long, value_name = "N", conflicts_with_all = ["junit", "sarif"])]
     pub stress_count: Option<NonZeroU32>,
@@ -106,6 +119,24 @@ pub enum Unit {
     Binary,
 }
 
+/// Maximum number of runs of a new test.
+const PROVING_RUNS: u32 = 100_000;
+
+/// Reads a number of runs, or the share of runs that fail: in so many runs one of them fails with a
+/// probability of 95 %.
+fn proving_runs(text: &str) -> Result<NonZeroU32, String> {
+    let runs = match text.strip_suffix('%') {
+        None => text.parse().ok(),
+        Some(percent) => {
+            let share = percent.trim().parse::<f64>().ok().map(|percent| percent / 100.0);
+            let share = share.filter(|share| (1e-9..1.0).contains(share));
+            share.map(|share| (0.05_f64.ln() / (-share).ln_1p()).ceil().min(1e9) as u32)
+        }
+    };
+    let runs = runs.filter(|runs| *runs <= PROVING_RUNS).and_then(NonZeroU32::new);
+    runs.ok_or_else(|| format!("not a number of runs from 1 to {PROVING_RUNS}; try `20` or `1%`"))
+}
+
 /// A command line in one argument: its words, one at the least.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandLine(pub Vec<String>);
@@ -151,6 +182,7 @@ impl RunFlags {
             (layers.has("slow-timeout"), "--slow-timeout", "libtest tells of it after 60 s"),
             (self.repeat() != Repeat::Once, "a stress run", "copies of a test do not meet in it"),
             (self.max_fail.is_some(), "--max-fail", "it does not end in the middle of its tests"),
+            (self.prove_new.is_some(), "--prove-new", "copies of a test do not meet in it"),
             (measures, "--bench", "what is measured must not be disturbed"),
         ];
         match refused.into_iter().find(|(given, ..)| *given) {
@@ -171,6 +203,12 @@ impl RunFlags {
         }
     }
 
+    /// The flag `--deny` by which another run has the same.
+    pub fn deny_flag(&self) -> Option<String> {
+        let codes = deny::codes(self.deny.as_deref()?);
+        Some(format!("--deny={}", deny::name(codes).replace(' ', ",")))
+    }
+
     /// True if a failed test is started again.
     pub(super) fn starts_again(&self) -> bool {
         self.retries.is_some_and(|count| count > 0)
@@ -181,6 +219,7 @@ impl RunFlags {
         RunOptions {
             retries: self.retries.map(|count| Retries { count, ..Retries::default() }),
             flaky_result: self.flaky_result,
+            deny: self.deny.clone(),
             fail_fast: (self.fail_fast || self.no_fail_fast).then_some(self.fail_fast),
             max_fail: self.max_fail,
             global_timeout: self.global_timeout,
@@ -197,6 +236,16 @@ mod tests {
     #[test]
     fn nothing_typed_means_nothing_asked_for() {
         assert_eq!(RunFlags::default().run_options(), RunOptions::default());
+    }
+
+    #[test]
+    fn a_share_of_failures_is_a_number_of_runs() {
+        let runs = |text| proving_runs(text).map(NonZeroU32::get);
+        // 0.99 ^ 299 = 0.0495…
+        assert_eq!([runs("20"), runs("1%"), runs("50%")], [Ok(20), Ok(299), Ok(5)]);
+        for text in ["0", "x", "0%", "100%", "-1%", "0.0001%", "100001"] {
+            assert!(proving_runs(text).is_err(), "{text}");
+        }
     }
 
     #[test]

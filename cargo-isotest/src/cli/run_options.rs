@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum, value_parser};
+use isotest_core::finding::Codes;
 use isotest_core::retry::{self, Growth, Retries};
 use isotest_core::schedule::{InFlight, MaxFail};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use super::deny::{self, DenyWord};
 use super::quantity::{self, Deadline, Threads, deadline, threads};
 
 /// Keys that all tests of a run have in common.
@@ -73,6 +75,10 @@ pub struct RunOptions {
     #[arg(long, value_parser = value_parser!(i8).range(-100..=100))]
     #[schemars(range(min = -100, max = 100))]
     pub priority: Option<i8>,
+    /// Codes of findings with which a test does not pass: `leaves-process`; `all`; `none`
+    #[arg(long, value_parser = deny::parser(), hide_possible_values = true)]
+    #[schemars(schema_with = "deny::schema")]
+    pub deny: Option<Vec<DenyWord>>,
     /// Start no further test after the first failure
     #[arg(long, value_parser = BoolishValueParser::new())]
     pub fail_fast: Option<bool>,
@@ -179,6 +185,7 @@ impl RunOptions {
             threads_required: self.threads_required.or(lower.threads_required),
             test_group: self.test_group.clone().or(lower.test_group),
             priority: self.priority.or(lower.priority),
+            deny: self.deny.clone().or(lower.deny),
             fail_fast,
             max_fail,
             global_timeout: self.global_timeout.or(lower.global_timeout),
@@ -190,6 +197,11 @@ impl RunOptions {
             max_records_age: self.max_records_age.or(lower.max_records_age),
             max_records_size: self.max_records_size.or(lower.max_records_size),
         }
+    }
+
+    /// The codes of findings with which a test does not pass.
+    pub fn deny(&self) -> Codes {
+        deny::codes(self.deny.as_deref().unwrap_or_default())
     }
 
     /// Retries of a failed test.

@@ -90,6 +90,27 @@ pub struct HistoryCommand {
     pub project: ProjectOptions,
 }
 
+/// The recorded run that `rerun` takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its name as it was typed; the latest run without.
+    pub name: Option<String>,
+}
+
+/// `cargo isotest baseline`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct BaselineCommand {
+    /// The run: the end or the beginning of its id, or a file [default: the latest run]
+    #[arg(value_name = "RUN")]
+    pub run: Option<String>,
+    /// Write nothing; print what would change, and exit with 100 if anything would
+    #[arg(long)]
+    pub check: bool,
+    /// The project.
+    #[command(flatten)]
+    pub project: ProjectOptions,
+}
+
 /// `cargo isotest replay`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct ReplayCommand {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use isotest_core::case::CaseIndex;
 use isotest_core::changes::Watched;
 use isotest_core::finding::FileChange;
-use isotest_core::outcome::{NotRun, Verdict};
+use isotest_core::outcome::{Gate, NotRun, Verdict};
 use isotest_core::plan::{Plan, ScratchReader};
 use isotest_core::retry::Retries;
 use isotest_core::schedule::{Claim, Event, Interruption, Job, Options};
@@ -54,6 +54,7 @@ pub fn diff(command: &DiffCommand, machine: &Machine) -> Result<ExitCode, Error>
         plan: Plan { scratch_reader: Some(reader), ..plan },
         pass_through: false,
         retries: Retries::default(),
+        gate: Gate::default(),
         claim: Claim::default(),
     };
     let ended = |event| match event {

@@ -19,10 +19,13 @@ pub mod exec;
 pub mod runner;
 
 pub mod archive;
+pub mod baseline;
 pub mod doctor;
 pub mod history;
 pub mod import_nextest;
+pub mod prove;
 pub mod prune;
+pub mod quarantine;
 pub mod replay;
 pub mod runs;
 pub mod show_config;

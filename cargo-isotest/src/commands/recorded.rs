@@ -108,9 +108,9 @@ pub fn repeat(
     Ok(repeated)
 }
 
-/// The store of the project that the options name.
-pub fn store_of(project: &ProjectOptions) -> Result<Store, Error> {
-    let request = BuildRequest {
+/// The request to cargo that the options make.
+pub fn request(project: &ProjectOptions) -> BuildRequest {
+    BuildRequest {
         metadata_arguments: project
             .manifest_path
             .iter()
@@ -118,8 +118,12 @@ pub fn store_of(project: &ProjectOptions) -> Result<Store, Error> {
             .collect(),
         target_dir: project.target_dir.clone(),
         ..BuildRequest::default()
-    };
-    let target = discover::target_directory(&request)?;
+    }
+}
+
+/// The store of the project that the options name.
+pub fn store_of(project: &ProjectOptions) -> Result<Store, Error> {
+    let target = discover::target_directory(&request(project))?;
     Ok(Store::of(target.as_std_path()))
 }
 

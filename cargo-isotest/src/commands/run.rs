@@ -8,9 +8,11 @@ use chrono::{DateTime, Utc};
 use isotest_core::schedule::Repeat;
 use isotest_core::signals::Signals;
 
-use crate::cli::{NoTests, Part, RunCommand, Unit};
+use crate::cli::{NoTests, PackageScope, Part, RunCommand, Unit};
 use crate::commands::build::Build;
 use crate::commands::debug::{self, Tool};
+use crate::commands::prove::{ProveOptions, prove_new};
+use crate::commands::quarantine;
 use crate::commands::recorded;
 use crate::commands::selected_tests::{
     RefusedRoots, SelectedTests, reporter, run_and_report, tell_not_written,
@@ -24,6 +26,7 @@ use crate::exit_code::ExitCode;
 use crate::report::{self, DoctestSummary, ReportFileError, Reporter, Stress, Suite, Summary};
 use crate::run::context::{Cases, Context};
 use crate::run::execute::execute;
+use crate::run::gates::{self, Gates};
 use crate::run::kept::Kept;
 use crate::run::{doctests, explanations};
 use crate::sandbox::factory::SandboxBuilder;
@@ -99,6 +102,7 @@ fn config(command: &RunCommand, build: &Build<'_>) -> Result<Config, Error> {
     };
     let mut config = build.config(given)?;
     config.take_flags(build.flags());
+    config.take_flags(command.run.deny_flag());
     config.take_flags((command.run.unit == Unit::Binary).then(|| "--unit binary".to_owned()));
     Ok(config)
 }
@@ -238,7 +242,9 @@ impl Run<'_> {
         // Before any setup command is run for it.
         let debugged = debug::find(tool, &tests.batches, &tests.selected)?;
         let provision = tests.provide(context)?;
-        let cases = Cases { selected: &tests.selected, provision: &provision, kept: None };
+        let gates = Gates::default();
+        let cases =
+            Cases { selected: &tests.selected, provision: &provision, gates: &gates, kept: None };
         debug::run(context, &debugged, &mut tests.batches, cases)
     }
 
@@ -249,7 +255,9 @@ impl Run<'_> {
         let context = self.context(&project, &signals);
         let mut tests = self.select(context, builders, unfinished.as_ref())?;
         let provision = tests.provide(context)?;
-        let cases = Cases { selected: &tests.selected, provision: &provision, kept: None };
+        let gates = Gates::default();
+        let cases =
+            Cases { selected: &tests.selected, provision: &provision, gates: &gates, kept: None };
         let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
         let stress = Stress::new(tests.suites, self.settings.report, stdout, stderr);
         let stress = execute(context, &mut tests.batches, cases, &mut durations, stress)?;
@@ -268,7 +276,20 @@ impl Run<'_> {
         let provision = tests.provide(context)?;
         let SelectedTests { mut batches, selected, suites, in_roots, refused } = tests;
         let kept = self.keep(&project)?;
-        let cases = Cases { selected: &selected, provision: &provision, kept: kept.as_ref() };
+        let mut gates = self.gates(&store, &selected, unfinished.as_ref());
+        if let Some(options) = self.proving() {
+            let none = Gates::default();
+            let cases =
+                Cases { selected: &selected, provision: &provision, gates: &none, kept: None };
+            let base = (&store, &mut durations, options);
+            prove_new(context, &mut batches, &selected, cases, base, &mut gates)?;
+        }
+        let cases = Cases {
+            selected: &selected,
+            provision: &provision,
+            gates: &gates,
+            kept: kept.as_ref(),
+        };
         let mut reporter = self.reporter(context, suites, &selected)?;
         let mut recorded = None;
         if self.settings.record {
@@ -282,6 +303,10 @@ impl Run<'_> {
         let reruns = explanations::explain(context, &mut reporter, batches, cases)?;
         if let Some(id) = &recorded {
             recorded::index(&store, id, &durations, &mut reporter);
+        }
+        if self.command.run.unit == Unit::Test {
+            let gone = gates::gone(&self.config.baseline, &reporter);
+            reporter.take_gone(gone);
         }
         let summary = reporter.finish(reruns, doctests).map_err(Error::Report)?;
         if recorded.is_some() {
@@ -303,6 +328,23 @@ impl Run<'_> {
         let now = DateTime::<Utc>::from(SystemTime::now()).format("%Y%m%d-%H%M%S").to_string();
         let kept = Kept::make(target, &now);
         Ok(Some(Arc::new(kept.map_err(|error| Error::Keep(target.to_owned(), error))?)))
+    }
+
+    /// How new tests are proved, where they are.
+    fn proving(&self) -> Option<ProveOptions<'_>> {
+        let run = &self.command.run;
+        let against = run.prove_against.as_deref();
+        run.prove_new.map(|runs| ProveOptions { against, runs })
+    }
+
+    /// The gates of these tests.
+    fn gates(&self, store: &Store, selected: &[Selected], failed: Option<&Unfinished>) -> Gates {
+        let cargo = &self.command.cargo;
+        let is_whole = cargo.package_scope() == PackageScope::Workspace
+            || (cargo.package_scope() == PackageScope::Default && self.config.packages.len() == 1);
+        let knows_all =
+            is_whole && cargo.selects_doctests() && self.part.is_none() && failed.is_none();
+        quarantine::gates(&self.config, store, selected, knows_all, SystemTime::now())
     }
 
     /// The report of the tests, with all files that it writes.

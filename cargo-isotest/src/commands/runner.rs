@@ -40,6 +40,7 @@ use crate::report::{self, DoctestSummary, Frame, Summary};
 use crate::run::case_plan::spec_with;
 use crate::run::context::{Cases, Context};
 use crate::run::explanations;
+use crate::run::gates::Gates;
 use crate::sandbox::coverage::collected;
 use crate::sandbox::environment;
 use crate::sandbox::factory::{SandboxBuilder, SandboxFactory};
@@ -274,7 +275,8 @@ fn run_built(
     }
     let provision = tests.provide(context)?;
     let SelectedTests { mut batches, selected, suites, .. } = tests;
-    let cases = Cases { selected: &selected, provision: &provision, kept: None };
+    let gates = Gates::default();
+    let cases = Cases { selected: &selected, provision: &provision, gates: &gates, kept: None };
     let reporter = reporter(context, suites, &selected);
     let store = Store::of(context.project.target_directory.as_std_path());
     let mut durations = store.durations();

@@ -185,6 +185,7 @@ fn suite(context: Context<'_>, selected: &Selected, root: &RootFilesystem) -> Su
         notes: selected.notes.clone(),
         cases: selected.selection.cases.clone(),
         filtered_out: selected.selection.filtered_out,
+        shared: settings.unit == Unit::Binary && selected.harness == Harness::Libtest,
     }
 }
 

@@ -1,7 +1,7 @@
 //! `cargo isotest trace`: runs one case and prints what it asked the kernel for.
 
 use isotest_core::case::CaseIndex;
-use isotest_core::outcome::Verdict;
+use isotest_core::outcome::{Gate, Verdict};
 use isotest_core::policy::{Guard, Policy};
 use isotest_core::retry::Retries;
 use isotest_core::schedule::{self, Claim, Event, Job};
@@ -37,7 +37,8 @@ pub fn trace(command: &TraceCommand, machine: &Machine) -> Result<ExitCode, Erro
     let plan = case_plan::plan_of(&factory, &spec, &selected, &case, &limits);
     let index = CaseIndex { binary: 0, case: 0 };
     let (retries, claim) = (Retries::default(), Claim::default());
-    let job = Job { index, plan, pass_through: false, retries, claim };
+    let gate = Gate::default();
+    let job = Job { index, plan, pass_through: false, retries, gate, claim };
     let options = schedule::Options::of(1);
     let jobs = vec![(&mut factory.warden, vec![job])];
     let outcome = jobs::run(jobs, options, &signals, Vec::new(), |events| {

@@ -1,19 +1,21 @@
 //! Effective configuration, in order: flag, environment, override, profile, default.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use isotest_core::case::Case;
 
 use super::archive::Include;
+use super::baseline::{self, Baseline, read_baseline};
 use super::commands::{ServiceTable, SetupTable};
 use super::contents::{Contents, PATH};
 
 use super::document::SpannedText;
 use super::error::{ConfigError, LoadError, nearest};
 use super::file::{self, File, Profile};
+use super::quarantine::QuarantineEntry;
 use super::run_options::{GLOBAL, TestGroup};
+use super::source::{Origin, Source, merged};
 use super::variables;
 use crate::cli::{CargoOptions, ConfigOptions, FiltersetOptions, LayerOptions, RunOptions, Values};
 use crate::config::machine::Machine;
@@ -26,55 +28,6 @@ use crate::report;
 
 /// The profile that is taken where none is asked for, and that the others inherit from.
 const DEFAULT: &str = "default";
-
-/// Source of a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// The command line.
-    Flag,
-    /// A variable `ISOTEST_*`.
-    Environment,
-    /// An override.
-    Override {
-        /// Its place among those of its profile, 1 being the first.
-        number: usize,
-        /// The name of its profile.
-        profile: String,
-        /// Its file and line.
-        place: String,
-        /// Its filter expression.
-        filter: String,
-        /// Reason for its grants.
-        reason: Option<String>,
-    },
-    /// A profile.
-    Profile {
-        /// Its name.
-        name: String,
-        /// Its file and line.
-        place: String,
-        /// Reason for its grants.
-        reason: Option<String>,
-    },
-}
-
-/// Values of one source.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
-    /// The place.
-    pub origin: Origin,
-    /// Its values.
-    pub values: Values,
-    /// Names of services and of setup commands that it asks for.
-    pub services: Vec<String>,
-    pub setup: Vec<String>,
-}
-
-impl Source {
-    pub(super) fn typed(origin: Origin, values: Values) -> Source {
-        Source { origin, values, services: Vec::new(), setup: Vec::new() }
-    }
-}
 
 /// Services and setup commands that a case needs, by their places in the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,6 +75,10 @@ pub struct Config {
     pub setup: Vec<SetupTable>,
     /// The test groups, and where each stands.
     pub test_groups: Vec<(String, TestGroup, String)>,
+    /// Findings that are known.
+    pub baseline: Baseline,
+    /// The tests that may fail.
+    pub quarantine: Vec<QuarantineEntry>,
     /// Files that archives include, and the place that names them.
     pub archived: Option<(Vec<Include>, String)>,
     /// The packages that expressions were read against: the id of each by its name.
@@ -155,6 +112,8 @@ impl Config {
             services: Vec::new(),
             setup: Vec::new(),
             test_groups: Vec::new(),
+            baseline: Baseline::default(),
+            quarantine: Vec::new(),
             archived: None,
             packages: BTreeMap::new(),
             typed: vec![flags, environment],
@@ -184,7 +143,7 @@ impl Config {
         config.ignores_default =
             given.filterset.is_some_and(|options| options.ignore_default_filter);
         let may_have_file = match given.reused {
-            Some(reused) => reused.workspace_root().join(PATH).is_file(),
+            Some(reused) => has_file(reused.workspace_root().as_std_path()),
             None => may_have_file(cargo, machine),
         };
         if !may_have_file && expressions.is_empty() {
@@ -211,6 +170,7 @@ impl Config {
         workspace: &mut FilterPackages,
         machine: &Machine,
     ) -> Result<(), LoadError> {
+        self.baseline = read_baseline(workspace.root().as_std_path(), machine)?;
         let path = workspace.root().join(PATH).into_std_path_buf();
         if !path.is_file() {
             return match self.profile.as_str() {
@@ -275,6 +235,17 @@ impl Config {
             let (services, setup) = (names(&one.services), names(&one.setup));
             let source = Source { origin, values: one.values.clone(), services, setup };
             self.overrides.push((expression, source));
+        }
+        for one in &profile.quarantine {
+            let tests = read.expression(&one.filter, ExpressionContext::Override, workspace)?;
+            self.quarantine.push(QuarantineEntry {
+                tests,
+                reason: one.reason.clone(),
+                until: one.until,
+                token: one.token.clone(),
+                place: format!("{}:{}", read.name, one.line),
+                filter: one.filter.text.clone(),
+            });
         }
         let origin = Origin::Profile {
             name: name.to_owned(),
@@ -345,11 +316,20 @@ impl Config {
 
     /// Sources of this case, in order of precedence.
     pub fn sources_of(&self, subject: &FilterSubject, case: &Case) -> Vec<&Source> {
-        let selects = |(expression, _): &&(Expression, Source)| {
-            expression.selects(subject, case, &self.default, GLOBAL)
-        };
+        let selects =
+            |(expression, _): &&(Expression, Source)| self.selects(expression, subject, case);
         let overrides = self.overrides.iter().filter(selects).map(|(_, source)| source);
         self.typed.iter().chain(overrides).chain(&self.profiles).collect()
+    }
+
+    /// The place of the first entry of the quarantine that a case is in.
+    pub fn quarantine_of(&self, subject: &FilterSubject, case: &Case) -> Option<usize> {
+        self.quarantine.iter().position(|entry| self.selects(&entry.tests, subject, case))
+    }
+
+    /// True if an expression of the configuration selects a case.
+    fn selects(&self, expression: &Expression, subject: &FilterSubject, case: &Case) -> bool {
+        expression.selects(subject, case, &self.default, GLOBAL)
     }
 
     /// Services and setup commands that these sources require.
@@ -399,24 +379,6 @@ impl Config {
                 && (self.ignores_default || self.default_filter.is_none() || selects(&self.default))
         }
     }
-}
-
-impl Source {
-    /// True if the configuration grants tests more of the host here, and gives a reason.
-    pub fn grants(&self) -> bool {
-        match self.origin {
-            Origin::Flag | Origin::Environment => false,
-            Origin::Override { .. } | Origin::Profile { .. } => {
-                !self.values.layers.grants().is_empty()
-            }
-        }
-    }
-}
-
-/// Values of these sources in order of precedence.
-pub fn merged(sources: &[&Source]) -> Values {
-    let last = Values::default();
-    sources.iter().rev().fold(last, |lower, source| source.values.over(lower))
 }
 
 fn names(texts: &[SpannedText]) -> Vec<String> {
@@ -544,28 +506,12 @@ fn may_have_file(cargo: &CargoOptions, machine: &Machine) -> bool {
     let start = manifest.as_deref().and_then(Path::parent).unwrap_or(&machine.directory);
     // A path may lead through links or `..`, of which cargo makes the real one.
     let start = start.canonicalize().unwrap_or_else(|_| start.to_owned());
-    start.ancestors().any(|directory| directory.join(PATH).is_file())
+    start.ancestors().any(has_file)
 }
 
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reason = match self {
-            Origin::Flag => return write!(f, "flag"),
-            Origin::Environment => return write!(f, "environment"),
-            Origin::Override { number, profile, place, reason, .. } => {
-                write!(f, "override {number} of profile `{profile}` ({place})")?;
-                reason
-            }
-            Origin::Profile { name, place, reason } => {
-                write!(f, "profile `{name}` ({place})")?;
-                reason
-            }
-        };
-        match reason {
-            Some(reason) => write!(f, ": {reason}"),
-            None => Ok(()),
-        }
-    }
+/// True if a directory has a configuration, or a baseline.
+fn has_file(directory: &Path) -> bool {
+    [PATH, baseline::PATH].iter().any(|path| directory.join(path).is_file())
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use super::archive::ArchiveTable;
 use super::commands::{ServiceTable, SetupTable};
 use super::document::{Node, Reader, SpannedText};
 use super::error::{ConfigError, nearest};
+use super::quarantine::QuarantineTable;
 use super::run_options::TestGroup;
 use crate::cli::{self, Key, LayerOptions, RunOptions, Shape, Values};
 
@@ -61,6 +62,8 @@ pub struct Profile {
     /// Other values for the tests that a filter expression selects; for each key the first counts
     #[schemars(rename = "override")]
     pub overrides: Vec<Override>,
+    /// Tests that may fail: the run does not fail with them; for each test the first entry counts
+    pub quarantine: Vec<QuarantineTable>,
     /// The line of its first key.
     #[schemars(skip)]
     pub line: usize,
@@ -146,6 +149,7 @@ impl TableKind {
                 "setup",
                 "archive",
                 "override",
+                "quarantine",
             ],
             TableKind::Override => &["filter", "reason", "services", "setup"],
         }
@@ -205,6 +209,7 @@ impl<'t> Reader<'t> {
                 "reason" => profile.reason = Some(self.reason(value)?),
                 "services" => profile.services = self.names(value)?,
                 "setup" => profile.setup = self.names(value)?,
+                "quarantine" => profile.quarantine = self.quarantine(value)?,
                 "archive" => profile.archive = Some(self.archive(value)?),
                 "override" => {
                     let DeValue::Array(overrides) = value.get_ref() else {
@@ -386,7 +391,7 @@ impl<'t> Reader<'t> {
         self.wrong_type(key, wanted, value).hint(hint)
     }
 
-    fn reason(&self, value: &Node<'t>) -> Result<String, ConfigError> {
+    pub(super) fn reason(&self, value: &Node<'t>) -> Result<String, ConfigError> {
         let SpannedText { text, span } = self.string(value)?;
         match text.trim() {
             "" => Err(self.error("the reason is empty", span)),

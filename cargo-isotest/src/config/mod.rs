@@ -5,6 +5,7 @@
 //! business; [`rows()`] says where each comes from. [`import()`] reads nextest's configuration.
 
 mod archive;
+mod baseline;
 mod commands;
 mod contents;
 mod document;
@@ -13,18 +14,23 @@ mod error;
 mod file;
 mod import;
 pub mod machine;
+mod quarantine;
 mod rows;
 mod run_options;
 pub mod settings;
 mod setup_scripts;
+mod source;
 mod variables;
 
 pub use archive::{Include, OnMissing, RelativeTo};
+pub use baseline::{Baseline, Entry as BaselineEntry, PATH as BASELINE, read_baseline};
 pub use commands::{ReadyTable, ServiceTable, SetupTable};
 pub use contents::{Contents, PATH};
-pub use effective::{Config, FlagValues, Needs, Source, binary_expressions, merged};
+pub use effective::{Config, FlagValues, Needs, binary_expressions};
 pub use error::{ConfigError, LoadError};
 pub use file::schema;
 pub use import::{Imported, import};
+pub use quarantine::{Day, QuarantineEntry};
 pub use rows::{case_rows, given, rows, run_rows};
 pub use run_options::TestGroup;
+pub use source::{Source, merged};

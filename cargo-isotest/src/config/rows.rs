@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use isotest_core::policy::Policy;
 
-use super::effective::{Origin, Source, merged};
 use super::run_options::GLOBAL;
+use super::source::{Origin, Source, merged};
 use crate::cli::{self, FailFast, RunOptions, Threads, retries_name};
 use crate::report::{EffectiveValue, Overriding};
 
@@ -110,6 +110,7 @@ fn of_case(options: &RunOptions) -> Vec<RunRow> {
         ("threads-required", required, |given| given.threads_required.is_some()),
         ("test-group", group, |given| given.test_group.is_some()),
         ("priority", priority, |given| given.priority.is_some()),
+        ("deny", cli::deny_name(options.deny()), |given| given.deny.is_some()),
     ]
 }
 

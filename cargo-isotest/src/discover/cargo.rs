@@ -120,6 +120,11 @@ pub fn target_directory(request: &BuildRequest) -> Result<Utf8PathBuf, DiscoverE
     Ok(metadata(&cargo(), request, &request.metadata_arguments)?.target_directory)
 }
 
+/// The root of the workspace that a request names.
+pub fn workspace_root(request: &BuildRequest) -> Result<Utf8PathBuf, DiscoverError> {
+    Ok(metadata(&cargo(), request, &request.metadata_arguments)?.workspace_root)
+}
+
 /// Output of `cargo metadata`; with `dependencies`, those of every feature are resolved.
 pub(super) fn metadata_json(
     arguments: &[OsString],

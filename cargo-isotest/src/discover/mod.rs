@@ -32,7 +32,9 @@ mod search_path;
 
 pub use built::Built;
 pub use built_program::{BuiltProgram, ProgramCall, Purpose, built_program, project_around};
-pub use cargo::{BuildRequest, build_for_archive, discover, runner, target_directory};
+pub use cargo::{
+    BuildRequest, build_for_archive, discover, runner, target_directory, workspace_root,
+};
 pub use case_name::is_named;
 pub use error::DiscoverError;
 pub use filter::Selection;

@@ -44,6 +44,8 @@ pub fn cause(verdict: &Verdict, err: &mut dyn Write) -> io::Result<()> {
         | Verdict::TimedOut { .. }
         | Verdict::ExitedEarly { .. }
         | Verdict::NothingRun
+        | Verdict::Denied(_)
+        | Verdict::Unproven { .. }
         | Verdict::Flaky
         | Verdict::NotRun(_) => words::explain(verdict),
     };

@@ -1,6 +1,6 @@
 //! Categories of verdicts: what the formats tell apart.
 
-use isotest_core::outcome::{NotRun, Verdict};
+use isotest_core::outcome::{NotRun, Outcome, Verdict};
 
 /// Category of a verdict, as libtest's formats and JUnit know them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub enum Category {
     Passed,
     /// Failed in any way.
     Failed,
+    /// Failed, and may.
+    Quarantined,
     /// Marked `#[ignore]`, or ignored by its harness.
     Ignored,
     /// Not run because of its sandbox, a service, the warden, or the process of its binary.
@@ -18,15 +20,18 @@ pub enum Category {
 }
 
 impl Category {
-    /// Category of a verdict.
-    pub fn of(verdict: &Verdict) -> Category {
-        match verdict {
+    /// Category of an outcome.
+    pub fn of(outcome: &Outcome) -> Category {
+        match &outcome.verdict {
+            _ if outcome.is_quarantined() => Category::Quarantined,
             Verdict::Passed => Category::Passed,
             Verdict::Failed { .. }
             | Verdict::Signalled { .. }
             | Verdict::TimedOut { .. }
             | Verdict::ExitedEarly { .. }
             | Verdict::NothingRun
+            | Verdict::Denied(_)
+            | Verdict::Unproven { .. }
             | Verdict::Flaky => Category::Failed,
             Verdict::Ignored => Category::Ignored,
             Verdict::NotRun(

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::doctests::DoctestSummary;
 
 use super::finding_groups::{Doer, FindingGroups};
+use super::gates::Gates;
 use super::groups::{GroupLines, LINES, write_more};
 use super::notes;
 use super::options::FindingsShown;
@@ -98,6 +99,7 @@ pub struct Closing {
     /// Those of them that count as failed.
     flaky_failed: BTreeSet<CaseIndex>,
     findings: FindingGroups,
+    gates: Gates,
     /// The run is recorded.
     is_recorded: bool,
     /// Number of cases that shared a layer with the host because the machine refuses another.
@@ -128,6 +130,7 @@ impl Closing {
             flaky: GroupLines::default(),
             flaky_failed: BTreeSet::new(),
             findings: FindingGroups::new(findings),
+            gates: Gates::default(),
             is_recorded: false,
             weakened: BTreeMap::new(),
             refusals: Vec::new(),
@@ -149,10 +152,12 @@ impl Closing {
 
     /// Takes note of a case that has ended.
     pub fn observe(&mut self, suites: &[Suite], index: CaseIndex, outcome: &Outcome) {
-        if outcome.verdict.is_failure() {
+        self.gates.observe(suites, index, outcome);
+        if outcome.fails_run() {
             self.failed.entry(index.binary).or_default().push(index.case);
         }
-        if outcome.verdict.is_failure()
+        if outcome.fails_run()
+            && !self.gates.is_denied(index)
             && !outcome.findings.iter().any(|finding| finding.code().may_be_the_reason())
         {
             *self.unexplained.entry(index.binary).or_default() |= words::lacks(&outcome.output);
@@ -177,7 +182,7 @@ impl Closing {
             if let Finding::NotPassed(names) = finding {
                 self.reported.extend(names.iter().cloned());
             }
-            self.findings.add(Doer::Case(index), finding, outcome.verdict.is_failure());
+            self.findings.add(Doer::Case(index), finding, &outcome.verdict);
         }
     }
 
@@ -203,18 +208,23 @@ impl Closing {
         self.interrupted = Some(cause);
     }
 
-    /// The cases that have failed at every attempt.
+    /// The cases that have failed at every attempt, and not for a finding.
     pub fn failed(&self) -> Vec<CaseIndex> {
         let failed = self.failed.iter();
         failed
             .flat_map(|(&binary, cases)| cases.iter().map(move |&case| CaseIndex { binary, case }))
-            .filter(|index| !self.flaky_failed.contains(index))
+            .filter(|index| !self.flaky_failed.contains(index) && !self.gates.is_denied(*index))
             .collect()
     }
 
-    /// The binaries of which a case has failed.
+    /// The binaries of which a case has failed, and not for a finding.
     pub fn failed_binaries(&self) -> impl Iterator<Item = usize> {
-        self.failed.keys().copied()
+        let itself = |(binary, case)| !self.gates.is_denied(CaseIndex { binary, case });
+        let failed = self
+            .failed
+            .iter()
+            .filter(move |(binary, cases)| cases.iter().any(|case| itself((**binary, *case))));
+        failed.map(|(binary, _)| *binary)
     }
 
     /// The binaries of which a case has failed and nothing is known of why, and whether one has
@@ -233,11 +243,20 @@ impl Closing {
     }
 
     /// Takes note of what a binary did whose tests share a sandbox: one of them did it.
-    pub fn take_shared(&mut self, binary: usize, findings: &[Finding]) {
-        let failed = self.failed.contains_key(&binary);
+    pub fn take_shared(&mut self, binary: usize, findings: &[Finding], verdict: &Verdict) {
         for finding in findings {
-            self.findings.add(Doer::OneOf(binary), finding, failed);
+            self.findings.add(Doer::OneOf(binary), finding, verdict);
         }
+    }
+
+    /// The gates.
+    pub fn gates(&self) -> &Gates {
+        &self.gates
+    }
+
+    /// Takes note of entries of the baseline that no longer occur.
+    pub fn take_gone(&mut self, gone: Vec<String>) {
+        self.gates.take_gone(gone);
     }
 
     /// Takes note that the run can be printed again.
@@ -296,6 +315,7 @@ impl Closing {
         !tally.is_clean()
             || has_findings
             || self.flaky.count > 0
+            || self.gates.are_noteworthy()
             || self.slowest.1 > 0
             || !self.weakened.is_empty()
             || self.interrupted.is_some()
@@ -388,7 +408,8 @@ impl Closing {
             true => "cargo isotest replay --findings all",
             false => "--findings all",
         };
-        self.findings.write(suites, all, colour, err)
+        self.findings.write(suites, all, colour, err)?;
+        self.gates.write(colour, err)
     }
 
     fn write_not_run(&self, colour: bool, err: &mut dyn Write) -> io::Result<()> {
@@ -506,6 +527,7 @@ fn counts(tally: &Tally, colour: bool) -> Vec<String> {
     let passed_style = if tally.passed > 0 { GOOD } else { STRONG };
     let failed = count(tally.failed, "failed", ERROR);
     let later = [
+        count(tally.quarantined, "quarantined", WARNING),
         count(tally.not_run, "not run", ERROR),
         count(tally.ignored, "ignored", WARNING),
         count(tally.cancelled, "cancelled", WARNING),
@@ -524,6 +546,8 @@ fn ways_to_fail(tally: &Tally) -> String {
         (tally.timed_out, "timed out"),
         (tally.exited_early, "exited early"),
         (tally.signalled, "killed by a signal"),
+        (tally.denied, "denied"),
+        (tally.unproven, "unproven"),
         (tally.flaky_failed, "flaky"),
     ]
     .iter()

@@ -64,6 +64,9 @@ pub struct TestBinary {
     pub tests: Vec<String>,
     /// Number of tests that were filtered out.
     pub filtered_out: usize,
+    /// Its tests shared a sandbox.
+    #[serde(default)]
+    pub shared: bool,
 }
 
 /// A test that has ended.
@@ -82,6 +85,9 @@ pub struct Finished {
     pub seconds: f64,
     /// True if it passed, but not at the first attempt.
     pub flaky: bool,
+    /// The entry by which it may fail.
+    #[serde(default)]
+    pub quarantine: Option<QuarantineFact>,
     /// Findings of its last attempt.
     #[serde(default)]
     pub findings: Vec<FindingFact>,
@@ -90,7 +96,19 @@ pub struct Finished {
     pub failed_attempts: Vec<FailedAttempt>,
 }
 
+/// An entry by which a test may fail.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct QuarantineFact {
+    /// Its standing.
+    pub standing: String,
+}
+
 impl Finished {
+    /// True if the run does not fail with it, whatever its verdict is.
+    pub fn may_fail(&self) -> bool {
+        self.quarantine.as_ref().is_some_and(|entry| entry.standing == "holds")
+    }
+
     /// What its verdict counts as.
     pub fn state(&self) -> State {
         match self.verdict.as_str() {
@@ -156,15 +174,31 @@ pub struct FailedAttempt {
     pub verdict: String,
     /// Its duration in seconds.
     pub seconds: f64,
+    /// Its findings.
+    #[serde(default)]
+    pub findings: Vec<FindingFact>,
 }
 
 /// The end of a run.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct RunFinished {
     /// Time that the tests took together, in seconds.
     pub seconds: f64,
     /// Number of tests by result.
     pub tests: Counts,
+    /// Findings of binaries whose tests shared a sandbox.
+    #[serde(default)]
+    pub binary_findings: Vec<BinaryFact>,
+}
+
+/// Findings of a binary.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct BinaryFact {
+    /// The id of the binary.
+    pub binary: String,
+    /// The findings.
+    pub findings: Vec<FindingFact>,
 }
 
 impl Fact {

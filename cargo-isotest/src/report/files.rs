@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use isotest_core::case::CaseIndex;
 use isotest_core::finding::Finding;
-use isotest_core::outcome::Outcome;
+use isotest_core::outcome::{Outcome, Verdict};
 
 use super::junit::Junit;
 use super::report_file::ReportFileError;
@@ -32,12 +32,19 @@ impl Files {
     }
 
     /// Takes findings of a binary whose cases share a sandbox.
-    pub fn take_shared(&mut self, suites: &[Suite], binary: usize, findings: &[Finding]) {
+    /// `verdict` is theirs.
+    pub fn take_shared(
+        &mut self,
+        suites: &[Suite],
+        binary: usize,
+        findings: &[Finding],
+        verdict: &Verdict,
+    ) {
         if let Some(junit) = &mut self.junit {
             junit.take_shared(binary, findings);
         }
         if let Some(sarif) = &mut self.sarif {
-            sarif.take_shared(suites, binary, findings);
+            sarif.take_shared(suites, binary, findings, verdict);
         }
     }
 

@@ -5,10 +5,11 @@ use std::io::{self, Write};
 
 use isotest_core::case::CaseIndex;
 use isotest_core::finding::{Code, Finding};
+use isotest_core::outcome::Verdict;
 
 use super::groups::write_more;
 use super::options::FindingsShown;
-use super::paint::{self, HINT, WARNING};
+use super::paint::{self, ERROR, HINT, WARNING};
 use super::suite::{self, Suite};
 use super::words::counted;
 
@@ -43,6 +44,8 @@ pub enum Level {
     Note,
     /// A case that has it failed, or something that was asked for was not done.
     Warning,
+    /// A case failed for it.
+    Error,
 }
 
 /// All findings of a run.
@@ -74,9 +77,19 @@ struct Kept {
 }
 
 impl Level {
-    /// Weight of a finding of a case that failed or passed.
-    pub fn of(code: Code, failed: bool) -> Level {
-        if failed || code == Code::WriteBackFailed { Level::Warning } else { Level::Note }
+    /// Weight of a finding of a case with this verdict.
+    pub fn of(finding: &Finding, verdict: &Verdict) -> Level {
+        match verdict {
+            Verdict::Denied(denied) if denied.contains(finding) => Level::Error,
+            Verdict::Denied(_) => Level::of_code(finding.code()),
+            verdict if verdict.is_failure() => Level::Warning,
+            _ => Level::of_code(finding.code()),
+        }
+    }
+
+    /// Weight of such a finding of a case that passed.
+    pub fn of_code(code: Code) -> Level {
+        if code == Code::WriteBackFailed { Level::Warning } else { Level::Note }
     }
 }
 
@@ -87,7 +100,7 @@ impl FindingGroups {
     }
 
     /// Takes one.
-    pub fn add(&mut self, doer: Doer, finding: &Finding, failed: bool) {
+    pub fn add(&mut self, doer: Doer, finding: &Finding, verdict: &Verdict) {
         let code = finding.code();
         let group = self.groups.entry(code).or_insert_with(|| Group {
             level: Level::Note,
@@ -96,7 +109,7 @@ impl FindingGroups {
             count: 0,
             kept: Vec::new(),
         });
-        group.level = group.level.max(Level::of(code, failed));
+        group.level = group.level.max(Level::of(finding, verdict));
         group.doers += usize::from(group.last.replace(doer) != Some(doer));
         group.count += 1;
         if self.shown == FindingsShown::All || group.kept.len() < KEPT {
@@ -107,7 +120,7 @@ impl FindingGroups {
 
     /// True if there is one that is more than a note.
     pub fn have_warnings(&self) -> bool {
-        self.groups.values().any(|group| group.level == Level::Warning)
+        self.groups.values().any(|group| group.level > Level::Note)
     }
 
     /// True if there is none.
@@ -138,6 +151,7 @@ impl FindingGroups {
             let (style, word) = match group.level {
                 Level::Note => (HINT, "note"),
                 Level::Warning => (WARNING, "warning"),
+                Level::Error => (ERROR, "error"),
             };
             let word = paint::styled(colour, style, format_args!("{word}[{code}]"));
             writeln!(err, "\n{word}: {}", group.title(*code))?;
@@ -242,7 +256,7 @@ mod tests {
         let suites = [example(&["a", "b", "c", "d", "e", "f", "g", "h", "i"])];
         let mut groups = FindingGroups::new(shown);
         for (case, finding) in findings {
-            groups.add(Doer::Case(CaseIndex { binary: 0, case: *case }), finding, false);
+            groups.add(Doer::Case(CaseIndex { binary: 0, case: *case }), finding, &Verdict::Passed);
         }
         let mut text = Vec::new();
         groups.write(&suites, "COMMAND", false, &mut text).expect("a Vec takes all");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use isotest_core::case::CaseIndex;
 use isotest_core::schedule::Event;
 
-use super::reporter::Report;
+use super::run_report::Report;
 
 /// Reports events until there are no more, each as what `translate` makes of it; `note` hears how
 /// long each case took, and `tick` is

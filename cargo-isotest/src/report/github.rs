@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use isotest_core::case::CaseIndex;
-use isotest_core::outcome::Outcome;
+use isotest_core::outcome::{Outcome, Verdict};
 
 use super::finding_groups::{FindingGroups, Level};
 use super::suite::{self, Suite};
@@ -83,6 +83,7 @@ pub struct Github {
     failed: Vec<FailedCase>,
     failures: usize,
     flaky: Vec<String>,
+    quarantined: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -96,7 +97,8 @@ impl Github {
     /// Nothing yet.
     pub fn new(workflow: Workflow, workspace: &Path) -> Github {
         let (workspace, failed, flaky) = (workspace.to_owned(), Vec::new(), Vec::new());
-        Github { workflow, token: token(), workspace, failed, failures: 0, flaky }
+        let (token, quarantined) = (token(), Vec::new());
+        Github { workflow, token, workspace, failed, failures: 0, flaky, quarantined }
     }
 
     /// Takes note of a case that has ended.
@@ -105,13 +107,23 @@ impl Github {
         if let Some(flaky) = words::flaky(outcome) {
             self.flaky.push(format!("{flaky} {}", label()));
         }
-        if !outcome.verdict.is_failure() {
+        if outcome.is_quarantined() {
+            let why = words::quarantine(outcome).unwrap_or_default();
+            self.quarantined.push(format!("{} failed, {why}", label()));
+        }
+        if !outcome.fails_run() {
             return;
         }
         self.failures += 1;
         if self.failed.len() < FAILED {
             let said = words::failure(&String::from_utf8_lossy(&words::failure_text(outcome)));
-            let text = said.or_else(|| words::explain(&outcome.verdict)).unwrap_or_default();
+            let explained = || words::explain(&outcome.verdict);
+            let text = match &outcome.verdict {
+                // What it wrote is not what it failed for.
+                Verdict::Denied(_) => explained(),
+                _ => said.or_else(explained),
+            };
+            let text = text.unwrap_or_default();
             let place = self.place(&text);
             self.failed.push(FailedCase { label: label(), place, text });
         }
@@ -149,9 +161,17 @@ impl Github {
         for flaky in self.flaky.iter().take(ANNOTATIONS) {
             writeln!(err, "::warning title=Flaky test::{}", escaped(flaky))?;
         }
-        let left = [ANNOTATIONS.saturating_sub(self.flaky.len()), ANNOTATIONS];
-        for (level, left) in [Level::Warning, Level::Note].into_iter().zip(left) {
+        for quarantined in self.quarantined.iter().take(ANNOTATIONS) {
+            writeln!(err, "::notice title=Quarantined test::{}", escaped(quarantined))?;
+        }
+        let left = |told: usize| ANNOTATIONS.saturating_sub(told);
+        for (level, left) in [
+            (Level::Error, left(self.failed.len())),
+            (Level::Warning, left(self.flaky.len())),
+            (Level::Note, left(self.quarantined.len())),
+        ] {
             let command = match level {
+                Level::Error => "error",
                 Level::Warning => "warning",
                 Level::Note => "notice",
             };
@@ -211,6 +231,12 @@ impl Github {
                 add(&mut text, format_args!("- <code>{}</code>\n", literal(flaky)));
             }
         }
+        if !self.quarantined.is_empty() {
+            text += "\nQuarantined:\n\n";
+            for quarantined in self.quarantined.iter().take(FAILED) {
+                add(&mut text, format_args!("- <code>{}</code>\n", literal(quarantined)));
+            }
+        }
         if !findings.is_empty() {
             text += "\nFindings:\n\n";
             for (code, group) in findings.groups() {
@@ -256,7 +282,6 @@ fn literal(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use isotest_core::outcome::Verdict;
 
     use isotest_core::finding::Finding;
 
@@ -300,10 +325,10 @@ mod tests {
         let mut findings = FindingGroups::new(FindingsShown::None);
         for case in 0..2 {
             let doer = Doer::Case(CaseIndex { binary: 0, case });
-            findings.add(doer, &Finding::SignalDiscarded(15), false);
+            findings.add(doer, &Finding::SignalDiscarded(15), &Verdict::Passed);
         }
         let doer = Doer::Case(CaseIndex { binary: 0, case: 2 });
-        findings.add(doer, &Finding::IoUringRefused, true);
+        findings.add(doer, &Finding::IoUringRefused, &Verdict::Failed { code: 101 });
         let mut err = Vec::new();
         github.annotate(&suites, &findings, &mut err).expect("a Vec takes all");
         let err = String::from_utf8(err).expect("it is text");

@@ -28,8 +28,12 @@ impl GroupLines {
 
     /// Writes them below a title.
     pub fn write(&self, title: &str, colour: bool, err: &mut dyn Write) -> io::Result<()> {
-        let warning = paint::styled(colour, WARNING, "warning");
-        writeln!(err, "\n{warning}: {title}")?;
+        self.write_as(&paint::styled(colour, WARNING, "warning"), title, err)
+    }
+
+    /// The same, with another word before the title.
+    pub fn write_as(&self, word: &str, title: &str, err: &mut dyn Write) -> io::Result<()> {
+        writeln!(err, "\n{word}: {title}")?;
         for line in &self.lines {
             writeln!(err, "    {line}")?;
         }

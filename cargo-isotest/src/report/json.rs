@@ -134,11 +134,11 @@ fn add(line: &mut String, text: fmt::Arguments<'_>) {
 }
 
 /// libtest's word for a verdict; `None` where libtest has no event for what became of the case.
-fn event(verdict: &Verdict) -> Option<&'static str> {
-    match Category::of(verdict) {
+fn event(outcome: &Outcome) -> Option<&'static str> {
+    match Category::of(outcome) {
         Category::Passed => Some("ok"),
         Category::Failed => Some("failed"),
-        Category::Ignored | Category::NotRun => Some("ignored"),
+        Category::Ignored | Category::Quarantined | Category::NotRun => Some("ignored"),
         Category::Cancelled => None,
     }
 }
@@ -147,6 +147,9 @@ fn event(verdict: &Verdict) -> Option<&'static str> {
 fn texts(case: &Case, outcome: &Outcome) -> (String, Option<String>) {
     let bytes = words::written(outcome);
     let output = String::from_utf8_lossy(&bytes).into_owned();
+    if outcome.is_quarantined() {
+        return (output, words::quarantine(outcome));
+    }
     match &outcome.verdict {
         Verdict::Passed => (output, None),
         Verdict::Failed { .. } if !outcome.mode.is_empty() => without_note(output),
@@ -155,6 +158,8 @@ fn texts(case: &Case, outcome: &Outcome) -> (String, Option<String>) {
         | Verdict::TimedOut { .. }
         | Verdict::ExitedEarly { .. }
         | Verdict::NothingRun
+        | Verdict::Denied(_)
+        | Verdict::Unproven { .. }
         | Verdict::Flaky
         | Verdict::NotRun(_) => {
             let message = words::explanation(outcome).map(|text| format!("isotest: {text}"));
@@ -200,7 +205,7 @@ impl Format for Json {
     }
 
     fn finished(&mut self, case: &Case, outcome: Outcome, out: &mut dyn Write) -> io::Result<()> {
-        let Some(event) = event(&outcome.verdict) else {
+        let Some(event) = event(&outcome) else {
             return Ok(());
         };
         // libtest starts ignored tests too; a run does not.
@@ -218,7 +223,8 @@ impl Format for Json {
         elapsed: Duration,
         out: &mut dyn Write,
     ) -> io::Result<()> {
-        let Tally { passed, failed, ignored, not_run, .. } = tally;
+        let Tally { passed, failed, not_run, .. } = tally;
+        let ignored = tally.ignored + tally.quarantined;
         let event = if tally.is_clean() { "ok" } else { "failed" };
         let filtered_out = suite.filtered_out;
         let not_run = match not_run {

@@ -105,6 +105,8 @@ impl Junit {
             test_case.set_system_out_lossy(fitting(&text).as_ref());
         }
         test_case.add_properties(outcome.findings.iter().map(finding));
+        let quarantine = words::quarantine(outcome);
+        test_case.add_properties(quarantine.map(|it| property("isotest.quarantine", &it)));
         let weakened = outcome.weakened.iter();
         test_case.add_properties(weakened.map(|it| property("isotest.weakened", it.name())));
         test_case
@@ -170,9 +172,10 @@ const LONGEST_ESCAPE: usize = 6;
 
 /// The element inside `testcase`, with those of the other attempts.
 fn status(case: &Case, outcome: &Outcome) -> TestCaseStatus {
-    let mut status = match Category::of(&outcome.verdict) {
+    let mut status = match Category::of(outcome) {
         Category::Passed => TestCaseStatus::success(),
         Category::Ignored => skipped(words::ignore_reason(case, outcome).map(str::to_owned)),
+        Category::Quarantined => return skipped(words::quarantine(outcome)),
         Category::Cancelled => skipped(words::explain(&outcome.verdict)),
         Category::NotRun => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
@@ -241,6 +244,8 @@ fn kind(verdict: &Verdict) -> String {
         Verdict::Signalled { signal } => format!("test abort with {}", signal_name(*signal)),
         Verdict::TimedOut { .. } => "test timeout".to_owned(),
         Verdict::NothingRun => "nothing run".to_owned(),
+        Verdict::Denied(_) => "denied finding".to_owned(),
+        Verdict::Unproven { .. } => "flaky new test".to_owned(),
         Verdict::Flaky => "flaky".to_owned(),
         Verdict::Passed | Verdict::Ignored | Verdict::NotRun(_) => "test failure".to_owned(),
     }
@@ -257,7 +262,12 @@ fn message(outcome: &Outcome) -> Option<String> {
 /// The failure in the test's own words; if it timed out, the stacks of its threads.
 fn description(outcome: &Outcome) -> Option<String> {
     let said = words::failure(&String::from_utf8_lossy(&outcome.output.to_bytes()));
-    let text = if outcome.stacks.is_empty() { said } else { words::explanation(outcome) };
+    let text = match &outcome.verdict {
+        // What it wrote is not what it failed for.
+        Verdict::Denied(_) => words::explain(&outcome.verdict),
+        _ if outcome.stacks.is_empty() => said,
+        _ => words::explanation(outcome),
+    };
     text.map(|text| fitting(text.as_bytes()).into_owned())
 }
 

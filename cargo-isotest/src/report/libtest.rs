@@ -41,11 +41,13 @@ impl Pretty {
     /// The text after `...`; `None` if libtest prints no line at all.
     fn result(&self, case: &Case, outcome: &Outcome) -> Option<String> {
         let flaky = words::flaky(outcome).map_or(String::new(), |flaky| format!(", {flaky}"));
-        let (word, text) = match Category::of(&outcome.verdict) {
+        let (word, text) = match Category::of(outcome) {
             Category::Passed if outcome.is_flaky() => (Word::Yellow, format!("ok{flaky}")),
             Category::Passed => (Word::Green, "ok".to_owned()),
             Category::Failed => (Word::Red, format!("FAILED{flaky}")),
             Category::Ignored => (Word::Yellow, ignored(words::ignore_reason(case, outcome))),
+            // A result with which a run of cargo test passes as well.
+            Category::Quarantined => (Word::Yellow, ignored(words::quarantine(outcome).as_deref())),
             Category::NotRun => (Word::Red, "NOT RUN".to_owned()),
             // As libtest under `--fail-fast`, which prints nothing of what it no longer ran.
             Category::Cancelled => return None,

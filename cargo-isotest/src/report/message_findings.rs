@@ -1,9 +1,12 @@
 //! Findings as `--message-format` tells of them.
 
-use isotest_core::finding;
+use isotest_core::finding::{self, Codes};
+use isotest_core::outcome;
 use isotest_core::wait_status::signal_name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::suite::Suite;
 
 /// Something that is not hermetic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -143,6 +146,79 @@ pub struct Change {
     pub path: String,
     /// Its size afterwards, in bytes.
     pub size: u64,
+}
+
+/// Findings of a binary whose tests share a sandbox. Which test has them is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct BinaryFindings {
+    /// The id of the binary.
+    pub binary: String,
+    /// The root filesystem that it ran in, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+    /// The findings.
+    pub findings: Vec<Finding>,
+    /// The codes of those that are denied.
+    pub denied: Vec<String>,
+}
+
+/// The entry of the configuration by which a test may fail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Quarantine {
+    /// The reason.
+    pub reason: String,
+    /// Its last day.
+    pub until: String,
+    /// Its token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// Its standing for this test.
+    pub standing: Standing,
+}
+
+/// Standing of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// The test may fail: the run does not fail with it.
+    Holds,
+    /// Its last day is over.
+    Expired,
+    /// The test has always failed in the last runs.
+    Broken,
+}
+
+/// Message of an entry.
+pub fn quarantine(entry: &outcome::Quarantine) -> Quarantine {
+    Quarantine {
+        reason: entry.reason.clone(),
+        until: entry.until.clone(),
+        token: entry.token.clone(),
+        standing: match entry.standing {
+            outcome::Standing::Holds => Standing::Holds,
+            outcome::Standing::Expired => Standing::Expired,
+            outcome::Standing::Broken(_) => Standing::Broken,
+        },
+    }
+}
+
+/// Messages of the findings of binaries, with the codes that are denied.
+pub fn of_binaries(
+    suites: &[Suite],
+    shared: &[(usize, Vec<finding::Finding>, Codes)],
+) -> Vec<BinaryFindings> {
+    let of_binary = |(binary, findings, deny): &(usize, Vec<finding::Finding>, Codes)| {
+        let denied: Codes = findings.iter().map(finding::Finding::code).collect();
+        BinaryFindings {
+            binary: suites[*binary].id.clone(),
+            root: suites[*binary].root.clone(),
+            findings: findings.iter().map(self::finding).collect(),
+            denied: denied.and(*deny).iter().map(|code| code.name().to_owned()).collect(),
+        }
+    };
+    shared.iter().map(of_binary).collect()
 }
 
 /// Message of a finding.

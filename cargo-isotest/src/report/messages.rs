@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use isotest_core::case::{Case, CaseIndex};
+use isotest_core::finding::{self as found, Codes};
 use isotest_core::outcome::{self, NotRun, Outcome};
 use isotest_core::schedule::{Event, Interruption, Stream};
 use isotest_core::snapshot::{Process, Snapshot};
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::closing::{Hint, Reruns};
 use super::doctests::DoctestSummary;
-use super::message_findings::{Finding, finding};
+use super::message_findings::{self, BinaryFindings, Finding, Quarantine, finding};
 use super::start::Start;
 use super::suite::Suite;
 use super::tally::Tally;
@@ -130,6 +131,9 @@ pub enum Message {
         passed_again: Vec<Test>,
         /// Flags with which other failed tests pass.
         hints: Vec<Suggestion>,
+        /// Findings of binaries whose tests share a sandbox.
+        #[serde(default)]
+        binary_findings: Vec<BinaryFindings>,
     },
 }
 
@@ -160,6 +164,9 @@ pub struct Binary {
     pub tests: Vec<String>,
     /// Number of tests that were filtered out.
     pub filtered_out: usize,
+    /// True if its tests share a sandbox (`--unit binary`).
+    #[serde(default)]
+    pub shared: bool,
 }
 
 /// Identity of a test.
@@ -190,6 +197,9 @@ pub struct Finished {
     pub attempts: u32,
     /// True if it passed, but not at the first attempt.
     pub flaky: bool,
+    /// The entry of the configuration by which it may fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<Quarantine>,
     /// The attempts before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_attempts: Vec<Attempt>,
@@ -248,6 +258,18 @@ pub enum Verdict {
     },
     /// Its harness, which is not libtest, ran no test and exited with 0.
     NothingRun,
+    /// It passed, and findings of it are denied.
+    Denied {
+        /// The codes of these findings.
+        codes: Vec<String>,
+    },
+    /// It passed, and is new and failed in some of the runs before (`--prove-new`).
+    Unproven {
+        /// Number of runs that failed.
+        failures: u32,
+        /// Number of runs.
+        runs: u32,
+    },
     /// It passed only on a retry, which counts as a failure.
     Flaky,
     /// It is marked `#[ignore]`, or its harness ignored it when it was run.
@@ -345,6 +367,12 @@ pub struct Counts {
     pub timed_out: usize,
     /// Failed by exiting early.
     pub exited_early: usize,
+    /// Failed by denied findings.
+    #[serde(default)]
+    pub denied: usize,
+    /// Failed in quarantine; not among the failed ones.
+    #[serde(default)]
+    pub quarantined: usize,
     /// Ignored.
     pub ignored: usize,
     /// Not run because of the sandbox.
@@ -436,6 +464,7 @@ pub fn last(
     wall: Duration,
     doctests: DoctestSummary,
     reruns: &Reruns,
+    shared: &[(usize, Vec<found::Finding>, Codes)],
 ) -> Message {
     Message::RunFinished {
         seconds: wall.as_secs_f64(),
@@ -446,6 +475,8 @@ pub fn last(
             signalled: tally.signalled,
             timed_out: tally.timed_out,
             exited_early: tally.exited_early,
+            denied: tally.denied,
+            quarantined: tally.quarantined,
             ignored: tally.ignored,
             not_run: tally.not_run,
             cancelled: tally.cancelled,
@@ -457,6 +488,7 @@ pub fn last(
         },
         passed_again: reruns.flaky.iter().map(|index| test(suites, *index)).collect(),
         hints: reruns.hints.iter().map(|hint| suggestion(suites, hint)).collect(),
+        binary_findings: message_findings::of_binaries(suites, shared),
     }
 }
 
@@ -474,6 +506,7 @@ fn binary(suite: &Suite) -> Binary {
         layers: layers.cloned().collect(),
         tests: suite.cases.iter().map(|case| case.name.clone()).collect(),
         filtered_out: suite.filtered_out,
+        shared: suite.shared,
     }
 }
 
@@ -494,6 +527,7 @@ fn finished(suites: &[Suite], index: CaseIndex, outcome: &Outcome) -> Finished {
         attempt: outcome.attempt(),
         attempts: outcome.attempts,
         flaky: outcome.is_flaky(),
+        quarantine: outcome.quarantine.as_deref().map(message_findings::quarantine),
         failed_attempts: outcome.earlier.iter().map(|earlier| attempt(case, earlier)).collect(),
     }
 }
@@ -530,6 +564,12 @@ pub(super) fn verdict(case: &Case, outcome: &Outcome) -> Verdict {
         outcome::Verdict::TimedOut { limit } => Verdict::TimedOut { limit: limit.as_secs_f64() },
         outcome::Verdict::ExitedEarly { code } => Verdict::ExitedEarly { exit_code: *code },
         outcome::Verdict::NothingRun => Verdict::NothingRun,
+        outcome::Verdict::Denied(findings) => Verdict::Denied {
+            codes: findings.iter().map(|it| it.code().name().to_owned()).collect(),
+        },
+        outcome::Verdict::Unproven { failures, runs } => {
+            Verdict::Unproven { failures: *failures, runs: *runs }
+        }
         outcome::Verdict::Flaky => Verdict::Flaky,
         outcome::Verdict::Ignored => {
             Verdict::Ignored { reason: words::ignore_reason(case, outcome).map(str::to_owned) }

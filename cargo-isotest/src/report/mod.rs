@@ -40,10 +40,12 @@ mod closing;
 mod comparison;
 mod completions;
 mod finding_groups;
+mod gates;
 mod groups;
 mod notes;
 mod paint;
 mod progress;
+mod proving;
 mod record;
 mod replay;
 mod rerun;
@@ -51,6 +53,7 @@ mod screen;
 mod traces;
 mod withheld;
 
+mod baseline;
 mod config;
 mod diagnosis;
 mod error;
@@ -59,6 +62,7 @@ mod history;
 mod inspect;
 mod reporter;
 mod results;
+mod run_report;
 mod running;
 mod runs;
 mod start;
@@ -71,6 +75,7 @@ mod timeline_rows;
 #[cfg(test)]
 mod tests;
 
+pub use baseline::baseline;
 pub use blocks::Order;
 pub use cargo::executable;
 pub use changes::{changes, changes_as_json, verdict};
@@ -88,7 +93,7 @@ pub use error::{
     not_repeated, not_set_up, not_summarized, passed_on, pruned, pruned_runs, repeated, services,
     setting_up, uncopied, unpacking, unsupported_keys, warning, weakened,
 };
-pub use fact::{Fact, Started};
+pub use fact::{Fact, FindingFact, Started, State};
 pub use follow::follow;
 pub use github::{StoppedCommands, Workflow};
 pub use history::{Histories, histories_for_people, histories_for_programs};
@@ -99,12 +104,14 @@ pub use inspect::{
 pub use messages::{Message, VERSION as FORMAT_VERSION};
 pub use notes::tell as lists;
 pub use options::{FindingsShown, FormatName, Frame, Options};
+pub use proving::proving;
 pub use record::{Input, Line, MAX_LINE, Record};
 pub use replay::replay;
 pub use report_file::ReportFileError;
-pub use reporter::{EndedCase, Report, Reporter, Summary};
+pub use reporter::Reporter;
 pub use rerun::quoted;
 pub use results::{BinaryName, Results};
+pub use run_report::{EndedCase, Report, Summary};
 pub use runs::{Listing, RunState, runs_for_people, runs_for_programs};
 pub use start::Start;
 pub use stress::Stress;

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use isotest_core::case::CaseIndex;
-use isotest_core::finding::Finding;
+use isotest_core::finding::{Codes, Finding};
 use isotest_core::outcome::Outcome;
 use isotest_core::schedule::Event;
 use isotest_core::serialized;
@@ -78,7 +78,7 @@ impl Input {
             Input::End(ending) => {
                 let hinted = ending.reruns.hints.iter().flat_map(|hint| &hint.cases);
                 ending.wall <= DURATION
-                    && ending.shared.iter().all(|(binary, _)| *binary < cases.len())
+                    && ending.shared.iter().all(|(binary, ..)| *binary < cases.len())
                     && ending.recorded.iter().all(|binary| *binary < cases.len())
                     && ending.reruns.flaky.iter().chain(hinted).all(is_case)
             }
@@ -103,14 +103,17 @@ pub struct Ending {
     pub wall: Duration,
     /// Grants of the configuration.
     pub grants: Vec<Grant>,
-    /// Findings of binaries whose tests share a sandbox.
-    pub shared: Vec<(usize, Vec<Finding>)>,
+    /// Findings of binaries whose tests share a sandbox, and the codes that are denied.
+    pub shared: Vec<(usize, Vec<Finding>, Codes)>,
     /// Variables that did not reach the tests.
     pub withheld: Withheld,
     /// Paths and variables that the programs of failed tests name.
     pub traces: Vec<Trace>,
     /// The binaries whose failures `--rerun-failed` runs again.
     pub recorded: Vec<usize>,
+    /// Entries of the baseline that no longer occur.
+    #[serde(default)]
+    pub gone: Vec<String>,
     /// Results of the rerun variants.
     pub reruns: Reruns,
     /// Counts of documentation tests.

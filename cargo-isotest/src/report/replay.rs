@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use super::doctests::DoctestSummary;
 use super::record::{Ending, Input};
-use super::reporter::{Report, Reporter, Summary};
+use super::reporter::Reporter;
+use super::run_report::{Report, Summary};
 
 /// A run that was printed again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,15 +44,17 @@ pub fn replay(
         withheld,
         traces,
         recorded,
+        gone,
         reruns,
         doctests,
         documentation,
     } = ending.unwrap_or_else(|| Ending { wall: now - begin, ..Ending::default() });
-    for (binary, findings) in &shared {
-        reporter.take_shared(*binary, findings);
+    for (binary, findings, deny) in &shared {
+        reporter.take_shared(*binary, findings, *deny);
     }
     reporter.take_grants(grants);
     reporter.take_traces(traces);
+    reporter.take_gone(gone);
     reporter.take_recorded(recorded.into_iter().collect());
     reporter.end_after(wall)?;
     reporter.take_withheld(withheld);

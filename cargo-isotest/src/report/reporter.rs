@@ -9,16 +9,16 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use isotest_core::case::{Case, CaseIndex};
-use isotest_core::finding::Finding;
-use isotest_core::outcome::Outcome;
+use isotest_core::case::CaseIndex;
+use isotest_core::finding::{Codes, Finding};
+use isotest_core::outcome::{Outcome, Verdict};
 use isotest_core::schedule::{Event, Interruption, Stream};
 
 use super::doctests::DoctestSummary;
 
 use super::blocks::{BlockEvent, Blocks, CaseEvent};
 use super::cargo;
-use super::closing::{CaseState, Closing, Grant, Reruns};
+use super::closing::{Closing, Grant, Reruns};
 use super::files::Files;
 use super::format::Format;
 use super::formats;
@@ -33,6 +33,7 @@ use super::plain_json;
 use super::progress::Progress;
 use super::record::{Ending, Record};
 use super::report_file::ReportFileError;
+use super::run_report::{EndedCase, Report, Summary};
 use super::running;
 use super::sarif::Sarif;
 use super::screen::Screen;
@@ -42,38 +43,6 @@ use super::tally::Tally;
 use super::traces::Trace;
 use super::withheld::Withheld;
 use super::words;
-
-/// Result of a run, for the exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Summary {
-    /// The counts of the whole run.
-    pub tally: Tally,
-    /// The cause that ended it early.
-    pub interrupted: Option<Interruption>,
-}
-
-/// A case once the run has ended.
-#[derive(Debug, Clone, Copy)]
-pub struct EndedCase<'a> {
-    /// Its binary.
-    pub suite: &'a Suite,
-    /// The case.
-    pub case: &'a Case,
-    /// Its state.
-    pub state: CaseState,
-}
-
-/// Takes the events of a run.
-pub trait Report {
-    /// Takes an event.
-    fn event(&mut self, event: Event) -> io::Result<()>;
-
-    /// Takes what a binary did that is not hermetic, whose tests share a sandbox.
-    fn take_shared(&mut self, binary: usize, findings: &[Finding]);
-
-    /// Writes what has gathered and draws what is live anew: no event is waiting.
-    fn idle(&mut self) -> io::Result<()>;
-}
 
 /// Prints a run.
 pub struct Reporter {
@@ -99,6 +68,8 @@ pub struct Reporter {
     files: Files,
     github: Option<Github>,
     record: Option<Record>,
+    /// Findings of binaries whose tests share a sandbox, and the codes that are denied.
+    shared: Vec<(usize, Vec<Finding>, Codes)>,
 }
 
 impl Reporter {
@@ -127,6 +98,7 @@ impl Reporter {
             files: Files::default(),
             github: None,
             record: None,
+            shared: Vec::new(),
             suites,
             options,
         };
@@ -236,6 +208,14 @@ impl Reporter {
         self.closing.take_traces(traces);
     }
 
+    /// Takes note of entries of the baseline that no longer occur.
+    pub fn take_gone(&mut self, gone: Vec<String>) {
+        if let Some(ending) = self.ending() {
+            ending.gone.clone_from(&gone);
+        }
+        self.closing.take_gone(gone);
+    }
+
     /// The places of binaries of which a case has failed and nothing is known of why, and whether one
     /// has written that something is not there.
     pub fn unexplained(&self) -> impl Iterator<Item = (usize, bool)> {
@@ -310,10 +290,10 @@ impl Reporter {
     /// Every case, and what is known of it.
     pub fn ended(&self) -> impl Iterator<Item = EndedCase<'_>> {
         self.suites.iter().enumerate().flat_map(move |(binary, suite)| {
-            suite.cases.iter().enumerate().map(move |(case, listed)| EndedCase {
-                suite,
-                case: listed,
-                state: self.closing.state(CaseIndex { binary, case }),
+            suite.cases.iter().enumerate().map(move |(case, listed)| {
+                let index = CaseIndex { binary, case };
+                let codes = self.closing.gates().codes(index);
+                EndedCase { suite, case: listed, state: self.closing.state(index), codes }
             })
         })
     }
@@ -323,7 +303,7 @@ impl Reporter {
         let colour = self.options.style.stderr_colour;
         if self.has_messages() || self.record.is_some() {
             let (total, wall) = (&self.total, self.wall);
-            let last = messages::last(&self.suites, total, wall, doctests, &reruns);
+            let last = messages::last(&self.suites, total, wall, doctests, &reruns, &self.shared);
             if let Some(record) = &mut self.record {
                 record.ending.wall = wall;
                 record.ending.reruns.clone_from(&reruns);
@@ -533,12 +513,17 @@ impl Report for Reporter {
         self.event_at(event, Instant::now())
     }
 
-    fn take_shared(&mut self, binary: usize, findings: &[Finding]) {
+    fn take_shared(&mut self, binary: usize, findings: &[Finding], deny: Codes) {
         if let Some(ending) = self.ending() {
-            ending.shared.push((binary, findings.to_vec()));
+            ending.shared.push((binary, findings.to_vec(), deny));
         }
-        self.closing.take_shared(binary, findings);
-        self.files.take_shared(&self.suites, binary, findings);
+        let is_denied = |finding: &&Finding| deny.contains(finding.code());
+        let denied: Vec<Finding> = findings.iter().filter(is_denied).cloned().collect();
+        self.total.denied_binaries += usize::from(!denied.is_empty());
+        let verdict = if denied.is_empty() { Verdict::Passed } else { Verdict::Denied(denied) };
+        self.closing.take_shared(binary, findings, &verdict);
+        self.files.take_shared(&self.suites, binary, findings, &verdict);
+        self.shared.push((binary, findings.to_vec(), deny));
     }
 
     fn idle(&mut self) -> io::Result<()> {
@@ -555,7 +540,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use isotest_core::finding::{Finding, Leftover};
-    use isotest_core::outcome::{NotRun, Verdict};
+    use isotest_core::outcome::NotRun;
 
     use super::*;
     use crate::report::suite::example;

@@ -56,14 +56,16 @@ pub struct TestResult {
     pub verdict: String,
     /// Its duration in seconds.
     pub seconds: f64,
+    /// The run does not fail with it.
+    pub may_fail: bool,
     /// Its findings: each code with words.
     pub findings: BTreeMap<String, String>,
 }
 
 impl TestResult {
-    /// True if it has neither passed nor is ignored: it failed, or never ran.
+    /// True if it has neither passed nor is ignored nor may fail: it failed, or never ran.
     pub fn is_left(&self) -> bool {
-        !matches!(self.verdict.as_str(), "passed" | "ignored")
+        !self.may_fail && !matches!(self.verdict.as_str(), "passed" | "ignored")
     }
 }
 
@@ -111,7 +113,7 @@ impl Results {
     }
 
     fn add(&mut self, binary: TestBinary) -> Result<(), TooLong> {
-        let TestBinary { binary, root, tests, filtered_out } = binary;
+        let TestBinary { binary, root, tests, filtered_out, .. } = binary;
         let names = tests.iter().map(|test| test.len() + size_of::<TestResult>());
         self.count(names.sum::<usize>() + binary.len())?;
         let results = self.binaries.entry(BinaryName { binary, root }).or_default();
@@ -125,6 +127,7 @@ impl Results {
         let bytes = findings.iter().map(|finding| finding.finding.len() + finding.text.len());
         self.count(finished.verdict.len() + bytes.sum::<usize>())?;
         let state = finished.state();
+        let may_fail = state == State::Failed && finished.may_fail();
         let name = BinaryName { binary: finished.binary, root: finished.root };
         let results = self.binaries.get_mut(&name);
         if let Some(result) = results.and_then(|results| results.tests.get_mut(&finished.test)) {
@@ -133,6 +136,7 @@ impl Results {
                 state,
                 verdict: finished.verdict,
                 seconds: finished.seconds,
+                may_fail,
                 findings: findings.map(|finding| (finding.finding, finding.text)).collect(),
             };
         }

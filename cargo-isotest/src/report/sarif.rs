@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use isotest_core::case::CaseIndex;
 use isotest_core::finding::{Code, Finding};
-use isotest_core::outcome::Outcome;
+use isotest_core::outcome::{Outcome, Verdict};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -77,30 +77,37 @@ impl Sarif {
         if outcome.findings.is_empty() {
             return;
         }
-        let failed = outcome.verdict.is_failure();
-        let output = if failed { outcome.output.to_bytes() } else { Vec::new() };
+        let output =
+            if outcome.verdict.is_failure() { outcome.output.to_bytes() } else { Vec::new() };
         let output = String::from_utf8_lossy(&output);
         let place = Place {
             suite: &suites[index.binary],
             case: Some(index.case),
             panic: words::panic_place(&output),
         };
-        self.add(index.binary, &place, &outcome.findings, failed);
+        self.add(index.binary, &place, &outcome.findings, &outcome.verdict);
     }
 
     /// Takes findings of a binary whose cases share a sandbox.
-    pub fn take_shared(&mut self, suites: &[Suite], binary: usize, findings: &[Finding]) {
+    /// `verdict` is theirs.
+    pub fn take_shared(
+        &mut self,
+        suites: &[Suite],
+        binary: usize,
+        findings: &[Finding],
+        verdict: &Verdict,
+    ) {
         let place = Place { suite: &suites[binary], case: None, panic: None };
-        self.add(binary, &place, findings, false);
+        self.add(binary, &place, findings, verdict);
     }
 
-    fn add(&mut self, binary: usize, place: &Place<'_>, findings: &[Finding], failed: bool) {
+    fn add(&mut self, binary: usize, place: &Place<'_>, findings: &[Finding], verdict: &Verdict) {
         let mut numbers: BTreeMap<Code, usize> = BTreeMap::new();
         for finding in findings {
             let code = finding.code();
             let number = numbers.entry(code).or_default();
             if self.results.len() < RESULTS {
-                let result = self.result(place, finding, *number, failed);
+                let result = self.result(place, finding, *number, verdict);
                 self.results.insert((binary, place.case, code, *number), result);
             } else {
                 self.cut += 1;
@@ -109,12 +116,15 @@ impl Sarif {
         }
     }
 
-    fn result(&self, place: &Place<'_>, finding: &Finding, number: usize, failed: bool) -> Value {
+    fn result(
+        &self,
+        place: &Place<'_>,
+        finding: &Finding,
+        number: usize,
+        verdict: &Verdict,
+    ) -> Value {
         let (code, Place { suite, case, panic }) = (finding.code(), place);
-        let level = match Level::of(code, failed) {
-            Level::Note => "note",
-            Level::Warning => "warning",
-        };
+        let level = level(Level::of(finding, verdict));
         let case = case.map(|case| &suite.cases[case]);
         let (name, label) = match case {
             Some(case) => (case.name.as_str(), suite.label(case)),
@@ -198,18 +208,22 @@ impl Sarif {
     }
 }
 
-fn rule(code: Code) -> Value {
-    let level = match Level::of(code, false) {
+fn level(level: Level) -> &'static str {
+    match level {
         Level::Note => "note",
         Level::Warning => "warning",
-    };
+        Level::Error => "error",
+    }
+}
+
+fn rule(code: Code) -> Value {
     json!({
         "id": code.name(),
         "shortDescription": { "text": code.description() },
         "fullDescription": { "text": code.description() },
         "help": { "text": code.help(), "markdown": code.help() },
         "helpUri": HELP,
-        "defaultConfiguration": { "level": level },
+        "defaultConfiguration": { "level": level(Level::of_code(code)) },
         "properties": { "tags": ["test", "isolation"] },
     })
 }
@@ -239,8 +253,6 @@ fn plain(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use isotest_core::outcome::Verdict;
-
     use super::*;
     use crate::report::suite::example;
 

@@ -2,7 +2,8 @@
 //! names, the result line.
 //!
 //! Bytes as libtest's `formatters/pretty.rs` and `formatters/terse.rs` (Rust 1.95) make them. The
-//! only additions are the sections `flaky:`, of tests that passed at a retry, and `not run:`, shaped
+//! only additions are the sections `flaky:`, of tests that passed at a retry, `quarantined:`, of tests
+//! that failed and may, and `not run:`, shaped
 //! like libtest's `failures (time limit exceeded):`.
 
 use std::io::{self, Write};
@@ -25,6 +26,7 @@ pub struct Sections {
     show_output: bool,
     successes: Vec<(String, Vec<u8>)>,
     flaky: Vec<(String, Vec<u8>)>,
+    quarantined: Vec<(String, Vec<u8>)>,
     failures: Vec<(String, Vec<u8>)>,
     not_run: Vec<(String, Vec<u8>)>,
 }
@@ -37,6 +39,7 @@ impl Sections {
             show_output: options.show_output,
             successes: Vec::new(),
             flaky: Vec::new(),
+            quarantined: Vec::new(),
             failures: Vec::new(),
             not_run: Vec::new(),
         }
@@ -44,10 +47,11 @@ impl Sections {
 
     /// Keeps of a case what the end of the block shows.
     pub fn keep(&mut self, case: &Case, outcome: Outcome) {
-        let section = match Category::of(&outcome.verdict) {
+        let section = match Category::of(&outcome) {
             Category::Passed if outcome.is_flaky() => &mut self.flaky,
             Category::Passed if self.show_output => &mut self.successes,
             Category::Passed | Category::Ignored | Category::Cancelled => return,
+            Category::Quarantined => &mut self.quarantined,
             Category::NotRun => &mut self.not_run,
             Category::Failed => &mut self.failures,
         };
@@ -67,6 +71,9 @@ impl Sections {
         }
         if !self.flaky.is_empty() {
             section("flaky", &mut self.flaky, out)?;
+        }
+        if !self.quarantined.is_empty() {
+            section("quarantined", &mut self.quarantined, out)?;
         }
         if !self.failures.is_empty() {
             section("failures", &mut self.failures, out)?;
@@ -95,7 +102,7 @@ impl Sections {
              {} filtered out; finished in {:.2}s\n",
             tally.passed,
             tally.failed,
-            tally.ignored,
+            tally.ignored + tally.quarantined,
             suite.filtered_out,
             elapsed.as_secs_f64()
         )

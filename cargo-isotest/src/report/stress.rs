@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use isotest_core::case::CaseIndex;
-use isotest_core::finding::Finding;
+use isotest_core::finding::{Codes, Finding};
 use isotest_core::outcome::{NotRun, Outcome, Verdict};
 use isotest_core::schedule::{Event, Interruption, Stream};
 use isotest_core::snapshot::Snapshot;
 
 use super::options::Options;
 use super::paint::{self, ERROR, GOOD, Word};
-use super::reporter::{Report, Summary};
+use super::run_report::{Report, Summary};
 use super::running;
 use super::suite::{Suite, TerminalStyle};
 use super::tally::Tally;
@@ -174,7 +174,7 @@ impl Report for Stress {
     }
 
     // A stress run reports no findings.
-    fn take_shared(&mut self, _binary: usize, _findings: &[Finding]) {}
+    fn take_shared(&mut self, _binary: usize, _findings: &[Finding], _deny: Codes) {}
 
     fn idle(&mut self) -> io::Result<()> {
         if let Some(line) = &self.line {

@@ -47,6 +47,9 @@ pub struct Suite {
     pub cases: Vec<Case>,
     /// Number of cases of the binary that were filtered out.
     pub filtered_out: usize,
+    /// Its cases share a sandbox.
+    #[serde(default)]
+    pub shared: bool,
 }
 
 impl Suite {
@@ -110,5 +113,6 @@ pub(super) fn example(names: &[&str]) -> Suite {
         notes: Vec::new(),
         cases: names.iter().map(case).collect(),
         filtered_out: 0,
+        shared: false,
     }
 }

@@ -12,7 +12,7 @@ pub struct Tally {
     pub passed: usize,
     /// Passed, but not at the first attempt; those that count as failed are among them.
     pub flaky: usize,
-    /// Failed in whatever way; the next four are among them.
+    /// Failed in whatever way; the next six are among them.
     pub failed: usize,
     /// Failed by a signal.
     pub signalled: usize,
@@ -20,8 +20,16 @@ pub struct Tally {
     pub timed_out: usize,
     /// Failed by exiting before the harness reported.
     pub exited_early: usize,
+    /// Failed since findings of them are denied.
+    pub denied: usize,
+    /// Failed since they are new and failed in runs before.
+    pub unproven: usize,
     /// Failed since they passed at a retry only.
     pub flaky_failed: usize,
+    /// Failed, and may.
+    pub quarantined: usize,
+    /// Binaries that did, in a sandbox of all their tests, what is denied.
+    pub denied_binaries: usize,
     /// Marked `#[ignore]` and left alone.
     pub ignored: usize,
     /// Not run because of the sandbox.
@@ -33,14 +41,20 @@ pub struct Tally {
 impl Tally {
     /// Counts one case.
     pub fn count(&mut self, outcome: &Outcome) {
-        self.failed += usize::from(outcome.verdict.is_failure());
+        self.failed += usize::from(outcome.fails_run());
         self.flaky += usize::from(outcome.is_flaky());
+        if outcome.is_quarantined() {
+            self.quarantined += 1;
+            return;
+        }
         let counter = match &outcome.verdict {
             Verdict::Passed => &mut self.passed,
             Verdict::Failed { .. } | Verdict::NothingRun => return,
             Verdict::Signalled { .. } => &mut self.signalled,
             Verdict::TimedOut { .. } => &mut self.timed_out,
             Verdict::ExitedEarly { .. } => &mut self.exited_early,
+            Verdict::Denied(_) => &mut self.denied,
+            Verdict::Unproven { .. } => &mut self.unproven,
             Verdict::Flaky => &mut self.flaky_failed,
             Verdict::Ignored => &mut self.ignored,
             Verdict::NotRun(
@@ -53,12 +67,12 @@ impl Tally {
 
     /// Number of counted cases.
     pub fn total(&self) -> usize {
-        self.passed + self.failed + self.ignored + self.not_run + self.cancelled
+        self.passed + self.failed + self.quarantined + self.ignored + self.not_run + self.cancelled
     }
 
     /// True if every case passed or was ignored.
     pub fn is_clean(&self) -> bool {
-        self.failed == 0 && self.not_run == 0 && self.cancelled == 0
+        self.failed == 0 && self.denied_binaries == 0 && self.not_run == 0 && self.cancelled == 0
     }
 }
 

@@ -79,13 +79,14 @@ impl Format for Terse {
     }
 
     fn finished(&mut self, case: &Case, outcome: Outcome, out: &mut dyn Write) -> io::Result<()> {
-        match Category::of(&outcome.verdict) {
+        match Category::of(&outcome) {
             Category::Passed | Category::Failed if outcome.is_flaky() => {
                 self.own_line(case, &words::flaky(&outcome).unwrap_or_default(), out)?;
             }
             Category::Passed => self.character(Word::Green, ".", out)?,
             Category::Ignored => self.character(Word::Yellow, "i", out)?,
             Category::Failed => self.own_line(case, "FAILED", out)?,
+            Category::Quarantined => self.own_line(case, "QUARANTINED", out)?,
             Category::NotRun => self.own_line(case, "NOT RUN", out)?,
             Category::Cancelled => {}
         }

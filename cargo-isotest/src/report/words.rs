@@ -8,8 +8,9 @@ use std::io::{self, Write};
 
 use isotest_core::capture::Captured;
 use isotest_core::case::{Case, Ignore};
+use isotest_core::escape::escape;
 use isotest_core::outcome::ServiceOutput;
-use isotest_core::outcome::{NotRun, Outcome, Verdict};
+use isotest_core::outcome::{NotRun, Outcome, Quarantine, Verdict};
 use isotest_core::plan::Uncopied;
 use isotest_core::schedule::Interruption;
 use isotest_core::wait_status::signal_name;
@@ -48,6 +49,13 @@ pub fn explain(verdict: &Verdict) -> Option<String> {
         Verdict::NothingRun => {
             Some("the harness ran nothing: it counted no test and exited with code 0".to_owned())
         }
+        Verdict::Denied(findings) => {
+            let findings = findings.iter().map(|it| format!("{it} [{}]", it.code()));
+            Some(format!("denied: {}", findings.collect::<Vec<_>>().join("; ")))
+        }
+        Verdict::Unproven { failures, runs } => Some(format!(
+            "a new test, which failed in {failures} of {runs} runs before this one (`--prove-new`)"
+        )),
         Verdict::Flaky => Some(
             "passed only on a retry, which counts as a failure (`flaky-result` is `fail`)"
                 .to_owned(),
@@ -157,7 +165,12 @@ fn hint(verdict: &Verdict) -> Option<&'static str> {
         Verdict::TimedOut { .. } => {
             Some("`--timeout`, a key of the profile too, gives it more time")
         }
+        Verdict::Denied(_) => Some(
+            "the test itself passed; `cargo isotest baseline` accepts the findings of today, and `deny` \
+             in an override is for some tests",
+        ),
         Verdict::Passed
+        | Verdict::Unproven { .. }
         | Verdict::Ignored
         | Verdict::Failed { .. }
         | Verdict::Signalled { .. }
@@ -174,6 +187,12 @@ fn own_line(text: &mut Vec<u8>, line: fmt::Arguments<'_>) {
         text.push(b'\n');
     }
     text.extend_from_slice(format!("isotest: {line}\n").as_bytes());
+}
+
+/// `quarantined until 2026-12-31: REASON`, of a case that may fail.
+pub fn quarantine(outcome: &Outcome) -> Option<String> {
+    let Quarantine { reason, until, .. } = &**outcome.quarantine.as_ref()?;
+    Some(format!("quarantined until {until}: {}", escape(reason)))
 }
 
 /// `FLAKY 2/3`: passed at the second attempt of three at the most.

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::config::machine::Machine;
 use crate::config::settings::Settings;
 use crate::discover::Project;
+use crate::run::gates::Gates;
 use crate::run::kept::Kept;
 use crate::sandbox::provision::Provision;
 use crate::select::selected::Selected;
@@ -36,4 +37,6 @@ pub struct Cases<'a> {
     pub provision: &'a Provision,
     /// Keeps what failed tests have written.
     pub kept: Option<&'a Arc<Kept>>,
+    /// What their findings and failures mean for the run.
+    pub gates: &'a Gates,
 }

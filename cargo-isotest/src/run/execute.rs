@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use isotest_core::case::{CaseIndex, Ignore};
-use isotest_core::outcome::{Outcome, Verdict};
+use isotest_core::outcome::{Gate, Outcome, Verdict};
 use isotest_core::plan::{Plan, SandboxSpec};
 use isotest_core::sandbox::Warden;
 use isotest_core::schedule::{self, Event, Job};
@@ -21,6 +21,7 @@ use crate::report::{self, Report};
 use crate::run::batch::Batch;
 use crate::run::case_plan::{plan_of, spec};
 use crate::run::context::{Cases, Context};
+use crate::run::gates::Gates;
 use crate::run::mentioned::Mentioned;
 use crate::run::policies::{Member, Terms};
 use crate::run::whole_binary::{self, WholeBinaries};
@@ -39,11 +40,12 @@ pub enum ExecuteError {
 
 /// Cases that are not run at all, and the plans of the rest.
 fn plan(
-    settings: &Settings,
+    context: Context<'_>,
     batch: &Batch,
     cases: Cases<'_>,
     whole_binaries: &mut WholeBinaries,
 ) -> (Vec<CaseIndex>, Vec<Job>) {
+    let Context { settings, config, .. } = context;
     let (mut ignored, mut jobs) = (Vec::new(), Vec::new());
     let mut whole: BTreeMap<(usize, &Needs), Vec<&Member>> = BTreeMap::new();
     let factory = &batch.factory;
@@ -76,6 +78,7 @@ fn plan(
                     plan: Plan { memory_share, scratch_reader, ..plan },
                     pass_through: settings.pass_through || selected.harness == Harness::None,
                     retries: rules.retries(settings),
+                    gate: cases.gates.of(config, cases.selected, *index, rules.deny),
                     claim,
                 });
             }
@@ -84,7 +87,11 @@ fn plan(
     }
     let whole = whole.into_iter().filter_map(|((binary, needs), members)| {
         let (selected, provided) = (&cases.selected[binary], cases.provision.give(needs));
-        whole_binary::job(settings, factory, selected, provided, &members, whole_binaries)
+        let deny = members.iter().map(|member| member.terms.rules.deny);
+        let deny = Gates::of_binary(config, &selected.binary.id, deny);
+        let job =
+            whole_binary::job(settings, factory, selected, provided, &members, whole_binaries)?;
+        Some(Job { gate: Gate { deny, ..Gate::default() }, ..job })
     });
     jobs.extend(whole);
     jobs.sort_by_key(|job| job.index);
@@ -140,7 +147,7 @@ fn queue<'a>(
     }
     let mut queue = Queue::default();
     for batch in batches {
-        let (left_out, mut planned) = plan(settings, batch, cases, whole_binaries);
+        let (left_out, mut planned) = plan(context, batch, cases, whole_binaries);
         put_in_order(&mut planned, settings, batch, cases.selected, durations);
         if settings.single_threaded {
             let runs = |member: &&Member| case(cases.selected, member.index).ignore == Ignore::No;
@@ -225,7 +232,8 @@ pub fn execute<R: Report>(
         }
     };
     let mut translate = |event| {
-        let events = whole_binaries.translate(event).into_iter().map(|event| mentioned.note(event));
+        let events = whole_binaries.translate(event).into_iter();
+        let events = events.map(|event| mentioned.note(in_quarantine(event, cases)));
         between.translate(events.collect())
     };
     let reported = jobs::run(jobs, options(settings), signals, ignored, |events| {
@@ -240,10 +248,19 @@ pub fn execute<R: Report>(
     for event in between.rest() {
         reporter.event(event).map_err(ExecuteError::Report)?;
     }
-    for (binary, findings) in whole_binaries.findings() {
-        reporter.take_shared(binary, findings);
+    for (binary, (findings, deny)) in whole_binaries.findings() {
+        reporter.take_shared(binary, findings, deny);
     }
     Ok(reporter)
+}
+
+/// The event, with the entry by which its case may fail: the cases of a whole binary have no gate of
+/// their own.
+fn in_quarantine(mut event: Event, cases: Cases<'_>) -> Event {
+    if let Event::Finished(index, outcome) = &mut event {
+        outcome.quarantine = cases.gates.quarantine.get(index).cloned();
+    }
+    event
 }
 
 /// The event of a case that is ignored.

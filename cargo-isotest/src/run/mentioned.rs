@@ -14,7 +14,7 @@ use isotest_core::capture::Captured;
 use isotest_core::case::CaseIndex;
 use isotest_core::finding::Finding;
 use isotest_core::host::Host;
-use isotest_core::outcome::Outcome;
+use isotest_core::outcome::{Outcome, Verdict};
 use isotest_core::plan::{Visible, normalised};
 use isotest_core::schedule::Event;
 
@@ -77,6 +77,7 @@ impl<'a> Mentioned<'a> {
     pub fn note(&self, mut event: Event) -> Event {
         if let Event::Finished(index, outcome) = &mut event
             && outcome.verdict.is_failure()
+            && !matches!(outcome.verdict, Verdict::Denied(_) | Verdict::Unproven { .. })
             && let Some(batch) = self.of.get(index)
         {
             self.note_missing(*index, &self.batches[*batch], outcome);

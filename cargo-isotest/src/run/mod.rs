@@ -12,12 +12,14 @@ pub mod context;
 pub mod policies;
 
 pub mod batch;
+pub mod gates;
 
 pub mod case_plan;
 pub mod whole_binary;
 
 pub mod execute;
 pub mod mentioned;
+pub mod prove;
 
 pub mod explanations;
 

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use isotest_core::case::{Case, CaseIndex, Ignore};
+use isotest_core::finding::Codes;
 use isotest_core::policy::{Limits, Policy};
 use isotest_core::retry::Retries;
 use isotest_core::schedule::{self, Claim, Repeat};
@@ -51,6 +52,8 @@ pub struct Rules {
     pub group: Option<schedule::TestGroup>,
     /// It starts before those with a lower one.
     pub priority: i8,
+    /// The codes of findings with which it does not pass.
+    pub deny: Codes,
 }
 
 impl Rules {
@@ -179,6 +182,7 @@ fn rules(config: &Config, sources: &[&Source], machine: &Machine) -> Rules {
         retries: run_options.retries(),
         threads_required: run_options.threads_required,
         priority: run_options.priority.unwrap_or_default(),
+        deny: run_options.deny(),
         group: group.map(|(number, (_, group, _))| schedule::TestGroup {
             number,
             max_threads: group.max_threads.count(machine.cores),

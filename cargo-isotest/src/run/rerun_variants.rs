@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isotest_core::case::{Case, CaseIndex, Ignore};
-use isotest_core::outcome::Verdict;
+use isotest_core::outcome::{Gate, Verdict};
 use isotest_core::plan::{self, SandboxSpec, StartBy};
 use isotest_core::policy::{Directory, Init, Namespace, Net, Policy, Scratch, User, Workspace};
 use isotest_core::retry::Retries;
@@ -181,6 +181,7 @@ fn passing(
                 plan,
                 pass_through: false,
                 retries: Retries::default(),
+                gate: Gate::default(),
                 claim: Claim::default(),
             }
         })

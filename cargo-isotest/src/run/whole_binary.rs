@@ -14,9 +14,9 @@ use std::time::Duration;
 use isotest_core::capture::Capture;
 use isotest_core::capture::Captured;
 use isotest_core::case::{CaseIndex, Ignore};
-use isotest_core::finding::Finding;
+use isotest_core::finding::{Codes, Finding};
 use isotest_core::harness;
-use isotest_core::outcome::{NotRun, Outcome, Verdict};
+use isotest_core::outcome::{Gate, NotRun, Outcome, Verdict};
 use isotest_core::plan::{Plan, StartBy, VerdictSource};
 use isotest_core::policy::{Limits, Weakened};
 use isotest_core::retry::Retries;
@@ -48,7 +48,8 @@ const EVENT: &[u8] = b"{ \"type\": \"";
 #[derive(Default)]
 pub struct WholeBinaries {
     whole_binaries: HashMap<CaseIndex, WholeBinary>,
-    findings: BTreeMap<usize, Vec<Finding>>,
+    /// Of binaries, with the codes that are denied.
+    findings: BTreeMap<usize, (Vec<Finding>, Codes)>,
 }
 
 /// A binary that is run as a whole.
@@ -146,6 +147,7 @@ pub fn job(
         plan,
         pass_through: true,
         retries: Retries::default(),
+        gate: Gate::default(),
         claim: Claim::default(),
     })
 }
@@ -244,15 +246,23 @@ impl WholeBinaries {
         }
     }
 
-    /// Findings of binaries. The test that caused one is not known.
-    pub fn findings(&self) -> impl Iterator<Item = (usize, &[Finding])> {
-        self.findings.iter().map(|(binary, findings)| (*binary, findings.as_slice()))
+    /// Findings of binaries, and those of their codes that are denied. The test that caused one is not
+    /// known.
+    pub fn findings(&self) -> impl Iterator<Item = (usize, (&[Finding], Codes))> {
+        let findings = self.findings.iter();
+        findings.map(|(binary, (findings, denied))| (*binary, (findings.as_slice(), *denied)))
     }
 
     fn end(&mut self, unit: WholeBinary, index: CaseIndex, mut outcome: Outcome) -> Vec<Event> {
         let findings = std::mem::take(&mut outcome.findings);
         if !findings.is_empty() {
-            self.findings.entry(index.binary).or_default().extend(findings);
+            let (all, denied) = self.findings.entry(index.binary).or_default();
+            all.extend(findings);
+            if let Verdict::Denied(findings) = &outcome.verdict {
+                *denied = denied.iter().chain(findings.iter().map(Finding::code)).collect();
+                // No test of it has failed for what another one did.
+                outcome.verdict = Verdict::Passed;
+            }
         }
         unit.end(index, &outcome)
     }

@@ -156,7 +156,7 @@ impl Index {
     pub fn add_run(&mut self, run: &str, reporter: &Reporter, durations: &Durations) {
         self.runs.insert(run.to_owned());
         self.durations.take_noted(durations);
-        for EndedCase { suite, case, state } in reporter.ended() {
+        for EndedCase { suite, case, state, .. } in reporter.ended() {
             let end = match state {
                 CaseState::Failed => End::Failed,
                 CaseState::Passed => End::PassedOrIgnored,

@@ -190,6 +190,8 @@ impl RunningCommand {
             Verdict::NotRun(NotRun::Cancelled) => (libc::SIGKILL, None),
             Verdict::NotRun(NotRun::Sandbox(error)) => return Err(Error::Sandbox(error)),
             Verdict::Flaky
+            | Verdict::Denied(_)
+            | Verdict::Unproven { .. }
             | Verdict::NothingRun
             | Verdict::Ignored
             | Verdict::NotRun(

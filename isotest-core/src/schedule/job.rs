@@ -1,6 +1,7 @@
 //! One case to run, and what it takes of the run.
 
 use crate::case::CaseIndex;
+use crate::outcome::Gate;
 use crate::plan::Plan;
 use crate::retry::Retries;
 
@@ -15,6 +16,8 @@ pub struct Job {
     pub pass_through: bool,
     /// Retries after a failure.
     pub retries: Retries,
+    /// Consequences of its findings and failures.
+    pub gate: Gate,
     /// Its share of the run.
     pub claim: Claim,
 }

@@ -120,6 +120,7 @@ mod tests {
 
     use super::*;
     use crate::case::CaseIndex;
+    use crate::outcome::Gate;
     use crate::plan::{Plan, SandboxSpec};
     use crate::retry::Retries;
 
@@ -148,6 +149,7 @@ mod tests {
                 plan: Plan::of(Arc::new(SandboxSpec::default())),
                 pass_through: false,
                 retries: Retries::default(),
+                gate: Gate::default(),
                 claim: *claim,
             });
             Run { queue: Queue::new(jobs.collect(), repeat), flights: Vec::new() }

@@ -265,6 +265,7 @@ impl Run<'_> {
         let (job, mut outcome) = flight.outcome(end, self.events);
         let scratch = scratch.map(Dir::from);
         outcome.add(job.plan.changes(scratch.as_ref()));
+        let mut outcome = outcome.behind(&job.gate);
         if let Some((reader, scratch)) = job.plan.scratch_reader.as_ref().zip(scratch.as_ref()) {
             reader.read(scratch, outcome.verdict.is_failure());
         }
@@ -273,6 +274,8 @@ impl Run<'_> {
             Some(plan) => outcome.findings.extend(plan.copy(scratch, case)),
             None => {}
         }
+        // The copy may have been found to fail.
+        let outcome = outcome.behind(&job.gate);
         self.settle(job, outcome);
     }
 
@@ -332,7 +335,7 @@ impl Run<'_> {
             // What could not be run cannot be run again.
             self.queue.end_rounds();
         }
-        self.course.failures += usize::from(outcome.verdict.is_failure());
+        self.course.failures += usize::from(outcome.fails_run());
         self.send(Event::Finished(index, Box::new(outcome)));
     }
 

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::time::Duration;
 
 use isotest_core::case::{Case, CaseIndex};
+use isotest_core::outcome::Gate;
 use isotest_core::plan::{Plan, StartBy, VerdictSource};
 use isotest_core::policy::{Limits, Policy, Root};
 use isotest_core::retry::Retries;
@@ -188,6 +189,7 @@ impl Listing<'_> {
             plan: self.plan(&self.binaries[index], arguments, environment),
             pass_through: true,
             retries: Retries::default(),
+            gate: Gate::default(),
             claim: Claim::default(),
         });
         let jobs: Vec<Job> = jobs.collect();

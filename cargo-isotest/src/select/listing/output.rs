@@ -82,6 +82,8 @@ fn trouble(verdict: &Verdict) -> Option<ListCause> {
             ListCause::Ended(format!("did not end within {}", humantime::format_duration(*limit)))
         }
         Verdict::Ignored
+        | Verdict::Denied(_)
+        | Verdict::Unproven { .. }
         | Verdict::NothingRun
         | Verdict::NotRun(
             NotRun::Service(_)
