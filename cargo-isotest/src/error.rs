@@ -142,7 +142,8 @@ impl Error {
                 StoreError::Empty(_)
                 | StoreError::OnlyOne(_)
                 | StoreError::NoFailures(_)
-                | StoreError::NothingFailed(_),
+                | StoreError::NothingFailed(_)
+                | StoreError::NotTraced(_),
             ) => ExitCode::NothingToRun,
             Error::Store(_) => ExitCode::Usage,
             Error::Report(_) | Error::ReportFile(_) | Error::Profiles(_) | Error::Keep(..) => {

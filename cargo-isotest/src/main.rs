@@ -29,8 +29,8 @@ use isotest_core::signals::Signals;
 
 use cli::{Cli, Command};
 use commands::{
-    baseline, diff, doctor, exec, explain, history, import_nextest, list, prune, replay, runner,
-    runs, shell, show_config, trace,
+    baseline, conflicts, diff, doctor, exec, explain, history, import_nextest, list, prune, replay,
+    runner, runs, shell, show_config, trace,
 };
 use config::machine::Machine;
 use error::Error;
@@ -70,6 +70,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         Command::Baseline(command) => baseline::baseline(command, &machine),
         Command::Replay(command) => replay::replay(command, &machine),
         Command::Runs(command) => runs::runs(command, &machine),
+        Command::Conflicts(command) => conflicts::conflicts(command, &machine),
         Command::History(command) => history::history(command, &machine),
         Command::Archive(command) => commands::archive::archive(command, &machine),
         Command::List(command) => collected(&machine, |machine| list::list(command, machine)),

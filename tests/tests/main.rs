@@ -45,6 +45,7 @@ mod services;
 mod setup_commands;
 mod streams;
 mod system_calls;
+mod traced;
 mod unit;
 mod write_back;
 mod zoo;

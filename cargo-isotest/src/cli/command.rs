@@ -20,7 +20,10 @@ use super::libtest::{self, Format, LibtestOptions, OutputFlags, SelectionFlags, 
 use super::reuse::{ArchiveCommand, ReuseOptions};
 use super::run_flags::RunFlags;
 use super::run_options::RunOptions;
-use super::store::{BaselineCommand, HistoryCommand, Recorded, ReplayCommand, RunsCommand};
+use super::store::{
+    BaselineCommand, ConflictsCommand, HistoryCommand, Recorded, ReplayCommand, RunsCommand,
+};
+use super::trace::TraceCommand;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -80,6 +83,8 @@ pub enum Command {
     History(HistoryCommand),
     /// Write the findings of a recorded run as known ones, which `--deny` lets pass
     Baseline(BaselineCommand),
+    /// Print which files, ports and sockets the tests of a traced run would share without isolation
+    Conflicts(ConflictsCommand),
     /// Build the tests into an archive that runs without cargo
     Archive(Box<ArchiveCommand>),
     /// List the tests
@@ -247,32 +252,6 @@ pub struct ExplainCommand {
     /// Name of the test, or a unique part of it
     #[arg(value_name = "CASE")]
     pub case: String,
-    /// Configuration options.
-    #[command(flatten)]
-    pub config: ConfigOptions,
-    /// Build options.
-    #[command(flatten)]
-    pub cargo: CargoOptions,
-    /// A build that was made before.
-    #[command(flatten)]
-    pub reuse: ReuseOptions,
-    /// Layers and limits.
-    #[command(flatten)]
-    pub layers: LayerOptions,
-}
-
-/// `cargo isotest trace`.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct TraceCommand {
-    /// Name of the test, or a unique part of it
-    #[arg(value_name = "CASE")]
-    pub case: String,
-    /// Print every event; nothing is put together or left out
-    #[arg(long)]
-    pub full: bool,
-    /// Print the trace in this format; json has every event
-    #[arg(long, value_name = "FORMAT", default_value = "human")]
-    pub format: ReportFormat,
     /// Configuration options.
     #[command(flatten)]
     pub config: ConfigOptions,
@@ -501,6 +480,7 @@ fn complete(
         | Command::Baseline(_)
         | Command::Runs(_)
         | Command::History(_)
+        | Command::Conflicts(_)
         | Command::Prune
         | Command::Completions(_)
         | Command::Man => {}
@@ -544,6 +524,7 @@ fn check_layers(command: &Command) -> Result<(), String> {
         | Command::Baseline(_)
         | Command::Runs(_)
         | Command::History(_)
+        | Command::Conflicts(_)
         | Command::Prune
         | Command::Completions(_)
         | Command::Man => return Ok(()),
@@ -583,6 +564,7 @@ fn check_reuse(command: &Command) -> Result<(), String> {
         | Command::Baseline(_)
         | Command::Runs(_)
         | Command::History(_)
+        | Command::Conflicts(_)
         | Command::Prune
         | Command::Completions(_)
         | Command::Man => Ok(()),

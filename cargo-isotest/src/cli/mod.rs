@@ -21,11 +21,12 @@ mod reuse;
 mod run_flags;
 mod run_options;
 mod store;
+mod trace;
 
 pub use cargo::{CargoOptions, PackageScope};
 pub use command::{
     Cli, Command, DiffCommand, DoctorCommand, ExecCommand, ExplainCommand, ListCommand, RunCommand,
-    RunnerCommand, ShellCommand, TraceCommand, command, completed, parse,
+    RunnerCommand, ShellCommand, command, completed, parse,
 };
 pub use config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
 pub use deny::name as deny_name;
@@ -42,9 +43,10 @@ pub use rerun::Rerun;
 pub use reuse::{ArchiveCommand, ReuseOptions};
 pub use run_flags::{CommandLine, NoTests, TimeoutStacks, Unit};
 pub use run_options::{
-    FailFast, RecordLimits, RunOptions, ThreadsRequired, retries_name, threads_schema,
+    FailFast, RecordLimits, RunOptions, ThreadsRequired, TraceWhen, retries_name, threads_schema,
 };
 pub use store::{
-    BaselineCommand, ExportFormat, HistoryCommand, ProjectOptions, Recorded, ReplayCommand,
-    RunsAct, RunsCommand,
+    BaselineCommand, ConflictsCommand, ExportFormat, HistoryCommand, ProjectOptions, Recorded,
+    ReplayCommand, RunsAct, RunsCommand,
 };
+pub use trace::TraceCommand;

@@ -10,7 +10,7 @@ use isotest_core::schedule::Repeat;
 use super::deny::{self, DenyWord};
 use super::layers::LayerOptions;
 use super::quantity::{Deadline, deadline, duration};
-use super::run_options::{FailFast, FlakyResult, RunOptions, max_fail};
+use super::run_options::{FailFast, FlakyResult, RunOptions, TraceWhen, max_fail};
 
 /// Flags that control a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
@@ -81,6 +81,9 @@ pub struct RunFlags {
     /// Keep what failed tests have written below the target directory
     #[arg(long, conflicts_with_all = ["stress_count", "stress_duration", "debugger", "tracer"])]
     pub keep: bool,
+    /// Trace tests, and record what they read, write and bind
+    #[arg(long, value_name = "WHEN")]
+    trace: Option<TraceWhen>,
     /// Record the run (the default), whatever the configuration says
     #[arg(long, overrides_with = "no_record")]
     record: bool,
@@ -183,6 +186,11 @@ impl RunFlags {
             (self.repeat() != Repeat::Once, "a stress run", "copies of a test do not meet in it"),
             (self.max_fail.is_some(), "--max-fail", "it does not end in the middle of its tests"),
             (self.prove_new.is_some(), "--prove-new", "copies of a test do not meet in it"),
+            (
+                self.trace.is_some_and(|when| when != TraceWhen::Never),
+                "--trace",
+                "what a test of it does is not told from what the others do",
+            ),
             (measures, "--bench", "what is measured must not be disturbed"),
         ];
         match refused.into_iter().find(|(given, ..)| *given) {
@@ -223,6 +231,7 @@ impl RunFlags {
             fail_fast: (self.fail_fast || self.no_fail_fast).then_some(self.fail_fast),
             max_fail: self.max_fail,
             global_timeout: self.global_timeout,
+            trace: self.trace,
             record: (self.record || self.no_record).then_some(self.record),
             ..RunOptions::default()
         }

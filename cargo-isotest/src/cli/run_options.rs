@@ -19,13 +19,14 @@ use super::deny::{self, DenyWord};
 use super::quantity::{self, Deadline, Threads, deadline, threads};
 
 /// Keys that all tests of a run have in common.
-pub(super) const OF_A_RUN: [&str; 10] = [
+pub(super) const OF_A_RUN: [&str; 11] = [
     "fail-fast",
     "max-fail",
     "global-timeout",
     "test-threads",
     "junit",
     "sarif",
+    "trace",
     "record",
     "max-records",
     "max-records-age",
@@ -104,6 +105,9 @@ pub struct RunOptions {
     #[arg(long)]
     #[schemars(with = "Option<String>")]
     pub sarif: Option<PathBuf>,
+    /// Trace tests, and record what they read, write and bind
+    #[arg(long)]
+    pub trace: Option<TraceWhen>,
     /// Record the run
     #[arg(long, value_parser = BoolishValueParser::new())]
     pub record: Option<bool>,
@@ -138,6 +142,21 @@ pub enum FlakyResult {
     Pass,
     /// As failed
     Fail,
+}
+
+/// `--trace`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+pub enum TraceWhen {
+    /// No test
+    #[default]
+    Never,
+    /// Run each test that has failed once more, traced
+    OnFailure,
+    /// Run each test that was retried once more, traced
+    OnRetry,
+    /// Trace every test
+    Always,
 }
 
 impl From<FlakyResult> for retry::FlakyResult {
@@ -192,6 +211,7 @@ impl RunOptions {
             test_threads: self.test_threads.or(lower.test_threads),
             junit: self.junit.clone().or(lower.junit),
             sarif: self.sarif.clone().or(lower.sarif),
+            trace: self.trace.or(lower.trace),
             record: self.record.or(lower.record),
             max_records: self.max_records.or(lower.max_records),
             max_records_age: self.max_records_age.or(lower.max_records_age),

@@ -73,6 +73,20 @@ pub enum ExportFormat {
     ChromeTrace,
 }
 
+/// `cargo isotest conflicts`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct ConflictsCommand {
+    /// The run: the end or the beginning of its id, or a file [default: the latest run]
+    #[arg(value_name = "RUN")]
+    pub run: Option<String>,
+    /// Print the conflicts in this format
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: ReportFormat,
+    /// The project.
+    #[command(flatten)]
+    pub project: ProjectOptions,
+}
+
 /// `cargo isotest history`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct HistoryCommand {

@@ -98,6 +98,7 @@ fn known(
             | Fact::TestRetried(_)
             | Fact::TestFinished(_)
             | Fact::Interrupted
+            | Fact::TestTraced(_)
             | Fact::Other => {}
         }
     }

@@ -20,6 +20,7 @@ pub mod runner;
 
 pub mod archive;
 pub mod baseline;
+pub mod conflicts;
 pub mod doctor;
 pub mod history;
 pub mod import_nextest;

@@ -11,7 +11,7 @@ use crate::config::machine::Machine;
 use crate::config::settings;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::report::{self, Reporter};
+use crate::report::{self, Line, Reporter};
 use crate::store::{Recorded, Store};
 
 /// Prints a recorded run again.
@@ -37,7 +37,7 @@ pub fn replay(command: &ReplayCommand, machine: &Machine) -> Result<ExitCode, Er
         reporter = reporter.with_junit(&machine.directory.join(path), &roots, &[])?;
     }
     let (mut ended, mut fits) = (BTreeSet::new(), true);
-    let inputs = lines.by_ref().map(|line| line.exact).take_while(|input| {
+    let inputs = lines.by_ref().map(Line::into_input).take_while(|input| {
         fits = input.fits(&cases, &mut ended);
         fits
     });

@@ -28,7 +28,7 @@ use crate::run::context::{Cases, Context};
 use crate::run::execute::execute;
 use crate::run::gates::{self, Gates};
 use crate::run::kept::Kept;
-use crate::run::{doctests, explanations};
+use crate::run::{doctests, explanations, traced};
 use crate::sandbox::factory::SandboxBuilder;
 use crate::sandbox::roots::{self, RootFilesystem};
 use crate::sandbox::trial;
@@ -291,6 +291,7 @@ impl Run<'_> {
             kept: kept.as_ref(),
         };
         let mut reporter = self.reporter(context, suites, &selected)?;
+        reporter = reporter.with_binary_hashes(traced::hashes(self.settings.trace, &selected));
         let mut recorded = None;
         if self.settings.record {
             (reporter, recorded) =
@@ -309,6 +310,9 @@ impl Run<'_> {
             reporter.take_gone(gone);
         }
         let summary = reporter.finish(reruns, doctests).map_err(Error::Report)?;
+        if reporter.traced() > 0 && !self.settings.report.quiet {
+            report::traced(reporter.traced());
+        }
         if recorded.is_some() {
             recorded::finish(&mut reporter, &store, self.settings.record_limits);
         }

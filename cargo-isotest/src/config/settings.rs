@@ -9,8 +9,8 @@ use isotest_core::schedule::{MaxFail, Repeat, Stacks};
 
 use crate::cli::{
     CargoOptions, FailFast, Format, LayerOptions, LibtestOptions, ListedFindings, MessageFormat,
-    PackageScope, RecordLimits, ReplayCommand, Rerun, RunCommand, RunIgnored, TimeoutStacks, Unit,
-    Values,
+    PackageScope, RecordLimits, ReplayCommand, Rerun, RunCommand, RunIgnored, TimeoutStacks,
+    TraceWhen, Unit, Values,
 };
 use crate::config::machine::{Machine, MissingDebugger};
 use crate::discover::{BuildRequest, Scope, filter};
@@ -53,6 +53,8 @@ pub struct Settings {
     pub shuffle: Option<u64>,
     /// The workflow of GitHub Actions that this runs in.
     pub workflow: Option<Workflow>,
+    /// The tests that are traced.
+    pub trace: TraceWhen,
     /// True if the run is recorded.
     pub record: bool,
     /// Limits of the recorded runs.
@@ -92,7 +94,8 @@ impl Settings {
     ) -> Result<Settings, MissingDebugger> {
         let libtest = &command.libtest;
         let Values { layers, run_options } = values;
-        let policy = policy(&layers);
+        let trace = run_options.trace.unwrap_or_default();
+        let policy = Policy { trace: trace == TraceWhen::Always, ..policy(&layers) };
         let stacks = machine.stacks(debugger_of(command, policy.guard))?;
         let asked = libtest.test_threads.or(run_options.test_threads);
         let asked = asked.map(|threads| threads.count(machine.cores));
@@ -124,6 +127,7 @@ impl Settings {
             pass_through,
             shuffle,
             workflow: machine.workflow(),
+            trace,
             record: run_options.is_recorded(),
             record_limits: run_options.record_limits(),
             junit: run_options.junit.as_ref().map(|path| machine.directory.join(path)),

@@ -107,7 +107,11 @@ impl ChromeTrace {
                 }
             }
             Fact::TestFinished(finished) => self.finish(at, *finished),
-            Fact::Started(_) | Fact::Interrupted | Fact::RunFinished(_) | Fact::Other => {}
+            Fact::Started(_)
+            | Fact::TestTraced(_)
+            | Fact::Interrupted
+            | Fact::RunFinished(_)
+            | Fact::Other => {}
         }
     }
 

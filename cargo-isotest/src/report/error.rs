@@ -205,6 +205,15 @@ pub fn not_repeated(path: &Path, why: &str) {
     ));
 }
 
+/// Tells that tests were traced.
+pub fn traced(tests: usize) {
+    let (tests, were) = (counted(tests, "test"), if tests == 1 { "was" } else { "were" });
+    anstream::eprintln!(
+        "{HINT}note{HINT:#}: {tests} {were} traced; `cargo isotest conflicts` prints what they share, \
+         `cargo isotest trace CASE` what one does"
+    );
+}
+
 /// Warns that a record ends before its run.
 pub fn cut_off(id: &str, is_written: bool) {
     let why = match is_written {

@@ -22,12 +22,36 @@ pub enum Fact {
     TestRetried(Test),
     /// A test has ended for good.
     TestFinished(Box<Finished>),
+    /// A test was traced.
+    TestTraced(Box<TracedSets>),
     /// A signal, or its time limit, ends the run.
     Interrupted,
     /// The last line.
     RunFinished(RunFinished),
     /// Anything else.
     Other,
+}
+
+/// What a test read, wrote, bound and dialled.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct TracedSets {
+    /// The id of its binary.
+    pub binary: String,
+    /// The root filesystem that it runs in, where there are several.
+    pub root: Option<String>,
+    /// Its name.
+    pub test: String,
+    /// Files that it read, and that were there.
+    pub reads: Vec<String>,
+    /// Paths that it looked up, and that were missing.
+    pub missing: Vec<String>,
+    /// Paths that it wrote.
+    pub writes: Vec<String>,
+    /// Addresses that it bound.
+    pub binds: Vec<String>,
+    /// Addresses that it connected or sent to.
+    pub dials: Vec<String>,
 }
 
 /// The start of a run.
@@ -216,6 +240,7 @@ impl Fact {
             "test-started" => Fact::TestStarted(serde_json::from_slice(line)?),
             "test-retried" => Fact::TestRetried(serde_json::from_slice(line)?),
             "test-finished" => Fact::TestFinished(serde_json::from_slice(line)?),
+            "test-traced" => Fact::TestTraced(serde_json::from_slice(line)?),
             "interrupted" | "run-timed-out" => Fact::Interrupted,
             "run-finished" => Fact::RunFinished(serde_json::from_slice(line)?),
             _ => Fact::Other,

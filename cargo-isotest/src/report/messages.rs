@@ -12,12 +12,14 @@ use isotest_core::finding::{self as found, Codes};
 use isotest_core::outcome::{self, NotRun, Outcome};
 use isotest_core::schedule::{Event, Interruption, Stream};
 use isotest_core::snapshot::{Process, Snapshot};
+use isotest_core::trace::Trace;
 use isotest_core::wait_status::signal_name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::closing::{Hint, Reruns};
 use super::doctests::DoctestSummary;
+use super::footprint::FootprintText;
 use super::message_findings::{self, BinaryFindings, Finding, Quarantine, finding};
 use super::start::Start;
 use super::suite::Suite;
@@ -98,6 +100,8 @@ pub enum Message {
     },
     /// A test has ended for good, is ignored or was not run.
     TestFinished(Box<Finished>),
+    /// What a test read, wrote, bound and looked at, if it was traced.
+    TestTraced(Box<Traced>),
     /// All that runs, oldest first: on a signal or a key, or because the run ends early.
     Running {
         /// The tests.
@@ -203,6 +207,21 @@ pub struct Finished {
     /// The attempts before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_attempts: Vec<Attempt>,
+}
+
+/// A test that was traced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Traced {
+    /// The test.
+    #[serde(flatten)]
+    pub test: Test,
+    /// Hash of the contents of its binary (XXH64).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub binary_hash: Option<String>,
+    /// What it read, wrote, bound and looked at.
+    #[serde(flatten)]
+    pub footprint: FootprintText,
 }
 
 /// Result of one attempt.
@@ -455,6 +474,17 @@ pub fn of_event(suites: &[Suite], event: &Event) -> Message {
             Message::RunTimedOut { seconds: limit.as_secs_f64() }
         }
     }
+}
+
+/// The trace of a test.
+pub fn traced(
+    suites: &[Suite],
+    index: CaseIndex,
+    trace: &Trace,
+    binary_hash: Option<String>,
+) -> Message {
+    let footprint = FootprintText::from(trace);
+    Message::TestTraced(Box::new(Traced { test: test(suites, index), binary_hash, footprint }))
 }
 
 /// The last line of a run.

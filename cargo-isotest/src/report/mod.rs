@@ -18,6 +18,7 @@ mod kept;
 mod options;
 
 mod files;
+mod footprint;
 mod github;
 mod json;
 mod junit;
@@ -39,6 +40,7 @@ mod chrome_trace;
 mod closing;
 mod comparison;
 mod completions;
+mod conflicts;
 mod finding_groups;
 mod gates;
 mod groups;
@@ -50,6 +52,7 @@ mod record;
 mod replay;
 mod rerun;
 mod screen;
+mod traced_cases;
 mod traces;
 mod withheld;
 
@@ -86,12 +89,13 @@ pub use completions::completions;
 pub use config::{
     Configuration, EffectiveValue, Overriding, configuration, imported, schema, text,
 };
+pub use conflicts::{Conflicts, conflicts_for_people, conflicts_for_programs};
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
 pub use doctests::DoctestSummary;
 pub use error::{
     Archived, archived, cut_off, error, findings, kept_files, not_archived, not_kept, not_recorded,
     not_repeated, not_set_up, not_summarized, passed_on, pruned, pruned_runs, repeated, services,
-    setting_up, uncopied, unpacking, unsupported_keys, warning, weakened,
+    setting_up, traced, uncopied, unpacking, unsupported_keys, warning, weakened,
 };
 pub use fact::{Fact, FindingFact, Started, State};
 pub use follow::follow;

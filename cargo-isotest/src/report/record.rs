@@ -42,8 +42,20 @@ pub enum Input {
     Suite(Box<Suite>),
     /// An event, and its time since the start.
     Event(Duration, Event),
+    /// The message of the line is all.
+    Said(Option<Box<Message>>),
     /// The run has ended.
     End(Box<Ending>),
+}
+
+impl Line {
+    /// The input of the report, with the message where that is all.
+    pub fn into_input(self) -> Input {
+        match self.exact {
+            Input::Said(_) => Input::Said(Some(Box::new(self.message))),
+            input => input,
+        }
+    }
 }
 
 /// Maximum duration in a record: ten years.
@@ -82,6 +94,7 @@ impl Input {
                     && ending.recorded.iter().all(|binary| *binary < cases.len())
                     && ending.reruns.flaky.iter().chain(hinted).all(is_case)
             }
+            Input::Said(_) => true,
             Input::Start(_) | Input::Suite(_) => false,
         }
     }
@@ -93,6 +106,7 @@ enum InputRef<'a> {
     Start(&'a Start),
     Suite(&'a Suite),
     Event(Duration, &'a Event),
+    Said(Option<()>),
     End(&'a Ending),
 }
 
@@ -192,6 +206,11 @@ impl Record {
             }
             _ => self.write(message, at, InputRef::Event(at, event)),
         }
+    }
+
+    /// Writes a message that is in no report but that of messages.
+    pub(super) fn said(&mut self, message: &Message, at: Duration) {
+        self.write(message, at, InputRef::Said(None));
     }
 
     /// Writes the last line.

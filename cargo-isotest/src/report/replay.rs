@@ -33,6 +33,9 @@ pub fn replay(
                 reporter.event_at(event, now)?;
             }
             Input::End(last) => ending = Some(*last),
+            Input::Said(message) => {
+                message.map_or(Ok(()), |message| reporter.say_again(&message))?;
+            }
             Input::Start(_) | Input::Suite(_) => {}
         }
     }

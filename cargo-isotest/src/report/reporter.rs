@@ -4,6 +4,8 @@
 //! is printed when its binary has its turn. Nothing is written before [`Report::idle`] or until
 //! much has gathered: call it whenever no event is waiting, and about ten times a second.
 
+mod traced;
+
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
@@ -40,6 +42,7 @@ use super::screen::Screen;
 use super::start::Start;
 use super::suite::{self, Suite};
 use super::tally::Tally;
+use super::traced_cases::TracedCases;
 use super::traces::Trace;
 use super::withheld::Withheld;
 use super::words;
@@ -70,6 +73,8 @@ pub struct Reporter {
     record: Option<Record>,
     /// Findings of binaries whose tests share a sandbox, and the codes that are denied.
     shared: Vec<(usize, Vec<Finding>, Codes)>,
+    /// Cases that were traced, or may be.
+    traced: TracedCases,
 }
 
 impl Reporter {
@@ -99,6 +104,7 @@ impl Reporter {
             github: None,
             record: None,
             shared: Vec::new(),
+            traced: TracedCases::default(),
             suites,
             options,
         };
@@ -365,6 +371,7 @@ impl Reporter {
                 self.kept.add(index.binary, outcome);
             }
         }
+        self.observe_trace(&mut event, now)?;
         match &event {
             Event::Finished(index, outcome) => {
                 self.total.count(outcome);

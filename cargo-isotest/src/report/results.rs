@@ -96,6 +96,7 @@ impl Results {
             | Fact::TestRetried(_)
             | Fact::Interrupted
             | Fact::RunFinished(_)
+            | Fact::TestTraced(_)
             | Fact::Other => Ok(()),
         }
     }

@@ -81,7 +81,11 @@ impl Listing {
                 }
                 (self.seconds, self.tests) = (finished.seconds, finished.tests.clone());
             }
-            Fact::Binary(_) | Fact::TestStarted(_) | Fact::TestRetried(_) | Fact::Other => {}
+            Fact::Binary(_)
+            | Fact::TestStarted(_)
+            | Fact::TestRetried(_)
+            | Fact::TestTraced(_)
+            | Fact::Other => {}
         }
     }
 

@@ -1,13 +1,9 @@
 //! A trace as JSON.
 
-use std::collections::BTreeSet;
-
-use isotest_core::trace::{
-    Act, Change, Endpoint, Existence, Footprint, OpenMode, PrintStream, Surrounding, Trace,
-    TraceEvent,
-};
+use isotest_core::trace::{Act, Change, Existence, OpenMode, PrintStream, Trace, TraceEvent};
 use serde::Serialize;
 
+use super::footprint::FootprintText;
 use super::messages::Verdict;
 
 /// A trace in JSON.
@@ -36,8 +32,7 @@ pub struct TraceJson<'a> {
 pub struct EventsJson<'a> {
     events: Vec<EventJson<'a>>,
     dropped: u64,
-    gaps: Vec<String>,
-    footprint: FootprintJson,
+    footprint: FootprintText,
 }
 
 impl<'a> From<&'a Trace> for EventsJson<'a> {
@@ -50,8 +45,7 @@ impl<'a> From<&'a Trace> for EventsJson<'a> {
         EventsJson {
             events: trace.events.iter().map(event).collect(),
             dropped: trace.dropped,
-            gaps: trace.gaps.iter().map(ToString::to_string).collect(),
-            footprint: trace.footprint().into(),
+            footprint: trace.into(),
         }
     }
 }
@@ -113,34 +107,6 @@ impl<'a> From<&'a Act> for ActJson<'a> {
             Act::Processors => ActJson::Processors,
             Act::Clock => ActJson::Clock,
             Act::Printed { stream, text } => ActJson::Printed { stream: *stream, text },
-        }
-    }
-}
-
-/// Sets of a case in JSON.
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct FootprintJson {
-    reads: Vec<String>,
-    missing: Vec<String>,
-    writes: Vec<String>,
-    binds: Vec<String>,
-    dials: Vec<String>,
-    names: Vec<String>,
-    surroundings: Vec<Surrounding>,
-}
-
-impl From<Footprint> for FootprintJson {
-    fn from(footprint: Footprint) -> FootprintJson {
-        let texts = |set: BTreeSet<Endpoint>| set.iter().map(ToString::to_string).collect();
-        FootprintJson {
-            reads: footprint.reads.into_iter().collect(),
-            missing: footprint.missing.into_iter().collect(),
-            writes: footprint.writes.into_iter().collect(),
-            binds: texts(footprint.binds),
-            dials: texts(footprint.dials),
-            names: footprint.names.into_iter().collect(),
-            surroundings: footprint.surroundings.into_iter().collect(),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::run::batch::Batch;
 use crate::run::context::{Cases, Context};
 use crate::run::execute::ExecuteError;
 use crate::run::rerun_variants::rerun_variants;
+use crate::run::traced::trace_again;
 use crate::run::traces::{Unexplained, traces};
 use crate::run::withheld::withheld;
 use crate::select::selected::Selected;
@@ -23,6 +24,7 @@ pub fn explain(
 ) -> Result<Reruns, ExecuteError> {
     let Context { settings, machine, .. } = context;
     reporter.take_traces(named_by(reporter, cases.selected, &batches, machine));
+    trace_again(context, reporter, &batches, cases).map_err(ExecuteError::Host)?;
     let reruns = match settings.unit {
         Unit::Test => {
             let failed = reporter.failed();

@@ -24,6 +24,7 @@ pub mod prove;
 pub mod explanations;
 
 pub mod rerun_variants;
+pub mod traced;
 pub mod traces;
 pub mod withheld;
 

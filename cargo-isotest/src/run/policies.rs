@@ -162,7 +162,7 @@ fn policy(base: &Policy, sources: &[&Source], machine: &Machine) -> Policy {
     let layers = merged(sources).layers;
     let policy = trial::weaken(settings::policy(&layers), &layers.allow_weaker(), machine);
     // It has been found already, and a whole run has it.
-    Policy { root: base.root.clone(), ..policy }
+    Policy { root: base.root.clone(), trace: base.trace, ..policy }
 }
 
 fn terms(config: &Config, sources: &[&Source], policy: &Policy, machine: &Machine) -> Arc<Terms> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isotest_core::case::{Case, CaseIndex, Ignore};
-use isotest_core::outcome::{Gate, Verdict};
+use isotest_core::outcome::{Gate, Outcome, Verdict};
 use isotest_core::plan::{self, SandboxSpec, StartBy};
 use isotest_core::policy::{Directory, Init, Namespace, Net, Policy, Scratch, User, Workspace};
 use isotest_core::retry::Retries;
@@ -31,7 +31,7 @@ use crate::sandbox::jobs;
 use crate::select::selected::case;
 
 /// With more failures than this the cause is elsewhere.
-const MAX_FAILURES: usize = 50;
+pub const MAX_FAILURES: usize = 50;
 /// No test gets more time than this to pass after all.
 const LIMIT: Duration = Duration::from_secs(5);
 /// Number of cases in flight; those that hang cost no processor time.
@@ -107,7 +107,7 @@ fn rerun(
 }
 
 /// True if running a test once more can have no effect outside.
-fn is_isolated(policy: &Policy) -> bool {
+pub fn is_isolated(policy: &Policy) -> bool {
     policy.net == Net::Loopback
         && policy.pid == Namespace::New
         && policy.ipc == Namespace::New
@@ -167,6 +167,20 @@ fn passing(
     failed: &[Member],
     signals: &Signals,
 ) -> io::Result<Vec<CaseIndex>> {
+    let outcomes = again(factory, cases, failed, signals)?;
+    let passed = outcomes.into_iter().filter(|(_, it)| it.verdict == Verdict::Passed);
+    let mut passed: Vec<CaseIndex> = passed.map(|(index, _)| index).collect();
+    passed.sort();
+    Ok(passed)
+}
+
+/// Runs cases in these sandboxes. Returns their outcomes.
+pub fn again(
+    factory: &mut SandboxFactory,
+    cases: Cases<'_>,
+    failed: &[Member],
+    signals: &Signals,
+) -> io::Result<Vec<(CaseIndex, Box<Outcome>)>> {
     let jobs: Vec<Job> = failed
         .iter()
         .filter(|member| cases.selected[member.index.binary].harness != Harness::None)
@@ -187,14 +201,12 @@ fn passing(
         })
         .collect();
     let options = schedule::Options { served_from: 1, ..schedule::Options::of(JOBS) };
-    let passed = |event| match event {
-        Event::Finished(index, outcome) if outcome.verdict == Verdict::Passed => Some(index),
+    let finished = |event| match event {
+        Event::Finished(index, outcome) => Some((index, outcome)),
         _ => None,
     };
     let jobs = vec![(&mut factory.warden, jobs)];
-    let mut passed: Vec<CaseIndex> = jobs::run(jobs, options, signals, Vec::new(), |events| {
-        events.into_iter().filter_map(passed).collect()
-    })?;
-    passed.sort();
-    Ok(passed)
+    jobs::run(jobs, options, signals, Vec::new(), |events| {
+        events.into_iter().filter_map(finished).collect()
+    })
 }

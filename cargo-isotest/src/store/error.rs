@@ -21,6 +21,8 @@ pub enum StoreError {
     NothingFailed(PathBuf),
     /// No test has failed and not passed since, in the runs of this directory.
     NoFailures(PathBuf),
+    /// No test of this run was traced.
+    NotTraced(String),
     /// A file, or the directory, cannot be read.
     Read(PathBuf, io::Error),
     /// A file is something else.
@@ -47,6 +49,11 @@ impl fmt::Display for StoreError {
                 "only one run is recorded in `{}`\n\
                  hint: run the tests again, or name two runs or files: `runs diff A B`",
                 shown(directory)
+            ),
+            StoreError::NotTraced(run) => write!(
+                f,
+                "no test of run `{run}` was traced\n\
+                 hint: `cargo isotest --trace always` traces a run"
             ),
             StoreError::Unknown(name) => write!(
                 f,
