@@ -270,7 +270,7 @@ fn a_junit_report_has_every_way_to_end() {
     assert_eq!(reason.as_str(), "needs a \"database\"");
     let [finding] = &case(&report, "leaves_a_process").properties[..] else { panic!("no finding") };
     assert_eq!(finding.name.as_str(), "isotest.finding.leaves-process");
-    assert!(finding.value.as_str().starts_with("left 1 process behind: sleep"), "{finding:?}");
+    assert!(finding.value.as_str().starts_with("left 1 process behind: `sleep"), "{finding:?}");
 }
 
 #[test]
