@@ -22,8 +22,9 @@ use crate::untrusted::{Budget, Dir};
 pub struct Watched {
     /// Upper layers of overlays, and the directories that they cover, the host's at the same path.
     pub layers: Vec<(PathBuf, PathBuf)>,
-    /// Fresh directories: their names in the scratch, and their places.
-    pub fresh: Vec<(PathBuf, PathBuf)>,
+    /// Fresh directories: their names in the scratch, their places, and what set-up makes directly in
+    /// them.
+    pub fresh: Vec<(PathBuf, PathBuf, Vec<OsString>)>,
     /// What set-up makes in both, mount points and links, by place.
     pub made: BTreeSet<PathBuf>,
     /// The project's root, to which findings name paths; empty where there is none.
@@ -109,8 +110,10 @@ impl Watched {
     }
 
     fn roots(&self) -> impl Iterator<Item = Root<'_>> {
-        let layers = self.layers.iter().map(|(name, place)| Root { name, place, is_layer: true });
-        let fresh = self.fresh.iter().map(|(name, place)| Root { name, place, is_layer: false });
+        let layers = self.layers.iter();
+        let layers = layers.map(|(name, place)| Root { name, place, is_layer: true, made: &[] });
+        let fresh = self.fresh.iter();
+        let fresh = fresh.map(|(name, place, made)| Root { name, place, is_layer: false, made });
         layers.chain(fresh)
     }
 }
@@ -121,6 +124,8 @@ struct Root<'a> {
     place: &'a Path,
     /// It is an upper layer.
     is_layer: bool,
+    /// What set-up makes in it.
+    made: &'a [OsString],
 }
 
 /// A file of `/dev/shm` as an object of interprocess communication.
@@ -159,10 +164,15 @@ impl<'a> Walk<'a> {
     /// Goes through one directory of the scratch.
     fn root(&mut self, scratch: &Dir, root: &Root<'_>) {
         let Ok(stat) = scratch.stat(root.name.as_os_str()) else { return };
-        if self.is_skipped(root.place) || self.is_empty(&stat) {
+        if self.is_skipped(root.place) || self.has_entries(&stat, 0) {
             return;
         }
         let Ok(directory) = scratch.directory(root.name) else { return };
+        let is_empty =
+            |name: &OsString| directory.stat(name).is_ok_and(|stat| self.has_entries(&stat, 0));
+        if self.has_entries(&stat, root.made.len()) && root.made.iter().all(is_empty) {
+            return;
+        }
         // Without the lower layer nothing can be compared with it.
         let Ok(lower) = root.is_layer.then(|| Dir::open(root.place)).transpose() else { return };
         self.directory(&directory, lower.as_ref(), root.place, DEPTH);
@@ -177,10 +187,13 @@ impl<'a> Walk<'a> {
         self.skipped.iter().any(|skipped| place.starts_with(skipped))
     }
 
-    /// True if a directory of the scratch is known to be empty. One of a tmpfs has a size that counts
-    /// its entries, `.` and `..` among them (mm/shmem.c, BOGO_DIRENT_SIZE).
-    fn is_empty(&self, directory: &Stat) -> bool {
-        self.watched.is_tmpfs && directory.st_size == 2 * 20
+    /// True if a directory of the scratch is known to have so many entries. The size of one of a tmpfs
+    /// counts them, `.` and `..` among them (mm/shmem.c, BOGO_DIRENT_SIZE).
+    fn has_entries(&self, directory: &Stat, count: usize) -> bool {
+        let is_directory = FileType::from_raw_mode(directory.st_mode) == FileType::Directory;
+        is_directory
+            && self.watched.is_tmpfs
+            && i64::try_from(count).is_ok_and(|count| directory.st_size == (2 + count) * 20)
     }
 
     fn add(&mut self, kind: ChangeKind, path: PathBuf, size: u64) {
@@ -236,7 +249,7 @@ impl<'a> Walk<'a> {
                         Some(_) => {}
                     }
                 }
-                if self.is_empty(&now) && !is_same_kind {
+                if self.has_entries(&now, 0) && !is_same_kind {
                     return;
                 }
                 let lower = lower.filter(|_| is_same_kind);

@@ -79,12 +79,22 @@ fn findings_are_grouped_by_code_and_all_are_shown_on_demand() {
     if refused() {
         return;
     }
-    let project = project();
+    // Few are listed one by one.
+    let run = project().isotest("--test it").run();
+    let few =
+        "note[leaves-process]: 3 tests left processes behind\n    demo::it::leaves_a_hostile_one: ";
+    run.check(100, &[few, "\n    demo::it::leaves_one: left 1 process behind: "]);
+    assert!(!run.stderr.contains("--findings all"), "{}", run.stderr);
+    let more = (0..4).map(|number| {
+        format!("#[test]\nfn more_{number}() {{ Command::new(\"sleep\").arg(\"1000\").spawn().unwrap(); }}\n")
+    });
+    let tests = TESTS.to_owned() + &more.collect::<String>();
+    let project = Project::new(&[("src/lib.rs", ""), ("tests/it.rs", &tests)]);
     let run = project.isotest("--test it").run();
     run.check(
         100,
         &[
-            "note[leaves-process]: 3 tests left processes behind\n    2 tests: left 1 process behind: ",
+            "note[leaves-process]: 7 tests left processes behind\n    6 tests: left 1 process behind: ",
             "\n    demo::it::leaves_a_hostile_one: left 1 process behind: ",
             "warning[net-attempt]: 1 test tried to reach the network",
             "help: to list all findings\n    cargo isotest replay --findings all\n",

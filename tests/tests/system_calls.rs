@@ -42,7 +42,7 @@ impl Process {
 }
 
 const PARTS: [Part; 4] = [
-    Part { name: "isotest", most: [9.0, 9.0], is: |it| it.count("epoll_wait") > 0 },
+    Part { name: "isotest", most: [17.0, 17.0], is: |it| it.count("epoll_wait") > 0 },
     Part { name: "the warden", most: [33.0, 39.0], is: |it| it.count("pivot_root") > 0 },
     Part {
         name: "the fork server",

@@ -155,7 +155,10 @@ impl FindingGroups {
             };
             let word = paint::styled(colour, style, format_args!("{word}[{code}]"));
             writeln!(err, "\n{word}: {}", group.title(*code))?;
-            let (lines, hidden) = if is_whole { group.all(suites) } else { group.lines(suites) };
+            let (lines, hidden) = match is_whole || group.count <= LINES {
+                true => group.all(suites),
+                false => group.lines(suites),
+            };
             for line in &lines {
                 writeln!(err, "    {line}")?;
             }

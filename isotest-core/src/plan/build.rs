@@ -1,5 +1,6 @@
 //! From project, host and policy to the two lists of steps and what stands around them.
 
+use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -75,11 +76,18 @@ pub fn watched(host: &Host, project: &Project, policy: &Policy) -> Watched {
     let places = places.chain(layout.placed.iter().map(|placed| placed.path.as_path()));
     let places = places.chain(layout.links.iter().map(|(link, _)| link.as_path()));
     let places = places.chain(layout.disk.as_deref());
+    let made: BTreeSet<PathBuf> = places.flat_map(Path::ancestors).map(Path::to_owned).collect();
+    let inside = |place: &Path| {
+        let inside = made.iter().filter(|path| path.parent() == Some(place));
+        inside.filter_map(|path| path.file_name()).map(OsStr::to_owned).collect()
+    };
+    let fresh = layout.fresh.iter();
+    let fresh = fresh.map(|it| (it.name.clone().into(), it.path.clone(), inside(&it.path)));
     let temporary = TEMPORARY.iter().filter(|path| **path != "/run").map(PathBuf::from);
     Watched {
         layers: upper_layers(host, project, policy),
-        fresh: layout.fresh.iter().map(|it| (it.name.clone().into(), it.path.clone())).collect(),
-        made: places.flat_map(Path::ancestors).map(Path::to_owned).collect(),
+        fresh: fresh.collect(),
+        made,
         root: project.root.clone().unwrap_or_default(),
         is_tmpfs: layout.disk.is_none(),
         ordinary: temporary.chain(project.built.iter().cloned()).collect(),
