@@ -5,7 +5,7 @@
 //! file when it is opened for writing (overlayfs.rst). The scratch is a test's to fill, so it is read
 //! as hostile input (see [`crate::untrusted`]), and only so much of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
@@ -22,11 +22,10 @@ use crate::untrusted::{Budget, Dir};
 pub struct Watched {
     /// Upper layers of overlays, and the directories that they cover, the host's at the same path.
     pub layers: Vec<(PathBuf, PathBuf)>,
-    /// Fresh directories: their names in the scratch, their places, and what set-up makes directly in
-    /// them.
-    pub fresh: Vec<(PathBuf, PathBuf, Vec<OsString>)>,
-    /// What set-up makes in both, mount points and links, by place.
-    pub made: BTreeSet<PathBuf>,
+    /// Fresh directories: their names in the scratch, and their places.
+    pub fresh: Vec<(PathBuf, PathBuf)>,
+    /// What set-up makes in both, mount points and links: the names in each directory.
+    pub made: BTreeMap<PathBuf, BTreeSet<OsString>>,
     /// The project's root, to which findings name paths; empty where there is none.
     pub root: PathBuf,
     /// The scratch is a tmpfs.
@@ -46,6 +45,12 @@ const ENTRIES: usize = 1 << 16;
 const COMPARED: u64 = 64 << 20;
 /// Maximum time for it: no other case is started meanwhile.
 const COMPARING: Duration = Duration::from_millis(200);
+/// Maximum bytes of the paths of all changes.
+const NAMES: usize = 4 << 20;
+/// Maximum time for reading them: no other case is started meanwhile.
+const WALKING: Duration = Duration::from_millis(500);
+/// Maximum bytes of the paths that a finding names.
+const NAMED_BYTES: usize = 64 << 10;
 /// Maximum number of changes that a finding names.
 const NAMED: usize = 100;
 
@@ -96,7 +101,13 @@ impl Watched {
         changes.retain(|change| !is_expected(&change.path));
         self.shorten(&mut changes);
         let all = changes.len() as u64;
-        changes.truncate(NAMED);
+        let mut bytes = 0;
+        let fits = |change: &&FileChange| {
+            bytes += change.path.as_os_str().len();
+            bytes <= NAMED_BYTES
+        };
+        let named = changes.iter().take(NAMED).take_while(fits).count();
+        changes.truncate(named);
         (all > 0).then_some(Finding::WroteOutside(changes, all))
     }
 
@@ -106,14 +117,12 @@ impl Watched {
         for root in self.roots().filter(|root| root.place == Path::new(SHARED_MEMORY)) {
             walk.root(scratch, &root);
         }
-        walk.end().0.into_iter().map(shared_object).collect()
+        walk.end().0.into_iter().take(NAMED).map(shared_object).collect()
     }
 
     fn roots(&self) -> impl Iterator<Item = Root<'_>> {
-        let layers = self.layers.iter();
-        let layers = layers.map(|(name, place)| Root { name, place, is_layer: true, made: &[] });
-        let fresh = self.fresh.iter();
-        let fresh = fresh.map(|(name, place, made)| Root { name, place, is_layer: false, made });
+        let layers = self.layers.iter().map(|(name, place)| Root { name, place, is_layer: true });
+        let fresh = self.fresh.iter().map(|(name, place)| Root { name, place, is_layer: false });
         layers.chain(fresh)
     }
 }
@@ -124,8 +133,6 @@ struct Root<'a> {
     place: &'a Path,
     /// It is an upper layer.
     is_layer: bool,
-    /// What set-up makes in it.
-    made: &'a [OsString],
 }
 
 /// A file of `/dev/shm` as an object of interprocess communication.
@@ -145,6 +152,9 @@ struct Walk<'a> {
     changes: Vec<FileChange>,
     /// Number of files and directories that may still be read.
     entries: usize,
+    /// Bytes of paths that may still be kept.
+    names: usize,
+    until: Instant,
     budget: Budget,
     is_cut: bool,
 }
@@ -156,6 +166,8 @@ impl<'a> Walk<'a> {
             skipped: Vec::new(),
             changes: Vec::new(),
             entries: ENTRIES,
+            names: NAMES,
+            until: Instant::now() + WALKING,
             budget: Budget { bytes: COMPARED, until: Instant::now() + COMPARING },
             is_cut: false,
         }
@@ -168,9 +180,7 @@ impl<'a> Walk<'a> {
             return;
         }
         let Ok(directory) = scratch.directory(root.name) else { return };
-        let is_empty =
-            |name: &OsString| directory.stat(name).is_ok_and(|stat| self.has_entries(&stat, 0));
-        if self.has_entries(&stat, root.made.len()) && root.made.iter().all(is_empty) {
+        if !root.is_layer && self.is_as_made(&directory, &stat, root.place) {
             return;
         }
         // Without the lower layer nothing can be compared with it.
@@ -196,8 +206,47 @@ impl<'a> Walk<'a> {
             && i64::try_from(count).is_ok_and(|count| directory.st_size == (2 + count) * 20)
     }
 
+    /// True if a fresh directory is known to hold what set-up has made, and nothing else: the way to a
+    /// project in the home is long.
+    fn is_as_made(&self, directory: &Dir, stat: &Stat, place: &Path) -> bool {
+        let Some(names) = self.watched.made.get(place) else { return self.has_entries(stat, 0) };
+        let is_as_made = |name: &OsString| {
+            let (Ok(stat), place) = (directory.stat(name), place.join(name)) else { return false };
+            match self.watched.made.contains_key(&place) {
+                false => {
+                    let kind = FileType::from_raw_mode(stat.st_mode);
+                    kind != FileType::Directory || self.has_entries(&stat, 0)
+                }
+                true => directory
+                    .directory(name)
+                    .is_ok_and(|inner| self.is_as_made(&inner, &stat, &place)),
+            }
+        };
+        self.has_entries(stat, names.len()) && names.iter().all(is_as_made)
+    }
+
+    /// True if set-up has made it.
+    fn is_made(&self, path: &Path) -> bool {
+        let place = path.parent().zip(path.file_name());
+        place.is_some_and(|(parent, name)| {
+            self.watched.made.get(parent).is_some_and(|names| names.contains(name))
+        })
+    }
+
     fn add(&mut self, kind: ChangeKind, path: PathBuf, size: u64) {
-        self.changes.push(FileChange { kind, path, size });
+        match self.names.checked_sub(path.as_os_str().len()) {
+            Some(left) => {
+                self.names = left;
+                self.changes.push(FileChange { kind, path, size });
+            }
+            None => self.is_cut = true,
+        }
+    }
+
+    /// True if there is no time left.
+    fn is_late(&mut self) -> bool {
+        self.is_cut |= Instant::now() >= self.until;
+        self.is_cut
     }
 
     /// Goes through one directory of a layer, or a fresh one, which has no lower layer.
@@ -210,6 +259,9 @@ impl<'a> Walk<'a> {
         }
         for (name, kind) in &entries {
             let path = place.join(name);
+            if self.is_late() {
+                return;
+            }
             if !self.is_skipped(&path) {
                 self.entry(upper, lower, name, *kind, path, depth);
             }
@@ -240,7 +292,7 @@ impl<'a> Walk<'a> {
             }
             (FileType::Directory, _) => {
                 let is_same_kind = before_kind == Some(FileType::Directory);
-                if !self.watched.made.contains(&path) {
+                if !self.is_made(&path) {
                     match before {
                         None => self.add(ChangeKind::Added, path.clone(), 0),
                         Some(before) if !is_same_kind || has_other_mode(&now, &before) => {
@@ -258,7 +310,7 @@ impl<'a> Walk<'a> {
                     self.directory(&inner, lower.as_ref(), &path, depth - 1);
                 }
             }
-            _ if self.watched.made.contains(&path) => {}
+            _ if self.is_made(&path) => {}
             (_, None) => self.add(ChangeKind::Added, path, size_of(&now)),
             (kind, Some(before_kind)) => {
                 let is_same = kind == before_kind
@@ -278,9 +330,10 @@ impl<'a> Walk<'a> {
     fn replaced(&mut self, lower: &Dir, upper: &[(OsString, FileType)], place: &Path) {
         let Ok(entries) = lower.entries(self.entries) else { return };
         self.entries -= entries.len();
+        let there: BTreeSet<&OsString> = upper.iter().map(|(name, _)| name).collect();
         for (name, _) in entries {
             let path = place.join(&name);
-            if upper.iter().all(|(there, _)| *there != name) && !self.is_skipped(&path) {
+            if !there.contains(&name) && !self.is_skipped(&path) {
                 self.add(ChangeKind::Deleted, path, 0);
             }
         }

@@ -437,12 +437,12 @@ impl fmt::Display for Finding {
             }
             Finding::IpcLeft(objects) => {
                 write!(f, "left behind: ")?;
-                let name = |it: &IpcObject| format!("{} {}", it.kind, escape(&it.name));
+                let name = |it: &IpcObject| format!("{} {}", escape(&it.kind), escape(&it.name));
                 list(f, NAMED, objects.iter().map(name), objects.len())
             }
             Finding::FixedPorts(sockets) => {
                 write!(f, "still listened at the end on ")?;
-                let name = |it: &Listening| format!("{} {}", it.protocol, it.address);
+                let name = |it: &Listening| format!("{} {}", escape(&it.protocol), it.address);
                 list(f, NAMED, sockets.iter().map(name), sockets.len())
             }
             Finding::WroteOutside(changes, all) => {
@@ -464,14 +464,18 @@ impl fmt::Display for Finding {
             }
             Finding::WriteBackFailed(file, error) => {
                 let file = file.to_string_lossy();
-                write!(f, "could not write back {}: {error}", escape(&file))
+                write!(f, "could not write back {}: {}", escape(&file), escape(error))
             }
             Finding::LimitReached(what, flag) => {
+                let (what, flag) = (escape(what), escape(flag));
                 write!(f, "reached the limit of {what}; raise it with `{flag}`")
             }
             Finding::LimitSuspected(words, limit, flag) => write!(
                 f,
-                "wrote \"{words}\": it may have reached the limit of {limit}; raise it with `{flag}`"
+                "wrote \"{}\": it may have reached the limit of {}; raise it with `{}`",
+                escape(words),
+                escape(limit),
+                escape(flag)
             ),
             Finding::OutOfMemory(processes) => {
                 let many = if *processes == 1 { "process was" } else { "processes were" };
@@ -514,7 +518,7 @@ impl fmt::Display for Finding {
                 )
             }
             Finding::NetworkSuspected(words) => {
-                write!(f, "wrote \"{words}\": it has only its own network")
+                write!(f, "wrote \"{}\": it has only its own network", escape(words))
             }
             Finding::IoUringRefused => write!(f, "was refused io_uring by the guard"),
             Finding::NotShown(paths) => {

@@ -162,7 +162,7 @@ fn what_is_ending_is_no_leftover_and_what_is_left_has_its_own_name() {
     run.check(0, &["40 tests left processes behind"]);
     let left: Vec<&str> =
         run.stdout.lines().filter(|line| line.contains("leaves-process")).collect();
-    let is_right = |line: &&str| line.contains("leaves_") && line.contains(r#"["sleep"]"#);
+    let is_right = |line: &&str| line.contains("leaves_") && line.contains(r#""name":"sleep""#);
     assert!(left.len() == 40 && left.iter().all(is_right), "{left:#?}");
 }
 

@@ -556,7 +556,7 @@ fn passes() {
     for other in ["token", "nowhere", "shadow", "kcore", "db://", "demo::passes"] {
         assert!(!closing.contains(other), "{other} in {closing}");
     }
-    assert_eq!(closing.matches("DEMO_DATABASE_URL").count(), 1, "told once: {closing}");
+    assert!(!closing.contains("named in the program"), "told already: {closing}");
     let shown = format!("--lib --ro {} --pass-env DEMO_DATABASE_URL", above.display());
     let run = project.isotest(&shown).env("DEMO_DATABASE_URL", "db://secret").run();
     run.check(100, &["4 passed, 2 failed"]);

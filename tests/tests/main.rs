@@ -10,6 +10,7 @@ mod completions;
 mod config;
 mod configured;
 mod debuggers;
+mod explained;
 mod faults;
 mod findings;
 mod foreign;

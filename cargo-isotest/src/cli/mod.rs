@@ -43,7 +43,8 @@ pub use rerun::Rerun;
 pub use reuse::{ArchiveCommand, ReuseOptions};
 pub use run_flags::{CommandLine, NoTests, TimeoutStacks, Unit};
 pub use run_options::{
-    FailFast, RecordLimits, RunOptions, ThreadsRequired, TraceWhen, retries_name, threads_schema,
+    ExplainFailures, FailFast, RecordLimits, RunOptions, ThreadsRequired, TraceWhen, retries_name,
+    threads_schema,
 };
 pub use store::{
     BaselineCommand, ConflictsCommand, ExportFormat, HistoryCommand, ProjectOptions, Recorded,

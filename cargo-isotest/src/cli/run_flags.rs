@@ -10,7 +10,7 @@ use isotest_core::schedule::Repeat;
 use super::deny::{self, DenyWord};
 use super::layers::LayerOptions;
 use super::quantity::{Deadline, deadline, duration};
-use super::run_options::{FailFast, FlakyResult, RunOptions, TraceWhen, max_fail};
+use super::run_options::{ExplainFailures, FailFast, FlakyResult, RunOptions, TraceWhen, max_fail};
 
 /// Flags that control a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
@@ -84,6 +84,9 @@ pub struct RunFlags {
     /// Trace tests, and record what they read, write and bind
     #[arg(long, value_name = "WHEN")]
     trace: Option<TraceWhen>,
+    /// Run failed tests once more under other layers, and print those with which they pass
+    #[arg(long, value_name = "WHEN")]
+    explain_failures: Option<ExplainFailures>,
     /// Record the run (the default), whatever the configuration says
     #[arg(long, overrides_with = "no_record")]
     record: bool,
@@ -232,6 +235,7 @@ impl RunFlags {
             max_fail: self.max_fail,
             global_timeout: self.global_timeout,
             trace: self.trace,
+            explain_failures: self.explain_failures,
             record: (self.record || self.no_record).then_some(self.record),
             ..RunOptions::default()
         }

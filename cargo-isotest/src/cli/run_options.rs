@@ -19,7 +19,7 @@ use super::deny::{self, DenyWord};
 use super::quantity::{self, Deadline, Threads, deadline, threads};
 
 /// Keys that all tests of a run have in common.
-pub(super) const OF_A_RUN: [&str; 11] = [
+pub(super) const OF_A_RUN: [&str; 12] = [
     "fail-fast",
     "max-fail",
     "global-timeout",
@@ -27,6 +27,7 @@ pub(super) const OF_A_RUN: [&str; 11] = [
     "junit",
     "sarif",
     "trace",
+    "explain-failures",
     "record",
     "max-records",
     "max-records-age",
@@ -108,6 +109,9 @@ pub struct RunOptions {
     /// Trace tests, and record what they read, write and bind
     #[arg(long)]
     pub trace: Option<TraceWhen>,
+    /// Run failed tests once more under other layers, and print those with which they pass
+    #[arg(long)]
+    pub explain_failures: Option<ExplainFailures>,
     /// Record the run
     #[arg(long, value_parser = BoolishValueParser::new())]
     pub record: Option<bool>,
@@ -156,6 +160,19 @@ pub enum TraceWhen {
     /// Run each test that was retried once more, traced
     OnRetry,
     /// Trace every test
+    Always,
+}
+
+/// `--explain-failures`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+pub enum ExplainFailures {
+    /// Layers that isolate as well, and files and variables that the failure names
+    #[default]
+    Auto,
+    /// None
+    Never,
+    /// The host's layers, too, one at a time: a test may then have effects outside
     Always,
 }
 
@@ -212,6 +229,7 @@ impl RunOptions {
             junit: self.junit.clone().or(lower.junit),
             sarif: self.sarif.clone().or(lower.sarif),
             trace: self.trace.or(lower.trace),
+            explain_failures: self.explain_failures.or(lower.explain_failures),
             record: self.record.or(lower.record),
             max_records: self.max_records.or(lower.max_records),
             max_records_age: self.max_records_age.or(lower.max_records_age),

@@ -128,6 +128,9 @@ fn of_run(options: &RunOptions) -> Vec<RunRow> {
         ("test-threads", threads, |given| given.test_threads.is_some()),
         ("junit", file(&options.junit), |given| given.junit.is_some()),
         ("sarif", file(&options.sarif), |given| given.sarif.is_some()),
+        ("explain-failures", word(&options.explain_failures.unwrap_or_default()), |given| {
+            given.explain_failures.is_some()
+        }),
         ("trace", word(&options.trace.unwrap_or_default()), |given| given.trace.is_some()),
         ("record", options.is_recorded().to_string(), |given| given.record.is_some()),
         ("max-records", limits.count.to_string(), |given| given.max_records.is_some()),

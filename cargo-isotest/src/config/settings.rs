@@ -8,9 +8,9 @@ use isotest_core::policy::{Guard, Policy};
 use isotest_core::schedule::{MaxFail, Repeat, Stacks};
 
 use crate::cli::{
-    CargoOptions, FailFast, Format, LayerOptions, LibtestOptions, ListedFindings, MessageFormat,
-    PackageScope, RecordLimits, ReplayCommand, Rerun, RunCommand, RunIgnored, TimeoutStacks,
-    TraceWhen, Unit, Values,
+    CargoOptions, ExplainFailures, FailFast, Format, LayerOptions, LibtestOptions, ListedFindings,
+    MessageFormat, PackageScope, RecordLimits, ReplayCommand, Rerun, RunCommand, RunIgnored,
+    TimeoutStacks, TraceWhen, Unit, Values,
 };
 use crate::config::machine::{Machine, MissingDebugger};
 use crate::discover::{BuildRequest, Scope, filter};
@@ -53,6 +53,8 @@ pub struct Settings {
     pub shuffle: Option<u64>,
     /// The workflow of GitHub Actions that this runs in.
     pub workflow: Option<Workflow>,
+    /// How failed tests are explained.
+    pub explain: ExplainFailures,
     /// The tests that are traced.
     pub trace: TraceWhen,
     /// True if the run is recorded.
@@ -127,6 +129,7 @@ impl Settings {
             pass_through,
             shuffle,
             workflow: machine.workflow(),
+            explain: run_options.explain_failures.unwrap_or_default(),
             trace,
             record: run_options.is_recorded(),
             record_limits: run_options.record_limits(),

@@ -91,7 +91,7 @@ impl ChromeTrace {
         self.end = at;
         match fact {
             Fact::Binary(TestBinary { binary, root, tests, .. }) => {
-                self.binaries.insert((binary, root), self.tests.len());
+                self.binaries.entry((binary, root)).or_insert(self.tests.len());
                 self.tests.push(tests.into_iter().map(|test| (test, Progress::Waits)).collect());
             }
             Fact::TestStarted(test) => {

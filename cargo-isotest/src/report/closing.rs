@@ -19,7 +19,8 @@ use super::doctests::DoctestSummary;
 
 use super::finding_groups::{Doer, FindingGroups};
 use super::gates::Gates;
-use super::groups::{GroupLines, LINES, write_more};
+use super::groups::{GroupLines, write_more};
+use super::hints::Reruns;
 use super::notes;
 use super::options::FindingsShown;
 use super::paint::{self, ERROR, GOOD, HINT, STRONG, WARNING};
@@ -32,26 +33,6 @@ use super::words::{self, counted};
 
 /// Maximum number of commands that are listed.
 const COMMANDS: usize = 5;
-
-/// A flag with which failed cases pass.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hint {
-    /// The flag.
-    pub flag: String,
-    /// The difference that it makes.
-    pub why: String,
-    /// The cases that pass.
-    pub cases: Vec<CaseIndex>,
-}
-
-/// Results of the rerun variants: failed cases run once more.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Reruns {
-    /// Cases that passed unchanged.
-    pub flaky: Vec<CaseIndex>,
-    /// Flags with which the others pass.
-    pub hints: Vec<Hint>,
-}
 
 /// Access to the host that the configuration grants to some cases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +70,8 @@ pub struct Closing {
     /// The binaries of which a case has failed with no finding, and whether one has written that
     /// something is not there.
     unexplained: BTreeMap<usize, bool>,
+    /// What failed cases have written of and do not have.
+    named: BTreeMap<CaseIndex, Vec<Finding>>,
     /// The variables of which failed cases have written.
     reported: BTreeSet<String>,
     doctests: DoctestSummary,
@@ -124,6 +107,7 @@ impl Closing {
             withheld: Withheld::default(),
             traces: Vec::new(),
             unexplained: BTreeMap::new(),
+            named: BTreeMap::new(),
             reported: BTreeSet::new(),
             doctests: DoctestSummary::default(),
             slowest: (Vec::new(), slowest),
@@ -182,6 +166,9 @@ impl Closing {
             if let Finding::NotPassed(names) = finding {
                 self.reported.extend(names.iter().cloned());
             }
+            if matches!(finding, Finding::NotPassed(_) | Finding::NotShown(_)) {
+                self.named.entry(index).or_default().push(finding.clone());
+            }
             self.findings.add(Doer::Case(index), finding, &outcome.verdict);
         }
     }
@@ -215,6 +202,11 @@ impl Closing {
             .flat_map(|(&binary, cases)| cases.iter().map(move |&case| CaseIndex { binary, case }))
             .filter(|index| !self.flaky_failed.contains(index) && !self.gates.is_denied(*index))
             .collect()
+    }
+
+    /// What failed cases have written of and do not have.
+    pub fn named(&self) -> &BTreeMap<CaseIndex, Vec<Finding>> {
+        &self.named
     }
 
     /// The binaries of which a case has failed, and not for a finding.
@@ -343,7 +335,7 @@ impl Closing {
         self.write_findings(suites, colour, err)?;
         notes::write(suites, colour, err)?;
         self.write_not_run(colour, err)?;
-        self.write_hints(suites, colour, err)?;
+        self.reruns.write(suites, colour, err)?;
         if !self.failed.is_empty() {
             traces::write(&self.traces, colour, err)?;
             self.withheld.write(colour, err)?;
@@ -432,29 +424,6 @@ impl Closing {
             let tests = counted(self.wardens_silent, "test");
             let reported = "the warden did not answer and was killed";
             writeln!(err, "\n{title}: {reported}: {tests} not run to the end")?;
-        }
-        Ok(())
-    }
-
-    fn write_hints(&self, suites: &[Suite], colour: bool, err: &mut dyn Write) -> io::Result<()> {
-        let Reruns { flaky, hints } = &self.reruns;
-        if !flaky.is_empty() {
-            let mut group = GroupLines::default();
-            flaky.iter().for_each(|index| group.add(|| suite::label(suites, *index)));
-            let tests = counted(flaky.len(), "failed test");
-            let verb = if flaky.len() == 1 { "it is" } else { "they are" };
-            let title = format!("{tests} passed when run once more, unchanged: {verb} flaky");
-            group.write(&title, colour, err)?;
-        }
-        let title = paint::styled(colour, HINT, "help");
-        for Hint { flag, why, cases } in hints {
-            let tests = counted(cases.len(), "failed test");
-            let verb = if cases.len() == 1 { "passes" } else { "pass" };
-            writeln!(err, "\n{title}: {tests} {verb} with `{flag}` ({why})")?;
-            for index in cases.iter().take(LINES) {
-                writeln!(err, "    {}", suite::label(suites, *index))?;
-            }
-            write_more(cases.len().saturating_sub(LINES), err)?;
         }
         Ok(())
     }

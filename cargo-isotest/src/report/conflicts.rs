@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
+use std::rc::Rc;
 
 use anstyle::Style;
 use isotest_core::escape::escape;
@@ -40,13 +41,16 @@ enum Resource {
     File(String),
 }
 
+/// The tests that use a resource, by how they use it.
+type Uses = BTreeMap<Use, BTreeSet<Rc<str>>>;
+
 /// The tests of a run that were traced, by what they use.
 #[derive(Debug, Default)]
 pub struct Conflicts {
     run: String,
     /// Tests, by name.
-    tests: BTreeSet<String>,
-    uses: BTreeMap<Resource, BTreeMap<Use, BTreeSet<String>>>,
+    tests: BTreeSet<Rc<str>>,
+    uses: BTreeMap<Resource, Uses>,
 }
 
 impl Conflicts {
@@ -63,11 +67,11 @@ impl Conflicts {
     /// Takes a test.
     pub fn take(&mut self, traced: &TracedSets) {
         let root = traced.root.as_ref().map(|root| format!(" ({root})")).unwrap_or_default();
-        let test = format!("{} {}{root}", traced.binary, traced.test);
+        let test: Rc<str> = format!("{} {}{root}", traced.binary, traced.test).into();
         let mut add = |resource: Option<Resource>, how: Use| {
             let Some(resource) = resource else { return };
             let uses = self.uses.entry(resource).or_default();
-            uses.entry(how).or_default().insert(test.clone());
+            uses.entry(how).or_default().insert(Rc::clone(&test));
         };
         traced.writes.iter().for_each(|path| add(file(path), Use::Writes));
         traced.reads.iter().chain(&traced.missing).for_each(|path| add(file(path), Use::Reads));
@@ -77,14 +81,14 @@ impl Conflicts {
     }
 
     /// Resources that could clash: one test changes or binds it, and another one uses it.
-    fn clashes(&self) -> Vec<(&Resource, &BTreeMap<Use, BTreeSet<String>>)> {
-        let clashes = |uses: &BTreeMap<Use, BTreeSet<String>>| {
-            let owners: BTreeSet<&String> = [Use::Writes, Use::Binds]
+    fn clashes(&self) -> Vec<(&Resource, &Uses)> {
+        let clashes = |uses: &Uses| {
+            let owners: BTreeSet<&Rc<str>> = [Use::Writes, Use::Binds]
                 .iter()
                 .filter_map(|how| uses.get(how))
                 .flatten()
                 .collect();
-            let all: BTreeSet<&String> = uses.values().flatten().collect();
+            let all: BTreeSet<&Rc<str>> = uses.values().flatten().collect();
             !owners.is_empty() && all.len() > 1
         };
         self.uses.iter().filter(|(_, uses)| clashes(uses)).collect()
@@ -158,7 +162,7 @@ pub fn conflicts_for_programs(conflicts: &Conflicts) -> io::Result<()> {
         #[serde(flatten)]
         resource: &'a Resource,
         #[serde(flatten)]
-        uses: &'a BTreeMap<Use, BTreeSet<String>>,
+        uses: &'a Uses,
     }
     #[derive(Serialize)]
     struct All<'a> {

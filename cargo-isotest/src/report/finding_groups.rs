@@ -1,6 +1,6 @@
 //! Findings by their code, as the closing block lists them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use isotest_core::case::CaseIndex;
@@ -208,7 +208,10 @@ impl Group {
         let shown: usize = same.iter().map(|(_, kept)| kept.len()).sum();
         let line = |(gist, kept): (&str, Vec<&Kept>)| match kept.as_slice() {
             [one] => format!("{}: {}", one.doer.label(suites), one.text),
-            kept => format!("{}: {gist}", counted(kept.len(), "test")),
+            kept => {
+                let doers: BTreeSet<Doer> = kept.iter().map(|one| one.doer).collect();
+                format!("{}: {gist}", counted(doers.len(), "test"))
+            }
         };
         (same.into_iter().map(line).collect(), self.count - shown)
     }

@@ -46,7 +46,7 @@ impl Gates {
             return;
         };
         let Quarantine { reason, until, token, place, standing } = &**entry;
-        let label = || suite::label(suites, index);
+        let (label, until) = (|| suite::label(suites, index), escape(until));
         match standing {
             Standing::Holds => self.quarantined.add(|| {
                 let token = token.as_ref().map_or(String::new(), |it| format!(", {}", escape(it)));
@@ -109,7 +109,7 @@ impl Gates {
             };
             writeln!(err, "\n{note}: {entries} of the baseline no longer {verb}")?;
             for line in self.gone.iter().take(ENTRIES) {
-                writeln!(err, "    {line}")?;
+                writeln!(err, "    {}", escape(line))?;
             }
             write_more(self.gone.len().saturating_sub(ENTRIES), err)?;
             let help = paint::styled(colour, HINT, "help");

@@ -17,9 +17,9 @@ use isotest_core::wait_status::signal_name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::closing::{Hint, Reruns};
 use super::doctests::DoctestSummary;
 use super::footprint::FootprintText;
+use super::hints::{Hint, Reruns};
 use super::message_findings::{self, BinaryFindings, Finding, Quarantine, finding};
 use super::start::Start;
 use super::suite::Suite;
@@ -418,6 +418,9 @@ pub struct Suggestion {
     pub flag: String,
     /// The difference that it makes.
     pub why: String,
+    /// An override with it for these tests, as text of `.config/isotest.toml`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<String>,
     /// The tests.
     pub tests: Vec<Test>,
 }
@@ -640,8 +643,9 @@ fn running(suites: &[Suite], snapshot: &Snapshot) -> Running {
 
 fn suggestion(suites: &[Suite], hint: &Hint) -> Suggestion {
     Suggestion {
-        flag: hint.flag.clone(),
-        why: hint.why.clone(),
+        flag: hint.remedy.flag.clone(),
+        why: hint.remedy.why.clone(),
+        configuration: hint.configuration(suites),
         tests: hint.cases.iter().map(|index| test(suites, *index)).collect(),
     }
 }

@@ -44,6 +44,7 @@ mod conflicts;
 mod finding_groups;
 mod gates;
 mod groups;
+mod hints;
 mod notes;
 mod paint;
 mod progress;
@@ -83,7 +84,7 @@ pub use blocks::Order;
 pub use cargo::executable;
 pub use changes::{changes, changes_as_json, verdict};
 pub use chrome_trace::ChromeTrace;
-pub use closing::{CaseState, Grant, Hint, Reruns};
+pub use closing::{CaseState, Grant};
 pub use comparison::Comparison;
 pub use completions::completions;
 pub use config::{
@@ -100,6 +101,7 @@ pub use error::{
 pub use fact::{Fact, FindingFact, Started, State};
 pub use follow::follow;
 pub use github::{StoppedCommands, Workflow};
+pub use hints::{Hint, Remedy, Reruns};
 pub use history::{Histories, histories_for_people, histories_for_programs};
 pub use inspect::{
     Explanation, Listed, explain, list_for_people, list_for_programs, lists_as_libtest,

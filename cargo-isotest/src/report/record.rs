@@ -15,8 +15,9 @@ use isotest_core::schedule::Event;
 use isotest_core::serialized;
 use serde::{Deserialize, Serialize};
 
-use super::closing::{Grant, Reruns};
+use super::closing::Grant;
 use super::doctests::DoctestSummary;
+use super::hints::Reruns;
 use super::messages::{self, Message};
 use super::start::Start;
 use super::suite::Suite;

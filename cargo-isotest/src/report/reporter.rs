@@ -6,7 +6,7 @@
 
 mod traced;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -20,11 +20,12 @@ use super::doctests::DoctestSummary;
 
 use super::blocks::{BlockEvent, Blocks, CaseEvent};
 use super::cargo;
-use super::closing::{Closing, Grant, Reruns};
+use super::closing::{Closing, Grant};
 use super::files::Files;
 use super::format::Format;
 use super::formats;
 use super::github::{Github, Workflow};
+use super::hints::Reruns;
 use super::junit::Junit;
 use super::kept::{self, Kept};
 use super::messages::{self, Message};
@@ -278,6 +279,11 @@ impl Reporter {
     /// Number of failed cases.
     pub fn failures(&self) -> usize {
         self.total.failed
+    }
+
+    /// What failed cases have written of and do not have.
+    pub fn named(&self) -> &BTreeMap<CaseIndex, Vec<Finding>> {
+        self.closing.named()
     }
 
     /// The cases that have failed at every attempt; none where the run was interrupted.

@@ -192,7 +192,7 @@ fn own_line(text: &mut Vec<u8>, line: fmt::Arguments<'_>) {
 /// `quarantined until 2026-12-31: REASON`, of a case that may fail.
 pub fn quarantine(outcome: &Outcome) -> Option<String> {
     let Quarantine { reason, until, .. } = &**outcome.quarantine.as_ref()?;
-    Some(format!("quarantined until {until}: {}", escape(reason)))
+    Some(format!("quarantined until {}: {}", escape(until), escape(reason)))
 }
 
 /// `FLAKY 2/3`: passed at the second attempt of three at the most.

@@ -3,7 +3,7 @@
 
 use isotest_core::policy::Policy;
 
-use crate::cli::Unit;
+use crate::cli::{ExplainFailures, Unit};
 use crate::config::machine::Machine;
 use crate::report::{Reporter, Reruns, Trace, Withheld};
 use crate::run::batch::Batch;
@@ -26,9 +26,11 @@ pub fn explain(
     reporter.take_traces(named_by(reporter, cases.selected, &batches, machine));
     trace_again(context, reporter, &batches, cases).map_err(ExecuteError::Host)?;
     let reruns = match settings.unit {
+        _ if settings.explain == ExplainFailures::Never => Reruns::default(),
         Unit::Test => {
-            let failed = reporter.failed();
-            rerun_variants(context, batches, cases, &failed).map_err(ExecuteError::Host)?
+            let (failed, named) = (reporter.failed(), reporter.named());
+            let reruns = rerun_variants(context, batches, cases, &failed, named);
+            reruns.map_err(ExecuteError::Host)?
         }
         // Alone a test passes that another one of its process makes fail.
         Unit::Binary => Reruns::default(),

@@ -27,6 +27,8 @@ const RUNS: usize = 10;
 const ENTRIES: usize = 1 << 12;
 /// Maximum bytes that are copied of an attempt.
 const BYTES: u64 = 256 << 20;
+/// Maximum number of changes of an attempt.
+const FILES: usize = 4096;
 /// Maximum time for it: nothing else is done meanwhile.
 const TIME: Duration = Duration::from_secs(5);
 /// Maximum bytes of a directory's name.
@@ -88,7 +90,11 @@ impl Kept {
         let mut budget = Budget { bytes: BYTES, until: Instant::now() + TIME };
         let (all, is_cut) = source.watched.changes(source.scratch);
         let mut list = String::new();
-        for change in &all {
+        for (number, change) in all.iter().enumerate() {
+            if number == FILES || budget.check().is_err() {
+                let _ = writeln!(list, "{} more changes are not kept", all.len() - number);
+                break;
+            }
             let copied = match change.kind {
                 ChangeKind::Added | ChangeKind::Changed => copy(source, change, &own, &mut budget),
                 ChangeKind::Deleted => Ok(()),

@@ -26,6 +26,7 @@ pub mod explanations;
 pub mod rerun_variants;
 pub mod traced;
 pub mod traces;
+pub mod variants;
 pub mod withheld;
 
 pub mod rerun;

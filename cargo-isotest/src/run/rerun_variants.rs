@@ -7,24 +7,28 @@
 //! unchanged is flaky, and no flag mends it. Nothing is ever weakened: where a run is not fully
 //! isolated no test is run twice.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use isotest_core::case::{Case, CaseIndex, Ignore};
+use isotest_core::finding::Finding;
 use isotest_core::outcome::{Gate, Outcome, Verdict};
 use isotest_core::plan::{self, SandboxSpec, StartBy};
-use isotest_core::policy::{Directory, Init, Namespace, Net, Policy, Scratch, User, Workspace};
+use isotest_core::policy::{Directory, Namespace, Net, Policy, Workspace};
 use isotest_core::retry::Retries;
 use isotest_core::schedule::{self, Claim, Event, Job};
 use isotest_core::signals::Signals;
 
+use crate::cli::ExplainFailures;
 use crate::discover::Harness;
 use crate::report::{Hint, Reruns};
 use crate::run::batch::Batch;
 use crate::run::case_plan;
 use crate::run::context::{Cases, Context};
 use crate::run::policies::Member;
+use crate::run::variants::{self, Variant};
 use crate::sandbox::environment::PROFILE;
 use crate::sandbox::factory::{SandboxBuilder, SandboxFactory};
 use crate::sandbox::jobs;
@@ -43,6 +47,7 @@ pub fn rerun_variants(
     batches: Vec<Batch>,
     cases: Cases<'_>,
     failed: &[CaseIndex],
+    named: &BTreeMap<CaseIndex, Vec<Finding>>,
 ) -> io::Result<Reruns> {
     let mut all = Reruns::default();
     for Batch { factory, members } in batches {
@@ -50,10 +55,10 @@ pub fn rerun_variants(
         let failed: Vec<Member> = members.filter(|one| failed.contains(&one.index)).collect();
         let (policy, shown) = (factory.policy.clone(), factory.project());
         drop(factory);
-        let Reruns { flaky, hints } = rerun(context, &policy, &shown, cases, failed)?;
+        let Reruns { flaky, hints } = rerun(context, &policy, &shown, cases, failed, named)?;
         all.flaky.extend(flaky);
         for hint in hints {
-            match all.hints.iter_mut().find(|known| known.flag == hint.flag) {
+            match all.hints.iter_mut().find(|known| known.remedy == hint.remedy) {
                 Some(known) => known.cases.extend(hint.cases),
                 None => all.hints.push(hint),
             }
@@ -70,6 +75,7 @@ fn rerun(
     project: &plan::Project,
     cases: Cases<'_>,
     failed: Vec<Member>,
+    named: &BTreeMap<CaseIndex, Vec<Finding>>,
 ) -> io::Result<Reruns> {
     let mut reruns = Reruns::default();
     if failed.is_empty() || failed.len() > MAX_FAILURES || !is_isolated(policy) {
@@ -97,10 +103,41 @@ fn rerun(
     if failed.is_empty() {
         return Ok(reruns);
     }
-    for (flag, why, other) in others(&base, project, machine.is_root) {
-        let cases = passing_with(other, &failed)?;
+    for Variant { remedy, policy } in variants::isolating(&base, project, machine.is_root) {
+        let cases = passing_with(policy, &failed)?;
         if !cases.is_empty() {
-            reruns.hints.push(Hint { flag: flag.to_owned(), why: why.to_owned(), cases });
+            reruns.hints.push(Hint { remedy, cases });
+        }
+    }
+    let is_explained =
+        |member: &Member| reruns.hints.iter().any(|hint| hint.cases.contains(&member.index));
+    let mut unexplained: Vec<Member> =
+        failed.into_iter().filter(|member| !is_explained(member)).collect();
+    let mut explain = |Variant { remedy, policy }: Variant, wants: &dyn Fn(CaseIndex) -> bool| {
+        let (tried, rest): (Vec<Member>, Vec<Member>) =
+            std::mem::take(&mut unexplained).into_iter().partition(|member| wants(member.index));
+        unexplained = rest;
+        if tried.is_empty() {
+            return Ok::<(), io::Error>(());
+        }
+        // What the policy shows is another project.
+        let factory = SandboxBuilder::start(policy);
+        let cases = match factory.and_then(|it| it.build_for(context.project, &machine)) {
+            Ok(mut factory) => passing(&mut factory, cases, &tried, context.signals)?,
+            Err(_) => Vec::new(),
+        };
+        unexplained.extend(tried.into_iter().filter(|member| !cases.contains(&member.index)));
+        if !cases.is_empty() {
+            reruns.hints.push(Hint { remedy, cases });
+        }
+        Ok(())
+    };
+    for (variant, named) in variants::named(&base, named) {
+        explain(variant, &|index| named.contains(&index))?;
+    }
+    if context.settings.explain == ExplainFailures::Always {
+        for variant in variants::hosts(&base) {
+            explain(variant, &|_| true)?;
         }
     }
     Ok(reruns)
@@ -116,35 +153,6 @@ pub fn is_isolated(policy: &Policy) -> bool {
         && policy.home == Directory::Fresh
         && policy.read_write.is_empty()
         && policy.write_back.is_empty()
-}
-
-/// The values that isolate as well: flag, what differs, policy.
-fn others(
-    policy: &Policy,
-    project: &plan::Project,
-    by_root: bool,
-) -> Vec<(&'static str, &'static str, Policy)> {
-    let reaper = Policy { init: Init::Reaper, ..policy.clone() };
-    let root = Policy { user: User::Root, ..policy.clone() };
-    let disk = Policy { scratch: Scratch::Disk, ..policy.clone() };
-    let reaper = (policy.init == Init::None).then_some((
-        "--init reaper",
-        "an init is PID 1 instead of the test",
-        reaper,
-    ));
-    let on_disk = policy.scratch == Scratch::Memory && project.scratch.is_some();
-    let disk = on_disk.then_some((
-        "--scratch disk",
-        "throwaway files lie on the disk, not in a tmpfs",
-        disk,
-    ));
-    // Started by root, uid 0 inside is uid 0 outside: that isolates less.
-    let root = (policy.user == User::Same && !by_root).then_some((
-        "--user root",
-        "the test has every capability inside its namespaces",
-        root,
-    ));
-    reaper.into_iter().chain(disk).chain(root).collect()
 }
 
 /// The set-up by which a case is started as it was among all cases of its binary: by a fork server

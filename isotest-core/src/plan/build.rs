@@ -1,7 +1,7 @@
 //! From project, host and policy to the two lists of steps and what stands around them.
 
-use std::collections::BTreeSet;
-use std::ffi::{CString, OsStr};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -76,17 +76,16 @@ pub fn watched(host: &Host, project: &Project, policy: &Policy) -> Watched {
     let places = places.chain(layout.placed.iter().map(|placed| placed.path.as_path()));
     let places = places.chain(layout.links.iter().map(|(link, _)| link.as_path()));
     let places = places.chain(layout.disk.as_deref());
-    let made: BTreeSet<PathBuf> = places.flat_map(Path::ancestors).map(Path::to_owned).collect();
-    let inside = |place: &Path| {
-        let inside = made.iter().filter(|path| path.parent() == Some(place));
-        inside.filter_map(|path| path.file_name()).map(OsStr::to_owned).collect()
-    };
-    let fresh = layout.fresh.iter();
-    let fresh = fresh.map(|it| (it.name.clone().into(), it.path.clone(), inside(&it.path)));
+    let mut made: BTreeMap<PathBuf, BTreeSet<OsString>> = BTreeMap::new();
+    for path in places.flat_map(Path::ancestors) {
+        if let Some((parent, name)) = path.parent().zip(path.file_name()) {
+            made.entry(parent.to_owned()).or_default().insert(name.to_owned());
+        }
+    }
     let temporary = TEMPORARY.iter().filter(|path| **path != "/run").map(PathBuf::from);
     Watched {
         layers: upper_layers(host, project, policy),
-        fresh: fresh.collect(),
+        fresh: layout.fresh.iter().map(|it| (it.name.clone().into(), it.path.clone())).collect(),
         made,
         root: project.root.clone().unwrap_or_default(),
         is_tmpfs: layout.disk.is_none(),

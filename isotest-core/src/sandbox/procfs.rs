@@ -312,11 +312,15 @@ fn tasks(pid: i32) -> u64 {
     [pid].into_iter().chain(descendants(pid)).filter_map(threads).sum()
 }
 
-/// True if a process has more open than its three standard streams, or that is not known: the size
-/// of the directory tells, since Linux 6.2.
+/// True if a process has more open than its three standard streams, one of these is a socket, or that is
+/// not known: the size of the directory tells, since Linux 6.2.
 pub fn may_have_sockets(pid: i32) -> bool {
     let size = fs::metadata(format!("/proc/{pid}/fd")).map_or(0, |directory| directory.len());
-    !(1..=3).contains(&size)
+    let is_socket = |number| {
+        let target = fs::read_link(format!("/proc/{pid}/fd/{number}"));
+        target.is_ok_and(|target| target.as_os_str().as_bytes().starts_with(b"socket:"))
+    };
+    !(1..=3).contains(&size) || (0..3).any(is_socket)
 }
 
 /// The inode numbers of the sockets that the processes of a case have open; `leader` is its PID 1.

@@ -185,7 +185,9 @@ impl WardenState {
             return false;
         }
         if signal != libc::SIGABRT {
-            running.seen.discarded.push(signal);
+            if !running.seen.discarded.contains(&signal) {
+                running.seen.discarded.push(signal);
+            }
             return false;
         }
         running.seen.aborted = true;

@@ -371,8 +371,13 @@ impl WardenState {
                 child.fail(STEP_EXEC, errno)
             }
         }
-        if let Some(tracing) = tracing {
-            self.start_tracer(slot, tracing)?;
+        if let Some(Err(errno)) = tracing.map(|tracing| self.start_tracer(slot, tracing)) {
+            // Its slot will be another case's.
+            if let Some(pid) = self.pid(slot) {
+                kernel::kill(pid, libc::SIGKILL);
+                let _ = sys::wait_any(pid);
+            }
+            return Err(errno);
         }
         self.write_maps(slot);
         Ok(())

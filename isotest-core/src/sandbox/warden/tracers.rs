@@ -128,8 +128,12 @@ impl WardenState {
         let running = self.running.get_mut(&slot);
         let Some(tracer) = running.and_then(|running| running.tracer.as_mut()) else { return };
         let Some(listener) = tracer.listener.clone() else { return };
-        if !listener.asks() {
+        if listener.is_over() {
             tracer.is_over = true;
+            return;
+        }
+        // Who has called may have been killed meanwhile.
+        if !listener.asks() {
             return;
         }
         let Some(call) = listener.receive() else { return };
