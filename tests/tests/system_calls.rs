@@ -44,7 +44,7 @@ impl Process {
 const PARTS: [Part; 4] = [
     // A project deep in the home takes three for each directory on the way to it.
     Part { name: "isotest", most: [40.0, 40.0], is: |it| it.count("epoll_wait") > 0 },
-    Part { name: "the warden", most: [33.0, 39.0], is: |it| it.count("pivot_root") > 0 },
+    Part { name: "the warden", most: [43.0, 45.0], is: |it| it.count("pivot_root") > 0 },
     Part {
         name: "the fork server",
         most: [7.0, 7.0],
