@@ -167,12 +167,12 @@ pub enum TraceWhen {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, JsonSchema)]
 #[schemars(rename_all = "kebab-case", inline)]
 pub enum ExplainFailures {
-    /// Layers that isolate as well, and files and variables that the failure names
+    /// Layers that isolate as well, and files that the failure names
     #[default]
     Auto,
     /// None
     Never,
-    /// The host's layers, too, one at a time: a test may then have effects outside
+    /// Variables that it names, too, and the host's layers: a test may then have effects outside
     Always,
 }
 

@@ -132,10 +132,11 @@ fn rerun(
         }
         Ok(())
     };
-    for (variant, named) in variants::named(&base, named) {
+    let is_asked = context.settings.explain == ExplainFailures::Always;
+    for (variant, named) in variants::named(&base, named, is_asked) {
         explain(variant, &|index| named.contains(&index))?;
     }
-    if context.settings.explain == ExplainFailures::Always {
+    if is_asked {
         for variant in variants::hosts(&base) {
             explain(variant, &|_| true)?;
         }

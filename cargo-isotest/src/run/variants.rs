@@ -57,12 +57,14 @@ pub fn isolating(policy: &Policy, project: &plan::Project, by_root: bool) -> Vec
     variants
 }
 
-/// Files and variables that failed tests name and do not see, each set with those tests. A file that
-/// is shown read-only cannot be changed; at the other end of a socket somebody listens, so nothing but
-/// regular files is tried.
+/// Files and, if `with_variables`, variables that failed tests name and do not see, each set with those
+/// tests. A file that is shown read-only cannot be changed; at the other end of a socket somebody
+/// listens, so nothing but regular files is tried. A variable may hold a secret under any name, and a
+/// test chooses which names it writes.
 pub fn named(
     policy: &Policy,
     evidence: &BTreeMap<CaseIndex, Vec<Finding>>,
+    with_variables: bool,
 ) -> Vec<(Variant, Vec<CaseIndex>)> {
     let is_file = |path: &PathBuf| untrusted::file(path).is_ok();
     let mut sets: BTreeMap<(Vec<&Path>, Vec<&str>), Vec<CaseIndex>> = BTreeMap::new();
@@ -73,7 +75,9 @@ pub fn named(
                 Finding::NotShown(hidden) => {
                     paths.extend(hidden.iter().filter(|path| is_file(path)).map(PathBuf::as_path));
                 }
-                Finding::NotPassed(withheld) => names.extend(withheld.iter().map(String::as_str)),
+                Finding::NotPassed(withheld) if with_variables => {
+                    names.extend(withheld.iter().map(String::as_str))
+                }
                 _ => {}
             }
         }
@@ -158,7 +162,8 @@ mod tests {
             // A directory may hold sockets.
             (case(3), vec![Finding::NotShown(vec!["/usr".into()])]),
         ]);
-        let tried = named(&Policy::default(), &evidence);
+        assert_eq!(named(&Policy::default(), &evidence, false).len(), 1, "no variable unasked");
+        let tried = named(&Policy::default(), &evidence, true);
         let told: Vec<_> = tried
             .iter()
             .map(|(it, cases)| {
