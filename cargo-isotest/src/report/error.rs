@@ -209,8 +209,8 @@ pub fn not_repeated(path: &Path, why: &str) {
 pub fn traced(tests: usize) {
     let (tests, were) = (counted(tests, "test"), if tests == 1 { "was" } else { "were" });
     anstream::eprintln!(
-        "{HINT}note{HINT:#}: {tests} {were} traced; `cargo isotest conflicts` prints what they share, \
-         `cargo isotest trace CASE` what one does"
+        "\n{HINT}note{HINT:#}: {tests} {were} traced\n    `cargo isotest conflicts` prints what they would share \
+         without isolation\n    `cargo isotest trace CASE` prints what one does"
     );
 }
 

@@ -162,12 +162,10 @@ pub fn explanation(outcome: &Outcome) -> Option<String> {
 /// A flag that may help.
 fn hint(verdict: &Verdict) -> Option<&'static str> {
     match verdict {
-        Verdict::TimedOut { .. } => {
-            Some("`--timeout`, a key of the profile too, gives it more time")
-        }
+        Verdict::TimedOut { .. } => Some("`--timeout`, or the key `timeout`, gives it more time"),
         Verdict::Denied(_) => Some(
-            "the test itself passed; `cargo isotest baseline` accepts the findings of today, and `deny` \
-             in an override is for some tests",
+            "the test itself passed; `cargo isotest baseline` accepts the findings of today, \
+             `deny = [\"none\"]` in an override exempts a test",
         ),
         Verdict::Passed
         | Verdict::Unproven { .. }
@@ -283,7 +281,7 @@ mod tests {
         let limit = Duration::from_secs(60);
         let text = failure_text(&Outcome::without_run(Verdict::TimedOut { limit }));
         let expected = "isotest: timed out after 60s; every process of the test was killed\n\
-                        isotest: hint: `--timeout`, a key of the profile too, gives it more time\n";
+                        isotest: hint: `--timeout`, or the key `timeout`, gives it more time\n";
         assert_eq!(text, expected.as_bytes());
     }
     #[test]
