@@ -17,6 +17,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::fstatfs;
 
@@ -177,8 +178,28 @@ pub struct Remaining {
     /// Its living processes, with their ids in the warden's pid namespace: not those that have ended
     /// or are about to.
     pub processes: Vec<(i32, Leftover)>,
-    /// Number of them that may be about to end, or to execute their program.
-    pub in_motion: usize,
+    /// Those that may be about to end, or to execute their program.
+    pub in_motion: Vec<InMotion>,
+}
+
+/// A process or thread that runs or waits for a processor.
+#[derive(Debug, Clone, Copy)]
+pub struct InMotion {
+    /// Its id.
+    pub id: i32,
+    /// Time that it has had a processor for; of a process, its first thread. `None` where the kernel
+    /// does not tell.
+    pub ran: Option<Duration>,
+}
+
+impl InMotion {
+    fn read(id: i32, directory: &Path) -> InMotion {
+        // `/proc/PID/task/TID/schedstat` begins with it, in nanoseconds
+        // (Documentation/scheduler/sched-stats.rst).
+        let text = contents(directory.join("schedstat")).unwrap_or_default();
+        let ran = text.split(' ').next().and_then(|word| word.parse().ok());
+        InMotion { id, ran: ran.map(Duration::from_nanos) }
+    }
 }
 
 /// The living descendants of a process. Orphans of its pid namespace are among them where it is
@@ -190,7 +211,9 @@ pub fn remaining(leader: i32) -> Remaining {
         let Some((leftover, parent, motion)) = leftover(pid) else { continue };
         family.insert(pid, (parent, leftover.name.clone()));
         remaining.processes.push((pid, leftover));
-        remaining.in_motion += usize::from(motion == Motion::Moves);
+        if motion == Motion::Moves {
+            remaining.in_motion.push(InMotion::read(pid, &PathBuf::from(format!("/proc/{pid}"))));
+        }
     }
     if !family.is_empty() {
         family.insert(leader, (0, status_field(leader, "Name:").unwrap_or_default()));
@@ -230,27 +253,26 @@ fn descendants(pid: i32) -> Vec<i32> {
     found
 }
 
-/// Threads of a process that run on.
-#[derive(Debug, Default)]
-pub struct RemainingThreads {
-    /// Their names: not of those that have ended or are about to.
-    pub names: Vec<String>,
-    /// One of them may be about to end.
-    pub in_motion: bool,
+/// A thread that runs on.
+#[derive(Debug)]
+pub struct RemainingThread {
+    pub name: String,
+    /// It may be about to end.
+    pub in_motion: Option<InMotion>,
 }
 
-/// The threads of a process but its first, on which `main` runs, and the one that exits.
-pub fn remaining_threads(process: i32, exiting: i32) -> RemainingThreads {
-    let mut remaining = RemainingThreads::default();
+/// The threads of a process but its first, on which `main` runs, and the one that exits; none that
+/// has ended or is ending.
+pub fn remaining_threads(process: i32, exiting: i32) -> Vec<RemainingThread> {
+    let mut remaining = Vec::new();
     for thread in threads(process) {
         let id = thread.file_name().and_then(|id| id.to_str()?.parse::<i32>().ok());
-        if id.is_none_or(|id| id == process || id == exiting) {
-            continue;
-        }
+        let Some(id) = id.filter(|id| *id != process && *id != exiting) else { continue };
         let Some(status) = contents(thread.join("status")) else { continue };
         let Some(motion) = motion(&thread, &status) else { continue };
-        remaining.names.extend(field_of(&status, "Name:").map(str::to_owned));
-        remaining.in_motion |= motion == Motion::Moves;
+        let in_motion = (motion == Motion::Moves).then(|| InMotion::read(id, &thread));
+        let name = field_of(&status, "Name:").unwrap_or_default().to_owned();
+        remaining.push(RemainingThread { name, in_motion });
     }
     remaining
 }
@@ -385,7 +407,8 @@ fn motion(directory: &Path, status: &str) -> Option<Motion> {
     match state {
         "Z" | "X" => None,
         _ if flags & EXITING != 0 || pending & KILLED != 0 => None,
-        "R" => Some(Motion::Moves),
+        // Uninterruptible: it waits for the kernel, such as for its address space.
+        "R" | "D" => Some(Motion::Moves),
         _ => Some(Motion::Waits),
     }
 }

@@ -10,12 +10,17 @@ use super::state::{DelayedExit, Heard, WardenState};
 use crate::poll_timeout;
 use crate::sandbox::child::kernel;
 use crate::sandbox::guard::{GuardEvent, Notification};
-use crate::sandbox::procfs::{held, is_deadly, remaining, status_field};
+use crate::sandbox::procfs::{
+    RemainingThread, held, is_deadly, remaining, remaining_threads, status_field,
+};
 
-/// Maximum time that PID 1 of a case waits in its exit for processes that may be about to end.
-const DEPARTURE: Duration = Duration::from_millis(100);
-/// Maximum time that it waits for threads that run: one that spins must not cost much.
-const THREADS_DEPARTURE: Duration = Duration::from_millis(5);
+/// Time on a processor after which a process that still runs is not about to end. An exit waits for
+/// as long.
+const ENOUGH: Duration = Duration::from_millis(100);
+/// The same of a thread: one that spins must not cost much.
+const ENOUGH_OF_THREAD: Duration = Duration::from_millis(5);
+/// Maximum time that an exit waits for what has to wait for a processor.
+const DEPARTURE: Duration = Duration::from_secs(2);
 /// Time before they are read again; it doubles each time.
 const FIRST_WAIT: Duration = Duration::from_millis(1);
 /// Maximum number of them that PID 1 waits for: more are no command whose output a test has read to
@@ -65,11 +70,11 @@ impl WardenState {
     fn on_exit(&mut self, heard: Heard, code: i32) {
         let thread = heard.notification.thread;
         let process = self.leader_of(thread);
-        let leader = self.slot_of(process);
-        if leader.is_some_and(|slot| self.departs(slot)) {
+        if self.departs(process) {
             // Its end is another thread's, which takes this one along.
             return;
         }
+        let leader = self.slot_of(process);
         let init = leader.filter(|slot| self.running.get(slot).is_some_and(|it| it.reaper));
         if let Some(slot) = init {
             let status = self.cell(slot).map_or(0, |cell| cell.status.load(Ordering::Acquire));
@@ -86,52 +91,59 @@ impl WardenState {
             if code != 0 {
                 self.note_resources(slot, process);
             }
-            if leader.is_none() {
-                // PID 1 exits by itself.
-                self.note_threads(slot, process, thread);
-                self.note_left(slot, process);
-            }
         }
-        if let Some(slot) = leader {
-            let (now, wait) = (Instant::now(), FIRST_WAIT);
-            self.depart(DelayedExit { slot, heard, began: now, wait, due: now });
-        } else {
-            heard.go_on();
+        match test.or(leader) {
+            Some(slot) => self.depart(DelayedExit::new(slot, process, heard, FIRST_WAIT)),
+            None => heard.go_on(),
         }
     }
 
-    /// Lets PID 1 of a case exit, once what is left behind is known.
+    /// Lets a process of a case exit, once what it leaves behind is known.
     fn depart(&mut self, mut departure: DelayedExit) {
-        let Some(leader) = self.pid(departure.slot) else { return };
-        let left = remaining(leader);
-        // What waits for an answer from here is about to exit, too.
-        let asks = !left.processes.is_empty() && departure.heard.listener.asks();
-        let moves = asks || (1..=MOST_IN_MOTION).contains(&left.in_motion);
-        let reaper = self.running.get(&departure.slot).is_some_and(|running| running.reaper);
-        if let Some(running) = self.running.get_mut(&departure.slot) {
+        let (slot, process) = (departure.slot, departure.process);
+        let is_leader = self.pid(slot) == Some(process);
+        let Some(running) = self.running.get_mut(&slot) else { return };
+        let waited = departure.began.elapsed();
+        let mut waits = false;
+        if is_leader {
+            let left = remaining(process);
+            // What waits for an answer from here is about to exit, too.
+            let asks = !left.processes.is_empty() && departure.heard.listener.asks();
+            let few = left.in_motion.len() <= MOST_IN_MOTION;
+            let may_end = left.in_motion.iter().filter(|it| departure.may_end(it, ENOUGH)).count();
+            waits = asks && waited < ENOUGH || few && may_end > 0;
             running.seen.leftovers = left.processes.into_iter().map(|(_, left)| left).collect();
         }
         // A reaping init has no threads, and its test has exited before.
-        let threads_move = !reaper
-            && self.note_threads(departure.slot, leader, departure.heard.notification.thread);
-        let now = Instant::now();
-        let waited = now.duration_since(departure.began);
-        if moves && waited < DEPARTURE || threads_move && waited < THREADS_DEPARTURE {
-            departure.due = now + departure.wait;
+        let is_test = !(is_leader && running.reaper);
+        if is_test {
+            let threads = remaining_threads(process, departure.heard.notification.thread);
+            let in_motion = threads.iter().filter(|it| it.in_motion.is_some()).count();
+            let few = in_motion <= MOST_IN_MOTION;
+            let mut may_end = |thread: &RemainingThread| {
+                let motion = thread.in_motion.as_ref().filter(|_| few);
+                motion.is_some_and(|it| departure.may_end(it, ENOUGH_OF_THREAD))
+            };
+            let (ending, left): (Vec<_>, Vec<_>) = threads.into_iter().partition(&mut may_end);
+            running.seen.threads = left.into_iter().map(|thread| thread.name).collect();
+            waits |= !ending.is_empty();
+        }
+        if waits && waited < DEPARTURE {
+            departure.due = Instant::now() + departure.wait;
             departure.wait *= 2;
             return self.departures.push(departure);
         }
-        if !reaper {
-            self.note_left(departure.slot, leader);
+        if is_test {
+            self.note_left(slot, process);
         }
         departure.heard.go_on();
     }
 
-    /// True if the exit of the case in a slot is put off.
-    fn departs(&self, slot: usize) -> bool {
+    /// True if the exit of a process is put off.
+    fn departs(&self, process: i32) -> bool {
         // That of a case which was killed meanwhile is no more than a number.
         let mut departures = self.departures.iter();
-        departures.any(|departure| departure.slot == slot && departure.heard.is_valid())
+        departures.any(|departure| departure.process == process && departure.heard.is_valid())
     }
 
     /// Time until the first delayed exit is due.

@@ -13,9 +13,7 @@ use super::state::{Heard, WardenState};
 use crate::finding::{IpcObject, Listening};
 use crate::sandbox::counters::{kinds_of_sockets, packets};
 use crate::sandbox::ipc_objects;
-use crate::sandbox::procfs::{
-    held, is_full, largest_resident_set, may_have_sockets, open_sockets, remaining_threads,
-};
+use crate::sandbox::procfs::{held, is_full, largest_resident_set, may_have_sockets, open_sockets};
 use crate::sandbox::resolver::Memory;
 use crate::sandbox::sock_diag::{self, SocketKind, may_be_chosen};
 use crate::sandbox::sys;
@@ -46,14 +44,6 @@ impl WardenState {
         let Some(running) = self.running.get_mut(&slot) else { return };
         running.seen.held = Some(held(process, first));
         running.seen.scratch_full = is_full(&running.scratch);
-    }
-
-    /// Notes the threads that a test leaves. True if one of them may be about to end.
-    pub(super) fn note_threads(&mut self, slot: usize, process: i32, exiting: i32) -> bool {
-        let Some(running) = self.running.get_mut(&slot) else { return false };
-        let left = remaining_threads(process, exiting);
-        running.seen.threads = left.names;
-        left.in_motion
     }
 
     /// Notes what a test leaves in its namespaces, `process` being its own: by a reaping init, which

@@ -15,6 +15,7 @@ use crate::sandbox::cgroup::{BaseCgroup, CaseCgroup};
 use crate::sandbox::child::kernel;
 use crate::sandbox::child::start::Slot;
 use crate::sandbox::guard::{CaseFilter, Listener, Notification};
+use crate::sandbox::procfs::InMotion;
 use crate::sandbox::protocol::{Channel, GuardRecord, Response, Setup, Start};
 use crate::sandbox::servers::Server;
 
@@ -96,15 +97,33 @@ impl Heard {
     }
 }
 
-/// The exit of a PID 1 that is put off, since what it leaves behind may be about to end: a command
-/// closes its output, and whoever has read that to its end exits, before the command is a zombie.
+/// The exit of a PID 1, or of the test of a reaping init, that is put off, since what it leaves
+/// behind may be about to end: a command closes its output, and whoever has read that to its end
+/// exits, before the command is a zombie.
 pub(super) struct DelayedExit {
     pub(super) slot: usize,
+    pub(super) process: i32,
     pub(super) heard: Heard,
     pub(super) began: Instant,
     pub(super) wait: Duration,
-    /// Time at which its processes are read again.
+    /// Time at which what it leaves is read again.
     pub(super) due: Instant,
+    /// Time for which what was in motion had had a processor when that was first seen, by id.
+    pub(super) ran: HashMap<i32, Duration>,
+}
+
+impl DelayedExit {
+    pub(super) fn new(slot: usize, process: i32, heard: Heard, wait: Duration) -> DelayedExit {
+        let now = Instant::now();
+        DelayedExit { slot, process, heard, began: now, wait, due: now, ran: HashMap::new() }
+    }
+
+    /// True unless something has had a processor for so long that it is not about to end. On a busy
+    /// machine the time on the clock says nothing; it counts where the kernel tells no other.
+    pub(super) fn may_end(&mut self, motion: &InMotion, enough: Duration) -> bool {
+        let Some(ran) = motion.ran else { return self.began.elapsed() < enough };
+        ran.saturating_sub(*self.ran.entry(motion.id).or_insert(ran)) < enough
+    }
 }
 
 impl WardenState {
