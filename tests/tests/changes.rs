@@ -234,6 +234,9 @@ fn files_of_failed_tests_are_kept_and_pruned() {
     }
     let project = project();
     let kept = project.directory().join("target/isotest/kept");
+    let entries = || std::fs::read_dir(&kept).expect("it is there").count();
+    project.isotest("--keep --test it -- --skip fails").run().check(0, &[]);
+    assert_eq!(entries(), 0, "nothing has failed");
     let run = project.isotest("--keep --retries 1 --test it").run();
     run.check(100, &["note: the files of 2 failed attempts are kept", "target/isotest/kept/"]);
     let only = |directory: &std::path::Path| {
@@ -252,7 +255,7 @@ fn files_of_failed_tests_are_kept_and_pruned() {
         assert_eq!(file.expect("it is there"), "new");
     }
     project.isotest("prune").run().check(0, &[]);
-    assert_eq!(std::fs::read_dir(&kept).expect("it is there").count(), 0);
+    assert_eq!(entries(), 0);
     // Nothing of a case's making is followed.
     let target = project.directory().join("target/isotest");
     std::fs::remove_dir(&kept).expect("it is empty");

@@ -264,7 +264,9 @@ fn a_baseline_lets_known_findings_pass_and_no_others() {
 
     // The tests that did not run keep their entries.
     project.isotest("--test it -- --exact leaves_one_too").run().check(0, &[]);
-    project.isotest("baseline").run().check(0, &["2 known findings, 1 new, 0 no longer occurred"]);
+    let part = "note: in this run 4 tests were filtered out; their entries stay as they were";
+    let texts = ["2 known findings, 1 new, 0 no longer occurred", part];
+    project.isotest("baseline").run().check(0, &texts);
     project.isotest("--test it --deny all leaves_one").run().check(0, &["2 passed"]);
 
     // What is gone is told, and removed.
@@ -359,6 +361,8 @@ fn a_test_in_quarantine_fails_and_the_run_does_not() {
     let terse = project.isotest("--test it -- -q").run();
     terse.check(0, &["fails_without_a_network --- QUARANTINED\n"]);
     project.isotest("replay --exit-code").run().check(0, &["1 quarantined"]);
+    let history = project.isotest("history fails_without_a_network").run();
+    history.check(0, &["    QQQQ  4 runs, ", "s  failed, quarantined; net-attempt"]);
     project.isotest("rerun").run().check(4, &[]);
     let whole = project.isotest("--test it --unit binary").run();
     whole.check(0, &["fails_without_a_network ... ignored, quarantined until", "1 quarantined"]);

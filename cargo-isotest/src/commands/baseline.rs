@@ -25,7 +25,7 @@ pub fn baseline(command: &BaselineCommand, machine: &Machine) -> Result<ExitCode
     let store = recorded::store_of(&command.project)?;
     let root = root.as_std_path();
     let before = config::read_baseline(root, machine)?;
-    let after = known(before.clone(), &store, command.run.as_deref(), machine)?;
+    let (after, filtered_out) = known(before.clone(), &store, command.run.as_deref(), machine)?;
     let (before, after_entries) = (entries(&before), entries(&after));
     let added: Vec<String> = after_entries.difference(&before).map(ToString::to_string).collect();
     let removed: Vec<String> = before.difference(&after_entries).map(ToString::to_string).collect();
@@ -39,6 +39,9 @@ pub fn baseline(command: &BaselineCommand, machine: &Machine) -> Result<ExitCode
     }
     report::baseline(&shown, &added, &removed, after_entries.len(), command.check)
         .map_err(Error::Report)?;
+    if filtered_out > 0 {
+        report::filtered_out_of_baseline(filtered_out);
+    }
     let changes = !added.is_empty() || !removed.is_empty();
     Ok(if command.check && changes { ExitCode::TestsFailed } else { ExitCode::Passed })
 }
@@ -47,13 +50,14 @@ fn entries(baseline: &Baseline) -> BTreeSet<BaselineEntry> {
     baseline.entries().collect()
 }
 
-/// The baseline after this run: what ran in it is as it was there, the rest as before.
+/// The baseline after this run, and the number of tests that were filtered out there: what ran in it
+/// is as it was there, the rest as before.
 fn known(
     mut baseline: Baseline,
     store: &Store,
     run: Option<&str>,
     machine: &Machine,
-) -> Result<Baseline, StoreError> {
+) -> Result<(Baseline, usize), StoreError> {
     let (file, path) = store.find(run, &machine.directory)?;
     let (_, mut lines) = Lines::facts(file, &path)?;
     // Of all root filesystems together.
@@ -63,13 +67,15 @@ fn known(
         *known = known.iter().chain(codes.iter()).collect();
     };
     let mut shared = BTreeSet::new();
+    let mut filtered_out = 0;
     for (_, fact) in &mut lines {
         match fact {
             Fact::Binary(binary) if binary.shared => {
                 add(&binary.binary, None, Codes::default());
                 shared.insert(binary.binary);
             }
-            Fact::Binary(binary) if binary.filtered_out == 0 => {
+            Fact::Binary(binary) if binary.filtered_out > 0 => filtered_out += binary.filtered_out,
+            Fact::Binary(binary) => {
                 let tests: BTreeSet<&str> = binary.tests.iter().map(String::as_str).collect();
                 baseline.retain(&binary.binary, |test| tests.contains(test));
             }
@@ -93,7 +99,6 @@ fn known(
                 }
             }
             Fact::Started(_)
-            | Fact::Binary(_)
             | Fact::TestStarted(_)
             | Fact::TestRetried(_)
             | Fact::TestFinished(_)
@@ -108,7 +113,7 @@ fn known(
     for ((binary, test), codes) in seen {
         baseline.set(&binary, test.as_deref(), codes);
     }
-    Ok(baseline)
+    Ok((baseline, filtered_out))
 }
 
 /// The codes of findings; those of a newer isotest are not known.

@@ -417,10 +417,11 @@ impl Run<'_> {
 fn tell_kept(kept: &Kept) {
     let (attempts, failed) = kept.finish();
     if attempts > 0 {
-        report::kept_files(attempts, kept.path());
+        report::kept_files(attempts, &kept.path());
     }
     if let Some((label, error)) = failed {
-        let path = kept.path().display();
+        let path = kept.path();
+        let path = path.display();
         report::warning(&format_args!("the files of {label} cannot be kept in {path}: {error}"));
     }
 }

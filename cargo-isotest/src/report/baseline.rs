@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use isotest_core::escape::escape;
 
+use super::paint::HINT;
 use super::words::counted;
 
 /// Tells which entries are new, which are gone, and how many the file has.
@@ -33,4 +34,12 @@ pub fn baseline(
         }
     }?;
     out.flush()
+}
+
+/// Tells that tests were filtered out of the run: nothing is known of theirs.
+pub fn filtered_out_of_baseline(tests: usize) {
+    let (tests, were) = (counted(tests, "test"), if tests == 1 { "was" } else { "were" });
+    anstream::eprintln!(
+        "{HINT}note{HINT:#}: in this run {tests} {were} filtered out; their entries stay as they were"
+    );
 }

@@ -38,6 +38,8 @@ pub struct Entry {
     pub verdict: Option<String>,
     /// What the verdict counts as.
     pub state: State,
+    /// It failed in quarantine: the run did not fail with it.
+    pub quarantined: bool,
     /// Its duration in seconds.
     pub seconds: f64,
     /// The codes of its findings.
@@ -106,6 +108,7 @@ impl Histories {
                 commit: run.commit.clone(),
                 verdict: Some(result.verdict.clone()).filter(|verdict| !verdict.is_empty()),
                 state: result.state,
+                quarantined: result.may_fail,
                 seconds: result.seconds,
                 findings: result.findings.keys().cloned().collect(),
                 shown: [run.shown_time(), run.shown_commit()],
@@ -157,7 +160,7 @@ impl History {
         let runs = counted(self.runs.len(), "run");
         writeln!(
             out,
-            "  {runs}, the oldest left: . passed, ~ flaky, F failed, i ignored, - not run"
+            "  {runs}, the oldest left: . passed, ~ flaky, F failed, Q quarantined, i ignored, - not run"
         )?;
         let Flips { changes, pairs, rate } = self.flips;
         if let Some(rate) = rate {
@@ -236,6 +239,7 @@ impl Entry {
         match self.state {
             State::Passed => ('.', GOOD),
             State::Flaky => ('~', WARNING),
+            State::Failed if self.quarantined => ('Q', WARNING),
             State::Failed => ('F', ERROR),
             State::Ignored => ('i', Style::new()),
             State::NotRun => ('-', Style::new()),
@@ -244,7 +248,10 @@ impl Entry {
 
     /// Its verdict and its findings.
     fn words(&self) -> String {
-        let verdict = self.state.words(self.verdict.as_deref());
+        let mut verdict = self.state.words(self.verdict.as_deref());
+        if self.quarantined {
+            verdict.push_str(", quarantined");
+        }
         let findings: Vec<_> = self.findings.iter().map(|code| escape(code)).collect();
         match findings.is_empty() {
             true => verdict,
@@ -279,6 +286,7 @@ mod tests {
             commit: None,
             verdict: None,
             state: *state,
+            quarantined: false,
             seconds: *seconds,
             findings: Vec::new(),
             shown: Default::default(),

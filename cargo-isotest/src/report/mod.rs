@@ -79,7 +79,7 @@ mod timeline_rows;
 #[cfg(test)]
 mod tests;
 
-pub use baseline::baseline;
+pub use baseline::{baseline, filtered_out_of_baseline};
 pub use blocks::Order;
 pub use cargo::executable;
 pub use changes::{changes, changes_as_json, verdict};

@@ -34,35 +34,58 @@ const TIME: Duration = Duration::from_secs(5);
 /// Maximum bytes of a directory's name.
 const NAME: usize = 150;
 
-/// The directory of a run, in which failed attempts have theirs.
+/// The directory of a run, in which failed attempts have theirs. It is made for the first.
 #[derive(Debug)]
 pub struct Kept {
-    directory: Dir,
+    /// The directory of all runs.
+    parent: Dir,
     path: PathBuf,
+    /// Time of the start of the run.
+    now: String,
+    /// Its own, and its name.
+    directory: Mutex<Option<(OsString, Arc<Dir>)>>,
     attempts: AtomicUsize,
     /// The first error, and the place where it happened.
     failed: Mutex<Option<(String, io::Error)>>,
 }
 
 impl Kept {
-    /// Makes the directory of this run, named by the time of its start; those of older runs are
-    /// removed, but for a few.
+    /// Opens the directory of all runs for one that starts now; those of older runs are removed, but
+    /// for a few.
     pub fn make(target: &Path, now: &str) -> io::Result<Kept> {
         let place = Path::new(OWN).join(KEPT);
         let parent = Dir::open(target)?.make(&place, 0o755)?;
         remove(&parent, RUNS - 1)?;
-        let numbered = |number: u32| match number {
-            0 => OsString::from(now),
-            number => OsString::from(format!("{now}.{number}")),
-        };
-        let (name, directory) = parent.make_new((0..).map(numbered))?;
-        let path = target.join(place).join(name);
-        Ok(Kept { directory, path, attempts: AtomicUsize::new(0), failed: Mutex::default() })
+        Ok(Kept {
+            parent,
+            path: target.join(place),
+            now: now.to_owned(),
+            directory: Mutex::default(),
+            attempts: AtomicUsize::new(0),
+            failed: Mutex::default(),
+        })
     }
 
-    /// Path of the directory.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Path of the directory of this run; that of all runs, if it was not made.
+    pub fn path(&self) -> PathBuf {
+        let own = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
+        own.as_ref().map_or_else(|| self.path.clone(), |(name, _)| self.path.join(name))
+    }
+
+    /// The directory of this run, named by the time of its start.
+    fn directory(&self) -> io::Result<Arc<Dir>> {
+        let mut own = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, directory)) = own.as_ref() {
+            return Ok(Arc::clone(directory));
+        }
+        let numbered = |number: u32| match number {
+            0 => OsString::from(&self.now),
+            number => OsString::from(format!("{}.{number}", self.now)),
+        };
+        let (name, directory) = self.parent.make_new((0..).map(numbered))?;
+        let directory = Arc::new(directory);
+        *own = Some((name, Arc::clone(&directory)));
+        Ok(directory)
     }
 
     /// Keeps the files of a case, if it fails, under its label.
@@ -86,7 +109,7 @@ impl Kept {
             1 => OsString::from(&name),
             number => OsString::from(format!("{name} ({number})")),
         };
-        let (_, own) = self.directory.make_new((1..).map(numbered))?;
+        let (_, own) = self.directory()?.make_new((1..).map(numbered))?;
         let mut budget = Budget { bytes: BYTES, until: Instant::now() + TIME };
         let (all, is_cut) = source.watched.changes(source.scratch);
         let mut list = String::new();
