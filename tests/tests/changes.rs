@@ -265,3 +265,40 @@ fn files_of_failed_tests_are_kept_and_pruned() {
     let run = project.isotest("--keep --test it").run();
     run.check(110, &["error: cannot keep or remove files of failed tests in", "symbolic link"]);
 }
+
+#[test]
+fn what_is_told_and_kept_of_many_files_has_a_limit() {
+    if refused() {
+        return;
+    }
+    let test = r#"
+#[test]
+fn makes_many() {
+    let mut deep = std::path::PathBuf::from("data");
+    (0..15).for_each(|_| deep.push("d".repeat(200)));
+    std::fs::create_dir_all(&deep).unwrap();
+    let make = |path: std::path::PathBuf| drop(std::fs::File::create(path).unwrap());
+    (0..60).for_each(|it| make(deep.join(it.to_string())));
+    (0..5000).for_each(|it| make(format!("data/{it}").into()));
+    panic!("on purpose");
+}
+"#;
+    let project = Project::new(&[("src/lib.rs", ""), ("tests/it.rs", test), ("data/old", "")]);
+    let run = project.isotest("--keep --test it --message-format json").run();
+    run.check(100, &["note: the files of 1 failed attempt are kept"]);
+    let events = run.stdout.lines().filter_map(|it| serde_json::from_str::<Value>(it).ok());
+    let ended = events.filter(|event| event["type"] == "test-finished").next_back();
+    let finding = &ended.expect("it has ended")["findings"][0];
+    let named = finding["changes"].as_array().expect("a list");
+    let bytes: usize = named.iter().filter_map(|it| Some(it["path"].as_str()?.len())).sum();
+    assert!((1..=64 << 10).contains(&bytes), "{bytes}");
+    let words = finding["text"].as_str().unwrap_or_default();
+    assert!(words.ends_with(" more"), "its end is not told");
+    let kept = project.directory().join("target/isotest/kept");
+    let attempt = std::fs::read_dir(kept).expect("it is there").next().expect("a run");
+    let list = attempt.expect("it can be read").path().join("demo::it makes_many/changes.txt");
+    let list = std::fs::read_to_string(list).expect("it is there");
+    let last = list.lines().next_back();
+    assert!(last.is_some_and(|it| it.ends_with(" more changes are not kept")), "{last:?}");
+    assert!(list.lines().count() <= 4097, "{}", list.lines().count());
+}

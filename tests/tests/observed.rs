@@ -112,6 +112,7 @@ fn a_finding_names_what_it_is_about() {
     text("leaves_ipc::has_semaphores", "semaphore set key 0x2b");
     text("leaves_ipc::has_messages", "message queue key 0x2c");
     text("leaves_ipc::has_a_queue", "POSIX message queue /findings");
+    text("listens_fixed_port::has_one_in_the_place_of_a_standard_stream", "tcp 127.0.0.1:8081");
     run.check(100, &[]);
 }
 

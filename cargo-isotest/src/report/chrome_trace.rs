@@ -337,6 +337,15 @@ mod tests {
         json!({ "type": "binary", "at": 0, "binary": "b", "tests": tests, "filtered-out": 0 })
     }
 
+    #[test]
+    fn a_binary_that_a_foreign_record_has_twice_is_the_first() {
+        let lines =
+            [binary(&["a"]), binary(&["b", "c"]), started(1.0, "c"), ended(2.0, "c", 1.0, &[])];
+        slices(&lines);
+        let lines = [binary(&["a"]), binary(&["b"]), started(1.0, "a"), ended(2.0, "a", 1.0, &[])];
+        assert!(!slices(&lines).is_empty());
+    }
+
     /// Thread, start and duration in milliseconds of the slices of the slots.
     fn in_slots(slices: &[Value]) -> Vec<(u64, u64, u64)> {
         let number = |slice: &Value, key: &str| slice[key].as_u64().expect("a number");
