@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use isotest_core::escape::escape;
 use isotest_core::refusal::{SandboxError, ServiceError};
 use isotest_core::streams::{LeakingStream, StreamError};
 
@@ -17,7 +18,7 @@ use crate::config::machine::MissingDebugger;
 use crate::config::{ConfigError, LoadError};
 use crate::discover::DiscoverError;
 use crate::exit_code::ExitCode;
-use crate::report::ReportFileError;
+use crate::report::{self, ReportFileError};
 use crate::run::doctests::DoctestError;
 use crate::run::execute::ExecuteError;
 use crate::sandbox::coverage::ProfilesError;
@@ -90,6 +91,10 @@ pub enum Error {
     Case(String),
     /// A debugger that is to read stacks is not there.
     Debugger(MissingDebugger),
+    /// These tests would have to run outside of every sandbox, and nobody can be asked.
+    Unprotected(Vec<String>),
+    /// The user does not want to run tests outside.
+    Refusal,
     /// A debugger or a tracer runs one test, and several are selected.
     NotOne(String),
     /// The tests can be listed in none of several root filesystems; each was reported.
@@ -132,6 +137,8 @@ impl Error {
             | Error::Partition(_)
             | Error::Debugger(_)
             | Error::Unrecognized(_)
+            | Error::Unprotected(_)
+            | Error::Refusal
             | Error::NotOne(_) => ExitCode::Usage,
             // As a shell says it.
             Error::Command(_) | Error::Shell(_) | Error::Execute(..) => ExitCode::Of(127),
@@ -195,6 +202,8 @@ impl Error {
             | Error::Store(_)
             | Error::Debugger(_)
             | Error::Unrecognized(_)
+            | Error::Unprotected(_)
+            | Error::Refusal
             | Error::NotOne(_)
             | Error::Case(_) => false,
         }
@@ -258,6 +267,20 @@ impl fmt::Display for Error {
             Error::ReportFile(error) => write!(f, "{error}"),
             Error::Debugger(error) => write!(f, "{error}"),
             Error::Unrecognized(option) => write!(f, "{}", unrecognized(option)),
+            Error::Unprotected(labels) => {
+                let (count, lines) = (
+                    labels.len(),
+                    report::first_lines(labels.iter().map(|label| escape(label).into_owned())),
+                );
+                let tests = if count == 1 { "test that fails" } else { "tests that fail" };
+                write!(
+                    f,
+                    "cannot ask whether {count} {tests} isolated may run outside of every sandbox: \
+                     stdin or stderr is no terminal{lines}\nhint: `cargo isotest adopt --yes` runs \
+                     them with your files, network and processes, as cargo test does"
+                )
+            }
+            Error::Refusal => write!(f, "nothing was compared, and nothing was written"),
             Error::Case(message) | Error::NotOne(message) => write!(f, "{message}"),
             Error::Refused(_) => write!(f, "no tests ran in any root filesystem"),
             Error::Interrupted(signal) => write!(f, "interrupted by signal {signal}"),

@@ -16,6 +16,7 @@ mod run;
 
 mod report;
 
+mod adopt;
 mod archive;
 mod commands;
 
@@ -67,6 +68,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         Command::Run(command) | Command::Rerun(command) => {
             collected(&machine, |machine| commands::run::run(command, machine))
         }
+        Command::Adopt(command) => commands::adopt::adopt(command, &machine),
         Command::Baseline(command) => baseline::baseline(command, &machine),
         Command::Replay(command) => replay::replay(command, &machine),
         Command::Runs(command) => runs::runs(command, &machine),

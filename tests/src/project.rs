@@ -37,8 +37,8 @@ edition = \"2024\"
 pub const PASSING: (&str, &str) = ("src/lib.rs", "#[test]\nfn passes() {}\n");
 
 /// The commands that run no tests.
-const COMMANDS: [&str; 8] =
-    ["list", "doctor", "explain", "shell", "exec", "prune", "completions", "man"];
+const COMMANDS: [&str; 9] =
+    ["adopt", "list", "doctor", "explain", "shell", "exec", "prune", "completions", "man"];
 
 /// The option by which no fork server is used.
 pub const EXECUTED: &str = "--no-fork-server";

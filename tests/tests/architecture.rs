@@ -199,7 +199,7 @@ const SANDBOX: [(&str, &str); 14] = [
 
 /// Rooms of the program in the order of their imports, and files that may import less than their room.
 /// `main`, `commands` and `error` may import every room.
-const PROGRAM: [Row; 12] = [
+const PROGRAM: [Row; 13] = [
     ("cli", &[]),
     ("discover", &[]),
     ("report", &["discover"]),
@@ -210,6 +210,7 @@ const PROGRAM: [Row; 12] = [
     ("sandbox", &["config", "discover", "report"]),
     ("select", &["cli", "config", "discover", "report", "sandbox", "store"]),
     ("run", &["cli", "config", "discover", "report", "sandbox", "select", "store"]),
+    ("adopt", &["cli", "config", "discover", "report", "run", "sandbox", "select", "store"]),
     ("archive", &["cli", "config", "discover", "report", "sandbox"]),
     ("exit_code", &["report"]),
 ];

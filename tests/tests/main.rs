@@ -1,5 +1,6 @@
 //! Tests that drive the real program, a file a topic.
 
+mod adopted;
 mod architecture;
 mod archives;
 mod bad_input;

@@ -12,6 +12,7 @@ use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcomm
 use clap_complete::Shell;
 use isotest_core::schedule::Repeat;
 
+use super::adopt::AdoptCommand;
 use super::cargo::CargoOptions;
 use super::config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
 use super::formats::{ListedFindings, MessageFormat, ReportFormat};
@@ -81,6 +82,8 @@ pub enum Command {
     Runs(RunsCommand),
     /// Print the results of a test in recorded runs
     History(HistoryCommand),
+    /// Write the grants with which tests pass that fail isolated only to .config/isotest.toml
+    Adopt(Box<AdoptCommand>),
     /// Write the findings of a recorded run as known ones, which `--deny` lets pass
     Baseline(BaselineCommand),
     /// Print which files, ports and sockets the tests of a traced run would share without isolation
@@ -170,6 +173,11 @@ pub struct RunCommand {
 }
 
 impl RunCommand {
+    /// A run of all tests of a build, as its configuration says.
+    pub fn of(cargo: CargoOptions, config: ConfigOptions) -> RunCommand {
+        RunCommand { cargo, config, ..RunCommand::default() }
+    }
+
     /// True if stdout has messages for programs only.
     pub fn has_messages(&self) -> bool {
         self.message_format != MessageFormat::Human
@@ -469,6 +477,10 @@ fn complete(
             let mut layers = LayerOptions::default();
             settle_workspace(&mut archive.cargo, &mut layers);
         }
+        Command::Adopt(adopt) => {
+            let mut layers = LayerOptions::default();
+            settle_workspace(&mut adopt.cargo, &mut layers);
+        }
         Command::Exec(exec) => exec.layers.set_workspace(exec.workspace.take()),
         Command::Runner(runner) => {
             let exec = &mut runner.exec;
@@ -516,7 +528,8 @@ fn check_layers(command: &Command) -> Result<(), String> {
         Command::Diff(diff) => (&diff.layers, Some("diff")),
         Command::Exec(exec) => (&exec.layers, Some("exec")),
         Command::Runner(runner) => (&runner.exec.layers, Some("runner")),
-        Command::Archive(_)
+        Command::Adopt(_)
+        | Command::Archive(_)
         | Command::Doctor(_)
         | Command::ShowConfig(_)
         | Command::ImportNextest(_)
@@ -554,7 +567,8 @@ fn check_reuse(command: &Command) -> Result<(), String> {
         Command::Trace(trace) => trace.reuse.check(&trace.cargo),
         Command::Shell(shell) => shell.reuse.check(&shell.cargo),
         Command::Diff(diff) => diff.reuse.check(&diff.cargo),
-        Command::Archive(_)
+        Command::Adopt(_)
+        | Command::Archive(_)
         | Command::Doctor(_)
         | Command::Exec(_)
         | Command::Runner(_)

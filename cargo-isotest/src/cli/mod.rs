@@ -4,6 +4,7 @@
 //! else than the command line may also choose. It starts at [`parse`]; what the options mean
 //! together with configuration and machine is decided by the stage after it.
 
+mod adopt;
 mod cargo;
 mod command;
 mod config;
@@ -23,6 +24,7 @@ mod run_options;
 mod store;
 mod trace;
 
+pub use adopt::{AdoptCommand, Distribution};
 pub use cargo::{CargoOptions, PackageScope};
 pub use command::{
     Cli, Command, DiffCommand, DoctorCommand, ExecCommand, ExplainCommand, ListCommand, RunCommand,

@@ -1,15 +1,12 @@
 //! `cargo isotest baseline`: the findings of a recorded run become known ones.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
-use std::io;
-use std::path::Path;
 
 use isotest_core::finding::{Code, Codes};
-use isotest_core::untrusted::{Dir, Link};
+use isotest_core::untrusted::Link;
 
 use crate::cli::BaselineCommand;
-use crate::commands::recorded;
+use crate::commands::{config_file, recorded};
 use crate::config::machine::Machine;
 use crate::config::{self, BASELINE, Baseline, BaselineEntry, ConfigError};
 use crate::discover;
@@ -32,7 +29,7 @@ pub fn baseline(command: &BaselineCommand, machine: &Machine) -> Result<ExitCode
     let path = root.join(BASELINE);
     let shown = machine.shown(&path).to_string_lossy().into_owned();
     if !command.check {
-        write(root, after.text().as_bytes()).map_err(|cause| {
+        config_file::write(root, BASELINE, after.text().as_bytes()).map_err(|cause| {
             let hint = Link::is_cause(&cause).then_some("remove the link");
             ConfigError::new(format!("cannot write `{shown}`: {cause}")).hint(hint)
         })?;
@@ -119,12 +116,4 @@ fn known(
 /// The codes of findings; those of a newer isotest are not known.
 fn codes(findings: &[FindingFact]) -> Codes {
     findings.iter().filter_map(|finding| Code::of_name(&finding.finding)).collect()
-}
-
-/// Writes the file of the workspace at `root`, whole or not at all, through no link of it.
-fn write(root: &Path, text: &[u8]) -> io::Result<()> {
-    let path = Path::new(BASELINE);
-    let parent = path.parent().unwrap_or(Path::new(""));
-    let directory = Dir::open(&root.canonicalize()?)?.make_across(parent, 0o777)?;
-    directory.replace(path.file_name().unwrap_or(OsStr::new("")), text)
 }

@@ -1,12 +1,11 @@
 //! `cargo isotest import-nextest`: writes what nextest's configuration means to isotest.
 
-use std::ffi::OsStr;
-use std::io;
 use std::path::Path;
 
-use isotest_core::untrusted::{Dir, Link};
+use isotest_core::untrusted::Link;
 
 use crate::cli::ImportNextestCommand;
+use crate::commands::config_file;
 use crate::config::machine::Machine;
 use crate::config::settings;
 use crate::config::{self, ConfigError, Contents, Imported};
@@ -36,19 +35,11 @@ pub fn import(command: &ImportNextestCommand, machine: &Machine) -> Result<ExitC
         let hint = "`--force` replaces it, `--dry-run` prints what would be written";
         return Err(ConfigError::new(message).hint(Some(hint)).into());
     }
-    write(root, text.as_bytes()).map_err(|cause| {
+    config_file::write(root, config::PATH, text.as_bytes()).map_err(|cause| {
         let hint = "remove the link, or take what `--dry-run` prints";
         let hint = Link::is_cause(&cause).then_some(hint);
         ConfigError::new(format!("cannot write `{}`: {cause}", shown(&to))).hint(hint)
     })?;
     report::imported(&shown(&to), &notes);
     Ok(ExitCode::Passed)
-}
-
-/// Writes the configuration of the workspace at `root`, through no link of it.
-fn write(root: &Path, text: &[u8]) -> io::Result<()> {
-    let path = Path::new(config::PATH);
-    let parent = path.parent().unwrap_or(Path::new(""));
-    let directory = Dir::open(&root.canonicalize()?)?.make_across(parent, 0o777)?;
-    directory.replace(path.file_name().unwrap_or(OsStr::new("")), text)
 }

@@ -3,7 +3,7 @@
 //! [`run`], and [`debug`] for its `--debugger` and `--tracer`, start the tests; [`list`], [`explain`],
 //! [`shell`] and [`trace`] look at them; [`exec`] runs any command. [`runner`] is what cargo starts in place of a test
 //! binary. The other files are shared: [`build`], [`selected_tests`], [`one_case`], [`find_program`],
-//! [`foreground`], [`runner_environment`], [`recorded`].
+//! [`foreground`], [`runner_environment`], [`recorded`], [`config_file`].
 
 pub mod run;
 
@@ -18,6 +18,7 @@ pub mod trace;
 pub mod exec;
 pub mod runner;
 
+pub mod adopt;
 pub mod archive;
 pub mod baseline;
 pub mod conflicts;
@@ -38,6 +39,7 @@ pub mod selected_tests;
 pub mod one_case;
 pub mod recorded;
 
+pub mod config_file;
 pub mod find_program;
 pub mod foreground;
 

@@ -86,7 +86,7 @@ pub struct Config {
     /// Flags, then the environment.
     typed: Vec<Source>,
     /// The first that selects a case counts first.
-    overrides: Vec<(Expression, Source)>,
+    pub(super) overrides: Vec<(Expression, Source)>,
     /// The profile, then what it inherits from.
     profiles: Vec<Source>,
     /// Expressions of the command line: if there are any, one must select a case.
@@ -328,7 +328,12 @@ impl Config {
     }
 
     /// True if an expression of the configuration selects a case.
-    fn selects(&self, expression: &Expression, subject: &FilterSubject, case: &Case) -> bool {
+    pub(super) fn selects(
+        &self,
+        expression: &Expression,
+        subject: &FilterSubject,
+        case: &Case,
+    ) -> bool {
         expression.selects(subject, case, &self.default, GLOBAL)
     }
 

@@ -4,6 +4,7 @@
 //! in order: flag, environment, override, profile, default. What a value does is the policy's
 //! business; [`rows()`] says where each comes from. [`import()`] reads nextest's configuration.
 
+mod adopted;
 mod archive;
 mod baseline;
 mod commands;
@@ -22,6 +23,7 @@ mod setup_scripts;
 mod source;
 mod variables;
 
+pub use adopted::{ADOPTED, Adopted, rewrite};
 pub use archive::{Include, OnMissing, RelativeTo};
 pub use baseline::{Baseline, Entry as BaselineEntry, PATH as BASELINE, read_baseline};
 pub use commands::{ReadyTable, ServiceTable, SetupTable};

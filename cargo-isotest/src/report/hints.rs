@@ -123,7 +123,7 @@ fn filter(suites: &[Suite], cases: &[CaseIndex]) -> String {
 }
 
 /// A text in a matcher of a filter expression.
-fn literal(text: &str) -> String {
+pub fn literal(text: &str) -> String {
     let mut literal = String::new();
     for character in text.chars() {
         if matches!(character, '\\' | ')' | ',') {

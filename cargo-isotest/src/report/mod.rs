@@ -57,6 +57,7 @@ mod traced_cases;
 mod traces;
 mod withheld;
 
+mod adopted;
 mod baseline;
 mod config;
 mod diagnosis;
@@ -79,6 +80,10 @@ mod timeline_rows;
 #[cfg(test)]
 mod tests;
 
+pub use adopted::{
+    AdoptedReport, FileChanges, FlakyTest, Told, Unexplained, adopting, adoption, ask_outside,
+    nothing_to_skip, observing, skip_list,
+};
 pub use baseline::{baseline, filtered_out_of_baseline};
 pub use blocks::Order;
 pub use cargo::executable;
@@ -101,7 +106,7 @@ pub use error::{
 pub use fact::{Fact, FindingFact, Started, State};
 pub use follow::follow;
 pub use github::{StoppedCommands, Workflow};
-pub use hints::{Hint, Remedy, Reruns};
+pub use hints::{Hint, Remedy, Reruns, literal};
 pub use history::{Histories, histories_for_people, histories_for_programs};
 pub use inspect::{
     Explanation, Listed, explain, list_for_people, list_for_programs, lists_as_libtest,

@@ -109,6 +109,18 @@ fn as_nextest<'a>(case: &'a Case, passed_on: &[&'a str]) -> Vec<&'a str> {
     }
 }
 
+/// Arguments for one case, behind those of all cases of its binary.
+pub fn arguments<'a>(selected: &'a Selected, case: &'a Case) -> Vec<&'a str> {
+    let passed_on: Vec<&str> = selected.passed_on.iter().map(String::as_str).collect();
+    match selected.harness {
+        // `--nocapture` stands last: rusty-fork, which starts the program again for a test, takes
+        // what follows it for its value and leaves it out.
+        Harness::Libtest => vec![case.called(), "--nocapture"],
+        Harness::Foreign => as_nextest(case, &passed_on),
+        Harness::None => passed_on,
+    }
+}
+
 /// The plan of one case, which these limits hold for.
 pub fn plan_of(
     factory: &SandboxFactory,
@@ -122,22 +134,14 @@ pub fn plan_of(
         true => HarnessProcess::First,
         false => HarnessProcess::Wrapped,
     };
-    let passed_on: Vec<&str> = selected.passed_on.iter().map(String::as_str).collect();
-    let (arguments, verdict_source) = match selected.harness {
-        // `--nocapture` stands last: rusty-fork, which starts the program again for a test, takes
-        // what follows it for its value and leaves it out.
+    let verdict_source = match selected.harness {
         Harness::Libtest => {
-            let filtered_out = selected.listed - 1;
-            (
-                vec![name.as_str(), "--nocapture"],
-                VerdictSource::Libtest { name: name.clone(), filtered_out, process },
-            )
+            VerdictSource::Libtest { name, filtered_out: selected.listed - 1, process }
         }
-        Harness::Foreign => {
-            (as_nextest(case, &passed_on), VerdictSource::Foreign { name: name.clone() })
-        }
-        Harness::None => (passed_on, VerdictSource::ExitCode),
+        Harness::Foreign => VerdictSource::Foreign { name },
+        Harness::None => VerdictSource::ExitCode,
     };
+    let arguments = arguments(selected, case);
     let arguments = arguments.into_iter().map(|text| c_string(OsStr::new(text))).collect();
     Plan {
         spec: Arc::clone(spec),

@@ -158,7 +158,7 @@ pub fn is_isolated(policy: &Policy) -> bool {
 
 /// The set-up by which a case is started as it was among all cases of its binary: by a fork server
 /// or not. What fails in one way alone is not flaky.
-fn as_at_first(spec: Arc<SandboxSpec>, cases: &[Case]) -> Arc<SandboxSpec> {
+pub fn as_at_first(spec: Arc<SandboxSpec>, cases: &[Case]) -> Arc<SandboxSpec> {
     let ran = cases.iter().filter(|case| case.ignore == Ignore::No).count();
     if ran >= schedule::WORTH_A_SERVER as usize {
         return spec;

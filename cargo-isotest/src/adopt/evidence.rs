@@ -1,0 +1,203 @@
+//! Evidence of what a test that fails only isolated may need: what it wrote, what it did, what its
+//! trace has. It names candidates for grants, and words the reason of those that help.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use isotest_core::escape::escape;
+use isotest_core::finding::Finding;
+use isotest_core::plan::Visible;
+use isotest_core::policy::Policy;
+use isotest_core::trace::{Endpoint, Footprint, Surrounding};
+use isotest_core::untrusted;
+use isotest_core::wait_status::signal_name;
+
+use super::grant::Grant;
+use crate::run::mentioned::is_private;
+use crate::sandbox::factory::SandboxFactory;
+
+/// Maximum number of paths of one test that are tried, and of variables.
+const MOST: usize = 8;
+/// Maximum number of addresses in a reason, and of names.
+const NAMED: usize = 3;
+/// Port of name servers.
+const DNS: u16 = 53;
+
+/// What is known of one test.
+#[derive(Debug, Default)]
+pub struct Evidence {
+    /// Files and directories that it missed, with whether each is a directory.
+    paths: Vec<(PathBuf, bool)>,
+    /// Variables that it wrote of.
+    written: BTreeSet<String>,
+    /// Variables that its program names.
+    named: Vec<String>,
+    /// Addresses that it connected or sent to.
+    dials: Vec<Endpoint>,
+    /// Names that it asked a name server for.
+    names: BTreeSet<String>,
+    /// True if it tried to reach the network, as far as the findings say.
+    tried_network: bool,
+    /// True if it asked for the host name.
+    asked_host_name: bool,
+    /// The signal that it sent itself in vain.
+    discarded: Option<i32>,
+    /// True if it was refused io_uring.
+    refused_io_uring: bool,
+}
+
+/// Paths of the host that a test does not see.
+pub struct Hidden<'a> {
+    visible: Visible,
+    home: Option<&'a Path>,
+}
+
+impl<'a> Hidden<'a> {
+    /// From the cases of these sandboxes.
+    pub fn of(factory: &SandboxFactory, home: Option<&'a Path>) -> Hidden<'a> {
+        let SandboxFactory { host, project, policy, .. } = factory;
+        Hidden { visible: Visible::new(host, project, policy), home }
+    }
+
+    /// The path to show for one that a test missed, and whether it is a directory. Nothing that may
+    /// be a secret, no socket, nothing that is not there.
+    fn shown(&self, path: &Path) -> Option<(PathBuf, bool)> {
+        let path = if path.starts_with("/sys") { Path::new("/sys") } else { path };
+        if !self.visible.hides(path) || is_private(path, self.home) {
+            return None;
+        }
+        if untrusted::file(path).is_ok() {
+            return Some((path.to_owned(), false));
+        }
+        path.is_dir().then(|| (path.to_owned(), true))
+    }
+}
+
+impl Evidence {
+    /// Of these findings and this trace; `named` are variables that its program names.
+    pub fn new(
+        findings: &[Finding],
+        footprint: Option<&Footprint>,
+        hidden: &Hidden<'_>,
+        named: Vec<String>,
+    ) -> Evidence {
+        let mut evidence = Evidence { named, ..Evidence::default() };
+        let mut missed: Vec<&Path> = Vec::new();
+        for finding in findings {
+            match finding {
+                Finding::NotShown(paths) => missed.extend(paths.iter().map(PathBuf::as_path)),
+                Finding::NotPassed(names) => evidence.written.extend(names.iter().cloned()),
+                Finding::NetworkTried(_) | Finding::NetworkSuspected(_) => {
+                    evidence.tried_network = true;
+                }
+                Finding::DnsTried(names, _) => {
+                    evidence.tried_network = true;
+                    evidence.names.extend(names.iter().cloned());
+                }
+                Finding::SignalDiscarded(signal) => evidence.discarded = Some(*signal),
+                Finding::IoUringRefused => evidence.refused_io_uring = true,
+                _ => {}
+            }
+        }
+        if let Some(footprint) = footprint {
+            missed.extend(footprint.missing.iter().map(Path::new));
+            evidence.names.extend(footprint.names.iter().cloned());
+            let dials = footprint.dials.iter().filter(|it| !footprint.binds.contains(it));
+            let dials = dials.filter(|endpoint| is_told(endpoint, !evidence.names.is_empty()));
+            evidence.dials = dials.cloned().collect();
+            evidence.asked_host_name = footprint.surroundings.contains(&Surrounding::HostName);
+        }
+        for path in missed {
+            if evidence.paths.len() < MOST
+                && let Some(shown) = hidden.shown(path)
+                && !evidence.paths.contains(&shown)
+            {
+                evidence.paths.push(shown);
+            }
+        }
+        evidence
+    }
+
+    /// Grants that may help under this policy; those of `fixed` keys cannot.
+    pub fn candidates(&self, policy: &Policy, fixed: &[&str]) -> Vec<Grant> {
+        let paths = self.paths.iter();
+        let paths = paths.filter_map(|(path, is_directory)| Grant::path(path, *is_directory));
+        let names: BTreeSet<&String> = self.written.iter().chain(&self.named).collect();
+        let variables = names.into_iter().take(MOST).map(|name| Grant::variable(name));
+        let layers = Grant::layers(policy).into_iter();
+        paths
+            .chain(variables)
+            .chain(layers)
+            .filter(|grant| !(grant.is_single() && fixed.contains(&grant.key)))
+            .collect()
+    }
+
+    /// True if it has tried to reach the network.
+    pub fn has_network(&self) -> bool {
+        let leaves = |endpoint: &Endpoint| match endpoint {
+            Endpoint::Ip(_, address) => !address.ip().is_loopback(),
+            Endpoint::Unix(_) | Endpoint::Abstract(_) | Endpoint::Other(_) => false,
+        };
+        self.tried_network || !self.names.is_empty() || self.dials.iter().any(leaves)
+    }
+
+    /// What it did with the network: `connects to tcp 192.0.2.1:80, resolves example.org`.
+    pub fn network(&self) -> String {
+        let list = |verb: &str, items: Vec<String>| {
+            let shown: Vec<_> = items.iter().take(NAMED).map(|item| escape(item)).collect();
+            let more = items.len().saturating_sub(NAMED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            (!shown.is_empty()).then(|| format!("{verb} {}{more}", shown.join(", ")))
+        };
+        let dials = list("connects to", self.dials.iter().map(ToString::to_string).collect());
+        let names = list("resolves", self.names.iter().cloned().collect());
+        let parts: Vec<String> = dials.into_iter().chain(names).collect();
+        match (parts.is_empty(), self.tried_network) {
+            (false, _) => parts.join(", "),
+            (true, true) => "tries to reach the network".to_owned(),
+            (true, false) => "passes only with the network of this machine".to_owned(),
+        }
+    }
+
+    /// Why it needs a grant, as far as it is known.
+    pub fn reason(&self, grant: &Grant) -> String {
+        let value = escape(&grant.value);
+        match (grant.key, grant.value.as_str()) {
+            ("net", _) => self.network(),
+            ("ro", _) => format!("looks for {value}"),
+            ("pass-env", name) if self.written.contains(name) => {
+                format!("writes of the variable {value}")
+            }
+            ("pass-env", _) => format!("its program names the variable {value}"),
+            ("init", _) => match self.discarded {
+                Some(signal) => {
+                    format!("sends itself {}, which PID 1 never receives", signal_name(signal))
+                }
+                None => "passes only if an init is PID 1".to_owned(),
+            },
+            ("scratch", _) => "passes only if its files lie on a disk, not in a tmpfs".to_owned(),
+            ("uts", _) if self.asked_host_name => "asks for the host name".to_owned(),
+            ("uts", _) => "passes only with the name of this machine".to_owned(),
+            ("guard", "io-uring") if self.refused_io_uring => "uses io_uring".to_owned(),
+            ("guard", "io-uring") => "passes only with io_uring".to_owned(),
+            ("guard", _) => "passes only if it may have a seccomp listener".to_owned(),
+            ("ipc", _) => "passes only with the IPC objects of this machine".to_owned(),
+            ("user", _) => "passes only with capabilities".to_owned(),
+            ("env", _) => "passes only with all variables of the caller".to_owned(),
+            ("pid", _) => "passes only if it sees the processes of this machine".to_owned(),
+            ("tmp", _) => "passes only with the temporary directories of this machine".to_owned(),
+            ("home", _) => "passes only with the home of the caller".to_owned(),
+            (key, _) => format!("passes only with `{key} = \"{value}\"`"),
+        }
+    }
+}
+
+/// True if an address says what a test wanted: not that of the name server, where the names do.
+fn is_told(endpoint: &Endpoint, has_names: bool) -> bool {
+    match endpoint {
+        Endpoint::Ip(_, address) => !(has_names && address.port() == DNS),
+        Endpoint::Abstract(_) => true,
+        // A path is a file of its own.
+        Endpoint::Unix(_) | Endpoint::Other(_) => false,
+    }
+}
