@@ -18,12 +18,13 @@ use super::results::shown_binary;
 /// Maximum number of attempts of a test.
 const ATTEMPTS: usize = 1000;
 
-/// The process of the trace that has a thread for each slot.
-const SLOTS: u32 = 1;
+/// The process of the trace that has a thread for each slot. Perfetto marks the thread with the number
+/// of its process as a main thread, and no slot is one.
+const SLOTS: u32 = 0;
 
 /// The process of the trace that has a thread for each binary, and more where attempts of one ran at
 /// the same time.
-const BINARIES: u32 = 2;
+const BINARIES: u32 = 1;
 
 /// The first thread of the binaries. Viewers may take threads of two processes that have the same
 /// number for one.
@@ -179,8 +180,8 @@ impl ChromeTrace {
         for attempt in &self.attempts {
             let (slot, is_new) = slots.take(attempt);
             if is_new {
-                let name = format!("slot {}", slot + 1);
-                write_named(out, SLOTS, slot + 1, &name)?;
+                // Viewers print the number of a thread behind its name.
+                write_named(out, SLOTS, slot + 1, "slot")?;
             }
             let (lane, _) = lanes.entry(attempt.binary).or_default().take(attempt);
             let next = FIRST_THREAD + threads.len();
