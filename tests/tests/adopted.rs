@@ -62,7 +62,7 @@ fn has_capabilities() {
     assert_ne!(line.trim_start_matches("CapEff:").trim(), "0000000000000000");
 }
 #[test]
-fn talks_to_aserver() {
+fn talks_to_a_server() {
     net::TcpStream::connect(("127.0.0.1", PORT)).unwrap();
 }
 #[test]
@@ -205,7 +205,7 @@ fn expected(machine: &Machine, port: u16, is_sized: bool) -> String {
         entries.push(one("has_capabilities", "user = \"root\"", "passes only with capabilities"));
     }
     let net = format!("connects to tcp 127.0.0.1:{port}");
-    entries.push(one("talks_to_aserver", "net = \"host\"", &net));
+    entries.push(one("talks_to_a_server", "net = \"host\"", &net));
     entries.join("\n")
 }
 
@@ -331,6 +331,41 @@ fn a_check_fails_for_a_grant_that_is_missing_or_not_needed() {
         machine.text(),
         format!("{by_hand}\n{}", one("wants_it_too", VARIABLE.0, VARIABLE.1))
     );
+}
+
+#[test]
+fn filters_are_short_and_a_part_of_the_tests_only_adds() {
+    if refused() {
+        return;
+    }
+    let test = |name: &str| {
+        format!("#[test]\nfn {name}() {{ std::env::var(\"DEMO_DATABASE\").unwrap(); }}\n")
+    };
+    let lib = format!("mod db {{\n{}{}}}\n#[test]\nfn passes() {{}}\n", test("one"), test("two"));
+    let it = format!("{}{}", test("three"), test("four"));
+    let machine = machine(&lib);
+    fs::create_dir(machine.project.directory().join("tests")).expect("it is writable");
+    fs::write(machine.project.directory().join("tests/it.rs"), it).expect("it is writable");
+    let why = "its program names the variable DEMO_DATABASE";
+    let entry = |filter: &str| entry(filter, VARIABLE.0, why);
+    machine.adopt("--yes --test it").check(0, &["1 override added, 0 removed, 0 as before"]);
+    let whole = entry("binary_id(=demo::it)");
+    assert_eq!(machine.text(), whole);
+    machine.adopt("--yes --lib").check(0, &["1 override added, 0 removed, 1 as before"]);
+    let module = entry("binary_id(=demo) & test(/^db::/)");
+    assert_eq!(machine.text(), format!("{whole}\n{module}"));
+    machine.adopt("--yes").check(0, &["stays as it is: 2 overrides of adopt"]);
+    machine.write("");
+    machine.adopt("--yes").check(0, &["1 override added"]);
+    let both = "(binary_id(=demo) & test(/^db::/)) | binary_id(=demo::it)";
+    assert_eq!(machine.text(), entry(both));
+    // All tests of the package need it.
+    let lib = fs::read_to_string(machine.project.directory().join("src/lib.rs")).expect("there");
+    let lib = lib.replace("fn passes() {}", &test("passes").replace("#[test]\n", ""));
+    fs::write(machine.project.directory().join("src/lib.rs"), lib).expect("it is writable");
+    machine.adopt("--yes").check(0, &["1 override added, 1 removed, 0 as before"]);
+    assert_eq!(machine.text(), entry("package(=demo)"));
+    machine.call("").run().check(0, &["5 passed"]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::config::machine::{Machine, Variable};
 use crate::discover::Harness;
 use crate::discover::list::NEXTEST_ENVIRONMENT;
 use crate::run::case_plan;
-use crate::sandbox::environment::{self, PROFILE};
+use crate::sandbox::environment;
 use crate::select::selected::Selected;
 
 /// Results of the runs of one test.
@@ -108,8 +108,8 @@ fn run(
 
 /// The caller's variables, and those that cargo sets.
 fn variables_of(selected: &Selected, machine: &Machine) -> Vec<Variable> {
-    // A test that runs cargo must not come back here, and what runs again is not counted twice.
-    let is_passed = |(name, _): &&Variable| !environment::is_runner(name) && name != PROFILE;
+    // A test that runs cargo must not come back here.
+    let is_passed = |(name, _): &&Variable| !environment::is_runner(name);
     let mut all: Vec<Variable> = machine.variables.iter().filter(is_passed).cloned().collect();
     let binary = &selected.binary;
     for (name, value) in environment::unless_passed(&binary.environment, &binary.presets, &all) {

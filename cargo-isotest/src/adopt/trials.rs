@@ -13,13 +13,11 @@ use isotest_core::signals::Signals;
 
 use super::grant::Grant;
 use super::search::{Found, Search};
-use crate::config::machine::Machine;
 use crate::run::case_plan;
 use crate::run::context::{Cases, Context};
 use crate::run::execute::ExecuteError;
 use crate::run::policies::Member;
 use crate::run::rerun_variants::as_at_first;
-use crate::sandbox::environment::PROFILE;
 use crate::sandbox::factory::{SandboxBuilder, SandboxFactory};
 use crate::sandbox::jobs;
 use crate::select::selected::case;
@@ -55,17 +53,12 @@ pub struct Explained {
 pub struct Trials<'a> {
     context: Context<'a>,
     cases: Cases<'a>,
-    /// What is run again must not be counted again.
-    machine: Machine,
 }
 
 impl<'a> Trials<'a> {
     /// Of the cases of a run.
     pub fn new(context: Context<'a>, cases: Cases<'a>) -> Trials<'a> {
-        let mut machine = context.machine.clone();
-        machine.variables.retain(|(name, _)| name != PROFILE);
-        machine.profiles = None;
-        Trials { context, cases, machine }
+        Trials { context, cases }
     }
 
     /// Runs these tests once, isolated and traced. Returns their outcomes; a test that cannot be
@@ -123,8 +116,9 @@ impl<'a> Trials<'a> {
         members: &[&Member],
         jobs: usize,
     ) -> Result<BTreeMap<CaseIndex, Outcome>, ExecuteError> {
-        let factory = SandboxBuilder::start(policy)
-            .and_then(|builder| builder.build_for(self.context.project, &self.machine));
+        let Context { project, machine, .. } = self.context;
+        let factory =
+            SandboxBuilder::start(policy).and_then(|builder| builder.build_for(project, machine));
         let Ok(mut factory) = factory else { return Ok(BTreeMap::new()) };
         let planned: Vec<Job> =
             members.iter().map(|member| self.job(&mut factory, member)).collect();

@@ -35,6 +35,7 @@ use crate::run::context::{Cases, Context};
 use crate::run::gates::Gates;
 use crate::run::policies::Member;
 use crate::run::withheld::withheld;
+use crate::sandbox::environment::PROFILE;
 use crate::sandbox::roots;
 use crate::sandbox::trial;
 use crate::select::prepare;
@@ -49,6 +50,10 @@ const SINGLE: [&str; 11] =
 
 /// Writes the grants that the tests need, checks those that are there, or prints a list.
 pub fn adopt(command: &AdoptCommand, machine: &Machine) -> Result<ExitCode, Error> {
+    // What runs again and again must not be counted as a run.
+    let mut machine = machine.clone();
+    machine.variables.retain(|(name, _)| name != PROFILE);
+    let machine = &machine;
     let run = RunCommand::of(command.cargo.clone(), command.config.clone());
     let build = Build::open(&run.reuse, &run.cargo, machine)?;
     let given = FlagValues::of(&run.layers, &run.config);

@@ -117,9 +117,9 @@ impl AdoptedReport {
         if !self.granted.is_empty() {
             let (one, many) = ("passes isolated with grants", "pass isolated with grants");
             title(out, self.granted.len(), one, many)?;
-            for Told { label, grants, reason } in &self.granted {
-                writeln!(out, "    {}", escape(label))?;
-                writeln!(out, "        {} ({})", escape(&grants.join(", ")), escape(reason))?;
+            for (grants, reason, labels) in self.by_grants() {
+                writeln!(out, "    {} ({})", escape(&grants.join(", ")), escape(reason))?;
+                labels.iter().try_for_each(|label| writeln!(out, "        {}", escape(label)))?;
             }
         }
         self.write_rest(out, title)?;
@@ -140,6 +140,19 @@ impl AdoptedReport {
             }
         }
         Ok(())
+    }
+
+    /// The tests that pass with the same grants, for the same reason.
+    fn by_grants(&self) -> Vec<(&[String], &str, Vec<&str>)> {
+        let mut groups: Vec<(&[String], &str, Vec<&str>)> = Vec::new();
+        for Told { label, grants, reason } in &self.granted {
+            let same = groups.iter_mut().find(|(known, why, _)| known == grants && why == reason);
+            match same {
+                Some((.., labels)) => labels.push(label),
+                None => groups.push((grants, reason, vec![label])),
+            }
+        }
+        groups
     }
 
     /// Those that get no grant and are no difference.
