@@ -234,7 +234,8 @@ fn each_test_gets_the_grants_that_it_needs_and_no_more() {
         "1 test is flaky, and gets no grant\n    demo::is_flaky: passed 0 of 3 isolated, 1 of 3 \
          outside\n"
             .to_owned(),
-        "1 test passes outside and fails isolated, unexplained\n    demo::knows_where_it_is\n"
+        "1 test passes outside and fails isolated, unexplained\n    demo::knows_where_it_is\n    \
+         `cargo isotest trace CASE` prints what a test asks the kernel for\n"
             .to_owned(),
         format!("wrote `{FILE}`: {granted} overrides added, 0 removed, 0 as before\n"),
     ];

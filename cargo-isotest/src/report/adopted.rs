@@ -139,6 +139,9 @@ impl AdoptedReport {
                 writeln!(out, "        passed once with {}, and then not", escape(&grants))?;
             }
         }
+        if !self.unexplained.is_empty() {
+            writeln!(out, "    `cargo isotest trace CASE` prints what a test asks the kernel for")?;
+        }
         Ok(())
     }
 
