@@ -49,6 +49,7 @@ pub fn outcome(
     }
     let mut said = match &plan.verdict_source {
         VerdictSource::Libtest { name, filtered_out, .. } => {
+            end.seen.threads.iter_mut().for_each(|thread| clear_inherited(thread, name));
             harness::strip(&mut output, name, *filtered_out, results(&end))
         }
         VerdictSource::Foreign { .. } | VerdictSource::ExitCode | VerdictSource::Suite { .. } => {
@@ -91,6 +92,15 @@ pub fn outcome(
         earlier: Vec::new(),
         attempts: 1,
         quarantine: None,
+    }
+}
+
+/// Clears the name of a thread that has only that of the test, whose thread has made it: libtest names
+/// that thread, of which prctl(2), PR_SET_NAME, keeps 15 bytes.
+fn clear_inherited(thread: &mut String, test: &str) {
+    let kept = test.as_bytes().get(..15).unwrap_or(test.as_bytes());
+    if *thread == String::from_utf8_lossy(kept) {
+        thread.clear();
     }
 }
 

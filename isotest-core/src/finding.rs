@@ -95,7 +95,8 @@ pub type Words = Cow<'static, str>;
 pub enum Finding {
     /// Processes that outlived the test; the kernel killed them with its pid namespace.
     ProcessesLeft(Vec<Leftover>),
-    /// Threads of the test's process that still ran when it exited, by their names.
+    /// Threads of the test's process that still ran when it exited, by their names; an empty one is
+    /// none of its own.
     ThreadsLeft(Vec<String>),
     /// Objects of interprocess communication that were not removed.
     IpcLeft(Vec<IpcObject>),
@@ -432,8 +433,18 @@ impl fmt::Display for Finding {
             }
             Finding::ThreadsLeft(threads) => {
                 let many = if threads.len() == 1 { "thread" } else { "threads" };
+                let (named, unnamed): (Vec<&String>, Vec<&String>) =
+                    threads.iter().partition(|name| !name.is_empty());
+                if named.is_empty() {
+                    return write!(f, "left {} {many} without a name behind", threads.len());
+                }
                 write!(f, "left {} {many} behind: ", threads.len())?;
-                list(f, NAMED, threads.iter().map(|name| escape(name).into_owned()), threads.len())
+                let names = named.iter().map(|name| escape(name).into_owned());
+                list(f, NAMED, names, named.len())?;
+                match unnamed.len() {
+                    0 => Ok(()),
+                    unnamed => write!(f, ", {unnamed} without a name"),
+                }
             }
             Finding::IpcLeft(objects) => {
                 write!(f, "left behind: ")?;
@@ -632,5 +643,16 @@ mod tests {
         let text = Finding::WroteOutside(changes.collect(), 300).to_string();
         assert!(text.starts_with("added /src/0\\n, added /src/1"), "{text}");
         assert!(text.ends_with(" and 290 more"), "{text}");
+    }
+
+    #[test]
+    fn threads_without_a_name_are_counted() {
+        let text = |names: &[&str]| {
+            Finding::ThreadsLeft(names.iter().map(ToString::to_string).collect()).to_string()
+        };
+        assert_eq!(text(&["a", "b"]), "left 2 threads behind: a, b");
+        assert_eq!(text(&["", "a", ""]), "left 3 threads behind: a, 2 without a name");
+        assert_eq!(text(&[""]), "left 1 thread without a name behind");
+        assert_eq!(text(&["", ""]), "left 2 threads without a name behind");
     }
 }

@@ -286,8 +286,8 @@ fn makes_many() {
     let project = Project::new(&[("src/lib.rs", ""), ("tests/it.rs", test), ("data/old", "")]);
     let run = project.isotest("--keep --test it --message-format json").run();
     run.check(100, &["note: the files of 1 failed attempt are kept"]);
-    let events = run.stdout.lines().filter_map(|it| serde_json::from_str::<Value>(it).ok());
-    let ended = events.filter(|event| event["type"] == "test-finished").next_back();
+    let mut events = run.stdout.lines().filter_map(|it| serde_json::from_str::<Value>(it).ok());
+    let ended = events.rfind(|event| event["type"] == "test-finished");
     let finding = &ended.expect("it has ended")["findings"][0];
     let named = finding["changes"].as_array().expect("a list");
     let bytes: usize = named.iter().filter_map(|it| Some(it["path"].as_str()?.len())).sum();

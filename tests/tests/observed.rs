@@ -108,6 +108,7 @@ fn a_finding_names_what_it_is_about() {
     text("listens_fixed_port::has_tcp_over_ipv6", "tcp [::]:8080");
     text("listens_fixed_port::has_udp", "udp 0.0.0.0:5353");
     text("leaves_thread::has_one_with_a_name", "1 thread behind: background");
+    text("leaves_thread::has_one_that_spins", "left 1 thread without a name behind");
     text("leaves_ipc::has_a_segment", "shared memory segment key 0x2a");
     text("leaves_ipc::has_semaphores", "semaphore set key 0x2b");
     text("leaves_ipc::has_messages", "message queue key 0x2c");

@@ -56,7 +56,7 @@ pub enum FindingKind {
     },
     /// Threads outlived the test.
     LeavesThread {
-        /// Their names.
+        /// Their names; empty where it is only that of the test's thread.
         threads: Vec<String>,
     },
     /// Objects of interprocess communication outlived the test.
