@@ -26,6 +26,7 @@ use crate::sandbox::exposures::ExposureError;
 use crate::sandbox::factory::{FactoryError, GlobError, ScratchError};
 use crate::sandbox::provision::{ProvisionError, SetupError};
 use crate::sandbox::root::RootError;
+use crate::sandbox::stored_layers::{LayerError, LayersError};
 use crate::select::find_case::FindCaseError;
 use crate::select::listing::{BinaryListError, ListingError};
 use crate::select::partition::PartitionError;
@@ -51,6 +52,8 @@ pub enum Error {
     NotTraced,
     /// A setup command failed.
     Setup(Box<SetupError>),
+    /// A layer that tests see could not be made.
+    Layer(Box<LayerError>),
     /// A binary could not list its tests.
     Listing(Box<BinaryListError>),
     /// The machine could not be looked at.
@@ -142,7 +145,7 @@ impl Error {
             | Error::NotOne(_) => ExitCode::Usage,
             // As a shell says it.
             Error::Command(_) | Error::Shell(_) | Error::Execute(..) => ExitCode::Of(127),
-            Error::Setup(_) => ExitCode::SetupFailed,
+            Error::Setup(_) | Error::Layer(_) => ExitCode::SetupFailed,
             Error::Listing(error) if error.is_sandbox() => ExitCode::SandboxFailed,
             Error::Listing(_) => ExitCode::ListFailed,
             Error::Store(
@@ -181,6 +184,7 @@ impl Error {
             | Error::Sandbox(_)
             | Error::Service(_)
             | Error::Setup(_)
+            | Error::Layer(_)
             | Error::Listing(_)
             | Error::Host(_)
             | Error::Scratch(_)
@@ -235,6 +239,7 @@ impl fmt::Display for Error {
                 "cannot tell how the command ended: its supervisor (the warden) did not answer and was killed"
             ),
             Error::Setup(error) => write!(f, "{error}"),
+            Error::Layer(error) => write!(f, "{error}"),
             Error::Listing(error) => write!(f, "{error}"),
             Error::Host(error) => write!(f, "cannot inspect this machine: {error}"),
             Error::Stream(stray) => write!(f, "{stray}"),
@@ -315,7 +320,9 @@ impl From<ExposureError> for Error {
     fn from(error: ExposureError) -> Self {
         match error {
             ExposureError::Root(error) => Error::Root(error),
-            path @ ExposureError::Path { .. } => Error::Exposure(path),
+            other @ (ExposureError::Path { .. } | ExposureError::Layer { .. }) => {
+                Error::Exposure(other)
+            }
         }
     }
 }
@@ -356,6 +363,17 @@ impl From<ExecuteError> for Error {
         match error {
             ExecuteError::Host(error) => Error::Host(error),
             ExecuteError::Report(error) => Error::Report(error),
+        }
+    }
+}
+
+impl From<LayersError> for Error {
+    fn from(error: LayersError) -> Self {
+        match error {
+            LayersError::Config(error) => Error::Config(Box::new(error)),
+            LayersError::Factory(error) => error.into(),
+            LayersError::Layer(error) => Error::Layer(error),
+            LayersError::Interrupted(signal) => Error::Interrupted(signal),
         }
     }
 }

@@ -22,6 +22,8 @@ use crate::untrusted::{Budget, Dir};
 pub struct Watched {
     /// Upper layers of overlays, and the directories that they cover, the host's at the same path.
     pub layers: Vec<(PathBuf, PathBuf)>,
+    /// The host's directories that are covered at other paths, by these.
+    pub sources: BTreeMap<PathBuf, PathBuf>,
     /// Fresh directories: their names in the scratch, and their places.
     pub fresh: Vec<(PathBuf, PathBuf)>,
     /// What set-up makes in both, mount points and links: the names in each directory.
@@ -184,7 +186,8 @@ impl<'a> Walk<'a> {
             return;
         }
         // Without the lower layer nothing can be compared with it.
-        let Ok(lower) = root.is_layer.then(|| Dir::open(root.place)).transpose() else { return };
+        let source = self.watched.sources.get(root.place).map_or(root.place, PathBuf::as_path);
+        let Ok(lower) = root.is_layer.then(|| Dir::open(source)).transpose() else { return };
         self.directory(&directory, lower.as_ref(), root.place, DEPTH);
     }
 

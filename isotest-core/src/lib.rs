@@ -52,6 +52,7 @@ pub mod host;
 pub mod plan;
 pub mod sandbox;
 
+pub mod file_lock;
 pub mod foreground;
 pub mod host_command;
 pub mod service_monitor;

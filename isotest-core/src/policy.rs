@@ -144,6 +144,30 @@ pub enum Propagation {
     Unbindable,
 }
 
+/// A directory of the host that was made for cases, and is shown to them at a path of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredLayer {
+    /// Its name, for `explain`.
+    pub name: String,
+    /// The directory, without symbolic links in its path.
+    pub source: PathBuf,
+    /// Its path in the sandbox.
+    pub at: PathBuf,
+    /// The permissions of the directory, which those of a throwaway layer over it must be.
+    pub mode: u32,
+    /// Effect of writes to it.
+    pub writes: LayerWrites,
+}
+
+/// Effect of writes to a stored layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerWrites {
+    /// They go to a throwaway layer of the case.
+    Discarded,
+    /// They reach the directory: it is being made.
+    Kept,
+}
+
 /// A layer that a test may share with the host where this machine refuses it one of its own.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
@@ -254,6 +278,8 @@ pub struct Policy {
     pub read_write: Vec<PathBuf>,
     /// Propagation of mounts between the host and these paths.
     pub propagation: Propagation,
+    /// Directories that were made for it, in which its writes are discarded.
+    pub stored: Vec<StoredLayer>,
     /// Layers that are the host's only since this machine refuses others, as somebody has allowed.
     pub weakened: Vec<Weakened>,
     /// Limits.
@@ -286,6 +312,7 @@ impl Default for Policy {
             read_only: Vec::new(),
             read_write: Vec::new(),
             propagation: Propagation::default(),
+            stored: Vec::new(),
             weakened: Vec::new(),
             limits: Limits::default(),
             fork_server: true,

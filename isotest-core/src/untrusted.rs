@@ -280,6 +280,20 @@ impl Dir {
         }
     }
 
+    /// Moves a directory to another one; an error where something stands there already.
+    pub fn move_directory(&self, name: &OsStr, to: &Dir) -> io::Result<()> {
+        let kind = FileType::from_raw_mode(self.stat(name)?.st_mode);
+        if kind != FileType::Directory {
+            return Err(Errno::NOTDIR.into());
+        }
+        Ok(renameat_with(&self.0, name, &to.0, name, RenameFlags::NOREPLACE)?)
+    }
+
+    /// Writes all that the filesystem of this directory has in memory to its disk.
+    pub fn sync_filesystem(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.0)?)
+    }
+
     /// Makes a file that did not exist, for its owner alone (mode 0600).
     pub fn create_new(&self, name: &OsStr) -> io::Result<File> {
         self.create_with(name, 0o600)

@@ -14,7 +14,7 @@ type Row = (&'static str, &'static [&'static str]);
 type CoreRow = (&'static str, &'static str, &'static [&'static str]);
 
 /// Rows of the table in `docs/architecture.md`.
-const CORE: [CoreRow; 35] = [
+const CORE: [CoreRow; 36] = [
     ("lib", "the example of the crate, and its public modules", &["command"]),
     (
         "command",
@@ -162,6 +162,7 @@ const CORE: [CoreRow; 35] = [
         "one program of the host, outside of every sandbox",
         &["poll_timeout", "signals"],
     ),
+    ("file_lock", "locks of files that another run may have", &["signals"]),
 ];
 
 /// Modules of `sandbox`, and what they own.

@@ -23,6 +23,7 @@ mod hostile;
 mod isolation;
 mod lifecycle;
 mod looking;
+mod made_once;
 mod messages;
 mod module_graph;
 mod mounts;

@@ -114,7 +114,7 @@ pub enum Command {
     ShowConfig(Box<ShowConfigCommand>),
     /// Convert .config/nextest.toml to .config/isotest.toml
     ImportNextest(Box<ImportNextestCommand>),
-    /// Remove unpacked root filesystems that no run uses, and old runs of the project
+    /// Remove unpacked root filesystems and layers that no run uses, and old runs of the project
     Prune,
     /// Print completions for a shell
     Completions(CompletionsCommand),

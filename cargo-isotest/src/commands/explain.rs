@@ -19,17 +19,20 @@ pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, 
     let build = Build::open(&command.reuse, &command.cargo, machine)?;
     let named =
         CaseRequest { case: &command.case, layers: &command.layers, config: &command.config };
-    let OneCase { factory, selected, case, sources, limits, config, needs, .. } =
+    let OneCase { factory, selected, case, sources, limits, config, needs, layers: shown, .. } =
         OneCase::find(&build, &named, machine)?;
     let provided = Provision::of(&config).give(&needs);
     let spec = case_plan::spec(&factory, &selected, provided);
     let sources: Vec<&Source> = sources.iter().collect();
+    let plan = case_plan::plan_of(&factory, &spec, &selected, &case, &limits);
+    let mut layers = config::rows(&Policy { limits, ..factory.policy.clone() }, &sources);
+    layers.extend(shown.iter().map(|place| config::layer_row(&config.made_once[*place])));
     let explanation = Explanation {
         id: &selected.binary.id,
         case: &case.name,
-        plan: &case_plan::plan_of(&factory, &spec, &selected, &case, &limits),
+        plan: &plan,
         template: &plan::template(&factory.host, &factory.project, &factory.policy),
-        layers: &config::rows(&Policy { limits, ..factory.policy.clone() }, &sources),
+        layers: &layers,
         run_options: &config::case_rows(&sources),
     };
     report::explain(&explanation).map_err(Error::Report)?;

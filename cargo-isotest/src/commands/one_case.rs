@@ -14,6 +14,7 @@ use crate::discover::filterset::FilterSubject;
 use crate::error::Error;
 use crate::run::policies;
 use crate::sandbox::factory::{SandboxBuilder, SandboxFactory};
+use crate::sandbox::stored_layers::Layers;
 use crate::select::find_case::find_case;
 use crate::select::prepare::{Prepared, SelectOptions};
 use crate::select::selected::Selected;
@@ -44,6 +45,8 @@ pub struct OneCase {
     pub config: Config,
     /// Services and setup commands that this case needs.
     pub needs: Needs,
+    /// The layers that it sees, by their places in the configuration.
+    pub layers: Vec<usize>,
     /// The project.
     pub project: Project,
     /// The signals that end the command.
@@ -64,15 +67,30 @@ impl OneCase {
             SelectOptions { filter: &filter, config: &config, passed_on: &[], jobs: machine.cores };
         let (Prepared { mut factory, selected }, project, signals) = build.prepare(selecting)?;
         let (selected, case) = find_case(&selected, named.case)?;
+        let subject = FilterSubject::of(&selected.binary);
         let policy = policies::of_case(&config, &factory.policy, selected, case, machine);
+        let shown = config.layers_of(&subject, case);
+        let layers = Layers { config: &config, project: &project, machine, signals: &signals };
+        let policy = layers.provide(policy, &shown)?;
         let limits = policy.limits.clone();
         if !policies::shares_warden(&policy, &factory.policy) {
             factory = SandboxBuilder::start(policy)?.build_for(&project, machine)?;
         }
-        let sources = config.sources_of(&FilterSubject::of(&selected.binary), case);
+        let sources = config.sources_of(&subject, case);
         let needs = config.needs(&sources);
         let sources = sources.into_iter().cloned().collect();
         let (selected, case) = (selected.clone(), case.clone());
-        Ok(OneCase { factory, selected, case, sources, limits, config, needs, project, signals })
+        Ok(OneCase {
+            factory,
+            selected,
+            case,
+            sources,
+            limits,
+            config,
+            needs,
+            layers: shown,
+            project,
+            signals,
+        })
     }
 }

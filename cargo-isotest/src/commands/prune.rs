@@ -1,4 +1,5 @@
-//! `cargo isotest prune`: empties the cache of root filesystems, and removes old runs.
+//! `cargo isotest prune`: empties the cache of root filesystems and that of layers, and removes old
+//! runs.
 
 use std::time::SystemTime;
 
@@ -11,6 +12,7 @@ use crate::exit_code::ExitCode;
 use crate::report;
 use crate::run::kept;
 use crate::sandbox::root::{Cache, Pruned, RootError};
+use crate::sandbox::stored_layers;
 use crate::store::StoreError;
 
 /// Removes every unpacked root filesystem that no run uses, and the runs that the store of the
@@ -28,6 +30,12 @@ pub fn prune(machine: &Machine) -> Result<ExitCode, Error> {
         if let Some(directory) = store.path().parent() {
             let removed = kept::prune(directory);
             removed.map_err(|error| Error::Keep(directory.to_owned(), error))?;
+            // The target directory.
+            if let Some(target) = directory.parent() {
+                let removed = stored_layers::prune(target);
+                let removed = removed.map_err(|error| Error::Keep(target.to_owned(), error))?;
+                report::pruned_layers(removed);
+            }
         }
         let (layers, profile) = (LayerOptions::default(), ConfigOptions::default());
         let (given, cargo) = (FlagValues::of(&layers, &profile), CargoOptions::default());

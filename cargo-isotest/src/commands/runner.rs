@@ -46,6 +46,7 @@ use crate::sandbox::environment;
 use crate::sandbox::factory::{SandboxBuilder, SandboxFactory};
 use crate::sandbox::provision::{CaseProvision, Provision};
 use crate::sandbox::roots::RootFilesystem;
+use crate::sandbox::stored_layers::Layers;
 use crate::select::listing;
 use crate::select::subset::RunSubset;
 use crate::store::Store;
@@ -306,10 +307,18 @@ fn test(
     let case = Case::listed(name, Kind::Test, Ignore::No);
     let sources = config.sources_of(&FilterSubject::of(&built.binary), &case);
     let (layers, mut needs) = (merged(&sources).layers, config.needs(&sources));
+    let shown = config.layers_of(&FilterSubject::of(&built.binary), &case);
     let limit = |_: &Policy| timeout_of(&layers);
     let provide = |factory: &mut SandboxFactory, signals: &Signals| {
-        if needs == Needs::default() || !runs(options, built, factory, signals)? {
+        let needs_nothing = needs == Needs::default() && shown.is_empty();
+        if needs_nothing || !runs(options, built, factory, signals)? {
             return Ok(CaseProvision::default());
+        }
+        if !shown.is_empty() {
+            let project = &built.project;
+            let layers = Layers { config, project, machine, signals };
+            let policy = layers.provide(factory.policy.clone(), &shown)?;
+            *factory = SandboxBuilder::start(policy)?.build_for(&built.alone(), machine)?;
         }
         if !once {
             let skipped = std::mem::take(&mut needs.setup);

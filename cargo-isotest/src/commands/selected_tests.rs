@@ -13,12 +13,13 @@ use crate::report::{self, Reporter, Suite};
 use crate::run::batch::{Batch, batches, needs};
 use crate::run::context::{Cases, Context};
 use crate::run::execute::{ExecuteError, execute};
-use crate::run::policies::{self, Member};
+use crate::run::policies::{self, Member, PolicyGroup};
 use crate::run::rerun;
 use crate::run::whole_binary;
 use crate::sandbox::factory::SandboxBuilder;
 use crate::sandbox::provision::{Provision, ProvisionError};
 use crate::sandbox::roots::RootFilesystem;
+use crate::sandbox::stored_layers::{Layers, LayersError};
 use crate::select::prepare::{self, Prepared, SelectOptions};
 use crate::select::selected::{Selected, case};
 use crate::select::subset::RunSubset;
@@ -83,7 +84,8 @@ impl<'a> SelectedTests<'a> {
         let Prepared { factory, selected } = prepared;
         let first = self.selected.len();
         let selected = subset.narrow(selected, root.label.as_deref());
-        let groups = policies::groups(context, &factory.policy, &selected, first);
+        let mut groups = policies::groups(context, &factory.policy, &selected, first);
+        show_layers(context, &mut groups, &selected, first)?;
         self.batches.extend(batches(context, factory, groups)?);
         self.suites.extend(selected.iter().map(|selected| suite(context, selected, root)));
         self.selected.extend(selected);
@@ -119,6 +121,26 @@ impl<'a> SelectedTests<'a> {
         self.selected[member.index.binary].harness == Harness::Libtest
             && case(&self.selected, member.index).ignore == Ignore::No
     }
+}
+
+/// Shows the cases of each group their layers, of which those that are not kept are made. Cases that do
+/// not run need none.
+fn show_layers(
+    context: Context<'_>,
+    groups: &mut [PolicyGroup],
+    selected: &[Selected],
+    first: usize,
+) -> Result<(), LayersError> {
+    let Context { config, project, machine, signals, .. } = context;
+    let layers = Layers { config, project, machine, signals };
+    let runs = |member: &Member| {
+        let index = member.index;
+        selected[index.binary - first].selection.cases[index.case].ignore == Ignore::No
+    };
+    for group in groups.iter_mut().filter(|group| group.members.iter().any(runs)) {
+        group.policy = layers.provide(group.policy.clone(), &group.layers)?;
+    }
+    Ok(())
 }
 
 /// Lists and selects in one root filesystem.

@@ -3,7 +3,7 @@
 use crate::cli::ShowConfigCommand;
 use crate::config::machine::Machine;
 use crate::config::settings;
-use crate::config::{self, Config, FlagValues, Include, TestGroup};
+use crate::config::{self, Config, FlagValues, Include, MadeOnce, TestGroup};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report;
@@ -32,6 +32,7 @@ pub fn show(command: &ShowConfigCommand, machine: &Machine) -> Result<ExitCode, 
         layers: &rows,
         run_options: &[config::case_rows(&sources), config::run_rows(&sources)].concat(),
         archived: config.archived.as_ref().map(archived),
+        made_once: &config.made_once.iter().map(made_once).collect::<Vec<_>>(),
         test_groups: &config.test_groups.iter().map(test_group).collect::<Vec<_>>(),
         overrides: &config.overrides().map(config::given).collect::<Vec<_>>(),
     };
@@ -43,6 +44,12 @@ pub fn show(command: &ShowConfigCommand, machine: &Machine) -> Result<ExitCode, 
 fn archived((included, place): &(Vec<Include>, String)) -> (String, &str) {
     let paths: Vec<&str> = included.iter().map(|include| include.path.as_str()).collect();
     (if paths.is_empty() { "none".to_owned() } else { paths.join(" ") }, place)
+}
+
+/// A layer's name, its path and tests, and where it stands.
+fn made_once(layer: &MadeOnce) -> [String; 3] {
+    let seen = format!("at {} for {}", layer.at.display(), layer.filter);
+    [layer.name.clone(), seen, layer.place.clone()]
 }
 
 /// A group's name and size, and where it stands.

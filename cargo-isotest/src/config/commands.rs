@@ -154,7 +154,7 @@ impl<'t> Reader<'t> {
     }
 
     /// A command: a list of words, or a text that is parted into them.
-    fn words(&self, value: &Node<'t>) -> Result<Vec<String>, ConfigError> {
+    pub(super) fn words(&self, value: &Node<'t>) -> Result<Vec<String>, ConfigError> {
         let words = match value.get_ref() {
             DeValue::String(text) => shell_words::split(text).map_err(|cause| {
                 self.error(format!("cannot parse the command: {cause}"), value.span())
@@ -205,7 +205,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn filled(&self, value: &Node<'t>) -> Result<String, ConfigError> {
+    pub(super) fn filled(&self, value: &Node<'t>) -> Result<String, ConfigError> {
         let SpannedText { text, span } = self.string(value)?;
         match text.is_empty() {
             true => Err(self.error("the string is empty", span)),
@@ -214,7 +214,7 @@ impl<'t> Reader<'t> {
     }
 
     /// `None` for `none`.
-    fn time(&self, value: &Node<'t>) -> Result<Option<Duration>, ConfigError> {
+    pub(super) fn time(&self, value: &Node<'t>) -> Result<Option<Duration>, ConfigError> {
         let text = self.scalar(value);
         let text =
             text.ok_or_else(|| self.error("expected a duration: `\"30s\"`", value.span()))?;

@@ -13,6 +13,7 @@ use super::contents::{Contents, PATH};
 use super::document::SpannedText;
 use super::error::{ConfigError, LoadError, nearest};
 use super::file::{self, File, Profile};
+use super::layer_tables::MadeOnce;
 use super::quarantine::QuarantineEntry;
 use super::run_options::{GLOBAL, TestGroup};
 use super::source::{Origin, Source, merged};
@@ -79,6 +80,9 @@ pub struct Config {
     pub baseline: Baseline,
     /// The tests that may fail.
     pub quarantine: Vec<QuarantineEntry>,
+    /// Directories that are made once: of those with the same path the first that selects a test
+    /// counts.
+    pub made_once: Vec<MadeOnce>,
     /// Files that archives include, and the place that names them.
     pub archived: Option<(Vec<Include>, String)>,
     /// The packages that expressions were read against: the id of each by its name.
@@ -114,6 +118,7 @@ impl Config {
             test_groups: Vec::new(),
             baseline: Baseline::default(),
             quarantine: Vec::new(),
+            made_once: Vec::new(),
             archived: None,
             packages: BTreeMap::new(),
             typed: vec![flags, environment],
@@ -196,6 +201,7 @@ impl Config {
         for (profile, contents) in &chain {
             self.take_profile(&read, profile, contents, workspace)?;
         }
+        self.check_layers(&read, &chain)?;
         let default = chain.iter().find_map(|(_, profile)| profile.default_filter.as_ref());
         if let Some(filter) = default {
             self.default = read.expression(filter, ExpressionContext::Default, workspace)?;
@@ -247,6 +253,7 @@ impl Config {
                 filter: one.filter.text.clone(),
             });
         }
+        self.take_layers(read, name, profile, workspace)?;
         let origin = Origin::Profile {
             name: name.to_owned(),
             place: format!("{}:{}", read.name, profile.line),
@@ -391,8 +398,8 @@ fn names(texts: &[SpannedText]) -> Vec<String> {
 }
 
 /// A file that was read.
-struct ParsedFile {
-    name: String,
+pub(super) struct ParsedFile {
+    pub(super) name: String,
     text: String,
     file: File,
 }
@@ -431,14 +438,14 @@ impl ParsedFile {
         Err(self.at(ConfigError::new(message), asking).hint(Some(hint)))
     }
 
-    fn at(&self, error: ConfigError, text: Option<&SpannedText>) -> ConfigError {
+    pub(super) fn at(&self, error: ConfigError, text: Option<&SpannedText>) -> ConfigError {
         match text {
             Some(text) => error.at(&self.name, &self.text, text.span.clone()),
             None => error,
         }
     }
 
-    fn expression(
+    pub(super) fn expression(
         &self,
         filter: &SpannedText,
         place: ExpressionContext,

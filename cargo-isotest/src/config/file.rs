@@ -15,6 +15,7 @@ use super::archive::ArchiveTable;
 use super::commands::{ServiceTable, SetupTable};
 use super::document::{Node, Reader, SpannedText};
 use super::error::{ConfigError, nearest};
+use super::layer_tables::LayerTable;
 use super::quarantine::QuarantineTable;
 use super::run_options::TestGroup;
 use crate::cli::{self, Key, LayerOptions, RunOptions, Shape, Values};
@@ -62,6 +63,9 @@ pub struct Profile {
     /// Other values for the tests that a filter expression selects; for each key the first counts
     #[schemars(rename = "override")]
     pub overrides: Vec<Override>,
+    /// Directories that a command makes once, and of which each test has a copy-on-write view
+    #[schemars(rename = "layer")]
+    pub layers: Vec<LayerTable>,
     /// Tests that may fail: the run does not fail with them; for each test the first entry counts
     pub quarantine: Vec<QuarantineTable>,
     /// The line of its first key.
@@ -149,6 +153,7 @@ impl TableKind {
                 "setup",
                 "archive",
                 "override",
+                "layer",
                 "quarantine",
             ],
             TableKind::Override => &["filter", "reason", "services", "setup"],
@@ -209,6 +214,7 @@ impl<'t> Reader<'t> {
                 "reason" => profile.reason = Some(self.reason(value)?),
                 "services" => profile.services = self.names(value)?,
                 "setup" => profile.setup = self.names(value)?,
+                "layer" => profile.layers = self.layers(value)?,
                 "quarantine" => profile.quarantine = self.quarantine(value)?,
                 "archive" => profile.archive = Some(self.archive(value)?),
                 "override" => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use isotest_core::policy::Policy;
 
+use super::layer_tables::MadeOnce;
 use super::run_options::GLOBAL;
 use super::source::{Origin, Source, merged};
 use crate::cli::{self, FailFast, RunOptions, Threads, retries_name};
@@ -31,6 +32,12 @@ fn needed(sources: &[&Source]) -> [EffectiveValue; 2] {
         EffectiveValue { name, value: list(&names), source }
     };
     [row("services", |source| &source.services), row("setup", |source| &source.setup)]
+}
+
+/// Row of a layer that a case sees.
+pub fn layer_row(layer: &MadeOnce) -> EffectiveValue {
+    let value = format!("{} at {}", layer.name, layer.at.display());
+    EffectiveValue { name: "layer", value, source: layer.place.clone() }
 }
 
 /// Row of an override.

@@ -34,6 +34,8 @@ pub struct Configuration<'a> {
     pub run_options: &'a [EffectiveValue],
     /// Files that archives include, and the place that names them.
     pub archived: Option<(String, &'a str)>,
+    /// The layers that are made once: name, path and filter expression, and where each stands.
+    pub made_once: &'a [[String; 3]],
     /// The test groups: name, size, and where each stands.
     pub test_groups: &'a [[String; 3]],
     /// Overrides for some tests.
@@ -68,6 +70,12 @@ pub fn configuration(shown: &Configuration<'_>) -> io::Result<()> {
     if let Some((paths, place)) = &shown.archived {
         writeln!(out, "\n{BOLD}archives{BOLD:#}")?;
         writeln!(out, "    {:<16} {paths:<24} {DIM}{place}{DIM:#}", "include")?;
+    }
+    if !shown.made_once.is_empty() {
+        writeln!(out, "\n{BOLD}layers made once{BOLD:#}")?;
+    }
+    for [name, seen, place] in shown.made_once {
+        writeln!(out, "    {name:<16} {seen:<24} {DIM}{place}{DIM:#}")?;
     }
     if !shown.test_groups.is_empty() {
         writeln!(out, "\n{BOLD}test groups{BOLD:#}")?;

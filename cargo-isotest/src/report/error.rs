@@ -47,6 +47,19 @@ pub fn setting_up(name: &str) {
     anstream::eprintln!("{GOOD}{:>12}{GOOD:#} {name}", "Setting up");
 }
 
+/// Tells that a layer is made.
+pub fn making_layer(name: &str) {
+    anstream::eprintln!("{GOOD}{:>12}{GOOD:#} layer {name}", "Making");
+}
+
+/// Tells that another run makes a layer, and that this one waits for it.
+pub fn waiting_for_layer(name: &str) {
+    anstream::eprintln!(
+        "{GOOD}{:>12}{GOOD:#} for layer {name}, which another run makes",
+        "Waiting"
+    );
+}
+
 /// Warns that setup commands which a test asks for are not run.
 pub fn not_set_up<'a>(names: impl Iterator<Item = &'a str>) {
     for name in names {
@@ -138,6 +151,13 @@ pub fn pruned_runs(removed: usize, bytes: u64) {
     if removed > 0 {
         let (runs, size) = (counted(removed, "run"), words::mebibytes(bytes));
         anstream::eprintln!("{GOOD}{:>12}{GOOD:#} {runs}, {size}", "Removed");
+    }
+}
+
+/// Tells how many layers were removed, where some were.
+pub fn pruned_layers(removed: usize) {
+    if removed > 0 {
+        anstream::eprintln!("{GOOD}{:>12}{GOOD:#} {}", "Removed", counted(removed, "layer"));
     }
 }
 

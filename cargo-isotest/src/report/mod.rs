@@ -99,9 +99,10 @@ pub use conflicts::{Conflicts, conflicts_for_people, conflicts_for_programs};
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
 pub use doctests::DoctestSummary;
 pub use error::{
-    Archived, archived, cut_off, error, findings, kept_files, not_archived, not_kept, not_recorded,
-    not_repeated, not_set_up, not_summarized, passed_on, pruned, pruned_runs, repeated, services,
-    setting_up, traced, uncopied, unpacking, unsupported_keys, warning, weakened,
+    Archived, archived, cut_off, error, findings, kept_files, making_layer, not_archived, not_kept,
+    not_recorded, not_repeated, not_set_up, not_summarized, passed_on, pruned, pruned_layers,
+    pruned_runs, repeated, services, setting_up, traced, uncopied, unpacking, unsupported_keys,
+    waiting_for_layer, warning, weakened,
 };
 pub use fact::{Fact, FindingFact, Started, State};
 pub use follow::follow;

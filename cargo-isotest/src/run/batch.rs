@@ -32,7 +32,7 @@ pub fn batches(
     groups: Vec<PolicyGroup>,
 ) -> Result<Vec<Batch>, FactoryError> {
     let mut factory = Some(factory);
-    let batches = groups.into_iter().map(|PolicyGroup { policy, members }| {
+    let batches = groups.into_iter().map(|PolicyGroup { policy, members, .. }| {
         let factory = match factory.take() {
             Some(first) => first,
             None => SandboxBuilder::start(policy)?.build_for(context.project, context.machine)?,

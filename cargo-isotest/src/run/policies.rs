@@ -77,12 +77,14 @@ impl Rules {
 pub struct PolicyGroup {
     /// The policy that they share.
     pub policy: Policy,
+    /// The layers that they see, by their places in the configuration.
+    pub layers: Vec<usize>,
     /// The cases.
     pub members: Vec<Member>,
 }
 
-/// The cases of some binaries, `first` being the index of the first, by policy. Those that no
-/// override selects come first, with the policy `base`, even where there are none.
+/// The cases of some binaries, `first` being the index of the first, by policy and layers. Those that
+/// no override and no layer selects come first, with the policy `base`, even where there are none.
 pub fn groups(
     context: Context<'_>,
     base: &Policy,
@@ -90,28 +92,36 @@ pub fn groups(
     first: usize,
 ) -> Vec<PolicyGroup> {
     let Context { config, machine, .. } = context;
-    let mut groups = vec![PolicyGroup { policy: base.clone(), members: Vec::new() }];
+    let first_group = PolicyGroup { policy: base.clone(), layers: Vec::new(), members: Vec::new() };
+    let mut groups = vec![first_group];
     // What sources ask for, and what became of it: few differ, and a trial takes time.
     let all = config.sources();
     let terms_of_all = terms(config, &all, base, machine);
-    let mut known: Vec<(Vec<&Source>, usize, Arc<Terms>)> = vec![(all, 0, terms_of_all)];
+    let mut known = vec![Known { sources: all, layers: Vec::new(), group: 0, terms: terms_of_all }];
     for (offset, selected) in selected.iter().enumerate() {
         let subject = FilterSubject::of(&selected.binary);
         for (case, listed) in selected.selection.cases.iter().enumerate() {
             let sources = config.sources_of(&subject, listed);
-            let place = known.iter().position(|(known, ..)| *known == sources);
-            let place = place.unwrap_or_else(|| {
-                let policy = policy(base, &sources, machine);
+            let layers = config.layers_of(&subject, listed);
+            let is_same = |known: &Known<'_>| known.sources == sources && known.layers == layers;
+            let place = known.iter().position(is_same).unwrap_or_else(|| {
+                let policy = policy_of(config, base, &sources, machine);
                 let terms = terms(config, &sources, &policy, machine);
-                let shares = |group: &PolicyGroup| shares_warden(&group.policy, &policy);
+                let shares = |group: &PolicyGroup| {
+                    group.layers == layers && shares_warden(&group.policy, &policy)
+                };
                 let group = groups.iter().position(shares).unwrap_or_else(|| {
-                    groups.push(PolicyGroup { policy, members: Vec::new() });
+                    groups.push(PolicyGroup {
+                        policy,
+                        layers: layers.clone(),
+                        members: Vec::new(),
+                    });
                     groups.len() - 1
                 });
-                known.push((sources, group, terms));
+                known.push(Known { sources, layers, group, terms });
                 known.len() - 1
             });
-            let (_, group, terms) = &known[place];
+            let Known { group, terms, .. } = &known[place];
             let index = CaseIndex { binary: first + offset, case };
             groups[*group].members.push(Member { index, terms: Arc::clone(terms) });
         }
@@ -128,10 +138,16 @@ pub fn of_case(
     machine: &Machine,
 ) -> Policy {
     let sources = config.sources_of(&FilterSubject::of(&selected.binary), case);
-    match sources == config.sources() {
-        true => base.clone(),
-        false => policy(base, &sources, machine),
-    }
+    policy_of(config, base, &sources, machine)
+}
+
+/// What some sources and layers ask for, and what became of it.
+struct Known<'a> {
+    sources: Vec<&'a Source>,
+    layers: Vec<usize>,
+    /// The number of its group.
+    group: usize,
+    terms: Arc<Terms>,
 }
 
 /// Grants of the configuration: number of cases, layers and reason of each.
@@ -158,7 +174,11 @@ pub fn grants(config: &Config, selected: &[Selected]) -> Vec<Grant> {
     grants
 }
 
-fn policy(base: &Policy, sources: &[&Source], machine: &Machine) -> Policy {
+/// The policy that sources ask for; that of a case which no override selects is known.
+fn policy_of(config: &Config, base: &Policy, sources: &[&Source], machine: &Machine) -> Policy {
+    if sources == config.sources() {
+        return base.clone();
+    }
     let layers = merged(sources).layers;
     let policy = trial::weaken(settings::policy(&layers), &layers.allow_weaker(), machine);
     // It has been found already, and a whole run has it.

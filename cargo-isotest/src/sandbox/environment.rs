@@ -286,6 +286,38 @@ pub fn clean(caller: &[Variable], policy: &Policy) -> Vec<Variable> {
     passed
 }
 
+/// Variables that the command of a stored layer is given: the layer depends on each, and is made anew
+/// where one changes.
+const OF_LAYERS: [&str; 16] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_COLLATE",
+    "LC_CTYPE",
+    "LC_MESSAGES",
+    "LC_NUMERIC",
+    "LC_TIME",
+    "TZ",
+    "CARGO_HOME",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+];
+
+/// The caller's variables that reach the command of a stored layer: few, and those that are passed by
+/// name.
+pub fn of_layer(caller: &[Variable], policy: &Policy) -> Vec<Variable> {
+    let policy = Policy { env: Env::Clean, ..policy.clone() };
+    let mut passed = clean(caller, &policy);
+    passed.retain(|(name, _)| {
+        OF_LAYERS.iter().any(|given| name == *given) || named(name, &policy.pass_env)
+    });
+    passed
+}
+
 fn passes(name: &OsStr, policy: &Policy) -> bool {
     match policy.env {
         // Not even then: a test that runs cargo must not come back here.

@@ -10,9 +10,9 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use isotest_core::host::{Host, Piece, TopLevel};
+use isotest_core::host::{Host, Piece, TEMPORARY, TopLevel};
 use isotest_core::plan::{Access, Exposure, Ids, Project};
-use isotest_core::policy::{Policy, Propagation, Root};
+use isotest_core::policy::{Directory, Policy, Propagation, Root, StoredLayer};
 
 use crate::config::machine::Machine;
 use crate::discover;
@@ -33,6 +33,15 @@ pub enum ExposureError {
     },
     /// The root filesystem has no place for a path.
     Root(RootError),
+    /// The sandbox has no place for a layer that is made once.
+    Layer {
+        /// Its name.
+        name: String,
+        /// Its path in the sandbox.
+        at: PathBuf,
+        /// The reason.
+        cause: String,
+    },
 }
 
 impl fmt::Display for ExposureError {
@@ -42,6 +51,12 @@ impl fmt::Display for ExposureError {
                 write!(f, "cannot show `{}` (`{flag}`): {cause}", path.display())
             }
             ExposureError::Root(error) => write!(f, "{error}"),
+            ExposureError::Layer { name, at, cause } => write!(
+                f,
+                "cannot show the layer `{name}` at `{}`: {cause}\n\
+                 hint: `at` may be a path of its own below `/srv`, `/mnt`, `/var/lib` or `/tmp`",
+                at.display()
+            ),
         }
     }
 }
@@ -142,6 +157,9 @@ fn real(directory: &Path) -> Option<PathBuf> {
 
 /// Below these NixOS and Guix have the programs of the system.
 const SYSTEM_PROGRAMS: [&str; 2] = ["/run/current-system", "/run/wrappers"];
+
+/// Directories in which the kernel or set-up makes all that there is, and a link.
+const KERNELS: [&str; 5] = ["/dev", "/etc", "/proc", "/sys", "/var/run"];
 
 /// A list of exposures in the making.
 struct Exposures<'a> {
@@ -392,13 +410,51 @@ impl<'a> Exposures<'a> {
         Ok(())
     }
 
+    /// Fails where a layer that is made once would hide something, or has no place.
+    fn check_layers(&self) -> Result<(), ExposureError> {
+        for StoredLayer { name, at, .. } in &self.policy.stored {
+            if let Some(cause) = self.obstacle(at) {
+                return Err(ExposureError::Layer { name: name.clone(), at: at.clone(), cause });
+            }
+        }
+        Ok(())
+    }
+
+    /// What stands in the way of a layer, if something does.
+    fn obstacle(&self, at: &Path) -> Option<String> {
+        let top_level = self.host.top_level.iter().map(|entry| match entry {
+            TopLevel::Directory(name) | TopLevel::Link(name, _) => Path::new("/").join(name),
+        });
+        let system: Vec<PathBuf> = top_level.chain(KERNELS.map(PathBuf::from)).collect();
+        if let Some(path) = system.iter().find(|path| at.starts_with(path)) {
+            return Some(format!("`{}` is a directory of the system", path.display()));
+        }
+        let Project { exposures, hollow, links, home, .. } = &self.project;
+        let shown = exposures.iter().map(|shown| &shown.path).chain(hollow);
+        let mut shown = shown.chain(links.iter().map(|(link, _)| link));
+        if let Some(path) = shown.find(|path| at.starts_with(path) || path.starts_with(at)) {
+            return Some(format!("the sandbox shows `{}`", path.display()));
+        }
+        let temporary = TEMPORARY.iter().map(|path| (Path::new(*path), self.policy.tmp));
+        let home = home.iter().map(|home| (home.as_path(), self.policy.home));
+        for (path, kind) in temporary.chain(home) {
+            if path.starts_with(at) {
+                return Some(format!("it would hide `{}`", path.display()));
+            }
+            if at.starts_with(path) && kind == Directory::Host {
+                return Some(format!("`{}` is the host's", path.display()));
+            }
+        }
+        None
+    }
+
     /// Fails where another root filesystem has no place for what is shown.
     fn check_root(&self) -> Result<(), RootError> {
         let Root::Directory(root) = &self.policy.root else { return Ok(()) };
         if let Some(mount) = self.host.mounts_below(root).first() {
             return Err(RootError::Mounts(root.clone(), mount.to_path_buf()));
         }
-        check_places(&self.project, root)
+        check_places(&self.project, self.policy, root)
     }
 
     /// Adds what every command sees: the tools, and what the policy asks for.
@@ -437,16 +493,18 @@ impl<'a> Exposures<'a> {
         self.project.scratch = Some(scratch);
         self.divide();
         self.copy_foreign(machine);
+        self.check_layers()?;
         self.check_root()?;
         Ok(self.project)
     }
 }
 
 /// Fails where a mount point would hide what another root filesystem has.
-fn check_places(project: &Project, root: &Path) -> Result<(), RootError> {
+fn check_places(project: &Project, policy: &Policy, root: &Path) -> Result<(), RootError> {
     let shown = project.exposures.iter().map(|exposure| exposure.path.as_path());
     let empty = project.hollow.iter().chain(&project.home).map(PathBuf::as_path);
-    for path in shown.chain(empty) {
+    let stored = policy.stored.iter().map(|layer| layer.at.as_path());
+    for path in shown.chain(empty).chain(stored) {
         if let Some(parent) = find_conflict(root, path) {
             let (root, path) = (root.to_owned(), path.to_owned());
             return Err(RootError::Conflict { root, path, parent });

@@ -3,7 +3,8 @@
 //!
 //! [`factory`] starts the warden and builds its template from the paths of the host that
 //! [`exposures`] finds, in the root filesystems that [`roots`] finds and [`root`] unpacks. [`environment`] decides which
-//! variables reach a test; [`provision`] runs setup commands and prepares services. [`trial`] tries a
+//! variables reach a test; [`provision`] runs setup commands and prepares services, [`stored_layers`] keeps what
+//! is made once for many tests. [`trial`] tries a
 //! policy on this machine. [`jobs`] runs jobs in sandboxes.
 
 pub mod factory;
@@ -14,6 +15,7 @@ pub mod owners;
 pub mod environment;
 
 pub mod provision;
+pub mod stored_layers;
 
 pub mod fork_server;
 

@@ -5,7 +5,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::layout::{Layout, MountMode, upper};
+use super::layout::{Layout, MountMode, PlacedPath, upper};
 use super::namespaces::{is_sealed, namespaces};
 use super::project::Project;
 use super::spec::{GroupLimits, SandboxSpec, StartBy};
@@ -83,13 +83,16 @@ pub fn watched(host: &Host, project: &Project, policy: &Policy) -> Watched {
         }
     }
     let temporary = TEMPORARY.iter().filter(|path| **path != "/run").map(PathBuf::from);
+    let stored = || policy.stored.iter();
+    let ordinary = temporary.chain(project.built.iter().cloned());
     Watched {
-        layers: upper_layers(host, project, policy),
+        layers: overlays(&layout).map(|(upper, placed)| (upper, placed.path.clone())).collect(),
+        sources: stored().map(|layer| (layer.at.clone(), layer.source.clone())).collect(),
         fresh: layout.fresh.iter().map(|it| (it.name.clone().into(), it.path.clone())).collect(),
         made,
         root: project.root.clone().unwrap_or_default(),
         is_tmpfs: layout.disk.is_none(),
-        ordinary: temporary.chain(project.built.iter().cloned()).collect(),
+        ordinary: ordinary.chain(stored().map(|layer| layer.at.clone())).collect(),
     }
 }
 
@@ -97,7 +100,14 @@ pub fn watched(host: &Host, project: &Project, policy: &Policy) -> Watched {
 /// its upper layer below the scratch and the host's directory that it covers.
 pub fn upper_layers(host: &Host, project: &Project, policy: &Policy) -> Vec<(PathBuf, PathBuf)> {
     let layout = Layout::new(host, project, policy);
-    let overlays = layout.placed.iter().enumerate();
-    let overlays = overlays.filter(|(_, placed)| placed.shown == MountMode::Overlay);
-    overlays.map(|(index, placed)| (upper(index).into(), placed.path.clone())).collect()
+    // What a stored layer covers is no directory of the project.
+    let covering = overlays(&layout).filter(|(_, placed)| placed.source == placed.path);
+    covering.map(|(upper, placed)| (upper, placed.path.clone())).collect()
+}
+
+/// The overlays, each with the directory of its upper layer below the scratch.
+fn overlays(layout: &Layout) -> impl Iterator<Item = (PathBuf, &PlacedPath)> {
+    let placed = layout.placed.iter().enumerate();
+    let placed = placed.filter(|(_, placed)| placed.shown == MountMode::Overlay);
+    placed.map(|(index, placed)| (upper(index).into(), placed))
 }

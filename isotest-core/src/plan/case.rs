@@ -164,10 +164,10 @@ fn show(steps: &mut Steps, layout: &Layout, index: usize, placed: &PlacedPath, s
         MountMode::Overlay => {
             let upper = in_scratch(&layout::upper(index));
             let work = in_scratch(&format!("w{index}"));
-            steps.directory(&upper, 0o755, "the throwaway layer");
+            steps.directory(&upper, placed.mode, "the throwaway layer");
             steps.directory(&work, 0o755, "overlayfs works here");
             if let Some(inner) =
-                layout.disk.as_ref().and_then(|d| d.strip_prefix(&placed.path).ok())
+                layout.disk.as_ref().and_then(|d| d.strip_prefix(&placed.source).ok())
             {
                 hide_scratch(steps, &upper, inner);
             }

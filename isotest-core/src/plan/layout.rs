@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use super::project::{Access, Project};
 use crate::host::{Content, Host, Part, Piece, TEMPORARY, TopLevel};
-use crate::policy::{Directory, Guard, Namespace, Policy, Propagation, Scratch, Workspace};
+use crate::policy::{
+    Directory, Guard, LayerWrites, Namespace, Policy, Propagation, Scratch, StoredLayer, Workspace,
+};
 
 /// Form in which a host path appears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +31,12 @@ pub enum MountMode {
 /// A host path with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlacedPath {
+    /// Its path in the sandbox.
     pub path: PathBuf,
+    /// Its path on the host: the same, except for a stored layer.
+    pub source: PathBuf,
+    /// Permissions of a throwaway layer over it.
+    pub mode: u32,
     pub directory: bool,
     pub shown: MountMode,
     pub what: String,
@@ -204,6 +211,8 @@ fn shown(host: &Host, project: &Project, policy: &Policy) -> Vec<PlacedPath> {
     };
     let place = |path: &Path, directory, shown, what: &str| PlacedPath {
         path: path.to_owned(),
+        source: path.to_owned(),
+        mode: 0o755,
         directory,
         shown,
         what: what.to_owned(),
@@ -234,7 +243,28 @@ fn shown(host: &Host, project: &Project, policy: &Policy) -> Vec<PlacedPath> {
         let there = TEMPORARY.iter().filter(|path| !host.missing.contains(path)).map(Path::new);
         all.extend(there.map(|path| place(path, true, MountMode::ReadWrite, "the host's")));
     }
+    all.extend(policy.stored.iter().map(|layer| stored(host, layer)));
     all
+}
+
+/// A stored layer, at its path.
+fn stored(host: &Host, layer: &StoredLayer) -> PlacedPath {
+    PlacedPath {
+        path: layer.at.clone(),
+        source: layer.source.clone(),
+        mode: layer.mode,
+        directory: true,
+        shown: match layer.writes {
+            LayerWrites::Discarded => MountMode::Overlay,
+            LayerWrites::Kept => MountMode::ReadWrite,
+        },
+        what: format!("the layer `{}`", layer.name),
+        staged: None,
+        has_mounts_below: !host.mounts_below(&layer.source).is_empty(),
+        propagation: Propagation::Private,
+        parts: None,
+        copies: None,
+    }
 }
 
 /// True if an earlier, higher entry shows this path in the same way already.

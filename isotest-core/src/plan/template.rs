@@ -130,7 +130,7 @@ fn system_source<'a>(host: &'a Host, layout: &'a Layout, path: &'a Path) -> Host
 }
 
 fn source<'a>(layout: &'a Layout, placed: &'a PlacedPath) -> HostDirectory<'a> {
-    HostDirectory { path: &placed.path, parts: placed.parts.as_deref(), secrets: &layout.secrets }
+    HostDirectory { path: &placed.source, parts: placed.parts.as_deref(), secrets: &layout.secrets }
 }
 
 fn make_standard_directories(steps: &mut Steps) {
@@ -313,7 +313,7 @@ fn show_placed(
     if placed.staged.is_some() {
         make_mount_point(steps, placed, &target);
     }
-    let (source, what) = (old(&placed.path), placed.what.clone());
+    let (source, what) = (old(&placed.source), placed.what.clone());
     match placed.shown {
         MountMode::ReadOnly if placed.directory && placed.propagation != Propagation::Slave => {
             show_read_only(steps, host, self::source(layout, placed), &target, what);
@@ -347,7 +347,7 @@ fn show_lower_layer(
     placed: &PlacedPath,
     target: &Path,
 ) {
-    let (source, what) = (old(&placed.path), placed.what.clone());
+    let (source, what) = (old(&placed.source), placed.what.clone());
     if is_laid(host, layout, placed, policy) {
         lay_without_secrets(steps, self::source(layout, placed), target, what);
     } else {
@@ -370,9 +370,9 @@ fn show_lower_layer(
 /// end of a socket. Others' may have a sandbox in it, with overlays of its own: the kernel lays no
 /// third one on two.
 fn is_laid(host: &Host, layout: &Layout, placed: &PlacedPath, policy: &Policy) -> bool {
-    let holds_secrets = layout.secrets.iter().any(|secret| secret.starts_with(&placed.path));
+    let holds_secrets = layout.secrets.iter().any(|secret| secret.starts_with(&placed.source));
     let may_unmount = is_sealed(host, policy);
-    (holds_secrets || may_unmount) && placed.directory && host.can_be_layer_twice(&placed.path)
+    (holds_secrets || may_unmount) && placed.directory && host.can_be_layer_twice(&placed.source)
 }
 
 /// True if a secret is not there, and needs no cover.

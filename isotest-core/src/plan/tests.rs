@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use super::steps::{Op, Step};
 use super::{
     Access, CommandSpec, Exposure, Project, SandboxSpec, ScratchMount, StartBy, sandbox_spec,
-    template,
+    template, upper_layers, watched,
 };
 use crate::host::{Content, Host, Piece, TopLevel};
 use crate::policy::{
-    Directory, Guard, Namespace, Net, Policy, Propagation, Root, Scratch, User, Uts, Weakened,
-    Workspace,
+    Directory, Guard, LayerWrites, Namespace, Net, Policy, Propagation, Root, Scratch, StoredLayer,
+    User, Uts, Weakened, Workspace,
 };
 
 /// View of a path from inside.
@@ -730,6 +730,49 @@ fn scratch_may_lie_on_disk() {
     let scratch = c"/old/home/u/p/target/isotest/scratch/1";
     let shows = |op: &Op| matches!(op, Op::Bind { source, .. } if source.as_c_str() == scratch);
     assert!(!template.iter().any(|step| shows(&step.op)), "the parent is never shown");
+}
+
+/// A layer that is stored in the target directory, at a path of its own.
+fn stored(at: &str, writes: LayerWrites) -> Scene {
+    let layer = "/home/u/p/target/isotest/layers/k/layer";
+    let stored = StoredLayer {
+        name: "data".to_owned(),
+        source: layer.into(),
+        at: at.into(),
+        mode: 0o700,
+        writes,
+    };
+    let scene = usual().policy(|policy| policy.stored = vec![stored]);
+    scene.with(&["/home/u/p/target/isotest/layers/k/layer/file"])
+}
+
+#[test]
+fn a_stored_layer_is_below_a_throwaway_one_with_its_mode() {
+    for at in ["/srv/data", "/tmp/a/data", "/home/u/data", "/var/lib/data", "/data"] {
+        let file = format!("{at}/file");
+        let scene = stored(at, LayerWrites::Discarded);
+        scene.check(&[(&file, Seen::Overlay), ("/home/u/p/src", Seen::Overlay)]);
+        stored(at, LayerWrites::Kept).check(&[(&file, Seen::Writable)]);
+        let modes = scene.spec().steps.into_iter().filter_map(|step| match step.op {
+            Op::MakeDirectory { path, mode } => Some((path, mode)),
+            _ => None,
+        });
+        let mut upper = modes.filter(|(path, _)| path.to_bytes().starts_with(b"/tmp/.isotest/s/u"));
+        assert!(upper.any(|(_, mode)| mode == 0o700), "{at}");
+    }
+}
+
+#[test]
+fn what_a_case_writes_to_a_stored_layer_is_a_change_and_no_finding() {
+    let Scene { host, project, policy, .. } = stored("/srv/data", LayerWrites::Discarded);
+    let watched = watched(&host, &project, &policy);
+    let covers = |layers: &[(PathBuf, PathBuf)]| {
+        layers.iter().any(|(_, covered)| covered == Path::new("/srv/data"))
+    };
+    assert!(covers(&watched.layers) && watched.ordinary.contains(&"/srv/data".into()));
+    let source = watched.sources[Path::new("/srv/data")].as_path();
+    assert_eq!(source, Path::new("/home/u/p/target/isotest/layers/k/layer"));
+    assert!(!covers(&upper_layers(&host, &project, &policy)), "nothing of it is written back");
 }
 
 /// Every scene, for rules that hold in all of them.

@@ -1,0 +1,151 @@
+//! The layers that cases see: found among those that are kept, or made.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use isotest_core::file_lock::{self, Lock};
+use isotest_core::policy::{LayerWrites, Namespace, Policy, StoredLayer};
+use isotest_core::signals::Signals;
+use isotest_core::untrusted::Dir;
+
+use super::error::{LayerCause, LayerError, LayersError};
+use super::inputs;
+use super::key::{Ingredients, key};
+use super::make::{Making, make};
+use super::store::{Kept, LayerStore};
+use crate::config::machine::{Machine, Variable};
+use crate::config::{Config, ConfigError, MadeOnce};
+use crate::discover::Project;
+use crate::report;
+use crate::sandbox::environment;
+
+/// The layers of a project.
+#[derive(Clone, Copy)]
+pub struct Layers<'a> {
+    /// The configuration, which defines them.
+    pub config: &'a Config,
+    /// The project.
+    pub project: &'a Project,
+    /// The surroundings of this process.
+    pub machine: &'a Machine,
+    /// The signals that end the run.
+    pub signals: &'a Signals,
+}
+
+impl Layers<'_> {
+    /// The policy of cases that see these layers, by their places in the configuration. Those that
+    /// are not kept are made.
+    pub fn provide(&self, policy: Policy, wanted: &[usize]) -> Result<Policy, LayersError> {
+        let mut stored = Vec::new();
+        for layer in wanted.iter().filter_map(|place| self.config.made_once.get(*place)) {
+            check(&policy, layer)?;
+            let Kept { path, mode } = self.find(&policy, layer)?;
+            stored.push(StoredLayer {
+                name: layer.name.clone(),
+                source: path,
+                at: layer.at.clone(),
+                mode,
+                writes: LayerWrites::Discarded,
+            });
+        }
+        Ok(Policy { stored, ..policy })
+    }
+
+    /// A layer that is kept, or else is made. One run makes it; others wait.
+    fn find(&self, policy: &Policy, layer: &MadeOnce) -> Result<Kept, LayersError> {
+        let target = self.project.target_directory.as_std_path();
+        let failed =
+            |error| LayerError::of(layer, LayerCause::Store(target.join("isotest/layers"), error));
+        let variables = environment::of_layer(&self.machine.variables, policy);
+        let key = self.key(policy, layer, &variables)?;
+        let store = LayerStore::of(target).map_err(failed)?;
+        loop {
+            let lock = store.lock(&key).map_err(failed)?;
+            self.lock(&lock, Lock::Shared, layer).map_err(failed)??;
+            if let Some(kept) = store.get(&key, lock).map_err(failed)? {
+                return Ok(kept);
+            }
+            let lock = store.lock(&key).map_err(failed)?;
+            self.lock(&lock, Lock::Exclusive, layer).map_err(failed)??;
+            // Another run may have made it, or removed it with its lock.
+            if !store.is_missing(&key, &lock) {
+                continue;
+            }
+            report::making_layer(&layer.name);
+            let unfinished = store.begin().map_err(failed)?;
+            make(&Making {
+                layer,
+                policy,
+                variables: &variables,
+                directory: unfinished.path(),
+                project: self.project,
+                machine: self.machine,
+                signals: self.signals,
+            })?;
+            store.put(&key, unfinished).map_err(failed)?;
+            drop(lock);
+            store.remove_old().map_err(failed)?;
+        }
+    }
+
+    fn key(
+        &self,
+        policy: &Policy,
+        layer: &MadeOnce,
+        variables: &[Variable],
+    ) -> Result<String, LayersError> {
+        let workspace = self.project.workspace_root.as_std_path();
+        let built = [&self.project.target_directory, &self.project.build_directory];
+        let left_out =
+            built.iter().filter_map(|path| path.strip_prefix(&self.project.workspace_root).ok());
+        let left_out: Vec<PathBuf> = left_out.map(|path| path.as_std_path().to_owned()).collect();
+        let unreadable = |error| LayerCause::Input {
+            glob: "the root of the workspace".to_owned(),
+            path: workspace.to_owned(),
+            error,
+        };
+        let inputs = workspace
+            .canonicalize()
+            .and_then(|path| Dir::open(&path))
+            .map_err(unreadable)
+            .and_then(|workspace| inputs::find(&workspace, &layer.inputs, &left_out))
+            .map_err(|cause| LayerError::of(layer, cause))?;
+        Ok(key(&Ingredients {
+            layer,
+            inputs: &inputs,
+            policy,
+            variables,
+            workspace: Path::new(workspace),
+        }))
+    }
+
+    /// Takes a lock, and says so where it waits for another run.
+    fn lock(
+        &self,
+        file: &File,
+        lock: Lock,
+        layer: &MadeOnce,
+    ) -> io::Result<Result<(), LayersError>> {
+        if file_lock::try_lock(file, lock)? {
+            return Ok(Ok(()));
+        }
+        report::waiting_for_layer(&layer.name);
+        Ok(match file_lock::wait(file, lock, self.signals)? {
+            None => Ok(()),
+            Some(signal) => Err(LayersError::Interrupted(signal)),
+        })
+    }
+}
+
+/// Fails where a process of its command would not end with it.
+fn check(policy: &Policy, layer: &MadeOnce) -> Result<(), ConfigError> {
+    match policy.pid {
+        Namespace::New => Ok(()),
+        Namespace::Host => {
+            let what = format!("cannot make the layer `{}` with `pid = \"host\"`", layer.name);
+            let hint = "the end of its pid namespace ends all that could still write to it";
+            Err(ConfigError::new(what).hint(Some(hint)))
+        }
+    }
+}
