@@ -129,7 +129,11 @@ impl Adoption<'_> {
             groups.entry(&needed.grants).or_default().insert(*index);
         }
         let mut changes = Changes::default();
-        let mut kept: BTreeSet<usize> = BTreeSet::new();
+        // Nothing is known against those whose tests are flaky or fail outside.
+        let is_open =
+            |present: &&Present| !present.cases.is_empty() && present.cases.is_subset(self.unknown);
+        let open = self.present.iter().filter(is_open);
+        let mut kept: BTreeSet<usize> = open.map(|present| present.number).collect();
         for (grants, cases) in groups {
             let mut same: Vec<&Present> =
                 self.present.iter().filter(|present| present.grants == grants).collect();
@@ -141,7 +145,9 @@ impl Adoption<'_> {
                 kept.extend(same.iter().map(|present| present.number));
             } else {
                 let reason = same.first().map(|present| present.reason.clone());
-                changes.added.push(self.entry(grants, &cases, reason));
+                let retained = covered.intersection(self.unknown);
+                let all = cases.iter().chain(retained).copied().collect();
+                changes.added.push(self.entry(grants, &all, reason));
             }
         }
         let numbers = self.present.iter().map(|present| present.number);
@@ -196,5 +202,91 @@ impl Override {
         let lines = Grant::lines(&self.grants).join("\n");
         let (filter, reason) = (value(&self.filter), value(&self.reason));
         format!("[[profile.{name}.override]]\nfilter = {filter}\n{lines}\nreason = {reason}\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use isotest_core::policy::Policy;
+
+    use super::*;
+
+    fn case(case: usize) -> CaseIndex {
+        CaseIndex { binary: 0, case }
+    }
+
+    fn grant(key: &str) -> Grant {
+        let mut all = Grant::layers(&Policy::default()).into_iter();
+        all.rfind(|grant| grant.key == key).expect("a layer")
+    }
+
+    fn present(number: usize, keys: &[&str], cases: &[usize]) -> Present {
+        let mut grants: Vec<Grant> = keys.iter().map(|key| grant(key)).collect();
+        grants.sort();
+        let cases = cases.iter().map(|index| case(*index)).collect();
+        Present { number, grants, reason: "adopt: why".to_owned(), cases }
+    }
+
+    fn needed(tests: &[(usize, &[&str])]) -> BTreeMap<CaseIndex, Needed> {
+        let needed = tests.iter().map(|(index, keys)| {
+            let grants = keys.iter().map(|key| grant(key)).collect();
+            (case(*index), Needed { grants, phrases: vec!["why".to_owned()] })
+        });
+        needed.collect()
+    }
+
+    fn adoption<'a>(
+        present: &'a [Present],
+        needed: &'a BTreeMap<CaseIndex, Needed>,
+        unknown: &'a BTreeSet<CaseIndex>,
+    ) -> Adoption<'a> {
+        Adoption { selected: &[], needed, unknown, present, is_whole: true }
+    }
+
+    #[test]
+    fn grants_of_several_overrides_are_compared_together() {
+        let present = [present(1, &["uts"], &[0, 1]), present(3, &["net"], &[1, 2])];
+        let needed = needed(&[(0, &["uts"]), (1, &["uts", "net"]), (2, &["ipc"])]);
+        let unknown = BTreeSet::new();
+        let adoption = adoption(&present, &needed, &unknown);
+        assert_eq!(adoption.has(case(1)), [grant("uts"), grant("net")]);
+        let differences = adoption.differences();
+        assert_eq!(differences, [(case(2), vec![grant("ipc")], vec![grant("net")])]);
+    }
+
+    #[test]
+    fn of_two_values_of_a_key_a_test_has_the_first() {
+        let mut second = present(2, &["guard"], &[0]);
+        second.grants = Grant::layers(&Policy::default());
+        second.grants.retain(|grant| grant.value == "io-uring");
+        let present = [present(1, &["guard"], &[0]), second];
+        let (needed, unknown) = (BTreeMap::new(), BTreeSet::new());
+        let has = adoption(&present, &needed, &unknown).has(case(0));
+        assert_eq!(has, [grant("guard")]);
+    }
+
+    #[test]
+    fn overrides_stay_for_tests_of_which_nothing_is_known() {
+        let present = [present(1, &["net"], &[0, 1]), present(2, &["uts"], &[2])];
+        let needed = needed(&[(0, &["net"])]);
+        let unknown = BTreeSet::from([case(1), case(2)]);
+        let changes = adoption(&present, &needed, &unknown).changes();
+        assert_eq!(changes, Changes { kept: 2, ..Changes::default() });
+        // Also where others go.
+        let present = [&present[..], &[self::present(3, &["ipc"], &[3])]].concat();
+        let changes = adoption(&present, &needed, &unknown).changes();
+        assert_eq!(changes, Changes { removed: vec![3], kept: 2, ..Changes::default() });
+    }
+
+    #[test]
+    fn an_override_for_no_test_is_idle_where_all_tests_are_there() {
+        let present = [present(1, &["net"], &[])];
+        let (needed, unknown) = (BTreeMap::new(), BTreeSet::new());
+        let whole = adoption(&present, &needed, &unknown);
+        assert_eq!(whole.idle().len(), 1);
+        assert_eq!(whole.changes(), Changes { removed: vec![1], ..Changes::default() });
+        let part = Adoption { is_whole: false, ..whole };
+        assert!(part.idle().is_empty());
+        assert_eq!(part.changes(), Changes { kept: 1, ..Changes::default() });
     }
 }
