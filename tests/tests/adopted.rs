@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use isotest_tests::{Call, Project, Run, refused, until};
 use nix::sys::signal::Signal;
-use nix::unistd::geteuid;
+use nix::sys::stat::Mode;
+use nix::unistd::{geteuid, mkfifo};
 
 const FILE: &str = ".config/isotest.toml";
 
@@ -367,6 +368,21 @@ fn filters_are_short_and_a_part_of_the_tests_only_adds() {
     machine.adopt("--yes").check(0, &["1 override added, 1 removed, 0 as before"]);
     assert_eq!(machine.text(), entry("package(=demo)"));
     machine.call("").run().check(0, &["5 passed"]);
+}
+
+#[test]
+fn what_no_grant_shows_is_told() {
+    if refused() {
+        return;
+    }
+    let tests = "#[test]\nfn wants_a_pipe() {\n    let above = concat!(env!(\"CARGO_MANIFEST_DIR\"), \
+                 \"/../pipe\");\n    assert!(std::fs::exists(std::path::absolute(above).unwrap()).unwrap());\n}\n";
+    let machine = machine(tests);
+    let pipe = machine.above().join("pipe");
+    mkfifo(&pipe, Mode::S_IRWXU).expect("it is writable");
+    let missed = format!("\n    demo::wants_a_pipe\n        it missed {}\n", pipe.display());
+    machine.adopt("--yes").check(100, &["fails isolated, unexplained\n", &missed]);
+    assert!(!machine.file().exists());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use isotest_core::escape::escape;
 use isotest_core::finding::Finding;
+use isotest_core::host::Host;
 use isotest_core::plan::Visible;
 use isotest_core::policy::Policy;
 use isotest_core::trace::{Endpoint, Footprint, Surrounding};
@@ -18,7 +19,7 @@ use crate::sandbox::factory::SandboxFactory;
 
 /// Maximum number of paths of one test that are tried, and of variables.
 const MOST: usize = 8;
-/// Maximum number of addresses in a reason, and of names.
+/// Maximum number of addresses in a reason, of names, and of paths that cannot be shown.
 const NAMED: usize = 3;
 /// Port of name servers.
 const DNS: u16 = 53;
@@ -28,6 +29,8 @@ const DNS: u16 = 53;
 pub struct Evidence {
     /// Files and directories that it missed, with whether each is a directory.
     paths: Vec<(PathBuf, bool)>,
+    /// Paths of this machine that it missed and that cannot be shown: devices, sockets.
+    missed: Vec<PathBuf>,
     /// Variables that it wrote of.
     written: BTreeSet<String>,
     /// Variables that its program names.
@@ -49,21 +52,33 @@ pub struct Evidence {
 /// Paths of the host that a test does not see.
 pub struct Hidden<'a> {
     visible: Visible,
+    host: &'a Host,
     home: Option<&'a Path>,
 }
 
 impl<'a> Hidden<'a> {
     /// From the cases of these sandboxes.
-    pub fn of(factory: &SandboxFactory, home: Option<&'a Path>) -> Hidden<'a> {
+    pub fn of(factory: &'a SandboxFactory, home: Option<&'a Path>) -> Hidden<'a> {
         let SandboxFactory { host, project, policy, .. } = factory;
-        Hidden { visible: Visible::new(host, project, policy), home }
+        Hidden { visible: Visible::new(host, project, policy), host, home }
+    }
+
+    /// True if it may be named, and asked for at all: no secret, nothing of another machine, whose
+    /// answer may take for ever.
+    fn is_open(&self, path: &Path) -> bool {
+        !is_private(path, self.home) && !self.host.is_remote(path) && !path.starts_with("/proc")
+    }
+
+    /// True if this machine has a path that may be named.
+    fn is_there(&self, path: &Path) -> bool {
+        self.is_open(path) && path.symlink_metadata().is_ok()
     }
 
     /// The path to show for one that a test missed, and whether it is a directory. Nothing that may
     /// be a secret, no socket, nothing that is not there.
     fn shown(&self, path: &Path) -> Option<(PathBuf, bool)> {
         let path = if path.starts_with("/sys") { Path::new("/sys") } else { path };
-        if !self.visible.hides(path) || is_private(path, self.home) {
+        if !self.visible.hides(path) || !self.is_open(path) {
             return None;
         }
         if untrusted::file(path).is_ok() {
@@ -101,6 +116,10 @@ impl Evidence {
         }
         if let Some(footprint) = footprint {
             missed.extend(footprint.missing.iter().map(Path::new));
+            missed.extend(footprint.dials.iter().filter_map(|endpoint| match endpoint {
+                Endpoint::Unix(path) => Some(Path::new(path)).filter(|path| path.is_absolute()),
+                Endpoint::Ip(..) | Endpoint::Abstract(_) | Endpoint::Other(_) => None,
+            }));
             evidence.names.extend(footprint.names.iter().cloned());
             let dials = footprint.dials.iter().filter(|it| !footprint.binds.contains(it));
             let dials = dials.filter(|endpoint| is_told(endpoint, !evidence.names.is_empty()));
@@ -108,11 +127,13 @@ impl Evidence {
             evidence.asked_host_name = footprint.surroundings.contains(&Surrounding::HostName);
         }
         for path in missed {
-            if evidence.paths.len() < MOST
-                && let Some(shown) = hidden.shown(path)
-                && !evidence.paths.contains(&shown)
-            {
-                evidence.paths.push(shown);
+            match hidden.shown(path) {
+                Some(shown) if evidence.paths.contains(&shown) => {}
+                Some(shown) if evidence.paths.len() < MOST => evidence.paths.push(shown),
+                None if hidden.is_there(path) && !evidence.missed.iter().any(|it| it == path) => {
+                    evidence.missed.push(path.to_owned());
+                }
+                Some(_) | None => {}
             }
         }
         evidence
@@ -130,6 +151,12 @@ impl Evidence {
             .chain(layers)
             .filter(|grant| !(grant.is_single() && fixed.contains(&grant.key)))
             .collect()
+    }
+
+    /// Paths of this machine that it missed and that no grant shows, the first ones.
+    pub fn missed(&self) -> Vec<String> {
+        let missed = self.missed.iter().take(NAMED);
+        missed.map(|path| path.to_string_lossy().into_owned()).collect()
     }
 
     /// True if it has tried to reach the network.

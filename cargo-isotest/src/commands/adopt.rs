@@ -408,7 +408,8 @@ impl Adopting<'_> {
                             Some(Found::Nothing) | None => Vec::new(),
                         };
                         let verdict = one.observed.verdict.clone();
-                        report.unexplained.push(Unexplained { label, verdict, unsteady });
+                        let missed = one.evidence.missed();
+                        report.unexplained.push(Unexplained { label, verdict, missed, unsteady });
                     }
                 },
             }

@@ -40,6 +40,8 @@ pub struct Unexplained {
     pub label: String,
     /// Its last verdict isolated.
     pub verdict: Option<Verdict>,
+    /// Paths of this machine that it missed.
+    pub missed: Vec<String>,
     /// Grants with which it has passed once, and then not.
     pub unsteady: Vec<String>,
 }
@@ -130,10 +132,13 @@ impl AdoptedReport {
                 format!("{}, unexplained", if self.unexplained.len() == 1 { one } else { many });
             writeln!(out, "{} {unexplained}", counted(self.unexplained.len(), "test"))?;
         }
-        for Unexplained { label, verdict, unsteady } in &self.unexplained {
+        for Unexplained { label, verdict, missed, unsteady } in &self.unexplained {
             let words = verdict.as_ref().and_then(words::explain);
             let words = words.map_or(String::new(), |words| format!(": {words}"));
             writeln!(out, "    {}{}", escape(label), escape(&words))?;
+            if !missed.is_empty() {
+                writeln!(out, "        it missed {}", escape(&missed.join(", ")))?;
+            }
             if !unsteady.is_empty() {
                 let grants = unsteady.join(", ");
                 writeln!(out, "        passed once with {}, and then not", escape(&grants))?;
