@@ -623,9 +623,17 @@ fn starts_a_tool() {
     let project = Project::new(&[("src/lib.rs", text)]);
     let tools = project.directory().with_file_name("tools");
     std::fs::create_dir(&tools).unwrap();
-    std::fs::write(tools.join("demo-tool"), "#!/bin/sh\n").unwrap();
+    let tool = tools.join("demo-tool");
+    std::fs::write(&tool, "#!/bin/sh\n").unwrap();
+    std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
-    let run = project.isotest("--lib").env("PATH", path).run();
+    let call = || project.isotest("--lib").env("PATH", &path);
+    // Run once more with them the tests pass, and no more is to be said.
+    let explained = call().run();
+    let file = format!("passes with `--ro {}`", tools.join("demo-tool").display());
+    explained.check(100, &["it passes with `--ro /sys`", &file]);
+    assert!(!explained.stderr.contains("what their programs name"), "{}", explained.stderr);
+    let run = call().words("--explain-failures never").run();
     let tool = format!("tests do not see: `--ro {}` (demo)", tools.display());
     let help = "help: failed tests may need what their programs name\n";
     run.check(

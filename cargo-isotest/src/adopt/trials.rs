@@ -13,11 +13,11 @@ use isotest_core::signals::Signals;
 
 use super::grant::Grant;
 use super::search::{Found, Search};
+use crate::run::again::as_at_first;
 use crate::run::case_plan;
 use crate::run::context::{Cases, Context};
 use crate::run::execute::ExecuteError;
 use crate::run::policies::Member;
-use crate::run::rerun_variants::as_at_first;
 use crate::sandbox::factory::{SandboxBuilder, SandboxFactory};
 use crate::sandbox::jobs;
 use crate::select::selected::case;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::fact::{Fact, Finished, Started, TestBinary};
-use super::messages::Test;
+use super::message_test::Test;
 use super::plain_json;
 use super::results::shown_binary;
 

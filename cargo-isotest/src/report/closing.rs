@@ -20,7 +20,7 @@ use super::doctests::DoctestSummary;
 use super::finding_groups::{Doer, FindingGroups};
 use super::gates::Gates;
 use super::groups::{GroupLines, write_more};
-use super::hints::Reruns;
+use super::hints::{Naming, Reruns};
 use super::notes;
 use super::options::FindingsShown;
 use super::paint::{self, ERROR, GOOD, HINT, STRONG, WARNING};
@@ -63,6 +63,8 @@ pub struct Closing {
     failed: BTreeMap<usize, Vec<usize>>,
     grants: Vec<Grant>,
     reruns: Reruns,
+    /// The findings that are listed.
+    shown: FindingsShown,
     /// The binaries whose failures `--rerun-failed` runs again.
     recorded: BTreeSet<usize>,
     withheld: Withheld,
@@ -103,6 +105,7 @@ impl Closing {
             failed: BTreeMap::new(),
             grants: Vec::new(),
             reruns: Reruns::default(),
+            shown: findings,
             recorded: BTreeSet::new(),
             withheld: Withheld::default(),
             traces: Vec::new(),
@@ -335,7 +338,8 @@ impl Closing {
         self.write_findings(suites, colour, err)?;
         notes::write(suites, colour, err)?;
         self.write_not_run(colour, err)?;
-        self.reruns.write(suites, colour, err)?;
+        let naming = Naming::of(self.shown, self.how_to_see_all());
+        self.reruns.write(suites, naming, colour, err)?;
         if !self.failed.is_empty() {
             traces::write(&self.traces, colour, err)?;
             self.withheld.write(colour, err)?;
@@ -396,12 +400,16 @@ impl Closing {
             let tests = counted(self.flaky.count, "test");
             self.flaky.write(&format!("{tests} failed and then passed"), colour, err)?;
         }
-        let all = match self.is_recorded {
+        self.findings.write(suites, self.how_to_see_all(), colour, err)?;
+        self.gates.write(colour, err)
+    }
+
+    /// What lists each finding and each test.
+    fn how_to_see_all(&self) -> &'static str {
+        match self.is_recorded {
             true => "cargo isotest replay --findings all",
             false => "--findings all",
-        };
-        self.findings.write(suites, all, colour, err)?;
-        self.gates.write(colour, err)
+        }
     }
 
     fn write_not_run(&self, colour: bool, err: &mut dyn Write) -> io::Result<()> {

@@ -6,7 +6,7 @@ use isotest_core::escape::escape;
 use serde::Serialize;
 
 use super::fact::State;
-use super::messages::Test;
+use super::message_test::Test;
 use super::paint::{ERROR, GOOD, STRONG, WARNING};
 use super::plain_json;
 use super::results::{BinaryName, Results, TestResult, shown_binary};

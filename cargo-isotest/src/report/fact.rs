@@ -7,7 +7,8 @@
 use isotest_core::escape::escape;
 use serde::{Deserialize, Serialize};
 
-use super::messages::{Counts, Test};
+use super::message_test::Test;
+use super::messages::Counts;
 
 /// A line of a record, by the type of its message.
 #[derive(Debug, Clone, PartialEq)]

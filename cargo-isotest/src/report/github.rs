@@ -15,6 +15,7 @@ use isotest_core::case::CaseIndex;
 use isotest_core::outcome::{Outcome, Verdict};
 
 use super::finding_groups::{FindingGroups, Level};
+use super::hints::Reruns;
 use super::suite::{self, Suite};
 use super::tally::Tally;
 use super::words::{self, counted};
@@ -84,6 +85,8 @@ pub struct Github {
     failures: usize,
     flaky: Vec<String>,
     quarantined: Vec<String>,
+    /// Explanations of failures: a title, and the lines below it.
+    explained: Vec<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -97,8 +100,13 @@ impl Github {
     /// Nothing yet.
     pub fn new(workflow: Workflow, workspace: &Path) -> Github {
         let (workspace, failed, flaky) = (workspace.to_owned(), Vec::new(), Vec::new());
-        let (token, quarantined) = (token(), Vec::new());
-        Github { workflow, token, workspace, failed, failures: 0, flaky, quarantined }
+        let (token, quarantined, explained) = (token(), Vec::new(), Vec::new());
+        Github { workflow, token, workspace, failed, failures: 0, flaky, quarantined, explained }
+    }
+
+    /// Takes note of what running failed cases once more has shown.
+    pub fn take_reruns(&mut self, suites: &[Suite], reruns: &Reruns) {
+        self.explained = reruns.texts(suites);
     }
 
     /// Takes note of a case that has ended.
@@ -165,10 +173,14 @@ impl Github {
             writeln!(err, "::notice title=Quarantined test::{}", escaped(quarantined))?;
         }
         let left = |told: usize| ANNOTATIONS.saturating_sub(told);
+        for (title, lines) in self.explained.iter().take(left(self.quarantined.len())) {
+            let text = escaped(&format!("{title}\n{lines}"));
+            writeln!(err, "::notice title=Why tests fail::{text}")?;
+        }
         for (level, left) in [
             (Level::Error, left(self.failed.len())),
             (Level::Warning, left(self.flaky.len())),
-            (Level::Note, left(self.quarantined.len())),
+            (Level::Note, left(self.quarantined.len() + self.explained.len())),
         ] {
             let command = match level {
                 Level::Error => "error",
@@ -236,6 +248,15 @@ impl Github {
             for quarantined in self.quarantined.iter().take(FAILED) {
                 add(&mut text, format_args!("- <code>{}</code>\n", literal(quarantined)));
             }
+        }
+        for (title, lines) in &self.explained {
+            let (title, lines) = (literal(title), html(lines));
+            add(
+                &mut text,
+                format_args!(
+                    "\n<details><summary>{title}</summary>\n<pre>{lines}</pre>\n</details>\n"
+                ),
+            );
         }
         if !findings.is_empty() {
             text += "\nFindings:\n\n";

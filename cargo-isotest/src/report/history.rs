@@ -9,7 +9,7 @@ use isotest_core::escape::escape;
 use serde::Serialize;
 
 use super::fact::State;
-use super::messages::Test;
+use super::message_test::Test;
 use super::paint::{ERROR, GOOD, STRONG, WARNING};
 use super::plain_json;
 use super::results::{Results, shown_binary};

@@ -19,8 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use super::doctests::DoctestSummary;
 use super::footprint::FootprintText;
-use super::hints::{Hint, Reruns};
+use super::hints::Reruns;
 use super::message_findings::{self, BinaryFindings, Finding, Quarantine, finding};
+use super::message_hints::{Suggestion, Wanted, suggestion, wanted};
+use super::message_test::{Test, test};
 use super::start::Start;
 use super::suite::Suite;
 use super::tally::Tally;
@@ -135,6 +137,12 @@ pub enum Message {
         passed_again: Vec<Test>,
         /// Flags with which other failed tests pass.
         hints: Vec<Suggestion>,
+        /// What failed tests without a hint looked for, and were not given.
+        #[serde(default)]
+        untried: Vec<Wanted>,
+        /// Failed tests that fail with all layers of the host as well.
+        #[serde(default)]
+        fail_with_all_layers: Vec<Test>,
         /// Findings of binaries whose tests share a sandbox.
         #[serde(default)]
         binary_findings: Vec<BinaryFindings>,
@@ -171,18 +179,6 @@ pub struct Binary {
     /// True if its tests share a sandbox (`--unit binary`).
     #[serde(default)]
     pub shared: bool,
-}
-
-/// Identity of a test.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Test {
-    /// The id of its binary.
-    pub binary: String,
-    /// The root filesystem that it runs in, where there are several.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub root: Option<String>,
-    /// Its name.
-    pub test: String,
 }
 
 /// A test that has ended.
@@ -411,20 +407,6 @@ pub struct DocumentationTests {
     pub failed: bool,
 }
 
-/// A flag with which failed tests pass.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Suggestion {
-    /// The flag.
-    pub flag: String,
-    /// The difference that it makes.
-    pub why: String,
-    /// An override with it for these tests, as text of `.config/isotest.toml`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub configuration: Option<String>,
-    /// The tests.
-    pub tests: Vec<Test>,
-}
-
 /// The first lines of a run; `start` is of one that is recorded.
 pub fn first(suites: &[Suite], shuffle_seed: Option<u64>, start: Option<&Start>) -> Vec<Message> {
     let started = Message::RunStarted {
@@ -521,6 +503,8 @@ pub fn last(
         },
         passed_again: reruns.flaky.iter().map(|index| test(suites, *index)).collect(),
         hints: reruns.hints.iter().map(|hint| suggestion(suites, hint)).collect(),
+        untried: reruns.untried.iter().map(|untried| wanted(suites, untried)).collect(),
+        fail_with_all_layers: reruns.unaffected.iter().map(|index| test(suites, *index)).collect(),
         binary_findings: message_findings::of_binaries(suites, shared),
     }
 }
@@ -540,15 +524,6 @@ fn binary(suite: &Suite) -> Binary {
         tests: suite.cases.iter().map(|case| case.name.clone()).collect(),
         filtered_out: suite.filtered_out,
         shared: suite.shared,
-    }
-}
-
-fn test(suites: &[Suite], CaseIndex { binary, case }: CaseIndex) -> Test {
-    let suite = &suites[binary];
-    Test {
-        binary: suite.id.clone(),
-        root: suite.root.clone(),
-        test: suite.cases[case].name.clone(),
     }
 }
 
@@ -638,15 +613,6 @@ fn running(suites: &[Suite], snapshot: &Snapshot) -> Running {
         seconds: snapshot.elapsed.as_secs_f64(),
         processes: snapshot.processes.iter().map(process).collect(),
         output: text(&snapshot.output),
-    }
-}
-
-fn suggestion(suites: &[Suite], hint: &Hint) -> Suggestion {
-    Suggestion {
-        flag: hint.remedy.flag.clone(),
-        why: hint.remedy.why.clone(),
-        configuration: hint.configuration(suites),
-        tests: hint.cases.iter().map(|index| test(suites, *index)).collect(),
     }
 }
 

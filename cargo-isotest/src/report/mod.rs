@@ -24,6 +24,8 @@ mod json;
 mod junit;
 mod libtest;
 mod message_findings;
+mod message_hints;
+mod message_test;
 mod messages;
 mod plain_json;
 mod report_file;
@@ -52,6 +54,7 @@ mod proving;
 mod record;
 mod replay;
 mod rerun;
+mod rerun_progress;
 mod screen;
 mod traced_cases;
 mod traces;
@@ -107,7 +110,7 @@ pub use error::{
 pub use fact::{Fact, FindingFact, Started, State};
 pub use follow::follow;
 pub use github::{StoppedCommands, Workflow};
-pub use hints::{Hint, Remedy, Reruns, literal};
+pub use hints::{Hint, Remedy, Reruns, Untried, literal};
 pub use history::{Histories, histories_for_people, histories_for_programs};
 pub use inspect::{
     Explanation, Listed, explain, list_for_people, list_for_programs, lists_as_libtest,
@@ -122,6 +125,7 @@ pub use replay::replay;
 pub use report_file::ReportFileError;
 pub use reporter::Reporter;
 pub use rerun::quoted;
+pub use rerun_progress::RerunProgress;
 pub use results::{BinaryName, Results};
 pub use run_report::{EndedCase, Report, Summary};
 pub use runs::{Listing, RunState, runs_for_people, runs_for_programs};

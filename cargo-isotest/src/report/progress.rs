@@ -32,7 +32,7 @@ impl Progress {
     /// A bar for so many cases, or none where the look has none.
     pub fn new(total: usize, style: TerminalStyle, now: Instant) -> Self {
         Progress {
-            bar: style.progress.then(|| bar(total, style.stderr_colour)),
+            bar: style.progress.then(|| bar("Testing", total, style.stderr_colour)),
             colour: style.stderr_colour,
             running: Vec::new(),
             start: now,
@@ -107,8 +107,9 @@ impl Progress {
     }
 }
 
-fn bar(total: usize, colour: bool) -> ProgressBar {
-    let verb = paint::verb(colour, GOOD, "Testing");
+/// A bar behind this verb.
+pub fn bar(verb: &str, total: usize, colour: bool) -> ProgressBar {
+    let verb = paint::verb(colour, GOOD, verb);
     let template = format!("{verb} [{{bar:20}}] {{pos}}/{{len}}{{wide_msg}}");
     let style = ProgressStyle::with_template(&template)
         .expect("the template is our own")

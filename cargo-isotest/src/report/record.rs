@@ -89,11 +89,10 @@ impl Input {
                     }
             }
             Input::End(ending) => {
-                let hinted = ending.reruns.hints.iter().flat_map(|hint| &hint.cases);
                 ending.wall <= DURATION
                     && ending.shared.iter().all(|(binary, ..)| *binary < cases.len())
                     && ending.recorded.iter().all(|binary| *binary < cases.len())
-                    && ending.reruns.flaky.iter().chain(hinted).all(is_case)
+                    && ending.reruns.cases().all(is_case)
             }
             Input::Said(_) => true,
             Input::Start(_) | Input::Suite(_) => false,

@@ -326,6 +326,7 @@ impl Reporter {
                 self.say(&last)?;
             }
         }
+        self.github.iter_mut().for_each(|it| it.take_reruns(&self.suites, &reruns));
         self.closing.take_reruns(reruns);
         self.closing.take_doctests(doctests);
         let is_expected = !self.options.quiet && self.options.frame == Frame::Isotest;

@@ -127,7 +127,7 @@ fn last_words(output: &Captured) -> String {
 }
 
 /// Words that look like an absolute path, one of the home or one above the working directory.
-fn paths(text: &str) -> impl Iterator<Item = &str> {
+pub fn paths(text: &str) -> impl Iterator<Item = &str> {
     let begins = |at: usize, rest: &str| {
         let before = &text[..at];
         let is_path = ["/", "~/", "../"].iter().any(|start| rest.starts_with(start));

@@ -23,7 +23,12 @@ pub mod prove;
 
 pub mod explanations;
 
+pub mod again;
+pub mod evidence;
+pub mod outside;
+pub mod programs;
 pub mod rerun_variants;
+pub mod smallest;
 pub mod traced;
 pub mod traces;
 pub mod variants;

@@ -1,5 +1,6 @@
 //! Cases that have failed or were retried run once more, traced.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -7,15 +8,15 @@ use std::time::Instant;
 
 use isotest_core::case::CaseIndex;
 use isotest_core::policy::{Guard, Policy};
+use isotest_core::trace::Trace;
 use twox_hash::XxHash64;
 
 use crate::cli::TraceWhen;
-use crate::report::{self, Reporter};
+use crate::report::{self, Reporter, RerunProgress};
+use crate::run::again::{MAX_FAILURES, again, is_isolated, uncounted};
 use crate::run::batch::Batch;
 use crate::run::context::{Cases, Context};
 use crate::run::policies::Member;
-use crate::run::rerun_variants::{MAX_FAILURES, again, is_isolated};
-use crate::sandbox::environment::PROFILE;
 use crate::sandbox::factory::SandboxBuilder;
 use crate::select::selected::Selected;
 
@@ -40,15 +41,21 @@ fn hash(program: &Path) -> io::Result<String> {
     }
 }
 
-/// Runs the cases once more that `--trace` asks for, and gives the report their traces.
+/// Traces of cases that have failed once more.
+pub type FailedTraces = BTreeMap<CaseIndex, Trace>;
+
+/// Runs the cases once more that `--trace` asks for, and gives the report their traces. Returns
+/// those of the cases that failed again.
 pub fn trace_again(
     context: Context<'_>,
     reporter: &mut Reporter,
     batches: &[Batch],
     cases: Cases<'_>,
-) -> io::Result<()> {
+    progress: &mut RerunProgress,
+) -> io::Result<FailedTraces> {
+    let mut failed = FailedTraces::new();
     let asked: Vec<CaseIndex> = match context.settings.trace {
-        TraceWhen::Never | TraceWhen::Always => return Ok(()),
+        TraceWhen::Never | TraceWhen::Always => return Ok(failed),
         TraceWhen::OnFailure => reporter.failed(),
         TraceWhen::OnRetry => reporter.retried_cases().to_vec(),
     };
@@ -65,22 +72,24 @@ pub fn trace_again(
         if members.is_empty() {
             continue;
         }
-        // What is run twice must not be counted twice.
-        let mut machine = context.machine.clone();
-        machine.variables.retain(|(name, _)| name != PROFILE);
-        machine.profiles = None;
         let policy = Policy { trace: true, ..policy.clone() };
+        let machine = uncounted(context.machine);
         let built =
             SandboxBuilder::start(policy).and_then(|it| it.build(&machine, factory.project()));
         let Ok(mut factory) = built else {
             report::warning(&"cannot trace tests once more: their sandbox was refused");
             continue;
         };
-        for (index, outcome) in again(&mut factory, cases, &members, context.signals)? {
-            if let Some(trace) = &outcome.trace {
-                reporter.take_trace(index, trace, Instant::now())?;
+        progress.begin("traced", members.len());
+        let outcomes = again(&mut factory, cases, &members, context.signals, progress)?;
+        for (index, mut outcome) in outcomes {
+            if let Some(trace) = outcome.trace.take() {
+                reporter.take_trace(index, &trace, Instant::now())?;
+                if outcome.verdict.is_failure() {
+                    failed.insert(index, *trace);
+                }
             }
         }
     }
-    Ok(())
+    Ok(failed)
 }

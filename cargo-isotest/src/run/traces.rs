@@ -18,6 +18,7 @@ use isotest_core::word_search::search;
 use crate::config::machine::Machine;
 use crate::report::{self, Trace};
 use crate::run::mentioned;
+use crate::run::programs::enough;
 use crate::sandbox::factory::SandboxFactory;
 use crate::sandbox::fork_server;
 
@@ -43,11 +44,34 @@ pub struct Unexplained<'a> {
     pub lacks: bool,
 }
 
-/// A clue: the words to look for, their meaning, the flag.
+/// A clue: the words to look for, their meaning, what to show or the flag.
 struct Clue {
     words: Vec<String>,
     what: String,
-    flag: String,
+    give: Give,
+}
+
+/// How tests get what they lack.
+enum Give {
+    /// By this flag.
+    Flag(String),
+    /// The program at this path is shown, with what it belongs to.
+    Program(PathBuf),
+}
+
+impl Give {
+    /// The flag; `None` where it is not known which is enough.
+    fn flag(&self, visible: &Visible) -> Option<String> {
+        let program = match self {
+            Give::Flag(flag) => return Some(flag.clone()),
+            Give::Program(program) => program,
+        };
+        let shown = enough(program, visible)?;
+        // More programs of one directory are one line of configuration.
+        let is_file = shown == *program && !program.is_symlink();
+        let shown = program.parent().filter(|_| is_file).map_or(shown.clone(), Path::to_owned);
+        Some(format!("--ro {}", report::quoted(&shown.to_string_lossy())))
+    }
 }
 
 /// Clues in these binaries.
@@ -86,9 +110,9 @@ pub fn traces(
     }
     let reported = reported.into_iter();
     reported
-        .map(|(place, binaries)| {
-            let Clue { what, flag, .. } = &all[place];
-            Trace { what: what.clone(), flag: flag.clone(), binaries }
+        .filter_map(|(place, binaries)| {
+            let Clue { what, give, .. } = &all[place];
+            Some(Trace { what: what.clone(), flag: give.flag(&visible)?, binaries })
         })
         .collect()
 }
@@ -98,7 +122,7 @@ fn of_host(visible: &Visible, policy: &Policy, by_root: bool) -> Vec<Clue> {
     let wanted = |words: &[&str], what: &str, flag: &str| Clue {
         words: words.iter().map(|word| (*word).to_owned()).collect(),
         what: what.to_owned(),
-        flag: flag.to_owned(),
+        give: Give::Flag(flag.to_owned()),
     };
     let interfaces = (policy.net == Net::Loopback)
         .then(|| wanted(&INTERFACES, "network interfaces (tests have only `lo`)", "--net host"));
@@ -128,9 +152,10 @@ fn of_path(visible: &Visible, factory: &SandboxFactory, machine: &Machine) -> Ve
             if name.len() < MIN_NAME || shown.iter().any(|path| path.join(&name).exists()) {
                 continue;
             }
+            let file = directory.join(&name);
             all.entry(name.clone()).or_insert_with(|| Clue {
                 what: format!("`{name}`, in a directory of `PATH` that tests do not see"),
-                flag: format!("--ro {}", report::quoted(&directory.to_string_lossy())),
+                give: Give::Program(file),
                 words: vec![name],
             });
         }

@@ -2,7 +2,7 @@
 //!
 //! A path is looked up below the root of the process (openat2(2), RESOLVE_IN_ROOT) without opening
 //! what it leads to (O_PATH). What cannot be told from outside is [`Existence::Unknown`]: names in
-//! `/proc` depend on who looks.
+//! `/proc` depend on who looks, but for the directory of a process by its number.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -53,7 +53,7 @@ pub fn look_up(root: &OwnedFd, path: &str, follow: bool) -> Existence {
     let mut path = path.to_owned();
     for _ in 0..LINKS {
         if is_of_proc(&path) {
-            return Existence::Unknown;
+            return look_up_process(root, &path);
         }
         match resolve(root, &path, follow) {
             Ok(_) => return Existence::Exists,
@@ -71,6 +71,17 @@ pub fn look_up(root: &OwnedFd, path: &str, follow: bool) -> Existence {
 
 fn is_of_proc(path: &str) -> bool {
     path == "/proc" || path.starts_with("/proc/")
+}
+
+/// A path in `/proc` is missing where the process with its number is.
+fn look_up_process(root: &OwnedFd, path: &str) -> Existence {
+    let name = path.split('/').nth(2).unwrap_or_default();
+    let Ok(number) = name.parse::<u32>() else { return Existence::Unknown };
+    match resolve(root, &format!("/proc/{number}"), false) {
+        Err(Errno::NOENT) => Existence::Missing,
+        Ok(_) if path == format!("/proc/{number}") => Existence::Exists,
+        Ok(_) | Err(_) => Existence::Unknown,
+    }
 }
 
 fn resolve(root: &OwnedFd, path: &str, follow: bool) -> Result<OwnedFd, Errno> {
@@ -128,10 +139,12 @@ mod tests {
         let at = |name: &str| directory.path().join(name);
         fs::create_dir(at("real")).expect("made");
         fs::write(at("real/file"), "").expect("written");
+        fs::create_dir_all(at("proc/17")).expect("made");
         for (target, name) in [
             ("/real", "absolute"),
             ("real/none", "dangling"),
             ("/proc/self/fd", "own"),
+            ("/proc/4711", "to-process"),
             ("chain/x", "loop"),
             ("dangling", "chain"),
         ] {
@@ -149,6 +162,11 @@ mod tests {
             ("/loop", true, Existence::Missing),
             ("/own/1", true, Existence::Unknown),
             ("/proc/self", true, Existence::Unknown),
+            ("/proc/4711", true, Existence::Missing),
+            ("/proc/4711/stat", true, Existence::Missing),
+            ("/proc/17", true, Existence::Exists),
+            ("/proc/17/stat", true, Existence::Unknown),
+            ("/to-process", true, Existence::Missing),
             ("/", true, Existence::Exists),
         ] {
             assert_eq!(look_up(&root, path, follow), found, "{path}");
