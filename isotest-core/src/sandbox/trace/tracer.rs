@@ -265,7 +265,12 @@ impl Watch {
             }
             Meaning::Change(change, at) => {
                 let Some(path) = self.path(call, at)? else { return Some(Vec::new()) };
-                Act::Changed { change, path, to: None }
+                // create_dir_all() of what is there changes nothing.
+                let is_made = change == Change::MadeDirectory;
+                match is_made.then(|| self.look_up(&path, false)) {
+                    Some(Existence::Exists) => Act::LookedUp { path, found: Existence::Exists },
+                    _ => Act::Changed { change, path, to: None },
+                }
             }
             Meaning::Move(change, from, to) => {
                 let (Some(path), to) = (self.path(call, from)?, self.path(call, to)?) else {
