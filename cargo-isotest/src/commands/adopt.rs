@@ -188,7 +188,7 @@ impl Adopting<'_> {
         }
     }
 
-    /// Runs the failing tests outside, where nothing has to run beside them.
+    /// Runs the failing tests outside, those that need nothing which only sandboxes have.
     fn run_outside(&self, known: &mut Known) -> Result<(), Error> {
         let selected = self.cases.selected;
         let comparable = known.failing.values().filter(|one| !has_services(one));
@@ -451,8 +451,9 @@ impl Adopting<'_> {
     }
 }
 
+/// True if a test has what is in sandboxes alone.
 fn has_services(one: &Failing) -> bool {
-    !one.member.terms.needs.services.is_empty()
+    !one.member.terms.needs.services.is_empty() || !one.policy.stored.is_empty()
 }
 
 /// Fails if a signal has asked to end.

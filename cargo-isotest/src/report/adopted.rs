@@ -57,7 +57,7 @@ pub struct AdoptedReport {
     pub fail_outside: Vec<String>,
     /// Flaky ones.
     pub flaky: Vec<FlakyTest>,
-    /// Those that cannot run outside, since services run beside them.
+    /// Those that cannot run outside, since they have services, or layers made once.
     pub with_services: Vec<String>,
     /// Those without an explanation.
     pub unexplained: Vec<Unexplained>,
@@ -173,8 +173,8 @@ impl AdoptedReport {
             (&self.fail_outside, "fails outside as well", "fail outside as well"),
             (
                 &self.with_services,
-                "fails isolated, and cannot be compared: it has services",
-                "fail isolated, and cannot be compared: they have services",
+                "fails isolated, and cannot be compared: it has services or layers made once",
+                "fail isolated, and cannot be compared: they have services or layers made once",
             ),
             (
                 &self.unprintable,
