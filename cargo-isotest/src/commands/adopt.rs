@@ -124,6 +124,14 @@ struct Known {
     explained: Vec<Explained>,
 }
 
+impl Known {
+    /// Tests that passed when they were run once more, unchanged.
+    fn flaky(&self) -> impl Iterator<Item = CaseIndex> {
+        let flaky = self.explained.iter().filter(|one| one.found == Found::Flaky);
+        flaky.map(|one| one.index)
+    }
+}
+
 /// Everything that `adopt` works with.
 struct Adopting<'a> {
     command: &'a AdoptCommand,
@@ -338,7 +346,10 @@ impl Adopting<'_> {
     /// Writes or checks the file, and reports.
     fn finish(&self, known: Known, file: &ConfigFile<'_>) -> Result<ExitCode, Error> {
         let needed = self.needed(&known);
-        let is_known = |one: &Failing| one.standing == Some(Standing::Differs);
+        let flaky: BTreeSet<CaseIndex> = known.flaky().collect();
+        let is_known = |one: &Failing| {
+            one.standing == Some(Standing::Differs) && !flaky.contains(&one.member.index)
+        };
         let explained = |index: &CaseIndex| needed.contains_key(index);
         let unknown =
             known.failing.iter().filter(|(index, one)| !is_known(one) && !explained(index));
@@ -403,6 +414,11 @@ impl Adopting<'_> {
                             Some(Found::Unsteady(grants)) => Grant::lines(grants),
                             Some(Found::Grants(_)) => {
                                 report.unprintable.push(label);
+                                continue;
+                            }
+                            Some(Found::Flaky) => {
+                                let isolated = (isolated.0 + 1, isolated.1 + 1);
+                                report.flaky.push(FlakyTest { label, isolated, outside });
                                 continue;
                             }
                             Some(Found::Nothing) | None => Vec::new(),
