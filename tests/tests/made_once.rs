@@ -73,7 +73,8 @@ fn whole() -> Project {
 /// The stored layers of a project.
 fn stored(project: &Project) -> Vec<PathBuf> {
     let layers = fs::read_dir(project.directory().join("target/isotest/layers"));
-    let layers = layers.into_iter().flatten().flatten().map(|entry| entry.path().join("layer"));
+    let layers =
+        layers.into_iter().flatten().flatten().map(|entry| entry.path().join("made/layer"));
     layers.filter(|layer| layer.is_dir()).collect()
 }
 
@@ -139,7 +140,7 @@ fn another_user_inside_has_a_layer_of_its_own() {
 /// Tries to reach the stored layer below its view: by what an overlay covers, and by its own path.
 const ATTACK: &str = r#"
 umount /srv/data 2>/dev/null; umount -l /tmp 2>/dev/null
-for layer in /tmp/.isotest/l* @/target/isotest/layers/*/layer; do
+for layer in /tmp/.isotest/l* @/target/isotest/layers/*/made/layer; do
     mount -o remount,rw,bind $layer 2>/dev/null
     for file in id d/file new; do echo broken 2>/dev/null >$layer/$file; done
     rm -rf $layer/d 2>/dev/null

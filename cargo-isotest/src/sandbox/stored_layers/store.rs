@@ -1,4 +1,4 @@
-//! The layers that are kept: `isotest/layers/KEY/layer` in the target directory.
+//! The layers that are kept: `isotest/layers/KEY/made/layer` in the target directory.
 //!
 //! A layer is made elsewhere and renamed, so that one that is there is whole. `KEY/lock` is locked
 //! (flock(2)): by the one run that makes the layer or removes it, or by all that use it. The time
@@ -22,7 +22,10 @@ const LAYERS: &str = "isotest/layers";
 const ASIDE: &str = "isotest/layers/aside";
 /// The lock of a layer.
 const LOCK: &str = "lock";
-/// The layer itself.
+/// The directory that is renamed when a layer is whole. The layer itself may be without permission to
+/// write, which rename(2) needs of a directory that gets another parent.
+const MADE: &str = "made";
+/// The layer itself, in it.
 const LAYER: &str = "layer";
 
 /// Maximum number of layers that are looked at.
@@ -59,7 +62,7 @@ pub struct Unfinished {
 impl Unfinished {
     /// Path of the directory that is to be filled.
     pub fn path(&self) -> PathBuf {
-        self.own.path().join(LAYER)
+        self.own.path().join(MADE).join(LAYER)
     }
 }
 
@@ -81,17 +84,18 @@ impl LayerStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let stat = match own.stat(OsStr::new(LAYER)) {
-            Ok(stat) => stat,
+        let made = match own.directory(MADE) {
+            Ok(made) => made,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
+        let stat = made.stat(OsStr::new(LAYER))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             return Err(io::Error::other(format!("`{LAYER}` is no directory")));
         }
         lock.set_modified(SystemTime::now())?;
         std::mem::forget(lock);
-        let path = self.target.join(LAYERS).join(key).join(LAYER);
+        let path = self.target.join(LAYERS).join(key).join(MADE).join(LAYER);
         // mkdir(2) takes no other bits.
         Ok(Some(Kept { path, mode: stat.st_mode & 0o1777 }))
     }
@@ -111,13 +115,13 @@ impl LayerStore {
     /// that meanwhile.
     pub fn is_missing(&self, key: &str, lock: &File) -> bool {
         let own = self.directory.directory(key);
-        own.is_ok_and(|own| is_at(lock, &own) && own.stat(OsStr::new(LAYER)).is_err())
+        own.is_ok_and(|own| is_at(lock, &own) && own.stat(OsStr::new(MADE)).is_err())
     }
 
     /// An empty directory to be filled.
     pub fn begin(&self) -> io::Result<Unfinished> {
         let own = RunDirectory::make(&self.target, Path::new(ASIDE))?;
-        own.directory().make(Path::new(LAYER), 0o755)?;
+        own.directory().make(Path::new(MADE), 0o700)?.make(Path::new(LAYER), 0o755)?;
         Ok(Unfinished { own })
     }
 
@@ -126,7 +130,7 @@ impl LayerStore {
         let directory = made.own.directory();
         // It must not be found half empty when the machine has lost power.
         directory.sync_filesystem()?;
-        directory.move_directory(OsStr::new(LAYER), &self.directory.directory(key)?)
+        directory.move_directory(OsStr::new(MADE), &self.directory.directory(key)?)
     }
 
     /// Removes the layers that no run uses, except those that `stays` names by the place among the
@@ -206,7 +210,7 @@ mod tests {
     fn put(store: &LayerStore, key: &str) {
         let made = store.begin().expect("it is writable");
         fs::write(made.path().join("file"), key).expect("it is writable");
-        fs::set_permissions(made.path(), fs::Permissions::from_mode(0o700)).expect("it is ours");
+        fs::set_permissions(made.path(), fs::Permissions::from_mode(0o500)).expect("it is ours");
         store.lock(key).expect("it is writable");
         store.put(key, made).expect("nothing stands there");
     }
@@ -225,7 +229,7 @@ mod tests {
         put(&store, &key('a'));
         let kept = get('a').expect("it can be asked").expect("it is there");
         let file = fs::read_to_string(kept.path.join("file")).expect("it is there");
-        assert_eq!((kept.mode, file), (0o700, key('a')));
+        assert_eq!((kept.mode, file), (0o500, key('a')));
         // What was made and given up is gone.
         let aside = fs::read_dir(place.path().join(ASIDE)).expect("it is there");
         assert_eq!(aside.count(), 0);
@@ -264,7 +268,8 @@ mod tests {
         fs::write(outside.path().join("kept"), "kept").expect("it is writable");
         let store = LayerStore::of(place.path()).expect("it is writable");
         put(&store, &key('a'));
-        let layer = place.path().join(LAYERS).join(key('a')).join(LAYER);
+        let layer = place.path().join(LAYERS).join(key('a')).join(MADE).join(LAYER);
+        fs::set_permissions(&layer, fs::Permissions::from_mode(0o700)).expect("it is ours");
         symlink(outside.path(), layer.join("link")).expect("a link");
         fs::create_dir_all(layer.join("closed/in")).expect("it is writable");
         for path in [layer.join("closed"), layer.clone()] {
@@ -275,7 +280,13 @@ mod tests {
         // A link in the place of a layer is none.
         let lock = store.lock(&key('b')).expect("it is writable");
         let own = place.path().join(LAYERS).join(key('b'));
-        symlink(outside.path(), own.join(LAYER)).expect("a link");
+        symlink(outside.path(), own.join(MADE)).expect("a link");
+        assert!(store.get(&key('b'), lock).is_err());
+        fs::remove_file(own.join(MADE))
+            .and_then(|()| fs::create_dir(own.join(MADE)))
+            .expect("ours");
+        symlink(outside.path(), own.join(MADE).join(LAYER)).expect("a link");
+        let lock = store.lock(&key('b')).expect("it is writable");
         assert!(store.get(&key('b'), lock).is_err());
     }
 }
