@@ -7,7 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use isotest_tests::{Project, Run, refused};
+use isotest_tests::program::isotest;
+use isotest_tests::{Call, Project, Run, refused};
 use serde_json::Value;
 
 const TESTS: &str = r#"
@@ -336,4 +337,72 @@ fn what_is_asked_for_is_given_and_what_fails_all_the_same_has_no_layer_to_blame(
 fn hinted_tests(last: &Value) -> Vec<String> {
     let hints = last["hints"].as_array().expect("a list").iter();
     hints.flat_map(|hint| hinted(last, hint["flag"].as_str().expect("text"))).collect()
+}
+
+const HANGS: &str = r#"
+#[test]
+fn hangs() {
+    std::thread::sleep(std::time::Duration::from_secs(1000));
+}
+"#;
+
+/// A failed test that timed out takes as long again with each value.
+#[test]
+fn a_terminal_shows_which_values_are_tried() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[("src/lib.rs", HANGS)]);
+    // A bar needs a width, which a new terminal has not.
+    let script =
+        format!("stty cols 120 rows 40; exec '{}' isotest --lib --timeout 1s", isotest().display());
+    let call = Call::new("sh", project.directory())
+        .arg("-c")
+        .arg(script)
+        .env("TERM", "xterm")
+        .on_terminal();
+    let steps = [", unchanged, 1 running: demo::hangs ", ", --init reaper, 1 running"];
+    call.run().check(100, &["Explaining", steps[0], steps[1]]);
+    let piped = project.isotest("--lib --timeout 1s").run();
+    assert!(!piped.stderr.contains("Explaining"), "a pipe has no bar: {}", piped.stderr);
+}
+
+/// Six tests that look for one file, in vain and without a word.
+fn six_tests() -> (Project, String) {
+    let project = Project::new(&[]);
+    let file = project.directory().with_file_name("outside-file");
+    write(&file, "", 0o644);
+    let test = |number| {
+        format!(
+            "#[test]\nfn test_{number}() {{\n    let path = \"{}\";\n    let it = std::path::Path::new(path).exists();\n    assert!(it);\n}}\n",
+            file.display()
+        )
+    };
+    let text: String = (1..=6).map(test).collect();
+    write(&project.directory().join("src/lib.rs"), &text, 0o644);
+    (project, file.to_str().expect("text").to_owned())
+}
+
+#[test]
+fn a_cause_is_one_sentence_with_five_names_and_the_command_that_names_all() {
+    if refused() {
+        return;
+    }
+    let (project, file) = six_tests();
+    let sentence = format!(
+        "help: 6 tests fail because `{file}` is not in the sandbox: they pass with `--ro {file}`\n"
+    );
+    let filter = "    filter = \"binary_id(=demo)\"\n";
+    let more = "    demo::test_5\n    … and 1 more (`cargo isotest replay --findings all`)\n";
+    project.isotest("--lib").run().check(100, &[&sentence, filter, more]);
+    let all = project.isotest("--lib --findings all").run();
+    all.check(100, &[&sentence, "    demo::test_6\n"]);
+    let summary = project.directory().with_file_name("summary.md");
+    let call = project.isotest("--lib").env("GITHUB_ACTIONS", "true");
+    let run = call.env("GITHUB_STEP_SUMMARY", &summary).run();
+    let annotation = "::notice title=Why tests fail::6 tests fail because `";
+    run.check(100, &[annotation, "%0Ademo::test_5%0A… and 1 more%0A[[profile"]);
+    let summary = fs::read_to_string(summary).expect("it was written");
+    assert!(summary.contains("<summary>6 tests fail because "), "{summary}");
+    assert!(summary.contains("filter = \"binary_id(=demo)\"\nro = [\""), "{summary}");
 }

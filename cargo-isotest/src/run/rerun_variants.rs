@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use isotest_core::case::CaseIndex;
 use isotest_core::finding::Finding;
@@ -38,6 +38,8 @@ use crate::sandbox::factory::{SandboxBuilder, SandboxFactory};
 const LIMIT: Duration = Duration::from_secs(5);
 /// Maximum number of sets of changes that are tried for the failed cases of one policy.
 const SETS: usize = 48;
+/// Unasked, no further set is tried after so long: tests that hang take [`LIMIT`] for each.
+const ALL: Duration = Duration::from_secs(60);
 /// Maximum number of times that a case is given what it looked for, and traced with it.
 const ROUNDS: usize = 3;
 /// Maximum number of addresses and processes that are named for one thing.
@@ -60,7 +62,7 @@ pub fn rerun_variants(
     known: &Known<'_>,
     progress: &mut RerunProgress,
 ) -> io::Result<Reruns> {
-    let mut all = Reruns::default();
+    let (mut all, began) = (Reruns::default(), Instant::now());
     for Batch { factory, members } in batches {
         let members = members.into_iter();
         let failed: Vec<Member> = members.filter(|one| failed.contains(&one.index)).collect();
@@ -73,8 +75,18 @@ pub fn rerun_variants(
         let timeout = policy.limits.timeout.map_or(LIMIT, |timeout| timeout.min(LIMIT));
         policy.limits.timeout = Some(timeout);
         let machine = uncounted(context.machine);
-        let rerun =
-            Rerun { context, cases, known, host, policy, project, machine, progress, sets: SETS };
+        let rerun = Rerun {
+            context,
+            cases,
+            known,
+            host,
+            policy,
+            project,
+            machine,
+            progress,
+            began,
+            sets: SETS,
+        };
         all.extend(rerun.run(failed)?);
     }
     Ok(all)
@@ -90,6 +102,7 @@ struct Rerun<'a> {
     project: plan::Project,
     machine: Machine,
     progress: &'a mut RerunProgress,
+    began: Instant,
     /// Number of sets of changes that may still be tried.
     sets: usize,
 }
@@ -189,7 +202,8 @@ impl Rerun<'_> {
         left: &mut Vec<Member>,
         reruns: &mut Reruns,
     ) -> io::Result<Vec<CaseIndex>> {
-        if self.sets == 0 {
+        let is_over = !self.is_asked() && self.began.elapsed() > ALL;
+        if self.sets == 0 || is_over {
             return Ok(Vec::new());
         }
         let mut sets = self.sets - 1;
