@@ -124,6 +124,10 @@ impl Evidence {
             let dials = footprint.dials.iter().filter(|it| !footprint.binds.contains(it));
             let dials = dials.filter(|endpoint| is_told(endpoint, !evidence.names.is_empty()));
             evidence.dials = dials.cloned().collect();
+            // Of a test that wants another machine, what it says to itself is no reason.
+            if !evidence.names.is_empty() || evidence.dials.iter().any(leaves) {
+                evidence.dials.retain(leaves);
+            }
             evidence.asked_host_name = footprint.surroundings.contains(&Surrounding::HostName);
         }
         for path in missed {
@@ -161,10 +165,6 @@ impl Evidence {
 
     /// True if it has tried to reach the network.
     pub fn has_network(&self) -> bool {
-        let leaves = |endpoint: &Endpoint| match endpoint {
-            Endpoint::Ip(_, address) => !address.ip().is_loopback(),
-            Endpoint::Unix(_) | Endpoint::Abstract(_) | Endpoint::Other(_) => false,
-        };
         self.tried_network || !self.names.is_empty() || self.dials.iter().any(leaves)
     }
 
@@ -219,10 +219,19 @@ impl Evidence {
     }
 }
 
+/// True if an address is that of another machine.
+fn leaves(endpoint: &Endpoint) -> bool {
+    match endpoint {
+        Endpoint::Ip(_, address) => !address.ip().is_loopback(),
+        Endpoint::Unix(_) | Endpoint::Abstract(_) | Endpoint::Other(_) => false,
+    }
+}
+
 /// True if an address says what a test wanted: not that of the name server, where the names do.
 fn is_told(endpoint: &Endpoint, has_names: bool) -> bool {
     match endpoint {
-        Endpoint::Ip(_, address) => !(has_names && address.port() == DNS),
+        // getaddrinfo(3) connects to port 0 to learn which address it would have.
+        Endpoint::Ip(_, address) => address.port() > 0 && !(has_names && address.port() == DNS),
         Endpoint::Abstract(_) => true,
         // A path is a file of its own.
         Endpoint::Unix(_) | Endpoint::Other(_) => false,
