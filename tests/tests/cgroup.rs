@@ -15,13 +15,12 @@ use std::{env, fs, io, process};
 
 use isotest_core::case::CaseIndex;
 use isotest_core::host::Host;
-use isotest_core::outcome::{Gate, Outcome, Verdict};
+use isotest_core::outcome::{Outcome, Verdict};
 use isotest_core::plan::{self, Access, Exposure, Plan, Project, StartBy};
 use isotest_core::policy::{Init, Limits, Namespace, Policy, User};
 use isotest_core::refusal::SandboxError;
-use isotest_core::retry::Retries;
 use isotest_core::sandbox::Warden;
-use isotest_core::schedule::{self, BACKLOG, Claim, Event, Job, Options};
+use isotest_core::schedule::{self, BACKLOG, Event, Job, Options};
 use isotest_core::signals::Signals;
 use isotest_tests::until;
 use nix::sys::signal::{Signal, kill};
@@ -214,14 +213,7 @@ fn run(policy: &Policy, what: &str) -> Result<Outcome, SandboxError> {
     };
     let spec = Arc::new(plan::sandbox_spec(&host, &project, policy, command));
     let index = CaseIndex { binary: 0, case: 0 };
-    let jobs = vec![Job {
-        index,
-        plan: Plan::of(spec),
-        pass_through: false,
-        retries: Retries::default(),
-        gate: Gate::default(),
-        claim: Claim::default(),
-    }];
+    let jobs = vec![Job::once(index, Plan::of(spec))];
     let (events, heard) = sync_channel(BACKLOG);
     let signals = Signals::listen().expect("signals can be taken over");
     let options = Options::of(1);

@@ -5,22 +5,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use isotest_core::case::CaseIndex;
-use isotest_core::outcome::{Gate, Outcome, Verdict};
+use isotest_core::outcome::{Outcome, Verdict};
 use isotest_core::policy::{Guard, Policy};
-use isotest_core::retry::Retries;
-use isotest_core::schedule::{self, Claim, Event, Job};
+use isotest_core::schedule::{self, Event, Job};
 use isotest_core::signals::Signals;
 
 use super::grant::Grant;
 use super::search::{Found, Search};
-use crate::run::again::as_at_first;
-use crate::run::case_plan;
+use crate::run::again;
 use crate::run::context::{Cases, Context};
 use crate::run::execute::ExecuteError;
 use crate::run::policies::Member;
-use crate::sandbox::factory::{SandboxBuilder, SandboxFactory};
+use crate::sandbox::factory::SandboxBuilder;
 use crate::sandbox::jobs;
-use crate::select::selected::case;
 
 /// Number of cases in flight that have no effect outside; with others they run one at a time.
 const JOBS: usize = 16;
@@ -121,7 +118,7 @@ impl<'a> Trials<'a> {
             SandboxBuilder::start(policy).and_then(|builder| builder.build_for(project, machine));
         let Ok(mut factory) = factory else { return Ok(BTreeMap::new()) };
         let planned: Vec<Job> =
-            members.iter().map(|member| self.job(&mut factory, member)).collect();
+            members.iter().map(|member| again::job(&mut factory, self.cases, member)).collect();
         let options = schedule::Options { served_from: 1, ..schedule::Options::of(jobs) };
         let finished = |event| match event {
             Event::Finished(index, outcome) => Some((index, *outcome)),
@@ -132,22 +129,6 @@ impl<'a> Trials<'a> {
             events.into_iter().filter_map(finished).collect()
         })
         .map_err(ExecuteError::Host)
-    }
-
-    fn job(&self, factory: &mut SandboxFactory, Member { index, terms }: &Member) -> Job {
-        let selected = &self.cases.selected[index.binary];
-        let spec = case_plan::spec(factory, selected, self.cases.provision.give(&terms.needs));
-        let spec = as_at_first(spec, &selected.selection.cases);
-        let case = case(self.cases.selected, *index);
-        let plan = case_plan::plan_of(factory, &spec, selected, case, &factory.policy.limits);
-        Job {
-            index: *index,
-            plan,
-            pass_through: false,
-            retries: Retries::default(),
-            gate: Gate::default(),
-            claim: Claim::default(),
-        }
     }
 }
 

@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use isotest_core::case::CaseIndex;
 use isotest_core::changes::Watched;
 use isotest_core::finding::FileChange;
-use isotest_core::outcome::{Gate, NotRun, Verdict};
+use isotest_core::outcome::{NotRun, Verdict};
 use isotest_core::plan::{Plan, ScratchReader};
-use isotest_core::retry::Retries;
-use isotest_core::schedule::{Claim, Event, Interruption, Job, Options};
+use isotest_core::schedule::{Event, Interruption, Job, Options};
 use isotest_core::untrusted::Dir;
 
 use crate::cli::{DiffCommand, ReportFormat};
@@ -49,14 +48,8 @@ pub fn diff(command: &DiffCommand, machine: &Machine) -> Result<ExitCode, Error>
     let changes = Arc::new(Changes { watched, read: Mutex::default() });
     let reader: Arc<dyn ScratchReader> = Arc::clone(&changes) as _;
     let plan = case_plan::plan_of(&factory, &spec, &selected, &case, &limits);
-    let job = Job {
-        index: CaseIndex { binary: 0, case: 0 },
-        plan: Plan { scratch_reader: Some(reader), ..plan },
-        pass_through: false,
-        retries: Retries::default(),
-        gate: Gate::default(),
-        claim: Claim::default(),
-    };
+    let job =
+        Job::once(CaseIndex { binary: 0, case: 0 }, Plan { scratch_reader: Some(reader), ..plan });
     let ended = |event| match event {
         Event::Finished(_, outcome) => Some(Ok(outcome)),
         Event::Interrupted(Interruption::Signal(signal)) => Some(Err(Error::Interrupted(signal))),

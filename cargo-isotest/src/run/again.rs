@@ -4,11 +4,10 @@ use std::io;
 use std::sync::Arc;
 
 use isotest_core::case::{Case, CaseIndex, Ignore};
-use isotest_core::outcome::{Gate, Outcome};
+use isotest_core::outcome::Outcome;
 use isotest_core::plan::{SandboxSpec, StartBy};
 use isotest_core::policy::{Directory, Namespace, Net, Policy, Workspace};
-use isotest_core::retry::Retries;
-use isotest_core::schedule::{self, Claim, Job};
+use isotest_core::schedule::{self, Job};
 use isotest_core::signals::Signals;
 
 use crate::config::machine::Machine;
@@ -60,6 +59,20 @@ pub fn as_at_first(spec: Arc<SandboxSpec>, cases: &[Case]) -> Arc<SandboxSpec> {
     })
 }
 
+/// One run of a case, started as it was at first.
+pub fn job(
+    factory: &mut SandboxFactory,
+    cases: Cases<'_>,
+    Member { index, terms }: &Member,
+) -> Job {
+    let selected = &cases.selected[index.binary];
+    let spec = case_plan::spec(factory, selected, cases.provision.give(&terms.needs));
+    let spec = as_at_first(spec, &selected.selection.cases);
+    let case = case(cases.selected, *index);
+    let plan = case_plan::plan_of(factory, &spec, selected, case, &factory.policy.limits);
+    Job::once(*index, plan)
+}
+
 /// Runs cases in these sandboxes. Returns their outcomes.
 pub fn again(
     factory: &mut SandboxFactory,
@@ -71,21 +84,7 @@ pub fn again(
     let jobs: Vec<Job> = failed
         .iter()
         .filter(|member| cases.selected[member.index.binary].harness != Harness::None)
-        .map(|Member { index, terms }| {
-            let selected = &cases.selected[index.binary];
-            let spec = case_plan::spec(factory, selected, cases.provision.give(&terms.needs));
-            let spec = as_at_first(spec, &selected.selection.cases);
-            let case = case(cases.selected, *index);
-            let plan = case_plan::plan_of(factory, &spec, selected, case, &factory.policy.limits);
-            Job {
-                index: *index,
-                plan,
-                pass_through: false,
-                retries: Retries::default(),
-                gate: Gate::default(),
-                claim: Claim::default(),
-            }
-        })
+        .map(|member| job(factory, cases, member))
         .collect();
     // What shares a layer with the host shares it with each other, too.
     let jobs_at_once = if is_isolated(&factory.policy) { JOBS } else { 1 };

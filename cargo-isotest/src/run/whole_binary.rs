@@ -16,11 +16,10 @@ use isotest_core::capture::Captured;
 use isotest_core::case::{CaseIndex, Ignore};
 use isotest_core::finding::{Codes, Finding};
 use isotest_core::harness;
-use isotest_core::outcome::{Gate, NotRun, Outcome, Verdict};
+use isotest_core::outcome::{NotRun, Outcome, Verdict};
 use isotest_core::plan::{Plan, StartBy, VerdictSource};
 use isotest_core::policy::{Limits, Weakened};
-use isotest_core::retry::Retries;
-use isotest_core::schedule::{Claim, Event, Job, MaxFail, Stream};
+use isotest_core::schedule::{Event, Job, MaxFail, Stream};
 use memchr::memmem;
 use serde::Deserialize;
 
@@ -142,14 +141,7 @@ pub fn job(
         weakened: factory.policy.weakened.clone(),
     };
     whole_binaries.whole_binaries.insert(first, unit);
-    Some(Job {
-        index: first,
-        plan,
-        pass_through: true,
-        retries: Retries::default(),
-        gate: Gate::default(),
-        claim: Claim::default(),
-    })
+    Some(Job { pass_through: true, ..Job::once(first, plan) })
 }
 
 /// Keys that ask for something which the tests of a whole binary cannot have, and what holds

@@ -22,6 +22,20 @@ pub struct Job {
     pub claim: Claim,
 }
 
+impl Job {
+    /// One that is run once: its output is kept, and nothing but its failure has consequences.
+    pub fn once(index: CaseIndex, plan: Plan) -> Job {
+        Job {
+            index,
+            plan,
+            pass_through: false,
+            retries: Retries::default(),
+            gate: Gate::default(),
+            claim: Claim::default(),
+        }
+    }
+}
+
 /// Share of a run that a case takes while it is in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {

@@ -120,9 +120,8 @@ mod tests {
 
     use super::*;
     use crate::case::CaseIndex;
-    use crate::outcome::Gate;
+
     use crate::plan::{Plan, SandboxSpec};
-    use crate::retry::Retries;
 
     const ROOM: Capacity = Capacity { jobs: 4, spare: 0 };
 
@@ -145,12 +144,11 @@ mod tests {
     impl Run {
         fn repeated(claims: &[Claim], repeat: Repeat) -> Run {
             let jobs = claims.iter().enumerate().map(|(case, claim)| Job {
-                index: CaseIndex { binary: 0, case },
-                plan: Plan::of(Arc::new(SandboxSpec::default())),
-                pass_through: false,
-                retries: Retries::default(),
-                gate: Gate::default(),
                 claim: *claim,
+                ..Job::once(
+                    CaseIndex { binary: 0, case },
+                    Plan::of(Arc::new(SandboxSpec::default())),
+                )
             });
             Run { queue: Queue::new(jobs.collect(), repeat), flights: Vec::new() }
         }

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use isotest_core::case::CaseIndex;
-use isotest_core::outcome::{Gate, NotRun, Outcome, Verdict};
+use isotest_core::outcome::{NotRun, Outcome, Verdict};
 use isotest_core::plan::{Plan, StartBy};
 use isotest_core::policy::{LayerWrites, Limits, Policy, StoredLayer};
-use isotest_core::retry::Retries;
-use isotest_core::schedule::{Claim, Event, Interruption, Job, Options};
+use isotest_core::schedule::{Event, Interruption, Job, Options};
 use isotest_core::signals::Signals;
 
 use super::error::{LayerCause, LayerError, LayersError};
@@ -48,14 +47,7 @@ pub fn make(making: &Making<'_>) -> Result<(), LayersError> {
     let mut factory = builder.build_for(making.project, making.machine)?;
     factory.variables = making.variables.to_vec();
     factory.profile = None;
-    let job = Job {
-        index: CaseIndex { binary: 0, case: 0 },
-        plan: plan(making, &factory),
-        pass_through: false,
-        retries: Retries::default(),
-        gate: Gate::default(),
-        claim: Claim::default(),
-    };
+    let job = Job::once(CaseIndex { binary: 0, case: 0 }, plan(making, &factory));
     let ended = |event| match event {
         Event::Finished(_, outcome) => Some(Ok(outcome)),
         Event::Interrupted(Interruption::Signal(signal)) => {

@@ -5,11 +5,9 @@ use std::ffi::OsStr;
 use std::time::Duration;
 
 use isotest_core::case::{Case, CaseIndex};
-use isotest_core::outcome::Gate;
 use isotest_core::plan::{Plan, StartBy, VerdictSource};
 use isotest_core::policy::{Limits, Policy, Root};
-use isotest_core::retry::Retries;
-use isotest_core::schedule::{self, Claim, Job};
+use isotest_core::schedule::{self, Job};
 use isotest_core::signals::Signals;
 
 use super::collect::collect;
@@ -185,12 +183,11 @@ impl Listing<'_> {
         environment: &[(&str, &str)],
     ) -> Result<BTreeMap<usize, ListOutput>, ListingError> {
         let jobs = which.iter().map(|&index| Job {
-            index: CaseIndex { binary: index, case: 0 },
-            plan: self.plan(&self.binaries[index], arguments, environment),
             pass_through: true,
-            retries: Retries::default(),
-            gate: Gate::default(),
-            claim: Claim::default(),
+            ..Job::once(
+                CaseIndex { binary: index, case: 0 },
+                self.plan(&self.binaries[index], arguments, environment),
+            )
         });
         let jobs: Vec<Job> = jobs.collect();
         let limit = self.limit;
