@@ -367,6 +367,25 @@ fn of_two_runs_at_once_one_makes_it_and_the_other_waits() {
 }
 
 #[test]
+fn a_layer_whose_inputs_change_meanwhile_is_made_again() {
+    if refused() {
+        return;
+    }
+    let project = project("");
+    project.isotest("--no-run").run().check(0, &[]);
+    let gate = waiting(&project);
+    let running = project.isotest("--test it -- sees --show-output").merged().start();
+    begun(&gate);
+    fs::write(project.directory().join("in/a"), "three\n").expect("it is writable");
+    fs::write(gate.join("go"), "").expect("it is writable");
+    let run = running.end();
+    run.check(0, &["of three\ntwo", "4 passed"]);
+    assert_eq!(run.stdout.matches("Making layer data\n").count(), 2, "{}", run.stdout);
+    let own = stored(&project);
+    assert_eq!(own.len(), 1, "{own:?}");
+}
+
+#[test]
 fn an_interrupted_command_leaves_nothing() {
     if refused() {
         return;

@@ -32,9 +32,12 @@ pub fn prune(machine: &Machine) -> Result<ExitCode, Error> {
             removed.map_err(|error| Error::Keep(directory.to_owned(), error))?;
             // The target directory.
             if let Some(target) = directory.parent() {
-                let removed = stored_layers::prune(target);
-                let removed = removed.map_err(|error| Error::Keep(target.to_owned(), error))?;
-                report::pruned_layers(removed);
+                match stored_layers::prune(target) {
+                    Ok(removed) => report::pruned_layers(removed),
+                    Err(error) => {
+                        report::warning(&format_args!("cannot remove all layers: {error}"));
+                    }
+                }
             }
         }
         let (layers, profile) = (LayerOptions::default(), ConfigOptions::default());

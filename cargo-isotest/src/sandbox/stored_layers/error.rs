@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use isotest_core::escape::escape;
 use isotest_core::wait_status::signal_name;
 
 use crate::config::{ConfigError, MadeOnce};
@@ -59,6 +60,8 @@ pub enum LayerCause {
     },
     /// A glob matches nothing.
     NoInput(String),
+    /// Its inputs changed each time that it was made.
+    Changing,
     /// The directory of layers cannot be used.
     Store(PathBuf, io::Error),
     /// The command exited with this code, and wrote this.
@@ -86,6 +89,7 @@ impl LayerError {
             | LayerCause::TimedOut(_, output) => output,
             LayerCause::Input { .. }
             | LayerCause::NoInput(_)
+            | LayerCause::Changing
             | LayerCause::Store(..)
             | LayerCause::WardenDied => &[],
         }
@@ -98,7 +102,8 @@ impl fmt::Display for LayerError {
         write!(f, "cannot make the layer `{name}`: ")?;
         let hint = match cause {
             LayerCause::Input { glob, path, error } => {
-                write!(f, "its input `{}` (`{glob}`) cannot be read: {error}", path.display())?;
+                let path = shown(path);
+                write!(f, "its input `{path}` (`{glob}`) cannot be read: {error}")?;
                 "what `inputs` names must be readable".to_owned()
             }
             LayerCause::NoInput(glob) => {
@@ -107,8 +112,12 @@ impl fmt::Display for LayerError {
                  followed"
                     .to_owned()
             }
+            LayerCause::Changing => {
+                write!(f, "its inputs changed each time that it was made")?;
+                "no file that something writes meanwhile can be one of its `inputs`".to_owned()
+            }
             LayerCause::Store(path, error) => {
-                write!(f, "it cannot be kept in `{}`: {error}", path.display())?;
+                write!(f, "it cannot be kept in `{}`: {error}", shown(path))?;
                 "if another user has made that directory, remove it".to_owned()
             }
             LayerCause::Exited(code, _) => {
@@ -143,3 +152,13 @@ impl fmt::Display for LayerError {
 }
 
 impl std::error::Error for LayerError {}
+
+/// A path, of which a test may have made a part: escaped, and its end alone if it is long.
+fn shown(path: &Path) -> String {
+    const MOST: usize = 200;
+    let text = escape(&path.to_string_lossy()).into_owned();
+    match text.len().checked_sub(MOST) {
+        None | Some(0) => text,
+        Some(start) => format!("…{}", &text[text.ceil_char_boundary(start)..]),
+    }
+}

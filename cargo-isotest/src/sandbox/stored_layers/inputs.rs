@@ -17,6 +17,8 @@ use crate::config::InputGlob;
 
 /// Maximum number of files and directories that are looked at for one glob.
 const ENTRIES: usize = 1 << 20;
+/// Maximum bytes of one input: all of it is read in each run.
+const BYTES: u64 = 4 << 30;
 
 /// Content of an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,8 +156,14 @@ impl Search<'_> {
 fn file(directory: &Dir, name: &OsStr) -> io::Result<Input> {
     /// The owner's permission to execute.
     const EXECUTE: u32 = 0o100;
-    let mut file = directory.file(name)?;
-    let executable = file.metadata()?.mode() & EXECUTE != 0;
+    let file = directory.file(name)?;
+    let metadata = file.metadata()?;
+    if metadata.len() > BYTES {
+        return Err(io::Error::other(format!("it has more than {} GiB", BYTES >> 30)));
+    }
+    let executable = metadata.mode() & EXECUTE != 0;
+    // Not what is written to it meanwhile.
+    let mut file = file.take(metadata.len());
     let (mut sum, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);
     loop {
         match file.read(&mut buffer)? {

@@ -11,7 +11,7 @@ use crate::config::machine::Variable;
 use crate::config::{MadeOnce, RunTable};
 
 /// Counts changes of what a key means, and of how a layer is made.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What a layer is made of.
 pub struct Ingredients<'a> {
@@ -40,8 +40,9 @@ pub fn key(of: &Ingredients<'_>) -> String {
         RunTable::Words(words) => digest.list("words", words.iter().map(String::as_bytes)),
     }
     // The values that decide what its files are: whose, and what could be read for them.
-    let Policy { user, net, pid, uts, root, .. } = policy;
-    digest.add(format!("{user:?} {net:?} {pid:?} {uts:?}").as_bytes());
+    let Policy { user, net, pid, uts, ipc, root, home, tmp, .. } = policy;
+    digest.add(format!("{user:?} {net:?} {pid:?} {uts:?} {ipc:?} {home:?} {tmp:?}").as_bytes());
+    digest.add(format!("{:?} {:?}", policy.read_only, policy.read_write).as_bytes());
     match root {
         Root::Host => digest.list("host", []),
         Root::Directory(path) => digest.list("root", [path.as_os_str().as_bytes()]),
@@ -83,7 +84,7 @@ impl Sum {
 mod tests {
     use std::time::Duration;
 
-    use isotest_core::policy::{Net, User};
+    use isotest_core::policy::{Directory, Net, User};
 
     use super::*;
     use crate::discover::filterset::Expression;
@@ -133,6 +134,10 @@ mod tests {
         let policies = [
             Policy { user: User::Nobody, ..Policy::default() },
             Policy { net: Net::Host, ..Policy::default() },
+            Policy { home: Directory::Host, ..Policy::default() },
+            Policy { tmp: Directory::Host, ..Policy::default() },
+            Policy { read_only: vec!["/srv".into()], ..Policy::default() },
+            Policy { read_write: vec!["/srv".into()], ..Policy::default() },
         ];
         let variable = |name: &str, value: &str| vec![(name.into(), value.into())];
         let mut keys: Vec<String> = others.iter().map(|it| of(it, &none, &policy, &[])).collect();

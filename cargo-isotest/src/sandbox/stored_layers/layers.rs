@@ -20,6 +20,9 @@ use crate::discover::Project;
 use crate::report;
 use crate::sandbox::environment;
 
+/// Maximum number of times that a layer is made whose inputs change meanwhile.
+const ATTEMPTS: usize = 3;
+
 /// The layers of a project.
 #[derive(Clone, Copy)]
 pub struct Layers<'a> {
@@ -52,24 +55,41 @@ impl Layers<'_> {
         Ok(Policy { stored, ..policy })
     }
 
-    /// A layer that is kept, or else is made. One run makes it; others wait.
+    /// A layer that is kept, or else is made. One whose inputs change meanwhile is made again.
     fn find(&self, policy: &Policy, layer: &MadeOnce) -> Result<Kept, LayersError> {
+        let variables = environment::of_layer(&self.machine.variables, policy);
+        for _ in 0..ATTEMPTS {
+            let key = self.key(policy, layer, &variables)?;
+            if let Some(kept) = self.find_or_make(policy, layer, &variables, &key)? {
+                return Ok(kept);
+            }
+        }
+        Err(LayerError::of(layer, LayerCause::Changing))
+    }
+
+    /// The layer of a key, which is made where it is missing: by one run, others wait. `None` if its
+    /// inputs have changed while it was made.
+    fn find_or_make(
+        &self,
+        policy: &Policy,
+        layer: &MadeOnce,
+        variables: &[Variable],
+        key: &str,
+    ) -> Result<Option<Kept>, LayersError> {
         let target = self.project.target_directory.as_std_path();
         let failed =
             |error| LayerError::of(layer, LayerCause::Store(target.join("isotest/layers"), error));
-        let variables = environment::of_layer(&self.machine.variables, policy);
-        let key = self.key(policy, layer, &variables)?;
         let store = LayerStore::of(target).map_err(failed)?;
         loop {
-            let lock = store.lock(&key).map_err(failed)?;
+            let lock = store.lock(key).map_err(failed)?;
             self.lock(&lock, Lock::Shared, layer).map_err(failed)??;
-            if let Some(kept) = store.get(&key, lock).map_err(failed)? {
-                return Ok(kept);
+            if let Some(kept) = store.get(key, lock).map_err(failed)? {
+                return Ok(Some(kept));
             }
-            let lock = store.lock(&key).map_err(failed)?;
+            let lock = store.lock(key).map_err(failed)?;
             self.lock(&lock, Lock::Exclusive, layer).map_err(failed)??;
             // Another run may have made it, or removed it with its lock.
-            if !store.is_missing(&key, &lock) {
+            if !store.is_missing(key, &lock) {
                 continue;
             }
             report::making_layer(&layer.name);
@@ -77,15 +97,20 @@ impl Layers<'_> {
             make(&Making {
                 layer,
                 policy,
-                variables: &variables,
+                variables,
                 directory: unfinished.path(),
                 project: self.project,
                 machine: self.machine,
                 signals: self.signals,
             })?;
-            store.put(&key, unfinished).map_err(failed)?;
+            if self.key(policy, layer, variables)? != *key {
+                return Ok(None);
+            }
+            store.put(key, &lock, unfinished).map_err(failed)?;
             drop(lock);
-            store.remove_old().map_err(failed)?;
+            if let Err(error) = store.remove_old() {
+                report::warning(&format_args!("cannot remove old layers: {error}"));
+            }
         }
     }
 

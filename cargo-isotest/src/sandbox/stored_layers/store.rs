@@ -126,11 +126,13 @@ impl LayerStore {
     }
 
     /// Takes in a layer that is whole. Its lock is held meanwhile.
-    pub fn put(&self, key: &str, made: Unfinished) -> io::Result<()> {
+    pub fn put(&self, key: &str, lock: &File, made: Unfinished) -> io::Result<()> {
         let directory = made.own.directory();
         // It must not be found half empty when the machine has lost power.
         directory.sync_filesystem()?;
-        directory.move_directory(OsStr::new(MADE), &self.directory.directory(key)?)
+        directory.move_directory(OsStr::new(MADE), &self.directory.directory(key)?)?;
+        // A lock may be left of a run that was killed long ago.
+        lock.set_modified(SystemTime::now())
     }
 
     /// Removes the layers that no run uses, except those that `stays` names by the place among the
@@ -147,12 +149,19 @@ impl LayerStore {
         layers.sort_by(|one, other| other.cmp(one));
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let mut removed = 0;
+        let mut failed = Ok(());
         for (place, (used, key)) in layers.iter().enumerate() {
-            if !stays(place, now.saturating_sub(*used)) && self.remove_one(key)? {
-                removed += 1;
+            if stays(place, now.saturating_sub(*used)) {
+                continue;
+            }
+            match self.remove_one(key) {
+                Ok(is_removed) => removed += usize::from(is_removed),
+                // Another run has removed it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => failed = failed.and(Err(error)),
             }
         }
-        Ok(removed)
+        failed.map(|()| removed)
     }
 
     /// Removes a layer that no run uses; `false` where one does.
@@ -162,6 +171,10 @@ impl LayerStore {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(false),
             Err(TryLockError::Error(error)) => return Err(error),
+        }
+        // Another run may have removed it meanwhile, and a third made it anew, whose lock is another.
+        if !self.directory.directory(key).is_ok_and(|own| is_at(&lock, &own)) {
+            return Ok(false);
         }
         // Elsewhere first: what is there under its name is whole.
         let aside = RunDirectory::make(&self.target, Path::new(ASIDE))?;
@@ -211,8 +224,8 @@ mod tests {
         let made = store.begin().expect("it is writable");
         fs::write(made.path().join("file"), key).expect("it is writable");
         fs::set_permissions(made.path(), fs::Permissions::from_mode(0o500)).expect("it is ours");
-        store.lock(key).expect("it is writable");
-        store.put(key, made).expect("nothing stands there");
+        let lock = store.lock(key).expect("it is writable");
+        store.put(key, &lock, made).expect("nothing stands there");
     }
 
     #[test]
@@ -259,6 +272,21 @@ mod tests {
         assert_eq!(store.remove(is_young).expect("it is ours"), 1);
         drop(lock);
         assert_eq!(prune(place.path()).expect("it is ours"), 2);
+    }
+
+    #[test]
+    fn a_layer_that_was_made_anew_is_not_removed_by_the_lock_of_the_old_one() {
+        let place = tempfile::tempdir().expect("a directory");
+        let store = LayerStore::of(place.path()).expect("it is writable");
+        put(&store, &key('a'));
+        let own = place.path().join(LAYERS).join(key('a'));
+        let waits = File::open(own.join(LOCK)).expect("it is there");
+        assert_eq!(prune(place.path()).expect("it is ours"), 1);
+        put(&store, &key('a'));
+        let there = store.directory.directory(key('a')).expect("it is there");
+        assert!(!is_at(&waits, &there));
+        assert!(is_at(&store.lock(&key('a')).expect("it is there"), &there));
+        assert!(own.join(MADE).exists());
     }
 
     #[test]
