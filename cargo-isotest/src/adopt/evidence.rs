@@ -14,7 +14,7 @@ use isotest_core::untrusted;
 use isotest_core::wait_status::signal_name;
 
 use super::grant::Grant;
-use crate::run::mentioned::is_private;
+use crate::run::outside::Real;
 use crate::sandbox::factory::SandboxFactory;
 
 /// Maximum number of paths of one test that are tried, and of variables.
@@ -63,28 +63,27 @@ impl<'a> Hidden<'a> {
         Hidden { visible: Visible::new(host, project, policy), host, home }
     }
 
-    /// True if it may be named, and asked for at all: no secret, nothing of another machine, whose
-    /// answer may take for ever.
-    fn is_open(&self, path: &Path) -> bool {
-        !is_private(path, self.home) && !self.host.is_remote(path) && !path.starts_with("/proc")
-    }
-
-    /// True if this machine has a path that may be named.
-    fn is_there(&self, path: &Path) -> bool {
-        self.is_open(path) && path.symlink_metadata().is_ok()
+    /// What is there, if it may be named, and asked for at all: no secret, nothing of another
+    /// machine, whose answer may take for ever, and no link to such.
+    fn found(&self, path: &Path) -> Option<Real> {
+        let is_process = path.starts_with("/proc");
+        let found =
+            (!is_process).then(|| Real::find(path, &self.visible, self.host, self.home))??;
+        found.ok()
     }
 
     /// The path to show for one that a test missed, and whether it is a directory. Nothing that may
     /// be a secret, no socket, nothing that is not there.
     fn shown(&self, path: &Path) -> Option<(PathBuf, bool)> {
         let path = if path.starts_with("/sys") { Path::new("/sys") } else { path };
-        if !self.visible.hides(path) || !self.is_open(path) {
+        if !self.visible.hides(path) {
             return None;
         }
+        let found = self.found(path)?;
         if untrusted::file(path).is_ok() {
             return Some((path.to_owned(), false));
         }
-        path.is_dir().then(|| (path.to_owned(), true))
+        found.metadata.is_dir().then(|| (path.to_owned(), true))
     }
 }
 
@@ -134,7 +133,9 @@ impl Evidence {
             match hidden.shown(path) {
                 Some(shown) if evidence.paths.contains(&shown) => {}
                 Some(shown) if evidence.paths.len() < MOST => evidence.paths.push(shown),
-                None if hidden.is_there(path) && !evidence.missed.iter().any(|it| it == path) => {
+                None if hidden.found(path).is_some()
+                    && !evidence.missed.iter().any(|it| it == path) =>
+                {
                     evidence.missed.push(path.to_owned());
                 }
                 Some(_) | None => {}
@@ -235,5 +236,46 @@ fn is_told(endpoint: &Endpoint, has_names: bool) -> bool {
         Endpoint::Abstract(_) => true,
         // A path is a file of its own.
         Endpoint::Unix(_) | Endpoint::Other(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use isotest_core::plan::Project;
+
+    use super::*;
+
+    fn missing<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Footprint {
+        let missing = paths.into_iter().map(|path| path.to_string_lossy().into_owned());
+        Footprint { missing: missing.collect(), ..Footprint::default() }
+    }
+
+    fn of(footprint: &Footprint) -> Evidence {
+        let host = Host::default();
+        let visible = Visible::new(&host, &Project::default(), &Policy::default());
+        let hidden = Hidden { visible, host: &host, home: None };
+        Evidence::new(&[], Some(footprint), &hidden, Vec::new())
+    }
+
+    #[test]
+    fn a_secret_behind_a_link_is_neither_shown_nor_named() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| directory.path().join(name);
+        for name in [".ssh", "plain"] {
+            fs::create_dir(at(name)).expect("made");
+            fs::write(at(name).join("known"), "").expect("written");
+        }
+        for (target, name) in [(".ssh", "keys"), ("plain", "link")] {
+            symlink(target, at(name)).expect("linked");
+        }
+        for name in ["keys/known", "keys", ".ssh/known"] {
+            let evidence = of(&missing([at(name).as_path()]));
+            assert!(evidence.paths.is_empty() && evidence.missed.is_empty(), "{evidence:?}");
+        }
+        let evidence = of(&missing([at("link/known").as_path()]));
+        assert_eq!(evidence.paths, [(at("link/known"), false)]);
     }
 }

@@ -7,7 +7,7 @@
 use std::env;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use isotest_core::host::Host;
 use isotest_core::plan::{Project, Visible, normalised};
@@ -18,8 +18,8 @@ use super::mentioned::is_private;
 use super::programs;
 use crate::config::machine::Machine;
 
-/// Maximum number of links that are followed.
-const LINKS: usize = 8;
+/// Maximum number of links that are followed, that of the kernel (path_resolution(7)).
+const LINKS: usize = 40;
 
 /// This machine, as cases of one policy lack it.
 pub struct ThisMachine {
@@ -28,6 +28,19 @@ pub struct ThisMachine {
     home: Option<PathBuf>,
     path: Vec<PathBuf>,
 }
+
+/// What is at a path, behind all links on the way.
+#[derive(Debug)]
+pub struct Real {
+    /// Its path, which has no link in it.
+    pub path: PathBuf,
+    /// Its properties.
+    pub metadata: Metadata,
+}
+
+/// Something that is not named.
+#[derive(Debug)]
+pub struct Withheld;
 
 impl ThisMachine {
     /// What cases of this policy lack.
@@ -39,40 +52,93 @@ impl ThisMachine {
             path: env::split_paths(machine.variable("PATH").unwrap_or_default()).collect(),
         }
     }
+}
 
-    /// The properties of what is at a path or behind links at it; `Err` where that is withheld.
-    fn look(&self, path: &Path) -> Option<Result<Metadata, Withheld>> {
-        let mut path = normalised(path)?;
-        for _ in 0..LINKS {
-            // devtmpfs and proc(5) are served by the kernel.
-            let is_local = path.starts_with("/dev") || path.starts_with("/proc");
-            if !is_local && self.host.is_remote(&path) {
-                return Some(Err(Withheld));
+impl Real {
+    /// What is at a path; `None` where nothing is. `Err` where that is withheld: the path, the real
+    /// one or that of a link between them may be that of a secret, or another program or machine
+    /// serves it, or a link leads to what cases do not see and not everybody may read.
+    pub fn find(
+        path: &Path,
+        visible: &Visible,
+        host: &Host,
+        home: Option<&Path>,
+    ) -> Option<Result<Real, Withheld>> {
+        let named = normalised(path)?;
+        let mut is_private_path = is_private(&named, home);
+        let (mut real, mut rest) = (PathBuf::from("/"), named.clone());
+        let mut links = 0;
+        while let Some(first) = rest.components().next() {
+            let behind = rest.components().skip(1).collect::<PathBuf>();
+            match first {
+                Component::RootDir => real = PathBuf::from("/"),
+                Component::ParentDir => {
+                    real.pop();
+                }
+                Component::CurDir | Component::Prefix(_) => {}
+                Component::Normal(name) => {
+                    let next = real.join(name);
+                    if !is_of_kernel(&next) && host.is_remote(&next) {
+                        return Some(Err(Withheld));
+                    }
+                    if fs::symlink_metadata(&next).ok()?.is_symlink() {
+                        links += 1;
+                        let target = fs::read_link(&next).ok().filter(|_| links <= LINKS)?;
+                        rest = target.join(behind);
+                        let whole = normalised(&real.join(&rest))?;
+                        is_private_path |= is_private(&whole, home);
+                        continue;
+                    }
+                    real = next;
+                }
             }
-            let metadata = fs::symlink_metadata(&path).ok()?;
-            if is_private(&path, self.home.as_deref()) {
-                return Some(Err(Withheld));
-            }
-            if !metadata.is_symlink() {
-                return Some(Ok(metadata));
-            }
-            path = normalised(&path.parent()?.join(fs::read_link(&path).ok()?))?;
+            rest = behind;
         }
-        None
+        let metadata = fs::symlink_metadata(&real).ok()?;
+        let found = Real { path: real, metadata };
+        let is_withheld = is_private_path
+            || is_private(&found.path, home)
+            || (found.path != named && !found.may_be_shown_by(&named, visible));
+        Some(if is_withheld { Err(Withheld) } else { Ok(found) })
+    }
+
+    /// True if everybody may read it, and enter all directories in which it lies.
+    pub fn is_public(&self) -> bool {
+        let may = |mode: u32| {
+            if self.metadata.is_dir() { mode & 0o005 == 0o005 } else { mode & 0o004 != 0 }
+        };
+        let may_enter = |directory: &Path| {
+            fs::symlink_metadata(directory).is_ok_and(|metadata| metadata.mode() & 0o001 != 0)
+        };
+        may(self.metadata.mode()) && self.path.ancestors().skip(1).all(may_enter)
+    }
+
+    /// True if a link to it gives no more than its name says: what cases lack, or what everybody may
+    /// read and is not covered for them.
+    fn may_be_shown_by(&self, link: &Path, visible: &Visible) -> bool {
+        let both_in = |top: &str| link.starts_with(top) && self.path.starts_with(top);
+        if both_in("/dev") || both_in("/sys") {
+            return true;
+        }
+        let is_plain = !is_of_kernel(&self.path) && !visible.covers(&self.path);
+        is_plain && (visible.hides(&self.path) || self.is_public())
     }
 }
 
-/// Something that is not named.
-struct Withheld;
+/// devtmpfs and proc(5) are served by the kernel.
+fn is_of_kernel(path: &Path) -> bool {
+    path.starts_with("/dev") || path.starts_with("/proc")
+}
 
 impl Outside for ThisMachine {
     fn find(&self, path: &Path) -> Option<Found> {
-        let Ok(metadata) = self.look(path)? else { return Some(Found::Withheld) };
-        let (kind, mode) = (metadata.file_type(), metadata.mode());
+        let real = Real::find(path, &self.visible, &self.host, self.home.as_deref())?;
+        let Ok(real) = real else { return Some(Found::Withheld) };
+        let (kind, mode) = (real.metadata.file_type(), real.metadata.mode());
         Some(match kind {
             _ if kind.is_dir() => Found::Directory,
             _ if kind.is_file() => {
-                Found::File { is_public: mode & 0o004 != 0, is_program: mode & 0o111 != 0 }
+                Found::File { is_public: real.is_public(), is_program: mode & 0o111 != 0 }
             }
             _ if kind.is_socket() => Found::Socket,
             _ if kind.is_char_device() || kind.is_block_device() => Found::Device,
@@ -108,7 +174,21 @@ mod tests {
             fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).expect("set");
         }
         let _socket = UnixListener::bind(at("socket")).expect("bound");
-        for (target, name) in [("plain", "link"), ("id_rsa", "to-secret"), ("loop", "loop")] {
+        for (name, mode) in [(".ssh", 0o755), ("closed", 0o700), ("open", 0o755)] {
+            fs::create_dir(at(name)).expect("made");
+            fs::write(at(name).join("known"), "").expect("written");
+            fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).expect("set");
+        }
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("set");
+        for (target, name) in [
+            ("plain", "link"),
+            ("id_rsa", "to-secret"),
+            ("loop", "loop"),
+            (".ssh", "keys"),
+            ("keys", "keyring"),
+            ("open", "opened"),
+            ("/proc/self/environ", "of-kernel"),
+        ] {
             symlink(target, at(name)).expect("linked");
         }
         let host = Host::default();
@@ -125,6 +205,13 @@ mod tests {
             ("/dev/null", Some(Found::Device)),
             ("id_rsa", Some(Found::Withheld)),
             ("to-secret", Some(Found::Withheld)),
+            ("keys/known", Some(Found::Withheld)),
+            ("keyring/known", Some(Found::Withheld)),
+            ("keys", Some(Found::Withheld)),
+            ("keys/none", None),
+            ("opened/known", file(true, false)),
+            ("closed/known", file(false, false)),
+            ("of-kernel", Some(Found::Withheld)),
             ("loop", None),
             ("none", None),
             ("plain/none", None),

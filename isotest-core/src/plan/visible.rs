@@ -57,6 +57,11 @@ impl Visible {
         }
     }
 
+    /// True if the path is, or lies in, one that is covered for cases because it holds secrets.
+    pub fn covers(&self, path: &Path) -> bool {
+        self.layout.secrets.iter().any(|secret| path.starts_with(secret))
+    }
+
     /// True if the path goes through a symbolic link of the root directory, `/lib64` perhaps.
     fn is_behind_link(&self, path: &Path) -> bool {
         self.host.top_level.iter().any(|entry| match entry {
