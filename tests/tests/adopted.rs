@@ -371,6 +371,33 @@ fn filters_are_short_and_a_part_of_the_tests_only_adds() {
 }
 
 #[test]
+fn filters_select_no_test_that_has_not_run() {
+    if refused() {
+        return;
+    }
+    let test = |name: &str| {
+        format!("#[test]\nfn {name}() {{ std::env::var(\"DEMO_DATABASE\").unwrap(); }}\n")
+    };
+    let machine = machine("#[test]\nfn passes() {}\n");
+    let tests = machine.project.directory().join("tests");
+    fs::create_dir(&tests).expect("it is writable");
+    for name in ["one", "two"] {
+        fs::write(tests.join(format!("{name}.rs")), test(name)).expect("it is writable");
+    }
+    let entry =
+        |filter: &str| entry(filter, VARIABLE.0, "its program names the variable DEMO_DATABASE");
+    // The library has tests of its own.
+    machine.adopt("--yes --test one --test two").check(0, &["1 override added"]);
+    assert_eq!(machine.text(), entry("binary_id(=demo::one) | binary_id(=demo::two)"));
+    machine.write("");
+    let ignored = format!("{}#[ignore]\n{}", test("two"), test("later"));
+    fs::write(tests.join("two.rs"), ignored).expect("it is writable");
+    machine.adopt("--yes").check(0, &["1 override added"]);
+    let named = "binary_id(=demo::one) | (binary_id(=demo::two) & test(=two))";
+    assert_eq!(machine.text(), entry(named));
+}
+
+#[test]
 fn what_no_grant_shows_is_told() {
     if refused() {
         return;

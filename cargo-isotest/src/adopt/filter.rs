@@ -3,23 +3,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use isotest_core::case::{CaseIndex, Ignore};
+use isotest_core::case::CaseIndex;
 
+use crate::discover::Selection;
 use crate::report::literal;
 use crate::select::selected::{Selected, case};
 
-/// A filter expression for these cases.
-pub fn filter(selected: &[Selected], cases: &BTreeSet<CaseIndex>) -> String {
+/// A filter expression for these cases. `has_all_targets` is true if all test targets of the packages
+/// are among the binaries: a package is selected as a whole only then.
+pub fn filter(selected: &[Selected], cases: &BTreeSet<CaseIndex>, has_all_targets: bool) -> String {
     let mut packages: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (place, one) in selected.iter().enumerate() {
         packages.entry(&one.binary.package_name).or_default().push(place);
     }
     let mut parts = Vec::new();
     for (package, places) in packages {
-        let with_tests = |place: &&usize| runs(selected, **place).next().is_some();
+        let with_tests = |place: &&usize| !selected[**place].selection.cases.is_empty();
         let has_all = places.iter().all(|place| covers(selected, *place, cases));
         let several = places.iter().filter(with_tests).count() > 1;
-        if has_all && several {
+        if has_all_targets && has_all && several {
             parts.push(format!("package(={})", literal(package)));
             continue;
         }
@@ -34,17 +36,10 @@ pub fn filter(selected: &[Selected], cases: &BTreeSet<CaseIndex>) -> String {
     }
 }
 
-/// The cases of a binary that run.
-fn runs(selected: &[Selected], binary: usize) -> impl Iterator<Item = CaseIndex> {
-    let cases = selected[binary].selection.cases.iter().enumerate();
-    let cases = cases.filter(|(_, case)| case.ignore == Ignore::No);
-    cases.map(move |(case, _)| CaseIndex { binary, case })
-}
-
-/// True if all tests of a binary are among the cases, and there is none that was not selected.
+/// True if all tests of a binary are among the cases: none was filtered out, and none is ignored.
 fn covers(selected: &[Selected], binary: usize, cases: &BTreeSet<CaseIndex>) -> bool {
-    selected[binary].selection.filtered_out == 0
-        && runs(selected, binary).all(|index| cases.contains(&index))
+    let Selection { cases: all, filtered_out } = &selected[binary].selection;
+    *filtered_out == 0 && (0..all.len()).all(|case| cases.contains(&CaseIndex { binary, case }))
 }
 
 /// The part of a binary: the whole, or its modules and tests.

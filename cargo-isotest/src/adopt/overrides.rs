@@ -68,6 +68,8 @@ pub struct Adoption<'a> {
     pub present: &'a [Present],
     /// True if every test of the workspace is among the selected ones.
     pub is_whole: bool,
+    /// True if all test targets of the packages are among the binaries.
+    pub has_all_targets: bool,
 }
 
 impl Adoption<'_> {
@@ -185,7 +187,7 @@ impl Adoption<'_> {
         let more = (more > 0).then(|| format!("and {more} more"));
         let shown = phrases.into_iter().take(PHRASES).cloned().chain(more);
         let words = || format!("{ADOPTED}{}", shown.collect::<Vec<_>>().join("; "));
-        let filter = filter(self.selected, cases);
+        let filter = filter(self.selected, cases, self.has_all_targets);
         Override { filter, grants: grants.to_vec(), reason: reason.unwrap_or_else(words) }
     }
 }
@@ -240,7 +242,7 @@ mod tests {
         needed: &'a BTreeMap<CaseIndex, Needed>,
         unknown: &'a BTreeSet<CaseIndex>,
     ) -> Adoption<'a> {
-        Adoption { selected: &[], needed, unknown, present, is_whole: true }
+        Adoption { selected: &[], needed, unknown, present, is_whole: true, has_all_targets: true }
     }
 
     #[test]

@@ -319,13 +319,15 @@ impl Adopting<'_> {
     ) -> Adoption<'b> {
         let cargo = &self.command.cargo;
         let config = self.context.config;
-        let is_whole = cargo.selects_doctests()
+        let has_all_targets = cargo.selects_doctests();
+        let is_whole = has_all_targets
             && match cargo.package_scope() {
                 PackageScope::Workspace => true,
                 PackageScope::Default => config.packages.len() <= 1,
                 PackageScope::Named => false,
             };
-        Adoption { selected: self.cases.selected, needed, unknown, present, is_whole }
+        let selected = self.cases.selected;
+        Adoption { selected, needed, unknown, present, is_whole, has_all_targets }
     }
 
     /// The grants that tests need, by what was found.
