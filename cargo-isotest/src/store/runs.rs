@@ -89,16 +89,16 @@ impl Store {
     /// Makes the file of a run that starts at `time`. Returns the id of the run.
     pub fn create(&self, time: SystemTime) -> io::Result<(String, Writer)> {
         let directory = self.target()?.make(Path::new(RUNS), 0o755)?;
-        let time = id_time(time);
-        let mut number = std::process::id() as u16;
+        let mut moment = time;
         for _ in 0..TRIES {
-            let id = format!("{time}-{number:04x}");
+            let id = id_of(moment);
             match directory.create_new(&file_name(&id)) {
                 Ok(file) => return Ok((id, Writer::new(file)?)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
-            number = number.wrapping_add(1);
+            // Another run has it.
+            moment += ID_STEP;
         }
         Err(io::ErrorKind::AlreadyExists.into())
     }
@@ -190,7 +190,7 @@ impl Store {
         let mut removed = Removed::default();
         let runs = self.runs().map_err(|error| io::Error::other(error.to_string()))?;
         // No clock of this machine has given a later id.
-        let last = id_time(now + Duration::from_secs(24 * 60 * 60));
+        let last = id_of(now + Duration::from_secs(24 * 60 * 60));
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let (mut kept, mut bytes, mut failed) = (0, 0, None);
         for run in runs {
@@ -237,9 +237,17 @@ impl Store {
     }
 }
 
-/// The beginning of the id of a run that starts at `time`.
-fn id_time(time: SystemTime) -> String {
-    DateTime::<Utc>::from(time).format("%Y%m%d-%H%M%S").to_string()
+/// The least time between two ids: a 65536th of a second, rounded up.
+const ID_STEP: Duration = Duration::from_nanos(15_259);
+
+/// The id of a run that starts at `time`: date, time, and 65536ths of the second in hexadecimal. The
+/// order of ids is that of the times.
+fn id_of(time: SystemTime) -> String {
+    let time = DateTime::<Utc>::from(time);
+    // A leap second has more.
+    let nanoseconds = u64::from(time.timestamp_subsec_nanos()).min(999_999_999);
+    let part = (nanoseconds << 16) / 1_000_000_000;
+    format!("{}-{part:04x}", time.format("%Y%m%d-%H%M%S"))
 }
 
 /// True if a run may have this id.
@@ -286,7 +294,17 @@ mod tests {
         let place = tempfile::tempdir().expect("a directory");
         let store = Store::of(place.path());
         let [(one, _a), (two, _b)] = [0, 0].map(|second| store.create(at(second)).expect("a file"));
-        assert_ne!(one, two);
+        assert!(one < two, "{one} {two}");
+    }
+
+    #[test]
+    fn the_order_of_ids_is_that_of_times() {
+        let part = |nanoseconds| at(7) + Duration::from_nanos(nanoseconds);
+        assert_eq!(id_of(at(7)), "19700101-000007-0000");
+        assert_eq!(id_of(part(999_999_999)), "19700101-000007-ffff");
+        let ids = [0, 15_259, 500_000_000, 999_999_999].map(|it| id_of(part(it)));
+        assert!(ids.is_sorted_by(|one, next| one < next) && ids[3] < id_of(at(8)), "{ids:?}");
+        assert!(ids.iter().all(|id| is_id(id)));
     }
 
     #[test]
