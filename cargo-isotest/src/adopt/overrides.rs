@@ -108,19 +108,16 @@ impl Adoption<'_> {
         differences
     }
 
-    /// Overrides that no selected test needs.
+    /// Overrides that select no test of a build of all tests. They stay: their tests may be built
+    /// with other features, or for another target.
     pub fn idle(&self) -> Vec<&Present> {
-        let is_idle = |present: &&Present| match self.is_whole {
-            true => present.cases.is_empty(),
-            // They may be for tests that are not built.
-            false => false,
-        };
-        self.present.iter().filter(is_idle).collect()
+        let idle = self.present.iter().filter(|present| present.cases.is_empty());
+        idle.filter(|_| self.is_whole).collect()
     }
 
     /// What becomes of the overrides.
     pub fn changes(&self) -> Changes {
-        if self.differences().is_empty() && self.idle().is_empty() {
+        if self.differences().is_empty() {
             return Changes { kept: self.present.len(), ..Changes::default() };
         }
         if !self.is_whole {
@@ -131,9 +128,8 @@ impl Adoption<'_> {
             groups.entry(&needed.grants).or_default().insert(*index);
         }
         let mut changes = Changes::default();
-        // Nothing is known against those whose tests are flaky or fail outside.
-        let is_open =
-            |present: &&Present| !present.cases.is_empty() && present.cases.is_subset(self.unknown);
+        // Nothing is known against those whose tests are flaky, fail outside or are not built.
+        let is_open = |present: &&Present| present.cases.is_subset(self.unknown);
         let open = self.present.iter().filter(is_open);
         let mut kept: BTreeSet<usize> = open.map(|present| present.number).collect();
         for (grants, cases) in groups {
@@ -281,14 +277,16 @@ mod tests {
     }
 
     #[test]
-    fn an_override_for_no_test_is_idle_where_all_tests_are_there() {
-        let present = [present(1, &["net"], &[])];
+    fn an_override_for_no_test_stays_and_is_told_where_all_tests_are_there() {
+        let present = [present(1, &["net"], &[]), present(2, &["ipc"], &[0])];
         let (needed, unknown) = (BTreeMap::new(), BTreeSet::new());
         let whole = adoption(&present, &needed, &unknown);
-        assert_eq!(whole.idle().len(), 1);
-        assert_eq!(whole.changes(), Changes { removed: vec![1], ..Changes::default() });
+        assert_eq!(whole.idle(), [&present[0]]);
+        assert_eq!(whole.changes(), Changes { removed: vec![2], kept: 1, ..Changes::default() });
+        let alone = adoption(&present[..1], &needed, &unknown);
+        assert_eq!(alone.changes(), Changes { kept: 1, ..Changes::default() });
         let part = Adoption { is_whole: false, ..whole };
         assert!(part.idle().is_empty());
-        assert_eq!(part.changes(), Changes { kept: 1, ..Changes::default() });
+        assert_eq!(part.changes(), Changes { kept: 2, ..Changes::default() });
     }
 }

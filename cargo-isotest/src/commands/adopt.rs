@@ -365,11 +365,11 @@ impl Adopting<'_> {
             missing.extend(lacks.iter().map(line));
             unneeded.extend(has.iter().map(line));
         }
-        for one in adoption.idle() {
-            let entry = self.adopted.iter().find(|entry| entry.number == one.number);
-            let place = entry.map_or("", |entry| entry.place);
-            unneeded.push(format!("{place}: its filter selects no test"));
-        }
+        let idle = adoption.idle().into_iter().filter_map(|one| {
+            let entry = self.adopted.iter().find(|entry| entry.number == one.number)?;
+            Some(entry.place.to_owned())
+        });
+        let idle: Vec<String> = idle.collect();
         let profile = &self.context.config.profile;
         let texts: Vec<String> = added.iter().map(|one: &Override| one.text(profile)).collect();
         let changes_file = !removed.is_empty() || !added.is_empty();
@@ -383,6 +383,7 @@ impl Adopting<'_> {
             overrides: (added.len(), removed.len(), kept),
             missing: &missing,
             unneeded: &unneeded,
+            idle: &idle,
             is_check: self.command.check,
         };
         report::adoption(&report, &changes).map_err(Error::Report)?;

@@ -219,6 +219,8 @@ pub struct FileChanges<'a> {
     pub missing: &'a [String],
     /// The same of what is no longer needed.
     pub unneeded: &'a [String],
+    /// Places of overrides that select no test of this build.
+    pub idle: &'a [String],
     /// True if nothing is written.
     pub is_check: bool,
 }
@@ -227,7 +229,11 @@ pub struct FileChanges<'a> {
 pub fn adoption(report: &AdoptedReport, file: &FileChanges<'_>) -> io::Result<()> {
     let mut out = io::stdout().lock();
     report.write(&mut out)?;
-    let FileChanges { path, overrides: (added, removed, kept), missing, unneeded, is_check } = file;
+    let FileChanges { path, overrides: (added, removed, kept), missing, unneeded, idle, is_check } =
+        file;
+    for place in *idle {
+        writeln!(out, "{}: the override selects no test of this build; it stays", escape(place))?;
+    }
     let path = escape(path);
     let overrides = |count: usize| counted(count, "override");
     if *is_check {

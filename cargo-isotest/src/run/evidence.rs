@@ -13,7 +13,7 @@ use isotest_core::trace::{Act, Endpoint, Existence, Surrounding, Trace};
 use super::variants::Change;
 
 /// Maximum number of paths of one case that are asked for outside.
-const ASKED: usize = 512;
+pub const ASKED: usize = 512;
 /// Maximum number of paths of one case that are evidence.
 const NAMED: usize = 6;
 /// Maximum number of sockets of one case that are evidence.
