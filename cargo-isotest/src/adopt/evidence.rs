@@ -14,6 +14,7 @@ use isotest_core::untrusted;
 use isotest_core::wait_status::signal_name;
 
 use super::grant::Grant;
+use crate::run::evidence::ASKED;
 use crate::run::outside::Real;
 use crate::sandbox::factory::SandboxFactory;
 
@@ -129,13 +130,12 @@ impl Evidence {
             }
             evidence.asked_host_name = footprint.surroundings.contains(&Surrounding::HostName);
         }
-        for path in missed {
+        let mut seen = BTreeSet::new();
+        for path in missed.into_iter().filter(|path| seen.insert(*path)).take(ASKED) {
             match hidden.shown(path) {
                 Some(shown) if evidence.paths.contains(&shown) => {}
                 Some(shown) if evidence.paths.len() < MOST => evidence.paths.push(shown),
-                None if hidden.found(path).is_some()
-                    && !evidence.missed.iter().any(|it| it == path) =>
-                {
+                None if evidence.missed.len() < NAMED && hidden.found(path).is_some() => {
                     evidence.missed.push(path.to_owned());
                 }
                 Some(_) | None => {}
@@ -160,7 +160,7 @@ impl Evidence {
 
     /// Paths of this machine that it missed and that no grant shows, the first ones.
     pub fn missed(&self) -> Vec<String> {
-        let missed = self.missed.iter().take(NAMED);
+        let missed = self.missed.iter();
         missed.map(|path| path.to_string_lossy().into_owned()).collect()
     }
 
@@ -275,6 +275,9 @@ mod tests {
             let evidence = of(&missing([at(name).as_path()]));
             assert!(evidence.paths.is_empty() && evidence.missed.is_empty(), "{evidence:?}");
         }
+        let none: Vec<_> = (0..ASKED).map(|number| at(&format!("a/{number}"))).collect();
+        let with_many = missing(none.iter().chain([&at("link/known")]).map(PathBuf::as_path));
+        assert!(of(&with_many).paths.is_empty(), "no more is asked for");
         let evidence = of(&missing([at("link/known").as_path()]));
         assert_eq!(evidence.paths, [(at("link/known"), false)]);
     }
