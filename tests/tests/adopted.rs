@@ -402,6 +402,26 @@ fn filters_select_no_test_that_has_not_run() {
 }
 
 #[test]
+fn a_variable_that_may_be_a_secret_is_told_and_not_passed() {
+    if refused() {
+        return;
+    }
+    let machine = machine(
+        "#[test]\nfn logs_in() { std::env::var(\"DEMO_PASSWORD\").expect(\"DEMO_PASSWORD must be set\"); }\n",
+    );
+    let adopt = || machine.call("adopt --yes").env("DEMO_PASSWORD", "x").run();
+    let told = "unexplained\n    demo::logs_in\n        it passes with pass-env = [\"DEMO_PASSWORD\"], \
+                which may be a secret: write an override by hand to pass it\n";
+    adopt().check(100, &[told]);
+    assert!(!machine.file().exists());
+    let by_hand = "[[profile.default.override]]\nfilter = \"test(logs_in)\"\n\
+                   pass-env = [\"DEMO_PASSWORD\"]\nreason = \"of a database for tests\"\n";
+    machine.write(by_hand);
+    adopt().check(0, &["1 test passes isolated\n"]);
+    assert_eq!(machine.text(), by_hand);
+}
+
+#[test]
 fn what_no_grant_shows_is_told() {
     if refused() {
         return;

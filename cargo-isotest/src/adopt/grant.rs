@@ -8,6 +8,7 @@ use isotest_core::policy::Policy;
 
 use crate::cli::{self, Values};
 use crate::config::Source;
+use crate::sandbox::environment::is_secret;
 
 /// One grant: a key and a value. They are ordered by how much they give.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +69,11 @@ impl Grant {
     /// A variable of the caller.
     pub fn variable(name: &str) -> Grant {
         Grant { rank: VARIABLE, key: "pass-env", value: name.to_owned() }
+    }
+
+    /// True if it passes a variable that may hold a secret: nobody but the user writes it.
+    pub fn is_secret(&self) -> bool {
+        self.key == "pass-env" && is_secret(&self.value)
     }
 
     /// Those of an override; `None` if it has anything else.

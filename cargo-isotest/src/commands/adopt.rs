@@ -334,6 +334,9 @@ impl Adopting<'_> {
     fn needed(&self, known: &Known) -> BTreeMap<CaseIndex, Needed> {
         let found = known.explained.iter().filter_map(|Explained { index, found }| {
             let Found::Grants(grants) = found else { return None };
+            if grants.iter().any(Grant::is_secret) {
+                return None;
+            }
             // Nobody could read a filter of it.
             if case(self.cases.selected, *index).name.contains(is_deceptive) {
                 return None;
@@ -413,8 +416,13 @@ impl Adopting<'_> {
                     }),
                     None => {
                         let found = known.explained.iter().find(|found| found.index == *index);
+                        let mut secret = Vec::new();
                         let unsteady = match found.map(|found| &found.found) {
                             Some(Found::Unsteady(grants)) => Grant::lines(grants),
+                            Some(Found::Grants(grants)) if grants.iter().any(Grant::is_secret) => {
+                                secret = Grant::lines(grants);
+                                Vec::new()
+                            }
                             Some(Found::Grants(_)) => {
                                 report.unprintable.push(label);
                                 continue;
@@ -428,7 +436,13 @@ impl Adopting<'_> {
                         };
                         let verdict = one.observed.verdict.clone();
                         let missed = one.evidence.missed();
-                        report.unexplained.push(Unexplained { label, verdict, missed, unsteady });
+                        report.unexplained.push(Unexplained {
+                            label,
+                            verdict,
+                            missed,
+                            unsteady,
+                            secret,
+                        });
                     }
                 },
             }

@@ -44,6 +44,8 @@ pub struct Unexplained {
     pub missed: Vec<String>,
     /// Grants with which it has passed once, and then not.
     pub unsteady: Vec<String>,
+    /// Grants with which it passes, and that pass a variable that may hold a secret.
+    pub secret: Vec<String>,
 }
 
 /// What became of the tests that failed isolated.
@@ -132,7 +134,7 @@ impl AdoptedReport {
                 format!("{}, unexplained", if self.unexplained.len() == 1 { one } else { many });
             writeln!(out, "{} {unexplained}", counted(self.unexplained.len(), "test"))?;
         }
-        for Unexplained { label, verdict, missed, unsteady } in &self.unexplained {
+        for Unexplained { label, verdict, missed, unsteady, secret } in &self.unexplained {
             let words = verdict.as_ref().and_then(words::explain);
             let words = words.map_or(String::new(), |words| format!(": {words}"));
             writeln!(out, "    {}{}", escape(label), escape(&words))?;
@@ -142,6 +144,14 @@ impl AdoptedReport {
             if !unsteady.is_empty() {
                 let grants = unsteady.join(", ");
                 writeln!(out, "        passed once with {}, and then not", escape(&grants))?;
+            }
+            if !secret.is_empty() {
+                writeln!(
+                    out,
+                    "        it passes with {}, which may be a secret: write an override by hand to \
+                     pass it",
+                    escape(&secret.join(", "))
+                )?;
             }
         }
         if !self.unexplained.is_empty() {
