@@ -422,6 +422,23 @@ fn a_variable_that_may_be_a_secret_is_told_and_not_passed() {
 }
 
 #[test]
+fn what_a_test_misses_after_its_first_failure_is_found() {
+    if refused() {
+        return;
+    }
+    let machine = machine(
+        "#[test]\nfn reads_both() {\n    let home = std::env::var(\"HOME\").unwrap();\n    \
+         for name in [\".demorc\", \".second\"] { std::fs::read(format!(\"{home}/{name}\")).unwrap(); }\n}\n",
+    );
+    let home = machine.above().join("home");
+    fs::write(home.join(".second"), "").expect("it is writable");
+    machine.adopt("--yes").check(0, &["1 override added"]);
+    let home = home.display();
+    let both = format!("ro = [\"{home}/.demorc\", \"{home}/.second\"]\n");
+    assert!(machine.text().contains(&both), "{}", machine.text());
+}
+
+#[test]
 fn what_no_grant_shows_is_told() {
     if refused() {
         return;

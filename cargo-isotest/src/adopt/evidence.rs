@@ -144,10 +144,40 @@ impl Evidence {
         evidence
     }
 
+    /// Adds what a later run has shown, in which the test had what it missed before. True if it
+    /// missed other paths that can be shown.
+    pub fn add(&mut self, later: Evidence) -> bool {
+        let before = self.paths.len();
+        let new: Vec<_> = later.paths.into_iter().filter(|it| !self.paths.contains(it)).collect();
+        self.paths.extend(new);
+        self.paths.truncate(MOST);
+        let missed: Vec<_> =
+            later.missed.into_iter().filter(|it| !self.missed.contains(it)).collect();
+        self.missed.extend(missed);
+        self.missed.truncate(NAMED);
+        self.written.extend(later.written);
+        if self.named.is_empty() {
+            self.named = later.named;
+        }
+        let dials: Vec<_> = later.dials.into_iter().filter(|it| !self.dials.contains(it)).collect();
+        self.dials.extend(dials);
+        self.names.extend(later.names);
+        self.tried_network |= later.tried_network;
+        self.asked_host_name |= later.asked_host_name;
+        self.discarded = self.discarded.or(later.discarded);
+        self.refused_io_uring |= later.refused_io_uring;
+        self.paths.len() > before
+    }
+
+    /// Grants of the paths that it missed.
+    pub fn paths(&self) -> Vec<Grant> {
+        let paths = self.paths.iter();
+        paths.filter_map(|(path, is_directory)| Grant::path(path, *is_directory)).collect()
+    }
+
     /// Grants that may help under this policy; those of `fixed` keys cannot.
     pub fn candidates(&self, policy: &Policy, fixed: &[&str]) -> Vec<Grant> {
-        let paths = self.paths.iter();
-        let paths = paths.filter_map(|(path, is_directory)| Grant::path(path, *is_directory));
+        let paths = self.paths().into_iter();
         let names: BTreeSet<&String> = self.written.iter().chain(&self.named).collect();
         let variables = names.into_iter().take(MOST).map(|name| Grant::variable(name));
         let layers = Grant::layers(policy).into_iter();

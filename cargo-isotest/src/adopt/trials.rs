@@ -32,7 +32,7 @@ pub struct Asked {
     pub policy: Policy,
     /// Grants that may help.
     pub candidates: Vec<Grant>,
-    /// Grants that it has needed before.
+    /// Grants that are tried first: those that it has needed before, or all paths that it missed.
     pub known: Option<Vec<Grant>>,
     /// How long it took outside.
     pub took: Duration,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use isotest_core::case::{CaseIndex, Ignore};
 use isotest_core::escape::is_deceptive;
-use isotest_core::outcome::NotRun;
+use isotest_core::outcome::{NotRun, Outcome, Verdict};
 use isotest_core::policy::Policy;
 use isotest_core::signals::Signals;
 
@@ -44,6 +44,8 @@ use crate::select::subset::RunSubset;
 
 /// Number of runs isolated, and outside.
 const RUNS: NonZeroU32 = NonZeroU32::new(3).expect("it is not zero");
+/// Maximum number of traced runs of a test: the first failure hides what a test misses after it.
+const TRACES: u32 = 3;
 /// Keys that take one value, of the grants.
 const SINGLE: [&str; 11] =
     ["init", "scratch", "uts", "guard", "ipc", "user", "env", "pid", "tmp", "home", "net"];
@@ -238,11 +240,30 @@ impl Adopting<'_> {
             Some(Standing::Flaky) | None => false,
         };
         let traced = known.failing.values().filter(is_traced);
-        let traced: Vec<(Member, Policy)> =
+        let mut traced: Vec<(Member, Policy)> =
             traced.map(|one| (one.member.clone(), one.policy.clone())).collect();
         let trials = Trials::new(self.context, self.cases);
-        let outcomes = trials.trace(&traced)?;
-        interrupted()?;
+        for round in 0..TRACES {
+            let outcomes = trials.trace(&traced)?;
+            interrupted()?;
+            traced = self.take_evidence(known, batches, &outcomes, round == 0);
+            if traced.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the evidence of these runs. Returns the tests that missed other paths than before, with
+    /// policies that show these: they may miss more once they have them.
+    fn take_evidence(
+        &self,
+        known: &mut Known,
+        batches: &[Batch],
+        outcomes: &BTreeMap<CaseIndex, Outcome>,
+        is_first: bool,
+    ) -> Vec<(Member, Policy)> {
+        let mut again = Vec::new();
         let machine = self.context.machine;
         let home = machine.home();
         for batch in batches {
@@ -250,16 +271,29 @@ impl Adopting<'_> {
             let hidden = Hidden::of(factory, home.as_deref());
             for member in &batch.members {
                 let Some(one) = known.failing.get_mut(&member.index) else { continue };
-                let trace = outcomes.get(&member.index).and_then(|outcome| outcome.trace.as_ref());
+                let outcome = outcomes.get(&member.index);
+                // What a test misses that passes it does not need.
+                let has_failed = outcome.is_some_and(|it| it.verdict != Verdict::Passed);
+                if !is_first && !has_failed {
+                    continue;
+                }
+                let trace = outcome.and_then(|outcome| outcome.trace.as_ref());
                 let footprint = trace.map(|trace| trace.footprint());
                 let binary = &self.cases.selected[member.index.binary].binary;
                 let program = binary.executable.as_std_path();
                 let named = withheld(machine, &factory.policy, &[program]).named;
-                let findings = &one.observed.findings;
-                one.evidence = Evidence::new(findings, footprint.as_ref(), &hidden, named);
+                let findings = match outcome {
+                    Some(outcome) if !is_first => &outcome.findings,
+                    _ => &one.observed.findings,
+                };
+                let later = Evidence::new(findings, footprint.as_ref(), &hidden, named);
+                if one.evidence.add(later) && one.standing == Some(Standing::Differs) {
+                    let policy = Grant::apply(&one.evidence.paths(), one.policy.clone());
+                    again.push((one.member.clone(), policy));
+                }
             }
         }
-        Ok(())
+        again
     }
 
     /// Searches for the grants of the tests that differ.
@@ -278,7 +312,7 @@ impl Adopting<'_> {
                     member: one.member.clone(),
                     policy: one.policy.clone(),
                     candidates: one.evidence.candidates(&one.policy, &fixed),
-                    known: (!before.is_empty()).then_some(before),
+                    known: [before, one.evidence.paths()].into_iter().find(|it| !it.is_empty()),
                     took: one.outside.longest,
                 }
             })
