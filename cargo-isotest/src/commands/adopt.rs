@@ -2,11 +2,7 @@
 //! them to the configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::num::NonZeroU32;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
-use std::time::Duration;
 
 use isotest_core::case::{CaseIndex, Ignore};
 use isotest_core::escape::is_deceptive;
@@ -20,6 +16,7 @@ use crate::adopt::{
     compare, observe, run_outside, skip_list,
 };
 use crate::cli::{AdoptCommand, PackageScope, RunCommand};
+use crate::commands::answer::{answer, interrupted};
 use crate::commands::build::Build;
 use crate::commands::config_file::ConfigFile;
 use crate::commands::selected_tests::SelectedTests;
@@ -523,14 +520,6 @@ fn has_services(one: &Failing) -> bool {
     !one.member.terms.needs.services.is_empty() || !one.policy.stored.is_empty()
 }
 
-/// Fails if a signal has asked to end.
-fn interrupted() -> Result<(), Error> {
-    match Signals::asked() {
-        Some(signal) => Err(Error::Interrupted(signal)),
-        None => Ok(()),
-    }
-}
-
 /// The error of a test that could not be run.
 fn not_run(reason: &NotRun) -> Error {
     match reason {
@@ -538,24 +527,5 @@ fn not_run(reason: &NotRun) -> Error {
         NotRun::Service(error) => Error::Service(error.clone()),
         NotRun::WardenSilent => Error::WardenSilent,
         NotRun::Cancelled | NotRun::WardenDied | NotRun::ProcessEnded => Error::WardenDied,
-    }
-}
-
-/// A line of stdin. A signal ends the wait, which is why another thread reads.
-fn answer() -> Result<String, Error> {
-    const TICK: Duration = Duration::from_millis(50);
-    let (send, line) = mpsc::channel();
-    thread::spawn(move || {
-        let mut line = String::new();
-        let read = io::stdin().read_line(&mut line).map(|_| line);
-        // Nobody waits any more after a signal.
-        let _ = send.send(read);
-    });
-    loop {
-        match line.recv_timeout(TICK) {
-            Ok(read) => return read.map_err(Error::Host),
-            Err(RecvTimeoutError::Timeout) => interrupted()?,
-            Err(RecvTimeoutError::Disconnected) => return Ok(String::new()),
-        }
     }
 }

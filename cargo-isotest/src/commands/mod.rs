@@ -19,6 +19,7 @@ pub mod exec;
 pub mod runner;
 
 pub mod adopt;
+mod answer;
 pub mod archive;
 pub mod baseline;
 pub mod conflicts;
