@@ -36,6 +36,9 @@ pub struct Real {
     pub path: PathBuf,
     /// Its properties.
     pub metadata: Metadata,
+    /// Everybody may read it, and enter the directories in which it lies, from the user's home on: that
+    /// the home is closed to others says nothing of a file in it.
+    pub is_public: bool,
 }
 
 /// Something that is not named.
@@ -95,22 +98,12 @@ impl Real {
             rest = behind;
         }
         let metadata = fs::symlink_metadata(&real).ok()?;
-        let found = Real { path: real, metadata };
+        let is_public = is_public(&real, &metadata, home);
+        let found = Real { path: real, metadata, is_public };
         let is_withheld = is_private_path
             || is_private(&found.path, home)
             || (found.path != named && !found.may_be_shown_by(&named, visible));
         Some(if is_withheld { Err(Withheld) } else { Ok(found) })
-    }
-
-    /// True if everybody may read it, and enter all directories in which it lies.
-    pub fn is_public(&self) -> bool {
-        let may = |mode: u32| {
-            if self.metadata.is_dir() { mode & 0o005 == 0o005 } else { mode & 0o004 != 0 }
-        };
-        let may_enter = |directory: &Path| {
-            fs::symlink_metadata(directory).is_ok_and(|metadata| metadata.mode() & 0o001 != 0)
-        };
-        may(self.metadata.mode()) && self.path.ancestors().skip(1).all(may_enter)
     }
 
     /// True if a link to it gives no more than its name says: what cases lack, or what everybody may
@@ -121,8 +114,20 @@ impl Real {
             return true;
         }
         let is_plain = !is_of_kernel(&self.path) && !visible.covers(&self.path);
-        is_plain && (visible.hides(&self.path) || self.is_public())
+        is_plain && (visible.hides(&self.path) || self.is_public)
     }
+}
+
+fn is_public(path: &Path, metadata: &Metadata, home: Option<&Path>) -> bool {
+    let may_read = match metadata.mode() {
+        mode if metadata.is_dir() => mode & 0o005 == 0o005,
+        mode => mode & 0o004 != 0,
+    };
+    let leads_home = |directory: &&Path| home.is_some_and(|home| home.starts_with(directory));
+    let may_enter = |directory: &Path| {
+        fs::symlink_metadata(directory).is_ok_and(|metadata| metadata.mode() & 0o001 != 0)
+    };
+    may_read && path.ancestors().skip(1).filter(|it| !leads_home(it)).all(may_enter)
 }
 
 /// devtmpfs and proc(5) are served by the kernel.
@@ -138,7 +143,7 @@ impl Outside for ThisMachine {
         Some(match kind {
             _ if kind.is_dir() => Found::Directory,
             _ if kind.is_file() => {
-                Found::File { is_public: real.is_public(), is_program: mode & 0o111 != 0 }
+                Found::File { is_public: real.is_public, is_program: mode & 0o111 != 0 }
             }
             _ if kind.is_socket() => Found::Socket,
             _ if kind.is_char_device() || kind.is_block_device() => Found::Device,
@@ -218,6 +223,13 @@ mod tests {
         ] {
             assert_eq!(machine.find(&at(name)), found, "{name}");
         }
+        // The home itself may be closed; a directory in it that is closed makes what is in it private.
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).expect("set");
+        assert_eq!(machine.find(&at("plain")), file(false, false));
+        let at_home = ThisMachine { home: Some(directory.path().to_owned()), ..machine };
+        assert_eq!(at_home.find(&at("plain")), file(true, false));
+        assert_eq!(at_home.find(&at("closed/known")), file(false, false));
+        let machine = at_home;
         assert!(machine.is_of_path(&at("bin")) && !machine.is_of_path(directory.path()));
     }
 }
