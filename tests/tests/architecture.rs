@@ -269,7 +269,7 @@ const UNSAFE: [&str; 16] = [
 /// Files that may open, list, make or remove what a path names, and whose files these are. What a case,
 /// an archive or its tests can have put in place, in the target directory above all, is reached by
 /// `untrusted` alone.
-const BY_PATH: [(&str, &str); 44] = [
+const BY_PATH: [(&str, &str); 43] = [
     ("isotest-core/src/command/invocation.rs", "named by a layer, and links stay in it"),
     ("isotest-core/src/command/running.rs", "a device"),
     ("isotest-core/src/foreground.rs", "a device"),
@@ -309,7 +309,6 @@ const BY_PATH: [(&str, &str); 44] = [
     ("cargo-isotest/src/sandbox/root/unpack.rs", "a root that nothing runs in yet"),
     ("cargo-isotest/src/sandbox/run_directory.rs", MADE),
     ("cargo-isotest/src/sandbox/trial.rs", "a device"),
-    ("cargo-isotest/src/run/mentioned.rs", "whether a path is there, by lstat alone"),
     ("cargo-isotest/src/run/outside.rs", "whether a path is there, by lstat and readlink alone"),
     ("cargo-isotest/src/run/programs.rs", "whether a path is there, by lstat alone"),
     ("cargo-isotest/src/run/traced.rs", "cargo's"),

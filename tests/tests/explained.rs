@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -49,6 +49,8 @@ fn always_fails() {
 fn project() -> Project {
     let project = Project::new(&[("src/lib.rs", TESTS)]);
     let above = project.directory().parent().expect("a parent");
+    // Nothing in a closed directory is public.
+    fs::set_permissions(above, fs::Permissions::from_mode(0o755)).expect("it is ours");
     fs::write(above.join("above.txt"), "above").expect("it is writable");
     fs::create_dir(above.join("above")).expect("it is writable");
     fs::write(above.join("above/file.txt"), "above").expect("it is writable");
@@ -82,6 +84,33 @@ fn failed_tests_are_given_what_they_name() {
     for unasked in ["with `--uts host`", "with `--pass-env DEMO_DATABASE`"] {
         assert!(!run.stderr.contains(unasked), "{}", run.stderr);
     }
+}
+
+#[test]
+fn a_named_file_that_may_be_a_secret_is_not_given() {
+    if refused() {
+        return;
+    }
+    let project = project();
+    let above = project.directory().parent().expect("a parent");
+    fs::create_dir(above.join(".ssh")).expect("it is writable");
+    for (name, mode) in [(".ssh/known", 0o644), ("own.txt", 0o600)] {
+        fs::write(above.join(name), "secret").expect("it is writable");
+        let permissions = fs::Permissions::from_mode(mode);
+        fs::set_permissions(above.join(name), permissions).expect("it is ours");
+    }
+    symlink(".ssh", above.join("keys")).expect("a link");
+    let tests =
+        TESTS.replace("../above/file.txt", "../keys/known").replace("../above.txt", "../own.txt");
+    fs::write(project.directory().join("src/lib.rs"), tests).expect("it is writable");
+    let run = run(&project, "");
+    run.check(100, &["0 passed; 6 failed"]);
+    for text in ["pass with", "passes with"] {
+        assert!(!run.stderr.contains(text), "{}", run.stderr);
+    }
+    // A link to a secret is not even named.
+    let named: Vec<&str> = run.stderr.lines().filter(|line| line.contains("keys/known")).collect();
+    assert!(named.is_empty(), "{named:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use isotest_core::policy::Policy;
 
 use crate::cli::{self, Values};
 use crate::config::Source;
-use crate::sandbox::environment::is_secret;
+use crate::sandbox::environment::has_secret;
 
 /// One grant: a key and a value. They are ordered by how much they give.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,7 +73,7 @@ impl Grant {
 
     /// True if it passes a variable that may hold a secret: nobody but the user writes it.
     pub fn is_secret(&self) -> bool {
-        self.key == "pass-env" && is_secret(&self.value)
+        self.key == "pass-env" && has_secret(&self.value)
     }
 
     /// Those of an override; `None` if it has anything else.

@@ -6,15 +6,16 @@ use super::cargo::CargoOptions;
 use super::config::ConfigOptions;
 
 const HELP: &str = "\
-Tests that fail isolated run three times outside of every sandbox, as cargo test runs them, and then
-with fewer and fewer grants. Overrides that it has written before have a reason that begins with
-`adopt: `; all others stay as they are. It exits with 100 if a test is left without an explanation.";
+Tests that fail isolated run three times outside of every sandbox, as cargo test runs them. Those that
+pass there run isolated with grants, until the smallest set is found. Overrides that adopt has written
+before have a reason that begins with `adopt: `; all others stay as they are. The exit code is 100 if
+no grants help a test.";
 
 /// `cargo isotest adopt`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(after_help = HELP)]
 pub struct AdoptCommand {
-    /// Run tests that fail isolated outside of every sandbox too, without a question
+    /// Do not ask before tests run outside of every sandbox
     #[arg(short, long)]
     pub yes: bool,
     /// Write nothing; exit with 100 if a grant is missing or no longer needed

@@ -82,7 +82,7 @@ pub enum Command {
     Runs(RunsCommand),
     /// Print the results of a test in recorded runs
     History(HistoryCommand),
-    /// Write the grants with which tests pass that fail isolated only to .config/isotest.toml
+    /// Find the grants that tests need to pass isolated, and write them to .config/isotest.toml
     Adopt(Box<AdoptCommand>),
     /// Write the findings of a recorded run as known ones, which `--deny` lets pass
     Baseline(BaselineCommand),

@@ -295,6 +295,8 @@ impl Adopting<'_> {
 
     /// Searches for the grants of the tests that differ.
     fn search(&self, known: &Known) -> Result<Vec<Explained>, Error> {
+        let (present, none, unknown) = (self.present(), BTreeMap::new(), BTreeSet::new());
+        let adoption = self.adoption(&present, &none, &unknown);
         let differing = known.failing.values();
         let differing = differing.filter(|one| one.standing == Some(Standing::Differs));
         let asked: Vec<Asked> = differing
@@ -304,7 +306,7 @@ impl Adopting<'_> {
                 let subject = FilterSubject::of(&selected[index.binary].binary);
                 let case = case(selected, index);
                 let fixed = self.context.config.fixed_keys(&subject, case, &SINGLE);
-                let before = self.granted(index);
+                let before = adoption.has(index);
                 Asked {
                     member: one.member.clone(),
                     policy: one.policy.clone(),
@@ -334,12 +336,6 @@ impl Adopting<'_> {
             Some(Present { number, grants: Grant::of(one.source)?, reason, cases })
         });
         overrides.collect()
-    }
-
-    /// The grants that a case has by them.
-    fn granted(&self, index: CaseIndex) -> Vec<Grant> {
-        let (present, none) = (self.present(), BTreeMap::new());
-        self.adoption(&present, &none, &BTreeSet::new()).has(index)
     }
 
     fn adoption<'b>(

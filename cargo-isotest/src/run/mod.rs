@@ -9,6 +9,7 @@ pub mod kept;
 
 pub mod context;
 
+pub mod path_words;
 pub mod policies;
 
 pub mod batch;
@@ -19,6 +20,7 @@ pub mod whole_binary;
 
 pub mod execute;
 pub mod mentioned;
+pub mod private_path;
 pub mod prove;
 
 pub mod explanations;

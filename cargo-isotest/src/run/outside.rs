@@ -14,7 +14,7 @@ use isotest_core::plan::{Project, Visible, normalised};
 use isotest_core::policy::Policy;
 
 use super::evidence::{Found, Outside};
-use super::mentioned::is_private;
+use super::private_path::is_private;
 use super::programs;
 use crate::config::machine::Machine;
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use isotest_core::plan::{Visible, normalised};
 use isotest_core::untrusted;
 
-use super::mentioned::paths;
+use super::path_words::paths;
 
 /// Maximum bytes of a script that are read.
 const SCRIPT: u64 = 8 << 10;

@@ -11,11 +11,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use isotest_core::case::CaseIndex;
 use isotest_core::finding::Finding;
-use isotest_core::host::Host;
 use isotest_core::outcome::Verdict;
 use isotest_core::plan;
 use isotest_core::policy::{Guard, Policy};
@@ -26,7 +26,7 @@ use crate::report::{Hint, RerunProgress, Reruns, Untried};
 use crate::run::again::{MAX_FAILURES, again, is_isolated, uncounted};
 use crate::run::batch::Batch;
 use crate::run::context::{Cases, Context};
-use crate::run::evidence::{Evidence, Given, Need, evidence};
+use crate::run::evidence::{Evidence, Found, Given, Need, Outside, evidence};
 use crate::run::outside::ThisMachine;
 use crate::run::policies::Member;
 use crate::run::smallest::smallest;
@@ -67,19 +67,19 @@ pub fn rerun_variants(
         let members = members.into_iter();
         let failed: Vec<Member> = members.filter(|one| failed.contains(&one.index)).collect();
         let (mut policy, project) = (factory.policy.clone(), factory.project());
-        let host = factory.host.clone();
+        let machine = uncounted(context.machine);
+        let outside = ThisMachine::new(&factory.host, &project, &policy, &machine);
         drop(factory);
         if failed.is_empty() || failed.len() > MAX_FAILURES || !is_isolated(&policy) {
             continue;
         }
         let timeout = policy.limits.timeout.map_or(LIMIT, |timeout| timeout.min(LIMIT));
         policy.limits.timeout = Some(timeout);
-        let machine = uncounted(context.machine);
         let rerun = Rerun {
             context,
             cases,
             known,
-            host,
+            outside,
             policy,
             project,
             machine,
@@ -97,7 +97,8 @@ struct Rerun<'a> {
     context: Context<'a>,
     cases: Cases<'a>,
     known: &'a Known<'a>,
-    host: Host,
+    /// What the cases of this policy lack.
+    outside: ThisMachine,
     policy: Policy,
     project: plan::Project,
     machine: Machine,
@@ -142,7 +143,12 @@ impl Rerun<'_> {
     /// What a case has written of and does not have.
     fn named(&self, index: CaseIndex) -> BTreeSet<Change> {
         let findings = self.known.named.get(&index).map_or(&[][..], Vec::as_slice);
-        variants::named_changes(findings, self.is_asked())
+        // At the other end of a socket somebody listens, and a directory may hold sockets.
+        let may_be_given = |path: &Path| match self.outside.find(path) {
+            Some(Found::File { is_public, .. }) => is_public || self.is_asked(),
+            _ => false,
+        };
+        variants::named_changes(findings, may_be_given, self.is_asked())
     }
 
     /// True if tests are given what is given to none unasked.
@@ -267,9 +273,8 @@ impl Rerun<'_> {
 
     /// What the cases lack whose traces are there already.
     fn known_needs(&self, left: &[Member]) -> BTreeMap<CaseIndex, Evidence> {
-        let outside = ThisMachine::new(&self.host, &self.project, &self.policy, &self.machine);
         let known = left.iter().filter_map(|Member { index, .. }| {
-            Some((*index, evidence(self.known.traces.get(index)?, &outside)))
+            Some((*index, evidence(self.known.traces.get(index)?, &self.outside)))
         });
         known.collect()
     }

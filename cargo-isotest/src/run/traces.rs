@@ -17,7 +17,7 @@ use isotest_core::word_search::search;
 
 use crate::config::machine::Machine;
 use crate::report::{self, Trace};
-use crate::run::mentioned;
+use crate::run::private_path::is_private;
 use crate::run::programs::enough;
 use crate::sandbox::factory::SandboxFactory;
 use crate::sandbox::fork_server;
@@ -144,7 +144,7 @@ fn of_path(visible: &Visible, factory: &SandboxFactory, machine: &Machine) -> Ve
     let mut all: BTreeMap<String, Clue> = BTreeMap::new();
     for directory in directories.iter().filter(is_hidden) {
         let home = machine.home();
-        if factory.host.is_remote(directory) || mentioned::is_private(directory, home.as_deref()) {
+        if factory.host.is_remote(directory) || is_private(directory, home.as_deref()) {
             continue;
         }
         let entries = fs::read_dir(directory).into_iter().flatten().flatten().take(PROGRAMS);

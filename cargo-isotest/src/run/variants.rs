@@ -10,7 +10,6 @@ use isotest_core::plan;
 use isotest_core::policy::{
     Directory, Env, Guard, Init, Namespace, Net, Policy, Scratch, User, Uts,
 };
-use isotest_core::untrusted;
 use toml::Value;
 
 use crate::report::{self, Remedy};
@@ -197,17 +196,20 @@ pub fn isolating(policy: &Policy, project: &plan::Project, by_root: bool) -> Vec
     changes.map(|change| Variant::of(policy, [change])).collect()
 }
 
-/// Files and, if `with_variables`, variables that a failed test names and does not see. A file that
-/// is shown read-only cannot be changed; at the other end of a socket somebody listens, so nothing
-/// but regular files is tried. A variable may hold a secret under any name, and a test chooses which
-/// names it writes.
-pub fn named_changes(findings: &[Finding], with_variables: bool) -> BTreeSet<Change> {
-    let is_file = |path: &&PathBuf| untrusted::file(path).is_ok();
+/// Files that a failed test names and does not see, those that may be given, and, if `with_variables`,
+/// such variables. A variable may hold a secret under any name, and a test chooses which names it
+/// writes.
+pub fn named_changes(
+    findings: &[Finding],
+    may_be_given: impl Fn(&Path) -> bool,
+    with_variables: bool,
+) -> BTreeSet<Change> {
     let mut changes = BTreeSet::new();
     for finding in findings {
         match finding {
             Finding::NotShown(hidden) => {
-                changes.extend(hidden.iter().filter(is_file).cloned().map(Change::Show));
+                let given = hidden.iter().filter(|path| may_be_given(path));
+                changes.extend(given.cloned().map(Change::Show));
             }
             Finding::NotPassed(withheld) if with_variables => {
                 changes.extend(withheld.iter().cloned().map(Change::Pass));
@@ -253,15 +255,14 @@ mod tests {
 
     #[test]
     fn a_file_is_given_unasked_and_a_variable_is_not() {
-        let own = std::env::current_exe().expect("it is there");
-        // A directory may hold sockets.
         let findings = [
-            Finding::NotShown(vec![own.clone(), "/usr".into(), "/nowhere".into()]),
+            Finding::NotShown(vec!["/srv/file".into(), "/srv/secret".into()]),
             Finding::NotPassed(vec!["A".to_owned()]),
         ];
-        let shown = Change::Show(own);
-        assert_eq!(named_changes(&findings, false), [shown.clone()].into());
-        assert_eq!(named_changes(&findings, true), [shown, Change::Pass("A".to_owned())].into());
+        let changes = |all| named_changes(&findings, |path| path.ends_with("file"), all);
+        let shown = Change::Show("/srv/file".into());
+        assert_eq!(changes(false), [shown.clone()].into());
+        assert_eq!(changes(true), [shown, Change::Pass("A".to_owned())].into());
     }
 
     #[test]

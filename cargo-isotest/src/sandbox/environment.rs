@@ -333,7 +333,7 @@ fn is_allowed(name: &OsStr) -> bool {
 }
 
 /// True if a variable of this name may hold a secret.
-fn has_secret(name: &str) -> bool {
+pub fn has_secret(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     is_secret(name) || upper.split('_').any(|word| SECRET_WORDS.contains(&word))
 }
