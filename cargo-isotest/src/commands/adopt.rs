@@ -443,33 +443,7 @@ impl Adopting<'_> {
                     }),
                     None => {
                         let found = known.explained.iter().find(|found| found.index == *index);
-                        let mut secret = Vec::new();
-                        let unsteady = match found.map(|found| &found.found) {
-                            Some(Found::Unsteady(grants)) => Grant::lines(grants),
-                            Some(Found::Grants(grants)) if grants.iter().any(Grant::is_secret) => {
-                                secret = Grant::lines(grants);
-                                Vec::new()
-                            }
-                            Some(Found::Grants(_)) => {
-                                report.unprintable.push(label);
-                                continue;
-                            }
-                            Some(Found::Flaky) => {
-                                let isolated = (isolated.0 + 1, isolated.1 + 1);
-                                report.flaky.push(FlakyTest { label, isolated, outside });
-                                continue;
-                            }
-                            Some(Found::Nothing) | None => Vec::new(),
-                        };
-                        let verdict = one.observed.verdict.clone();
-                        let missed = one.evidence.missed();
-                        report.unexplained.push(Unexplained {
-                            label,
-                            verdict,
-                            missed,
-                            unsteady,
-                            secret,
-                        });
+                        report_without_grants(label, one, found.map(|it| &it.found), &mut report);
                     }
                 },
             }
@@ -509,6 +483,31 @@ impl Adopting<'_> {
         let suite = &self.tests.suites[index.binary];
         suite.label(&suite.cases[index.case])
     }
+}
+
+/// Reports a test that differs and gets no grants, by what was found.
+fn report_without_grants(
+    label: String,
+    one: &Failing,
+    found: Option<&Found>,
+    report: &mut AdoptedReport,
+) {
+    let (unsteady, secret) = match found {
+        Some(Found::Unsteady(grants)) => (Grant::lines(grants), Vec::new()),
+        Some(Found::Grants(grants)) if grants.iter().any(Grant::is_secret) => {
+            (Vec::new(), Grant::lines(grants))
+        }
+        Some(Found::Grants(_)) => return report.unprintable.push(label),
+        Some(Found::Flaky) => {
+            // It has passed once more.
+            let Comparison { isolated, outside } = Comparison::of(&one.observed, one.outside);
+            let isolated = (isolated.0 + 1, isolated.1 + 1);
+            return report.flaky.push(FlakyTest { label, isolated, outside });
+        }
+        Some(Found::Nothing) | None => (Vec::new(), Vec::new()),
+    };
+    let (verdict, missed) = (one.observed.verdict.clone(), one.evidence.missed());
+    report.unexplained.push(Unexplained { label, verdict, missed, unsteady, secret });
 }
 
 /// True if a test has what is in sandboxes alone.

@@ -23,9 +23,44 @@ const NAMED: usize = 3;
 pub struct Progress {
     bar: Option<ProgressBar>,
     colour: bool,
-    /// The cases that are running, oldest first.
-    running: Vec<(CaseIndex, Instant)>,
+    running: RunningCases,
     start: Instant,
+}
+
+/// The cases that are running, oldest first.
+#[derive(Default)]
+pub(super) struct RunningCases(Vec<(CaseIndex, Instant)>);
+
+impl RunningCases {
+    /// Takes note of an event that came at `now`.
+    pub(super) fn observe(&mut self, event: &Event, now: Instant) {
+        match event {
+            Event::Started(index) => self.0.push((*index, now)),
+            Event::Finished(index, _) => self.0.retain(|(running, _)| running != index),
+            Event::Resumed(stopped) => {
+                self.0.iter_mut().for_each(|(_, since)| *since += *stopped);
+            }
+            Event::Output(..)
+            | Event::Slow(..)
+            | Event::Retried(..)
+            | Event::Running(_)
+            | Event::Interrupted(_) => {}
+        }
+    }
+
+    /// Their number.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Those that have run for long, with the seconds.
+    pub(super) fn long(&self, now: Instant) -> impl Iterator<Item = (CaseIndex, u64)> {
+        let ages = self
+            .0
+            .iter()
+            .map(move |(index, since)| (*index, now.saturating_duration_since(*since)));
+        ages.take_while(|(_, age)| *age >= LONG).map(|(index, age)| (index, age.as_secs()))
+    }
 }
 
 impl Progress {
@@ -34,7 +69,7 @@ impl Progress {
         Progress {
             bar: style.progress.then(|| bar("Testing", total, style.stderr_colour)),
             colour: style.stderr_colour,
-            running: Vec::new(),
+            running: RunningCases::default(),
             start: now,
         }
     }
@@ -46,18 +81,9 @@ impl Progress {
 
     /// Takes note of an event that came at `now`.
     pub fn observe(&mut self, event: &Event, now: Instant) {
-        match event {
-            Event::Started(index) => self.running.push((*index, now)),
-            Event::Finished(index, _) => self.running.retain(|(running, _)| running != index),
-            Event::Resumed(stopped) => {
-                self.start += *stopped;
-                self.running.iter_mut().for_each(|(_, since)| *since += *stopped);
-            }
-            Event::Output(..)
-            | Event::Slow(..)
-            | Event::Retried(..)
-            | Event::Running(_)
-            | Event::Interrupted(_) => {}
+        self.running.observe(event, now);
+        if let Event::Resumed(stopped) = event {
+            self.start += *stopped;
         }
     }
 
@@ -95,13 +121,10 @@ impl Progress {
             }
         }
         let elapsed = (now - self.start).as_secs_f64();
-        text += &format!(", {} running, {elapsed:.1}s", self.running.len());
-        let age = |since: &Instant| now.saturating_duration_since(*since);
-        let long = self.running.iter().take_while(|(_, since)| age(since) >= LONG);
-        for (position, (index, since)) in long.take(NAMED).enumerate() {
+        text += &format!(", {} running, {elapsed:.1}s", self.running.count());
+        for (position, (index, seconds)) in self.running.long(now).take(NAMED).enumerate() {
             let gap = if position == 0 { ": " } else { ", " };
-            let seconds = age(since).as_secs();
-            text += &format!("{gap}{} {seconds}s", suite::label(suites, *index));
+            text += &format!("{gap}{} {seconds}s", suite::label(suites, index));
         }
         text
     }

@@ -11,12 +11,9 @@ use isotest_core::escape::escape;
 use isotest_core::outcome::Outcome;
 use isotest_core::schedule::Event;
 
-use super::progress::bar;
+use super::progress::{RunningCases, bar};
 use super::reporter::Reporter;
 use super::suite;
-
-/// A case that has run for so long is named.
-const LONG: Duration = Duration::from_millis(500);
 
 /// The bar. It is taken off the screen when this is dropped.
 #[derive(Default)]
@@ -26,8 +23,7 @@ pub struct RerunProgress {
     labels: BTreeMap<CaseIndex, String>,
     /// The values under which they run.
     step: String,
-    /// The cases that are running, oldest first.
-    running: Vec<(CaseIndex, Instant)>,
+    running: RunningCases,
     ended: u64,
 }
 
@@ -48,7 +44,7 @@ impl RerunProgress {
     /// So many cases run under these values from now on.
     pub fn begin(&mut self, step: &str, cases: usize) {
         step.clone_into(&mut self.step);
-        self.running.clear();
+        self.running = RunningCases::default();
         self.ended = 0;
         if let Some(bar) = &self.bar {
             bar.set_length(cases as u64);
@@ -75,21 +71,8 @@ impl RerunProgress {
     }
 
     fn observe(&mut self, event: &Event, now: Instant) {
-        match event {
-            Event::Started(index) => self.running.push((*index, now)),
-            Event::Finished(index, _) => {
-                self.ended += 1;
-                self.running.retain(|(running, _)| running != index);
-            }
-            Event::Resumed(stopped) => {
-                self.running.iter_mut().for_each(|(_, since)| *since += *stopped);
-            }
-            Event::Output(..)
-            | Event::Slow(..)
-            | Event::Retried(..)
-            | Event::Running(_)
-            | Event::Interrupted(_) => {}
-        }
+        self.running.observe(event, now);
+        self.ended += u64::from(matches!(event, Event::Finished(..)));
     }
 
     fn draw(&self, now: Instant) {
@@ -102,13 +85,9 @@ impl RerunProgress {
 
     /// `, unchanged, 2 running: demo::it::hangs 2s`
     fn message(&self, now: Instant) -> String {
-        let text = format!(", {}, {} running", escape(&self.step), self.running.len());
-        let age = |since: &Instant| now.saturating_duration_since(*since);
-        let oldest = self.running.first().filter(|(_, since)| age(since) >= LONG);
-        let name = |(index, since): &(CaseIndex, Instant)| {
-            Some(format!(": {} {}s", self.labels.get(index)?, age(since).as_secs()))
-        };
-        text + &oldest.and_then(name).unwrap_or_default()
+        let text = format!(", {}, {} running", escape(&self.step), self.running.count());
+        let name = |(index, seconds)| Some(format!(": {} {seconds}s", self.labels.get(&index)?));
+        text + &self.running.long(now).next().and_then(name).unwrap_or_default()
     }
 }
 
