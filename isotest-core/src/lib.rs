@@ -43,6 +43,7 @@ pub mod capture;
 pub mod case;
 pub mod finding;
 pub mod outcome;
+pub mod perturbation;
 pub mod policy;
 pub mod refusal;
 pub mod retry;

@@ -6,6 +6,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::perturbation::{Perturbations, Time};
+
 /// User identity inside the user namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum User {
@@ -289,6 +291,10 @@ pub struct Policy {
     pub fork_server: bool,
     /// Each case is traced ([`trace`](crate::trace)), and executed. It changes no isolation.
     pub trace: bool,
+    /// The clocks that it reads.
+    pub time: Time,
+    /// Conditions that it is given so that a dependence on them shows.
+    pub perturbations: Perturbations,
 }
 
 impl Default for Policy {
@@ -317,6 +323,8 @@ impl Default for Policy {
             limits: Limits::default(),
             fork_server: true,
             trace: false,
+            time: Time::default(),
+            perturbations: Perturbations::default(),
         }
     }
 }

@@ -14,7 +14,7 @@ type Row = (&'static str, &'static [&'static str]);
 type CoreRow = (&'static str, &'static str, &'static [&'static str]);
 
 /// Rows of the table in `docs/architecture.md`.
-const CORE: [CoreRow; 36] = [
+const CORE: [CoreRow; 37] = [
     ("lib", "the example of the crate, and its public modules", &["command"]),
     (
         "command",
@@ -47,7 +47,8 @@ const CORE: [CoreRow; 36] = [
         "the verdict of a case, with its output and usage",
         &["capture", "finding", "policy", "refusal", "retry", "trace"],
     ),
-    ("policy", "value of every layer and limit", &[]),
+    ("perturbation", "conditions of a case that make a dependence on them show", &[]),
+    ("policy", "value of every layer and limit", &["perturbation"]),
     ("refusal", "errors of a sandbox or a service that could not be set up", &["serialized"]),
     ("trace", "what the processes of a case asked the kernel for, on one time axis", &[]),
     ("retry", "number of retries, and the pauses between them", &[]),

@@ -50,6 +50,7 @@ pub fn plan_of(
         watched: None,
         scratch_reader: None,
         weakened: factory.policy.weakened.clone(),
+        seed: 0,
     }
 }
 

@@ -156,5 +156,6 @@ pub fn plan_of(
         watched: Some(Arc::clone(&factory.watched)),
         scratch_reader: None,
         weakened: factory.policy.weakened.clone(),
+        seed: 0,
     }
 }

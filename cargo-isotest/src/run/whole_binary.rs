@@ -139,6 +139,7 @@ pub fn job(
         watched: Some(Arc::clone(&factory.watched)),
         scratch_reader: None,
         weakened: factory.policy.weakened.clone(),
+        seed: 0,
     };
     whole_binaries.whole_binaries.insert(first, unit);
     Some(Job { pass_through: true, ..Job::once(first, plan) })

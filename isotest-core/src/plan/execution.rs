@@ -85,6 +85,8 @@ pub struct Plan {
     pub scratch_reader: Option<Arc<dyn ScratchReader>>,
     /// The layers that it shares with the host since this machine refuses others.
     pub weakened: Vec<Weakened>,
+    /// What its [perturbations](crate::perturbation) follow from, where they differ from run to run.
+    pub seed: u64,
 }
 
 impl Plan {
@@ -103,6 +105,7 @@ impl Plan {
             watched: None,
             scratch_reader: None,
             weakened: Vec::new(),
+            seed: 0,
         }
     }
 

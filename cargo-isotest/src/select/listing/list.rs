@@ -220,6 +220,7 @@ impl Listing<'_> {
             watched: None,
             scratch_reader: None,
             weakened: factory.policy.weakened.clone(),
+            seed: 0,
         }
     }
 }

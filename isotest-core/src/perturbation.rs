@@ -1,0 +1,139 @@
+//! Perturbations: conditions that a case is given so that a test which depends on them shows it.
+//!
+//! Plain data. Every value is one that a machine may have: another processor count, a slow
+//! processor, another umask. None of them weakens isolation. What differs from run to run, such as the
+//! order of a directory, follows from the seed of the plan ([`Plan`](crate::plan::Plan)).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The clocks that a case reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Time {
+    /// What the wall clock shows when the case starts.
+    pub origin: TimeOrigin,
+    /// The wall clock stands still.
+    pub is_frozen: bool,
+    /// All clocks advance in steps of this size.
+    pub resolution: Option<Duration>,
+}
+
+/// What the wall clock shows when a case starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum TimeOrigin {
+    /// What it shows outside.
+    #[default]
+    Now,
+    /// So many nanoseconds since the Epoch.
+    At(i64),
+    /// So many nanoseconds later than outside.
+    Later(i64),
+}
+
+/// The perturbations of a case. The default is none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Perturbations {
+    /// Random bytes follow from the seed: getrandom(2), getentropy(3).
+    pub seeded_entropy: bool,
+    /// Directories are listed in an order that follows from the seed.
+    pub shuffled_directories: bool,
+    /// Bytes that a new pipe holds.
+    pub pipe_capacity: Option<u32>,
+    /// Calls that wait before they are made.
+    pub holds: Option<Holds>,
+    /// The case runs on one processor.
+    pub one_processor: bool,
+    /// A process that never sleeps runs on the processors of the case.
+    pub competitor: bool,
+    /// The case is stopped and continued in turn.
+    pub duty_cycle: Option<DutyCycle>,
+    /// File mode creation mask of the test.
+    pub umask: Option<u32>,
+    /// Addresses are not randomized: personality(2), ADDR_NO_RANDOMIZE.
+    pub fixed_addresses: bool,
+    /// CLOCK_MONOTONIC and CLOCK_BOOTTIME are so much later: time_namespaces(7).
+    pub uptime: Duration,
+    /// The process id of the test, which is then not PID 1: a reaping init is.
+    pub process_id: Option<u32>,
+    /// The address of `localhost` that is found first.
+    pub localhost: Localhost,
+    /// Descriptor 0 of the test.
+    pub stdin: Stdin,
+}
+
+/// The address of `localhost` that is found first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Localhost {
+    /// As the default `/etc/hosts` of a case has it.
+    #[default]
+    Default,
+    /// 127.0.0.1.
+    Ipv4,
+    /// `::1`.
+    Ipv6,
+}
+
+/// Descriptor 0 of a test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stdin {
+    /// `/dev/null`.
+    #[default]
+    Null,
+    /// A terminal of its own, at which nobody types.
+    Terminal,
+}
+
+/// Times for which a case runs and is stopped, in turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DutyCycle {
+    /// It runs for so long.
+    pub running: Duration,
+    /// It is stopped (SIGSTOP) for so long.
+    pub stopped: Duration,
+}
+
+/// Which calls of a case wait before they are made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Holds {
+    /// Some threads wait before each of their calls, chosen by the seed: a thread is starved with a
+    /// probability of 0.1, the main thread with 0.3, for 1 to 2048 ms in all.
+    Starvation,
+    /// Each of these calls waits for so long.
+    Each(Vec<HeldCalls>, Duration),
+    /// These calls wait, as they did in an earlier run.
+    Replay(Vec<Hold>),
+}
+
+/// A kind of calls that can be held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeldCalls {
+    /// futex(2).
+    Futex,
+    /// read(2), recvfrom(2), recvmsg(2), epoll_wait(2), poll(2), accept4(2).
+    Receive,
+    /// write(2), sendto(2), sendmsg(2), connect(2).
+    Send,
+    /// open(2), rename(2), unlink(2), stat(2).
+    File,
+    /// execve(2): the time between fork(2) and it is longer.
+    Execute,
+    /// clone(2), clone3(2), fork(2).
+    Clone,
+    /// nanosleep(2), clock_nanosleep(2).
+    Sleep,
+}
+
+/// One call that waited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// The thread, by the order in which threads of the case made their first call that can be held.
+    pub thread: u32,
+    /// The number of the call among those of its thread, from 0.
+    pub number: u32,
+    /// The name of the system call.
+    pub call: String,
+    /// How long it waited.
+    pub held: Duration,
+}
