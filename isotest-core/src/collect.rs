@@ -322,6 +322,7 @@ mod tests {
     use super::*;
     use crate::harness::Report;
     use crate::outcome::Usage;
+    use crate::perturbation::Perturbations;
     use crate::plan::{SandboxSpec, ScratchMount, StartBy};
 
     /// The end of a case that was killed at the first step of its set-up.
@@ -355,6 +356,7 @@ mod tests {
             start_by: StartBy::ForkServer,
             server: Vec::new(),
             services: Vec::new(),
+            perturbations: Perturbations::default(),
         };
         let plan = Plan::of(spec.into());
         let verdict = |errno, killed| {

@@ -32,7 +32,7 @@ pub enum TimeOrigin {
 }
 
 /// The perturbations of a case. The default is none.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Perturbations {
     /// Random bytes follow from the seed: getrandom(2), getentropy(3).
     pub seeded_entropy: bool,
@@ -63,19 +63,20 @@ pub struct Perturbations {
 }
 
 /// The address of `localhost` that is found first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Localhost {
     /// As the default `/etc/hosts` of a case has it.
     #[default]
     Default,
-    /// 127.0.0.1.
+    /// 127.0.0.1, and no other: resolvers sort `::1` before it, whatever the order of `/etc/hosts`
+    /// (getaddrinfo(3), RFC 6724).
     Ipv4,
-    /// `::1`.
+    /// `::1`, also by the order of `/etc/hosts`.
     Ipv6,
 }
 
 /// Descriptor 0 of a test.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Stdin {
     /// `/dev/null`.
     #[default]

@@ -56,7 +56,7 @@ const CORE: [CoreRow; 37] = [
     (
         "plan",
         "project, host and policy become lists of steps. Pure: no I/O, no descriptors",
-        &["changes", "finding", "host", "policy", "untrusted", "write_back"],
+        &["changes", "finding", "host", "perturbation", "policy", "untrusted", "write_back"],
     ),
     (
         "sandbox",
@@ -67,6 +67,7 @@ const CORE: [CoreRow; 37] = [
             "finding",
             "host",
             "outcome",
+            "perturbation",
             "plan",
             "policy",
             "poll_timeout",

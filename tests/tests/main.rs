@@ -29,6 +29,7 @@ mod module_graph;
 mod mounts;
 mod observed;
 mod overlay;
+mod perturbed;
 mod pid1;
 mod places;
 mod propagation;

@@ -60,12 +60,13 @@ pub fn sandbox_spec(
                 (!server::sees(&layout, program))
                     .then_some("a mount of the case covers the program"),
             ),
-        server: server::steps(&layout),
+        server: server::steps(&layout, policy),
         program: command.program,
         arguments: command.arguments,
         environment: command.environment,
         directory: command.directory,
         services: Vec::new(),
+        perturbations: policy.perturbations.clone(),
     }
 }
 

@@ -6,6 +6,7 @@ use super::builder::{Steps, c_path};
 use super::ids;
 use super::layout::{self, EMPTY, Fresh, Layout, MountMode, NEW_TMP, PlacedPath, SCRATCH, TMP};
 use super::namespaces::{is_sealed, keeps_covers, namespaces};
+use super::perturbed;
 use super::project::Project;
 use super::spec::ScratchMount;
 use super::steps::{Op, Step};
@@ -14,6 +15,7 @@ use crate::policy::{Guard, Namespace, Net, Policy, Propagation, User, Uts, Weake
 
 pub fn steps(host: &Host, project: &Project, layout: &Layout, policy: &Policy) -> Vec<Step> {
     let mut steps = Steps::default();
+    perturbed::refuse(&mut steps, host, policy);
     if !is_sealed(host, policy) {
         map_ids(&mut steps, host, project, policy);
     }
@@ -22,6 +24,7 @@ pub fn steps(host: &Host, project: &Project, layout: &Layout, policy: &Policy) -
     make_fresh(&mut steps, layout);
     show_project(&mut steps, layout);
     make_links(&mut steps, layout);
+    perturbed::show_hosts(&mut steps, host, policy);
     mount_kernel_filesystems(&mut steps, policy);
     mask_files(&mut steps, host, policy);
     bound_processes(&mut steps, host, policy);
@@ -36,6 +39,7 @@ pub fn steps(host: &Host, project: &Project, layout: &Layout, policy: &Policy) -
     cover_staging(&mut steps, layout);
     forbid_binds(&mut steps, layout);
     limit(&mut steps, policy);
+    perturbed::process(&mut steps, policy);
     give_up_capabilities(&mut steps, policy);
     steps.0
 }

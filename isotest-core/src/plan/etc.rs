@@ -10,6 +10,7 @@ use super::read_only::{bind_read_only, hide, lay_for};
 use super::roots::{OLD, new};
 use super::steps::Op;
 use crate::host::{Content, Host, Piece};
+use crate::perturbation::Localhost;
 use crate::policy::{Net, Policy, Uts};
 
 /// Files of `/etc` that are the same on every machine, and `hosts`, in which the host name stands.
@@ -37,9 +38,7 @@ fn hosts(host: &Host, policy: &Policy) -> Option<String> {
         Uts::Host => &host.name,
     };
     match (policy.net, &policy.uts) {
-        (Net::Loopback, _) => Some(format!(
-            "127.0.0.1 localhost {name}\n::1 localhost ip6-localhost ip6-loopback {name}\n"
-        )),
+        (Net::Loopback, _) => Some(loopback_hosts(name, Localhost::Default)),
         // Nobody in the host's network knows that name.
         (Net::Host, Uts::Name(_)) => {
             let hosts = host.hosts.as_ref()?;
@@ -47,6 +46,17 @@ fn hosts(host: &Host, policy: &Policy) -> Option<String> {
             Some(format!("{hosts}{gap}127.0.0.1 {name}\n::1 {name}\n"))
         }
         (Net::Host, Uts::Host) => None,
+    }
+}
+
+/// `/etc/hosts` of a case that has a network of its own.
+pub fn loopback_hosts(name: &str, first: Localhost) -> String {
+    let ipv4 = format!("127.0.0.1 localhost {name}\n");
+    let ipv6 = format!("::1 localhost ip6-localhost ip6-loopback {name}\n");
+    match first {
+        Localhost::Default => ipv4 + &ipv6,
+        Localhost::Ipv4 => ipv4 + "::1 ip6-localhost ip6-loopback\n",
+        Localhost::Ipv6 => ipv6 + &ipv4,
     }
 }
 

@@ -25,6 +25,7 @@ mod server;
 mod debugger;
 
 mod etc;
+mod perturbed;
 mod read_only;
 mod roots;
 

@@ -6,11 +6,12 @@ use std::path::Path;
 use super::builder::Steps;
 use super::layout::{Layout, STAGING, TMP};
 use super::steps::{Op, Step};
+use crate::policy::Policy;
 
 /// The library that makes a fork server of a program (`build.rs`).
 pub const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/preload.so"));
 
-pub fn steps(layout: &Layout) -> Vec<Step> {
+pub fn steps(layout: &Layout, policy: &Policy) -> Vec<Step> {
     let mut steps = Steps::default();
     for placed in &layout.placed {
         if let Some(staged) = &placed.staged
@@ -21,6 +22,9 @@ pub fn steps(layout: &Layout) -> Vec<Step> {
     }
     steps.add("no terminal", Op::NewSession);
     steps.add("no key of the caller's session", Op::NewKeyring);
+    if policy.perturbations.fixed_addresses {
+        steps.add("its cases have its addresses", Op::FixedAddresses);
+    }
     steps.add("the dynamic loader needs none", Op::DropCapabilities);
     steps.0
 }

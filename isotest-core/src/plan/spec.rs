@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::service::Service;
 use super::steps::{Op, Step};
+use crate::perturbation::Perturbations;
 
 /// Sandbox of several cases: those of one binary under one policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,9 @@ pub struct SandboxSpec {
     pub server: Vec<Step>,
     /// Services beside each of its cases, in the order of starting.
     pub services: Vec<Service>,
+    /// Its perturbations. Some are steps; others take place when its standard descriptors are placed,
+    /// or are the warden's work while it runs.
+    pub perturbations: Perturbations,
 }
 
 impl SandboxSpec {

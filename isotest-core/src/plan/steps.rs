@@ -71,6 +71,13 @@ pub enum Op {
     /// Gives up every capability but these bits of capabilities(7), which execve(2) keeps, and gains no
     /// other (`no_new_privs`).
     KeepCapabilities { kept: u64 },
+    /// Leaves the process one processor of those that it may run on: which one follows from the
+    /// slot of the case, so that cases that run at once are spread.
+    OneProcessor,
+    /// Has later programs loaded at addresses that are the same each time: personality(2).
+    FixedAddresses,
+    /// Never succeeds: the policy asks for what cannot be had together.
+    Unsupported { act: &'static str, hint: &'static str },
     /// Lets the supervisor in, and waits until it has started the services.
     AwaitServices,
 }
@@ -125,6 +132,9 @@ impl Op {
             | Op::Limit { .. }
             | Op::DropCapabilities
             | Op::KeepCapabilities { .. }
+            | Op::OneProcessor
+            | Op::FixedAddresses
+            | Op::Unsupported { .. }
             | Op::AwaitServices => false,
         }
     }
@@ -188,6 +198,9 @@ impl fmt::Display for Op {
             Op::KeepCapabilities { kept } => {
                 write!(f, "drop all capabilities but those of the set {kept:#x}")
             }
+            Op::OneProcessor => write!(f, "run on one processor"),
+            Op::FixedAddresses => write!(f, "switch the randomization of addresses off"),
+            Op::Unsupported { act, .. } => write!(f, "{act}"),
             Op::AwaitServices => write!(f, "wait for the services"),
         }
     }

@@ -203,6 +203,7 @@ impl Warden {
             server,
             group: spec.group,
             services: services(spec),
+            perturbations: Box::new(spec.perturbations.clone()),
         };
         self.channel.send(&Request::Setup(number, message), &[])?;
         // It had nothing to say before.

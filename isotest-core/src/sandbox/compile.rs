@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use super::child::bytecode::{CALL_WORDS, NONE, header, kind};
 use super::child::start::STEP_DIRECTORY;
 use super::service_supervisor::handshake;
+use super::sys;
 use crate::host::{Content, Original, Piece, SOURCE};
 use crate::plan::{Op, SandboxSpec, Step};
 
@@ -27,6 +28,9 @@ struct Argument(u64, u64);
 fn value(value: impl Into<i64>) -> Argument {
     Argument(kind::VALUE, value.into() as u64)
 }
+
+/// File mode creation mask of a case.
+const UMASK: u32 = 0o022;
 
 /// The set-up of a case and what is executed in it.
 pub fn spec(spec: &SandboxSpec) -> Vec<u8> {
@@ -48,6 +52,7 @@ pub fn spec(spec: &SandboxSpec) -> Vec<u8> {
         (header::ENVIRONMENT, spec.environment.len() as u64),
         (header::ENVIRONMENT_AT, environment_at),
         (header::UNDUMPABLE, u64::from(!spec.services.is_empty())),
+        (header::UMASK, u64::from(spec.perturbations.umask.unwrap_or(UMASK))),
     ];
     list.bytes(&words)
 }
@@ -231,6 +236,12 @@ impl List {
                 self.call(libc::SYS_prctl, [none, value(1), ZERO, ZERO, ZERO]);
                 self.keep_capabilities(*kept);
             }
+            Op::OneProcessor => self.one_processor(),
+            Op::FixedAddresses => self.fixed_addresses(),
+            Op::Unsupported { .. } => {
+                // No option has this number: EINVAL.
+                self.call(libc::SYS_prctl, [value(-1)]);
+            }
             Op::AwaitServices => self.await_services(),
         }
     }
@@ -342,6 +353,26 @@ impl List {
         let (nothing, target) = (self.text(c""), self.text(target));
         let arguments = [tree, nothing, AT_FDCWD, target, value(MOVE_MOUNT_F_EMPTY_PATH)];
         self.call(libc::SYS_move_mount, arguments);
+    }
+
+    /// sched_setaffinity(2) to one of the processors of this process, which every process on the way
+    /// to a case inherits.
+    fn one_processor(&mut self) {
+        let masks = sys::single_processors();
+        let size = masks.first().map_or(0, |mask| 8 * mask.len());
+        let words =
+            [masks.len() as u64, size as u64].into_iter().chain(masks.into_iter().flatten());
+        let bytes: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
+        let Argument(_, at) = self.data(&bytes);
+        let mask = Argument(kind::BY_SLOT, at);
+        self.call(libc::SYS_sched_setaffinity, [ZERO, value(size as i64), mask]);
+    }
+
+    /// personality(2): that of this process, with ADDR_NO_RANDOMIZE.
+    fn fixed_addresses(&mut self) {
+        /// linux/personality.h.
+        const ADDR_NO_RANDOMIZE: i64 = 0x4_0000;
+        self.call(libc::SYS_personality, [value(sys::personality() | ADDR_NO_RANDOMIZE)]);
     }
 
     /// Meets the supervisor twice: when the sandbox stands, and when nobody can read this process

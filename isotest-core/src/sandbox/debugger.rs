@@ -28,7 +28,7 @@ pub fn confine(command: &mut Command, steps: &[Step], leader: Arc<OwnedFd>) {
     let confine = move || {
         let (step, unused) = (AtomicU32::new(0), AtomicU32::new(0));
         let user = leader.as_raw_fd();
-        let values = Values { step: &step, mapped: &unused, scratch: -1, user };
+        let values = Values { step: &step, mapped: &unused, scratch: -1, user, slot: 0 };
         // Until then it is a copy of isotest, and in a namespace of the case.
         kernel::set_dumpable(0)
             // SAFETY: this process is to be confined.

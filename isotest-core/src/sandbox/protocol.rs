@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::fault::Fault;
 use crate::finding::{IpcObject, Leftover, Listening};
 use crate::outcome::Usage;
+use crate::perturbation::Perturbations;
 use crate::plan::{GroupLimits, Plan, ScratchMount, Service};
 use crate::trace::Trace;
 
@@ -72,6 +73,8 @@ pub struct Setup {
     pub group: GroupLimits,
     /// Services beside each of its cases.
     pub services: Option<Services>,
+    /// Perturbations of each of its cases.
+    pub perturbations: Box<Perturbations>,
 }
 
 /// The directory in which cases have their scratch on disk.

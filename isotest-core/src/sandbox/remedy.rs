@@ -77,6 +77,7 @@ fn for_step(op: &Op, errno: Errno, around: &Surroundings) -> Option<String> {
             own(DEPTH)
         }
         Op::Mount { fstype, .. } if fstype.as_bytes() == b"overlay" => own(OVERLAY),
+        Op::Unsupported { hint, .. } => own(hint),
         Op::BindExact { .. } if errno == Errno::ELOOP => own(LINK),
         Op::PivotRoot { .. } => Some(for_pivot(around)),
         Op::Attributes { .. } if errno == Errno::ENOSYS => own(KERNEL),

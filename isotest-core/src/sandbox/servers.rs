@@ -197,7 +197,7 @@ unsafe fn become_server(
 ) -> ! {
     kernel::block_signals(0);
     let unused = AtomicU32::new(0);
-    let values = Values { step: &unused, mapped: &unused, scratch: -1, user: -1 };
+    let values = Values { step: &unused, mapped: &unused, scratch: -1, user: -1, slot: 0 };
     // SAFETY: this process is to be restricted.
     let restricted = unsafe { Bytecode(source.restriction).run(&values) };
     let places = [SOCKET, SLOTS, SETUP];

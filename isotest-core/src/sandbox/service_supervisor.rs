@@ -193,7 +193,7 @@ impl ServiceSupervisor<'_> {
         let restriction = self.restriction.to_vec();
         let restrict = move || {
             let (step, unused) = (AtomicU32::new(0), AtomicU32::new(0));
-            let values = Values { step: &step, mapped: &unused, scratch: -1, user: -1 };
+            let values = Values { step: &step, mapped: &unused, scratch: -1, user: -1, slot: 0 };
             // The warden's own: it hears of children by a descriptor.
             kernel::block_signals(0);
             kernel::set_umask(0o022);

@@ -130,6 +130,36 @@ fn spare(whole: &CStr, own: &CStr) -> Result<(), Errno> {
     nix::unistd::write(open(own, OFlag::O_WRONLY)?, share.as_bytes()).map(drop)
 }
 
+/// The processors that this process may run on, each as a mask by itself, all of one length:
+/// sched_getaffinity(2). None where they cannot be read.
+pub fn single_processors() -> Vec<Vec<u64>> {
+    /// Enough for 8192 processors, the most that the kernel can be built for.
+    const WORDS: usize = 128;
+    let mut set = [0_u64; WORDS];
+    let address = set.as_mut_ptr();
+    // SAFETY: the kernel writes to no more than the size of `set`.
+    let result =
+        unsafe { libc::syscall(libc::SYS_sched_getaffinity, 0, size_of_val(&set), address) };
+    if result < 0 {
+        return Vec::new();
+    }
+    let is_set = |number: &usize| set[number / 64] >> (number % 64) & 1 != 0;
+    let numbers: Vec<usize> = (0..64 * WORDS).filter(is_set).collect();
+    let words = numbers.last().map_or(0, |last| last / 64 + 1);
+    let mask = |number: usize| {
+        let word = |index| if index == number / 64 { 1 << (number % 64) } else { 0 };
+        (0..words).map(word).collect()
+    };
+    numbers.into_iter().map(mask).collect()
+}
+
+/// personality(2) of this process; that of every process where it cannot be read.
+pub fn personality() -> i64 {
+    const NO_CHANGE: u64 = 0xFFFF_FFFF;
+    // SAFETY: personality(2) takes a number.
+    unsafe { libc::syscall(libc::SYS_personality, NO_CHANGE) }.max(0)
+}
+
 /// A child that wait4(2) found.
 pub struct ReapedChild {
     /// Its id.

@@ -24,6 +24,9 @@ pub mod kind {
     pub const LINKED: u64 = 5;
     /// The descriptor of the user namespace that the warden has made for the case.
     pub const USER: u64 = 6;
+    /// The address of one of several structures, by the slot of the case. At that offset in the data
+    /// stand their number and their size, a word each, then they themselves.
+    pub const BY_SLOT: u64 = 7;
 }
 
 /// The size of a structure of [`kind::LINKED`].
@@ -49,8 +52,10 @@ pub mod header {
     pub const LATE: usize = 8;
     /// 1 where the steps have made the process one that no other may read, until it execs.
     pub const UNDUMPABLE: usize = 9;
+    /// The file mode creation mask of the program.
+    pub const UMASK: usize = 10;
     /// Number of words in the header.
-    pub const WORDS: usize = 10;
+    pub const WORDS: usize = 11;
 }
 
 /// Words of a call: its step, its number, an errno that is no failure, the number under which its
@@ -71,6 +76,8 @@ pub struct Values<'a> {
     pub scratch: i32,
     /// The user namespace that the case is to enter, or -1.
     pub user: i32,
+    /// Number of the slot of the case.
+    pub slot: u32,
 }
 
 /// A set-up as bytes.
@@ -116,6 +123,15 @@ impl<'a> Bytecode<'a> {
         Some(linked)
     }
 
+    fn by_slot(&self, offset: u64, slot: u32) -> Option<&'a [u8]> {
+        let data = self.data(offset)?;
+        let word = |at| Some(u64::from_le_bytes(data.get(at..at + 8)?.try_into().ok()?));
+        let index = u64::from(slot).checked_rem(word(0)?)?;
+        let size = usize::try_from(word(8)?).ok()?;
+        let start = usize::try_from(index).ok()?.checked_mul(size)?.checked_add(16)?;
+        data.get(start..start.checked_add(size)?)
+    }
+
     /// Makes every call in order. The step of the one that fails stands in `values.step`.
     ///
     /// # Safety
@@ -137,6 +153,9 @@ impl<'a> Bytecode<'a> {
                     kind::KEPT => *kept.get(value as usize).ok_or(EINVAL)?,
                     kind::SCRATCH => values.scratch as usize,
                     kind::USER => values.user as usize,
+                    kind::BY_SLOT => {
+                        self.by_slot(value, values.slot).ok_or(EINVAL)?.as_ptr() as usize
+                    }
                     kind::MAPPED => values.mapped.as_ptr() as usize,
                     kind::LINKED => {
                         linked = self.linked(value).ok_or(EINVAL)?;
@@ -176,7 +195,7 @@ mod tests {
     fn bytes_that_are_no_set_up_are_refused() {
         let step = AtomicU32::new(0);
         let mapped = &AtomicU32::new(0);
-        let values = Values { step: &step, mapped, scratch: -1, user: -1 };
+        let values = Values { step: &step, mapped, scratch: -1, user: -1, slot: 0 };
         let mut one_call = vec![0; 8 * (header::WORDS + CALL_WORDS)];
         one_call[0] = 1;
         let mut huge = one_call.clone();
@@ -214,8 +233,12 @@ mod tests {
             words[first + 1] = UNKNOWN;
             words[first + 2] = if random.u8(..4) == 0 { 0 } else { ENOSYS };
             for argument in 0..6 {
-                // Mostly a kind that there is.
-                words[first + 5 + 2 * argument] %= if random.u8(..64) == 0 { 64 } else { 7 };
+                // Mostly a kind that there is, and seldom one for which few words will do.
+                words[first + 5 + 2 * argument] %= match random.u8(..64) {
+                    0 => 64,
+                    1..4 => 8,
+                    _ => 7,
+                };
             }
         }
         words.extend((0..random.usize(..40)).map(|_| word(random)));
@@ -245,11 +268,12 @@ mod tests {
                 // What was copied, but for the pointer, stands in the bytes.
                 assert!(bytes.len() > LINKED_SIZE && linked.0.len() == LINKED_SIZE);
             }
+            let _ = bytecode.by_slot(random.u64(..400), random.u32(..));
             // What lies behind the calls would be taken for more, with numbers that are not ours.
             if !honest {
                 continue;
             }
-            let values = Values { step: &step, mapped, scratch: -1, user: -1 };
+            let values = Values { step: &step, mapped, scratch: -1, user: -1, slot: 0 };
             // SAFETY: the kernel knows no such call and looks at no argument.
             match unsafe { bytecode.run(&values) } {
                 Ok(()) => ends[0] += 1,

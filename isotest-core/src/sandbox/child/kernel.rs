@@ -278,9 +278,20 @@ pub fn open_terminal() -> Result<(i32, i32), Errno> {
     Ok((outside as i32, inside as i32))
 }
 
-/// Hands a descriptor over a socket, with one byte (unix(7), SCM_RIGHTS), and waits for one byte in
-/// return.
+/// Hands a descriptor over a socket, and waits for one byte in return.
 pub fn hand_over(socket: i32, descriptor: i32) -> Result<(), Errno> {
+    send_descriptor(socket, descriptor)?;
+    let mut byte = 0_u8;
+    let (socket, address) = (socket as usize, &raw mut byte as usize);
+    // SAFETY: read(2) writes one byte to this frame.
+    match unsafe { call(number::READ, [socket, address, 1, 0, 0, 0]) }? {
+        0 => Err(EIO),
+        _ => Ok(()),
+    }
+}
+
+/// Sends a descriptor over a socket, with one byte (unix(7), SCM_RIGHTS).
+pub fn send_descriptor(socket: i32, descriptor: i32) -> Result<(), Errno> {
     /// A header and one descriptor (cmsg(3)).
     #[repr(C, align(8))]
     struct Control(usize, i32, i32, i32);
@@ -289,19 +300,14 @@ pub fn hand_over(socket: i32, descriptor: i32) -> Result<(), Errno> {
     struct Message([usize; 2], *const [usize; 2], usize, *const Control, usize, usize);
     const SOL_SOCKET: i32 = 1;
     const SCM_RIGHTS: i32 = 1;
-    let mut byte = 0_u8;
-    let parts = [&raw mut byte as usize, 1];
+    let byte = 0_u8;
+    let parts = [&raw const byte as usize, 1];
     let length = size_of::<usize>() + 3 * size_of::<i32>();
     let control = Control(length, SOL_SOCKET, SCM_RIGHTS, descriptor);
     let message = Message([0; 2], &raw const parts, 1, &raw const control, size_of::<Control>(), 0);
     let (socket, message) = (socket as usize, &raw const message as usize);
     // SAFETY: all that the message points to lives in this frame.
-    unsafe { call(number::SENDMSG, [socket, message, 0, 0, 0, 0]) }?;
-    // SAFETY: read(2) writes one byte to this frame.
-    match unsafe { call(number::READ, [socket, &raw mut byte as usize, 1, 0, 0, 0]) }? {
-        0 => Err(EIO),
-        _ => Ok(()),
-    }
+    unsafe { call(number::SENDMSG, [socket, message, 0, 0, 0, 0]) }.map(drop)
 }
 
 /// Duplicates `from` onto descriptor `to`, without close-on-exec: dup3(2), or fcntl(2) where the

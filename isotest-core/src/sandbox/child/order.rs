@@ -1,6 +1,7 @@
 //! Orders of the warden to a fork server, and its answers: packets on their socket.
 //!
-//! Beside an order travel the descriptors that become 1 and 2, and the scratch where there is one.
+//! Beside an order travel the descriptors that become 1 and 2, the scratch, and the socket to who keeps
+//! the outer end of a terminal where descriptor 0 is one.
 
 /// The descriptors that the warden gives a server: its socket, the slots, the set-up.
 pub const SOCKET: usize = 3;

@@ -56,7 +56,7 @@ impl Mapping {
 /// A packet and the descriptors beside it.
 struct Packet {
     length: usize,
-    descriptors: [i32; 3],
+    descriptors: [i32; 4],
 }
 
 /// Serves until the warden closes the socket, which ends this process. Returns in each case, once
@@ -145,7 +145,7 @@ unsafe fn become_case(
     bytecode: Bytecode<'_>,
     order: &Order<'_>,
     slot: &Slot,
-    [output, error, scratch]: [i32; 3],
+    [output, error, scratch, keeper]: [i32; 4],
 ) {
     let child = ChildSetup {
         bytecode,
@@ -156,6 +156,8 @@ unsafe fn become_case(
         execs: false,
         thread_id: image.thread_id,
         slot,
+        slot_number: order.slot,
+        keeper,
         // A traced case is executed.
         trace: None,
     };
@@ -216,7 +218,7 @@ struct Rights {
     descriptors: [i32; 4],
 }
 
-/// recvmsg(2) of one packet with up to three descriptors beside it; those that are not there are
+/// recvmsg(2) of one packet with up to four descriptors beside it; those that are not there are
 /// -1.
 fn receive(buffer: &mut [u8]) -> Result<Packet, Errno> {
     const HEADER: usize = 16;
@@ -241,9 +243,9 @@ fn receive(buffer: &mut [u8]) -> Result<Packet, Errno> {
     };
     let given = match rights.length {
         0 => 0,
-        length => (length.checked_sub(HEADER).ok_or(EINVAL)? / size_of::<i32>()).min(3),
+        length => (length.checked_sub(HEADER).ok_or(EINVAL)? / size_of::<i32>()).min(4),
     };
-    let mut descriptors = [-1; 3];
+    let mut descriptors = [-1; 4];
     for (to, from) in descriptors.iter_mut().zip(rights.descriptors).take(given) {
         *to = from;
     }

@@ -6,7 +6,7 @@
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use super::bytecode::{Bytecode, Values, header};
-use super::kernel::{self, Cloning, Errno};
+use super::kernel::{self, Cloning, EINVAL, Errno};
 
 /// Set in the memory of a child, and nowhere else: a test's allocator dies where this is set.
 #[doc(hidden)]
@@ -85,6 +85,11 @@ pub struct ChildSetup<'a> {
     pub thread_id: usize,
     /// Memory for the step in progress.
     pub slot: &'a Slot,
+    /// Its number.
+    pub slot_number: u32,
+    /// Where descriptor 0 is a terminal at which nobody types: a socket to who keeps its outer end,
+    /// which takes messages and is not read; -1 for none.
+    pub keeper: i32,
     /// The filter by which it is traced; `None` where it is not.
     pub trace: Option<ChildTrace>,
 }
@@ -119,6 +124,7 @@ impl ChildSetup<'_> {
             mapped: &self.slot.mapped,
             scratch: self.scratch,
             user: self.user,
+            slot: self.slot_number,
         };
         // SAFETY: by this function's contract.
         if let Err(errno) = unsafe { self.bytecode.run(&values) } {
@@ -157,6 +163,11 @@ impl ChildSetup<'_> {
             let (outside, inside) = kernel::open_terminal()?;
             kernel::hand_over(stdio[0], outside)?;
             stdio = [inside; 3];
+        } else if self.keeper >= 0 {
+            // Without an outer end it would have hung up.
+            let (outside, inside) = kernel::open_terminal()?;
+            kernel::send_descriptor(self.keeper, outside)?;
+            stdio[0] = inside;
         }
         for (number, from) in stdio.iter().enumerate() {
             kernel::place_descriptor(*from, number as i32)?;
@@ -164,7 +175,8 @@ impl ChildSetup<'_> {
         if self.terminal {
             kernel::take_terminal()?;
         }
-        kernel::set_umask(0o022);
+        let umask = self.bytecode.header(header::UMASK).ok_or(EINVAL)?;
+        kernel::set_umask(umask as u32);
         kernel::close_from(3, self.execs)
     }
 

@@ -247,7 +247,7 @@ impl WardenState {
             }
         }
         let (step, unused) = (AtomicU32::new(0), AtomicU32::new(0));
-        let values = Values { step: &step, mapped: &unused, scratch: -1, user: -1 };
+        let values = Values { step: &step, mapped: &unused, scratch: -1, user: -1, slot: 0 };
         // SAFETY: the template is built in the warden's own mount namespace.
         let refused = unsafe { Bytecode(bytecode).run(&values) }.err();
         let step = step.load(Ordering::Relaxed);

@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
 use super::signals::signal_case;
 use super::slots::Slots;
@@ -20,12 +21,15 @@ use super::state::{Prepared, RunningCase, WardenState};
 use super::tracing::Tracing;
 use crate::errno;
 use crate::outcome::Usage;
+use crate::perturbation::Stdin;
 use crate::plan::{LIBRARY_PATH, ScratchMount};
 use crate::sandbox::child::bytecode::{Bytecode, header};
 use crate::sandbox::child::kernel::{self, Cloning};
 use crate::sandbox::child::order::Answer;
 use crate::sandbox::child::start::ChildSetup;
-use crate::sandbox::fault::{Fault, STEP_CGROUP, STEP_CLONE, STEP_EXEC, STEP_SCRATCH};
+use crate::sandbox::fault::{
+    Fault, STEP_CGROUP, STEP_CLONE, STEP_DESCRIPTORS, STEP_EXEC, STEP_SCRATCH,
+};
 use crate::sandbox::protocol::{End, GuardRecord, Response, Start};
 use crate::sandbox::servers::{Server, ServerSpec};
 use crate::sandbox::sys;
@@ -95,6 +99,10 @@ impl WardenState {
             (ScratchMount::Disk, None) => Err(Errno::ENODEV),
         };
         let scratch = scratch.map_err(|errno| (STEP_SCRATCH, errno))?;
+        let terminal = match set_up.setup.perturbations.stdin {
+            Stdin::Null => None,
+            Stdin::Terminal => Some(keeper().map_err(|errno| (STEP_DESCRIPTORS, errno))?),
+        };
         let group = self.base.as_mut().map(|base| base.make(&set_up.setup.group)).transpose();
         let group = group.map_err(|errno| (STEP_CGROUP, errno))?;
         Ok(RunningCase {
@@ -103,6 +111,7 @@ impl WardenState {
             slots: Rc::clone(served.unwrap_or(&self.slots)),
             arguments: start.arguments.clone(),
             scratch,
+            terminal,
             group,
             reaper: word(header::REAPER) == 1,
             own_network: word(header::NAMESPACES) & libc::CLONE_NEWNET as u64 != 0,
@@ -166,9 +175,11 @@ impl WardenState {
         if !server.is_ready() {
             return set_up.waiting.push((start, slot, descriptors));
         }
-        let scratch = self.running.get(&slot).map(|running| &running.scratch);
-        let given: Vec<BorrowedFd<'_>> =
-            descriptors.iter().take(2).chain(scratch).map(AsFd::as_fd).collect();
+        let running = self.running.get(&slot);
+        let (scratch, keeper) =
+            (running.map(|running| &running.scratch), running.and_then(RunningCase::keeper));
+        let given = descriptors.iter().take(2).chain(scratch).chain(keeper);
+        let given: Vec<BorrowedFd<'_>> = given.map(AsFd::as_fd).collect();
         let own = [start.arguments.as_slice(), start.environment.as_slice()];
         // Where it has ended, `on_server` finds the case not cloned.
         let ordered = server.order(slot, own, &given);
@@ -332,6 +343,7 @@ impl WardenState {
         let arguments = pointers(&arguments, &start.arguments);
         let environment = pointers(&environment, &start.environment);
         let scratch = self.running.get(&slot).map(|running| &running.scratch);
+        let keeper = self.running.get(&slot).and_then(RunningCase::keeper);
         let late = bytecode.header(header::LATE).ok_or(Errno::EINVAL)?;
         let user = match &set_up.setup.id_maps {
             Some(maps) if late != 0 => Some(make_user_namespace(maps)?),
@@ -349,6 +361,8 @@ impl WardenState {
             execs: true,
             thread_id: 0,
             slot: cell,
+            slot_number: slot as u32,
+            keeper: keeper.map_or(-1, AsRawFd::as_raw_fd),
             trace: tracing.as_ref().map(Tracing::of_child),
         };
         let cloning = Cloning {
@@ -395,6 +409,12 @@ impl WardenState {
             sys::store_and_wake(&cell.mapped, 1);
         }
     }
+}
+
+/// A pair of sockets, one end of which takes the outer end of a terminal. What lies in a socket stays
+/// open, and nobody reads it.
+fn keeper() -> Result<(OwnedFd, OwnedFd), Errno> {
+    socketpair(AddressFamily::Unix, SockType::Datagram, None, SockFlag::SOCK_CLOEXEC)
 }
 
 fn write_id_maps(process: i32, (uids, gids): &(Vec<u8>, Vec<u8>)) -> std::io::Result<()> {

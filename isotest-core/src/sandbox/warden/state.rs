@@ -42,6 +42,9 @@ pub(super) struct RunningCase {
     /// Arguments behind those of the set-up.
     pub(super) arguments: Vec<CString>,
     pub(super) scratch: OwnedFd,
+    /// Where its descriptor 0 is a terminal at which nobody types: a pair of sockets, in which the
+    /// outer end of the terminal lies. The other end goes to the case.
+    pub(super) terminal: Option<(OwnedFd, OwnedFd)>,
     pub(super) group: Option<CaseCgroup>,
     pub(super) reaper: bool,
     pub(super) own_network: bool,
@@ -57,6 +60,13 @@ pub(super) struct RunningCase {
     pub(super) tracer: Option<RunningTracer>,
     /// End of its PID 1, while its supervisor still runs.
     pub(super) ended: Option<(i32, Usage)>,
+}
+
+impl RunningCase {
+    /// The socket for the outer end of its terminal.
+    pub(super) fn keeper(&self) -> Option<&OwnedFd> {
+        self.terminal.as_ref().map(|(_, sent)| sent)
+    }
 }
 
 /// The state of the warden.

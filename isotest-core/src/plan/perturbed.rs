@@ -1,0 +1,67 @@
+//! Perturbations as steps of a case.
+
+use std::path::Path;
+
+use super::builder::Steps;
+use super::etc::loopback_hosts;
+use super::layout::SCRATCH;
+use super::steps::Op;
+use crate::host::Host;
+use crate::perturbation::Localhost;
+use crate::policy::{Net, Policy, Uts};
+
+/// Refuses what cannot be had together with the rest of the policy, before anything is set up.
+pub fn refuse(steps: &mut Steps, host: &Host, policy: &Policy) {
+    for (act, hint) in unsupported(host, policy) {
+        steps.add("the policy contradicts itself", Op::Unsupported { act, hint });
+    }
+}
+
+fn unsupported(host: &Host, policy: &Policy) -> Vec<(&'static str, &'static str)> {
+    let wanted = &policy.perturbations;
+    let orders = wanted.localhost != Localhost::Default;
+    let refusals = [
+        (
+            orders && policy.net == Net::Host,
+            "choose the address of `localhost` in the host's network",
+            "its `/etc/hosts` is the host's; give the test a network of its own",
+        ),
+        (
+            wanted.localhost == Localhost::Ipv6 && !host.has_ipv6,
+            "have `localhost` found as `::1` first",
+            "this kernel has no IPv6",
+        ),
+        (
+            wanted.umask.is_some_and(|mask| mask > 0o777),
+            "set the file mode creation mask",
+            "it is 0777 at most",
+        ),
+    ];
+    let refused = refusals.into_iter().filter(|(refused, ..)| *refused);
+    refused.map(|(_, act, hint)| (act, hint)).collect()
+}
+
+/// Covers `/etc/hosts` where another address of `localhost` is to be found first.
+pub fn show_hosts(steps: &mut Steps, host: &Host, policy: &Policy) {
+    let first = policy.perturbations.localhost;
+    if first == Localhost::Default {
+        return;
+    }
+    let name = match &policy.uts {
+        Uts::Name(name) => name,
+        Uts::Host => &host.name,
+    };
+    let hosts = Path::new(SCRATCH).join("hosts");
+    steps.file(&hosts, loopback_hosts(name, first).as_bytes(), 0o644, "asked for");
+    steps.bind_read_only(&hosts, Path::new("/etc/hosts"), "asked for");
+}
+
+/// What changes the process itself, and is inherited.
+pub fn process(steps: &mut Steps, policy: &Policy) {
+    if policy.perturbations.one_processor {
+        steps.add("asked for", Op::OneProcessor);
+    }
+    if policy.perturbations.fixed_addresses {
+        steps.add("asked for", Op::FixedAddresses);
+    }
+}

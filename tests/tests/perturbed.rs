@@ -1,0 +1,236 @@
+//! Perturbations: each takes effect in its case, and the next case of the same warden has none of it.
+
+use std::ffi::CString;
+use std::io::{PipeReader, Read, pipe};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use isotest_core::host::Host;
+use isotest_core::perturbation::{Localhost, Perturbations, Stdin};
+use isotest_core::plan::{CommandSpec, Project, SandboxSpec, StartBy, sandbox_spec, template};
+use isotest_core::policy::{Init, Net, Policy};
+use isotest_core::sandbox::{End, Notice, Start, Warden, describe};
+use isotest_tests::{refused, skipped};
+
+/// Way in which a case is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Server,
+    Exec,
+}
+
+/// One warden, for cases of several policies.
+struct Arms {
+    host: Host,
+    warden: Warden,
+    next: u64,
+}
+
+/// A case in flight.
+struct Running {
+    spec: Arc<SandboxSpec>,
+    output: PipeReader,
+}
+
+impl Arms {
+    fn new() -> Arms {
+        let host = Host::read(Path::new("/")).expect("the machine can be looked at");
+        let policy = Policy::default();
+        let mut warden = Warden::start(&host, &policy).expect("a warden starts");
+        let template = template(&host, &Project::default(), &policy);
+        warden.build(&template, None).expect("the template can be built");
+        Arms { host, warden, next: 1 }
+    }
+
+    /// Starts a script of sh(1).
+    fn start(&mut self, policy: &Policy, by: By, script: &str) -> Running {
+        let c_string = |text: &str| CString::new(text).expect("it has no NUL byte");
+        let command = CommandSpec {
+            program: c"/bin/sh".to_owned(),
+            arguments: ["sh", "-c", script].map(c_string).to_vec(),
+            environment: ["PATH=/usr/bin:/bin", "A=a"].map(c_string).to_vec(),
+            directory: c"/".to_owned(),
+            start_by: StartBy::ForkServer,
+        };
+        let spec = Arc::new(sandbox_spec(&self.host, &Project::default(), policy, command));
+        let served = (by == By::Server).then_some(2);
+        self.warden.prepare(&spec, served).expect("the warden is alive");
+        let (output, write) = pipe().expect("a pipe");
+        let start = Start {
+            case: self.next,
+            setup: 0,
+            arguments: vec![],
+            environment: vec![],
+            terminal: false,
+        };
+        self.next += 1;
+        let sent = self.warden.spawn(&spec, start, &[write.as_fd(), write.as_fd()]);
+        sent.expect("the warden is alive");
+        Running { spec, output }
+    }
+
+    fn end(&mut self) -> End {
+        match self.warden.notice(true) {
+            Some(Notice::Ended(end, _)) => end,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Runs a script to its end, and returns what it wrote.
+    #[track_caller]
+    fn output(&mut self, policy: &Policy, by: By, script: &str) -> String {
+        let Running { spec, mut output } = self.start(policy, by, script);
+        let end = self.end();
+        if let Some(fault) = end.fault {
+            panic!("{}", describe(fault, &spec.steps, "sh", "/"));
+        }
+        let mut text = String::new();
+        output.read_to_string(&mut text).expect("it is text");
+        text
+    }
+
+    /// The words for what keeps a case from being set up.
+    #[track_caller]
+    fn refusal(&mut self, policy: &Policy) -> String {
+        let Running { spec, .. } = self.start(policy, By::Exec, "echo");
+        let fault = self.end().fault.expect("it is refused");
+        describe(fault, &spec.steps, "sh", "/").to_string()
+    }
+}
+
+fn with(perturbations: Perturbations) -> Policy {
+    Policy { perturbations, ..Policy::default() }
+}
+
+/// Checks what a script writes, with perturbations and without, for each way of starting a case.
+#[track_caller]
+fn check(perturbations: &Perturbations, script: &str, [perturbed, plain]: [&str; 2]) {
+    if refused() {
+        return;
+    }
+    let mut arms = Arms::new();
+    for by in [By::Server, By::Exec] {
+        for init in [Init::None, Init::Reaper] {
+            let policy = |perturbations| Policy { init, ..with(perturbations) };
+            let text = arms.output(&policy(perturbations.clone()), by, script);
+            assert_eq!(text, perturbed, "{by:?} {init:?}");
+            let text = arms.output(&policy(Perturbations::default()), by, script);
+            assert_eq!(text, plain, "{by:?} {init:?}");
+        }
+    }
+}
+
+/// Without this the checks of fork servers would check nothing.
+#[test]
+fn a_script_can_be_started_by_a_fork_server() {
+    if refused() {
+        return;
+    }
+    let mut arms = Arms::new();
+    // `PF_FORKNOEXEC` of linux/sched.h.
+    let script = "read -r _ _ _ _ _ _ _ _ flags _ < /proc/self/stat; echo $((flags & 64))";
+    assert_eq!(arms.output(&Policy::default(), By::Server, script), "64\n");
+    assert_eq!(arms.output(&Policy::default(), By::Exec, script), "0\n");
+}
+
+#[test]
+fn a_test_has_another_umask() {
+    let perturbations = Perturbations { umask: Some(0o077), ..Perturbations::default() };
+    check(&perturbations, "umask", ["0077\n", "0022\n"]);
+}
+
+#[test]
+fn a_test_has_one_processor_and_cases_at_once_have_different_ones() {
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    let perturbations = Perturbations { one_processor: true, ..Perturbations::default() };
+    check(&perturbations, "nproc", ["1\n", &format!("{all}\n")]);
+    if refused() {
+        return;
+    }
+    let (mut arms, policy) = (Arms::new(), with(perturbations));
+    let script = "grep Cpus_allowed_list: /proc/self/status; read line < /dev/null; sleep 1000";
+    let mut seen = Vec::new();
+    for _ in 0..all {
+        let mut running = arms.start(&policy, By::Exec, script);
+        let mut line = [0; 64];
+        let length = running.output.read(&mut line).expect("it writes");
+        seen.push(String::from_utf8_lossy(&line[..length]).into_owned());
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), all, "{seen:?}");
+}
+
+/// The addresses of the program, its libraries, heap and stack.
+#[test]
+fn addresses_are_the_same_in_every_case() {
+    if refused() {
+        return;
+    }
+    let mut arms = Arms::new();
+    let script =
+        "while read -r line; do echo $line; done < /proc/self/maps; exec cat /proc/self/maps";
+    let addresses = |text: String| {
+        let lines = text.lines().filter(|line| line.ends_with(']') || line.contains("/lib"));
+        let addresses = lines.filter_map(|line| line.split(' ').next());
+        addresses.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let fixed = with(Perturbations { fixed_addresses: true, ..Perturbations::default() });
+    for by in [By::Server, By::Exec] {
+        // Each has a set-up, and with it a server, of its own.
+        let [first, second] = [(); 2].map(|()| addresses(arms.output(&fixed, by, script)));
+        assert!(first.len() > 5, "{first:?}");
+        assert_eq!(first, second, "{by:?}");
+        let [first, second] =
+            [(); 2].map(|()| addresses(arms.output(&Policy::default(), by, script)));
+        assert_ne!(first, second, "{by:?}");
+    }
+}
+
+#[test]
+fn the_address_of_localhost_that_is_found_first() {
+    if refused() {
+        return;
+    }
+    if !Path::new("/proc/net/if_inet6").exists() {
+        return skipped("this kernel has no IPv6");
+    }
+    let script = "getent ahosts localhost | cut -d' ' -f1 | uniq | head -1; head -1 /etc/hosts";
+    for (localhost, found) in [
+        (Localhost::Ipv4, "127.0.0.1\n127.0.0.1 localhost isotest\n"),
+        (Localhost::Ipv6, "::1\n::1 localhost ip6-localhost ip6-loopback isotest\n"),
+    ] {
+        let perturbations = Perturbations { localhost, ..Perturbations::default() };
+        check(&perturbations, script, [found, "::1\n127.0.0.1 localhost isotest\n"]);
+    }
+    let perturbations = Perturbations { localhost: Localhost::Ipv4, ..Perturbations::default() };
+    let policy = Policy { net: Net::Host, ..with(perturbations) };
+    let error = Arms::new().refusal(&policy);
+    assert!(error.starts_with("cannot choose the address of `localhost` in the host's network: "));
+    assert!(
+        error.ends_with(
+            "\nhint: its `/etc/hosts` is the host's; give the test a network of its own"
+        )
+    );
+}
+
+#[test]
+fn standard_input_is_a_terminal_at_which_nobody_types() {
+    let perturbations = Perturbations { stdin: Stdin::Terminal, ..Perturbations::default() };
+    // A terminal that has hung up is none: TCGETS gives EIO.
+    let script = "tty; stty -a 2>&1 | grep -c baud; for fd in /proc/self/fd/*; do [ -e $fd ] && echo ${fd##*/}; done";
+    check(&perturbations, script, ["/dev/pts/0\n1\n0\n1\n2\n", "not a tty\n0\n0\n1\n2\n"]);
+}
+
+#[test]
+fn values_that_the_kernel_does_not_have_are_refused() {
+    if refused() {
+        return;
+    }
+    let mut arms = Arms::new();
+    let umask = Perturbations { umask: Some(0o1000), ..Perturbations::default() };
+    let error = arms.refusal(&with(umask));
+    assert!(error.contains("cannot set the file mode creation mask: "), "{error}");
+    assert!(error.contains("\nhint: it is 0777 at most"), "{error}");
+}
