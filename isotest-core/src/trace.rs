@@ -137,6 +137,8 @@ pub enum Act {
     Processors,
     /// It reads the clock of the day by a system call.
     Clock,
+    /// It changes a property that all threads of the process share.
+    ProcessChanged(ProcessProperty),
     /// It writes to its stdout or stderr.
     Printed {
         /// `stdout` or `stderr`.
@@ -144,6 +146,18 @@ pub enum Act {
         /// The text, the beginning of a long one.
         text: String,
     },
+}
+
+/// A property that all threads of a process share.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProcessProperty {
+    /// The working directory: chdir(2).
+    WorkingDirectory,
+    /// A resource limit, by its number: prlimit(2).
+    Limit(u32),
+    /// The file mode creation mask: umask(2).
+    Umask,
 }
 
 /// A standard stream of the case.
@@ -317,6 +331,7 @@ impl Act {
             | Act::Listened(_)
             | Act::Sent(_)
             | Act::Resolved { .. }
+            | Act::ProcessChanged(_)
             | Act::Printed { .. } => None,
         }
     }
@@ -341,6 +356,11 @@ impl Trace {
         self.events.iter().position(is_start)
     }
 
+    /// The events of the tests: those of libtest before them are left out.
+    pub fn test_events(&self) -> impl Iterator<Item = &TraceEvent> {
+        self.events.iter().skip(self.start_of_tests().unwrap_or(0))
+    }
+
     /// True if libtest has said that it starts its tests.
     pub fn is_libtest(&self) -> bool {
         self.start_of_tests().is_some()
@@ -350,8 +370,8 @@ impl Trace {
     /// no property of a test.
     pub fn footprint(&self) -> Footprint {
         let mut footprint = Footprint::default();
-        let own = self.events.iter().skip(self.start_of_tests().unwrap_or(0));
-        footprint.surroundings = own.filter_map(|event| event.act.surrounding()).collect();
+        footprint.surroundings =
+            self.test_events().filter_map(|event| event.act.surrounding()).collect();
         // What a case has made itself is nobody else's.
         let mut made: BTreeSet<&str> = BTreeSet::new();
         for TraceEvent { act, .. } in &self.events {
@@ -396,6 +416,7 @@ impl Trace {
                 | Act::HostName
                 | Act::Processors
                 | Act::Clock
+                | Act::ProcessChanged(_)
                 | Act::Printed { .. } => {}
             }
         }

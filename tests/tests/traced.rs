@@ -62,6 +62,18 @@ fn surroundings_are_told_and_libtests_own_are_not() {
 }
 
 #[test]
+fn changes_of_the_process_are_told() {
+    if refused() {
+        return;
+    }
+    let limit = format!("changes   resource limit {} of the process", libc::RLIMIT_NOFILE);
+    let texts = ["changes   working directory of the process", "changes   umask of the process"];
+    let text = trace("changes_its_process", 0, &[&texts[..], &[&limit]].concat());
+    // A limit that is only read is not changed.
+    assert_eq!(text.matches("changes   resource limit").count(), 1, "{text}");
+}
+
+#[test]
 fn a_flood_of_events_is_bounded_and_hides_nothing_new() {
     if refused() {
         return;
@@ -87,18 +99,18 @@ fn a_traced_run_has_the_same_verdicts_and_tells_conflicts() {
     }
     let (project, _lock) = Project::fixture_alone("traced");
     project.isotest("conflicts --target-dir target/none").run().check(4, &["no run is recorded"]);
-    let counts = "11 passed, 1 failed";
+    let counts = "12 passed, 1 failed";
     let plain = project.isotest("--no-fail-fast").run();
     plain.check(100, &[counts]);
     assert!(!plain.stderr.contains("were traced"), "{}", plain.stderr);
     let none = ["was traced", "hint: `cargo isotest --trace always`"];
     project.isotest("conflicts").run().check(4, &none);
     let traced = project.isotest("--no-fail-fast --trace always").run();
-    traced.check(100, &[counts, "12 tests were traced"]);
+    traced.check(100, &[counts, "13 tests were traced"]);
     let port = "port tcp 8080\n    binds   traced::acts listens_and_connects\n";
     let file = "file /tmp/app.db\n    writes  traced::acts writes_a_shared_name\n    reads   \
                 traced::acts reads_a_shared_name\n";
-    let texts = ["12 traced tests", "would share 2 resources", port, file];
+    let texts = ["13 traced tests", "would share 2 resources", port, file];
     project.isotest("conflicts").run().check(0, &texts);
     let json = "\"file\":\"/tmp/app.db\",\"writes\":[\"traced::acts writes_a_shared_name\"]";
     project.isotest("conflicts --format json").run().check(0, &[json]);

@@ -1,6 +1,8 @@
 //! A trace as JSON.
 
-use isotest_core::trace::{Act, Change, Existence, OpenMode, PrintStream, Trace, TraceEvent};
+use isotest_core::trace::{
+    Act, Change, Existence, OpenMode, PrintStream, ProcessProperty, Trace, TraceEvent,
+};
 use serde::Serialize;
 
 use super::footprint::FootprintText;
@@ -79,6 +81,7 @@ enum ActJson<'a> {
     HostName,
     Processors,
     Clock,
+    ProcessChanged { property: &'a ProcessProperty },
     Printed { stream: PrintStream, text: &'a str },
 }
 
@@ -106,6 +109,7 @@ impl<'a> From<&'a Act> for ActJson<'a> {
             Act::HostName => ActJson::HostName,
             Act::Processors => ActJson::Processors,
             Act::Clock => ActJson::Clock,
+            Act::ProcessChanged(property) => ActJson::ProcessChanged { property },
             Act::Printed { stream, text } => ActJson::Printed { stream: *stream, text },
         }
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use isotest_core::escape::escape;
 use isotest_core::trace::{
-    Act, Change, Endpoint, Existence, OpenMode, PrintStream, Surrounding, Trace, TraceEvent,
+    Act, Change, Endpoint, Existence, OpenMode, PrintStream, ProcessProperty, Surrounding, Trace,
+    TraceEvent,
 };
 
 use super::paint::STRONG;
@@ -144,11 +145,20 @@ pub fn row(event: &TraceEvent, names: &Names<'_>) -> Row {
         Act::HostName => (format!("{:9} host name (uname)", "reads"), DIM),
         Act::Processors => (format!("{:9} number of processors", "reads"), DIM),
         Act::Clock => (format!("{:9} clock", "reads"), DIM),
+        Act::ProcessChanged(property) => (format!("{:9} {}", "changes", words(property)), WRITE),
         Act::Printed { stream, text } => (printed(*stream, text), Style::new()),
     };
     let note = event.act.surrounding().filter(|_| is_path(&event.act));
     let note = note.map(|it| format!(" ({})", surrounding(it))).unwrap_or_default();
     Row::new(event, format!("{text}{note}"), style)
+}
+
+fn words(property: &ProcessProperty) -> String {
+    match property {
+        ProcessProperty::WorkingDirectory => "working directory of the process".to_owned(),
+        ProcessProperty::Limit(number) => format!("resource limit {number} of the process"),
+        ProcessProperty::Umask => "umask of the process".to_owned(),
+    }
 }
 
 fn is_path(act: &Act) -> bool {

@@ -49,6 +49,11 @@ pub enum Meaning {
     HostName,
     Processors,
     Clock,
+    /// chdir(2).
+    Enter(PathAt),
+    /// prlimit(2): the argument with the limit.
+    Limit(usize),
+    Umask,
     /// write(2) to descriptor 1 or 2.
     Print,
     /// writev(2) to them.
@@ -86,7 +91,9 @@ const CALLS: &[(i64, Meaning)] = &[
     (libc::SYS_faccessat, Meaning::Look(at(0, 1), Follow::Yes)),
     (libc::SYS_faccessat2, Meaning::Look(at(0, 1), Follow::Flags(3))),
     (libc::SYS_readlinkat, Meaning::Look(at(0, 1), Follow::No)),
-    (libc::SYS_chdir, Meaning::Look(here(0), Follow::Yes)),
+    (libc::SYS_chdir, Meaning::Enter(here(0))),
+    (libc::SYS_prlimit64, Meaning::Limit(1)),
+    (libc::SYS_umask, Meaning::Umask),
     (libc::SYS_statfs, Meaning::Look(here(0), Follow::Yes)),
     (libc::SYS_inotify_add_watch, Meaning::Look(here(1), Follow::Yes)),
     (libc::SYS_execve, Meaning::Execute(here(0), 1)),
@@ -143,6 +150,7 @@ const OLD_CALLS: &[(i64, Meaning)] = &[
     (libc::SYS_utimes, Meaning::Change(Change::Attributes, here(0))),
     (libc::SYS_futimesat, Meaning::Change(Change::Attributes, at(0, 1))),
     (libc::SYS_time, Meaning::Clock),
+    (libc::SYS_setrlimit, Meaning::Limit(0)),
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const OLD_CALLS: &[(i64, Meaning)] = &[];
@@ -162,6 +170,8 @@ pub fn rules() -> Vec<Rule> {
         rule(libc::SYS_statx, &[(2, empty_path)], Action::Allow),
         // What is sent over a connection has no address.
         rule(libc::SYS_sendto, &[(4, 0), (5, 0)], Action::Allow),
+        // A limit is only read.
+        rule(libc::SYS_prlimit64, &[(2, 0)], Action::Allow),
         // malloc(3) of glibc asks for a key, once a process.
         rule(libc::SYS_getrandom, &[(1, 8), (2, libc::GRND_NONBLOCK)], Action::Allow),
     ];

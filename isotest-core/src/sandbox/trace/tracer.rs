@@ -23,7 +23,9 @@ use crate::sandbox::guard::{Listener, Notification, SystemCall};
 use crate::sandbox::procfs::{stack_pointer, status_field};
 use crate::sandbox::protocol::Channel;
 use crate::sandbox::sys;
-use crate::trace::{Act, Change, Endpoint, Existence, Gap, OpenMode, PrintStream, Transport};
+use crate::trace::{
+    Act, Change, Endpoint, Existence, Gap, OpenMode, PrintStream, ProcessProperty, Transport,
+};
 
 /// Time that a tracer has to read one call.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -325,6 +327,16 @@ impl Watch {
             Meaning::HostName => Act::HostName,
             Meaning::Processors => Act::Processors,
             Meaning::Clock => Act::Clock,
+            Meaning::Enter(at) => {
+                let Some(path) = self.path(call, at)? else { return Some(Vec::new()) };
+                let found = self.look_up(&path, true);
+                let changed = Act::ProcessChanged(ProcessProperty::WorkingDirectory);
+                return Some(vec![Act::LookedUp { path, found }, changed]);
+            }
+            Meaning::Limit(at) => {
+                Act::ProcessChanged(ProcessProperty::Limit(call.number_at(at) as u32))
+            }
+            Meaning::Umask => Act::ProcessChanged(ProcessProperty::Umask),
             Meaning::Print | Meaning::PrintVector => return self.printed(meaning, call),
             Meaning::Mount => return Some(Vec::new()),
         };
