@@ -41,6 +41,7 @@ pub mod wait_status;
 
 pub mod capture;
 pub mod case;
+pub mod diagnosis;
 pub mod finding;
 pub mod outcome;
 pub mod perturbation;

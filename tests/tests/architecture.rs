@@ -14,7 +14,7 @@ type Row = (&'static str, &'static [&'static str]);
 type CoreRow = (&'static str, &'static str, &'static [&'static str]);
 
 /// Rows of the table in `docs/architecture.md`.
-const CORE: [CoreRow; 37] = [
+const CORE: [CoreRow; 38] = [
     ("lib", "the example of the crate, and its public modules", &["command"]),
     (
         "command",
@@ -46,6 +46,11 @@ const CORE: [CoreRow; 37] = [
         "outcome",
         "the verdict of a case, with its output and usage",
         &["capture", "finding", "policy", "refusal", "retry", "trace"],
+    ),
+    (
+        "diagnosis",
+        "why a test fails now and then: asked for runs, told outcomes. Pure: no I/O, no clock",
+        &[],
     ),
     ("perturbation", "conditions of a case that make a dependence on them show", &[]),
     ("policy", "value of every layer and limit", &["perturbation"]),

@@ -1,0 +1,89 @@
+//! The diagnosis as its caller sees it: asked for runs, told outcomes.
+
+use super::attribution::{Attribution, Phase, Progress};
+use super::procedure::{Notes, Procedure};
+use super::question::{Observed, Question, Request};
+use super::record::{Record, Setting, Wait};
+
+/// A diagnosis.
+///
+/// ```
+/// use isotest_core::diagnosis::{Budget, Diagnosis, Observed, Question, Verdict};
+///
+/// let budget = Budget { runs: 1000 };
+/// let question = Question { switches: Vec::new(), companions: 0, budget, seed: 1 };
+/// let mut diagnosis = Diagnosis::new(question);
+/// while diagnosis.attribution().is_none() {
+///     for request in diagnosis.next(8) {
+///         // Here the test is run.
+///         diagnosis.tell(request.id, Observed::Passed);
+///     }
+/// }
+/// let verdict = &diagnosis.attribution().unwrap().verdict;
+/// assert!(matches!(verdict, Verdict::NeverFailed { bound } if *bound <= 0.01));
+/// ```
+#[derive(Debug)]
+pub struct Diagnosis {
+    record: Record,
+    notes: Notes,
+    attribution: Option<Attribution>,
+}
+
+impl Diagnosis {
+    /// A diagnosis that has made no run yet.
+    pub fn new(question: Question) -> Diagnosis {
+        let record = Record::new(question.seed, question.budget.runs);
+        Diagnosis { record, notes: Notes::default(), attribution: None }
+    }
+
+    /// The next runs, `most` at a time. Empty while the outcomes of earlier ones are missing that
+    /// decide what is next, and at the end.
+    pub fn next(&mut self, most: usize) -> Vec<Request> {
+        if self.attribution.is_none() && self.record.is_settled() {
+            self.advance();
+        }
+        self.record.take(most)
+    }
+
+    /// Takes the outcome of a run that was asked for. Its order among others does not matter.
+    pub fn tell(&mut self, id: u64, observed: Observed) {
+        self.record.tell(id, observed);
+    }
+
+    /// Ends the diagnosis with what is known. Outcomes of runs that are on their way do not count.
+    pub fn stop(&mut self) {
+        if self.attribution.is_none() {
+            self.record.stop();
+            self.attribution = Some(self.notes.stopped(&self.record));
+        }
+    }
+
+    /// The result, once there is one.
+    pub fn attribution(&self) -> Option<&Attribution> {
+        self.attribution.as_ref()
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        let phase = if self.attribution.is_some() { Phase::Finished } else { self.notes.phase };
+        let setting: Setting = self.record.last_setting();
+        let fingerprint = self.notes.fingerprint.or_else(|| self.record.fingerprint());
+        Progress {
+            runs: self.record.runs,
+            failures: self.record.failures,
+            phase,
+            rate: self.record.rate(&setting, fingerprint),
+        }
+    }
+
+    fn advance(&mut self) {
+        let mut procedure = Procedure::new(&mut self.record);
+        let end = procedure.diagnose();
+        self.notes = procedure.notes;
+        match end {
+            Ok(verdict) => self.attribution = Some(self.notes.concluded(verdict, &self.record)),
+            Err(Wait::Outcomes) => {}
+            Err(Wait::Exhausted) => self.stop(),
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Runs that were asked for and what came of them.
+//!
+//! Outcomes stand in the order in which the runs were asked for, not in that in which they ended: a
+//! test that fails early would seem to fail often. Whoever reads them says how many of them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::attribution::ArmRate;
+use super::question::{Arm, Observed, Request};
+use super::rate::Count;
+use super::seed;
+
+/// Runs of a series that may be lost more often than others of it were made.
+const LOSSES: u32 = 3;
+
+/// The conditions of a run, and its seed where that is one of them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct Setting {
+    pub arm: Arm,
+    pub seed: Option<u64>,
+}
+
+/// Runs of one setting for one purpose. Stage 0 explores; each later stage confirms one claim by runs of
+/// its own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub stage: u32,
+    pub setting: Setting,
+}
+
+/// Why a decision has to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Outcomes are missing. They are asked for.
+    Outcomes,
+    /// Outcomes are missing, and the budget does not allow so many runs.
+    Exhausted,
+}
+
+/// One run that counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Run {
+    pub seed: u64,
+    /// The fingerprint, if it failed.
+    pub failure: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Series {
+    key: Key,
+    runs: Vec<Slot>,
+    losses: u32,
+    /// The runs of this setting are lost, so that no more are asked for.
+    is_impossible: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    seed: u64,
+    outcome: Option<Outcome>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Outcome {
+    Passed,
+    Failed(u64),
+}
+
+/// The place of a run: its series, and its number in it.
+type Place = (usize, usize);
+
+#[derive(Debug)]
+pub(super) struct Record {
+    seed: u64,
+    budget: u32,
+    places: BTreeMap<Key, usize>,
+    series: Vec<Series>,
+    queue: VecDeque<Place>,
+    pending: BTreeMap<u64, Place>,
+    next_id: u64,
+    /// Runs that count.
+    pub runs: u32,
+    /// Those of them that failed.
+    pub failures: u32,
+    /// The series that was asked for last.
+    last: Option<usize>,
+}
+
+impl Record {
+    pub fn new(seed: u64, budget: u32) -> Record {
+        Record {
+            seed,
+            budget,
+            places: BTreeMap::new(),
+            series: Vec::new(),
+            queue: VecDeque::new(),
+            pending: BTreeMap::new(),
+            next_id: 0,
+            runs: 0,
+            failures: 0,
+            last: None,
+        }
+    }
+
+    /// All runs that were asked for have an outcome.
+    pub fn is_settled(&self) -> bool {
+        self.queue.is_empty() && self.pending.is_empty()
+    }
+
+    /// Runs that the budget still allows.
+    pub fn left(&self) -> u32 {
+        self.budget.saturating_sub(self.runs)
+    }
+
+    /// Waits until so many runs of each series are known. The missing ones are asked for in turn, so
+    /// that what changes with time changes all series alike.
+    pub fn ask(&mut self, wanted: &[(&Key, usize)]) -> Result<(), Wait> {
+        let mut missing: Vec<(usize, usize, usize)> = Vec::new();
+        for (key, count) in wanted {
+            let index = self.index(key);
+            let series = &self.series[index];
+            if !series.is_impossible && series.runs.len() < *count {
+                missing.push((index, series.runs.len(), *count));
+            }
+        }
+        let Some(total) =
+            missing.iter().map(|(_, known, count)| count - known).reduce(|a, b| a + b)
+        else {
+            return Ok(());
+        };
+        if total > self.left() as usize {
+            return Err(Wait::Exhausted);
+        }
+        while !missing.is_empty() {
+            for (index, known, _) in &mut missing {
+                self.enqueue(*index, *known);
+                *known += 1;
+            }
+            missing.retain(|(_, known, count)| known < count);
+        }
+        Err(Wait::Outcomes)
+    }
+
+    fn index(&mut self, key: &Key) -> usize {
+        if let Some(index) = self.places.get(key) {
+            return *index;
+        }
+        let index = self.series.len();
+        self.places.insert(key.clone(), index);
+        self.series.push(Series {
+            key: key.clone(),
+            runs: Vec::new(),
+            losses: 0,
+            is_impossible: false,
+        });
+        index
+    }
+
+    /// Runs with the same number in a stage have the same seed.
+    fn enqueue(&mut self, index: usize, number: usize) {
+        let series = &mut self.series[index];
+        let of_stage = seed::nth(self.seed, u64::from(series.key.stage));
+        let seed = series.key.setting.seed.unwrap_or_else(|| seed::nth(of_stage, number as u64));
+        series.runs.push(Slot { seed, outcome: None });
+        self.queue.push_back((index, number));
+    }
+
+    /// The next runs, `most` at a time.
+    pub fn take(&mut self, most: usize) -> Vec<Request> {
+        let count = most.min(self.queue.len());
+        let places: Vec<Place> = self.queue.drain(..count).collect();
+        places.into_iter().map(|place| self.request(place)).collect()
+    }
+
+    fn request(&mut self, place: Place) -> Request {
+        let (index, number) = place;
+        let id = self.next_id;
+        self.next_id += 1;
+        self.pending.insert(id, place);
+        self.last = Some(index);
+        let series = &self.series[index];
+        Request { id, arm: series.key.setting.arm.clone(), seed: series.runs[number].seed }
+    }
+
+    /// Takes the outcome of a run. One that nobody waits for is ignored.
+    pub fn tell(&mut self, id: u64, observed: Observed) {
+        let Some((index, number)) = self.pending.remove(&id) else { return };
+        let outcome = match observed {
+            Observed::Passed => Outcome::Passed,
+            Observed::Failed(fingerprint) => Outcome::Failed(fingerprint),
+            Observed::Lost => return self.lose(index, number),
+        };
+        self.series[index].runs[number].outcome = Some(outcome);
+        self.runs += 1;
+        self.failures += u32::from(matches!(outcome, Outcome::Failed(_)));
+    }
+
+    fn lose(&mut self, index: usize, number: usize) {
+        let series = &mut self.series[index];
+        series.losses += 1;
+        let made = series.runs.iter().filter(|slot| slot.outcome.is_some()).count() as u32;
+        if series.losses > made + LOSSES {
+            series.is_impossible = true;
+            self.queue.retain(|(other, _)| *other != index);
+        } else {
+            self.queue.push_back((index, number));
+        }
+    }
+
+    /// Asks for nothing more, and forgets what has no outcome yet.
+    pub fn stop(&mut self) {
+        self.queue.clear();
+        self.pending.clear();
+        for series in &mut self.series {
+            series.runs.retain(|slot| slot.outcome.is_some());
+        }
+    }
+
+    /// The first runs of a series, so many of them or what there is.
+    pub fn first(&self, key: &Key, count: usize) -> impl Iterator<Item = Run> {
+        let runs = self.places.get(key).map_or(&[][..], |index| &self.series[*index].runs);
+        runs.iter().filter_map(Slot::run).take(count)
+    }
+
+    /// Every setting that was run, with all its runs.
+    pub fn arms(&self, fingerprint: Option<u64>) -> Vec<ArmRate> {
+        let mut settings: Vec<&Setting> = Vec::new();
+        for series in &self.series {
+            let is_new = !settings.contains(&&series.key.setting);
+            if is_new && series.runs.iter().any(|slot| slot.outcome.is_some()) {
+                settings.push(&series.key.setting);
+            }
+        }
+        settings.into_iter().map(|setting| self.rate(setting, fingerprint)).collect()
+    }
+
+    /// All runs of a setting.
+    pub fn rate(&self, setting: &Setting, fingerprint: Option<u64>) -> ArmRate {
+        let of_setting = self.series.iter().filter(|series| series.key.setting == *setting);
+        let runs = of_setting.flat_map(|series| series.runs.iter().filter_map(Slot::run));
+        arm_rate(setting, runs, fingerprint)
+    }
+
+    /// The setting that was asked for last.
+    pub fn last_setting(&self) -> Setting {
+        self.last.map(|index| self.series[index].key.setting.clone()).unwrap_or_default()
+    }
+
+    /// The most frequent fingerprint of all runs; of two, the one that was seen first.
+    pub fn fingerprint(&self) -> Option<u64> {
+        let all = self.series.iter().flat_map(|series| series.runs.iter().filter_map(Slot::run));
+        most_frequent(all)
+    }
+}
+
+impl Slot {
+    fn run(&self) -> Option<Run> {
+        let failure = match self.outcome? {
+            Outcome::Passed => None,
+            Outcome::Failed(fingerprint) => Some(fingerprint),
+        };
+        Some(Run { seed: self.seed, failure })
+    }
+}
+
+/// The rate of a setting in these runs. Without a fingerprint, no failure is the one looked for.
+pub(super) fn arm_rate(
+    setting: &Setting,
+    runs: impl Iterator<Item = Run>,
+    fingerprint: Option<u64>,
+) -> ArmRate {
+    let (mut failed, mut other, mut all) = (0, 0, 0);
+    for run in runs {
+        all += 1;
+        match run.failure {
+            None => {}
+            failure if failure == fingerprint => failed += 1,
+            Some(_) => other += 1,
+        }
+    }
+    let (low, high) = Count { hits: failed, runs: all }.interval();
+    ArmRate { arm: setting.arm.clone(), seed: setting.seed, failed, other, runs: all, low, high }
+}
+
+/// The fingerprint that most of these runs have; of two, the one that was seen first.
+pub(super) fn most_frequent(runs: impl Iterator<Item = Run>) -> Option<u64> {
+    let mut counts: Vec<(u64, u32)> = Vec::new();
+    for fingerprint in runs.filter_map(|run| run.failure) {
+        match counts.iter_mut().find(|(other, _)| *other == fingerprint) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((fingerprint, 1)),
+        }
+    }
+    let most = counts.iter().map(|(_, count)| *count).max()?;
+    counts.into_iter().find(|(_, count)| *count == most).map(|(fingerprint, _)| fingerprint)
+}
