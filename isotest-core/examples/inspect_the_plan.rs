@@ -9,7 +9,7 @@ use isotest_core::command::Error;
 fn main() -> Result<(), Error> {
     let sandbox = Sandbox::builder().timeout(Duration::from_secs(5)).build()?;
     println!("once for all commands:");
-    for step in sandbox.template() {
+    for step in sandbox.template().steps {
         println!("  {}: {}", step.op, step.reason);
     }
     let plan = sandbox.command("true").plan()?;

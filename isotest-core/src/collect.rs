@@ -348,6 +348,7 @@ mod tests {
             directory: c"/".to_owned(),
             steps: Vec::new(),
             namespaces: 0,
+            shared_namespaces: 0,
             sealed: false,
             reaper: false,
             id_maps: None,

@@ -20,12 +20,14 @@ pub enum User {
     Nobody,
 }
 
-/// A namespace: one of the case's own, or that of the host.
+/// A namespace: one of the case's own, that of its lab, or that of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Namespace {
     /// A fresh one for every case.
     #[default]
     New,
+    /// One that the cases of a warden share: the lab's ([`Policy::has_lab`]).
+    Lab,
     /// The one isotest was started in.
     Host,
 }
@@ -46,6 +48,8 @@ pub enum Net {
     /// A network namespace of its own with `lo` up and no way out.
     #[default]
     Loopback,
+    /// The same, but shared by the cases of a warden.
+    Lab,
     /// The host's network.
     Host,
 }
@@ -55,6 +59,8 @@ pub enum Net {
 pub enum Uts {
     /// A UTS namespace of its own with this host name.
     Name(String),
+    /// One that the cases of a warden share, with this host name.
+    Lab(String),
     /// The host's.
     Host,
 }
@@ -71,6 +77,8 @@ pub enum Workspace {
     /// Goes to a throwaway layer.
     #[default]
     Overlay,
+    /// Goes to a throwaway layer that the cases of a warden share.
+    Lab,
     /// Fails with EROFS.
     Readonly,
     /// Changes the project.
@@ -97,12 +105,14 @@ pub enum Root {
     Directory(PathBuf),
 }
 
-/// A directory: fresh for every case, or that of the host.
+/// A directory: fresh for every case, that of its lab, or that of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Directory {
     /// Empty, and gone with the case.
     #[default]
     Fresh,
+    /// Empty at first, shared by the cases of a warden, and gone with it.
+    Lab,
     /// The host's, writable.
     Host,
 }
@@ -332,6 +342,20 @@ impl Default for Policy {
 impl Policy {
     /// True if writes to the project go to throwaway layers.
     pub fn shows_overlays(&self) -> bool {
-        self.guard != Guard::Strict && self.workspace == Workspace::Overlay
+        let overlays = [Workspace::Overlay, Workspace::Lab];
+        self.guard != Guard::Strict && overlays.contains(&self.workspace)
+    }
+
+    /// True if the cases of a warden share something that the host does not: a *lab*. It lasts as long
+    /// as the warden. What is left in it belongs to no case: it is no finding, and nothing of it is
+    /// written back. No case has a capability over a namespace of it, not with [`User::Root`] either.
+    pub fn has_lab(&self) -> bool {
+        self.pid == Namespace::Lab
+            || self.net == Net::Lab
+            || self.ipc == Namespace::Lab
+            || matches!(self.uts, Uts::Lab(_))
+            || self.workspace == Workspace::Lab
+            || self.tmp == Directory::Lab
+            || self.home == Directory::Lab
     }
 }

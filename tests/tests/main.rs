@@ -21,6 +21,7 @@ mod harnesses;
 mod harnesses_table;
 mod hostile;
 mod isolation;
+mod lab;
 mod lifecycle;
 mod looking;
 mod made_once;

@@ -31,7 +31,7 @@ pub fn explain(command: &ExplainCommand, machine: &Machine) -> Result<ExitCode, 
         id: &selected.binary.id,
         case: &case.name,
         plan: &plan,
-        template: &plan::template(&factory.host, &factory.project, &factory.policy),
+        template: &plan::template(&factory.host, &factory.project, &factory.policy).steps,
         layers: &layers,
         run_options: &config::case_rows(&sources),
     };

@@ -28,12 +28,12 @@ const JOBS: usize = 16;
 
 /// True if running a test once more can have no effect outside.
 pub fn is_isolated(policy: &Policy) -> bool {
-    policy.net == Net::Loopback
-        && policy.pid == Namespace::New
-        && policy.ipc == Namespace::New
+    policy.net != Net::Host
+        && policy.pid != Namespace::Host
+        && policy.ipc != Namespace::Host
         && policy.workspace != Workspace::Shared
-        && policy.tmp == Directory::Fresh
-        && policy.home == Directory::Fresh
+        && policy.tmp != Directory::Host
+        && policy.home != Directory::Host
         && policy.read_write.is_empty()
         && policy.write_back.is_empty()
 }

@@ -124,7 +124,7 @@ fn of_host(visible: &Visible, policy: &Policy, by_root: bool) -> Vec<Clue> {
         what: what.to_owned(),
         give: Give::Flag(flag.to_owned()),
     };
-    let interfaces = (policy.net == Net::Loopback)
+    let interfaces = (policy.net != Net::Host)
         .then(|| wanted(&INTERFACES, "network interfaces (tests have only `lo`)", "--net host"));
     let sys = visible
         .hides(Path::new("/sys"))

@@ -101,13 +101,17 @@ impl Provision {
 fn check(policy: &Policy, needs: &Needs, config: &Config) -> Result<(), ConfigError> {
     let first = needs.services.first().and_then(|place| config.services.get(*place));
     match (policy.pid, first) {
-        (Namespace::Host, Some(table)) => {
-            let what = format!("cannot start the service `{}` with `pid = \"host\"`", table.name);
-            let hint = "the end of its pid namespace ends a service";
-            Err(ConfigError::new(what).hint(Some(hint)))
+        (Namespace::New, _) | (Namespace::Lab | Namespace::Host, None) => Ok(()),
+        (Namespace::Host, Some(table)) => Err(refuse(&table.name, "`pid = \"host\"`")),
+        (Namespace::Lab, Some(table)) => {
+            Err(refuse(&table.name, "a pid namespace that is shared with companions"))
         }
-        (Namespace::Host | Namespace::New, _) => Ok(()),
     }
+}
+
+fn refuse(service: &str, pid: &str) -> ConfigError {
+    let what = format!("cannot start the service `{service}` with {pid}");
+    ConfigError::new(what).hint(Some("the end of its pid namespace ends a service"))
 }
 
 fn service(table: &ServiceTable) -> (Service, Vec<Variable>) {

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use super::running::RunningCommands;
 use crate::host::Host;
-use crate::plan::{self, Project, Step};
+use crate::plan::{self, Project, Template};
 use crate::policy::Policy;
 
 /// A template from which commands are started, each in a sandbox of its own.
@@ -40,7 +40,7 @@ impl Sandbox {
     }
 
     /// Steps that have built the template.
-    pub fn template(&self) -> Vec<Step> {
+    pub fn template(&self) -> Template {
         plan::template(&self.host, &self.project, &self.policy)
     }
 }

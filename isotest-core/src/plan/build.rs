@@ -5,12 +5,12 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::layout::{Layout, MountMode, PlacedPath, upper};
-use super::namespaces::{is_sealed, namespaces};
+use super::layout::{Layout, MountMode, Owner, PlacedPath, upper};
+use super::namespaces::{is_sealed, namespaces, shared_namespaces};
 use super::project::Project;
 use super::spec::{GroupLimits, SandboxSpec, StartBy};
 use super::steps::Step;
-use super::{case, ids, server};
+use super::{case, ids, lab, server};
 use crate::changes::Watched;
 use crate::host::{Host, TEMPORARY};
 use crate::policy::{Init, Policy};
@@ -30,9 +30,25 @@ pub struct CommandSpec {
     pub start_by: StartBy,
 }
 
-/// The steps that build the template, in the warden.
-pub fn template(host: &Host, project: &Project, policy: &Policy) -> Vec<Step> {
-    super::template::steps(host, &Layout::new(host, project, policy), policy)
+/// What all cases of a warden start from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Template {
+    /// Steps that build the read-only part of the root filesystem.
+    pub steps: Vec<Step>,
+    /// Steps that make the lab in it ([`Policy::has_lab`]); none without one.
+    pub lab: Vec<Step>,
+    /// Steps that make the lab anew.
+    pub lab_again: Vec<Step>,
+}
+
+/// The template, which the warden builds.
+pub fn template(host: &Host, project: &Project, policy: &Policy) -> Template {
+    let layout = Layout::new(host, project, policy);
+    Template {
+        steps: super::template::steps(host, &layout, policy),
+        lab: lab::steps(host, &layout, policy),
+        lab_again: lab::steps_again(host, &layout, policy),
+    }
 }
 
 /// The sandbox for running `command` under `policy`.
@@ -47,6 +63,7 @@ pub fn sandbox_spec(
     SandboxSpec {
         steps: case::steps(host, project, &layout, policy),
         namespaces: namespaces(policy),
+        shared_namespaces: shared_namespaces(policy),
         sealed: is_sealed(host, policy),
         reaper: policy.init == Init::Reaper,
         id_maps: ids::maps(host, project, policy),
@@ -85,11 +102,13 @@ pub fn watched(host: &Host, project: &Project, policy: &Policy) -> Watched {
     }
     let temporary = TEMPORARY.iter().filter(|path| **path != "/run").map(PathBuf::from);
     let stored = || policy.stored.iter();
+    // What is left in a lab belongs to no case.
+    let own = layout.fresh.iter().filter(|fresh| fresh.owner == Owner::Case);
     let ordinary = temporary.chain(project.built.iter().cloned());
     Watched {
         layers: overlays(&layout).map(|(upper, placed)| (upper, placed.path.clone())).collect(),
         sources: stored().map(|layer| (layer.at.clone(), layer.source.clone())).collect(),
-        fresh: layout.fresh.iter().map(|it| (it.name.clone().into(), it.path.clone())).collect(),
+        fresh: own.map(|it| (it.name.clone().into(), it.path.clone())).collect(),
         made,
         root: project.root.clone().unwrap_or_default(),
         is_tmpfs: layout.disk.is_none(),
@@ -106,7 +125,7 @@ pub fn upper_layers(host: &Host, project: &Project, policy: &Policy) -> Vec<(Pat
     covering.map(|(upper, placed)| (upper, placed.path.clone())).collect()
 }
 
-/// The overlays, each with the directory of its upper layer below the scratch.
+/// The overlays of a case alone, each with the directory of its upper layer below the scratch.
 fn overlays(layout: &Layout) -> impl Iterator<Item = (PathBuf, &PlacedPath)> {
     let placed = layout.placed.iter().enumerate();
     let placed = placed.filter(|(_, placed)| placed.shown == MountMode::Overlay);

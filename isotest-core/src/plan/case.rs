@@ -1,10 +1,12 @@
 //! One case's own part of the sandbox: what is done between clone and the program, in this order.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::builder::{Steps, c_path};
 use super::ids;
-use super::layout::{self, EMPTY, Fresh, Layout, MountMode, NEW_TMP, PlacedPath, SCRATCH, TMP};
+use super::layout::{
+    self, EMPTY, Fresh, LAB, Layout, MountMode, NEW_TMP, Owner, PlacedPath, SCRATCH, TMP,
+};
 use super::namespaces::{is_sealed, keeps_covers, namespaces};
 use super::perturbed;
 use super::project::Project;
@@ -12,6 +14,9 @@ use super::spec::ScratchMount;
 use super::steps::{Op, Step};
 use crate::host::Host;
 use crate::policy::{Guard, Namespace, Net, Policy, Propagation, User, Uts, Weakened};
+
+/// Place of POSIX message queues, mq_overview(7).
+pub const QUEUES: &str = "/dev/mqueue";
 
 pub fn steps(host: &Host, project: &Project, layout: &Layout, policy: &Policy) -> Vec<Step> {
     let mut steps = Steps::default();
@@ -27,14 +32,14 @@ pub fn steps(host: &Host, project: &Project, layout: &Layout, policy: &Policy) -
     perturbed::show_hosts(&mut steps, host, policy);
     mount_kernel_filesystems(&mut steps, policy);
     mask_files(&mut steps, host, policy);
-    bound_processes(&mut steps, host, policy);
+    if policy.pid == Namespace::New {
+        bound_processes(&mut steps, host, policy);
+    }
     protect_settings(&mut steps, host, policy);
     if is_sealed(host, policy) {
         seal(&mut steps, policy);
     }
-    mount_queues(&mut steps, policy);
-    bring_network_up(&mut steps, host, project, policy);
-    name_host(&mut steps, policy);
+    fill_namespaces(&mut steps, host, project, policy);
     forbid_nesting(&mut steps, policy);
     cover_staging(&mut steps, layout);
     forbid_binds(&mut steps, layout);
@@ -75,58 +80,71 @@ fn mount_scratch(steps: &mut Steps, layout: &Layout, policy: &Policy) {
     steps.add(reason, Op::AttachScratch { target: c_path(Path::new(SCRATCH)) });
 }
 
-fn in_scratch(name: &str) -> std::path::PathBuf {
+fn in_scratch(name: &str) -> PathBuf {
     Path::new(SCRATCH).join(name)
 }
 
+/// What lies in a fresh directory of the same owner is a directory of it.
 fn make_fresh(steps: &mut Steps, layout: &Layout) {
     steps.directory(Path::new(NEW_TMP), 0o1777, "fresh directory");
-    let is_own =
-        |fresh: &&Fresh| fresh.path != Path::new(TMP) && layout.placed_above(&fresh.path).is_none();
+    let is_own = |fresh: &&Fresh| layout.placed_above(&fresh.path).is_none();
     for fresh in layout.fresh.iter().filter(is_own) {
-        let outer = layout
-            .fresh
-            .iter()
-            .find(|outer| fresh.path != outer.path && fresh.path.starts_with(&outer.path));
-        match outer {
-            Some(outer) => {
-                make_chain(steps, outer, &fresh.path, true);
-            }
-            None => bind_fresh(steps, fresh, &fresh.path),
+        let outer = layout.outer(fresh);
+        if let Some(outer) = outer.filter(|outer| outer.owner == Owner::Case) {
+            make_chain(steps, outer, &fresh.path, true, Layout::during_setup);
+        }
+        let is_part = outer.is_some_and(|outer| outer.owner == fresh.owner);
+        let is_there = fresh.owner == Owner::Case && fresh.path == Path::new(TMP);
+        if !is_part && !is_there {
+            bind_fresh(steps, fresh, &Layout::during_setup(&fresh.path));
         }
     }
 }
 
 fn bind_fresh(steps: &mut Steps, fresh: &Fresh, target: &Path) {
-    let source = in_scratch(&fresh.name);
-    steps.directory(&source, fresh.mode, "fresh directory");
-    steps.bind(&source, target, false, "empty, and gone with the case");
+    match fresh.owner {
+        Owner::Case => {
+            let source = in_scratch(&fresh.name);
+            steps.directory(&source, fresh.mode, "fresh directory");
+            steps.bind(&source, target, false, "empty, and gone with the case");
+        }
+        Owner::Lab => {
+            let source = Path::new(LAB).join(&fresh.name);
+            steps.bind(&source, target, false, "shared with its companions");
+        }
+    }
 }
 
-/// Makes the directories from a fresh one down to `path`; `path` itself where it is a directory.
-fn make_chain(steps: &mut Steps, fresh: &Fresh, path: &Path, directory: bool) {
+/// Makes the directories from a fresh one down to `path`, each in its place; `path` itself where it is
+/// a directory.
+pub fn make_chain(
+    steps: &mut Steps,
+    fresh: &Fresh,
+    path: &Path,
+    directory: bool,
+    place: impl Fn(&Path) -> PathBuf,
+) {
     let below: Vec<&Path> = path
         .ancestors()
         .skip(usize::from(!directory))
         .take_while(|parent| *parent != fresh.path)
         .collect();
     for parent in below.iter().rev() {
-        steps.directory(&Layout::during_setup(parent), 0o755, "leads to a mount point");
+        steps.directory(&place(parent), 0o755, "leads to a mount point");
     }
     if !directory {
-        steps.file(&Layout::during_setup(path), b"", 0o644, "mount point");
+        steps.file(&place(path), b"", 0o644, "mount point");
     }
 }
 
 /// The host paths, parents first, and in each the fresh directories that lie in it.
 fn show_project(steps: &mut Steps, layout: &Layout) {
+    let is_own = |fresh: &&Fresh| fresh.owner == Owner::Case;
     for (index, placed) in layout.placed.iter().enumerate() {
         if let Some(staged) = &placed.staged {
-            let above = layout.placed_above(&placed.path);
-            let inside =
-                |fresh: &Fresh| above.is_some_and(|above| above.path.starts_with(&fresh.path));
-            if let Some(fresh) = layout.fresh_above(&placed.path).filter(|fresh| !inside(fresh)) {
-                make_chain(steps, fresh, &placed.path, placed.directory);
+            if let Some(fresh) = layout.fresh_of(&placed.path).filter(is_own) {
+                let place = Layout::during_setup;
+                make_chain(steps, fresh, &placed.path, placed.directory, place);
             }
             show(steps, layout, index, placed, staged);
         }
@@ -142,8 +160,9 @@ fn show_project(steps: &mut Steps, layout: &Layout) {
 
 fn make_links(steps: &mut Steps, layout: &Layout) {
     for (link, target) in &layout.links {
-        if let Some(fresh) = layout.fresh_above(link) {
-            make_chain(steps, fresh, link.parent().unwrap_or(link), true);
+        if let Some(fresh) = layout.fresh_above(link).filter(|it| it.owner == Owner::Case) {
+            let parent = link.parent().unwrap_or(link);
+            make_chain(steps, fresh, parent, true, Layout::during_setup);
             steps.link(target, &Layout::during_setup(link), "a name of what is shown");
         }
     }
@@ -166,28 +185,41 @@ fn show(steps: &mut Steps, layout: &Layout, index: usize, placed: &PlacedPath, s
             steps.bind(staged, &target, true, placed.what.clone());
         }
         MountMode::Overlay => {
-            let upper = in_scratch(&layout::upper(index));
-            let work = in_scratch(&format!("w{index}"));
-            steps.directory(&upper, placed.mode, "the throwaway layer");
-            steps.directory(&work, 0o755, "overlayfs works here");
-            if let Some(inner) =
-                layout.disk.as_ref().and_then(|d| d.strip_prefix(&placed.source).ok())
-            {
-                hide_scratch(steps, &upper, inner);
-            }
-            // Without userxattr deleting and making again a lower directory fails with EIO.
-            let copies = placed.copies.iter().map(|copies| format!("{}:", copies.path.display()));
-            let options = format!(
-                "lowerdir={}{},upperdir={},workdir={},userxattr",
-                copies.collect::<String>(),
-                staged.display(),
-                upper.display(),
-                work.display()
-            );
-            let flags = libc::MS_NOSUID | libc::MS_NODEV;
-            steps.mount("overlay", &target, flags, &options, placed.what.clone());
+            mount_overlay(steps, layout, (index, placed, staged), Path::new(SCRATCH), &target);
+        }
+        MountMode::LabOverlay => {
+            let reason = format!("{}, shared with its companions", placed.what);
+            steps.bind(&layout::lab_overlay(index), &target, false, reason);
         }
     }
+}
+
+/// Mounts the overlay of a host path of this number, which is staged, with its layer in `writes`.
+pub fn mount_overlay(
+    steps: &mut Steps,
+    layout: &Layout,
+    (index, placed, staged): (usize, &PlacedPath, &Path),
+    writes: &Path,
+    target: &Path,
+) {
+    let upper = writes.join(layout::upper(index));
+    let work = writes.join(format!("w{index}"));
+    steps.directory(&upper, placed.mode, "the throwaway layer");
+    steps.directory(&work, 0o755, "overlayfs works here");
+    if let Some(inner) = layout.disk.as_ref().and_then(|d| d.strip_prefix(&placed.source).ok()) {
+        hide_scratch(steps, &upper, inner);
+    }
+    // Without userxattr deleting and making again a lower directory fails with EIO.
+    let copies = placed.copies.iter().map(|copies| format!("{}:", copies.path.display()));
+    let options = format!(
+        "lowerdir={}{},upperdir={},workdir={},userxattr",
+        copies.collect::<String>(),
+        staged.display(),
+        upper.display(),
+        work.display()
+    );
+    let flags = libc::MS_NOSUID | libc::MS_NODEV;
+    steps.mount("overlay", target, flags, &options, placed.what.clone());
 }
 
 fn mount_kernel_filesystems(steps: &mut Steps, policy: &Policy) {
@@ -201,39 +233,49 @@ fn mount_kernel_filesystems(steps: &mut Steps, policy: &Policy) {
     steps.mount("devpts", Path::new("/dev/pts"), flags, options, "its own terminals only");
 }
 
-fn mount_queues(steps: &mut Steps, policy: &Policy) {
-    if policy.ipc == Namespace::New {
-        let flags = libc::MS_NOSUID | libc::MS_NOEXEC | libc::MS_NODEV;
-        steps.mount("mqueue", Path::new("/dev/mqueue"), flags, "", "its own message queues");
+/// Makes the case's own namespaces ready. Those of a lab are.
+fn fill_namespaces(steps: &mut Steps, host: &Host, project: &Project, policy: &Policy) {
+    match policy.ipc {
+        Namespace::New => mount_queues(steps, "its own message queues"),
+        Namespace::Lab | Namespace::Host => {}
+    }
+    match policy.net {
+        Net::Loopback => {
+            bring_network_up(steps, host, policy, &ids::groups(host, project, policy));
+        }
+        Net::Lab | Net::Host => {}
+    }
+    match &policy.uts {
+        Uts::Name(name) => name_host(steps, name),
+        Uts::Lab(_) | Uts::Host => {}
     }
 }
 
-fn bring_network_up(steps: &mut Steps, host: &Host, project: &Project, policy: &Policy) {
-    match policy.net {
-        Net::Host => {}
-        Net::Loopback => {
-            steps.add("a new network namespace has it down", Op::LoopbackUp);
-            if host.has_ipv6 {
-                steps.add("multicast and resolvers expect it", Op::LoopbackIpv6);
-            }
-            // The host's /proc/sys may be read-only or covered, and there is no other.
-            if policy.weakened.contains(&Weakened::Pid) {
-                return;
-            }
-            let (ports, ping) = (
-                "/proc/sys/net/ipv4/ip_unprivileged_port_start",
-                "/proc/sys/net/ipv4/ping_group_range",
-            );
-            steps.write(ports, "0", "every port is the case's own");
-            // The kernel takes mapped group ids only.
-            let group = ids::inner(host, policy).1;
-            let groups = match ids::last_group(host, project, policy) {
-                Some(last) => format!("0 {last}"),
-                None => format!("{group} {group}"),
-            };
-            steps.write(ping, &groups, "ping needs no privilege");
-        }
+/// Shows the message queues of the IPC namespace that the process is in.
+pub fn mount_queues(steps: &mut Steps, reason: &'static str) {
+    let flags = libc::MS_NOSUID | libc::MS_NOEXEC | libc::MS_NODEV;
+    steps.mount("mqueue", Path::new(QUEUES), flags, "", reason);
+}
+
+/// Brings a new network namespace up, in which these groups may ping.
+pub fn bring_network_up(steps: &mut Steps, host: &Host, policy: &Policy, groups: &str) {
+    steps.add("a new network namespace has it down", Op::LoopbackUp);
+    if host.has_ipv6 {
+        steps.add("multicast and resolvers expect it", Op::LoopbackIpv6);
     }
+    // The host's /proc/sys may be read-only or covered, and there is no other.
+    if policy.weakened.contains(&Weakened::Pid) {
+        return;
+    }
+    let (ports, ping) =
+        ("/proc/sys/net/ipv4/ip_unprivileged_port_start", "/proc/sys/net/ipv4/ping_group_range");
+    steps.write(ports, "0", "every port is free");
+    steps.write(ping, groups, "ping needs no privilege");
+}
+
+/// Names the host of a new UTS namespace.
+pub fn name_host(steps: &mut Steps, name: &str) {
+    steps.add("the same on every machine", Op::HostName { name: name.to_owned().into_bytes() });
 }
 
 fn forbid_nesting(steps: &mut Steps, policy: &Policy) {
@@ -264,15 +306,6 @@ fn protect_settings(steps: &mut Steps, host: &Host, policy: &Policy) {
     }
 }
 
-fn name_host(steps: &mut Steps, policy: &Policy) {
-    match &policy.uts {
-        Uts::Host => {}
-        Uts::Name(name) => {
-            steps.add("the same on every machine", Op::HostName { name: name.clone().into_bytes() })
-        }
-    }
-}
-
 fn cover_staging(steps: &mut Steps, layout: &Layout) {
     let below = |path: &Path| path.starts_with(TMP) && path != Path::new(TMP);
     let recursive = layout.placed.iter().any(|placed| placed.path.starts_with(TMP))
@@ -290,9 +323,10 @@ fn forbid_binds(steps: &mut Steps, layout: &Layout) {
     }
 }
 
-/// RLIMIT_NPROC does not bind uid 0 of the machine (kernel/fork.c, copy_process).
-fn bound_processes(steps: &mut Steps, host: &Host, policy: &Policy) {
-    if host.uid == 0 && host.has_pid_max_per_namespace && policy.pid == Namespace::New {
+/// Bounds the number of processes of a new pid namespace: RLIMIT_NPROC does not bind uid 0 of the
+/// machine (kernel/fork.c, copy_process).
+pub fn bound_processes(steps: &mut Steps, host: &Host, policy: &Policy) {
+    if host.uid == 0 && host.has_pid_max_per_namespace {
         // Numbers below 300 are not given out twice (kernel/pid.c, RESERVED_PIDS).
         let most = (policy.limits.processes.saturating_add(300)).min(1 << 22).to_string();
         steps.write("/proc/sys/kernel/pid_max", &most, "a fork bomb of root stays small too");

@@ -16,11 +16,11 @@ use crate::policy::{Net, Policy, Uts};
 /// Files of `/etc` that are the same on every machine, and `hosts`, in which the host name stands.
 fn fixed_etc(host: &Host, policy: &Policy) -> Vec<(&'static str, String)> {
     let mut files = vec![("machine-id", "15075e57000000000000000000000000\n".to_owned())];
-    if let Uts::Name(name) = &policy.uts {
+    if let Uts::Name(name) | Uts::Lab(name) = &policy.uts {
         files.push(("hostname", format!("{name}\n")));
     }
     files.extend(hosts(host, policy).map(|hosts| ("hosts", hosts)));
-    if policy.net == Net::Loopback {
+    if policy.net != Net::Host {
         // Nobody listens there, so a look-up fails at once instead of after a time-out. It is not
         // counted as an attempt to leave, and seldom has another reason to be sent to. A resolver
         // that sends without a peer hears of no refusal: it waits this long.
@@ -34,13 +34,13 @@ fn fixed_etc(host: &Host, policy: &Policy) -> Vec<(&'static str, String)> {
 /// Nothing where the host's will do.
 fn hosts(host: &Host, policy: &Policy) -> Option<String> {
     let name = match &policy.uts {
-        Uts::Name(name) => name,
+        Uts::Name(name) | Uts::Lab(name) => name,
         Uts::Host => &host.name,
     };
     match (policy.net, &policy.uts) {
-        (Net::Loopback, _) => Some(loopback_hosts(name, Localhost::Default)),
+        (Net::Loopback | Net::Lab, _) => Some(loopback_hosts(name, Localhost::Default)),
         // Nobody in the host's network knows that name.
-        (Net::Host, Uts::Name(_)) => {
+        (Net::Host, Uts::Name(_) | Uts::Lab(_)) => {
             let hosts = host.hosts.as_ref()?;
             let gap = if hosts.is_empty() || hosts.ends_with('\n') { "" } else { "\n" };
             Some(format!("{hosts}{gap}127.0.0.1 {name}\n::1 {name}\n"))

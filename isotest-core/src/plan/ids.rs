@@ -117,12 +117,24 @@ pub fn maps(host: &Host, project: &Project, policy: &Policy) -> Option<(Vec<u8>,
     if whole { both(uids, gids) } else { None }
 }
 
-/// The last id below which every one is mapped, where the maps begin with 0.
-pub fn last_group(host: &Host, project: &Project, policy: &Policy) -> Option<u32> {
-    let (_, gids) = maps(host, project, policy)?;
-    let text = String::from_utf8_lossy(&gids).into_owned();
+/// The range of groups that a case has, as the kernel reads it: it takes mapped ids only.
+pub fn groups(host: &Host, project: &Project, policy: &Policy) -> String {
+    let group = inner(host, policy).1;
+    let maps = maps(host, project, policy);
+    let last = maps.and_then(|(_, gids)| last_group(&String::from_utf8_lossy(&gids)));
+    last.map_or_else(|| format!("{group} {group}"), |last| format!("0 {last}"))
+}
+
+/// The same for the warden.
+pub fn groups_of_warden(host: &Host) -> String {
+    let last = last_group(&host.gid_map);
+    last.map_or_else(|| format!("{0} {0}", host.gid), |last| format!("0 {last}"))
+}
+
+/// The last id below which every one is mapped, where the map begins with 0.
+fn last_group(gids: &str) -> Option<u32> {
     let mut end = 0;
-    for line in text.lines() {
+    for line in gids.lines() {
         let mut words = line.split_whitespace().map(str::parse::<u64>);
         match (words.next(), words.nth(1)) {
             (Some(Ok(first)), Some(Ok(count))) if first == end => end += count,

@@ -22,10 +22,22 @@ use crate::policy::{
 pub enum MountMode {
     /// Writes go to a throwaway layer.
     Overlay,
+    /// Writes go to a throwaway layer of the lab.
+    LabOverlay,
     /// Writes fail.
     ReadOnly,
     /// Writes reach the host.
     ReadWrite,
+}
+
+impl MountMode {
+    /// True if an overlay of any kind shows it.
+    pub fn is_overlay(self) -> bool {
+        match self {
+            MountMode::Overlay | MountMode::LabOverlay => true,
+            MountMode::ReadOnly | MountMode::ReadWrite => false,
+        }
+    }
 }
 
 /// A host path with its place.
@@ -60,13 +72,23 @@ pub struct Copies {
     pub pieces: Arc<[Piece]>,
 }
 
-/// A directory that is fresh for every case.
+/// A directory that is empty at first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fresh {
     pub path: PathBuf,
-    /// Its directory in the scratch.
+    /// Its directory in the scratch, or in that of the lab.
     pub name: String,
     pub mode: u32,
+    pub owner: Owner,
+}
+
+/// Who has a fresh directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// Every case has one, which is gone with it.
+    Case,
+    /// All cases of the warden share it.
+    Lab,
 }
 
 /// Layout of a sandbox.
@@ -92,6 +114,8 @@ pub const TMP: &str = "/tmp";
 pub const STAGING: &str = "/tmp/.isotest";
 /// Mount point of the scratch of a case.
 pub const SCRATCH: &str = "/tmp/.isotest/s";
+/// Mount point of the directories of a lab.
+pub const LAB: &str = "/tmp/.isotest/lab";
 /// An empty file, for masking others.
 pub const EMPTY: &str = "/tmp/.isotest/empty";
 /// A whole proc, by which the kernel lets nested sandboxes mount their own.
@@ -104,6 +128,11 @@ pub const NEW_TMP: &str = "/tmp/.isotest/s/tmp";
 /// The directory of an overlay's upper layer, below the scratch.
 pub fn upper(index: usize) -> String {
     format!("u{index}")
+}
+
+/// Place of an overlay of a lab, of which each case has a bind.
+pub fn lab_overlay(index: usize) -> PathBuf {
+    Path::new(LAB).join(format!("o{index}"))
 }
 
 impl Layout {
@@ -136,6 +165,22 @@ impl Layout {
         self.fresh.iter().rev().find(|fresh| path.starts_with(&fresh.path))
     }
 
+    /// The fresh directory around a fresh one, the nearest, where no host path lies between.
+    pub fn outer(&self, fresh: &Fresh) -> Option<&Fresh> {
+        let is_outer =
+            |outer: &&Fresh| outer.path != fresh.path && fresh.path.starts_with(&outer.path);
+        let outer = self.fresh.iter().rev().find(is_outer);
+        outer.filter(|_| self.placed_above(&fresh.path).is_none())
+    }
+
+    /// The fresh directory in which a mount point or a link is made for a path, if one is.
+    pub fn fresh_of(&self, path: &Path) -> Option<&Fresh> {
+        let above = self.placed_above(path);
+        let is_inside =
+            |fresh: &&Fresh| above.is_some_and(|above| above.path.starts_with(&fresh.path));
+        self.fresh_above(path).filter(|fresh| !is_inside(fresh))
+    }
+
     /// The host path that is shown around `path`, the nearest one.
     pub fn placed_above(&self, path: &Path) -> Option<&PlacedPath> {
         let is_above = |placed: &&PlacedPath| placed.path != path && path.starts_with(&placed.path);
@@ -159,6 +204,12 @@ impl Layout {
         self.placed.iter().any(|placed| placed.propagation == Propagation::Slave)
     }
 
+    /// True if cases share directories that are no host's.
+    pub fn has_lab(&self) -> bool {
+        self.fresh.iter().any(|fresh| fresh.owner == Owner::Lab)
+            || self.placed.iter().any(|placed| placed.shown == MountMode::LabOverlay)
+    }
+
     /// Place of a path of the finished root while a case is being set up: the same, except for
     /// paths below `/tmp`, which is put together in the scratch first.
     pub fn during_setup(path: &Path) -> PathBuf {
@@ -172,33 +223,58 @@ impl Layout {
 
 /// The fresh directories; `/tmp` itself is one even where the host's is shown in it.
 fn fresh(host: &Host, project: &Project, policy: &Policy) -> Vec<Fresh> {
-    let entry =
-        |path: &str, name: &str, mode| Fresh { path: path.into(), name: name.to_owned(), mode };
+    let entry = |path: &str, name: &str, mode, owner| Fresh {
+        path: path.into(),
+        name: name.to_owned(),
+        mode,
+        owner,
+    };
     let mut fresh = Vec::new();
     let temporary =
         [("/run", "run", 0o755), ("/tmp", "tmp", 0o1777), ("/var/tmp", "var-tmp", 0o1777)];
     for (path, name, mode) in temporary {
-        if policy.tmp == Directory::Fresh || host.missing.contains(&path) {
-            fresh.push(entry(path, name, mode));
-        }
+        let missing = host.missing.contains(&path).then_some(Owner::Case);
+        let owner = owner(policy.tmp).or(missing);
+        fresh.extend(owner.map(|owner| entry(path, name, mode, owner)));
     }
-    if policy.ipc == Namespace::New {
-        fresh.push(entry("/dev/shm", "shm", 0o1777));
-    }
+    let shared_memory = match policy.ipc {
+        Namespace::New => Some(Owner::Case),
+        Namespace::Lab => Some(Owner::Lab),
+        Namespace::Host => None,
+    };
+    fresh.extend(shared_memory.map(|owner| entry("/dev/shm", "shm", 0o1777, owner)));
     let home = project.home.as_ref().filter(|home| {
         let taken = fresh.iter().any(|fresh| fresh.path == **home);
-        policy.home == Directory::Fresh && !is_no_home(host, home) && !taken
+        !is_no_home(host, home) && !taken
     });
-    let home = home.map(|home| (home, "home".to_owned()));
-    let hollow = project.hollow.iter().enumerate().map(|(index, path)| (path, format!("h{index}")));
+    let home = home.zip(owner(policy.home)).map(|(home, owner)| (home, "home".to_owned(), owner));
+    let hollow = project.hollow.iter().enumerate();
+    let hollow = hollow.map(|(index, path)| (path, format!("h{index}"), owner_of_project(policy)));
     let more: Vec<Fresh> = home
         .into_iter()
         .chain(hollow)
-        .map(|(path, name)| Fresh { path: path.clone(), name, mode: 0o755 })
+        .map(|(path, name, owner)| Fresh { path: path.clone(), name, mode: 0o755, owner })
         .collect();
     fresh.extend(more);
     fresh.sort_by(|a, b| a.path.cmp(&b.path));
     fresh
+}
+
+/// `None` where the host's is shown.
+fn owner(directory: Directory) -> Option<Owner> {
+    match directory {
+        Directory::Fresh => Some(Owner::Case),
+        Directory::Lab => Some(Owner::Lab),
+        Directory::Host => None,
+    }
+}
+
+/// Who has the directories in place of those of the project that no overlay can cover.
+fn owner_of_project(policy: &Policy) -> Owner {
+    match policy.workspace {
+        Workspace::Lab => Owner::Lab,
+        Workspace::Overlay | Workspace::Readonly | Workspace::Shared => Owner::Case,
+    }
 }
 
 /// Every host path that is wanted, as the policy shows it.
@@ -207,6 +283,7 @@ fn shown(host: &Host, project: &Project, policy: &Policy) -> Vec<PlacedPath> {
     let workspace = match (policy.guard, policy.workspace) {
         (Strict, _) | (Basic | NoListener | IoUring, Workspace::Readonly) => MountMode::ReadOnly,
         (Basic | NoListener | IoUring, Workspace::Overlay) => MountMode::Overlay,
+        (Basic | NoListener | IoUring, Workspace::Lab) => MountMode::LabOverlay,
         (Basic | NoListener | IoUring, Workspace::Shared) => MountMode::ReadWrite,
     };
     let place = |path: &Path, directory, shown, what: &str| PlacedPath {
@@ -279,7 +356,7 @@ fn is_covered(host: &Host, placed: &[PlacedPath], candidate: &PlacedPath) -> boo
         Some(above) if above.path == candidate.path => true,
         Some(_) | None if candidate.propagation != Propagation::Private => false,
         Some(above) if above.shown == candidate.shown => match above.shown {
-            MountMode::Overlay => !crosses_mount(&above.path),
+            MountMode::Overlay | MountMode::LabOverlay => !crosses_mount(&above.path),
             MountMode::ReadOnly | MountMode::ReadWrite => true,
         },
         Some(_) => false,
@@ -324,7 +401,7 @@ pub fn is_there(host: &Host, path: &Path) -> bool {
 fn stage(fresh: &[Fresh], placed: &mut [PlacedPath]) {
     let overlays: Vec<PathBuf> = placed
         .iter()
-        .filter(|entry| entry.shown == MountMode::Overlay)
+        .filter(|entry| entry.shown.is_overlay())
         .map(|entry| entry.path.clone())
         .collect();
     for (index, entry) in placed.iter_mut().enumerate() {
@@ -340,7 +417,7 @@ fn stage(fresh: &[Fresh], placed: &mut [PlacedPath]) {
 fn add_copies(project: &Project, placed: &mut [PlacedPath]) {
     for (index, entry) in placed.iter_mut().enumerate() {
         let foreign = project.foreign.iter().find(|(path, _)| *path == entry.path);
-        if let (Some((_, pieces)), MountMode::Overlay) = (foreign, entry.shown) {
+        if let Some((_, pieces)) = foreign.filter(|_| entry.shown.is_overlay()) {
             let path = PathBuf::from(format!("{STAGING}/f{index}"));
             entry.copies = Some(Copies { path, pieces: Arc::clone(pieces) });
         }

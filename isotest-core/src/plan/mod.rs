@@ -18,6 +18,7 @@ mod template;
 
 mod case;
 mod ids;
+mod lab;
 mod namespaces;
 
 mod server;
@@ -33,7 +34,7 @@ mod builder;
 
 mod visible;
 
-pub use build::{CommandSpec, sandbox_spec, template, upper_layers, watched};
+pub use build::{CommandSpec, Template, sandbox_spec, template, upper_layers, watched};
 pub use debugger::{TracedProcess, confinement};
 pub use execution::{HarnessProcess, Plan, ScratchReader, VerdictSource};
 pub use ids::Ids;

@@ -10,7 +10,18 @@ pub(super) fn namespaces(policy: &Policy) -> u64 {
         (policy.pid == Namespace::New, libc::CLONE_NEWPID),
         (policy.net == Net::Loopback, libc::CLONE_NEWNET),
         (policy.ipc == Namespace::New, libc::CLONE_NEWIPC),
-        (policy.uts != Uts::Host, libc::CLONE_NEWUTS),
+        (matches!(policy.uts, Uts::Name(_)), libc::CLONE_NEWUTS),
+    ];
+    flags.iter().filter(|(wanted, _)| *wanted).fold(0, |all, (_, flag)| all | *flag as u64)
+}
+
+/// The namespaces that the cases of a warden share, which are not the host's, as CLONE_NEW*.
+pub(super) fn shared_namespaces(policy: &Policy) -> u64 {
+    let flags = [
+        (policy.pid == Namespace::Lab, libc::CLONE_NEWPID),
+        (policy.net == Net::Lab, libc::CLONE_NEWNET),
+        (policy.ipc == Namespace::Lab, libc::CLONE_NEWIPC),
+        (matches!(policy.uts, Uts::Lab(_)), libc::CLONE_NEWUTS),
     ];
     flags.iter().filter(|(wanted, _)| *wanted).fold(0, |all, (_, flag)| all | *flag as u64)
 }

@@ -48,7 +48,7 @@ pub fn show_hosts(steps: &mut Steps, host: &Host, policy: &Policy) {
         return;
     }
     let name = match &policy.uts {
-        Uts::Name(name) => name,
+        Uts::Name(name) | Uts::Lab(name) => name,
         Uts::Host => &host.name,
     };
     let hosts = Path::new(SCRATCH).join("hosts");

@@ -24,6 +24,8 @@ pub struct SandboxSpec {
     pub steps: Vec<Step>,
     /// CLONE_NEW* flags.
     pub namespaces: u64,
+    /// CLONE_NEW* flags of those that its cases share with the others of their warden.
+    pub shared_namespaces: u64,
     /// The child enters the user namespace, and most others, by one of its steps: a user namespace
     /// that the warden makes with the id maps.
     pub sealed: bool,
@@ -47,6 +49,11 @@ pub struct SandboxSpec {
 }
 
 impl SandboxSpec {
+    /// CLONE_NEW* flags of the namespaces of a case that are not the host's.
+    pub fn namespaces_of_sandbox(&self) -> u64 {
+        self.namespaces | self.shared_namespaces
+    }
+
     /// The same with services, which are ready before the program begins. They need a pid namespace
     /// that ends with the case.
     pub fn with_services(mut self, services: Vec<Service>) -> SandboxSpec {

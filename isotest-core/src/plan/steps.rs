@@ -58,6 +58,8 @@ pub enum Op {
     /// Enters the user namespace that the warden has made, and new namespaces that belong to it,
     /// CLONE_NEW*.
     EnterUserNamespace { namespaces: u64 },
+    /// Enters new namespaces, CLONE_NEW*: the warden, in which the cases that come share them.
+    EnterNamespaces { namespaces: u64 },
     /// Sets the host name.
     HostName { name: Vec<u8> },
     /// Brings the loopback interface up, with IPv4 multicast and an address beside 127.0.0.1.
@@ -126,6 +128,7 @@ impl Op {
             | Op::NewSession
             | Op::NewKeyring
             | Op::EnterUserNamespace { .. }
+            | Op::EnterNamespaces { .. }
             | Op::HostName { .. }
             | Op::LoopbackUp
             | Op::LoopbackIpv6
@@ -186,6 +189,9 @@ impl fmt::Display for Op {
             Op::NewSession => write!(f, "start a session"),
             Op::NewKeyring => write!(f, "start a session keyring"),
             Op::EnterUserNamespace { .. } => write!(f, "enter the user namespace"),
+            Op::EnterNamespaces { namespaces } => {
+                write!(f, "enter {}", namespace_names(*namespaces))
+            }
             Op::HostName { name } => {
                 write!(f, "set the host name to `{}`", String::from_utf8_lossy(name))
             }
@@ -204,6 +210,17 @@ impl fmt::Display for Op {
             Op::AwaitServices => write!(f, "wait for the services"),
         }
     }
+}
+
+/// The words for CLONE_NEW* flags: "a new network namespace and a new UTS namespace".
+fn namespace_names(namespaces: u64) -> String {
+    let flags = [
+        (libc::CLONE_NEWNET, "a new network namespace"),
+        (libc::CLONE_NEWIPC, "a new IPC namespace"),
+        (libc::CLONE_NEWUTS, "a new UTS namespace"),
+    ];
+    let names = flags.iter().filter(|(flag, _)| namespaces & *flag as u64 != 0);
+    names.map(|(_, name)| *name).collect::<Vec<_>>().join(" and ")
 }
 
 /// The words for mount attributes and propagation: "read-only, nosuid, private".

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use super::builder::{Steps, c_path};
 use super::etc::{hide_private_etc, make_fixed_etc, show_etc};
 use super::layout::{
-    self, EMPTY, Fresh, LIBRARY_PATH, Layout, MountMode, PROC, PlacedPath, SCRATCH, STAGING, TMP,
+    self, EMPTY, Fresh, LAB, LIBRARY_PATH, Layout, MountMode, PROC, PlacedPath, SCRATCH, STAGING,
+    TMP,
 };
 use super::namespaces::{is_sealed, keeps_covers};
 use super::read_only::{HostDirectory, lay_without_secrets, show_read_only};
@@ -91,6 +92,9 @@ fn make_roots(steps: &mut Steps, host: &Host, layout: &Layout) {
     steps.directory(&new(TMP), 0o755, "where a case's /tmp will be");
     steps.directory(&new(STAGING), 0o755, "the staging directory");
     steps.directory(&new(SCRATCH), 0o755, "where a case mounts its scratch");
+    if layout.has_lab() {
+        steps.directory(&new(LAB), 0o755, "where the directories of the lab will be");
+    }
     steps.file(&new(EMPTY), b"", 0o444, "covers files with secrets");
     let library = Path::new(OsStr::from_bytes(LIBRARY_PATH.to_bytes()));
     steps.file(&new(library), LIBRARY, 0o444, "makes a fork server of a test binary");
@@ -190,7 +194,7 @@ fn make_devices(steps: &mut Steps, host: &Host, policy: &Policy) {
 /// in it then. The warden itself still sees every case, but no reaping init, which forbids to be
 /// traced.
 fn hides_processes(policy: &Policy) -> bool {
-    policy.user == User::Root && policy.init == Init::None
+    policy.user == User::Root && policy.init == Init::None && policy.pid != Namespace::Lab
 }
 
 /// The kernel lets a case mount a fresh proc only where a whole one is visible already, so the
@@ -199,9 +203,12 @@ fn show_proc(steps: &mut Steps, host: &Host, policy: &Policy) {
     let proc = new("proc");
     steps.directory(&proc, 0o555, "mount point");
     match policy.pid {
-        Namespace::New => {
+        Namespace::New | Namespace::Lab => {
             let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
-            let reason = "each case's own proc needs one to be visible";
+            let reason = match policy.pid {
+                Namespace::New | Namespace::Host => "each case's own proc needs one to be visible",
+                Namespace::Lab => "the processes of all cases",
+            };
             let options = if hides_processes(policy) { "hidepid=ptraceable" } else { "" };
             steps.mount("proc", &proc, flags, options, reason);
         }
@@ -210,7 +217,7 @@ fn show_proc(steps: &mut Steps, host: &Host, policy: &Policy) {
         }
     }
     // Of the host's /proc parts may be missing or read-only.
-    if !host.settings.is_empty() && policy.pid == Namespace::New {
+    if !host.settings.is_empty() && policy.pid != Namespace::Host {
         // By a namespace of its own a nested sandbox could mount the control group that isotest was
         // started in, which belongs to uid 0. The limit counts what is in namespaces below, too.
         let limit = new("proc/sys/user/max_cgroup_namespaces");
@@ -334,7 +341,9 @@ fn show_placed(
             let set = if placed.path.starts_with("/dev") { 0 } else { libc::MOUNT_ATTR_NODEV };
             steps.propagation(&target, set, propagation(placed), reason);
         }
-        MountMode::Overlay => show_lower_layer(steps, host, layout, policy, placed, &target),
+        MountMode::Overlay | MountMode::LabOverlay => {
+            show_lower_layer(steps, host, layout, policy, placed, &target);
+        }
     }
 }
 
@@ -380,7 +389,7 @@ fn is_left_out(host: &Host, layout: &Layout, policy: &Policy, file: &Path) -> bo
     let above = layout.placed.iter().rev().find(|placed| file.starts_with(&placed.path));
     match above {
         Some(placed) => match placed.shown {
-            MountMode::Overlay => is_laid(host, layout, placed, policy),
+            MountMode::Overlay | MountMode::LabOverlay => is_laid(host, layout, placed, policy),
             MountMode::ReadOnly => {
                 let is_bound = !placed.directory || placed.propagation == Propagation::Slave;
                 !is_bound && source(layout, placed).leaves_out(host, file)

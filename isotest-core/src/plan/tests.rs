@@ -9,13 +9,17 @@ use std::path::{Path, PathBuf};
 use super::steps::{Op, Step};
 use super::{
     Access, CommandSpec, Exposure, Project, SandboxSpec, ScratchMount, StartBy, sandbox_spec,
-    template, upper_layers, watched,
+    upper_layers, watched,
 };
 use crate::host::{Content, Host, Piece, TopLevel};
 use crate::policy::{
     Directory, Guard, LayerWrites, Namespace, Net, Policy, Propagation, Root, Scratch, StoredLayer,
     User, Uts, Weakened, Workspace,
 };
+
+fn template(host: &Host, project: &Project, policy: &Policy) -> Vec<Step> {
+    super::template(host, project, policy).steps
+}
 
 /// View of a path from inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,7 +24,7 @@ use super::protocol::{self, Channel, Disk, End, Request, Response, Start};
 use super::{compile, remedy, sys, trace, warden};
 use crate::errno;
 use crate::host::Host;
-use crate::plan::{SandboxSpec, StartBy, Step};
+use crate::plan::{Op, SandboxSpec, StartBy, Step, Template};
 use crate::policy::{Namespace, Policy};
 use crate::refusal::SandboxError;
 
@@ -54,8 +54,8 @@ pub struct Warden {
     prepared: u32,
     host: Host,
     policy: Policy,
-    /// The template's steps, once it is built.
-    template: Vec<Step>,
+    /// The template, once it is built.
+    template: Template,
     /// Directory of scratch on disk.
     disk: Option<Disk>,
     /// Given back when the warden has ended, and with it all that is in the groups of cases.
@@ -127,7 +127,7 @@ impl Warden {
                     prepared: 0,
                     host: host.clone(),
                     policy: policy.clone(),
-                    template: Vec::new(),
+                    template: Template::default(),
                     disk: None,
                     lease,
                 };
@@ -159,13 +159,40 @@ impl Warden {
         self.listening
     }
 
-    /// Builds the template by these steps. Once, before the first case.
+    /// Builds the template, and the lab of the cases where they have one. Once, before the first case.
     /// Cases with scratch on disk have it in `disk`.
-    pub fn build(&mut self, steps: &[Step], disk: Option<Disk>) -> Result<(), SandboxError> {
-        self.template = steps.to_vec();
+    pub fn build(&mut self, template: &Template, disk: Option<Disk>) -> Result<(), SandboxError> {
+        self.template = template.clone();
         self.disk.clone_from(&disk);
-        let request = Request::Template(compile::steps(steps), disk);
-        let answer = self.channel.send(&request, &[]).and_then(|()| self.response(true));
+        self.carry_out(&Request::Template(compile::steps(&template.steps), disk), &template.steps)?;
+        match template.lab.is_empty() {
+            true => Ok(()),
+            false => self.make_lab(&template.lab),
+        }
+    }
+
+    /// Makes the lab of the cases anew: other namespaces, empty directories, and no process that a case
+    /// has left. It fails with EBUSY while a case is in flight; afterwards, however it fails, this
+    /// warden is of no use any more.
+    pub fn renew_lab(&mut self) -> Result<(), SandboxError> {
+        let steps = &self.template.lab_again;
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let renewed = self.make_lab(steps);
+        // It had nothing to say before.
+        self.last_message = Instant::now();
+        renewed
+    }
+
+    fn make_lab(&self, steps: &[Step]) -> Result<(), SandboxError> {
+        let on_disk = steps.iter().any(|step| matches!(step.op, Op::AttachScratch { .. }));
+        self.carry_out(&Request::Lab(compile::steps(steps), on_disk), steps)
+    }
+
+    /// Has the warden carry out steps, and words what refuses one.
+    fn carry_out(&self, request: &Request, steps: &[Step]) -> Result<(), SandboxError> {
+        let answer = self.channel.send(request, &[]).and_then(|()| self.response(true));
         match answer {
             Ok(Response::Built(None)) => Ok(()),
             Ok(Response::Built(Some(fault))) => Err(describe(fault, steps, "", "")),
@@ -181,7 +208,7 @@ impl Warden {
             lease.clear();
         }
         let mut next = Warden::start_in(self.lease.take(), &self.host, &self.policy)?;
-        next.build(&self.template, self.disk.take())?;
+        next.build(&self.template, self.disk.clone())?;
         *self = next;
         Ok(())
     }
@@ -409,7 +436,7 @@ fn clone_warden(
         nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| (STEP_CLONE, e))?;
     let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_PARENT;
     let pid_namespace = match policy.pid {
-        Namespace::New => libc::CLONE_NEWPID,
+        Namespace::New | Namespace::Lab => libc::CLONE_NEWPID,
         Namespace::Host => 0,
     };
     let cloning = Cloning { flags: (namespaces | pid_namespace) as u64, ..Cloning::default() };

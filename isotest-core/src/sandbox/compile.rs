@@ -223,6 +223,9 @@ impl List {
                 self.call(libc::SYS_setns, [user, value(libc::CLONE_NEWUSER)]);
                 self.call(libc::SYS_unshare, [Argument(kind::VALUE, *namespaces)]);
             }
+            Op::EnterNamespaces { namespaces } => {
+                self.call(libc::SYS_unshare, [Argument(kind::VALUE, *namespaces)]);
+            }
             Op::HostName { name } => {
                 let (text, length) = (self.data(name), value(name.len() as i64));
                 self.call(libc::SYS_sethostname, [text, length]);

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::fault::{
     Fault, STEP_CGROUP, STEP_CLONE, STEP_DESCRIPTORS, STEP_DIRECTORY, STEP_FORK, STEP_GUARD,
-    STEP_MAPS, STEP_SCRATCH, STEP_TRACE,
+    STEP_LAB, STEP_MAPS, STEP_SCRATCH, STEP_TRACE,
 };
 use super::remedy::hint;
 use crate::host::Surroundings;
@@ -22,6 +22,7 @@ pub fn describe(fault: Fault, steps: &[Step], program: &str, directory: &str) ->
         (Some(op), _) => op.to_string(),
         (None, STEP_CLONE) => "clone a process into new namespaces".to_owned(),
         (None, STEP_CGROUP) => "make a cgroup for the case".to_owned(),
+        (None, STEP_LAB) => "end what is left in the lab of the cases".to_owned(),
         (None, STEP_SCRATCH) => "make the scratch".to_owned(),
         (None, STEP_MAPS) => "write the id maps of the user namespace".to_owned(),
         (None, STEP_GUARD) => "install the seccomp filter".to_owned(),

@@ -32,6 +32,10 @@ pub enum Request {
     /// Build the template by these operations, bytecode (`sandbox::compile`), and hold on to the
     /// directory in which cases have their scratch on disk.
     Template(#[serde(with = "bytes")] Vec<u8>, Option<Disk>),
+    /// Make the lab by these operations: once, when the template stands, and again where no case is
+    /// in flight, which ends all other processes of the warden; with a directory in that of scratch on
+    /// disk, or without.
+    Lab(#[serde(with = "bytes")] Vec<u8>, bool),
     /// Keep this set-up under a number.
     Setup(u32, Setup),
     /// Start a case. The descriptors beside it become 0, 1 and 2; with two, 0 is `/dev/null`. Where
@@ -133,7 +137,7 @@ pub enum Response {
         /// A listener is there.
         listening: bool,
     },
-    /// The template stands, or what refused it.
+    /// The template stands, or the lab, or what refused it.
     Built(Option<Fault>),
     /// A case has ended. A descriptor beside it is the scratch, for write-back.
     Ended(End),

@@ -259,7 +259,8 @@ fn commands(
             Stacks::None | Stacks::Proc | Stacks::Gdb(_) => gdb(&place.program, traced),
         };
         command.env_clear().envs(ENVIRONMENT).current_dir("/");
-        let steps = plan::confinement(&place, flight.job.plan.spec.namespaces, traced);
+        let namespaces = flight.job.plan.spec.namespaces_of_sandbox();
+        let steps = plan::confinement(&place, namespaces, traced);
         debugger::confine(&mut command, &steps, Arc::clone(&leader));
         ConfinedCommand { command, steps }
     };

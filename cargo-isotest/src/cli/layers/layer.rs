@@ -18,6 +18,9 @@ use serde_json::{Value, json};
 use super::super::quantity::{self, Deadline};
 use super::value;
 
+/// Words for the value of a layer that no flag gives: that of a lab.
+pub(super) const SHARED: &str = "shared with its companions";
+
 /// All that the command knows of a layer or a limit.
 #[derive(Debug)]
 pub struct Layer {
@@ -253,9 +256,8 @@ impl Layer {
         };
         let path = |path: &PathBuf| path.display().to_string();
         match &self.takes {
-            ValueKind::Word(_) | ValueKind::Number(_) | ValueKind::Bytes(_) => {
-                self.get(policy).unwrap_or_else(none)
-            }
+            ValueKind::Word(_) => self.get(policy).unwrap_or_else(|| SHARED.to_owned()),
+            ValueKind::Number(_) | ValueKind::Bytes(_) => self.get(policy).unwrap_or_else(none),
             ValueKind::Text(text) => (text.show)(policy),
             ValueKind::Duration(time) => value::duration((time.get)(policy)),
             ValueKind::Texts(texts) => list((texts.get)(policy).to_vec()),

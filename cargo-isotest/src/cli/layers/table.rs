@@ -6,8 +6,8 @@ use isotest_core::policy::{
 
 use super::super::quantity;
 use super::layer::{
-    Choice, DurationValue, Layer, NumberValue, PathList, PolicyPart, Switch, TextList, TextValue,
-    ValueKind, WordValue,
+    Choice, DurationValue, Layer, NumberValue, PathList, PolicyPart, SHARED, Switch, TextList,
+    TextValue, ValueKind, WordValue,
 };
 use super::value;
 
@@ -115,11 +115,13 @@ pub(super) static LAYERS: &[Layer] = &[
         takes: ValueKind::Text(TextValue {
             set: |policy, name| value::uts(name).map(|uts| policy.uts = uts),
             get: |policy| match &policy.uts {
-                Uts::Name(name) => name.clone(),
+                // No flag gives a name that is shared.
+                Uts::Name(name) | Uts::Lab(name) => name.clone(),
                 Uts::Host => "host".to_owned(),
             },
             show: |policy| match &policy.uts {
                 Uts::Name(name) => format!("new, `{name}`"),
+                Uts::Lab(name) => format!("`{name}`, {SHARED}"),
                 Uts::Host => "host".to_owned(),
             },
             grants: |policy| policy.uts == Uts::Host,

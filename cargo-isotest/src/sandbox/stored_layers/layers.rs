@@ -165,12 +165,14 @@ impl Layers<'_> {
 
 /// Fails where a process of its command would not end with it.
 fn check(policy: &Policy, layer: &MadeOnce) -> Result<(), ConfigError> {
+    let refuse = |pid: &str| {
+        let what = format!("cannot make the layer `{}` with {pid}", layer.name);
+        let hint = "the end of its pid namespace ends all that could still write to it";
+        Err(ConfigError::new(what).hint(Some(hint)))
+    };
     match policy.pid {
         Namespace::New => Ok(()),
-        Namespace::Host => {
-            let what = format!("cannot make the layer `{}` with `pid = \"host\"`", layer.name);
-            let hint = "the end of its pid namespace ends all that could still write to it";
-            Err(ConfigError::new(what).hint(Some(hint)))
-        }
+        Namespace::Lab => refuse("a pid namespace that is shared with companions"),
+        Namespace::Host => refuse("`pid = \"host\"`"),
     }
 }

@@ -6,6 +6,7 @@
 //! nothing about cases: verdicts are made in [`collect`](crate::collect).
 
 mod exits;
+mod lab;
 mod notifications;
 mod observe;
 mod scratch;

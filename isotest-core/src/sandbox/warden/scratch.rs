@@ -33,18 +33,18 @@ impl Scratches {
         Ok(Scratches(tree))
     }
 
-    /// Makes the directory of a case, which did not exist, and a mount of it.
-    pub fn make(&mut self, case: u64) -> Result<OwnedFd, Errno> {
+    /// Makes the directory of that name, which did not exist, and a mount of it.
+    pub fn make(&mut self, name: &str) -> Result<OwnedFd, Errno> {
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
         move_mount(&self.0, "", CWD, SCRATCH, flags).map_err(errno::of_rustix)?;
-        let made = self.make_here(case);
+        let made = self.make_here(name);
         unmount(SCRATCH, UnmountFlags::DETACH).map_err(errno::of_rustix)?;
         made
     }
 
-    fn make_here(&mut self, case: u64) -> Result<OwnedFd, Errno> {
-        let own = format!("{SCRATCH}/{case}");
-        let made = mkdirat(&self.0, case.to_string(), Mode::from(0o755));
+    fn make_here(&mut self, name: &str) -> Result<OwnedFd, Errno> {
+        let own = format!("{SCRATCH}/{name}");
+        let made = mkdirat(&self.0, name, Mode::from(0o755));
         let flags = CLONE | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
         // A mount can be attached once: the next case has a copy of it.
         self.0 = open_tree(CWD, SCRATCH, flags).map_err(errno::of_rustix)?;

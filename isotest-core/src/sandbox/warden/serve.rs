@@ -56,6 +56,7 @@ pub fn run(channel: Channel, mapped: OwnedFd, policy: &Policy, base: Option<Base
                 null,
                 base,
                 disk: None,
+                labs: 0,
                 slots: Rc::new(slots),
                 free: (0..SLOTS).rev().collect(),
                 setups: HashMap::new(),
@@ -162,6 +163,7 @@ impl WardenState {
     fn handle_request(&mut self) {
         match self.channel.receive(false) {
             Ok((Request::Template(bytecode, disk), _)) => self.build(&bytecode, disk.as_ref()),
+            Ok((Request::Lab(bytecode, on_disk), _)) => self.make_lab(&bytecode, on_disk),
             Ok((Request::Setup(number, setup), _)) => {
                 let expected = setup.server.as_ref().map(|(_, cases)| *cases);
                 let (served, expected) = (expected.is_some(), expected.unwrap_or(0));
@@ -192,12 +194,11 @@ impl WardenState {
         if running.ended.is_some() {
             return;
         }
-        let slot = *slot;
-        let setup = running.setup;
+        let (slot, setup, own_pids) = (*slot, running.setup, running.own_pids);
         match self.pid(slot) {
             Some(leader) if sys::is_child(leader) => {
                 self.note_deeds(slot, leader, true);
-                return signal_case(leader, signal);
+                return signal_case(leader, signal, own_pids);
             }
             // It never was: somebody else has written that.
             Some(_) => return self.end_disputed(slot, 0, Usage::default()),
@@ -246,12 +247,7 @@ impl WardenState {
                 return self.send(&Response::Built(Some(fault)));
             }
         }
-        let (step, unused) = (AtomicU32::new(0), AtomicU32::new(0));
-        let values = Values { step: &step, mapped: &unused, scratch: -1, user: -1, slot: 0 };
-        // SAFETY: the template is built in the warden's own mount namespace.
-        let refused = unsafe { Bytecode(bytecode).run(&values) }.err();
-        let step = step.load(Ordering::Relaxed);
-        self.send(&Response::Built(refused.map(|errno| Fault { step, errno: errno.0 })));
+        self.send(&Response::Built(run_here(bytecode, -1).err()));
     }
 
     fn reap(&mut self) {
@@ -343,6 +339,17 @@ impl WardenState {
         }
         self.dismiss_server(running.setup);
     }
+}
+
+/// Carries out operations on the warden itself: those that isotest has compiled for it. `scratch` is a
+/// filesystem to attach, or -1.
+pub(super) fn run_here(bytecode: &[u8], scratch: i32) -> Result<(), Fault> {
+    let (step, unused) = (AtomicU32::new(0), AtomicU32::new(0));
+    let values = Values { step: &step, mapped: &unused, scratch, user: -1, slot: 0 };
+    // SAFETY: a template and a lab are made in the warden's own mount namespace, and it enters no pid or
+    // user namespace.
+    let done = unsafe { Bytecode(bytecode).run(&values) };
+    done.map_err(|errno| Fault { step: step.load(Ordering::Relaxed), errno: errno.0 })
 }
 
 /// The figures of getrusage(2) that an outcome has.

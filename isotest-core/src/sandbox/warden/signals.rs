@@ -16,10 +16,11 @@ pub(super) fn signal_group(leader: i32, signal: Signal) {
     let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(leader), signal);
 }
 
-/// Signals PID 1 of a case. With `pid = host` SIGKILL does not take the others along.
-pub(super) fn signal_case(leader: i32, signal: i32) {
+/// Signals PID 1 of a case. Where it has no pid namespace of its own SIGKILL does not take the others
+/// along.
+pub(super) fn signal_case(leader: i32, signal: i32, own_pids: bool) {
     kernel::kill(leader, signal);
-    if signal == libc::SIGKILL && !owns_pid_namespace() {
+    if signal == libc::SIGKILL && !own_pids {
         signal_group(leader, Signal::SIGKILL);
     }
 }

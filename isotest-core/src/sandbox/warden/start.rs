@@ -95,7 +95,7 @@ impl WardenState {
         let word = |index| Bytecode(&set_up.setup.bytecode).header(index).unwrap_or(0);
         let scratch = match (set_up.setup.scratch, &mut self.disk) {
             (ScratchMount::Memory { size }, _) => sys::make_tmpfs(size),
-            (ScratchMount::Disk, Some(disk)) => disk.make(start.case),
+            (ScratchMount::Disk, Some(disk)) => disk.make(&start.case.to_string()),
             (ScratchMount::Disk, None) => Err(Errno::ENODEV),
         };
         let scratch = scratch.map_err(|errno| (STEP_SCRATCH, errno))?;
@@ -116,6 +116,7 @@ impl WardenState {
             reaper: word(header::REAPER) == 1,
             own_network: word(header::NAMESPACES) & libc::CLONE_NEWNET as u64 != 0,
             own_ipc: word(header::NAMESPACES) & libc::CLONE_NEWIPC as u64 != 0,
+            own_pids: word(header::NAMESPACES) & libc::CLONE_NEWPID as u64 != 0,
             used_ipc: false,
             doomed: None,
             seen: GuardRecord::default(),
@@ -258,7 +259,7 @@ impl WardenState {
                 Some(_) if pid == 0 => left = true,
                 Some(signal) => {
                     if sys::is_child(pid) {
-                        signal_case(pid, signal);
+                        signal_case(pid, signal, running.own_pids);
                     }
                     running.doomed = None;
                 }

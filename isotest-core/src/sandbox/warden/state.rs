@@ -49,6 +49,8 @@ pub(super) struct RunningCase {
     pub(super) reaper: bool,
     pub(super) own_network: bool,
     pub(super) own_ipc: bool,
+    /// The end of its PID 1 ends all its processes.
+    pub(super) own_pids: bool,
     /// A process of it has opened or made an object of interprocess communication.
     pub(super) used_ipc: bool,
     /// A signal for it that came before it was cloned.
@@ -79,6 +81,8 @@ pub(super) struct WardenState {
     pub(super) base: Option<BaseCgroup>,
     /// Directory of scratch on disk.
     pub(super) disk: Option<Scratches>,
+    /// Number of labs that were made.
+    pub(super) labs: u32,
     /// Those of cases that are executed.
     pub(super) slots: Rc<Slots>,
     pub(super) free: Vec<usize>,
