@@ -290,7 +290,7 @@ impl Foreground<'_> {
     /// Time left, where that is limited and it has not been killed.
     fn time_left(&self) -> Option<Duration> {
         let started = self.started.filter(|_| self.reason.is_none())?;
-        Some(self.plan.timeout?.saturating_sub(started.elapsed()))
+        Some(self.plan.time_limit()?.saturating_sub(started.elapsed()))
     }
 
     fn on_services(&mut self) {

@@ -62,6 +62,16 @@ pub struct Perturbations {
     pub stdin: Stdin,
 }
 
+impl Perturbations {
+    /// Time on the clock in which a case runs for so long.
+    pub fn prolonged(&self, time: Duration) -> Duration {
+        let Some(DutyCycle { running, stopped }) = self.duty_cycle else { return time };
+        let (running, whole) = (running.as_nanos(), (running + stopped).as_nanos());
+        let prolonged = time.as_nanos().saturating_mul(whole) / running.max(1);
+        Duration::from_nanos(u64::try_from(prolonged).unwrap_or(u64::MAX))
+    }
+}
+
 /// The address of `localhost` that is found first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Localhost {
@@ -90,7 +100,9 @@ pub enum Stdin {
 pub struct DutyCycle {
     /// It runs for so long.
     pub running: Duration,
-    /// It is stopped (SIGSTOP) for so long.
+    /// All its processes are stopped (SIGSTOP) for so long. A parent may see that of its children
+    /// (SIGCHLD), and some calls fail with EINTR where they have to (signal(7)). Time limits of the case
+    /// count the time that it runs.
     pub stopped: Duration,
 }
 
@@ -137,4 +149,20 @@ pub struct Hold {
     pub call: String,
     /// How long it waited.
     pub held: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_count_the_time_that_a_case_runs() {
+        let mut perturbations = Perturbations::default();
+        let limit = Duration::from_secs(60);
+        assert_eq!(perturbations.prolonged(limit), limit);
+        let (running, stopped) = (Duration::from_micros(500), Duration::from_millis(30));
+        perturbations.duty_cycle = Some(DutyCycle { running, stopped });
+        assert_eq!(perturbations.prolonged(limit), Duration::from_secs(61 * 60));
+        assert_eq!(perturbations.prolonged(Duration::MAX), Duration::from_nanos(u64::MAX));
+    }
 }

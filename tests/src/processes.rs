@@ -45,7 +45,8 @@ pub fn pid_namespaces(pid: i32) -> Option<usize> {
     Some(ids.split_whitespace().count())
 }
 
-fn read(directory: PathBuf) -> Option<Process> {
+/// The process of a directory of `/proc`. `None` where it has ended.
+pub fn read(directory: PathBuf) -> Option<Process> {
     let pid = directory.file_name()?.to_str()?.parse().ok()?;
     // `PID (NAME) STATE …`; the name may hold anything.
     let stat = fs::read_to_string(directory.join("stat")).ok()?;

@@ -254,7 +254,7 @@ const DATA: [Row; 6] = [
 
 /// Files that may be unsafe: the leaf that wraps system calls, what runs around clone and fork,
 /// and the handlers of signals.
-const UNSAFE: [&str; 16] = [
+const UNSAFE: [&str; 17] = [
     "sys.rs",
     "compile.rs",
     "compile/loopback.rs",
@@ -267,6 +267,7 @@ const UNSAFE: [&str; 16] = [
     "warden/serve.rs",
     "warden/services.rs",
     "warden/slots.rs",
+    "warden/competitor.rs",
     "warden/start.rs",
     "warden/tracers.rs",
     "service_supervisor.rs",

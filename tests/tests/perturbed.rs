@@ -1,17 +1,20 @@
 //! Perturbations: each takes effect in its case, and the next case of the same warden has none of it.
 
 use std::ffi::CString;
+use std::fs;
 use std::io::{PipeReader, Read, pipe};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use isotest_core::host::Host;
-use isotest_core::perturbation::{Localhost, Perturbations, Stdin};
+use isotest_core::perturbation::{DutyCycle, Localhost, Perturbations, Stdin};
 use isotest_core::plan::{CommandSpec, Project, SandboxSpec, StartBy, sandbox_spec, template};
 use isotest_core::policy::{Init, Net, Policy};
 use isotest_core::sandbox::{End, Notice, Start, Warden, describe};
-use isotest_tests::{refused, skipped};
+use isotest_tests::processes::{Process, read, status};
+use isotest_tests::{refused, skipped, until};
 
 /// Way in which a case is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +93,18 @@ impl Arms {
         text
     }
 
+    /// The id of PID 1 of the case that was started last, and that of the warden.
+    fn leader(&mut self) -> (i32, i32) {
+        until("a case that was cloned", || {
+            let found = self.warden.find(self.next - 1)?;
+            let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", found.as_raw_fd()));
+            let info = info.expect("it is there");
+            let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+            let pid = pid.trim().parse().expect("a number");
+            Some((pid, status(pid, "PPid")? as i32))
+        })
+    }
+
     /// The words for what keeps a case from being set up.
     #[track_caller]
     fn refusal(&mut self, policy: &Policy) -> String {
@@ -97,6 +112,18 @@ impl Arms {
         let fault = self.end().fault.expect("it is refused");
         describe(fault, &spec.steps, "sh", "/").to_string()
     }
+}
+
+/// The living children of a process.
+fn children(process: i32) -> Vec<Process> {
+    let list = fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
+    let list = list.unwrap_or_default();
+    list.split_whitespace().filter_map(|id| read(Path::new("/proc").join(id))).collect()
+}
+
+/// The competitors that a warden has started.
+fn rivals(warden: i32) -> Vec<Process> {
+    children(warden).into_iter().filter(|child| child.name == "isotest-rival").collect()
 }
 
 fn with(perturbations: Perturbations) -> Policy {
@@ -233,4 +260,102 @@ fn values_that_the_kernel_does_not_have_are_refused() {
     let error = arms.refusal(&with(umask));
     assert!(error.contains("cannot set the file mode creation mask: "), "{error}");
     assert!(error.contains("\nhint: it is 0777 at most"), "{error}");
+}
+
+/// 0.5 ms of every 30.5 ms.
+fn duty_cycled() -> Perturbations {
+    let (running, stopped) = (Duration::from_micros(500), Duration::from_millis(30));
+    Perturbations { duty_cycle: Some(DutyCycle { running, stopped }), ..Perturbations::default() }
+}
+
+/// A script that is let go on counts it: the loops end only where somebody does.
+#[test]
+fn a_test_and_its_children_are_stopped_and_continued() {
+    let count = "n=0; trap 'n=$((n+1))' CONT; i=0; while [ $n -lt 3 ] && [ $i -lt 300000 ]; \
+                 do i=$((i+1)); done; echo $((n >= 3))";
+    check(&duty_cycled(), count, ["1\n", "0\n"]);
+    check(&duty_cycled(), &format!("({count}) & wait $!; {count}"), ["1\n1\n", "0\n0\n"]);
+}
+
+#[test]
+fn a_test_that_is_stopped_can_be_killed() {
+    if refused() {
+        return;
+    }
+    let mut arms = Arms::new();
+    let stopped = Duration::from_secs(1000);
+    let cycle = DutyCycle { running: Duration::from_millis(1), stopped };
+    let policy = with(Perturbations { duty_cycle: Some(cycle), ..Perturbations::default() });
+    for by in [By::Exec, By::Server] {
+        let running = arms.start(&policy, by, "while :; do :; done & while :; do :; done");
+        let (leader, _) = arms.leader();
+        until("all processes of the case to be stopped", || {
+            let family = children(leader).into_iter().chain(read(format!("/proc/{leader}").into()));
+            let states: Vec<char> = family.map(|process| process.state).collect();
+            states.iter().all(|state| *state == 'T').then_some(())
+        });
+        arms.warden.kill(arms.next - 1);
+        assert_eq!(arms.end().status, libc::SIGKILL, "{by:?}");
+        drop(running);
+    }
+    // One that ends by itself leaves nothing behind that is no more than stopped.
+    let end = |arms: &mut Arms| {
+        let running = arms.start(&with(duty_cycled()), By::Exec, "echo $(echo a | cat)");
+        let end = arms.end();
+        drop(running);
+        end
+    };
+    for _ in 0..20 {
+        let end = end(&mut arms);
+        assert_eq!((end.status, end.seen.leftovers), (0, vec![]));
+    }
+}
+
+#[test]
+fn duty_cycles_that_cannot_be_are_refused() {
+    if refused() {
+        return;
+    }
+    let never = DutyCycle { running: Duration::ZERO, stopped: Duration::from_millis(1) };
+    let policy = with(Perturbations { duty_cycle: Some(never), ..Perturbations::default() });
+    let error = Arms::new().refusal(&policy);
+    assert!(error.starts_with("cannot stop and continue the test in turn: "), "{error}");
+    assert!(error.ends_with("hint: both times of a duty cycle are longer than 0"), "{error}");
+}
+
+/// It is none of the processes that the case sees, and it is gone with it.
+#[test]
+fn a_competitor_runs_on_the_processor_of_its_case() {
+    if refused() {
+        return;
+    }
+    let mut arms = Arms::new();
+    let perturbations =
+        Perturbations { competitor: true, one_processor: true, ..Perturbations::default() };
+    let script = "set -- /proc/[0-9]*; echo $#; while :; do :; done";
+    for by in [By::Exec, By::Server] {
+        let mut running = arms.start(&with(perturbations.clone()), by, script);
+        let mut line = [0; 2];
+        running.output.read_exact(&mut line).expect("it writes");
+        assert_eq!(&line, b"1\n");
+        let (case, warden) = arms.leader();
+        let [rival] = &rivals(warden)[..] else { panic!("{by:?}: {:?}", children(warden)) };
+        assert_eq!(rival.state, 'R');
+        let processors = |pid: i32| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+            status.lines().find(|line| line.starts_with("Cpus_allowed:")).map(str::to_owned)
+        };
+        until("a rival that has its processor", || {
+            (processors(rival.pid) == processors(case)).then_some(())
+        });
+        arms.warden.kill(arms.next - 1);
+        arms.end();
+        until("the end of the competitor", || rivals(warden).is_empty().then_some(()));
+    }
+    let _running = arms.start(&with(perturbations), By::Exec, script);
+    let (_, warden) = arms.leader();
+    let [rival] = &rivals(warden)[..] else { panic!("{:?}", children(warden)) };
+    drop(arms);
+    let left = || read(format!("/proc/{}", rival.pid).into()).is_none_or(|it| it.state == 'Z');
+    assert!(left(), "it is left behind by its warden");
 }

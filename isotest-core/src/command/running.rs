@@ -159,7 +159,7 @@ impl RunningCommands {
 
 impl RunningCommand {
     fn deadline(&self) -> Option<Instant> {
-        let timeout = self.plan.timeout.filter(|_| self.killed.is_none())?;
+        let timeout = self.plan.time_limit().filter(|_| self.killed.is_none())?;
         self.started.checked_add(timeout)
     }
 

@@ -68,7 +68,8 @@ pub struct Plan {
     pub environment: Vec<CString>,
     /// The source of its verdict.
     pub verdict_source: VerdictSource,
-    /// After this long it is killed.
+    /// After this long it is killed; time in which a perturbation has it stopped does not count
+    /// ([`Plan::time_limit`]).
     pub timeout: Option<Duration>,
     /// After this long, and each time that it has passed again, it is reported as slow.
     pub slow_timeout: Option<Duration>,
@@ -107,6 +108,11 @@ impl Plan {
             weakened: Vec::new(),
             seed: 0,
         }
+    }
+
+    /// Time on the clock after which it is killed.
+    pub fn time_limit(&self) -> Option<Duration> {
+        self.timeout.map(|limit| self.spec.perturbations.prolonged(limit))
     }
 
     /// What its changes are findings of.

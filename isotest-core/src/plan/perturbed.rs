@@ -8,7 +8,7 @@ use super::layout::SCRATCH;
 use super::steps::Op;
 use crate::host::Host;
 use crate::perturbation::Localhost;
-use crate::policy::{Net, Policy, Uts};
+use crate::policy::{Namespace, Net, Policy, Uts};
 
 /// Refuses what cannot be had together with the rest of the policy, before anything is set up.
 pub fn refuse(steps: &mut Steps, host: &Host, policy: &Policy) {
@@ -20,6 +20,7 @@ pub fn refuse(steps: &mut Steps, host: &Host, policy: &Policy) {
 fn unsupported(host: &Host, policy: &Policy) -> Vec<(&'static str, &'static str)> {
     let wanted = &policy.perturbations;
     let orders = wanted.localhost != Localhost::Default;
+    let cycle = wanted.duty_cycle;
     let refusals = [
         (
             orders && policy.net == Net::Host,
@@ -35,6 +36,16 @@ fn unsupported(host: &Host, policy: &Policy) -> Vec<(&'static str, &'static str)
             wanted.umask.is_some_and(|mask| mask > 0o777),
             "set the file mode creation mask",
             "it is 0777 at most",
+        ),
+        (
+            cycle.is_some_and(|it| it.running.is_zero() || it.stopped.is_zero()),
+            "stop and continue the test in turn",
+            "both times of a duty cycle are longer than 0",
+        ),
+        (
+            cycle.is_some() && policy.pid == Namespace::Host,
+            "stop and continue the test in turn",
+            "its processes are found by a pid namespace of its own, which it must have",
         ),
     ];
     let refused = refusals.into_iter().filter(|(refused, ..)| *refused);

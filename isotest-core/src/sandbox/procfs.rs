@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use rustix::fs::fstatfs;
 
+use super::child::kernel;
 use super::guard::Notification;
 use super::protocol::HeldResources;
 use crate::finding::Leftover;
@@ -297,6 +298,17 @@ pub fn child_ids(pid: i32) -> Vec<i32> {
     let lists = threads.iter().filter_map(|thread| read_line(&thread.join("children")));
     let lists = String::from_utf8(lists.flatten().collect()).unwrap_or_default();
     lists.split_whitespace().filter_map(|id| id.parse().ok()).take(MOST).collect()
+}
+
+/// Signals a process and its descendants, parents first: a process that is stopped forks no more. One
+/// that was just forked may be missed.
+pub fn signal_family(leader: i32, signal: i32) {
+    let (mut family, mut next) = (vec![leader], 0);
+    while let Some(&pid) = family.get(next).filter(|_| next < MOST) {
+        kernel::kill(pid, signal);
+        family.extend(child_ids(pid));
+        next += 1;
+    }
 }
 
 /// Reads a file of proc that is one line, or none. Most are shorter than a page; what is not told

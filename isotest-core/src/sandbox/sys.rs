@@ -153,6 +153,13 @@ pub fn single_processors() -> Vec<Vec<u64>> {
     numbers.into_iter().map(mask).collect()
 }
 
+/// sched_setaffinity(2) of this process.
+pub fn run_on(processors: &[u64]) -> Result<(), Errno> {
+    let (size, mask) = (size_of_val(processors), processors.as_ptr());
+    // SAFETY: the kernel reads that many bytes of the mask.
+    Errno::result(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size, mask) }).map(drop)
+}
+
 /// personality(2) of this process; that of every process where it cannot be read.
 pub fn personality() -> i64 {
     const NO_CHANGE: u64 = 0xFFFF_FFFF;
@@ -195,7 +202,9 @@ pub fn is_child(pid: i32) -> bool {
 
 /// The id of a child that can be waited for; it stays so.
 pub fn ended() -> Option<i32> {
-    let flags = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    // A child that was stopped is not meant; the stop of one that this process traces is told in any
+    // case (kernel/exit.c, wait_task_stopped).
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
     // SAFETY: an all-zero siginfo is valid, and says that there is no such child.
     let mut found: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: the pointer is valid to write to; where a child is reported, its id is set.

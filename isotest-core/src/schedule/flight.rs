@@ -15,7 +15,7 @@ use crate::collect::{self, CaseOutput, Killed};
 use crate::foreign::HarnessFilter;
 use crate::harness::{PassThrough, Results};
 use crate::outcome::Outcome;
-use crate::plan::VerdictSource;
+use crate::plan::{Plan, VerdictSource};
 use crate::sandbox::{End, Warden};
 use crate::service_monitor::ServiceMonitor;
 
@@ -91,6 +91,11 @@ impl OutputReader {
     }
 }
 
+/// The deadline of a case whose time begins now.
+fn new_deadline(plan: &Plan) -> Option<Instant> {
+    Instant::now().checked_add(plan.time_limit()?)
+}
+
 impl Flight {
     /// Leaves out time in which it was stopped.
     pub fn postpone(&mut self, stopped: Duration) {
@@ -127,13 +132,14 @@ impl Flight {
 
     /// Age at which it is reported as slow the next time.
     pub fn next_slow(&self) -> Option<Duration> {
-        self.job.plan.slow_timeout?.checked_mul(self.told_slow + 1)
+        let slow = self.job.plan.slow_timeout?.checked_mul(self.told_slow + 1)?;
+        Some(self.job.plan.spec.perturbations.prolonged(slow))
     }
 
     /// Times at which this case needs attention.
     pub fn next_look(&self) -> impl Iterator<Item = Instant> {
         let deadline = self.deadline;
-        let slow = self.next_slow().map(|age| self.started + age);
+        let slow = self.next_slow().and_then(|age| self.started.checked_add(age));
         let watched = (!self.watched).then(|| self.started + WATCHED_AFTER);
         deadline.into_iter().chain(slow).chain(watched)
     }
@@ -156,7 +162,7 @@ impl Flight {
         let Some(services) = &mut self.services else { return };
         let received = services.receive();
         if received.ready {
-            self.deadline = self.job.plan.timeout.map(|limit| Instant::now() + limit);
+            self.deadline = new_deadline(&self.job.plan);
         }
         if received.over {
             // It would stay readable.
@@ -182,7 +188,7 @@ impl Flight {
             && results.push(bytes)
             && self.killed.is_none()
         {
-            self.deadline = self.job.plan.timeout.map(|timeout| Instant::now() + timeout);
+            self.deadline = new_deadline(&self.job.plan);
         }
         let (kind, ready) = match stream {
             0 => (Stream::Stdout, self.reader.push(bytes)),

@@ -209,7 +209,11 @@ impl Run<'_> {
             started,
             watched: false,
             // Services have time of their own.
-            deadline: job.plan.timeout.filter(|_| services.is_none()).map(|limit| started + limit),
+            deadline: job
+                .plan
+                .time_limit()
+                .filter(|_| services.is_none())
+                .and_then(|limit| started.checked_add(limit)),
             told_slow: 0,
             killed: None,
             stacks: StackCapture::NotTaken,

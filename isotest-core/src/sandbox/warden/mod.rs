@@ -5,6 +5,9 @@
 //! the template once, then serves requests until the socket to isotest closes. It decides
 //! nothing about cases: verdicts are made in [`collect`](crate::collect).
 
+mod competitor;
+mod cycle;
+mod cycles;
 mod exits;
 mod lab;
 mod notifications;

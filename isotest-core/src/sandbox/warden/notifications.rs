@@ -93,7 +93,10 @@ impl WardenState {
             }
         }
         match test.or(leader) {
-            Some(slot) => self.depart(DelayedExit::new(slot, process, heard, FIRST_WAIT)),
+            Some(slot) => {
+                self.end_cycle(slot);
+                self.depart(DelayedExit::new(slot, process, heard, FIRST_WAIT))
+            }
             None => heard.go_on(),
         }
     }

@@ -61,6 +61,7 @@ pub fn run(channel: Channel, mapped: OwnedFd, policy: &Policy, base: Option<Base
                 free: (0..SLOTS).rev().collect(),
                 setups: HashMap::new(),
                 running: HashMap::new(),
+                is_suspended: false,
                 departures: Vec::new(),
             };
             let served = catch_unwind(AssertUnwindSafe(|| warden.serve(&signals)));
@@ -126,24 +127,24 @@ impl WardenState {
             let servers: Vec<u32> = self.servers().map(|(number, _)| number).collect();
             let polled = fixed.into_iter().flatten();
             let polled = polled.chain(self.servers().map(|(_, server)| server.as_fd()));
-            let tracers = self.tracers();
-            let polled = polled.chain(tracers.iter().map(|(_, _, descriptor)| *descriptor));
+            let watched = self.watched();
+            let polled = polled.chain(watched.iter().map(|(_, _, descriptor)| *descriptor));
             let mut polled: Vec<PollFd<'_>> =
                 polled.map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN)).collect();
             if poll(&mut polled, self.next_look()).is_err() {
                 continue;
             }
             let ready: Vec<bool> = polled.iter().map(|fd| fd.any().unwrap_or(false)).collect();
-            let tracers: Vec<(usize, Source)> =
-                tracers.iter().map(|(slot, source, _)| (*slot, *source)).collect();
-            let (ready, traced) = ready.split_at(ready.len() - tracers.len());
+            let watched: Vec<(usize, Source)> =
+                watched.iter().map(|(slot, source, _)| (*slot, *source)).collect();
+            let (ready, of_cases) = ready.split_at(ready.len() - watched.len());
             let (fixed, answers) = ready.split_at(ready.len() - servers.len());
             if fixed.get(2) == Some(&true) {
                 self.answer_notification();
             }
-            for ((slot, source), _) in tracers.into_iter().zip(traced).filter(|(_, ready)| **ready)
-            {
-                self.on_tracer(slot, source);
+            let watched = watched.into_iter().zip(of_cases).filter(|(_, ready)| **ready);
+            for ((slot, source), _) in watched {
+                self.on_watched(slot, source);
             }
             if fixed.get(1) == Some(&true) {
                 // However many have ended, the signal is there once.
@@ -176,8 +177,14 @@ impl WardenState {
             Ok((Request::Terminate(case), _)) => self.signal(case, libc::SIGTERM),
             Ok((Request::Kill(case), _)) => self.signal(case, libc::SIGKILL),
             Ok((Request::Find(case), _)) => self.find(case),
-            Ok((Request::Stop, _)) => self.signal_all(Signal::SIGSTOP),
-            Ok((Request::Continue, _)) => self.signal_all(Signal::SIGCONT),
+            Ok((Request::Stop, _)) => {
+                self.suspend_cycles(true);
+                self.signal_all(Signal::SIGSTOP);
+            }
+            Ok((Request::Continue, _)) => {
+                self.signal_all(Signal::SIGCONT);
+                self.suspend_cycles(false);
+            }
             Ok((Request::Ping, _)) => self.send(&Response::Pong),
             Err(Errno::EAGAIN) => {}
             Err(_) => kernel::exit(0),

@@ -15,6 +15,8 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
+use super::competitor::Competitor;
+use super::cycle::Cycle;
 use super::signals::signal_case;
 use super::slots::Slots;
 use super::state::{Prepared, RunningCase, WardenState};
@@ -59,7 +61,7 @@ impl WardenState {
         let has_stdin = descriptors.len() > without_stdin;
         let served = set_up.served && !has_stdin && !start.terminal;
         let served = if served { self.serves(&start) } else { None };
-        let running = self.running_case(&start, served.as_ref())?;
+        let running = self.running_case(&start, slot, served.as_ref())?;
         if let Some(cell) = running.slots.get(slot) {
             cell.reset();
         }
@@ -89,6 +91,7 @@ impl WardenState {
     fn running_case(
         &mut self,
         start: &Start,
+        slot: usize,
         served: Option<&Rc<Slots>>,
     ) -> Result<RunningCase, (u32, Errno)> {
         let set_up = self.setups.get(&start.setup).ok_or((STEP_CLONE, Errno::EINVAL))?;
@@ -99,7 +102,11 @@ impl WardenState {
             (ScratchMount::Disk, None) => Err(Errno::ENODEV),
         };
         let scratch = scratch.map_err(|errno| (STEP_SCRATCH, errno))?;
-        let terminal = match set_up.setup.perturbations.stdin {
+        let perturbations = &set_up.setup.perturbations;
+        let cannot = |errno| (STEP_CLONE, errno);
+        let competitor = Competitor::of(perturbations, slot).map_err(cannot)?;
+        let cycle = perturbations.duty_cycle.map(Cycle::begin).transpose().map_err(cannot)?;
+        let terminal = match perturbations.stdin {
             Stdin::Null => None,
             Stdin::Terminal => Some(keeper().map_err(|errno| (STEP_DESCRIPTORS, errno))?),
         };
@@ -112,6 +119,8 @@ impl WardenState {
             arguments: start.arguments.clone(),
             scratch,
             terminal,
+            competitor,
+            cycle,
             group,
             reaper: word(header::REAPER) == 1,
             own_network: word(header::NAMESPACES) & libc::CLONE_NEWNET as u64 != 0,

@@ -7,6 +7,8 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::competitor::Competitor;
+use super::cycle::Cycle;
 use super::scratch::Scratches;
 use super::slots::Slots;
 use super::tracing::RunningTracer;
@@ -45,6 +47,11 @@ pub(super) struct RunningCase {
     /// Where its descriptor 0 is a terminal at which nobody types: a pair of sockets, in which the
     /// outer end of the terminal lies. The other end goes to the case.
     pub(super) terminal: Option<(OwnedFd, OwnedFd)>,
+    /// A busy process beside it.
+    #[expect(dead_code, reason = "it ends where this is dropped")]
+    pub(super) competitor: Option<Competitor>,
+    /// The times in which it runs and is stopped.
+    pub(super) cycle: Option<Cycle>,
     pub(super) group: Option<CaseCgroup>,
     pub(super) reaper: bool,
     pub(super) own_network: bool,
@@ -89,6 +96,8 @@ pub(super) struct WardenState {
     pub(super) setups: HashMap<u32, Prepared>,
     /// By slot.
     pub(super) running: HashMap<usize, RunningCase>,
+    /// All cases are stopped (SIGSTOP).
+    pub(super) is_suspended: bool,
     /// Exits that are put off.
     pub(super) departures: Vec<DelayedExit>,
 }

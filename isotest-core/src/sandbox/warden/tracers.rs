@@ -41,10 +41,13 @@ impl WardenState {
         Ok(())
     }
 
-    /// Descriptors of tracers that tell of something.
-    pub(super) fn tracers(&self) -> Vec<(usize, Source, BorrowedFd<'_>)> {
+    /// Descriptors of the cases in flight that tell of something.
+    pub(super) fn watched(&self) -> Vec<(usize, Source, BorrowedFd<'_>)> {
         let mut all = Vec::new();
         for (slot, running) in &self.running {
+            if let Some(cycle) = &running.cycle {
+                all.push((*slot, Source::Cycle, cycle.timer.as_fd()));
+            }
             let Some(tracer) = &running.tracer else { continue };
             if !tracer.is_lost {
                 all.push((*slot, Source::Channel, tracer.channel.as_fd()));
@@ -62,8 +65,8 @@ impl WardenState {
         self.listener.is_some() || tracer.is_some_and(|tracer| tracer.listener.is_some())
     }
 
-    /// A descriptor of a tracer is readable.
-    pub(super) fn on_tracer(&mut self, slot: usize, source: Source) {
+    /// A descriptor of a case in flight is readable.
+    pub(super) fn on_watched(&mut self, slot: usize, source: Source) {
         match source {
             Source::Channel => self.on_message(slot),
             Source::Timer => {
@@ -74,6 +77,7 @@ impl WardenState {
                 }
             }
             Source::Listener => self.answer_untraced(slot),
+            Source::Cycle => self.turn(slot),
         }
     }
 

@@ -59,7 +59,7 @@ pub(super) struct RunningTracer {
     pub(super) is_over: bool,
 }
 
-/// What a descriptor of a tracer tells.
+/// What a descriptor of a case in flight tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
     /// A message.
@@ -68,6 +68,8 @@ pub(super) enum Source {
     Timer,
     /// A notification, where no tracer is left.
     Listener,
+    /// The next turn of a duty cycle is due.
+    Cycle,
 }
 
 impl RunningTracer {
