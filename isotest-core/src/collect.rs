@@ -356,6 +356,7 @@ mod tests {
             group: Default::default(),
             start_by: StartBy::ForkServer,
             server: Vec::new(),
+            interposed: None,
             services: Vec::new(),
             perturbations: Perturbations::default(),
         };

@@ -369,9 +369,9 @@ impl Trace {
     /// What the case read, wrote, bound and looked at. What libtest looks at before its tests is
     /// no property of a test.
     pub fn footprint(&self) -> Footprint {
-        let mut footprint = Footprint::default();
-        footprint.surroundings =
-            self.test_events().filter_map(|event| event.act.surrounding()).collect();
+        let surroundings = self.test_events().filter_map(|event| event.act.surrounding());
+        let mut footprint =
+            Footprint { surroundings: surroundings.collect(), ..Footprint::default() };
         // What a case has made itself is nobody else's.
         let mut made: BTreeSet<&str> = BTreeSet::new();
         for TraceEvent { act, .. } in &self.events {

@@ -89,8 +89,14 @@ fn run(policy: &Policy, directory: &std::ffi::CStr) -> End {
         directory: directory.to_owned(),
     };
     let spec = Arc::new(sandbox_spec(&host, &project, policy, command));
-    let start =
-        Start { case: 1, setup: 0, arguments: vec![], environment: vec![], terminal: false };
+    let start = Start {
+        case: 1,
+        setup: 0,
+        arguments: vec![],
+        environment: vec![],
+        terminal: false,
+        seed: 0,
+    };
     let null = File::options().read(true).write(true).open("/dev/null").expect("it is there");
     let sent = warden.spawn(&spec, start, &[null.as_fd(), null.as_fd()]);
     sent.expect("the warden is alive");

@@ -277,7 +277,7 @@ const UNSAFE: [&str; 17] = [
 /// Files that may open, list, make or remove what a path names, and whose files these are. What a case,
 /// an archive or its tests can have put in place, in the target directory above all, is reached by
 /// `untrusted` alone.
-const BY_PATH: [(&str, &str); 43] = [
+const BY_PATH: [(&str, &str); 45] = [
     ("isotest-core/src/command/invocation.rs", "named by a layer, and links stay in it"),
     ("isotest-core/src/command/running.rs", "a device"),
     ("isotest-core/src/foreground.rs", "a device"),
@@ -294,6 +294,8 @@ const BY_PATH: [(&str, &str); 43] = [
     ("isotest-core/src/sandbox/resolver.rs", "the kernel's"),
     ("isotest-core/src/sandbox/procfs.rs", "the kernel's"),
     ("isotest-core/src/sandbox/compile.rs", "the kernel's"),
+    ("isotest-core/src/sandbox/interpose/programs.rs", "a case's, in its root"),
+    ("isotest-core/src/sandbox/interpose/written.rs", "the scratch of a case that has not begun"),
     ("isotest-core/src/sandbox/trace/paths.rs", "a case's, in its root and without opening it"),
     ("isotest-core/src/sandbox/trace/tracer.rs", "the kernel's"),
     ("isotest-core/src/sandbox/warden/scratch.rs", "a run's, compared by its identity"),
@@ -328,6 +330,7 @@ const MADE: &str = "the directory that the user names, made where it is missing"
 
 /// Code between clone and the program.
 const CHILD: &str = "isotest-core/src/sandbox/child";
+const INTERPOSED: &str = "isotest-core/src/sandbox/interpose/library";
 
 /// A source file of a crate.
 pub struct Source {
@@ -520,7 +523,7 @@ fn only_few_files_are_unsafe() {
     check(&["isotest-core", "cargo-isotest"], "`unsafe` is for the leaves", |source| {
         let leaf = UNSAFE.iter().any(|name| source.path.ends_with(name));
         let may = source.path.starts_with(workspace().join("isotest-core")) && leaf
-            || source.path.starts_with(workspace().join(CHILD));
+            || [CHILD, INTERPOSED].iter().any(|it| source.path.starts_with(workspace().join(it)));
         if may { None } else { has(source, &["unsafe {", "unsafe fn", "unsafe_code"]) }
     });
 }

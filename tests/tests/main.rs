@@ -20,6 +20,7 @@ mod guard;
 mod harnesses;
 mod harnesses_table;
 mod hostile;
+mod interposed;
 mod isolation;
 mod lab;
 mod lifecycle;

@@ -66,6 +66,7 @@ impl Arms {
             arguments: vec![],
             environment: vec![],
             terminal: false,
+            seed: 0,
         };
         self.next += 1;
         let sent = self.warden.spawn(&spec, start, &[write.as_fd(), write.as_fd()]);

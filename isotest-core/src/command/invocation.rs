@@ -33,6 +33,7 @@ pub struct Command<'a> {
     stdin: Option<OwnedFd>,
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
+    seed: u64,
 }
 
 impl Sandbox {
@@ -47,6 +48,7 @@ impl Sandbox {
             stdin: None,
             stdout: None,
             stderr: None,
+            seed: 0,
         }
     }
 }
@@ -94,6 +96,13 @@ impl<'a> Command<'a> {
     /// Passes a descriptor on as standard error. [`Output::stderr`] is empty then.
     pub fn stderr(mut self, stderr: impl Into<OwnedFd>) -> Self {
         self.stderr = Some(stderr.into());
+        self
+    }
+
+    /// Sets what the [perturbations](crate::policy::Policy::perturbations) of the sandbox follow from;
+    /// 0 without this.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
         self
     }
 
@@ -162,6 +171,7 @@ impl<'a> Command<'a> {
             timeout: policy.limits.timeout,
             output_limit: policy.limits.output,
             weakened: policy.weakened.clone(),
+            seed: self.seed,
             ..Plan::of(Arc::new(plan::sandbox_spec(host, project, policy, command)))
         })
     }

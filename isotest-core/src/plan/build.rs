@@ -5,6 +5,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::interpose::interposed;
 use super::layout::{Layout, MountMode, Owner, PlacedPath, upper};
 use super::namespaces::{is_sealed, namespaces, shared_namespaces};
 use super::project::Project;
@@ -82,6 +83,7 @@ pub fn sandbox_spec(
         arguments: command.arguments,
         environment: command.environment,
         directory: command.directory,
+        interposed: interposed(policy),
         services: Vec::new(),
         perturbations: policy.perturbations.clone(),
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::builder::{Steps, c_path};
 use super::ids;
+use super::interpose::show_settings;
 use super::layout::{
     self, EMPTY, Fresh, LAB, Layout, MountMode, NEW_TMP, Owner, PlacedPath, SCRATCH, TMP,
 };
@@ -36,6 +37,7 @@ pub fn steps(host: &Host, project: &Project, layout: &Layout, policy: &Policy) -
         bound_processes(&mut steps, host, policy);
     }
     protect_settings(&mut steps, host, policy);
+    show_settings(&mut steps, policy);
     if is_sealed(host, policy) {
         seal(&mut steps, policy);
     }

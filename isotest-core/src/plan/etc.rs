@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::builder::{Steps, c_path};
 use super::ids;
+use super::interpose::{PRELOADED, interposed, show_library};
 use super::layout::{Layout, STAGING};
 use super::read_only::{bind_read_only, hide, lay_for};
 use super::roots::{OLD, new};
@@ -92,6 +93,7 @@ pub fn make_fixed_etc(steps: &mut Steps, host: &Host, policy: &Policy, etc: &Pat
     for (name, content) in fixed_etc(host, policy) {
         steps.file(&etc.join(name), content.as_bytes(), 0o644, "the same on every machine");
     }
+    show_library(steps, policy, etc);
     let utc = Path::new("/usr/share/zoneinfo/Etc/UTC");
     steps.link(utc, &etc.join("localtime"), "the same on every machine");
 }
@@ -111,7 +113,11 @@ fn compose_etc(steps: &mut Steps, host: &Host, readable: &[Piece], policy: &Poli
     let etc = new("etc");
     let fixed: Vec<&str> =
         fixed_etc(host, policy).iter().map(|(name, _)| *name).chain(["localtime"]).collect();
-    let is_kept = |piece: &&Piece| fixed.iter().all(|name| !piece.path.starts_with(name));
+    let is_replaced = interposed(policy).is_some();
+    let is_kept = |piece: &&Piece| {
+        let replaced = PRELOADED.iter().filter(|_| is_replaced);
+        fixed.iter().chain(replaced).all(|name| !piece.path.starts_with(name))
+    };
     let pieces: Arc<[Piece]> = readable.iter().filter(is_kept).cloned().collect();
     let (path, large) = (c_path(&etc), Arc::clone(&pieces));
     let fill = Op::Fill { source: c_path(source), path, pieces };

@@ -26,6 +26,7 @@ mod server;
 mod debugger;
 
 mod etc;
+mod interpose;
 mod perturbed;
 mod read_only;
 mod roots;
@@ -38,6 +39,9 @@ pub use build::{CommandSpec, Template, sandbox_spec, template, upper_layers, wat
 pub use debugger::{TracedProcess, confinement};
 pub use execution::{HarnessProcess, Plan, ScratchReader, VerdictSource};
 pub use ids::Ids;
+pub use interpose::{
+    INTERPOSED_PATH, Interposed, SETTINGS_NAME, SETTINGS_PATH, interposed, not_interposed,
+};
 pub use layout::{LIBRARY_PATH, NEW_TMP, SCRATCH};
 pub use project::{Access, Exposure, Project, Uncopied};
 pub(crate) use service::line;

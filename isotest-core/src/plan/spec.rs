@@ -4,6 +4,7 @@ use std::ffi::CString;
 
 use serde::{Deserialize, Serialize};
 
+use super::interpose::Interposed;
 use super::service::Service;
 use super::steps::{Op, Step};
 use crate::perturbation::Perturbations;
@@ -41,6 +42,8 @@ pub struct SandboxSpec {
     pub start_by: StartBy,
     /// Steps of a fork server before it is executed.
     pub server: Vec<Step>,
+    /// What the preloaded library changes for its cases; `None`: they do not have it.
+    pub interposed: Option<Interposed>,
     /// Services beside each of its cases, in the order of starting.
     pub services: Vec<Service>,
     /// Its perturbations. Some are steps; others take place when its standard descriptors are placed,

@@ -19,13 +19,14 @@ use nix::unistd::{ForkResult, Pid, fork};
 use super::cgroup::{BaseCgroup, CgroupLease};
 use super::child::kernel::{self, Cloning};
 use super::error::{describe, describe_errno};
-use super::fault::{Fault, STEP_CGROUP, STEP_CLONE, STEP_MAPS};
+use super::fault::{Fault, STEP_CGROUP, STEP_CLONE, STEP_INTERPOSE, STEP_MAPS};
+use super::interpose::programs;
 use super::protocol::{self, Channel, Disk, End, Request, Response, Start};
 use super::{compile, remedy, sys, trace, warden};
 use crate::errno;
 use crate::host::Host;
-use crate::plan::{Op, SandboxSpec, StartBy, Step, Template};
-use crate::policy::{Namespace, Policy};
+use crate::plan::{self, Op, SandboxSpec, StartBy, Step, Template};
+use crate::policy::{Namespace, Policy, Root};
 use crate::refusal::SandboxError;
 
 /// A warden that has said nothing for so long is asked whether it is there. It has one thread, and
@@ -79,6 +80,9 @@ impl Warden {
     /// therefore must live as long as the warden is used. Of the policy it takes what
     /// holds for all its cases: whose pid namespace, and the guard.
     pub fn start(host: &Host, policy: &Policy) -> Result<Warden, SandboxError> {
+        if let Some(reason) = plan::not_interposed(policy) {
+            return Err(describe_errno(STEP_INTERPOSE, Errno::EINVAL).with_hint(reason));
+        }
         let lease = match CgroupLease::new() {
             Ok(lease) if policy.limits.memory.is_some() && !lease.limits_memory() => {
                 return Err(lease.without_memory());
@@ -132,6 +136,10 @@ impl Warden {
                     lease,
                 };
                 warden.await_ready()?;
+                if plan::interposed(policy).is_some() && !warden.listening {
+                    let errno = describe_errno(STEP_INTERPOSE, Errno::EBUSY);
+                    return Err(errno.with_hint(remedy::NO_LISTENER));
+                }
                 Ok(warden)
             }
         }
@@ -213,6 +221,15 @@ impl Warden {
         Ok(())
     }
 
+    /// True if no library can be loaded before a program.
+    fn is_unsuitable(&self, program: &CStr) -> bool {
+        let root = match &self.policy.root {
+            Root::Host => Path::new("/"),
+            Root::Directory(directory) => directory,
+        };
+        programs::is_unsuitable(root, Path::new(OsStr::from_bytes(program.to_bytes())))
+    }
+
     /// Makes a set-up known, and how many cases of it are to come, where a fork server may start
     /// them. A set-up that was not made known is, for a case that is executed.
     pub fn prepare(&mut self, spec: &Arc<SandboxSpec>, served: Option<u32>) -> Result<(), Errno> {
@@ -229,10 +246,12 @@ impl Warden {
             scratch: spec.scratch,
             server,
             group: spec.group,
+            interposed: spec.interposed,
+            unsuitable: spec.interposed.is_some() && self.is_unsuitable(&spec.program),
             services: services(spec),
             perturbations: Box::new(spec.perturbations.clone()),
         };
-        self.channel.send(&Request::Setup(number, message), &[])?;
+        self.channel.send(&Request::Setup(number, Box::new(message)), &[])?;
         // It had nothing to say before.
         self.last_message = Instant::now();
         self.prepared += 1;

@@ -7,12 +7,15 @@ use nix::errno::Errno;
 
 use super::fault::{
     Fault, STEP_CGROUP, STEP_CLONE, STEP_DESCRIPTORS, STEP_DIRECTORY, STEP_FORK, STEP_GUARD,
-    STEP_LAB, STEP_MAPS, STEP_SCRATCH, STEP_TRACE,
+    STEP_INTERPOSE, STEP_LAB, STEP_MAPS, STEP_SCRATCH, STEP_TRACE,
 };
 use super::remedy::hint;
 use crate::host::Surroundings;
 use crate::plan::Step;
 use crate::refusal::SandboxError;
+
+/// The act of showing another time and the like.
+const INTERPOSE: &str = "change what the tests see of time, random bytes, directories or pipes";
 
 /// The words for a fault. `program` and `directory` are those of the plan.
 pub fn describe(fault: Fault, steps: &[Step], program: &str, directory: &str) -> SandboxError {
@@ -23,6 +26,7 @@ pub fn describe(fault: Fault, steps: &[Step], program: &str, directory: &str) ->
         (None, STEP_CLONE) => "clone a process into new namespaces".to_owned(),
         (None, STEP_CGROUP) => "make a cgroup for the case".to_owned(),
         (None, STEP_LAB) => "end what is left in the lab of the cases".to_owned(),
+        (None, STEP_INTERPOSE) => INTERPOSE.to_owned(),
         (None, STEP_SCRATCH) => "make the scratch".to_owned(),
         (None, STEP_MAPS) => "write the id maps of the user namespace".to_owned(),
         (None, STEP_GUARD) => "install the seccomp filter".to_owned(),

@@ -8,6 +8,8 @@ pub use super::child::start::{
 
 /// Step, in no list, that ends what is left in a lab.
 pub const STEP_LAB: u32 = u32::MAX - 10;
+/// Step, in no list, that has a library loaded before every program of a case.
+pub const STEP_INTERPOSE: u32 = u32::MAX - 11;
 /// Step, in no list, that makes the control group of a case.
 pub const STEP_CGROUP: u32 = u32::MAX - 8;
 /// Step, in no list, that makes the scratch which the warden hands over.

@@ -83,7 +83,7 @@ enum Hearing {
 }
 
 /// The rules of the warden's filter.
-fn rules(guard: Guard, hearing: Hearing) -> Vec<Rule> {
+fn rules(guard: Guard, hearing: Hearing, interposed: bool) -> Vec<Rule> {
     const TIOCLINUX: u32 = 0x541C;
     const JOIN_SESSION_KEYRING: u32 = 1;
     let mut rules = vec![
@@ -110,6 +110,9 @@ fn rules(guard: Guard, hearing: Hearing) -> Vec<Rule> {
     }
     if hearing == Hearing::Warden {
         rules.extend(notices());
+        if interposed {
+            rules.extend(executions());
+        }
     }
     rules
 }
@@ -120,6 +123,11 @@ const QUESTIONS: [(u32, u32); 2] = [(2, 2), (3, libc::MSG_NOSIGNAL as u32)];
 /// Calls that open an object of interprocess communication, or make it.
 const OPENS_IPC_OBJECT: [i64; 4] =
     [libc::SYS_shmget, libc::SYS_semget, libc::SYS_msgget, libc::SYS_mq_open];
+
+/// Rules for programs that are executed, where some are refused.
+fn executions() -> [Rule; 2] {
+    [libc::SYS_execve, libc::SYS_execveat].map(|call| rule(call, &[], Action::Notify))
+}
 
 /// Rules for what a wait status hides, and for what is not there any more when a test exits.
 fn notices() -> Vec<Rule> {
@@ -201,7 +209,7 @@ fn instruction(code: u32, yes: u8, no: u8, value: u32) -> libc::sock_filter {
 pub struct CaseFilter(Vec<libc::sock_filter>);
 
 impl CaseFilter {
-    /// The notifications of a guard and those of a trace.
+    /// The notifications of a guard and those of a trace, to which every execve(2) belongs.
     pub fn new(guard: Guard, traced: Vec<Rule>) -> CaseFilter {
         let mut rules = notices();
         if guard != Guard::IoUring {
@@ -219,30 +227,31 @@ impl CaseFilter {
 
 /// Sets `no_new_privs` and installs the filter in this process and all it will clone. `None`
 /// where the kernel refuses a listener, EBUSY where an outer sandbox has one already, or the guard
-/// leaves it to the cases, or each case is `traced` and has its own.
-pub fn install(guard: Guard, traced: bool) -> Result<Option<Listener>, Errno> {
+/// leaves it to the cases, or each case is `traced` and has its own. Where cases are `interposed`, it
+/// is notified of the programs that are executed.
+pub fn install(guard: Guard, traced: bool, interposed: bool) -> Result<Option<Listener>, Errno> {
     // SAFETY: PR_SET_NO_NEW_PRIVS takes numbers.
     Errno::result(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
     match guard {
         Guard::Basic | Guard::Strict | Guard::IoUring => {}
-        Guard::NoListener => return load(guard, Hearing::Nobody).map(|_| None),
+        Guard::NoListener => return load(guard, Hearing::Nobody, false).map(|_| None),
     }
     if traced {
-        return load(guard, Hearing::Tracers).map(|_| None);
+        return load(guard, Hearing::Tracers, false).map(|_| None);
     }
-    match load(guard, Hearing::Warden) {
+    match load(guard, Hearing::Warden, interposed) {
         Ok(fd) => {
             // SAFETY: with NEW_LISTENER the call returns a descriptor that is ours.
             Ok(Some(Listener(unsafe { OwnedFd::from_raw_fd(fd as i32) })))
         }
-        Err(Errno::EBUSY | Errno::EINVAL) => load(guard, Hearing::Nobody).map(|_| None),
+        Err(Errno::EBUSY | Errno::EINVAL) => load(guard, Hearing::Nobody, false).map(|_| None),
         Err(errno) => Err(errno),
     }
 }
 
 /// seccomp(2) SECCOMP_SET_MODE_FILTER.
-fn load(guard: Guard, hearing: Hearing) -> Result<i64, Errno> {
-    let instructions = program(&rules(guard, hearing));
+fn load(guard: Guard, hearing: Hearing, interposed: bool) -> Result<i64, Errno> {
+    let instructions = program(&rules(guard, hearing, interposed));
     let filter = libc::sock_fprog {
         len: instructions.len() as u16,
         filter: instructions.as_ptr().cast_mut(),
@@ -415,6 +424,11 @@ impl Listener {
         self.answer(id, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32);
     }
 
+    /// Lets the system call fail.
+    pub fn refuse(&self, id: u64, errno: Errno) {
+        self.answer(id, -(errno as i32), 0);
+    }
+
     /// Refuses io_uring_setup(2).
     pub fn refuse_io_uring(&self, id: u64) {
         self.answer(id, -(NO_IO_URING as i32), 0);
@@ -443,7 +457,7 @@ mod tests {
         arguments: [u32; 3],
     ) -> u32 {
         let hearing = if listening { Hearing::Warden } else { Hearing::Nobody };
-        let program = program(&rules(guard, hearing));
+        let program = program(&rules(guard, hearing, false));
         let (mut at, mut accumulator) = (0, 0);
         loop {
             let step = program[at];
@@ -505,6 +519,13 @@ mod tests {
             assert_eq!(ask(libc::SYS_io_uring_enter), use_, "{guard:?}");
             assert_eq!(ask(libc::SYS_io_uring_register), use_, "{guard:?}");
         }
+    }
+
+    #[test]
+    fn executions_are_told_where_cases_are_interposed_alone() {
+        let rule = |rule: &Rule| rule.number == libc::SYS_execve;
+        assert!(rules(Guard::Basic, Hearing::Warden, true).iter().any(rule));
+        assert!(!rules(Guard::Basic, Hearing::Warden, false).iter().any(rule));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! In reading order: `compile`, which makes system calls of the steps of a plan;
 //! `child`, what runs between clone and the program; `guard`, the seccomp filter; `cgroup`, limits
 //! for all processes of a case together; `keeper`, what removes them whatever happens; `servers`,
-//! fork servers; [`service`] and `service_supervisor`, what runs beside a test and who starts it;
+//! fork servers; `interpose`, the library that shows a case other clocks; [`service`] and `service_supervisor`, what runs beside a test and who starts it;
 //! `trace`, the process that reads the system calls of a traced case; `warden`, the process that starts
 //! cases; [`client`], the caller's end of it; `debugger`, who reads
 //! the stacks of a case.
@@ -21,6 +21,7 @@ mod compile;
 mod counters;
 mod dns;
 mod guard;
+mod interpose;
 mod ipc_objects;
 mod keeper;
 pub(crate) mod procfs;

@@ -23,7 +23,7 @@ use super::fault::Fault;
 use crate::finding::{IpcObject, Leftover, Listening};
 use crate::outcome::Usage;
 use crate::perturbation::Perturbations;
-use crate::plan::{GroupLimits, Plan, ScratchMount, Service};
+use crate::plan::{GroupLimits, Interposed, Plan, ScratchMount, Service};
 use crate::trace::Trace;
 
 /// From isotest to the warden.
@@ -37,7 +37,7 @@ pub enum Request {
     /// disk, or without.
     Lab(#[serde(with = "bytes")] Vec<u8>, bool),
     /// Keep this set-up under a number.
-    Setup(u32, Setup),
+    Setup(u32, Box<Setup>),
     /// Start a case. The descriptors beside it become 0, 1 and 2; with two, 0 is `/dev/null`. Where
     /// its set-up has services, one more is where their supervisor tells of them.
     Start(Start),
@@ -75,6 +75,10 @@ pub struct Setup {
     pub server: Option<(Vec<u8>, u32)>,
     /// Limits for all processes of a case together, where it gets a control group.
     pub group: GroupLimits,
+    /// What the preloaded library changes for its cases.
+    pub interposed: Option<Interposed>,
+    /// That library cannot be loaded before the program: it is refused.
+    pub unsuitable: bool,
     /// Services beside each of its cases.
     pub services: Option<Services>,
     /// Perturbations of each of its cases.
@@ -114,6 +118,8 @@ pub struct Start {
     pub environment: Vec<CString>,
     /// Descriptor 0 becomes the controlling terminal.
     pub terminal: bool,
+    /// What differs from run to run follows from it.
+    pub seed: u64,
 }
 
 impl Start {
@@ -125,6 +131,7 @@ impl Start {
             arguments: plan.arguments.clone(),
             environment: plan.environment.clone(),
             terminal: false,
+            seed: plan.seed,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use nix::errno::Errno;
 
 use super::fault::{STEP_CLONE, STEP_EXEC, STEP_GUARD, STEP_MAPS};
+use super::interpose::programs;
 use crate::host::{Container, Surroundings};
 use crate::plan::Op;
 
@@ -33,6 +34,13 @@ const KERNEL: &str = "the kernel is too old (5.12 or later is needed) or built w
 const EXEC: &str = "the file, or the interpreter that it names, does not exist or is not \
      visible in the sandbox; `--ro PATH` makes a path visible";
 
+/// There is no notification of the programs that are executed.
+pub(super) const NO_LISTENER: &str = "programs that cannot load a library would not be noticed: an \
+     outer sandbox has the only seccomp listener; start isotest outside of it";
+const STATIC: &str = "no library can be loaded before it, so that it would see another time, other \
+     random bytes, directories or pipes than were asked for: it is linked statically, or not \
+     against glibc. Build the test for a target of glibc, or run it without `--time`";
+
 /// Likely cause and remedy, by the table of `docs/sandbox.md`.
 pub(super) fn hint(
     step: u32,
@@ -50,6 +58,7 @@ pub(super) fn hint(
             Some(for_refusal(around))
         }
         (None, STEP_EXEC, Errno::ENOENT) => own(EXEC),
+        (None, STEP_EXEC, programs::REFUSED) => own(STATIC),
         (Some(op), _, errno) => for_step(op, errno, around),
         _ => None,
     }

@@ -40,8 +40,18 @@ struct Symbol {
 pub unsafe fn all(envp: *mut *const c_char) -> impl Iterator<Item = &'static Linked> {
     // SAFETY: by this function's contract; the list ends with a null pointer, and stands as long as
     // nothing is loaded or unloaded.
+    unsafe { from(first(envp)) }
+}
+
+/// Linked objects from one on.
+///
+/// # Safety
+/// As for [`all`].
+pub unsafe fn from(first: Option<*const Linked>) -> impl Iterator<Item = &'static Linked> {
+    // SAFETY: by this function's contract; the list ends with a null pointer, and stands as long as
+    // nothing is loaded or unloaded.
     unsafe {
-        let mut next = first(envp).and_then(|linked| linked.as_ref());
+        let mut next = first.and_then(|linked| linked.as_ref());
         core::iter::from_fn(move || {
             let linked = next?;
             next = linked.next.as_ref();
@@ -106,11 +116,15 @@ impl Linked {
         path.strip_suffix(name).is_some_and(|directory| directory.ends_with(b"/"))
     }
 
-    /// The address of a function that it defines, by its table of hashes (DT_GNU_HASH).
+    /// The address of a function that it defines, by its table of hashes (DT_GNU_HASH). Of several
+    /// versions it is that to which programs are linked now.
     pub fn function(&self, name: &CStr) -> Option<usize> {
         const DT_SYMTAB: usize = 6;
         const DT_STRTAB: usize = 5;
         const DT_GNU_HASH: usize = 0x6FFF_FEF5;
+        const DT_VERSYM: usize = 0x6FFF_FFF0;
+        /// Bit of a version that is there for programs which were linked before.
+        const HIDDEN: u16 = 0x8000;
         const FUNCTION: u8 = 2;
         let hash = name
             .to_bytes()
@@ -123,6 +137,7 @@ impl Linked {
         };
         let (symbols, names) = (table(DT_SYMTAB)? as *const Symbol, table(DT_STRTAB)?);
         let hashes = table(DT_GNU_HASH)? as *const u32;
+        let versions = table(DT_VERSYM).map(|versions| versions as *const u16);
         // SAFETY: the tables are as the linker made them. A chain ends with an odd hash.
         unsafe {
             let [buckets, first, filters] = [0, 1, 2].map(|index| *hashes.add(index) as usize);
@@ -136,7 +151,8 @@ impl Linked {
                 let (known, symbol) = (*chain.add(index - first), &*symbols.add(index));
                 let called = (names + symbol.name as usize) as *const c_char;
                 let is_it = known | 1 == hash | 1 && text(called) == name.to_bytes();
-                if is_it && symbol.section != 0 && symbol.info & 0xF == FUNCTION {
+                let is_old = versions.is_some_and(|versions| *versions.add(index) & HIDDEN != 0);
+                if is_it && !is_old && symbol.section != 0 && symbol.info & 0xF == FUNCTION {
                     return Some(self.base.wrapping_add(symbol.value));
                 }
                 if known & 1 == 1 {
@@ -209,6 +225,11 @@ mod tests {
         let known = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"getppid".as_ptr()) };
         assert_eq!(libc.function(c"getppid"), Some(known.addr()));
         assert_eq!(libc.function(c"no_such_function"), None);
+        // It has two versions.
+        // SAFETY: as above.
+        let known = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"pthread_cond_timedwait".as_ptr()) };
+        let found = libraries.iter().find_map(|it| it.function(c"pthread_cond_timedwait"));
+        assert_eq!(found, Some(known.addr()));
         assert!(find(b"ibc.so.6").is_none(), "a name is whole");
         assert!(libraries.iter().all(|library| !library.is_first()));
     }

@@ -8,8 +8,8 @@
 
 mod calls;
 mod log;
-mod memory;
-mod paths;
+pub mod memory;
+pub mod paths;
 mod tracer;
 
 pub use calls::rules;

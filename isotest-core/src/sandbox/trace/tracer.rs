@@ -20,6 +20,7 @@ use crate::sandbox::child::kernel;
 use crate::sandbox::child::start::Slot;
 use crate::sandbox::dns::Question;
 use crate::sandbox::guard::{Listener, Notification, SystemCall};
+use crate::sandbox::interpose::programs;
 use crate::sandbox::procfs::{stack_pointer, status_field};
 use crate::sandbox::protocol::Channel;
 use crate::sandbox::sys;
@@ -64,6 +65,8 @@ pub struct Tracer<'a> {
     pub log: OwnedFd,
     /// Start of the case.
     pub began: Instant,
+    /// Programs before which no library can be loaded are refused.
+    pub interposed: bool,
 }
 
 impl Tracer<'_> {
@@ -76,9 +79,10 @@ impl Tracer<'_> {
         }
         let Some(listener) = self.attach() else { kernel::exit(0) };
         let leader = self.slot.pid.load(Ordering::Acquire);
-        let Tracer { slot, channel, timer, log, began, .. } = self;
+        let Tracer { slot, channel, timer, log, began, interposed, .. } = self;
         let log = Log::new(log, began);
-        let watch = Watch { leader, listener, log, start: None, processes: HashMap::new() };
+        let processes = HashMap::new();
+        let watch = Watch { leader, listener, log, start: None, processes, interposed };
         watch.run(slot, &channel, &timer)
     }
 
@@ -145,6 +149,7 @@ struct Watch {
     start: Option<Start>,
     /// By thread.
     processes: HashMap<i32, Process>,
+    interposed: bool,
 }
 
 impl Watch {
@@ -184,7 +189,7 @@ impl Watch {
                 }
                 None => {
                     self.note(&call);
-                    self.listener.go_on(call.id);
+                    programs::answer(&self.listener, &call, self.interposed);
                 }
             }
             slot.read.store(0, Ordering::Release);

@@ -10,6 +10,7 @@ use super::state::{DelayedExit, Heard, WardenState};
 use crate::poll_timeout;
 use crate::sandbox::child::kernel;
 use crate::sandbox::guard::{GuardEvent, Notification};
+use crate::sandbox::interpose::programs;
 use crate::sandbox::procfs::{
     RemainingThread, held, is_deadly, remaining, remaining_threads, status_field,
 };
@@ -34,9 +35,10 @@ const ANCESTORS: usize = 32;
 impl WardenState {
     pub fn answer_notification(&mut self) {
         let Some(listener) = self.listener.clone() else { return };
-        let received = listener.receive().and_then(|call| call.of_guard());
-        if let Some(notification) = received {
-            self.answer(Heard { notification, listener });
+        let Some(call) = listener.receive() else { return };
+        match call.of_guard() {
+            Some(notification) => self.answer(Heard { notification, listener }),
+            None => programs::answer(&listener, &call, self.interposed),
         }
     }
 

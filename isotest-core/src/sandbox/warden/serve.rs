@@ -21,6 +21,7 @@ use super::slots::{SLOTS, Slots};
 use super::state::{Prepared, WardenState};
 use super::tracing::{RunningTracer, Source};
 use crate::outcome::Usage;
+use crate::plan;
 use crate::policy::{Guard, Policy};
 use crate::sandbox::cgroup::{BaseCgroup, CaseCgroup};
 use crate::sandbox::child::bytecode::{Bytecode, Values};
@@ -44,7 +45,8 @@ pub fn run(channel: Channel, mapped: OwnedFd, policy: &Policy, base: Option<Base
     drop(mapped);
     // Who has a listener of its own cannot be traced.
     let traced = policy.trace && policy.guard != Guard::NoListener;
-    match enter(&channel, base.as_ref(), policy.guard, traced) {
+    let interposed = plan::interposed(policy).is_some();
+    match enter(&channel, base.as_ref(), (policy.guard, traced, interposed)) {
         Ok((listener, null, signals)) => {
             let listening = listener.is_some() || traced;
             let _ = channel.send(&Response::Ready { listening }, &[]);
@@ -52,6 +54,7 @@ pub fn run(channel: Channel, mapped: OwnedFd, policy: &Policy, base: Option<Base
             let mut warden = WardenState {
                 channel,
                 listener: listener.map(Rc::new),
+                interposed,
                 filter: traced.then(|| CaseFilter::new(policy.guard, trace::rules())),
                 null,
                 base,
@@ -83,8 +86,7 @@ pub fn run(channel: Channel, mapped: OwnedFd, policy: &Policy, base: Option<Base
 fn enter(
     channel: &Channel,
     base: Option<&BaseCgroup>,
-    guard: Guard,
-    traced: bool,
+    (guard, traced, interposed): (Guard, bool, bool),
 ) -> Result<(Option<Listener>, OwnedFd, SignalFd), Errno> {
     let _ = nix::unistd::setsid();
     let _ = nix::sys::prctl::set_name(c"isotest-warden");
@@ -108,7 +110,7 @@ fn enter(
     children.thread_set_mask()?;
     let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
     let signals = SignalFd::with_flags(&children, flags)?;
-    Ok((guard::install(guard, traced)?, null, signals))
+    Ok((guard::install(guard, traced, interposed)?, null, signals))
 }
 
 /// The words of a panic. It must not end in abort(3): the guard would tell the warden of its own
@@ -170,6 +172,7 @@ impl WardenState {
                 let (served, expected) = (expected.is_some(), expected.unwrap_or(0));
                 let waiting = Vec::new();
                 let (server, overdue) = (None, None);
+                let setup = *setup;
                 let prepared = Prepared { setup, served, expected, server, overdue, waiting };
                 self.setups.insert(number, prepared);
             }

@@ -32,6 +32,7 @@ use crate::sandbox::child::start::ChildSetup;
 use crate::sandbox::fault::{
     Fault, STEP_CGROUP, STEP_CLONE, STEP_DESCRIPTORS, STEP_EXEC, STEP_SCRATCH,
 };
+use crate::sandbox::interpose::{programs, written};
 use crate::sandbox::protocol::{End, GuardRecord, Response, Start};
 use crate::sandbox::servers::{Server, ServerSpec};
 use crate::sandbox::sys;
@@ -56,6 +57,9 @@ impl WardenState {
         let refused = |errno| (STEP_CLONE, errno);
         let slot = *self.free.last().ok_or(refused(Errno::EAGAIN))?;
         let set_up = self.setups.get(&start.setup).ok_or(refused(Errno::EINVAL))?;
+        if set_up.setup.unsuitable {
+            return Err((STEP_EXEC, programs::REFUSED));
+        }
         // One more is where a service supervisor tells of services.
         let without_stdin = 2 + usize::from(set_up.setup.services.is_some());
         let has_stdin = descriptors.len() > without_stdin;
@@ -110,6 +114,10 @@ impl WardenState {
             Stdin::Null => None,
             Stdin::Terminal => Some(keeper().map_err(|errno| (STEP_DESCRIPTORS, errno))?),
         };
+        if let Some(interposed) = &set_up.setup.interposed {
+            written::write(&scratch, interposed, start.seed)
+                .map_err(|errno| (STEP_SCRATCH, errno))?;
+        }
         let group = self.base.as_mut().map(|base| base.make(&set_up.setup.group)).transpose();
         let group = group.map_err(|errno| (STEP_CGROUP, errno))?;
         Ok(RunningCase {

@@ -82,6 +82,8 @@ impl RunningCase {
 pub(super) struct WardenState {
     pub(super) channel: Channel,
     pub(super) listener: Option<Rc<Listener>>,
+    /// Programs before which no library can be loaded are refused.
+    pub(super) interposed: bool,
     /// The filter of each case, where cases are traced.
     pub(super) filter: Option<CaseFilter>,
     pub(super) null: OwnedFd,

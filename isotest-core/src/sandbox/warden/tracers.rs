@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use super::state::{Heard, WardenState};
 use super::tracing::{RunningTracer, Source, Tracing};
 use crate::sandbox::child::kernel::{self, Cloning};
+use crate::sandbox::interpose::programs;
 use crate::sandbox::sys;
 use crate::sandbox::trace::{Tracer, TracerMessage, mark};
 use crate::trace::Gap;
@@ -21,11 +22,13 @@ impl WardenState {
     pub(super) fn start_tracer(&mut self, slot: usize, tracing: Tracing) -> Result<(), Errno> {
         let Tracing { began, sockets, log, timer, channels, .. } = tracing;
         let cell = self.cell(slot).ok_or(Errno::EINVAL)?;
+        let interposed = self.interposed;
         let cloning = Cloning { exit_signal: libc::SIGCHLD as u64, ..Cloning::default() };
         // SAFETY: the warden has one thread, and holds no lock.
         let Some(process) = unsafe { cloning.perform() }.map_err(sys::errno)? else {
             drop(sockets.1);
-            Tracer { slot: cell, case: sockets.0, channel: channels.1, timer, log, began }.serve()
+            let (case, channel) = (sockets.0, channels.1);
+            Tracer { slot: cell, case, channel, timer, log, began, interposed }.serve()
         };
         if let Some(running) = self.running.get_mut(&slot) {
             running.tracer = Some(RunningTracer {
@@ -143,7 +146,7 @@ impl WardenState {
         let Some(call) = listener.receive() else { return };
         match call.of_guard() {
             Some(notification) => self.answer(Heard { notification, listener }),
-            None => listener.go_on(call.id),
+            None => programs::answer(&listener, &call, self.interposed),
         }
     }
 }
