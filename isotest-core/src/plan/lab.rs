@@ -92,7 +92,7 @@ fn make_directories(steps: &mut Steps, layout: &Layout) {
     for fresh in &layout.fresh {
         match layout.outer(fresh).filter(is_shared) {
             Some(outer) => {
-                make_chain(steps, outer, &fresh.path, true, |path| place(layout, path));
+                make_chain(steps, outer, &fresh.path, true, |path| place(layout, outer, path));
             }
             None if fresh.owner == Owner::Lab => {
                 steps.directory(&Path::new(LAB).join(&fresh.name), fresh.mode, "fresh directory");
@@ -105,7 +105,7 @@ fn make_directories(steps: &mut Steps, layout: &Layout) {
 fn make_mount_points(steps: &mut Steps, layout: &Layout) {
     for placed in layout.placed.iter().filter(|placed| placed.staged.is_some()) {
         if let Some(fresh) = layout.fresh_of(&placed.path).filter(is_shared) {
-            let place = |path: &Path| place(layout, path);
+            let place = |path: &Path| place(layout, fresh, path);
             make_chain(steps, fresh, &placed.path, placed.directory, place);
         }
     }
@@ -115,8 +115,8 @@ fn make_links(steps: &mut Steps, layout: &Layout) {
     for (link, target) in &layout.links {
         if let Some(fresh) = layout.fresh_above(link).filter(is_shared) {
             let parent = link.parent().unwrap_or(link);
-            make_chain(steps, fresh, parent, true, |path| place(layout, path));
-            steps.link(target, &place(layout, link), "a name of what is shown");
+            make_chain(steps, fresh, parent, true, |path| place(layout, fresh, path));
+            steps.link(target, &place(layout, fresh, link), "a name of what is shown");
         }
     }
 }
@@ -135,12 +135,9 @@ fn is_shared(fresh: &&Fresh) -> bool {
     fresh.owner == Owner::Lab
 }
 
-/// Place of a path that lies in a fresh directory of the lab.
-fn place(layout: &Layout, path: &Path) -> PathBuf {
-    let nearest = layout.fresh_above(path).filter(is_shared);
+/// Place of a path that lies in a fresh directory of the lab, which may be a part of another one.
+fn place(layout: &Layout, fresh: &Fresh, path: &Path) -> PathBuf {
     let outer = |fresh: &&Fresh| layout.outer(fresh).filter(is_shared);
-    let Some(fresh) = std::iter::successors(nearest, outer).last() else {
-        return path.to_owned();
-    };
-    Path::new(LAB).join(&fresh.name).join(path.strip_prefix(&fresh.path).unwrap_or(path))
+    let whole = std::iter::successors(Some(fresh), outer).last().unwrap_or(fresh);
+    Path::new(LAB).join(&whole.name).join(path.strip_prefix(&whole.path).unwrap_or(path))
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::steps::{Op, Step};
 use super::{
-    Access, CommandSpec, Exposure, Project, SandboxSpec, ScratchMount, StartBy, sandbox_spec,
-    upper_layers, watched,
+    Access, CommandSpec, Exposure, Project, SandboxSpec, ScratchMount, StartBy, Template,
+    sandbox_spec, upper_layers, watched,
 };
 use crate::host::{Content, Host, Piece, TopLevel};
 use crate::policy::{
@@ -62,7 +62,7 @@ struct Mount {
 }
 
 /// A machine on paper.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Paper {
     filesystems: Vec<Filesystem>,
     /// In the order of mounting: of those that lead to a path the last one counts.
@@ -402,7 +402,31 @@ impl Scene {
             .iter()
             .filter(|step| matches!(step.op, Op::Attributes { .. }));
         paper.walk(&root.cloned().collect::<Vec<_>>());
+        paper.walk(&self.template().lab);
         paper
+    }
+
+    fn template(&self) -> Template {
+        super::template(&self.host, &self.project, &self.policy)
+    }
+
+    fn walk_lab_again(&self) -> Paper {
+        let mut lab = self.walk_template();
+        lab.walk(&self.template().lab_again);
+        lab
+    }
+
+    /// Walks the steps of two cases of a warden, one after the other, in a lab that has been made anew.
+    fn walk_twice(&self) -> [Paper; 2] {
+        let lab = self.walk_lab_again();
+        let mut first = lab.clone();
+        first.walk(&self.spec().steps);
+        // What is in the scratch of the first is not in that of the second.
+        let of_lab = |place: &&Place| place.0 < lab.filesystems.len();
+        let mut second = lab.clone();
+        second.made.extend(first.made.iter().filter(of_lab).cloned());
+        second.walk(&self.spec().steps);
+        [first, second]
     }
 
     /// Walks all steps and compares what a test would see.
@@ -1177,4 +1201,105 @@ fn everything_is_made_before_another_root_filesystem_is_laid_below() {
     };
     assert!(hidden(c"/new/etc/shadow") && hidden(c"/new/dev/disk"));
     assert!(!hidden(c"/new/dev/null") && !hidden(c"/new/dev/pts"));
+}
+
+/// The lab's value of a directory, or not.
+const FRESH_OR_LAB: [Directory; 2] = [Directory::Fresh, Directory::Lab];
+
+/// A scene with the lab's values of `/tmp`, the home and the workspace, or without.
+fn with_lab(scene: Scene, tmp: Directory, home: Directory, workspace: Workspace) -> Scene {
+    scene.policy(|policy| {
+        (policy.tmp, policy.home, policy.workspace) = (tmp, home, workspace);
+    })
+}
+
+#[test]
+fn cases_of_a_lab_see_one_place_and_others_one_each() {
+    for tmp in FRESH_OR_LAB {
+        for home in FRESH_OR_LAB {
+            for workspace in [Workspace::Overlay, Workspace::Lab] {
+                let scene = with_lab(usual(), tmp, home, workspace);
+                let places = scene.walk_twice().map(|paper| {
+                    let written = ["/tmp/a", "/var/tmp/a", "/run/a", "/home/u/a", "/home/u/p/a"];
+                    let at = |path: &str| paper.place(&Path::new("/new").join(&path[1..]));
+                    written.map(|path| at(path).expect("it is somewhere"))
+                });
+                let is_own = |place: &Place| place.1.starts_with("/lab") || place.0 > 0;
+                assert!(places.iter().flatten().all(is_own), "{places:?}");
+                let lab = scene.walk_lab_again().filesystems.len();
+                let is_shared = places[0].clone().map(|(filesystem, _)| filesystem < lab);
+                let (tmp, home) = (tmp == Directory::Lab, home == Directory::Lab);
+                assert_eq!(is_shared, [tmp, tmp, tmp, home, workspace == Workspace::Lab]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_lab_has_mount_points_for_what_lies_in_its_directories() {
+    for tmp in FRESH_OR_LAB {
+        for home in FRESH_OR_LAB {
+            for workspace in [Workspace::Overlay, Workspace::Lab] {
+                let scene = Scene::new("/tmp/x/h", "/tmp/x/h/p", "/tmp/x/t")
+                    .with(&["/tmp/x/h/p/src", "/tmp/x/h/.cargo", "/tmp/tool"])
+                    .expose("/tmp/x/h/.cargo", Access::ReadOnly);
+                let mut scene = with_lab(scene, tmp, home, workspace);
+                scene.project.exposures.push(Exposure {
+                    directory: false,
+                    path: "/tmp/tool".into(),
+                    ..scene.project.exposures[2].clone()
+                });
+                scene.project.links.push(("/tmp/x/l".into(), "/tmp/x/t".into()));
+                for paper in scene.walk_twice() {
+                    let expected = [
+                        ("/tmp", Seen::Fresh),
+                        ("/tmp/x/h", Seen::Fresh),
+                        ("/tmp/x/h/p/src", Seen::Overlay),
+                        ("/tmp/x/t", Seen::Overlay),
+                        ("/tmp/x/l", Seen::Fresh),
+                        ("/tmp/x/h/.cargo", Seen::ReadOnly),
+                        ("/tmp/tool", Seen::ReadOnly),
+                        ("/tmp/.isotest", Seen::Nothing),
+                    ];
+                    let found = expected.map(|(path, _)| (path, paper.seen(path)));
+                    assert_eq!(found, expected, "{tmp:?}, {home:?}, {workspace:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_left_in_a_lab_is_no_change_of_a_case_and_is_not_written_back() {
+    let scene = usual().policy(|policy| policy.write_back.push("*".to_owned()));
+    let all = |scene: &Scene| {
+        let watched = watched(&scene.host, &scene.project, &scene.policy);
+        let layers = upper_layers(&scene.host, &scene.project, &scene.policy);
+        (watched.layers.len(), watched.fresh.len(), layers.len())
+    };
+    assert_eq!(all(&scene), (1, 5, 1));
+    let scene = scene.policy(|policy| policy.ipc = Namespace::Lab);
+    let scene = with_lab(scene, Directory::Lab, Directory::Lab, Workspace::Lab);
+    assert_eq!(all(&scene), (0, 0, 0));
+}
+
+#[test]
+fn namespaces_of_a_lab_are_entered_by_the_warden_and_by_no_case() {
+    let scene = usual().policy(|policy| {
+        (policy.pid, policy.ipc) = (Namespace::Lab, Namespace::Lab);
+        (policy.net, policy.uts) = (Net::Lab, Uts::Lab("name".to_owned()));
+    });
+    let kinds = (libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS) as u64;
+    let entered = Op::EnterNamespaces { namespaces: kinds };
+    let words = "enter a new network namespace and a new IPC namespace and a new UTS namespace";
+    assert_eq!(entered.to_string(), words);
+    assert!(scene.template().lab.iter().any(|step| step.op == entered));
+    let spec = scene.spec();
+    assert_eq!(spec.namespaces & (kinds | libc::CLONE_NEWPID as u64), 0);
+    assert_eq!(spec.shared_namespaces, kinds | libc::CLONE_NEWPID as u64);
+    assert_eq!(spec.namespaces_of_sandbox(), usual().spec().namespaces);
+    let is_of_lab = |op: &Op| matches!(op, Op::LoopbackUp | Op::HostName { .. });
+    assert!(!spec.steps.iter().any(|step| is_of_lab(&step.op)));
+    assert_eq!(usual().template().lab, []);
+    assert_eq!(usual().template().lab_again, []);
 }
