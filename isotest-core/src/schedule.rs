@@ -8,6 +8,7 @@ mod attempts;
 mod event;
 mod flight;
 mod job;
+mod labs;
 mod options;
 mod queue;
 mod rounds;
@@ -17,6 +18,7 @@ mod stacks;
 
 pub use self::event::{BACKLOG, Event, Interruption, Stream};
 pub use self::job::{Claim, Job, TestGroup};
+pub use self::labs::{LabRuns, run_labs};
 pub use self::options::{InFlight, MaxFail, Options, Stacks, WORTH_A_SERVER};
 pub use self::rounds::Repeat;
 pub use self::run::{run, run_all};

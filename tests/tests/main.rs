@@ -22,7 +22,6 @@ mod harnesses_table;
 mod hostile;
 mod interposed;
 mod isolation;
-mod lab;
 mod lifecycle;
 mod looking;
 mod made_once;

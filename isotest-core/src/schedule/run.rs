@@ -16,6 +16,7 @@ use super::flight::{Flight, INPUTS, OutputReader, SERVICES, TOKEN_OUTPUT, WATCHE
 use super::job::Job;
 use super::options::{InFlight, MaxFail, Options};
 use super::queue::{Capacity, Queue};
+use super::rounds::Repeat;
 use super::stack_capture::{StackCapture, TOKEN_DEBUGGER};
 use crate::capture::{self, Capture};
 use crate::case::CaseIndex;
@@ -63,10 +64,6 @@ pub fn run_all(
     let deadline = options.timeout.map(|limit| Instant::now() + limit);
     let mut course = Progress { deadline, ..Progress::default() };
     for (warden, jobs) in stages {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let input = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
-        epoll.add(&*warden, input(TOKEN_WARDEN))?;
-        epoll.add(signals, input(TOKEN_SIGNALS))?;
         let mut cases: HashMap<usize, (&Arc<SandboxSpec>, u32)> = HashMap::new();
         for spec in jobs.iter().map(|job| &job.plan.spec) {
             cases.entry(Arc::as_ptr(spec).addr()).or_insert((spec, 0)).1 += 1;
@@ -75,31 +72,32 @@ pub fn run_all(
             let cases = cases.saturating_mul(options.repeat.rounds());
             warden.prepare(spec, (cases >= options.served_from).then_some(cases))?;
         }
-        let mut write_backs: Vec<Arc<WriteBack>> = Vec::new();
-        for plan in jobs.iter().filter_map(|job| job.plan.write_back.as_ref()) {
-            if write_backs.iter().all(|known| !Arc::ptr_eq(known, plan)) {
-                plan.begin();
-                write_backs.push(Arc::clone(plan));
-            }
-        }
-        let run = Run {
-            warden,
-            epoll,
-            options: options.clone(),
-            queue: Queue::new(jobs, options.repeat),
-            attempts: Attempts::default(),
-            flights: HashMap::new(),
-            next: 0,
-            average: Duration::ZERO,
-            wardens_lost: 0,
-            course,
-            events,
-            buffer: vec![0; 1 << 16],
-        };
-        course = run.serve(signals)?;
+        let write_backs = begin_write_backs(&jobs);
+        let run = Run::new(warden, options.clone(), events)?;
+        course = Run { queue: Queue::new(jobs, options.repeat), course, ..run }.serve(signals)?;
         write_backs.iter().for_each(|plan| plan.finish());
     }
     Ok(())
+}
+
+/// Begins the write-backs of these jobs, each once.
+pub(super) fn begin_write_backs<'a>(
+    jobs: impl IntoIterator<Item = &'a Job>,
+) -> Vec<Arc<WriteBack>> {
+    let mut write_backs: Vec<Arc<WriteBack>> = Vec::new();
+    for plan in jobs.into_iter().filter_map(|job| job.plan.write_back.as_ref()) {
+        if write_backs.iter().all(|known| !Arc::ptr_eq(known, plan)) {
+            plan.begin();
+            write_backs.push(Arc::clone(plan));
+        }
+    }
+    write_backs
+}
+
+/// Time until then.
+pub(super) fn timeout(next: Option<Instant>) -> EpollTimeout {
+    let wait = next.map(|next| next.saturating_duration_since(Instant::now()));
+    wait.map_or(EpollTimeout::NONE, poll_timeout::at_least)
 }
 
 /// Progress of a run, which decides whether more is started.
@@ -115,7 +113,7 @@ pub(super) struct Run<'a> {
     pub(super) warden: &'a mut Warden,
     pub(super) epoll: Epoll,
     pub(super) options: Options,
-    queue: Queue,
+    pub(super) queue: Queue,
     attempts: Attempts,
     pub(super) flights: HashMap<u64, Flight>,
     next: u64,
@@ -128,37 +126,75 @@ pub(super) struct Run<'a> {
     pub(super) buffer: Vec<u8>,
 }
 
+impl<'a> Run<'a> {
+    /// One without jobs.
+    pub(super) fn new(
+        warden: &'a mut Warden,
+        options: Options,
+        events: &'a SyncSender<Event>,
+    ) -> io::Result<Run<'a>> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(&*warden, EpollEvent::new(EpollFlags::EPOLLIN, TOKEN_WARDEN))?;
+        Ok(Run {
+            warden,
+            epoll,
+            options,
+            queue: Queue::new(Vec::new(), Repeat::Once),
+            attempts: Attempts::default(),
+            flights: HashMap::new(),
+            next: 0,
+            average: Duration::ZERO,
+            wardens_lost: 0,
+            course: Progress::default(),
+            events,
+            buffer: vec![0; 1 << 16],
+        })
+    }
+}
+
 impl Run<'_> {
     fn serve(mut self, signals: &Signals) -> io::Result<Progress> {
-        let mut ready = vec![EpollEvent::empty(); 64];
+        self.epoll.add(signals, EpollEvent::new(EpollFlags::EPOLLIN, TOKEN_SIGNALS))?;
         if self.is_over() {
             self.empty_queue();
         }
-        loop {
-            self.attempts.due().into_iter().for_each(|job| self.queue.again(job));
-            while let Some(job) = self.next_job() {
-                self.launch(job);
-            }
-            if self.flights.is_empty() && self.attempts.is_idle() {
-                return Ok(self.course);
-            }
-            let count = match self.epoll.wait(&mut ready, self.next_deadline()) {
-                Ok(count) => count,
-                Err(Errno::EINTR) => 0,
-                Err(errno) => return Err(errno.into()),
-            };
-            for event in ready.iter().take(count) {
-                match event.data() {
-                    TOKEN_WARDEN => self.on_warden(),
-                    TOKEN_SIGNALS => self.on_signals(signals),
-                    token if token & TOKEN_DEBUGGER != 0 => {
-                        self.read_stacks(token ^ TOKEN_DEBUGGER)
-                    }
-                    token => self.read_output(token),
-                }
+        while self.start_due() {
+            if self.wait(timeout(self.next_deadline()))? {
+                self.on_signals(signals);
             }
             self.check_deadlines()?;
         }
+        Ok(self.course)
+    }
+
+    /// Starts what there is room for. False if nothing is left to wait for.
+    pub(super) fn start_due(&mut self) -> bool {
+        self.attempts.due().into_iter().for_each(|job| self.queue.again(job));
+        while let Some(job) = self.next_job() {
+            self.launch(job);
+        }
+        !self.flights.is_empty() || !self.attempts.is_idle()
+    }
+
+    /// Waits for so long at the most for something to read, and reads it. True if it is a signal,
+    /// which is not read.
+    pub(super) fn wait(&mut self, timeout: EpollTimeout) -> io::Result<bool> {
+        let mut ready = [EpollEvent::empty(); 64];
+        let count = match self.epoll.wait(&mut ready, timeout) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => 0,
+            Err(errno) => return Err(errno.into()),
+        };
+        let mut has_signal = false;
+        for event in ready.iter().take(count) {
+            match event.data() {
+                TOKEN_WARDEN => self.on_warden(),
+                TOKEN_SIGNALS => has_signal = true,
+                token if token & TOKEN_DEBUGGER != 0 => self.read_stacks(token ^ TOKEN_DEBUGGER),
+                token => self.read_output(token),
+            }
+        }
+        Ok(has_signal)
     }
 
     /// The next case to start, where there is room for it now.
@@ -321,7 +357,7 @@ impl Run<'_> {
         }
     }
 
-    fn finish(&mut self, index: CaseIndex, outcome: Outcome) {
+    pub(super) fn finish(&mut self, index: CaseIndex, outcome: Outcome) {
         self.conclude(index, outcome);
         match self.options.max_fail.filter(|_| self.has_failed_enough()) {
             Some(MaxFail { in_flight: InFlight::Kill, .. }) if !self.course.cancelled => {
@@ -344,7 +380,7 @@ impl Run<'_> {
     }
 
     /// True if nothing more is started.
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.course.cancelled || self.has_failed_enough()
     }
 
@@ -387,14 +423,19 @@ impl Run<'_> {
         let since = Instant::now();
         Signals::suspend(|stops| self.warden.suspend(stops));
         let stopped = since.elapsed();
+        self.postpone(stopped);
+        self.send(Event::Resumed(stopped));
+    }
+
+    /// Lets all deadlines come so much later.
+    pub(super) fn postpone(&mut self, stopped: Duration) {
         self.flights.values_mut().for_each(|flight| flight.postpone(stopped));
         self.course.deadline = self.course.deadline.map(|deadline| deadline + stopped);
         self.attempts.postpone(stopped);
         self.queue.postpone(stopped);
-        self.send(Event::Resumed(stopped));
     }
 
-    fn cancel(&mut self) {
+    pub(super) fn cancel(&mut self) {
         self.course.cancelled = true;
         self.empty_queue();
         for (number, flight) in &mut self.flights {
@@ -405,18 +446,14 @@ impl Run<'_> {
         }
     }
 
-    fn next_deadline(&self) -> EpollTimeout {
-        let now = Instant::now();
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
         let looks = self.flights.values().flat_map(Flight::next_look);
         let check = (!self.flights.is_empty()).then(|| self.warden.next_check());
         let next = looks.chain(self.attempts.next_due()).chain(self.course.deadline).chain(check);
-        match next.min() {
-            None => EpollTimeout::NONE,
-            Some(next) => poll_timeout::at_least(next.saturating_duration_since(now)),
-        }
+        next.min()
     }
 
-    fn check_deadlines(&mut self) -> io::Result<()> {
+    pub(super) fn check_deadlines(&mut self) -> io::Result<()> {
         let now = Instant::now();
         for (number, flight) in &mut self.flights {
             if !flight.watched && now >= flight.started + WATCHED_AFTER {

@@ -1,7 +1,9 @@
 //! A program that shares things with another run of itself, where both have them in common.
 //!
 //! `companion make THING` makes one, prints `made` and keeps it until its stdin ends; `companion find
-//! THING` prints `met` or `alone`. In a sandbox no other program has a thing of these names.
+//! THING` prints `met` or `alone`; `companion once THING` fails if one was made before. No other program
+//! has things of these names. `companion leave` leaves a process behind, and `companion rename` sets
+//! the host name.
 
 #![allow(unsafe_code)]
 #![allow(missing_docs, reason = "a program")]
@@ -29,8 +31,10 @@ fn main() {
             println!("{}", if find(thing) { "met" } else { "alone" });
             Ok(())
         }
-        [_, "leave"] => leave(),
-        _ => panic!("usage: companion make|find THING, companion leave"),
+        [_, "once", thing] => File::create_new(path(thing)).map(drop),
+        [_, "leave", ..] => leave(),
+        [_, "rename"] => nix::unistd::sethostname(NAME).map_err(io::Error::from),
+        _ => panic!("usage: companion make|find|once THING, companion leave|rename"),
     };
     if let Err(error) = done {
         eprintln!("{}: {error}", words[1..].join(" "));
