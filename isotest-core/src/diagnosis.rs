@@ -13,14 +13,28 @@
 //! anytime-valid test of two rates on fresh runs (Turner, Ly, Grünwald 2021).
 
 mod attribution;
-mod machine;
-mod minimise;
-mod procedure;
-pub mod proof;
 mod question;
-mod rate;
+
+mod machine;
+mod notes;
 mod record;
+mod setting;
+
+mod chance;
+mod confirm;
+mod explain;
+mod procedure;
+mod sweep;
+
+mod minimise;
+mod odds;
+mod pairs;
+pub mod proof;
+mod rate;
 mod seed;
+
+#[cfg(test)]
+mod simulation;
 
 pub use self::attribution::{ArmRate, Attribution, Cause, Direction, Phase, Progress, Verdict};
 pub use self::machine::Diagnosis;

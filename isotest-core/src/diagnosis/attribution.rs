@@ -56,6 +56,8 @@ pub struct Cause {
     pub cleaners: BTreeSet<usize>,
     /// What the switches do.
     pub direction: Direction,
+    /// The failure that it explains.
+    pub fingerprint: Option<u64>,
     /// The arm in which the test fails, as confirmed.
     pub failing: ArmRate,
     /// The same arm without the effect of the cause.

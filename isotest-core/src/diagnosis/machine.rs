@@ -1,9 +1,11 @@
 //! The diagnosis as its caller sees it: asked for runs, told outcomes.
 
 use super::attribution::{Attribution, Phase, Progress};
-use super::procedure::{Notes, Procedure};
+use super::notes::Notes;
+use super::procedure::{Procedure, Reached};
 use super::question::{Observed, Question, Request};
-use super::record::{Record, Setting, Wait};
+use super::record::{Record, Wait};
+use super::setting::Setting;
 
 /// A diagnosis.
 ///
@@ -24,8 +26,10 @@ use super::record::{Record, Setting, Wait};
 /// ```
 #[derive(Debug)]
 pub struct Diagnosis {
+    question: Question,
     record: Record,
     notes: Notes,
+    reached: Reached,
     attribution: Option<Attribution>,
 }
 
@@ -33,7 +37,8 @@ impl Diagnosis {
     /// A diagnosis that has made no run yet.
     pub fn new(question: Question) -> Diagnosis {
         let record = Record::new(question.seed, question.budget.runs);
-        Diagnosis { record, notes: Notes::default(), attribution: None }
+        let notes = Notes::default();
+        Diagnosis { question, record, notes, reached: Reached::default(), attribution: None }
     }
 
     /// The next runs, `most` at a time. Empty while the outcomes of earlier ones are missing that
@@ -77,8 +82,9 @@ impl Diagnosis {
     }
 
     fn advance(&mut self) {
-        let mut procedure = Procedure::new(&mut self.record);
+        let mut procedure = Procedure::new(&self.question, &mut self.record, self.reached);
         let end = procedure.diagnose();
+        self.reached = procedure.reached;
         self.notes = procedure.notes;
         match end {
             Ok(verdict) => self.attribution = Some(self.notes.concluded(verdict, &self.record)),

@@ -1,91 +1,104 @@
 //! The way from runs to an answer, as a function of the runs so far.
+//!
+//! The diagnosis goes in rounds, each with more runs of every arm than the one before, until one round
+//! ends with a cause, or with none after the last. What stands out in a round is explained: see
+//! `explain` for switches, `chance` for seeds.
 
 use std::collections::BTreeSet;
 
-use super::attribution::{Attribution, Cause, Phase, Verdict};
+use super::attribution::{Cause, Verdict};
+use super::notes::Notes;
 use super::proof;
-use super::rate::CONFIDENCE;
-use super::record::{Key, Record, Setting, Wait, most_frequent};
+use super::question::{Question, SwitchKind};
+use super::rate::{CONFIDENCE, Count};
+use super::record::{Record, Wait, most_frequent};
+use super::setting::{Effect, Run, Setting};
 
-/// Runs of the baseline after which a test that fails in 1 % of them would have failed.
-const NEVER: usize = 299;
+/// Every decision waits for its outcomes with `?`.
+pub(super) type Known<T> = Result<T, Wait>;
 
-/// What is known at the point where the procedure waits or ends.
-#[derive(Debug, Clone)]
-pub(super) struct Notes {
-    pub phase: Phase,
-    pub causes: Vec<Cause>,
-    /// Hypotheses that are not decided.
-    pub left: Vec<BTreeSet<usize>>,
-    /// Runs that would probably decide them.
-    pub needed: u64,
-    /// The failure that is looked for.
-    pub fingerprint: Option<u64>,
+/// The first step of a round that is not over, and the claims before it. None of the steps before it
+/// found a cause, so that they need not be gone through again.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Reached {
+    pub round: usize,
+    pub step: usize,
+    pub claims: u32,
 }
 
-impl Default for Notes {
-    fn default() -> Notes {
-        Notes {
-            phase: Phase::Preflight,
-            causes: Vec::new(),
-            left: Vec::new(),
-            needed: 0,
-            fingerprint: None,
-        }
-    }
-}
+/// The logarithm of a ratio of likelihoods, from which on the difference of two rates is looked into.
+pub(super) const NOTICEABLE: f64 = 3.0;
 
 pub(super) struct Procedure<'a> {
+    pub question: &'a Question,
     pub record: &'a mut Record,
     pub notes: Notes,
+    pub reached: Reached,
+    /// Claims that were to be confirmed so far. Each has a stage of its own.
+    pub claims: u32,
+    /// The test never failed alone.
+    pub is_clean: bool,
 }
 
 impl<'a> Procedure<'a> {
-    pub fn new(record: &'a mut Record) -> Procedure<'a> {
-        Procedure { record, notes: Notes::default() }
+    /// The procedure from what it has reached before.
+    pub fn new(question: &'a Question, record: &'a mut Record, reached: Reached) -> Procedure<'a> {
+        let notes = Notes::default();
+        Procedure { question, record, notes, reached, claims: reached.claims, is_clean: true }
     }
 
-    pub fn diagnose(&mut self) -> Result<Verdict, Wait> {
-        let private = Key { stage: 0, setting: Setting::default() };
-        self.notes.phase = Phase::Baseline;
-        self.record.ask(&[(&private, 8)])?;
-        let failures = |record: &Record, count| {
-            record.first(&private, count).filter(|run| run.failure.is_some()).count()
-        };
-        if failures(self.record, 8) == 8 {
-            return Ok(Verdict::AlwaysFails);
-        }
-        self.record.ask(&[(&private, NEVER)])?;
-        self.notes.fingerprint = most_frequent(self.record.first(&private, NEVER));
-        if failures(self.record, NEVER) > 0 {
-            return Ok(Verdict::Unattributed);
-        }
-        Ok(Verdict::NeverFailed { bound: proof::bound(NEVER as u32, CONFIDENCE) })
+    /// The switches of a kind.
+    pub fn switches(&self, kind: SwitchKind) -> BTreeSet<usize> {
+        let switches = self.question.switches.iter().enumerate();
+        switches.filter(|(_, switch)| switch.kind == kind).map(|(index, _)| index).collect()
     }
-}
 
-impl Notes {
-    pub fn concluded(&self, verdict: Verdict, record: &Record) -> Attribution {
-        let fingerprint = self.fingerprint.or_else(|| record.fingerprint());
-        Attribution {
-            verdict,
-            causes: self.causes.clone(),
-            arms: record.arms(fingerprint),
-            baseline: record.rate(&Setting::default(), fingerprint),
-            fingerprint,
-            runs: record.runs,
+    /// The switch changes something that no other process shares.
+    pub fn takes_effect_by_itself(&self, switch: usize) -> bool {
+        match self.question.switches[switch].kind {
+            SwitchKind::Perturbation | SwitchKind::Determinism => true,
+            SwitchKind::Shared | SwitchKind::Host | SwitchKind::Together => false,
         }
     }
 
-    pub fn stopped(&self, record: &Record) -> Attribution {
-        let baseline = record.rate(&Setting::default(), None);
-        let verdict = if !self.causes.is_empty() {
-            Verdict::Caused
-        } else if record.failures == 0 {
-            Verdict::NeverFailed { bound: proof::bound(baseline.runs, CONFIDENCE) }
-        } else {
-            Verdict::Undecided { left: self.left.clone(), needed: self.needed }
-        };
-        self.concluded(verdict, record)
+    /// All companions.
+    pub fn companions(&self) -> BTreeSet<usize> {
+        (0..self.question.companions).collect()
+    }
+
+    /// Waits for so many runs of each setting.
+    pub fn ask(&mut self, wanted: &[(Setting, usize)]) -> Known<()> {
+        self.record.ask(0, wanted)
+    }
+
+    /// The first runs of a setting that explored it.
+    pub fn runs(&self, setting: &Setting, count: usize) -> impl Iterator<Item = Run> {
+        self.record.first(0, setting, count)
+    }
+
+    /// The first runs of a setting, counted by their effect.
+    pub fn count(&self, setting: &Setting, count: usize, effect: Effect) -> Count {
+        Count::of(self.runs(setting, count).map(|run| effect.is_in(run)))
+    }
+
+    /// The failure to look for in an arm: that of the baseline, or the most frequent one of the arm.
+    pub fn failure(&self, setting: &Setting, count: usize) -> Option<u64> {
+        self.notes.fingerprint.or_else(|| most_frequent(self.runs(setting, count)))
+    }
+
+    /// Takes a cause to the notes.
+    pub fn found(&mut self, cause: Cause) {
+        self.notes.causes.push(cause);
+    }
+
+    /// The end of a diagnosis without a cause.
+    pub fn nothing(&self, passed: Count) -> Verdict {
+        if self.record.failures == self.record.runs {
+            return Verdict::AlwaysFails;
+        }
+        if self.record.failures == 0 {
+            return Verdict::NeverFailed { bound: proof::bound(passed.runs, CONFIDENCE) };
+        }
+        Verdict::Unattributed
     }
 }

@@ -15,6 +15,53 @@ pub(super) struct Count {
 }
 
 impl Count {
+    /// The count of these runs, each a hit or not.
+    pub fn of(hits: impl Iterator<Item = bool>) -> Count {
+        let mut count = Count::default();
+        hits.for_each(|is_hit| count.add(is_hit));
+        count
+    }
+
+    /// One more run.
+    pub fn add(&mut self, is_hit: bool) {
+        self.hits += u32::from(is_hit);
+        self.runs += 1;
+    }
+
+    /// The runs of both.
+    pub fn and(self, other: Count) -> Count {
+        Count { hits: self.hits + other.hits, runs: self.runs + other.runs }
+    }
+
+    /// The share of hits.
+    pub fn share(self) -> f64 {
+        if self.runs == 0 { 0.0 } else { f64::from(self.hits) / f64::from(self.runs) }
+    }
+
+    /// The logarithm of how much better two rates explain both counts than one rate does.
+    pub fn difference(self, other: Count) -> f64 {
+        self.and(other).surprise() - self.surprise() - other.surprise()
+    }
+
+    /// Minus the logarithm of the highest likelihood of these runs.
+    fn surprise(self) -> f64 {
+        let part = |count: u32| {
+            let count = f64::from(count);
+            if count > 0.0 { -count * (count / f64::from(self.runs)).ln() } else { 0.0 }
+        };
+        part(self.hits) + part(self.runs - self.hits)
+    }
+
+    /// The share of hits after one imaginary run, half of which was a hit: never 0 or 1.
+    pub fn estimate(self) -> f64 {
+        (f64::from(self.hits) + 0.5) / (f64::from(self.runs) + 1.0)
+    }
+
+    /// The quantile of what the share may be (Jeffreys).
+    pub fn quantile(self, share: f64) -> f64 {
+        beta_quantile(share, f64::from(self.hits) + 0.5, f64::from(self.runs - self.hits) + 0.5)
+    }
+
     /// The exact interval (Clopper–Pearson) of the share.
     pub fn interval(self) -> (f64, f64) {
         let tail = (1.0 - CONFIDENCE) / 2.0;

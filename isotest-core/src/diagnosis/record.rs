@@ -6,27 +6,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::attribution::ArmRate;
-use super::question::{Arm, Observed, Request};
+use super::question::{Observed, Request};
 use super::rate::Count;
 use super::seed;
+use super::setting::{Run, Setting};
 
 /// Runs of a series that may be lost more often than others of it were made.
 const LOSSES: u32 = 3;
-
-/// The conditions of a run, and its seed where that is one of them.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(super) struct Setting {
-    pub arm: Arm,
-    pub seed: Option<u64>,
-}
-
-/// Runs of one setting for one purpose. Stage 0 explores; each later stage confirms one claim by runs of
-/// its own.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key {
-    pub stage: u32,
-    pub setting: Setting,
-}
 
 /// Why a decision has to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,17 +23,12 @@ pub(super) enum Wait {
     Exhausted,
 }
 
-/// One run that counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Run {
-    pub seed: u64,
-    /// The fingerprint, if it failed.
-    pub failure: Option<u64>,
-}
-
+/// Runs of one setting for one purpose. Stage 0 explores; each later stage confirms one claim by runs of
+/// its own.
 #[derive(Debug)]
 struct Series {
-    key: Key,
+    stage: u32,
+    setting: Setting,
     runs: Vec<Slot>,
     losses: u32,
     /// The runs of this setting are lost, so that no more are asked for.
@@ -73,7 +54,8 @@ type Place = (usize, usize);
 pub(super) struct Record {
     seed: u64,
     budget: u32,
-    places: BTreeMap<Key, usize>,
+    /// The series of a stage, by their settings.
+    places: Vec<BTreeMap<Setting, usize>>,
     series: Vec<Series>,
     queue: VecDeque<Place>,
     pending: BTreeMap<u64, Place>,
@@ -91,7 +73,7 @@ impl Record {
         Record {
             seed,
             budget,
-            places: BTreeMap::new(),
+            places: Vec::new(),
             series: Vec::new(),
             queue: VecDeque::new(),
             pending: BTreeMap::new(),
@@ -114,10 +96,10 @@ impl Record {
 
     /// Waits until so many runs of each series are known. The missing ones are asked for in turn, so
     /// that what changes with time changes all series alike.
-    pub fn ask(&mut self, wanted: &[(&Key, usize)]) -> Result<(), Wait> {
+    pub fn ask(&mut self, stage: u32, wanted: &[(Setting, usize)]) -> Result<(), Wait> {
         let mut missing: Vec<(usize, usize, usize)> = Vec::new();
-        for (key, count) in wanted {
-            let index = self.index(key);
+        for (setting, count) in wanted {
+            let index = self.index(stage, setting);
             let series = &self.series[index];
             if !series.is_impossible && series.runs.len() < *count {
                 missing.push((index, series.runs.len(), *count));
@@ -141,14 +123,19 @@ impl Record {
         Err(Wait::Outcomes)
     }
 
-    fn index(&mut self, key: &Key) -> usize {
-        if let Some(index) = self.places.get(key) {
+    fn index(&mut self, stage: u32, setting: &Setting) -> usize {
+        let at = stage as usize;
+        if self.places.len() <= at {
+            self.places.resize_with(at + 1, BTreeMap::new);
+        }
+        if let Some(index) = self.places[at].get(setting) {
             return *index;
         }
         let index = self.series.len();
-        self.places.insert(key.clone(), index);
+        self.places[at].insert(setting.clone(), index);
         self.series.push(Series {
-            key: key.clone(),
+            stage,
+            setting: setting.clone(),
             runs: Vec::new(),
             losses: 0,
             is_impossible: false,
@@ -159,8 +146,8 @@ impl Record {
     /// Runs with the same number in a stage have the same seed.
     fn enqueue(&mut self, index: usize, number: usize) {
         let series = &mut self.series[index];
-        let of_stage = seed::nth(self.seed, u64::from(series.key.stage));
-        let seed = series.key.setting.seed.unwrap_or_else(|| seed::nth(of_stage, number as u64));
+        let of_stage = seed::nth(self.seed, u64::from(series.stage));
+        let seed = series.setting.seed.unwrap_or_else(|| seed::nth(of_stage, number as u64));
         series.runs.push(Slot { seed, outcome: None });
         self.queue.push_back((index, number));
     }
@@ -179,7 +166,7 @@ impl Record {
         self.pending.insert(id, place);
         self.last = Some(index);
         let series = &self.series[index];
-        Request { id, arm: series.key.setting.arm.clone(), seed: series.runs[number].seed }
+        Request { id, arm: series.setting.arm.clone(), seed: series.runs[number].seed }
     }
 
     /// Takes the outcome of a run. One that nobody waits for is ignored.
@@ -217,8 +204,9 @@ impl Record {
     }
 
     /// The first runs of a series, so many of them or what there is.
-    pub fn first(&self, key: &Key, count: usize) -> impl Iterator<Item = Run> {
-        let runs = self.places.get(key).map_or(&[][..], |index| &self.series[*index].runs);
+    pub fn first(&self, stage: u32, setting: &Setting, count: usize) -> impl Iterator<Item = Run> {
+        let place = self.places.get(stage as usize).and_then(|places| places.get(setting));
+        let runs = place.map_or(&[][..], |index| &self.series[*index].runs);
         runs.iter().filter_map(Slot::run).take(count)
     }
 
@@ -226,9 +214,9 @@ impl Record {
     pub fn arms(&self, fingerprint: Option<u64>) -> Vec<ArmRate> {
         let mut settings: Vec<&Setting> = Vec::new();
         for series in &self.series {
-            let is_new = !settings.contains(&&series.key.setting);
+            let is_new = !settings.contains(&&series.setting);
             if is_new && series.runs.iter().any(|slot| slot.outcome.is_some()) {
-                settings.push(&series.key.setting);
+                settings.push(&series.setting);
             }
         }
         settings.into_iter().map(|setting| self.rate(setting, fingerprint)).collect()
@@ -236,14 +224,14 @@ impl Record {
 
     /// All runs of a setting.
     pub fn rate(&self, setting: &Setting, fingerprint: Option<u64>) -> ArmRate {
-        let of_setting = self.series.iter().filter(|series| series.key.setting == *setting);
+        let of_setting = self.series.iter().filter(|series| series.setting == *setting);
         let runs = of_setting.flat_map(|series| series.runs.iter().filter_map(Slot::run));
         arm_rate(setting, runs, fingerprint)
     }
 
     /// The setting that was asked for last.
     pub fn last_setting(&self) -> Setting {
-        self.last.map(|index| self.series[index].key.setting.clone()).unwrap_or_default()
+        self.last.map(|index| self.series[index].setting.clone()).unwrap_or_default()
     }
 
     /// The most frequent fingerprint of all runs; of two, the one that was seen first.

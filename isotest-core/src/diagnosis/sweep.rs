@@ -1,0 +1,483 @@
+//! Rounds of runs in many arms, and what stands out in them.
+
+use std::collections::BTreeSet;
+
+use super::attribution::{Direction, Phase, Verdict};
+use super::procedure::{Known, NOTICEABLE, Procedure, Reached};
+use super::question::SwitchKind;
+use super::rate::Count;
+use super::setting::{Contrast, Effect, Setting};
+
+/// How the test behaves alone, all its layers private.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nature {
+    NeverFails,
+    FailsSometimes,
+    AlwaysFails,
+}
+
+/// Numbers of runs of each arm at the end of a round.
+#[derive(Debug, Clone, Copy)]
+struct Effort {
+    /// The test alone.
+    baseline: usize,
+    /// Everything shared, together in one process, or the host's.
+    sides: usize,
+    perturbation: usize,
+    heavy_perturbation: usize,
+    /// A perturbation while everything is shared.
+    crossed: usize,
+    heavy_crossed: usize,
+    /// Sources of chance pinned, by as many seeds.
+    seeds: usize,
+}
+
+/// Rounds of a test that never failed alone.
+const NEVER_FAILS: [Effort; 5] = [
+    effort(8, 3, [2, 0], [0, 0], 0),
+    effort(16, 10, [4, 3], [0, 0], 16),
+    effort(30, 20, [10, 5], [4, 2], 40),
+    effort(80, 45, [24, 8], [8, 3], 100),
+    effort(299, 60, [24, 8], [8, 3], 300),
+];
+
+/// Rounds of a test that sometimes fails alone. Fewer rounds are enough: see [`Procedure::is_enough`].
+const FAILS_SOMETIMES: [Effort; 5] = [
+    effort(24, 8, [6, 3], [0, 0], 24),
+    effort(40, 16, [14, 6], [0, 0], 40),
+    effort(60, 30, [30, 10], [0, 0], 60),
+    effort(120, 45, [45, 12], [0, 0], 120),
+    effort(299, 60, [60, 12], [0, 0], 300),
+];
+
+/// Rounds of a test that always fails alone.
+const ALWAYS_FAILS: [Effort; 2] =
+    [effort(8, 3, [2, 1], [0, 0], 8), effort(14, 4, [2, 2], [0, 0], 10)];
+
+const fn effort(
+    baseline: usize,
+    sides: usize,
+    perturbations: [usize; 2],
+    crossed: [usize; 2],
+    seeds: usize,
+) -> Effort {
+    Effort {
+        baseline,
+        sides,
+        perturbation: perturbations[0],
+        heavy_perturbation: perturbations[1],
+        crossed: crossed[0],
+        heavy_crossed: crossed[1],
+        seeds,
+    }
+}
+
+/// Seeds that are tried where a failure was seen that is too rare for a round.
+const RARE_SEEDS: usize = 1000;
+
+/// An arm that may stand out.
+#[derive(Debug, Clone)]
+struct Candidate {
+    kind: Kind,
+    switches: BTreeSet<usize>,
+    companions: BTreeSet<usize>,
+    runs: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Shared,
+    Together,
+    Host,
+    /// A perturbation, or the sources of chance.
+    Perturbation,
+    /// Everything shared, under a perturbation.
+    Crossed,
+}
+
+/// An arm that stands out.
+struct Standing {
+    candidate: Candidate,
+    effect: Effect,
+    score: f64,
+}
+
+/// A part of a round. A round ends with the first that finds a cause.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Seeds,
+    Sides,
+    Perturbations,
+    HeavyPerturbations,
+    Crossed,
+}
+
+/// The steps of a round: what costs little and decides much first. A test that is known to fail alone
+/// may well depend on its seed; one that never did shows that only while its seeds are pinned.
+fn steps(nature: Nature, round: usize) -> &'static [Step] {
+    use Step::{Crossed, HeavyPerturbations, Perturbations, Seeds, Sides};
+    match nature {
+        Nature::FailsSometimes => &[Seeds, Sides, Perturbations, HeavyPerturbations],
+        Nature::AlwaysFails => &[Sides, Perturbations, Seeds, HeavyPerturbations],
+        Nature::NeverFails if round < 2 => &[Sides, Seeds, Perturbations, HeavyPerturbations],
+        Nature::NeverFails => &[Sides, Seeds, Perturbations, HeavyPerturbations, Crossed],
+    }
+}
+
+impl Procedure<'_> {
+    /// The whole diagnosis, from where no cause was found up to.
+    pub fn diagnose(&mut self) -> Known<Verdict> {
+        for round in self.reached.round..NEVER_FAILS.len() {
+            let (nature, effort) = self.nature(round)?;
+            for step in &steps(nature, round)[self.reached.step..] {
+                self.step(*step, nature, effort)?;
+                if !self.notes.causes.is_empty() {
+                    return Ok(Verdict::Caused);
+                }
+                let step = self.reached.step + 1;
+                self.reached = Reached { round, step, claims: self.claims };
+            }
+            if self.is_enough(nature, effort, round) {
+                return self.last_resort(nature, effort);
+            }
+            self.reached = Reached { round: round + 1, step: 0, claims: self.claims };
+        }
+        unreachable!("the last round is enough")
+    }
+
+    fn step(&mut self, step: Step, nature: Nature, effort: Effort) -> Known<()> {
+        let candidates = match step {
+            Step::Seeds => return self.explain_seeds(effort.seeds),
+            Step::Sides => self.sides(effort.sides),
+            Step::Perturbations => {
+                let mut light = self.perturbations(effort.perturbation, false);
+                light.extend(self.seeds_candidate(effort));
+                light
+            }
+            Step::HeavyPerturbations => self.perturbations(effort.heavy_perturbation, true),
+            Step::Crossed => self.crossed(effort),
+        };
+        let is_removal_enough = nature == Nature::AlwaysFails;
+        self.explain_all(nature, effort, candidates, is_removal_enough)
+    }
+
+    /// How the test behaves alone, and the runs of this round that follow.
+    fn nature(&mut self, round: usize) -> Known<(Nature, Effort)> {
+        self.notes.phase = if round == 0 { Phase::Preflight } else { Phase::Baseline };
+        let mut effort = NEVER_FAILS[round];
+        let baseline = (Setting::default(), effort.baseline);
+        let mut wanted: Vec<_> = self.sides(effort.sides).iter().map(Candidate::wanted).collect();
+        wanted.insert(0, baseline.clone());
+        self.ask(&wanted)?;
+        let nature = self.nature_in(effort.baseline);
+        self.is_clean = nature == Nature::NeverFails;
+        match nature {
+            Nature::NeverFails => return Ok((nature, effort)),
+            Nature::FailsSometimes => effort = FAILS_SOMETIMES[round],
+            Nature::AlwaysFails => effort = ALWAYS_FAILS[round.min(ALWAYS_FAILS.len() - 1)],
+        }
+        self.notes.phase = Phase::Baseline;
+        effort.baseline = effort.baseline.max(baseline.1);
+        self.ask(&[(Setting::default(), effort.baseline)])?;
+        self.notes.fingerprint = self.failure(&Setting::default(), effort.baseline);
+        let nature = self.nature_in(effort.baseline);
+        if nature == Nature::FailsSometimes {
+            effort = Effort { baseline: effort.baseline, ..FAILS_SOMETIMES[round] };
+        }
+        Ok((nature, effort))
+    }
+
+    fn nature_in(&self, runs: usize) -> Nature {
+        let passed = self.count(&Setting::default(), runs, Effect::Pass);
+        match passed.hits {
+            passes if passes == passed.runs => Nature::NeverFails,
+            0 => Nature::AlwaysFails,
+            _ => Nature::FailsSometimes,
+        }
+    }
+
+    /// More rounds would show nothing that this one has not shown.
+    fn is_enough(&self, nature: Nature, effort: Effort, round: usize) -> bool {
+        let failed = 1.0 - self.count(&Setting::default(), effort.baseline, Effect::Pass).share();
+        match nature {
+            Nature::NeverFails => round + 1 == NEVER_FAILS.len(),
+            Nature::AlwaysFails => round + 1 >= ALWAYS_FAILS.len(),
+            Nature::FailsSometimes => {
+                let rare = failed.min(1.0 - failed);
+                let rounds = if rare > 0.15 {
+                    3
+                } else if rare > 0.05 {
+                    4
+                } else {
+                    5
+                };
+                round + 1 >= rounds
+            }
+        }
+    }
+
+    /// Nothing provokes the failure. A perturbation that removes it says something of its cause.
+    fn last_resort(&mut self, nature: Nature, effort: Effort) -> Known<Verdict> {
+        if nature == Nature::FailsSometimes {
+            let mut all = self.perturbations(effort.perturbation, false);
+            all.extend(self.perturbations(effort.heavy_perturbation, true));
+            self.explain_all(nature, effort, all, true)?;
+        } else if nature == Nature::NeverFails && self.record.failures > 0 {
+            self.explain_seeds(RARE_SEEDS)?;
+        }
+        if !self.notes.causes.is_empty() {
+            return Ok(Verdict::Caused);
+        }
+        Ok(self.nothing(self.count(&Setting::default(), effort.baseline, Effect::Pass)))
+    }
+
+    /// The arms that differ most from the test alone.
+    fn sides(&self, runs: usize) -> Vec<Candidate> {
+        let all = |kind| self.switches(kind);
+        let sides = [
+            (Kind::Shared, all(SwitchKind::Shared), self.companions()),
+            (Kind::Together, all(SwitchKind::Together), self.companions()),
+            (Kind::Host, all(SwitchKind::Host), BTreeSet::new()),
+        ];
+        let sides = sides.into_iter().filter(|(_, switches, _)| !switches.is_empty());
+        sides
+            .map(|(kind, switches, companions)| Candidate { kind, switches, companions, runs })
+            .collect()
+    }
+
+    fn perturbations(&self, runs: usize, is_heavy: bool) -> Vec<Candidate> {
+        let all = self.switches(SwitchKind::Perturbation).into_iter();
+        all.filter(|switch| runs > 0 && self.question.switches[*switch].is_heavy == is_heavy)
+            .map(|switch| Candidate {
+                kind: Kind::Perturbation,
+                switches: BTreeSet::from([switch]),
+                companions: BTreeSet::new(),
+                runs,
+            })
+            .collect()
+    }
+
+    fn seeds_candidate(&self, effort: Effort) -> Option<Candidate> {
+        let switches = self.switches(SwitchKind::Determinism);
+        let is_one = !switches.is_empty() && effort.seeds > 0;
+        let companions = BTreeSet::new();
+        is_one.then_some(Candidate {
+            kind: Kind::Perturbation,
+            switches,
+            companions,
+            runs: effort.seeds,
+        })
+    }
+
+    fn crossed(&self, effort: Effort) -> Vec<Candidate> {
+        let mut crossed = Vec::new();
+        for side in self.sides(0).into_iter().filter(|side| side.kind != Kind::Host) {
+            for switch in self.switches(SwitchKind::Perturbation) {
+                let is_heavy = self.question.switches[switch].is_heavy;
+                let runs = if is_heavy { effort.heavy_crossed } else { effort.crossed };
+                let mut candidate = Candidate { kind: Kind::Crossed, runs, ..side.clone() };
+                candidate.switches.insert(switch);
+                crossed.extend((runs > 0).then_some(candidate));
+            }
+        }
+        crossed
+    }
+
+    /// Explains every arm of these that stands out, the clearest first.
+    fn explain_all(
+        &mut self,
+        nature: Nature,
+        effort: Effort,
+        candidates: Vec<Candidate>,
+        is_removal_enough: bool,
+    ) -> Known<()> {
+        self.notes.phase = Phase::Sweep;
+        let wanted: Vec<_> = candidates.iter().map(Candidate::wanted).collect();
+        self.ask(&wanted)?;
+        let mut standing = Vec::new();
+        for candidate in candidates {
+            standing.extend(self.standing(nature, effort, candidate)?);
+        }
+        let is_removal = |one: &Standing| one.effect == Effect::Pass;
+        let is_perturbation = |one: &Standing| one.candidate.kind == Kind::Perturbation;
+        standing.retain(|one| is_removal_enough || !(is_removal(one) && is_perturbation(one)));
+        standing.sort_by(|one, other| {
+            let removal = is_removal(one).cmp(&is_removal(other));
+            let kind = one.candidate.kind.cmp(&other.candidate.kind);
+            removal.then(kind).then(other.score.total_cmp(&one.score))
+        });
+        for one in standing {
+            self.explain_one(effort, one)?;
+        }
+        Ok(())
+    }
+
+    /// The arm, if the test fails more or less often in it. One failure where there was none asks for
+    /// more runs.
+    fn standing(
+        &mut self,
+        nature: Nature,
+        effort: Effort,
+        mut candidate: Candidate,
+    ) -> Known<Option<Standing>> {
+        let setting = candidate.setting();
+        if nature != Nature::FailsSometimes {
+            let failed = self.count(&setting, candidate.runs, Effect::Pass);
+            let failed = failed.runs - failed.hits;
+            let changed = if nature == Nature::NeverFails {
+                failed
+            } else {
+                failed.abs_diff(candidate.runs as u32)
+            };
+            if changed == 1 {
+                candidate.runs = 2 * candidate.runs + 4;
+                self.ask(&[(setting.clone(), candidate.runs)])?;
+            }
+        }
+        let Some(failure) = self.failure(&setting, candidate.runs) else { return Ok(None) };
+        let effects: &[Effect] = match nature {
+            Nature::NeverFails => &[Effect::Failure(failure)],
+            Nature::AlwaysFails => &[Effect::Pass],
+            Nature::FailsSometimes => &[Effect::Failure(failure), Effect::Pass],
+        };
+        for effect in effects {
+            let with = self.count(&setting, candidate.runs, *effect);
+            let without = self.count(&Setting::default(), effort.baseline, *effect);
+            let score = with.difference(without);
+            if with.share() > without.share() && is_clear(with, without, score) {
+                return Ok(Some(Standing { candidate, effect: *effect, score }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn explain_one(&mut self, effort: Effort, standing: Standing) -> Known<()> {
+        let Standing { candidate, effect, .. } = standing;
+        if self.is_explained(&candidate.switches, effect) {
+            return Ok(());
+        }
+        let contrast = Contrast {
+            base: Setting::default(),
+            switches: candidate.switches.clone(),
+            companions: candidate.companions.clone(),
+            effect,
+            seen: (candidate.runs, effort.baseline),
+        };
+        let contrast = self.rather_shared(contrast)?;
+        if self.is_explained(&contrast.switches, effect) {
+            return Ok(());
+        }
+        let Some(cause) = self.explain(contrast.clone())? else { return Ok(()) };
+        let used = &cause.failing.arm.on | &cause.clean.arm.on;
+        let rest: BTreeSet<usize> = &contrast.switches - &used;
+        self.found(cause);
+        self.explain_rest(contrast, rest)
+    }
+
+    /// A second cause among the switches that are none of the first.
+    fn explain_rest(&mut self, mut contrast: Contrast, rest: BTreeSet<usize>) -> Known<()> {
+        const RUNS: usize = 4;
+        if rest.is_empty() {
+            return Ok(());
+        }
+        contrast.switches = rest;
+        contrast.seen.0 = RUNS;
+        let whole = contrast.whole();
+        self.ask(&[(whole.clone(), RUNS)])?;
+        if let Effect::Failure(_) = contrast.effect {
+            let Some(failure) = self.failure(&whole, RUNS) else { return Ok(()) };
+            contrast.effect = Effect::Failure(failure);
+        }
+        if self.count(&whole, RUNS, contrast.effect).hits < 2 {
+            return Ok(());
+        }
+        if let Some(cause) = self.explain(contrast)? {
+            self.found(cause);
+        }
+        Ok(())
+    }
+
+    /// A cause is known that has the same effect in this arm. One process shares every layer.
+    fn is_explained(&self, switches: &BTreeSet<usize>, effect: Effect) -> bool {
+        let has = |set: &BTreeSet<usize>, kind| {
+            set.iter().any(|switch| self.question.switches[*switch].kind == kind)
+        };
+        self.notes.causes.iter().any(|cause| {
+            let is_same = match (effect, cause.direction) {
+                (_, Direction::Determines) | (Effect::Pass, Direction::Removes) => true,
+                (Effect::Failure(failure), Direction::Provokes) => {
+                    cause.fingerprint == Some(failure)
+                }
+                (Effect::Failure(_), Direction::Removes) | (Effect::Pass, Direction::Provokes) => {
+                    false
+                }
+            };
+            let is_shared =
+                has(switches, SwitchKind::Together) && has(&cause.switches, SwitchKind::Shared);
+            is_same && (cause.switches.is_subset(switches) || is_shared)
+        })
+    }
+
+    /// The outcome follows from the seed; and a second cause that shows while the seed is one with which
+    /// the test passes.
+    fn explain_seeds(&mut self, count: usize) -> Known<()> {
+        let Some(all) = self.all_pinned(&Setting::default()) else { return Ok(()) };
+        self.notes.phase = Phase::Sweep;
+        let mut known = 0;
+        while known < count {
+            known = (known + 8).min(count);
+            self.ask(&[(all.clone(), known)])?;
+            let passed = self.count(&all, known, Effect::Pass);
+            if passed.hits > 0 && passed.hits < passed.runs {
+                break;
+            }
+        }
+        let Some((cause, passing)) = self.explain_chance(&Setting::default(), known)? else {
+            return Ok(());
+        };
+        self.found(cause);
+        self.explain_beside(&passing)
+    }
+
+    /// Causes that show in a setting in which the test passes.
+    fn explain_beside(&mut self, passing: &Setting) -> Known<()> {
+        const RUNS: usize = 4;
+        for side in self.sides(RUNS) {
+            let setting = passing.with(&side.switches).beside(&side.companions);
+            self.ask(&[(setting.clone(), RUNS), (passing.clone(), RUNS)])?;
+            let Some(failure) = self.failure(&setting, RUNS) else { continue };
+            let effect = Effect::Failure(failure);
+            if self.count(&setting, RUNS, effect).hits < 2
+                || self.is_explained(&side.switches, effect)
+            {
+                continue;
+            }
+            let contrast = Contrast {
+                base: passing.clone(),
+                switches: side.switches,
+                companions: side.companions,
+                effect,
+                seen: (RUNS, RUNS),
+            };
+            if let Some(cause) = self.explain(contrast)? {
+                self.found(cause);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Candidate {
+    fn setting(&self) -> Setting {
+        Setting::default().with(&self.switches).beside(&self.companions)
+    }
+
+    fn wanted(&self) -> (Setting, usize) {
+        (self.setting(), self.runs)
+    }
+}
+
+/// The rates differ by more than chance often makes them.
+fn is_clear(with: Count, without: Count, score: f64) -> bool {
+    if without.hits == 0 { with.hits >= 2 } else { score >= NOTICEABLE }
+}
