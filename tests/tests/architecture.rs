@@ -225,7 +225,7 @@ const PROGRAM: [Row; 13] = [
 
 /// Data of the core that each stage of the program may name, and for `settings` the policy.
 const DATA: [Row; 6] = [
-    ("cli", &["finding", "policy", "retry", "schedule"]),
+    ("cli", &["finding", "perturbation", "policy", "retry", "schedule"]),
     ("discover", &["case", "escape", "untrusted"]),
     ("store", &["escape", "untrusted"]),
     ("sandbox/environment", &["policy"]),

@@ -50,6 +50,7 @@ mod services;
 mod setup_commands;
 mod streams;
 mod system_calls;
+mod time;
 mod traced;
 mod unit;
 mod write_back;

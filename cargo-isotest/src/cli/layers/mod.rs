@@ -5,6 +5,7 @@
 
 mod layer;
 mod table;
+mod time;
 mod value;
 
 mod options;

@@ -246,10 +246,17 @@ mod tests {
             "--no-fork-server",
             "--allow-weaker=pid",
             "--uts=new",
+            "--time=frozen, start=2038-01-19",
             "--tmp-size=1K",
             "--root=/x",
         ]);
-        let words = ["--uts=isotest", "--tmp-size=1024", "--allow-weaker=pid", "--ro=/a b"];
+        let words = [
+            "--uts=isotest",
+            "--time=start=2038-01-19T00:00:00Z,frozen",
+            "--tmp-size=1024",
+            "--allow-weaker=pid",
+            "--ro=/a b",
+        ];
         assert_eq!(layers.to_arguments(), words);
         let more = ["--timeout=1m30s", "--no-fork-server"];
         assert_eq!(layers.to_rerun_arguments(), [&words[..], &more].concat());
@@ -259,8 +266,10 @@ mod tests {
     #[test]
     fn every_row_sets_what_it_gets() {
         for layer in LAYERS.iter().filter(|layer| layer.is_single()) {
-            let values =
-                ["7", "7s", "host", "root", "reaper", "disk", "readonly", "strict", "slave"];
+            let values = [
+                "7", "7s", "host", "root", "reaper", "disk", "readonly", "strict", "slave",
+                "frozen",
+            ];
             let read = |value: &&str| {
                 let command = Command::new("layer").no_binary_name(true).arg(layer.argument());
                 let matches = command.try_get_matches_from([format!("--{}={value}", layer.name)]);

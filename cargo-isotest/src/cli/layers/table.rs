@@ -9,7 +9,7 @@ use super::layer::{
     Choice, DurationValue, Layer, NumberValue, PathList, PolicyPart, SHARED, Switch, TextList,
     TextValue, ValueKind, WordValue,
 };
-use super::value;
+use super::{time, value};
 
 /// A word, its help, and the value of the policy that it stands for.
 macro_rules! choice {
@@ -125,6 +125,18 @@ pub(super) static LAYERS: &[Layer] = &[
                 Uts::Host => "host".to_owned(),
             },
             grants: |policy| policy.uts == Uts::Host,
+        }),
+    },
+    Layer {
+        name: "time",
+        placeholder: "TIME",
+        help: "Clocks: `real`, or `start=2038-01-19T03:14:07Z` or `offset=+400d`, `frozen`, `resolution=16ms` with commas between them",
+        part: PolicyPart::Process,
+        takes: ValueKind::Text(TextValue {
+            set: |policy, text| time::read(text).map(|time| policy.time = time),
+            get: |policy| time::written(policy.time),
+            show: |policy| time::written(policy.time),
+            grants: |_| false,
         }),
     },
     Layer {

@@ -40,8 +40,10 @@ pub fn key(of: &Ingredients<'_>) -> String {
         RunTable::Words(words) => digest.list("words", words.iter().map(String::as_bytes)),
     }
     // The values that decide what its files are: whose, and what could be read for them.
-    let Policy { user, net, pid, uts, ipc, root, home, tmp, .. } = policy;
-    digest.add(format!("{user:?} {net:?} {pid:?} {uts:?} {ipc:?} {home:?} {tmp:?}").as_bytes());
+    let Policy { user, net, pid, uts, ipc, root, home, tmp, time, .. } = policy;
+    digest.add(
+        format!("{user:?} {net:?} {pid:?} {uts:?} {ipc:?} {home:?} {tmp:?} {time:?}").as_bytes(),
+    );
     digest.add(format!("{:?} {:?}", policy.read_only, policy.read_write).as_bytes());
     match root {
         Root::Host => digest.list("host", []),
