@@ -6,9 +6,7 @@
 //! running has failed with it, and what had not started was not run.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::time::Duration;
 
 use isotest_core::capture::Capture;
@@ -17,22 +15,18 @@ use isotest_core::case::{CaseIndex, Ignore};
 use isotest_core::finding::{Codes, Finding};
 use isotest_core::harness;
 use isotest_core::outcome::{NotRun, Outcome, Verdict};
-use isotest_core::plan::{Plan, StartBy, VerdictSource};
+use isotest_core::plan::Plan;
 use isotest_core::policy::{Limits, Weakened};
 use isotest_core::schedule::{Event, Job, MaxFail, Stream};
 use memchr::memmem;
 use serde::Deserialize;
 
 use crate::config::settings::Settings;
-use crate::run::case_plan::spec_with;
 use crate::run::policies::Member;
-use crate::sandbox::factory::{SandboxFactory, c_string};
+use crate::run::suite_plan::{self, LibtestOptions};
+use crate::sandbox::factory::SandboxFactory;
 use crate::sandbox::provision::CaseProvision;
 use crate::select::selected::Selected;
-
-/// The variable that makes a stable libtest print JSON. Compilers and cargo, which tests may start,
-/// take such a value for the name of a crate that may use unstable features, of which there is none.
-const UNSTABLE: (&str, &str) = ("RUSTC_BOOTSTRAP", "isotest-unit-binary");
 
 /// libtest's, of a test that has failed.
 const FAILED: i32 = 101;
@@ -51,8 +45,8 @@ pub struct WholeBinaries {
     findings: BTreeMap<usize, (Vec<Finding>, Codes)>,
 }
 
-/// A binary that is run as a whole.
-struct WholeBinary {
+/// A binary that is run as a whole, while it is.
+pub(super) struct WholeBinary {
     /// The id of the binary.
     binary: String,
     tests: Vec<(CaseIndex, String)>,
@@ -106,42 +100,24 @@ pub fn job(
     settings: &Settings,
     factory: &SandboxFactory,
     selected: &Selected,
-    mut provided: CaseProvision,
+    provided: CaseProvision,
     members: &[&Member],
     whole_binaries: &mut WholeBinaries,
 ) -> Option<Job> {
     let first = members.first()?.index;
-    let binary = &selected.binary;
-    let arguments = arguments(settings, selected, members);
-    let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();
-    provided.variables.push((UNSTABLE.0.into(), UNSTABLE.1.into()));
-    let spec = spec_with(
-        factory,
-        binary,
-        &[],
-        provided,
-        StartBy::Exec("the whole binary runs in one sandbox"),
-    );
-    let unit = WholeBinary::new(selected, members, &factory.policy.weakened, settings.pass_through);
-    let plan = Plan {
-        spec,
-        arguments: arguments.into_iter().map(c_string).collect(),
-        environment: factory.own_environment(),
-        verdict_source: VerdictSource::Suite { tests: members.len() },
-        // Each result begins it anew, so it is the limit of the test that takes longest.
-        timeout: longest(members),
-        // libtest says it of each test.
-        slow_timeout: None,
-        output_limit: u64::MAX,
-        // One binary runs at a time.
-        memory_share: Some(factory.host.memory).filter(|memory| *memory > 0),
-        write_back: factory.write_back.clone(),
-        watched: Some(Arc::clone(&factory.watched)),
-        scratch_reader: None,
-        weakened: factory.policy.weakened.clone(),
-        seed: 0,
+    let options = LibtestOptions {
+        threads: settings.jobs,
+        pass_through: settings.pass_through,
+        show_output: settings.report.show_output,
+        shuffle_seed: settings.shuffle,
     };
+    let plan = suite_plan::plan(factory, selected, provided, members);
+    let arguments = suite_plan::arguments(&options, selected, members);
+    // One binary runs at a time.
+    let memory_share = Some(factory.host.memory).filter(|memory| *memory > 0);
+    let unit = WholeBinary::new(selected, members, &factory.policy.weakened, settings.pass_through);
     whole_binaries.whole_binaries.insert(first, unit);
+    let plan = Plan { arguments, memory_share, ..plan };
     Some(Job { pass_through: true, ..Job::once(first, plan) })
 }
 
@@ -180,42 +156,6 @@ pub fn unsupported_keys<'a>(
 
 /// Reason why weights and groups have no effect.
 const ALONE: &str = "one binary runs at a time, and its tests in parallel";
-
-/// The longest time that one of them may take; `None` where one has no limit.
-fn longest(members: &[&Member]) -> Option<Duration> {
-    let limits = members.iter().map(|member| member.terms.limits.timeout);
-    limits.collect::<Option<Vec<_>>>()?.into_iter().max()
-}
-
-/// Arguments for libtest.
-fn arguments(settings: &Settings, selected: &Selected, members: &[&Member]) -> Vec<OsString> {
-    let words = ["--format", "json", "-Z", "unstable-options", "--report-time"];
-    let mut arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
-    arguments.push(format!("--test-threads={}", settings.jobs).into());
-    if settings.pass_through {
-        arguments.push("--nocapture".into());
-    }
-    if settings.report.show_output {
-        arguments.push("--show-output".into());
-    }
-    if let Some(seed) = settings.shuffle {
-        arguments.push(format!("--shuffle-seed={seed}").into());
-    }
-    let selection = &selected.selection;
-    let runs = selection.cases.iter().filter(|case| case.ignore == Ignore::No).count();
-    let is_whole = selection.filtered_out == 0 && runs == members.len();
-    if is_whole && runs < selection.cases.len() {
-        // What `#[ignore]` leaves out, libtest leaves out by itself.
-        return arguments;
-    }
-    arguments.push("--include-ignored".into());
-    if !is_whole {
-        arguments.push("--exact".into());
-        let names = members.iter().map(|member| &selection.cases[member.index.case].name);
-        arguments.extend(names.map(OsString::from));
-    }
-    arguments
-}
 
 impl WholeBinaries {
     /// The events of the tests for one of the schedule, in its place.
@@ -262,7 +202,7 @@ impl WholeBinaries {
 }
 
 impl WholeBinary {
-    fn new(
+    pub(super) fn new(
         selected: &Selected,
         members: &[&Member],
         weakened: &[Weakened],
@@ -278,9 +218,20 @@ impl WholeBinary {
         let output_limit =
             members.iter().map(|member| member.terms.limits.output).max().unwrap_or(0);
         WholeBinary {
-            binary: selected.binary.id.clone(),
-            by_name: tests.iter().zip(0..).map(|((_, name), at)| (name.clone(), at)).collect(),
             ignored: ignored.map(|case| case.name.clone()).collect(),
+            unattributed: (!pass_through).then(|| Capture::new(output_limit)),
+            output_limit,
+            weakened: weakened.to_vec(),
+            ..WholeBinary::of(&selected.binary.id, tests)
+        }
+    }
+
+    /// A binary of that id with these tests, whose output is not limited.
+    pub(super) fn of(id: &str, tests: Vec<(CaseIndex, String)>) -> WholeBinary {
+        WholeBinary {
+            binary: id.to_owned(),
+            by_name: tests.iter().zip(0..).map(|((_, name), at)| (name.clone(), at)).collect(),
+            ignored: HashSet::new(),
             states: vec![TestState::Waiting; tests.len()],
             tests,
             last: None,
@@ -288,14 +239,14 @@ impl WholeBinary {
             summary: None,
             contradicted: None,
             line: Vec::new(),
-            unattributed: (!pass_through).then(|| Capture::new(output_limit)),
-            output_limit,
-            weakened: weakened.to_vec(),
+            unattributed: Some(Capture::new(u64::MAX)),
+            output_limit: u64::MAX,
+            weakened: Vec::new(),
         }
     }
 
     /// Takes more of what the process writes.
-    fn take(&mut self, index: CaseIndex, stream: Stream, bytes: Vec<u8>) -> Vec<Event> {
+    pub(super) fn take(&mut self, index: CaseIndex, stream: Stream, bytes: Vec<u8>) -> Vec<Event> {
         let mut events = Vec::new();
         if stream == Stream::Stderr {
             self.unattributed(index, stream, bytes, &mut events);
@@ -414,7 +365,7 @@ impl WholeBinary {
     }
 
     /// The process has ended: what has become of those that have no result.
-    fn end(mut self, index: CaseIndex, process: &Outcome) -> Vec<Event> {
+    pub(super) fn end(mut self, index: CaseIndex, process: &Outcome) -> Vec<Event> {
         let mut events = Vec::new();
         let line = std::mem::take(&mut self.line);
         if !line.is_empty() {
