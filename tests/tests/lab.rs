@@ -19,7 +19,9 @@ use isotest_core::outcome::{NotRun, Verdict};
 use isotest_core::plan::{
     self, Access, CommandSpec, Exposure, Plan, Project, SandboxSpec, StartBy,
 };
-use isotest_core::policy::{Directory, Namespace, Net, Policy, Scratch, User, Uts, Workspace};
+use isotest_core::policy::{
+    Directory, Init, Namespace, Net, Policy, Scratch, User, Uts, Workspace,
+};
 use isotest_core::sandbox::{Disk, End, Notice, Start, Warden};
 use isotest_core::schedule::{self, BACKLOG, Event, Interruption, Job, LabRuns, Options};
 use isotest_core::signals::Signals;
@@ -237,15 +239,21 @@ fn companions_share_what_a_layer_of_a_lab_holds_and_nothing_else() {
         return;
     }
     let places = Places::new();
-    for user in [User::Same, User::Root, User::Nobody] {
+    let users = [User::Same, User::Root, User::Nobody];
+    let users = users.map(|user| (user, Init::None)).into_iter();
+    for (user, init) in users.chain([(User::Same, Init::Reaper), (User::Root, Init::Reaper)]) {
         for (place, shared) in SHARED.iter().enumerate() {
-            let mut alone = Policy { user, ..Policy::default() };
+            let mut alone = Policy { user, init, ..Policy::default() };
             (shared.share)(&mut alone);
             let mut lab = Lab::new(&places, alone);
-            let mut others = Lab::new(&places, Policy { user, ..sharing_all_but(Some(place)) });
+            let mut others =
+                Lab::new(&places, Policy { user, init, ..sharing_all_but(Some(place)) });
             for thing in shared.things {
-                assert!(lab.meets(thing), "{user:?}: companions do not share `{thing}`");
-                assert!(!others.meets(thing), "{user:?}: `{thing}` is shared without its layer");
+                assert!(lab.meets(thing), "{user:?}, {init:?}: companions do not share `{thing}`");
+                assert!(
+                    !others.meets(thing),
+                    "{user:?}, {init:?}: `{thing}` is shared without its layer"
+                );
             }
         }
     }
