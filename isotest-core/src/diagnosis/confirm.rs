@@ -15,7 +15,7 @@ use super::setting::{Effect, Run, Setting};
 const CERTAINTY: f64 = 1000.0;
 
 /// The logarithm of the odds at which a claim is given up.
-const HOPELESS: f64 = -4.0;
+const HOPELESS: f64 = -5.0;
 
 /// Pairs of the first look.
 const FIRST: usize = 6;

@@ -189,24 +189,43 @@ impl Procedure<'_> {
         loop {
             let wanted: Vec<_> = settings.iter().map(|setting| (setting.clone(), count)).collect();
             self.ask(&wanted)?;
-            let decisions: Vec<Option<bool>> = settings
-                .iter()
-                .map(|setting| {
-                    let runs = self.runs(setting, count).map(|run| effect.is_in(run));
-                    let is_over = count >= most || self.runs(setting, count).count() < count;
-                    let decision = odds.decide(runs);
-                    decision.or(is_over.then_some(false))
-                })
-                .collect();
-            if let Some(found) = decisions.iter().position(|decision| *decision == Some(true)) {
-                search.with = search.with.and(self.count(&settings[found], count, effect));
-                return Ok(Some(found));
-            }
-            if decisions.iter().all(Option::is_some) {
-                return Ok(None);
+            let is_last = count >= most;
+            if let Some(found) = self.decide(odds, effect, settings, count, is_last) {
+                if let Some(found) = found {
+                    let more = self.count(&settings[found], count, effect);
+                    search.with = search.with.and(more);
+                }
+                return Ok(found);
             }
             count += (count / 4).max(1);
         }
+    }
+
+    /// Which of these settings has the effect after so many runs, or that none has; `None` if they are
+    /// too few. Of two, one may be decided against the other; where both have the effect or none has,
+    /// each is decided by itself.
+    fn decide(
+        &self,
+        odds: Odds,
+        effect: Effect,
+        settings: &[Setting],
+        count: usize,
+        is_last: bool,
+    ) -> Option<Option<usize>> {
+        let hits = |setting| self.runs(setting, count).map(|run| effect.is_in(run));
+        if let [first, second] = settings {
+            let found = odds.decide_between(hits(first).zip(hits(second)));
+            if found.is_some() {
+                return Some(found);
+            }
+        }
+        let decisions = settings.iter().map(|setting| {
+            let is_over = is_last || self.runs(setting, count).count() < count;
+            odds.decide(hits(setting)).or(is_over.then_some(false))
+        });
+        let decisions: Vec<Option<bool>> = decisions.collect();
+        let found = decisions.iter().position(|decision| *decision == Some(true));
+        (found.is_some() || decisions.iter().all(Option::is_some)).then_some(found)
     }
 
     /// What is to be confirmed: the smallest arm against the same without its switches, and, where it

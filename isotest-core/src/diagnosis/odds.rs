@@ -29,9 +29,11 @@ impl Odds {
         Odds { with: high, without: low.max(high / CONTRAST), bound }
     }
 
-    /// The arms can be told apart by a bearable number of runs.
+    /// A hit or a miss tells one arm from the other.
     pub fn are_apart(self) -> bool {
-        self.with > self.without * 1.05 && 1.0 - self.without > (1.0 - self.with) * 1.05
+        let is_more = |high: f64, low: f64| high > 1.05 * low;
+        self.with > self.without
+            && (is_more(self.with, self.without) || is_more(1.0 - self.without, 1.0 - self.with))
     }
 
     /// Whether runs in their order show that their arm has the effect; `None` if they are too few.
@@ -41,6 +43,19 @@ impl Odds {
             sum += self.weight(is_hit);
             if sum.abs() >= self.bound {
                 return Some(sum > 0.0);
+            }
+        }
+        None
+    }
+
+    /// Which of two arms, run in turn, has the effect, if one of them has it: 0 or 1; `None` if the runs
+    /// are too few. What misses say of both arms cancels out, so that this needs fewer runs.
+    pub fn decide_between(self, pairs: impl Iterator<Item = (bool, bool)>) -> Option<usize> {
+        let mut sum = 0.0;
+        for (first, second) in pairs {
+            sum += self.weight(first) - self.weight(second);
+            if sum.abs() >= self.bound {
+                return Some(usize::from(sum < 0.0));
             }
         }
         None
@@ -69,5 +84,67 @@ impl Odds {
         } else {
             ((1.0 - self.with) / (1.0 - self.without)).ln()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::simulation::Dice;
+    use super::*;
+
+    fn odds(rate: f64) -> Odds {
+        Odds { with: rate, without: rate / CONTRAST, bound: DECIDED }
+    }
+
+    /// Pairs until one of two arms is decided to have the effect, which the first one has; and how
+    /// often it was the other.
+    fn halvings(rate: f64, other: f64) -> (f64, u32) {
+        let (mut sum, mut wrong) = (0, 0);
+        for seed in 0..400 {
+            let dice = Dice::new(seed);
+            let mut pairs = Vec::new();
+            let found = loop {
+                pairs.push((dice.falls(rate), dice.falls(other)));
+                match odds(rate).decide_between(pairs.iter().copied()) {
+                    None => {}
+                    Some(found) => break found,
+                }
+            };
+            sum += pairs.len();
+            wrong += found as u32;
+        }
+        (sum as f64 / 400.0, wrong)
+    }
+
+    /// The table of the method: the mean number of pairs for one halving.
+    #[test]
+    fn a_halving_needs_no_more_pairs_than_the_published_table_says() {
+        for (rate, published) in [(0.01, 196.0), (0.05, 39.0), (0.25, 8.0), (0.5, 4.0)] {
+            let (mean, wrong) = halvings(rate, 0.0);
+            assert!(mean <= 1.25 * published && mean >= 0.6 * published, "{mean} at {rate}");
+            assert_eq!(wrong, 0, "of 400 at {rate}");
+            let (_, wrong) = halvings(rate, rate / 10.0);
+            assert!(wrong <= 12, "{wrong} of 400 wrong at {rate}");
+        }
+    }
+
+    /// The gate of the method: runs without a failure after which an arm is free of the effect.
+    #[test]
+    fn an_arm_is_free_of_the_effect_after_as_many_runs_as_published() {
+        for (rate, published) in [(0.01, 628.0), (0.05, 123.0), (0.25, 22.0), (0.5, 9.0)] {
+            let runs = odds(rate).runs_without().ceil();
+            assert!((runs - published).abs() <= 0.02 * published + 1.0, "{runs} at {rate}");
+            let decision = odds(rate).decide((0..runs as usize).map(|_| false));
+            assert_eq!(decision, Some(false));
+            assert_eq!(odds(rate).decide((1..runs as usize).map(|_| false)), None);
+        }
+    }
+
+    #[test]
+    fn equal_rates_are_not_apart() {
+        let half = Count { hits: 50, runs: 100 };
+        assert!(!Odds::of(half, half, false).are_apart());
+        let (all, none) = (Count { hits: 6, runs: 6 }, Count { hits: 0, runs: 8 });
+        assert!(Odds::of(all, none, false).are_apart());
     }
 }

@@ -68,3 +68,69 @@ fn divergence(rate: f64, other: f64) -> f64 {
     let part = |p: f64, q: f64| if p > 0.0 { p * (p / q).ln() } else { 0.0 };
     part(rate, other) + part(1.0 - rate, 1.0 - other)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::simulation::Dice;
+    use super::*;
+
+    /// Pairs until the e-value is `threshold`, sorted, of many trials.
+    fn pairs(with: f64, without: f64, threshold: f64, most: usize) -> Vec<usize> {
+        let trials = (0..400).map(|seed| {
+            let dice = Dice::new(seed);
+            let mut pairs = Pairs::default();
+            let reached = (1..=most).find(|_| {
+                pairs.add((dice.falls(with), dice.falls(without)));
+                pairs.evidence() >= threshold.ln()
+            });
+            reached.unwrap_or(usize::MAX)
+        });
+        let mut trials: Vec<usize> = trials.collect();
+        trials.sort_unstable();
+        trials
+    }
+
+    #[track_caller]
+    fn median(with: f64, without: f64, threshold: f64, published: usize) {
+        let trials = pairs(with, without, threshold, 20 * published);
+        let median = trials[trials.len() / 2];
+        let deviation = (median as f64 / published as f64 - 1.0).abs();
+        assert!(deviation <= 0.15 || median.abs_diff(published) <= 1, "{median}, not {published}");
+        let estimate = pairs_needed(with, without, threshold) / median as f64;
+        assert!((0.5..2.0).contains(&estimate), "the estimate is {estimate} times the median");
+    }
+
+    /// The table of the method: two rates, and the median of the pairs that they need.
+    #[test]
+    fn as_many_pairs_as_the_published_table_says() {
+        median(1.0, 0.0, 100.0, 5);
+        median(1.0, 0.0, 1200.0, 7);
+        median(1.0, 0.5, 100.0, 16);
+        median(1.0, 0.5, 1200.0, 22);
+        median(0.5, 0.0, 100.0, 16);
+        median(0.5, 0.0, 1200.0, 23);
+        median(0.5, 0.05, 100.0, 21);
+        median(0.5, 0.05, 1200.0, 33);
+        median(0.25, 0.01, 100.0, 37);
+        median(0.25, 0.01, 1200.0, 56);
+        median(0.1, 0.01, 100.0, 114);
+        median(0.1, 0.01, 1200.0, 188);
+        median(0.05, 0.0, 100.0, 175);
+        median(0.05, 0.0, 1200.0, 224);
+    }
+
+    #[test]
+    fn equal_rates_reach_an_e_value_less_often_than_it_says() {
+        for rate in [0.02, 0.3, 0.5, 0.97] {
+            let trials = pairs(rate, rate, 20.0, 400);
+            let wrong = trials.iter().filter(|pairs| **pairs < usize::MAX).count();
+            // One in 20 of 400 is 20; direction halves it.
+            assert!(wrong <= 20, "{wrong} of 400 at {rate}");
+        }
+    }
+
+    #[test]
+    fn an_arm_with_fewer_hits_is_no_evidence() {
+        assert_eq!(Pairs::of((0..100).map(|_| (false, true))).evidence(), 0.0);
+    }
+}

@@ -6,8 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use super::attribution::{Cause, Verdict};
+use super::attribution::{ArmRate, Cause, Verdict};
 use super::notes::Notes;
+use super::odds::Odds;
 use super::proof;
 use super::question::{Question, SwitchKind};
 use super::rate::{CONFIDENCE, Count};
@@ -91,7 +92,7 @@ impl<'a> Procedure<'a> {
         self.notes.causes.push(cause);
     }
 
-    /// The end of a diagnosis without a cause.
+    /// The end of a diagnosis without a cause. Failures in other arms alone are too rare for an answer.
     pub fn nothing(&self, passed: Count) -> Verdict {
         if self.record.failures == self.record.runs {
             return Verdict::AlwaysFails;
@@ -99,6 +100,16 @@ impl<'a> Procedure<'a> {
         if self.record.failures == 0 {
             return Verdict::NeverFailed { bound: proof::bound(passed.runs, CONFIDENCE) };
         }
-        Verdict::Unattributed
+        if passed.hits < passed.runs {
+            return Verdict::Unattributed;
+        }
+        let failing: Vec<ArmRate> =
+            self.record.arms(None).into_iter().filter(|arm| arm.other > 0).collect();
+        let rates = failing.iter().map(|arm| f64::from(arm.other) / f64::from(arm.runs));
+        let rate = rates.fold(0.0, f64::max);
+        let left: BTreeSet<BTreeSet<usize>> = failing.into_iter().map(|arm| arm.arm.on).collect();
+        let odds = Odds::of(Count { hits: 1, runs: (1.0 / rate) as u32 }, passed.misses(), false);
+        let needed = 2.0 * self.pairs_to_confirm(odds);
+        Verdict::Undecided { left: left.into_iter().collect(), needed: needed.ceil() as u64 }
     }
 }

@@ -33,6 +33,11 @@ impl Count {
         Count { hits: self.hits + other.hits, runs: self.runs + other.runs }
     }
 
+    /// The same runs, where a hit is what was none.
+    pub fn misses(self) -> Count {
+        Count { hits: self.runs - self.hits, runs: self.runs }
+    }
+
     /// The share of hits.
     pub fn share(self) -> f64 {
         if self.runs == 0 { 0.0 } else { f64::from(self.hits) / f64::from(self.runs) }

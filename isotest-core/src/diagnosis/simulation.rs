@@ -5,6 +5,7 @@
 
 mod run;
 
+pub(super) use self::run::Dice;
 use self::run::{Run, Survey, Test, answer, diagnose, question, survey};
 use super::{Arm, Diagnosis, Direction, Observed, Verdict};
 
@@ -48,7 +49,7 @@ fn of_a_thousand_coin_flips_nothing_is_named() {
 #[test]
 fn of_coin_flips_of_other_rates_nothing_is_named() {
     for rate in [0.05, 0.5, 0.95] {
-        let survey = survey(300, PLENTY, &|run| run.chance(rate));
+        let survey = survey(100, PLENTY, &|run| run.chance(rate));
         assert!(named(&survey) <= 0.01 && survey.share("unattributed") >= 0.9, "{rate}: {survey}");
     }
 }
@@ -73,6 +74,20 @@ fn the_shared_layer_and_the_other_party_are_found() {
 fn they_are_found_where_they_fail_half_of_the_runs() {
     let test = |run: &Run| if port(run) { run.chance(0.5) } else { None };
     check(100, "net|7 provokes", 0.95, 260, &test);
+}
+
+#[test]
+fn they_are_found_where_one_run_in_twenty_fails() {
+    let test = |run: &Run| if port(run) { run.chance(0.05) } else { None };
+    check(25, "net|7 provokes", 0.85, 2600, &test);
+}
+
+#[test]
+fn a_failure_that_is_too_rare_for_an_answer_is_undecided() {
+    let test = |run: &Run| if port(run) { run.chance(0.004) } else { None };
+    let survey = survey(20, 3000, &test);
+    let honest = survey.share("undecided") + survey.share("never failed");
+    assert!(honest + survey.share("net|7 provokes") >= 0.95, "{survey}");
 }
 
 #[test]
@@ -228,7 +243,12 @@ fn an_arm_in_which_the_test_breaks_differently_gets_no_credit() {
         if run.is_on("descriptors") || run.is_shared("shm") { Some(2) } else { run.chance(0.4) }
     };
     let survey = survey(100, PLENTY, &test);
-    assert!(named(&survey) <= 0.01, "{survey}");
+    // In one of 60, the test does not fail alone before the other failure is seen and explained.
+    assert!(survey.share("unattributed") >= 0.9, "{survey}");
+    let wrong = named(&survey)
+        - survey.share("shm| provokes")
+        - survey.share("descriptors| provokes latent");
+    assert!(wrong <= 0.001, "{survey}");
 }
 
 #[test]

@@ -222,13 +222,19 @@ impl Procedure<'_> {
             let mut all = self.perturbations(effort.perturbation, false);
             all.extend(self.perturbations(effort.heavy_perturbation, true));
             self.explain_all(nature, effort, all, true)?;
-        } else if nature == Nature::NeverFails && self.record.failures > 0 {
+        } else if nature == Nature::NeverFails && self.has_failed_alone() {
             self.explain_seeds(RARE_SEEDS)?;
         }
         if !self.notes.causes.is_empty() {
             return Ok(Verdict::Caused);
         }
         Ok(self.nothing(self.count(&Setting::default(), effort.baseline, Effect::Pass)))
+    }
+
+    /// A run without companions has failed, in any arm.
+    fn has_failed_alone(&self) -> bool {
+        let arms = self.record.arms(None);
+        arms.iter().any(|arm| arm.other > 0 && arm.arm.companions.is_empty())
     }
 
     /// The arms that differ most from the test alone.
