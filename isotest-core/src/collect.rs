@@ -89,6 +89,7 @@ pub fn outcome(
         weakened,
         stacks: String::new(),
         trace: end.trace,
+        holds: end.holds,
         earlier: Vec::new(),
         attempts: 1,
         quarantine: None,
@@ -336,6 +337,7 @@ mod tests {
             group: None,
             traced: false,
             trace: None,
+            holds: Vec::new(),
         }
     }
 

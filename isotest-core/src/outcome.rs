@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::capture::Captured;
 use crate::finding::{Codes, Finding};
+use crate::perturbation::Hold;
 use crate::policy::Weakened;
 use crate::refusal::{SandboxError, ServiceError};
 use crate::trace::Trace;
@@ -200,6 +201,9 @@ pub struct Outcome {
     /// Its trace, where it was traced. No record of a run has it.
     #[serde(skip)]
     pub trace: Option<Box<Trace>>,
+    /// The calls that waited by [`Holds`](crate::perturbation::Holds), in their order.
+    #[serde(default)]
+    pub holds: Vec<Hold>,
     /// The attempts before this one, all of which failed; none where it was not retried.
     pub earlier: Vec<Outcome>,
     /// Maximum number of its attempts.
@@ -224,6 +228,7 @@ impl Outcome {
             weakened: Vec::new(),
             stacks: String::new(),
             trace: None,
+            holds: Vec::new(),
             earlier: Vec::new(),
             attempts: 1,
             quarantine: None,

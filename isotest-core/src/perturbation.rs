@@ -109,12 +109,14 @@ pub struct DutyCycle {
 /// Which calls of a case wait before they are made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Holds {
-    /// Some threads wait before each of their calls, chosen by the seed: a thread is starved with a
-    /// probability of 0.1, the main thread with 0.3, for 1 to 2048 ms in all.
+    /// Some threads wait before some of their calls, chosen by the seed: a thread is starved with a
+    /// probability of 0.1, the main thread of a process with 0.3, for 1, 2, 4, … or 2048 ms in all. It
+    /// begins with one of its first 128 calls, which waits for half of that; the next waits for half of
+    /// what is left, and so on.
     Starvation,
     /// Each of these calls waits for so long.
     Each(Vec<HeldCalls>, Duration),
-    /// These calls wait, as they did in an earlier run.
+    /// These calls wait, as they did in an earlier run. One whose name is another now does not.
     Replay(Vec<Hold>),
 }
 
@@ -143,12 +145,28 @@ pub enum HeldCalls {
 pub struct Hold {
     /// The thread, by the order in which threads of the case made their first call that can be held.
     pub thread: u32,
-    /// The number of the call among those of its thread, from 0.
+    /// The number of the call among those of its thread that can be held, of any kind, from 0.
     pub number: u32,
     /// The name of the system call.
     pub call: String,
-    /// How long it waited.
+    /// How long it waited, at least.
     pub held: Duration,
+    /// The name of the thread.
+    #[serde(default)]
+    pub thread_name: String,
+    /// Places in the code of the thread: where it made the call, then return addresses of its program
+    /// that lie on its stack, innermost first. Some may be of functions that have returned.
+    #[serde(default)]
+    pub code: Vec<CodePlace>,
+}
+
+/// A place in a program or a library.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodePlace {
+    /// The path of the file, as the case sees it.
+    pub file: String,
+    /// Offset in the file: of the call, or of what follows it.
+    pub offset: u64,
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ const CORE: [CoreRow; 38] = [
     (
         "outcome",
         "the verdict of a case, with its output and usage",
-        &["capture", "finding", "policy", "refusal", "retry", "trace"],
+        &["capture", "finding", "perturbation", "policy", "refusal", "retry", "trace"],
     ),
     (
         "diagnosis",
@@ -277,7 +277,7 @@ const UNSAFE: [&str; 17] = [
 /// Files that may open, list, make or remove what a path names, and whose files these are. What a case,
 /// an archive or its tests can have put in place, in the target directory above all, is reached by
 /// `untrusted` alone.
-const BY_PATH: [(&str, &str); 45] = [
+const BY_PATH: [(&str, &str); 46] = [
     ("isotest-core/src/command/invocation.rs", "named by a layer, and links stay in it"),
     ("isotest-core/src/command/running.rs", "a device"),
     ("isotest-core/src/foreground.rs", "a device"),
@@ -297,7 +297,8 @@ const BY_PATH: [(&str, &str); 45] = [
     ("isotest-core/src/sandbox/interpose/programs.rs", "a case's, in its root"),
     ("isotest-core/src/sandbox/interpose/written.rs", "the scratch of a case that has not begun"),
     ("isotest-core/src/sandbox/trace/paths.rs", "a case's, in its root and without opening it"),
-    ("isotest-core/src/sandbox/trace/tracer.rs", "the kernel's"),
+    ("isotest-core/src/sandbox/trace/places.rs", "the kernel's"),
+    ("isotest-core/src/sandbox/trace/watch.rs", "the kernel's"),
     ("isotest-core/src/sandbox/warden/scratch.rs", "a run's, compared by its identity"),
     ("isotest-core/src/sandbox/warden/start.rs", "the kernel's"),
     ("isotest-core/src/snapshot.rs", "the kernel's"),

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isotest_core::host::Host;
-use isotest_core::perturbation::{DutyCycle, Localhost, Perturbations, Stdin};
+use isotest_core::perturbation::{
+    DutyCycle, HeldCalls, Hold, Holds, Localhost, Perturbations, Stdin,
+};
 use isotest_core::plan::{CommandSpec, Project, SandboxSpec, StartBy, sandbox_spec, template};
-use isotest_core::policy::{Init, Net, Policy};
+use isotest_core::policy::{Guard, Init, Net, Policy};
 use isotest_core::sandbox::{End, Notice, Start, Warden, describe};
 use isotest_tests::processes::{Process, read, status};
 use isotest_tests::{refused, skipped, until};
@@ -28,6 +30,8 @@ struct Arms {
     host: Host,
     warden: Warden,
     next: u64,
+    /// Seed of the next cases.
+    seed: u64,
 }
 
 /// A case in flight.
@@ -38,12 +42,16 @@ struct Running {
 
 impl Arms {
     fn new() -> Arms {
+        Arms::of(&Policy::default())
+    }
+
+    /// One that is started with this policy.
+    fn of(policy: &Policy) -> Arms {
         let host = Host::read(Path::new("/")).expect("the machine can be looked at");
-        let policy = Policy::default();
-        let mut warden = Warden::start(&host, &policy).expect("a warden starts");
-        let template = template(&host, &Project::default(), &policy);
+        let mut warden = Warden::start(&host, policy).expect("a warden starts");
+        let template = template(&host, &Project::default(), policy);
         warden.build(&template, None).expect("the template can be built");
-        Arms { host, warden, next: 1 }
+        Arms { host, warden, next: 1, seed: 0 }
     }
 
     /// Starts a script of sh(1).
@@ -66,7 +74,7 @@ impl Arms {
             arguments: vec![],
             environment: vec![],
             terminal: false,
-            seed: 0,
+            seed: self.seed,
         };
         self.next += 1;
         let sent = self.warden.spawn(&spec, start, &[write.as_fd(), write.as_fd()]);
@@ -125,6 +133,14 @@ fn children(process: i32) -> Vec<Process> {
 /// The competitors that a warden has started.
 fn rivals(warden: i32) -> Vec<Process> {
     children(warden).into_iter().filter(|child| child.name == "isotest-rival").collect()
+}
+
+/// The one of them, once it has its name.
+#[track_caller]
+fn rival(warden: i32) -> Process {
+    let rival = until("a competitor", || rivals(warden).pop());
+    assert_eq!(rivals(warden).len(), 1);
+    rival
 }
 
 fn with(perturbations: Perturbations) -> Policy {
@@ -340,8 +356,7 @@ fn a_competitor_runs_on_the_processor_of_its_case() {
         running.output.read_exact(&mut line).expect("it writes");
         assert_eq!(&line, b"1\n");
         let (case, warden) = arms.leader();
-        let [rival] = &rivals(warden)[..] else { panic!("{by:?}: {:?}", children(warden)) };
-        assert_eq!(rival.state, 'R');
+        let rival = rival(warden);
         let processors = |pid: i32| {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
             status.lines().find(|line| line.starts_with("Cpus_allowed:")).map(str::to_owned)
@@ -355,8 +370,170 @@ fn a_competitor_runs_on_the_processor_of_its_case() {
     }
     let _running = arms.start(&with(perturbations), By::Exec, script);
     let (_, warden) = arms.leader();
-    let [rival] = &rivals(warden)[..] else { panic!("{:?}", children(warden)) };
+    let rival = rival(warden);
     drop(arms);
     let left = || read(format!("/proc/{}", rival.pid).into()).is_none_or(|it| it.state == 'Z');
     assert!(left(), "it is left behind by its warden");
+}
+
+fn holding(holds: Holds) -> Policy {
+    with(Perturbations { holds: Some(holds), ..Perturbations::default() })
+}
+
+/// Runs a script to its end, and returns what it wrote and the calls that waited.
+#[track_caller]
+fn held(arms: &mut Arms, policy: &Policy, script: &str) -> (String, Vec<Hold>) {
+    let Running { spec, mut output } = arms.start(policy, By::Exec, script);
+    let end = arms.end();
+    if let Some(fault) = end.fault {
+        panic!("{}", describe(fault, &spec.steps, "sh", "/"));
+    }
+    let mut text = String::new();
+    output.read_to_string(&mut text).expect("it is text");
+    (text, end.holds)
+}
+
+/// What a hold is, without its place.
+fn short(holds: &[Hold]) -> Vec<(u32, u32, String, Duration)> {
+    holds.iter().map(|it| (it.thread, it.number, it.call.clone(), it.held)).collect()
+}
+
+/// The parent writes while its child, which would write first, is on its way to its program.
+#[test]
+fn the_time_between_fork_and_exec_can_be_stretched() {
+    if refused() {
+        return;
+    }
+    let held_for = Duration::from_millis(1500);
+    let policy = holding(Holds::Each(vec![HeldCalls::Execute], held_for));
+    let mut arms = Arms::of(&policy);
+    let script =
+        "/bin/echo child & i=0; while [ $i -lt 1000 ]; do i=$((i+1)); done; echo parent; wait";
+    for init in [Init::None, Init::Reaper] {
+        let (text, holds) = held(&mut arms, &Policy { init, ..policy.clone() }, script);
+        assert_eq!(text, "parent\nchild\n", "{init:?}");
+        let [hold] = &holds[..] else { panic!("{holds:?}") };
+        assert_eq!((&*hold.call, hold.held), ("execve", held_for));
+        assert_eq!((&*hold.thread_name, hold.thread), ("sh", 1));
+        // The shell's own code, and that of its C library.
+        let files: Vec<&str> = hold.code.iter().map(|place| &*place.file).collect();
+        assert!(files.len() > 1 && files[0].contains("libc"), "{files:?}");
+        assert!(files[1..].iter().all(|file| file.ends_with("/dash")), "{files:?}");
+        // It is undone in the next case of the same warden.
+        let plain = Policy { init, ..Policy::default() };
+        assert_eq!(held(&mut arms, &plain, script).1, []);
+    }
+}
+
+/// Calls of several threads wait at once: what each waits for is more than the time of all.
+#[test]
+fn many_calls_wait_at_once_and_others_go_on() {
+    if refused() {
+        return;
+    }
+    let held_for = Duration::from_millis(400);
+    let policy = holding(Holds::Each(vec![HeldCalls::Sleep], held_for));
+    let mut arms = Arms::of(&policy);
+    let script =
+        "for i in 1 2 3 4 5 6 7 8; do sleep 0.01 & done; cat /etc/hostname; wait; echo end";
+    let begun = std::time::Instant::now();
+    let (text, holds) = held(&mut arms, &policy, script);
+    let took = begun.elapsed();
+    assert_eq!((&*text, holds.len()), ("isotest\nend\n", 8));
+    assert!(took >= held_for, "{took:?}");
+    assert!(holds.iter().all(|hold| hold.call == "clock_nanosleep"), "{holds:?}");
+    let mut threads: Vec<u32> = holds.iter().map(|hold| hold.thread).collect();
+    threads.sort_unstable();
+    threads.dedup();
+    assert_eq!(threads.len(), 8);
+}
+
+#[test]
+fn a_starved_run_can_be_made_again_by_its_seed_and_by_its_log() {
+    if refused() {
+        return;
+    }
+    let policy = holding(Holds::Starvation);
+    let mut arms = Arms::of(&policy);
+    // One thread: its calls are the same each time.
+    let script = "for i in 1 2 3 4 5 6 7 8 9 10; do read line < /etc/hostname; done; echo $line";
+    let mut kinds = [0, 0];
+    for seed in 0..12 {
+        arms.seed = seed;
+        let (text, holds) = held(&mut arms, &policy, script);
+        assert_eq!(text, "isotest\n");
+        kinds[usize::from(!holds.is_empty())] += 1;
+        let (_, again) = held(&mut arms, &policy, script);
+        assert_eq!(short(&again), short(&holds), "{seed}");
+        if holds.is_empty() {
+            continue;
+        }
+        arms.seed = 99;
+        // Half of them: a diagnosis looks for the smallest set that matters.
+        let half = holds[..holds.len().div_ceil(2)].to_vec();
+        let (_, replayed) = held(&mut arms, &holding(Holds::Replay(half.clone())), script);
+        assert_eq!(short(&replayed), short(&half), "{seed}");
+    }
+    // By the choices of these seeds, which never change.
+    assert!(kinds.iter().all(|count| *count > 0), "{kinds:?}");
+}
+
+#[test]
+fn a_case_whose_calls_wait_can_be_killed_and_exits_at_once() {
+    if refused() {
+        return;
+    }
+    let policy = holding(Holds::Each(vec![HeldCalls::Sleep], Duration::from_secs(3000)));
+    let mut arms = Arms::of(&policy);
+    for init in [Init::None, Init::Reaper] {
+        let policy = Policy { init, ..policy.clone() };
+        let mut running = arms.start(&policy, By::Exec, "echo begun; sleep 1000 & sleep 1000");
+        running.output.read_exact(&mut [0; 6]).expect("it writes");
+        arms.warden.kill(arms.next - 1);
+        let end = arms.end();
+        assert_eq!((end.status, end.fault), (libc::SIGKILL, None));
+        let (text, holds) = held(&mut arms, &policy, "sleep 1000 & echo $(echo end)");
+        assert_eq!(text, "end\n");
+        assert!(holds.len() < 2, "{holds:?}");
+    }
+}
+
+#[test]
+fn holds_and_a_trace_go_together() {
+    if refused() {
+        return;
+    }
+    let held_for = Duration::from_millis(2);
+    let holds = Holds::Each(vec![HeldCalls::File], held_for);
+    let policy = Policy { trace: true, ..holding(holds) };
+    let mut arms = Arms::of(&policy);
+    let running = arms.start(&policy, By::Exec, "cat /etc/hostname");
+    let end = arms.end();
+    drop(running);
+    let trace = end.trace.expect("it is traced");
+    assert!(format!("{trace:?}").contains("/etc/hostname"), "{trace:?}");
+    assert!(end.holds.iter().any(|hold| hold.call == "openat"), "{:?}", end.holds);
+    // Without a trace there is none.
+    let policy = holding(Holds::Starvation);
+    let mut arms = Arms::of(&policy);
+    let running = arms.start(&policy, By::Exec, "cat /etc/hostname");
+    assert_eq!(arms.end().trace, None);
+    drop(running);
+}
+
+#[test]
+fn holds_that_cannot_be_are_refused() {
+    if refused() {
+        return;
+    }
+    let policy = Policy { guard: Guard::NoListener, ..holding(Holds::Starvation) };
+    let error = Arms::of(&policy).refusal(&policy);
+    assert!(error.starts_with("cannot hold system calls of the test: "), "{error}");
+    assert!(
+        error.contains("hint: it takes a seccomp listener, which `--guard no-listener` leaves")
+    );
+    // The warden of other cases has a listener of its own.
+    let error = Arms::new().refusal(&holding(Holds::Starvation));
+    assert!(error.starts_with("cannot trace the test's system calls: "), "{error}");
+    assert!(error.contains("hint: no case of this warden has a tracer; start one with a policy"));
 }

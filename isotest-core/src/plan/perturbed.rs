@@ -8,7 +8,7 @@ use super::layout::SCRATCH;
 use super::steps::Op;
 use crate::host::Host;
 use crate::perturbation::Localhost;
-use crate::policy::{Namespace, Net, Policy, Uts};
+use crate::policy::{Guard, Namespace, Net, Policy, Uts};
 
 /// Refuses what cannot be had together with the rest of the policy, before anything is set up.
 pub fn refuse(steps: &mut Steps, host: &Host, policy: &Policy) {
@@ -41,6 +41,11 @@ fn unsupported(host: &Host, policy: &Policy) -> Vec<(&'static str, &'static str)
             cycle.is_some_and(|it| it.running.is_zero() || it.stopped.is_zero()),
             "stop and continue the test in turn",
             "both times of a duty cycle are longer than 0",
+        ),
+        (
+            wanted.holds.is_some() && policy.guard == Guard::NoListener,
+            "hold system calls of the test",
+            "it takes a seccomp listener, which `--guard no-listener` leaves to the test",
         ),
         (
             cycle.is_some() && policy.pid == Namespace::Host,

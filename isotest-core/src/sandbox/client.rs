@@ -235,7 +235,7 @@ impl Warden {
     pub fn prepare(&mut self, spec: &Arc<SandboxSpec>, served: Option<u32>) -> Result<(), Errno> {
         let number = self.prepared;
         // A server's cases would share its control group, and the filter of the first that is traced.
-        let apart = self.lease.is_some() || self.policy.trace;
+        let apart = self.lease.is_some() || has_tracers(&self.policy);
         let served = served.filter(|_| spec.start_by == StartBy::ForkServer && !apart);
         let server = served.map(|cases| (compile::steps(&spec.server), cases));
         let message = protocol::Setup {
@@ -344,7 +344,11 @@ impl Warden {
             return match received {
                 Ok((Response::Ended(mut end), mut descriptors)) => {
                     let log = if end.traced { descriptors.pop() } else { None };
-                    end.trace = log.map(|log| Box::new(trace::read(log)));
+                    if let Some(log) = log {
+                        let (trace, holds) = trace::read(log);
+                        end.trace = self.policy.trace.then(|| Box::new(trace));
+                        end.holds = holds;
+                    }
                     Some(Notice::Ended(end, descriptors.into_iter().next()))
                 }
                 Ok((Response::Pong, _)) => continue,
@@ -375,6 +379,11 @@ impl Drop for Warden {
         let _ = nix::sys::signal::kill(self.process, nix::sys::signal::Signal::SIGKILL);
         let _ = waitpid(self.process, None);
     }
+}
+
+/// True if each case has a tracer.
+fn has_tracers(policy: &Policy) -> bool {
+    policy.trace || policy.perturbations.holds.is_some()
 }
 
 /// The name of a program's file: that of the target, where its path is a link.

@@ -125,7 +125,7 @@ const OPENS_IPC_OBJECT: [i64; 4] =
     [libc::SYS_shmget, libc::SYS_semget, libc::SYS_msgget, libc::SYS_mq_open];
 
 /// Rules for programs that are executed, where some are refused.
-fn executions() -> [Rule; 2] {
+pub fn executions() -> [Rule; 2] {
     [libc::SYS_execve, libc::SYS_execveat].map(|call| rule(call, &[], Action::Notify))
 }
 
@@ -209,7 +209,7 @@ fn instruction(code: u32, yes: u8, no: u8, value: u32) -> libc::sock_filter {
 pub struct CaseFilter(Vec<libc::sock_filter>);
 
 impl CaseFilter {
-    /// The notifications of a guard and those of a trace, to which every execve(2) belongs.
+    /// The notifications of a guard and those of a tracer, to which every execve(2) belongs.
     pub fn new(guard: Guard, traced: Vec<Rule>) -> CaseFilter {
         let mut rules = notices();
         if guard != Guard::IoUring {
@@ -286,6 +286,8 @@ pub struct SystemCall {
     pub number: i64,
     /// Its arguments.
     pub arguments: [u64; 6],
+    /// Address of the instruction behind it.
+    pub instruction: u64,
 }
 
 impl SystemCall {
@@ -409,6 +411,7 @@ impl Listener {
             thread: notice.pid as i32,
             number: i64::from(notice.data.nr),
             arguments: notice.data.args,
+            instruction: notice.data.instruction_pointer,
         })
     }
 

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::fault::Fault;
 use crate::finding::{IpcObject, Leftover, Listening};
 use crate::outcome::Usage;
-use crate::perturbation::Perturbations;
+use crate::perturbation::{Hold, Perturbations};
 use crate::plan::{GroupLimits, Interposed, Plan, ScratchMount, Service};
 use crate::trace::Trace;
 
@@ -186,11 +186,14 @@ pub struct End {
     pub seen: Box<GuardRecord>,
     /// Figures of its control group, where it had one.
     pub group: Option<CgroupUsage>,
-    /// The last descriptor beside it is the file of its trace.
+    /// The last descriptor beside it is the file of its tracer.
     pub traced: bool,
     /// Its trace, once that was read.
     #[serde(skip)]
     pub trace: Option<Box<Trace>>,
+    /// The calls that waited, once that was read.
+    #[serde(skip)]
+    pub holds: Vec<Hold>,
 }
 
 /// Facts about a case from the guard that its wait status does not have.

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use nix::errno::Errno;
 
-use super::fault::{STEP_CLONE, STEP_EXEC, STEP_GUARD, STEP_MAPS};
+use super::fault::{STEP_CLONE, STEP_EXEC, STEP_GUARD, STEP_MAPS, STEP_TRACE};
 use super::interpose::programs;
 use crate::host::{Container, Surroundings};
 use crate::plan::Op;
@@ -40,6 +40,12 @@ pub(super) const NO_LISTENER: &str = "programs that cannot load a library would 
 const STATIC: &str = "no library can be loaded before it, so that it would see another time, other \
      random bytes, directories or pipes than were asked for: it is linked statically, or not \
      against glibc. Build the test for a target of glibc, or run it without `--time`";
+const LISTENER: &str = "a sandbox around this one has a seccomp listener, and there can be one only; \
+     start isotest outside of it";
+const NO_TRACERS: &str =
+    "no case of this warden has a tracer; start one with a policy that holds calls";
+const LOST: &str =
+    "its tracer did not read a call in time, and calls that were held are lost; run it again";
 
 /// Likely cause and remedy, by the table of `docs/sandbox.md`.
 pub(super) fn hint(
@@ -59,6 +65,9 @@ pub(super) fn hint(
         }
         (None, STEP_EXEC, Errno::ENOENT) => own(EXEC),
         (None, STEP_EXEC, programs::REFUSED) => own(STATIC),
+        (None, STEP_TRACE, Errno::EBUSY) => own(LISTENER),
+        (None, STEP_TRACE, Errno::EOPNOTSUPP) => own(NO_TRACERS),
+        (None, STEP_TRACE, Errno::ETIMEDOUT) => own(LOST),
         (Some(op), _, errno) => for_step(op, errno, around),
         _ => None,
     }

@@ -103,6 +103,8 @@ pub struct ChildTrace {
     /// Socket to its tracer, which is sent the number of the listener, or an errno below 0, and
     /// answers with the errno of what keeps it from tracing, or 0.
     pub tracer: i32,
+    /// Without it the case must not run.
+    pub is_needed: bool,
 }
 
 /// Descriptor of that socket while all others are closed.
@@ -231,7 +233,8 @@ impl ChildSetup<'_> {
 }
 
 impl ChildTrace {
-    /// Installs the filter. Where an outer sandbox has a listener the case runs untraced.
+    /// Installs the filter. Where an outer sandbox has a listener the case runs untraced, unless it must
+    /// not.
     fn begin(&self) -> Result<(), Errno> {
         // Limits of open files leave room for the next descriptor then.
         kernel::place_descriptor(self.tracer, TRACER)?;
@@ -239,7 +242,7 @@ impl ChildTrace {
         // SAFETY: the warden has made the instructions, and this process is a copy of it.
         let word = match unsafe { kernel::install_listener(self.count, self.instructions) } {
             Ok(listener) => listener,
-            Err(EBUSY) => -EBUSY.0,
+            Err(EBUSY) if !self.is_needed => -EBUSY.0,
             Err(errno) => return Err(errno),
         };
         match kernel::exchange(TRACER, word)? {

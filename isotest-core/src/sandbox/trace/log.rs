@@ -1,4 +1,4 @@
-//! The events of a trace in a file in memory: the tracer writes it, isotest reads it when the case has
+//! The events of a trace, and the holds of calls, in a file in memory: the tracer writes it, isotest reads it when the case has
 //! ended.
 //!
 //! At its start stand two words, the number of dropped events and the gaps as bits; then each event
@@ -13,17 +13,28 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use serde::{Deserialize, Serialize};
 
+use crate::perturbation::Hold;
 use crate::trace::{Act, Gap, Trace, TraceEvent};
 
 /// Maximum number of events.
 const EVENTS: usize = 20_000;
 /// Maximum bytes of all events.
 const BYTES: u64 = 8 << 20;
+/// Maximum number of holds, which have as much room as all events.
+const HOLDS: usize = 10_000;
 /// Bytes before the first event.
 const HEADER: u64 = 16;
 
 const GAPS: [Gap; 4] = [Gap::Listener, Gap::Stuck, Gap::Mounts, Gap::Memory];
+
+/// What the file holds.
+#[derive(Serialize, Deserialize)]
+enum Entry {
+    Event(TraceEvent),
+    Hold(Hold),
+}
 
 /// The trace of a case while it runs.
 pub struct Log {
@@ -32,6 +43,7 @@ pub struct Log {
     /// Hashes of all acts with their processes.
     seen: HashSet<u64>,
     events: usize,
+    holds: usize,
     end: u64,
     dropped: u64,
     gaps: u64,
@@ -46,7 +58,16 @@ impl Log {
     /// Writes to that file. Times are since `began`.
     pub fn new(file: OwnedFd, began: Instant) -> Log {
         let file = File::from(file);
-        Log { file, began, seen: HashSet::new(), events: 0, end: HEADER, dropped: 0, gaps: 0 }
+        Log {
+            file,
+            began,
+            seen: HashSet::new(),
+            events: 0,
+            holds: 0,
+            end: HEADER,
+            dropped: 0,
+            gaps: 0,
+        }
     }
 
     /// Writes an event. One that is there already has half of the room.
@@ -55,19 +76,36 @@ impl Log {
         (process, &act).hash(&mut hash);
         let is_new = self.seen.insert(hash.finish()) || is_once(&act);
         let event = TraceEvent { at: self.began.elapsed(), process, act };
-        let Ok(bytes) = postcard::to_allocvec(&event) else { return };
+        let Ok(bytes) = postcard::to_allocvec(&Entry::Event(event)) else { return };
         let share = if is_new { 1 } else { 2 };
         let end = self.end + 4 + bytes.len() as u64;
         if self.events >= EVENTS / share || end > BYTES / share as u64 {
             self.dropped += 1;
             return self.write_header();
         }
-        let frame = [&(bytes.len() as u32).to_le_bytes(), bytes.as_slice()].concat();
-        if self.file.write_all_at(&frame, self.end).is_err() {
+        if !self.write(&bytes) {
             self.dropped += 1;
             return self.write_header();
         }
-        (self.events, self.end) = (self.events + 1, end);
+        self.events += 1;
+    }
+
+    /// Writes a hold. Those that find no room are not told.
+    pub fn hold(&mut self, hold: &Hold) {
+        let Ok(bytes) = postcard::to_allocvec(&Entry::Hold(hold.clone())) else { return };
+        let has_room = self.holds < HOLDS && self.end + 4 + bytes.len() as u64 <= 2 * BYTES;
+        if has_room && self.write(&bytes) {
+            self.holds += 1;
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> bool {
+        let frame = [&(bytes.len() as u32).to_le_bytes(), bytes].concat();
+        let is_written = self.file.write_all_at(&frame, self.end).is_ok();
+        if is_written {
+            self.end += frame.len() as u64;
+        }
+        is_written
     }
 
     /// Notes what the trace does not have.
@@ -113,33 +151,36 @@ pub fn mark(file: &OwnedFd, gap: Gap) {
     let _ = file.write_all_at(&gaps.to_le_bytes(), 8);
 }
 
-/// Reads the trace from its file.
-pub fn read(file: OwnedFd) -> Trace {
+/// Reads the trace and the holds from their file.
+pub fn read(file: OwnedFd) -> (Trace, Vec<Hold>) {
     let file = File::from(file);
-    let length = file.metadata().map_or(0, |metadata| metadata.len()).min(BYTES);
+    let length = file.metadata().map_or(0, |metadata| metadata.len()).min(2 * BYTES);
     let mut bytes = vec![0; length as usize];
     if file.read_exact_at(&mut bytes, 0).is_err() {
-        return Trace::default();
+        return Default::default();
     }
     parse(&bytes)
 }
 
-fn parse(bytes: &[u8]) -> Trace {
+fn parse(bytes: &[u8]) -> (Trace, Vec<Hold>) {
     let word = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).unwrap_or(0);
     let (header, mut rest) = bytes.split_at_checked(HEADER as usize).unwrap_or((&[0; 16], &[]));
     let (dropped, gaps) = header.split_at(8);
     let gaps = word(gaps);
-    let mut events = Vec::new();
+    let (mut events, mut holds) = (Vec::new(), Vec::new());
     while let Some((length, after)) = rest.split_first_chunk() {
         let length = u32::from_le_bytes(*length) as usize;
         let event = after.split_at_checked(length);
         let Some((event, after)) = event.filter(|_| length > 0) else { break };
         rest = after;
-        let Ok(event) = postcard::from_bytes::<TraceEvent>(event) else { break };
-        events.push(event);
+        match postcard::from_bytes::<Entry>(event) {
+            Ok(Entry::Event(event)) => events.push(event),
+            Ok(Entry::Hold(hold)) => holds.push(hold),
+            Err(_) => break,
+        }
     }
     let gaps = GAPS.into_iter().filter(|gap| gaps & bit_of(*gap) != 0).collect();
-    Trace { events, dropped: word(dropped), gaps }
+    (Trace { events, dropped: word(dropped), gaps }, holds)
 }
 
 #[cfg(test)]
@@ -157,10 +198,28 @@ mod tests {
         log.push(1, Act::HostName);
         log.push(2, Act::Exited { code: 3 });
         log.note(Gap::Mounts);
-        let trace = read(file);
+        let (trace, _) = read(file);
         let acts: Vec<_> = trace.events.into_iter().map(|it| (it.process, it.act)).collect();
         assert_eq!(acts, [(1, Act::HostName), (2, Act::Exited { code: 3 })]);
         assert_eq!((trace.dropped, trace.gaps), (0, vec![Gap::Mounts]));
+    }
+
+    #[test]
+    fn holds_are_kept_beside_a_full_trace_and_bounded() {
+        let (mut log, file) = log();
+        let hold = |number| Hold {
+            thread: 1,
+            number,
+            call: "futex".to_owned(),
+            held: std::time::Duration::from_millis(2),
+            thread_name: "worker".to_owned(),
+            code: Vec::new(),
+        };
+        (0..EVENTS as i32).for_each(|code| log.push(1, Act::Exited { code }));
+        (0..HOLDS as u32 + 10).for_each(|number| log.hold(&hold(number)));
+        let (trace, holds) = read(file);
+        assert_eq!((trace.events.len(), holds.len()), (EVENTS, HOLDS));
+        assert_eq!(holds.last(), Some(&hold(HOLDS as u32 - 1)));
     }
 
     #[test]
@@ -170,7 +229,7 @@ mod tests {
             log.push(1, Act::Processors);
         }
         log.push(1, Act::HostName);
-        let trace = read(file);
+        let (trace, _) = read(file);
         assert_eq!(trace.events.len(), EVENTS / 2 + 1);
         assert_eq!(trace.dropped, EVENTS as u64 / 2);
         assert_eq!(trace.events.last().map(|event| &event.act), Some(&Act::HostName));
@@ -182,7 +241,7 @@ mod tests {
         for code in 0..EVENTS as i32 + 10 {
             log.push(1, Act::Exited { code });
         }
-        let trace = read(file);
+        let (trace, _) = read(file);
         assert_eq!((trace.events.len(), trace.dropped), (EVENTS, 10));
     }
 
@@ -193,7 +252,7 @@ mod tests {
         let mut bytes = vec![0; File::from(file).metadata().expect("it is there").len() as usize];
         log.file.read_exact_at(&mut bytes, 0).expect("it can be read");
         for cut in 0..bytes.len() {
-            assert!(parse(&bytes[..cut]).events.len() < 3);
+            assert!(parse(&bytes[..cut]).0.events.len() < 3);
         }
         for place in 0..bytes.len() {
             let mut damaged = bytes.clone();

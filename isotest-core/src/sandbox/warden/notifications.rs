@@ -133,7 +133,9 @@ impl WardenState {
             running.seen.threads = left.into_iter().map(|thread| thread.name).collect();
             waits |= !ending.is_empty();
         }
-        if waits && waited < DEPARTURE {
+        // A call that is held looks like one that is about to end.
+        let is_held = self.running.get(&slot).is_some_and(|running| running.has_holds);
+        if waits && !is_held && waited < DEPARTURE {
             departure.due = Instant::now() + departure.wait;
             departure.wait *= 2;
             return self.departures.push(departure);

@@ -18,7 +18,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::scratch::Scratches;
 use super::signals::{owns_pid_namespace, signal_case, signal_group};
 use super::slots::{SLOTS, Slots};
-use super::state::{Prepared, WardenState};
+use super::state::{Prepared, TracerRules, WardenState};
 use super::tracing::{RunningTracer, Source};
 use crate::outcome::Usage;
 use crate::plan;
@@ -27,10 +27,9 @@ use crate::sandbox::cgroup::{BaseCgroup, CaseCgroup};
 use crate::sandbox::child::bytecode::{Bytecode, Values};
 use crate::sandbox::child::kernel;
 use crate::sandbox::fault::{Fault, STEP_CLONE, STEP_EXEC, STEP_GUARD, STEP_SCRATCH};
-use crate::sandbox::guard::{self, CaseFilter, Listener};
+use crate::sandbox::guard::{self, Listener};
 use crate::sandbox::protocol::{Channel, Disk, End, Exit, Request, Response};
 use crate::sandbox::sys;
-use crate::sandbox::trace;
 
 /// Time that a fork server has to start a case that is to be killed, or to refuse it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -44,7 +43,8 @@ pub fn run(channel: Channel, mapped: OwnedFd, policy: &Policy, base: Option<Base
     let _ = nix::unistd::read(&mapped, &mut [0]);
     drop(mapped);
     // Who has a listener of its own cannot be traced.
-    let traced = policy.trace && policy.guard != Guard::NoListener;
+    let wanted = policy.trace || policy.perturbations.holds.is_some();
+    let traced = wanted && policy.guard != Guard::NoListener;
     let interposed = plan::interposed(policy).is_some();
     match enter(&channel, base.as_ref(), (policy.guard, traced, interposed)) {
         Ok((listener, null, signals)) => {
@@ -55,7 +55,8 @@ pub fn run(channel: Channel, mapped: OwnedFd, policy: &Policy, base: Option<Base
                 channel,
                 listener: listener.map(Rc::new),
                 interposed,
-                filter: traced.then(|| CaseFilter::new(policy.guard, trace::rules())),
+                guard: policy.guard,
+                tracers: traced.then_some(TracerRules { is_traced: policy.trace }),
                 null,
                 base,
                 disk: None,
@@ -173,7 +174,10 @@ impl WardenState {
                 let waiting = Vec::new();
                 let (server, overdue) = (None, None);
                 let setup = *setup;
-                let prepared = Prepared { setup, served, expected, server, overdue, waiting };
+                let filter =
+                    self.tracers.map(|rules| rules.filter(self.guard, &setup.perturbations));
+                let prepared =
+                    Prepared { setup, filter, served, expected, server, overdue, waiting };
                 self.setups.insert(number, prepared);
             }
             Ok((Request::Start(start), descriptors)) => self.start(start, descriptors),
@@ -329,8 +333,8 @@ impl WardenState {
         }
         let group = running.group.as_ref().map(CaseCgroup::figures);
         let log = running.tracer.as_ref().map(RunningTracer::log);
-        let (traced, trace) = (log.is_some(), None);
-        let mut end = End { case, status, usage, fault, seen, group, traced, trace };
+        let (traced, trace, holds) = (log.is_some(), None, Vec::new());
+        let mut end = End { case, status, usage, fault, seen, group, traced, trace, holds };
         let beside = [Some(running.scratch.as_fd()), log];
         let beside: Vec<BorrowedFd<'_>> = beside.into_iter().flatten().collect();
         let mut sent = self.channel.send(&Response::Ended(end.clone()), &beside);

@@ -25,17 +25,19 @@ use crate::errno;
 use crate::outcome::Usage;
 use crate::perturbation::Stdin;
 use crate::plan::{LIBRARY_PATH, ScratchMount};
+use crate::policy::Guard;
 use crate::sandbox::child::bytecode::{Bytecode, header};
 use crate::sandbox::child::kernel::{self, Cloning};
 use crate::sandbox::child::order::Answer;
 use crate::sandbox::child::start::ChildSetup;
 use crate::sandbox::fault::{
-    Fault, STEP_CGROUP, STEP_CLONE, STEP_DESCRIPTORS, STEP_EXEC, STEP_SCRATCH,
+    Fault, STEP_CGROUP, STEP_CLONE, STEP_DESCRIPTORS, STEP_EXEC, STEP_SCRATCH, STEP_TRACE,
 };
 use crate::sandbox::interpose::{programs, written};
 use crate::sandbox::protocol::{End, GuardRecord, Response, Start};
 use crate::sandbox::servers::{Server, ServerSpec};
 use crate::sandbox::sys;
+use crate::sandbox::trace::HoldChooser;
 
 impl WardenState {
     pub fn start(&mut self, start: Start, descriptors: Vec<OwnedFd>) {
@@ -43,8 +45,8 @@ impl WardenState {
         if let Err((step, errno)) = self.try_start(start, descriptors) {
             let fault = Some(Fault { step, errno: errno as i32 });
             let (usage, seen) = (Usage::default(), Box::new(GuardRecord::default()));
-            let (group, traced, trace) = (None, false, None);
-            let end = End { case, status: 0, usage, fault, seen, group, traced, trace };
+            let (group, traced, trace, holds) = (None, false, None, Vec::new());
+            let end = End { case, status: 0, usage, fault, seen, group, traced, trace, holds };
             self.send(&Response::Ended(end));
         }
     }
@@ -108,6 +110,10 @@ impl WardenState {
         let scratch = scratch.map_err(|errno| (STEP_SCRATCH, errno))?;
         let perturbations = &set_up.setup.perturbations;
         let cannot = |errno| (STEP_CLONE, errno);
+        let is_held = perturbations.holds.is_some() && self.guard != Guard::NoListener;
+        if is_held && set_up.filter.is_none() {
+            return Err((STEP_TRACE, Errno::EOPNOTSUPP));
+        }
         let competitor = Competitor::of(perturbations, slot).map_err(cannot)?;
         let cycle = perturbations.duty_cycle.map(Cycle::begin).transpose().map_err(cannot)?;
         let terminal = match perturbations.stdin {
@@ -134,6 +140,7 @@ impl WardenState {
             own_network: word(header::NAMESPACES) & libc::CLONE_NEWNET as u64 != 0,
             own_ipc: word(header::NAMESPACES) & libc::CLONE_NEWIPC as u64 != 0,
             own_pids: word(header::NAMESPACES) & libc::CLONE_NEWPID as u64 != 0,
+            has_holds: perturbations.holds.is_some(),
             used_ipc: false,
             doomed: None,
             seen: GuardRecord::default(),
@@ -369,7 +376,8 @@ impl WardenState {
         };
         let group = self.running.get(&slot).and_then(|running| running.group.as_ref());
         let [input, output, error, ..] = descriptors else { return Err(Errno::EINVAL) };
-        let tracing = self.filter.as_ref().map(Tracing::prepare).transpose()?;
+        let holds = set_up.setup.perturbations.holds.clone();
+        let tracing = set_up.filter.as_ref().map(Tracing::prepare).transpose()?;
         let child = ChildSetup {
             bytecode,
             stdio: [input.as_raw_fd(), output.as_raw_fd(), error.as_raw_fd()],
@@ -381,7 +389,7 @@ impl WardenState {
             slot: cell,
             slot_number: slot as u32,
             keeper: keeper.map_or(-1, AsRawFd::as_raw_fd),
-            trace: tracing.as_ref().map(Tracing::of_child),
+            trace: tracing.as_ref().map(|tracing| tracing.of_child(holds.is_some())),
         };
         let cloning = Cloning {
             flags: bytecode.early_namespaces().ok_or(Errno::EINVAL)?,
@@ -390,6 +398,7 @@ impl WardenState {
             cgroup: group.map_or(0, |group| group.case().as_raw_fd() as u64),
             ..Cloning::default()
         };
+        let chooser = holds.map(|holds| HoldChooser::new(holds, start.seed));
         // SAFETY: the warden has one thread, and the child does nothing but what follows. Both
         // arrays were made null-terminated, of C strings that live in this process.
         unsafe {
@@ -403,7 +412,7 @@ impl WardenState {
                 child.fail(STEP_EXEC, errno)
             }
         }
-        if let Some(Err(errno)) = tracing.map(|tracing| self.start_tracer(slot, tracing)) {
+        if let Some(Err(errno)) = tracing.map(|tracing| self.start_tracer(slot, tracing, chooser)) {
             // Its slot will be another case's.
             if let Some(pid) = self.pid(slot) {
                 kernel::kill(pid, libc::SIGKILL);

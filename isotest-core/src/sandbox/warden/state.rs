@@ -13,17 +13,43 @@ use super::scratch::Scratches;
 use super::slots::Slots;
 use super::tracing::RunningTracer;
 use crate::outcome::Usage;
+use crate::perturbation::Perturbations;
+use crate::policy::Guard;
 use crate::sandbox::cgroup::{BaseCgroup, CaseCgroup};
 use crate::sandbox::child::kernel;
 use crate::sandbox::child::start::Slot;
-use crate::sandbox::guard::{CaseFilter, Listener, Notification};
+use crate::sandbox::guard::{self, CaseFilter, Listener, Notification};
 use crate::sandbox::procfs::InMotion;
 use crate::sandbox::protocol::{Channel, GuardRecord, Response, Setup, Start};
 use crate::sandbox::servers::Server;
+use crate::sandbox::trace;
+
+/// The calls that tracers of cases are notified of.
+#[derive(Clone, Copy)]
+pub(super) struct TracerRules {
+    /// Calls are traced; otherwise some are held.
+    pub(super) is_traced: bool,
+}
+
+impl TracerRules {
+    /// The filter of the cases of a set-up.
+    pub(super) fn filter(self, level: Guard, wanted: &Perturbations) -> CaseFilter {
+        let mut rules = match &wanted.holds {
+            Some(_) => trace::held_rules(),
+            None => guard::executions().into(),
+        };
+        if self.is_traced {
+            rules.extend(trace::rules());
+        }
+        CaseFilter::new(level, rules)
+    }
+}
 
 /// A set-up and its fork server.
 pub(super) struct Prepared {
     pub(super) setup: Setup,
+    /// The filter of its cases, where they have tracers.
+    pub(super) filter: Option<CaseFilter>,
     /// A server starts its cases: all of them, later attempts as well, as long as one can.
     pub(super) served: bool,
     /// Minimum number of cases to come.
@@ -58,6 +84,8 @@ pub(super) struct RunningCase {
     pub(super) own_ipc: bool,
     /// The end of its PID 1 ends all its processes.
     pub(super) own_pids: bool,
+    /// Some of its calls are held.
+    pub(super) has_holds: bool,
     /// A process of it has opened or made an object of interprocess communication.
     pub(super) used_ipc: bool,
     /// A signal for it that came before it was cloned.
@@ -84,8 +112,9 @@ pub(super) struct WardenState {
     pub(super) listener: Option<Rc<Listener>>,
     /// Programs before which no library can be loaded are refused.
     pub(super) interposed: bool,
-    /// The filter of each case, where cases are traced.
-    pub(super) filter: Option<CaseFilter>,
+    pub(super) guard: Guard,
+    /// Where each case has a tracer.
+    pub(super) tracers: Option<TracerRules>,
     pub(super) null: OwnedFd,
     pub(super) base: Option<BaseCgroup>,
     /// Directory of scratch on disk.

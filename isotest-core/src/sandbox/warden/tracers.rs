@@ -9,17 +9,25 @@ use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
 
+use super::signals::signal_case;
 use super::state::{Heard, WardenState};
 use super::tracing::{RunningTracer, Source, Tracing};
 use crate::sandbox::child::kernel::{self, Cloning};
+use crate::sandbox::fault::STEP_TRACE;
 use crate::sandbox::interpose::programs;
 use crate::sandbox::sys;
-use crate::sandbox::trace::{Tracer, TracerMessage, mark};
+use crate::sandbox::trace::{HoldChooser, Tracer, TracerMessage, mark};
 use crate::trace::Gap;
 
 impl WardenState {
     /// Starts the tracer of a case that was cloned. Where that fails the case ends.
-    pub(super) fn start_tracer(&mut self, slot: usize, tracing: Tracing) -> Result<(), Errno> {
+    pub(super) fn start_tracer(
+        &mut self,
+        slot: usize,
+        tracing: Tracing,
+        holds: Option<HoldChooser>,
+    ) -> Result<(), Errno> {
+        let is_traced = self.tracers.is_some_and(|rules| rules.is_traced);
         let Tracing { began, sockets, log, timer, channels, .. } = tracing;
         let cell = self.cell(slot).ok_or(Errno::EINVAL)?;
         let interposed = self.interposed;
@@ -28,7 +36,8 @@ impl WardenState {
         let Some(process) = unsafe { cloning.perform() }.map_err(sys::errno)? else {
             drop(sockets.1);
             let (case, channel) = (sockets.0, channels.1);
-            Tracer { slot: cell, case, channel, timer, log, began, interposed }.serve()
+            Tracer { slot: cell, case, channel, timer, log, began, interposed, is_traced, holds }
+                .serve()
         };
         if let Some(running) = self.running.get_mut(&slot) {
             running.tracer = Some(RunningTracer {
@@ -112,13 +121,17 @@ impl WardenState {
     /// Ends the tracer of a case. What it has not answered is let go on, and so is all that comes.
     fn lose_tracer(&mut self, slot: usize, gap: Gap) {
         let read = self.cell(slot).map_or(0, |cell| cell.read.load(Ordering::Acquire));
-        let running = self.running.get_mut(&slot);
-        let Some(tracer) = running.and_then(|running| running.tracer.as_mut()) else { return };
+        let Some(running) = self.running.get_mut(&slot) else { return };
+        let Some(tracer) = running.tracer.as_mut() else { return };
         if sys::is_child(tracer.process) {
             // It may take until the case has ended: nobody waits for it.
             kernel::kill(tracer.process, libc::SIGKILL);
         }
         tracer.is_lost = true;
+        let is_over = tracer.listener.as_ref().is_some_and(|listener| listener.is_over());
+        if running.has_holds && !is_over {
+            return self.end_held(slot);
+        }
         match &tracer.listener {
             // With the last process of a case its tracer ends.
             Some(listener) if listener.is_over() => tracer.is_over = true,
@@ -127,6 +140,18 @@ impl WardenState {
                 listener.go_on(read);
             }
             None => mark(&tracer.log, gap),
+        }
+    }
+
+    /// Ends a case whose tracer is lost: nobody else knows which of its calls wait, so that they would
+    /// wait for ever. It has no verdict.
+    fn end_held(&self, slot: usize) {
+        let own_pids = self.running.get(&slot).is_some_and(|running| running.own_pids);
+        if let Some(cell) = self.cell(slot) {
+            cell.refuse(STEP_TRACE, kernel::Errno(libc::ETIMEDOUT));
+        }
+        if let Some(leader) = self.pid(slot).filter(|leader| sys::is_child(*leader)) {
+            signal_case(leader, libc::SIGKILL, own_pids);
         }
     }
 

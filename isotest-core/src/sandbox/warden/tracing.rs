@@ -39,9 +39,9 @@ impl Tracing {
     }
 
     /// The part of the case.
-    pub(super) fn of_child(&self) -> ChildTrace {
+    pub(super) fn of_child(&self, is_needed: bool) -> ChildTrace {
         let (count, instructions) = self.filter;
-        ChildTrace { count, instructions, tracer: self.sockets.1.as_raw_fd() }
+        ChildTrace { count, instructions, tracer: self.sockets.1.as_raw_fd(), is_needed }
     }
 }
 
