@@ -20,7 +20,6 @@ use crate::select::selected::Selected;
 
 /// Tests of a binary that run in one process.
 pub struct Together<'a> {
-    factory: &'a SandboxFactory,
     selected: &'a Selected,
     members: Vec<&'a Member>,
     plan: Plan,
@@ -83,26 +82,33 @@ pub enum Taken {
 impl<'a> Together<'a> {
     /// These tests of a binary of libtest's, at least one, all of which may be run.
     pub fn new(
-        factory: &'a SandboxFactory,
+        factory: &SandboxFactory,
         selected: &'a Selected,
         members: Vec<&'a Member>,
         provided: CaseProvision,
     ) -> Together<'a> {
         let plan = suite_plan::plan(factory, selected, provided, &members);
-        Together { factory, selected, members, plan }
+        Together { selected, members, plan }
     }
 
-    /// The job of a run. No other job in flight has this index, which need not be a test's.
-    pub fn job(&self, run: CaseIndex, options: TogetherOptions, runs: &mut TogetherRuns) -> Job {
+    /// The job of a run, for a warden of that factory or of another one with the same policy. No other job
+    /// in flight has this index, which need not be a test's.
+    pub fn job(
+        &self,
+        factory: &SandboxFactory,
+        run: CaseIndex,
+        options: TogetherOptions,
+        runs: &mut TogetherRuns,
+    ) -> Job {
         let TogetherOptions { threads, shuffle_seed } = options;
         let options =
             LibtestOptions { threads, pass_through: false, show_output: true, shuffle_seed };
-        let weakened = &self.factory.policy.weakened;
+        let weakened = &self.plan.weakened;
         let binary = WholeBinary::new(self.selected, &self.members, weakened, false);
         runs.runs.insert(run, RunInFlight { binary, tests: TestResults::default() });
         let plan = Plan {
             arguments: suite_plan::arguments(&options, self.selected, &self.members),
-            environment: self.factory.own_environment(),
+            environment: factory.own_environment(),
             ..self.plan.clone()
         };
         Job { pass_through: true, ..Job::once(run, plan) }
