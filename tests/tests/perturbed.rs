@@ -537,3 +537,22 @@ fn holds_that_cannot_be_are_refused() {
     assert!(error.starts_with("cannot trace the test's system calls: "), "{error}");
     assert!(error.contains("hint: no case of this warden has a tracer; start one with a policy"));
 }
+
+#[test]
+fn the_clocks_since_boot_are_later() {
+    let uptime = Duration::from_secs(400 * 86400);
+    let perturbations = Perturbations { uptime, ..Perturbations::default() };
+    // Nobody's machine is up for 300 days and runs this.
+    let script = "read -r up _ < /proc/uptime; echo $((${up%.*} > 300 * 86400))";
+    check(&perturbations, script, ["1\n", "0\n"]);
+}
+
+#[test]
+fn a_process_id_is_refused() {
+    if refused() {
+        return;
+    }
+    let policy = with(Perturbations { process_id: Some(77), ..Perturbations::default() });
+    let error = Arms::new().refusal(&policy);
+    assert!(error.starts_with("cannot choose the process id of the test: "), "{error}");
+}

@@ -33,6 +33,11 @@ fn unsupported(host: &Host, policy: &Policy) -> Vec<(&'static str, &'static str)
             "this kernel has no IPv6",
         ),
         (
+            wanted.process_id.is_some(),
+            "choose the process id of the test",
+            "this version cannot; `--init reaper` makes it 2",
+        ),
+        (
             wanted.umask.is_some_and(|mask| mask > 0o777),
             "set the file mode creation mask",
             "it is 0777 at most",
@@ -76,6 +81,13 @@ pub fn show_hosts(steps: &mut Steps, host: &Host, policy: &Policy) {
 pub fn process(steps: &mut Steps, policy: &Policy) {
     if policy.perturbations.one_processor {
         steps.add("asked for", Op::OneProcessor);
+    }
+    let uptime = policy.perturbations.uptime;
+    if !uptime.is_zero() {
+        let (seconds, nanoseconds) = (uptime.as_secs(), uptime.subsec_nanos());
+        let line = |clock: &str| format!("{clock} {seconds} {nanoseconds}\n");
+        let offsets = (line("monotonic") + &line("boottime")).into_bytes();
+        steps.add("asked for", Op::LaterClocks { offsets });
     }
     if policy.perturbations.fixed_addresses {
         steps.add("asked for", Op::FixedAddresses);

@@ -78,6 +78,8 @@ pub enum Op {
     OneProcessor,
     /// Has later programs loaded at addresses that are the same each time: personality(2).
     FixedAddresses,
+    /// Enters a time namespace in which the clocks since boot are so much later, time_namespaces(7).
+    LaterClocks { offsets: Vec<u8> },
     /// Never succeeds: the policy asks for what cannot be had together.
     Unsupported { act: &'static str, hint: &'static str },
     /// Lets the supervisor in, and waits until it has started the services.
@@ -137,6 +139,7 @@ impl Op {
             | Op::KeepCapabilities { .. }
             | Op::OneProcessor
             | Op::FixedAddresses
+            | Op::LaterClocks { .. }
             | Op::Unsupported { .. }
             | Op::AwaitServices => false,
         }
@@ -206,6 +209,7 @@ impl fmt::Display for Op {
             }
             Op::OneProcessor => write!(f, "run on one processor"),
             Op::FixedAddresses => write!(f, "switch the randomization of addresses off"),
+            Op::LaterClocks { .. } => write!(f, "enter a time namespace with later clocks"),
             Op::Unsupported { act, .. } => write!(f, "{act}"),
             Op::AwaitServices => write!(f, "wait for the services"),
         }

@@ -241,6 +241,7 @@ impl List {
             }
             Op::OneProcessor => self.one_processor(),
             Op::FixedAddresses => self.fixed_addresses(),
+            Op::LaterClocks { offsets } => self.later_clocks(offsets),
             Op::Unsupported { .. } => {
                 // No option has this number: EINVAL.
                 self.call(libc::SYS_prctl, [value(-1)]);
@@ -369,6 +370,18 @@ impl List {
         let Argument(_, at) = self.data(&bytes);
         let mask = Argument(kind::BY_SLOT, at);
         self.call(libc::SYS_sched_setaffinity, [ZERO, value(size as i64), mask]);
+    }
+
+    /// unshare(2), then setns(2): a process that executes nothing would stay where it is.
+    fn later_clocks(&mut self, offsets: &[u8]) {
+        const CLONE_NEWTIME: i32 = 0x80;
+        self.call(libc::SYS_unshare, [value(CLONE_NEWTIME)]);
+        self.write(c"/proc/self/timens_offsets", offsets, None);
+        let path = self.text(c"/proc/self/ns/time_for_children");
+        let flags = value(libc::O_RDONLY | libc::O_CLOEXEC);
+        self.call(libc::SYS_openat, [AT_FDCWD, path, flags]).keep(FIRST);
+        self.call(libc::SYS_setns, [FIRST, value(CLONE_NEWTIME)]);
+        self.close(FIRST);
     }
 
     /// personality(2): that of this process, with ADDR_NO_RANDOMIZE.
