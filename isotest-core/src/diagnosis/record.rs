@@ -282,3 +282,68 @@ pub(super) fn most_frequent(runs: impl Iterator<Item = Run>) -> Option<u64> {
     let most = counts.iter().map(|(_, count)| *count).max()?;
     counts.into_iter().find(|(_, count)| *count == most).map(|(fingerprint, _)| fingerprint)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seeded(seed: u64) -> Setting {
+        Setting::default().pinned(seed)
+    }
+
+    #[test]
+    fn arms_run_in_turn_and_the_same_number_has_the_same_seed() {
+        let mut record = Record::new(1, 100);
+        let other = Setting::default().with(&[3].into());
+        let wanted = [(Setting::default(), 3), (other.clone(), 2)];
+        assert_eq!(record.ask(0, &wanted), Err(Wait::Outcomes));
+        let requests = record.take(9);
+        let on: Vec<usize> = requests.iter().map(|request| request.arm.on.len()).collect();
+        assert_eq!(on, [0, 1, 0, 1, 0]);
+        assert_eq!(requests[0].seed, requests[1].seed);
+        assert_ne!(requests[0].seed, requests[2].seed);
+        assert!(!record.is_settled());
+        requests.iter().for_each(|request| record.tell(request.id, Observed::Passed));
+        assert!(record.is_settled());
+        assert_eq!(record.ask(0, &wanted), Ok(()));
+        assert_eq!(record.first(0, &other, 9).count(), 2);
+        assert_eq!(record.ask(1, &[(other, 1)]), Err(Wait::Outcomes));
+        assert_ne!(record.take(1)[0].seed, requests[0].seed, "a stage has seeds of its own");
+    }
+
+    #[test]
+    fn runs_beyond_the_budget_are_not_asked_for() {
+        let mut record = Record::new(1, 4);
+        assert_eq!(record.ask(0, &[(Setting::default(), 5)]), Err(Wait::Exhausted));
+        assert!(record.take(9).is_empty());
+    }
+
+    #[test]
+    fn an_outcome_counts_once_and_only_if_it_was_asked_for() {
+        let mut record = Record::new(1, 9);
+        assert!(record.ask(0, &[(seeded(7), 1)]).is_err());
+        let request = &record.take(1)[0];
+        assert_eq!(request.seed, 7);
+        record.tell(request.id + 1, Observed::Failed(2));
+        record.tell(request.id, Observed::Failed(2));
+        record.tell(request.id, Observed::Failed(3));
+        assert_eq!((record.runs, record.failures, record.fingerprint()), (1, 1, Some(2)));
+        let rate = record.rate(&seeded(7), Some(3));
+        assert_eq!((rate.failed, rate.other, rate.runs, rate.seed), (0, 1, 1, Some(7)));
+    }
+
+    #[test]
+    fn a_setting_whose_runs_are_all_lost_is_asked_for_no_more() {
+        let mut record = Record::new(1, 99);
+        let wanted = [(Setting::default(), 5)];
+        let mut asked = 0;
+        while record.ask(0, &wanted) == Err(Wait::Outcomes) {
+            while let [request] = &record.take(1)[..] {
+                record.tell(request.id, Observed::Lost);
+                asked += 1;
+            }
+        }
+        assert_eq!((asked, record.runs), (LOSSES + 1, 0));
+        assert_eq!(record.first(0, &Setting::default(), 5).count(), 0);
+    }
+}
