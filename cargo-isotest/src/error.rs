@@ -16,6 +16,7 @@ use crate::archive::ArchiveError;
 use crate::cli::unrecognized;
 use crate::config::machine::MissingDebugger;
 use crate::config::{ConfigError, LoadError};
+use crate::diagnose::{ArrangementError, TokenError};
 use crate::discover::DiscoverError;
 use crate::exit_code::ExitCode;
 use crate::report::{self, ReportFileError};
@@ -92,6 +93,8 @@ pub enum Error {
     Unrecognized(String),
     /// A name on the command line fits no test, or more than one.
     Case(String),
+    /// A token cannot be read.
+    Token(TokenError),
     /// A debugger that is to read stacks is not there.
     Debugger(MissingDebugger),
     /// These tests would have to run outside of every sandbox, and nobody can be asked.
@@ -160,6 +163,7 @@ impl Error {
                 ExitCode::ReportFailed
             }
             Error::Case(_) => ExitCode::NothingToRun,
+            Error::Token(_) => ExitCode::Usage,
             Error::Refused(code) => *code,
             Error::Interrupted(signal) => ExitCode::Signal(*signal),
         }
@@ -209,6 +213,7 @@ impl Error {
             | Error::Unprotected(_)
             | Error::Refusal
             | Error::NotOne(_)
+            | Error::Token(_)
             | Error::Case(_) => false,
         }
     }
@@ -286,6 +291,7 @@ impl fmt::Display for Error {
                 )
             }
             Error::Refusal => write!(f, "nothing was compared, and nothing was written"),
+            Error::Token(error) => write!(f, "{error}"),
             Error::Case(message) | Error::NotOne(message) => write!(f, "{message}"),
             Error::Refused(_) => write!(f, "no tests ran in any root filesystem"),
             Error::Interrupted(signal) => write!(f, "interrupted by signal {signal}"),
@@ -386,6 +392,18 @@ impl From<DoctestError> for Error {
             DoctestError::Report(error) => Error::Report(error),
             DoctestError::Interrupted(signal) => Error::Interrupted(signal),
         }
+    }
+}
+
+impl From<TokenError> for Error {
+    fn from(error: TokenError) -> Self {
+        Error::Token(error)
+    }
+}
+
+impl From<ArrangementError> for Error {
+    fn from(error: ArrangementError) -> Self {
+        Error::Case(error.to_string())
     }
 }
 

@@ -19,6 +19,7 @@ mod report;
 mod adopt;
 mod archive;
 mod commands;
+mod diagnose;
 
 mod error;
 mod exit_code;
@@ -69,6 +70,9 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
             collected(&machine, |machine| commands::run::run(command, machine))
         }
         Command::Adopt(command) => commands::adopt::adopt(command, &machine),
+        Command::Diagnose(command) => commands::diagnose::diagnose(command, &machine),
+        Command::Repro(command) => commands::repro::repro(command, &machine),
+        Command::ProveFixed(command) => commands::prove_fixed::prove_fixed(command, &machine),
         Command::Baseline(command) => baseline::baseline(command, &machine),
         Command::Replay(command) => replay::replay(command, &machine),
         Command::Runs(command) => runs::runs(command, &machine),

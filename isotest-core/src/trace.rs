@@ -72,6 +72,8 @@ pub enum Act {
         /// Its parent.
         parent: i32,
     },
+    /// It starts a thread.
+    ThreadStarted,
     /// It executes a program.
     Executed {
         /// The path.
@@ -323,6 +325,7 @@ impl Act {
                 }
             }
             Act::Spawned { .. }
+            | Act::ThreadStarted
             | Act::Executed { .. }
             | Act::Exited { .. }
             | Act::Changed { .. }
@@ -411,6 +414,7 @@ impl Trace {
                     footprint.names.insert(name.clone());
                 }
                 Act::Spawned { .. }
+                | Act::ThreadStarted
                 | Act::Exited { .. }
                 | Act::Entropy { .. }
                 | Act::HostName

@@ -207,7 +207,7 @@ const SANDBOX: [(&str, &str); 14] = [
 
 /// Rooms of the program in the order of their imports, and files that may import less than their room.
 /// `main`, `commands` and `error` may import every room.
-const PROGRAM: [Row; 13] = [
+const PROGRAM: [Row; 14] = [
     ("cli", &[]),
     ("discover", &[]),
     ("report", &["discover"]),
@@ -219,6 +219,7 @@ const PROGRAM: [Row; 13] = [
     ("select", &["cli", "config", "discover", "report", "sandbox", "store"]),
     ("run", &["cli", "config", "discover", "report", "sandbox", "select", "store"]),
     ("adopt", &["cli", "config", "discover", "report", "run", "sandbox", "select", "store"]),
+    ("diagnose", &["config", "discover", "report", "run", "sandbox", "select"]),
     ("archive", &["cli", "config", "discover", "report", "sandbox"]),
     ("exit_code", &["report"]),
 ];
@@ -277,7 +278,7 @@ const UNSAFE: [&str; 17] = [
 /// Files that may open, list, make or remove what a path names, and whose files these are. What a case,
 /// an archive or its tests can have put in place, in the target directory above all, is reached by
 /// `untrusted` alone.
-const BY_PATH: [(&str, &str); 46] = [
+const BY_PATH: [(&str, &str); 47] = [
     ("isotest-core/src/command/invocation.rs", "named by a layer, and links stay in it"),
     ("isotest-core/src/command/running.rs", "a device"),
     ("isotest-core/src/foreground.rs", "a device"),
@@ -320,6 +321,7 @@ const BY_PATH: [(&str, &str); 46] = [
     ("cargo-isotest/src/sandbox/root/unpack.rs", "a root that nothing runs in yet"),
     ("cargo-isotest/src/sandbox/run_directory.rs", MADE),
     ("cargo-isotest/src/sandbox/trial.rs", "a device"),
+    ("cargo-isotest/src/diagnose/bench.rs", "the machine's"),
     ("cargo-isotest/src/run/outside.rs", "whether a path is there, by lstat and readlink alone"),
     ("cargo-isotest/src/run/programs.rs", "whether a path is there, by lstat alone"),
     ("cargo-isotest/src/run/traced.rs", "cargo's"),

@@ -11,6 +11,7 @@ mod completions;
 mod config;
 mod configured;
 mod debuggers;
+mod diagnosed;
 mod explained;
 mod faults;
 mod findings;

@@ -548,7 +548,22 @@ fn the_clocks_since_boot_are_later() {
 }
 
 #[test]
-fn a_process_id_is_refused() {
+fn a_process_id_is_that_of_the_test_below_its_init() {
+    if refused() {
+        return;
+    }
+    let mut arms = Arms::new();
+    for by in [By::Server, By::Exec] {
+        let policy = |perturbations| Policy { init: Init::Reaper, ..with(perturbations) };
+        let chosen = Perturbations { process_id: Some(777), ..Perturbations::default() };
+        assert_eq!(arms.output(&policy(chosen), by, "echo $$"), "777\n", "{by:?}");
+        let plain = policy(Perturbations::default());
+        assert_eq!(arms.output(&plain, by, "echo $$"), "2\n", "{by:?}");
+    }
+}
+
+#[test]
+fn a_process_id_takes_a_reaping_init() {
     if refused() {
         return;
     }

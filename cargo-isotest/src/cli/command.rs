@@ -15,9 +15,11 @@ use isotest_core::schedule::Repeat;
 use super::adopt::AdoptCommand;
 use super::cargo::CargoOptions;
 use super::config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
+use super::diagnose::{DiagnoseCommand, ProveFixedCommand, ReproCommand, SuiteOptions};
 use super::formats::{ListedFindings, MessageFormat, ReportFormat};
 use super::layers::{LayerOptions, workspace_layer};
 use super::libtest::{self, Format, LibtestOptions, OutputFlags, SelectionFlags, Shared};
+use super::looking::{DiffCommand, ExplainCommand, ShellCommand};
 use super::reuse::{ArchiveCommand, ReuseOptions};
 use super::run_flags::RunFlags;
 use super::run_options::RunOptions;
@@ -84,6 +86,12 @@ pub enum Command {
     History(HistoryCommand),
     /// Find the grants that tests need to pass isolated, and write them to .config/isotest.toml
     Adopt(Box<AdoptCommand>),
+    /// Find out why a test is flaky: the cause, the other party, the fix
+    Diagnose(Box<DiagnoseCommand>),
+    /// Make a flaky test fail again, by the token that `diagnose` printed
+    Repro(Box<ReproCommand>),
+    /// Run a test as often as it takes to show that it is no longer flaky
+    ProveFixed(Box<ProveFixedCommand>),
     /// Write the findings of a recorded run as known ones, which `--deny` lets pass
     Baseline(BaselineCommand),
     /// Print which files, ports and sockets the tests of a traced run would share without isolation
@@ -254,75 +262,6 @@ pub struct DoctorCommand {
     pub format: ReportFormat,
 }
 
-/// `cargo isotest explain`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
-pub struct ExplainCommand {
-    /// Name of the test, or a unique part of it
-    #[arg(value_name = "CASE")]
-    pub case: String,
-    /// Configuration options.
-    #[command(flatten)]
-    pub config: ConfigOptions,
-    /// Build options.
-    #[command(flatten)]
-    pub cargo: CargoOptions,
-    /// A build that was made before.
-    #[command(flatten)]
-    pub reuse: ReuseOptions,
-    /// Layers and limits.
-    #[command(flatten)]
-    pub layers: LayerOptions,
-}
-
-/// `cargo isotest shell`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
-pub struct ShellCommand {
-    /// Name of the test, or a unique part of it
-    #[arg(value_name = "CASE")]
-    pub case: String,
-    /// Configuration options.
-    #[command(flatten)]
-    pub config: ConfigOptions,
-    /// Run the test first; the shell sees what it leaves: files, processes, sockets
-    #[arg(long)]
-    pub after: bool,
-    /// What to run there; without it, a shell
-    #[arg(value_name = "CMD", last = true)]
-    pub command: Vec<OsString>,
-    /// Build options.
-    #[command(flatten)]
-    pub cargo: CargoOptions,
-    /// A build that was made before.
-    #[command(flatten)]
-    pub reuse: ReuseOptions,
-    /// Layers and limits.
-    #[command(flatten)]
-    pub layers: LayerOptions,
-}
-
-/// `cargo isotest diff`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
-pub struct DiffCommand {
-    /// Name of the test, or a unique part of it
-    #[arg(value_name = "CASE")]
-    pub case: String,
-    /// Output format
-    #[arg(long, value_name = "FORMAT", default_value = "human")]
-    pub format: ReportFormat,
-    /// Configuration options.
-    #[command(flatten)]
-    pub config: ConfigOptions,
-    /// Build options.
-    #[command(flatten)]
-    pub cargo: CargoOptions,
-    /// A build that was made before.
-    #[command(flatten)]
-    pub reuse: ReuseOptions,
-    /// Layers and limits.
-    #[command(flatten)]
-    pub layers: LayerOptions,
-}
-
 /// `cargo isotest runner`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct RunnerCommand {
@@ -481,6 +420,9 @@ fn complete(
             let mut layers = LayerOptions::default();
             settle_workspace(&mut adopt.cargo, &mut layers);
         }
+        Command::Diagnose(diagnose) => settle_suite(&mut diagnose.suite),
+        Command::Repro(repro) => settle_suite(&mut repro.suite),
+        Command::ProveFixed(prove) => settle_suite(&mut prove.suite),
         Command::Exec(exec) => exec.layers.set_workspace(exec.workspace.take()),
         Command::Runner(runner) => {
             let exec = &mut runner.exec;
@@ -529,6 +471,9 @@ fn check_layers(command: &Command) -> Result<(), String> {
         Command::Exec(exec) => (&exec.layers, Some("exec")),
         Command::Runner(runner) => (&runner.exec.layers, Some("runner")),
         Command::Adopt(_)
+        | Command::Diagnose(_)
+        | Command::Repro(_)
+        | Command::ProveFixed(_)
         | Command::Archive(_)
         | Command::Doctor(_)
         | Command::ShowConfig(_)
@@ -568,6 +513,9 @@ fn check_reuse(command: &Command) -> Result<(), String> {
         Command::Shell(shell) => shell.reuse.check(&shell.cargo),
         Command::Diff(diff) => diff.reuse.check(&diff.cargo),
         Command::Adopt(_)
+        | Command::Diagnose(_)
+        | Command::Repro(_)
+        | Command::ProveFixed(_)
         | Command::Archive(_)
         | Command::Doctor(_)
         | Command::Exec(_)
@@ -601,6 +549,11 @@ fn settle_workspace(cargo: &mut CargoOptions, layers: &mut LayerOptions) {
     for value in cargo.settle_workspace() {
         layers.set_workspace(Some(value));
     }
+}
+
+/// The same for commands without layers.
+fn settle_suite(suite: &mut SuiteOptions) {
+    settle_workspace(&mut suite.cargo, &mut LayerOptions::default());
 }
 
 #[cfg(test)]

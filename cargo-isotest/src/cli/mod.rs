@@ -9,11 +9,13 @@ mod cargo;
 mod command;
 mod config;
 mod deny;
+mod diagnose;
 mod formats;
 mod getopts;
 mod keys;
 mod layers;
 mod libtest;
+mod looking;
 mod partition;
 mod quantity;
 mod repeat;
@@ -27,17 +29,21 @@ mod trace;
 pub use adopt::{AdoptCommand, Distribution};
 pub use cargo::{CargoOptions, PackageScope};
 pub use command::{
-    Cli, Command, DiffCommand, DoctorCommand, ExecCommand, ExplainCommand, ListCommand, RunCommand,
-    RunnerCommand, ShellCommand, command, completed, parse,
+    Cli, Command, DoctorCommand, ExecCommand, ListCommand, RunCommand, RunnerCommand, command,
+    completed, parse,
 };
 pub use config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
 pub use deny::name as deny_name;
+pub use diagnose::{
+    Budget, DiagnoseCommand, HostArms, ProveFixedCommand, ReproCommand, SuiteOptions,
+};
 pub use formats::{ListedFindings, MessageFormat, ReportFormat};
 pub use keys::{Key, Shape, Values, keys, read as read_key};
 pub use layers::{Layer, LayerOptions, layers_as_shown};
 pub use libtest::{
     Color, Format, LibtestOptions, RunIgnored, asks_for_help, libtest_options, unrecognized,
 };
+pub use looking::{DiffCommand, ExplainCommand, ShellCommand};
 pub use partition::{Part, Partition, Scheme};
 pub use quantity::{Threads, deadline as read_deadline, duration, threads};
 pub use repeat::RecordedOptions;

@@ -2,7 +2,7 @@
 //!
 //! [`run`], and [`debug`] for its `--debugger` and `--tracer`, start the tests; [`list`], [`explain`],
 //! [`shell`] and [`trace`] look at them; [`exec`] runs any command. [`runner`] is what cargo starts in place of a test
-//! binary. The other files are shared: [`build`], [`selected_tests`], [`one_case`], [`find_program`],
+//! binary. The other files are shared: [`build`], [`selected_tests`], [`suite`], [`one_case`], [`find_program`],
 //! [`foreground`], [`runner_environment`], [`recorded`], [`config_file`].
 
 pub mod run;
@@ -23,19 +23,23 @@ mod answer;
 pub mod archive;
 pub mod baseline;
 pub mod conflicts;
+pub mod diagnose;
 pub mod doctor;
 pub mod history;
 pub mod import_nextest;
 pub mod prove;
+pub mod prove_fixed;
 pub mod prune;
 pub mod quarantine;
 pub mod replay;
+pub mod repro;
 pub mod runs;
 pub mod show_config;
 
 pub mod build;
 
 pub mod selected_tests;
+pub mod suite;
 
 pub mod one_case;
 pub mod recorded;

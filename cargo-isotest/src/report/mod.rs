@@ -52,6 +52,7 @@ mod paint;
 mod progress;
 mod proving;
 mod record;
+mod repeated;
 mod replay;
 mod rerun;
 mod rerun_progress;
@@ -62,8 +63,13 @@ mod withheld;
 
 mod adopted;
 mod baseline;
+mod cause_code;
+mod cause_words;
 mod config;
+mod diagnosed;
+mod diagnosed_text;
 mod diagnosis;
+mod diagnosis_line;
 mod error;
 mod follow;
 mod history;
@@ -90,6 +96,8 @@ pub use adopted::{
 pub use baseline::{baseline, filtered_out_of_baseline};
 pub use blocks::Order;
 pub use cargo::executable;
+pub use cause_code::CauseCode;
+pub use cause_words::fix;
 pub use changes::{changes, changes_as_json, verdict};
 pub use chrome_trace::ChromeTrace;
 pub use closing::{CaseState, Grant};
@@ -99,7 +107,13 @@ pub use config::{
     Configuration, EffectiveValue, Overriding, configuration, imported, schema, text,
 };
 pub use conflicts::{Conflicts, conflicts_for_people, conflicts_for_programs};
+pub use diagnosed::{
+    ArmPart, Diagnosed, DiagnosisVerdict, Effect, FORMAT as DIAGNOSIS_FORMAT, NamedTest,
+    OtherParty, Rate, Skipped, ToldArm, ToldCause,
+};
+pub use diagnosed_text::{diagnosed_for_people, diagnosed_for_programs};
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
+pub use diagnosis_line::{DiagnosisLine, Standing};
 pub use doctests::DoctestSummary;
 pub use error::{
     Archived, archived, cut_off, error, findings, kept_files, making_layer, not_archived, not_kept,
@@ -121,6 +135,9 @@ pub use notes::tell as lists;
 pub use options::{FindingsShown, FormatName, Frame, Options};
 pub use proving::proving;
 pub use record::{Input, Line, MAX_LINE, Record};
+pub use repeated::{
+    ProvedFixed, Repeated, proved_fixed_for_people, proved_fixed_for_programs, reproduced,
+};
 pub use replay::replay;
 pub use report_file::ReportFileError;
 pub use reporter::Reporter;

@@ -141,6 +141,15 @@ pub fn bar(verb: &str, total: usize, colour: bool) -> ProgressBar {
     bar.with_style(style)
 }
 
+/// A line with a message and no end.
+pub fn spinner(verb: &str, colour: bool) -> ProgressBar {
+    let verb = paint::verb(colour, GOOD, verb);
+    let style = ProgressStyle::with_template(&format!("{verb}{{wide_msg}}"))
+        .expect("the template is our own");
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    bar.with_style(style)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -67,6 +67,7 @@ struct EventJson<'a> {
 #[serde(tag = "act", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 enum ActJson<'a> {
     Spawned { parent: i32 },
+    ThreadStarted,
     Executed { path: &'a str, arguments: &'a [String], found: Existence },
     Exited { code: i32 },
     Opened { path: &'a str, mode: OpenMode, found: Existence },
@@ -89,6 +90,7 @@ impl<'a> From<&'a Act> for ActJson<'a> {
     fn from(act: &'a Act) -> ActJson<'a> {
         match act {
             Act::Spawned { parent } => ActJson::Spawned { parent: *parent },
+            Act::ThreadStarted => ActJson::ThreadStarted,
             Act::Executed { program: path, arguments, found } => {
                 ActJson::Executed { path, arguments, found: *found }
             }

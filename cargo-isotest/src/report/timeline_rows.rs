@@ -144,6 +144,7 @@ pub fn row(event: &TraceEvent, names: &Names<'_>) -> Row {
         Act::Entropy { bytes } => (format!("{:9} {bytes} random bytes", "reads"), DIM),
         Act::HostName => (format!("{:9} host name (uname)", "reads"), DIM),
         Act::Processors => (format!("{:9} number of processors", "reads"), DIM),
+        Act::ThreadStarted => (format!("{:9} a thread", "starts"), DIM),
         Act::Clock => (format!("{:9} clock", "reads"), DIM),
         Act::ProcessChanged(property) => (format!("{:9} {}", "changes", words(property)), WRITE),
         Act::Printed { stream, text } => (printed(*stream, text), Style::new()),

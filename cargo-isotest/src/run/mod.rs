@@ -17,7 +17,6 @@ pub mod gates;
 
 pub mod case_plan;
 pub mod suite_plan;
-#[allow(dead_code, reason = "the diagnosis is made of it")]
 pub mod together;
 pub mod whole_binary;
 

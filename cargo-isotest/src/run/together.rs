@@ -64,8 +64,6 @@ pub struct TogetherResult {
     pub run: CaseIndex,
     /// Results of its tests: each has an outcome.
     pub tests: TestResults,
-    /// The outcome of the process, whose verdict is that of the whole.
-    pub process: Outcome,
 }
 
 /// What an event has come to.
@@ -76,7 +74,7 @@ pub enum Taken {
     /// It is the end of a run.
     Ended(Box<TogetherResult>),
     /// It is none of a run's.
-    Other(Event),
+    Other,
 }
 
 impl<'a> Together<'a> {
@@ -123,14 +121,14 @@ impl TogetherRuns {
             Event::Finished(run, process) => match self.runs.remove(&run) {
                 Some(RunInFlight { binary, mut tests }) => {
                     tests.add(binary.end(run, &process));
-                    Taken::Ended(Box::new(TogetherResult { run, tests, process: *process }))
+                    Taken::Ended(Box::new(TogetherResult { run, tests }))
                 }
-                None => Taken::Other(Event::Finished(run, process)),
+                None => Taken::Other,
             },
             Event::Started(run) | Event::Slow(run, ..) if self.runs.contains_key(&run) => {
                 Taken::Running
             }
-            event => Taken::Other(event),
+            _ => Taken::Other,
         }
     }
 
@@ -140,7 +138,7 @@ impl TogetherRuns {
                 tests.add(binary.take(run, stream, bytes));
                 Taken::Running
             }
-            None => Taken::Other(Event::Output(run, stream, bytes)),
+            None => Taken::Other,
         }
     }
 }
@@ -240,7 +238,6 @@ mod tests {
         assert_eq!(verdicts(&first), [(0, Verdict::Passed), (1, failed.clone())]);
         let output = &first.tests.outcomes[&index(7, 1)].output;
         assert_eq!(output.to_bytes(), b"panicked at src/lib.rs");
-        assert_eq!(first.process.verdict, failed);
         let second = end(&mut runs, other, Verdict::Passed);
         assert_eq!(second.tests.order, [index(7, 1), index(7, 0)]);
         assert_eq!(verdicts(&second), [(0, Verdict::Passed), (1, Verdict::Passed)]);
@@ -273,9 +270,9 @@ mod tests {
         let mut runs = begun(&[index(100, 0)]);
         for index in [index(7, 0), index(100, 1)] {
             let taken = runs.take(Event::Started(index));
-            assert!(matches!(taken, Taken::Other(Event::Started(it)) if it == index), "{taken:?}");
+            assert!(matches!(taken, Taken::Other), "{taken:?}");
             let output = Event::Output(index, Stream::Stdout, b"text".to_vec());
-            assert!(matches!(runs.take(output), Taken::Other(Event::Output(..))));
+            assert!(matches!(runs.take(output), Taken::Other));
         }
     }
 }

@@ -26,10 +26,11 @@ pub fn hashes(when: TraceWhen, selected: &[Selected]) -> Vec<Option<String>> {
         return Vec::new();
     }
     // A binary that cannot be read has none.
-    selected.iter().map(|it| hash(it.binary.executable.as_std_path()).ok()).collect()
+    selected.iter().map(|it| binary_hash(it.binary.executable.as_std_path()).ok()).collect()
 }
 
-fn hash(program: &Path) -> io::Result<String> {
+/// The hash of a binary: XXH64 of its contents.
+pub fn binary_hash(program: &Path) -> io::Result<String> {
     use std::hash::Hasher;
     let (mut file, mut hash) = (File::open(program)?, XxHash64::with_seed(0));
     let mut part = vec![0; 1 << 16];

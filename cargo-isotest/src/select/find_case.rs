@@ -32,11 +32,14 @@ pub fn find_case<'a>(
         cases.map(move |case| (selected.binary.id.as_str(), case.name.as_str(), (selected, case)))
     });
     let found = choose(all, name)?;
-    found.ok_or_else(|| {
-        FindCaseError(format!(
-            "cannot find a test named `{name}`\nhint: `cargo isotest list` prints all names"
-        ))
-    })
+    found.ok_or_else(|| unknown_case(name))
+}
+
+/// The error for a name that no test has.
+pub fn unknown_case(name: &str) -> FindCaseError {
+    FindCaseError(format!(
+        "cannot find a test named `{name}`\nhint: `cargo isotest list` prints all names"
+    ))
 }
 
 /// The one of these that `name` means, each with the id of its binary and its name; none where it

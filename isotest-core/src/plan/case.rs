@@ -35,6 +35,7 @@ pub fn steps(host: &Host, project: &Project, layout: &Layout, policy: &Policy) -
     mask_files(&mut steps, host, policy);
     if policy.pid == Namespace::New {
         bound_processes(&mut steps, host, policy);
+        perturbed::choose_process_id(&mut steps, policy);
     }
     protect_settings(&mut steps, host, policy);
     show_settings(&mut steps, policy);

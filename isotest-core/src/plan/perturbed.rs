@@ -8,7 +8,7 @@ use super::layout::SCRATCH;
 use super::steps::Op;
 use crate::host::Host;
 use crate::perturbation::Localhost;
-use crate::policy::{Guard, Namespace, Net, Policy, Uts};
+use crate::policy::{Guard, Init, Namespace, Net, Policy, Uts};
 
 /// Refuses what cannot be had together with the rest of the policy, before anything is set up.
 pub fn refuse(steps: &mut Steps, host: &Host, policy: &Policy) {
@@ -33,9 +33,10 @@ fn unsupported(host: &Host, policy: &Policy) -> Vec<(&'static str, &'static str)
             "this kernel has no IPv6",
         ),
         (
-            wanted.process_id.is_some(),
+            wanted.process_id.is_some()
+                && (policy.init != Init::Reaper || policy.pid != Namespace::New),
             "choose the process id of the test",
-            "this version cannot; `--init reaper` makes it 2",
+            "the test is PID 1 without a reaping init: it takes `--init reaper` and a pid namespace of its own",
         ),
         (
             wanted.umask.is_some_and(|mask| mask > 0o777),
@@ -75,6 +76,14 @@ pub fn show_hosts(steps: &mut Steps, host: &Host, policy: &Policy) {
     let hosts = Path::new(SCRATCH).join("hosts");
     steps.file(&hosts, loopback_hosts(name, first).as_bytes(), 0o644, "asked for");
     steps.bind_read_only(&hosts, Path::new("/etc/hosts"), "asked for");
+}
+
+/// Lets the next process that is forked, which is the test below its init, have the process id that is
+/// asked for: pid_namespaces(7), `ns_last_pid`. Ids go on behind the last one.
+pub fn choose_process_id(steps: &mut Steps, policy: &Policy) {
+    if let Some(last) = policy.perturbations.process_id.and_then(|id| id.checked_sub(1)) {
+        steps.write("/proc/sys/kernel/ns_last_pid", &last.to_string(), "asked for");
+    }
 }
 
 /// What changes the process itself, and is inherited.

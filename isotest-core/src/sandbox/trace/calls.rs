@@ -49,6 +49,10 @@ pub enum Meaning {
     HostName,
     Processors,
     Clock,
+    /// clone(2).
+    Clone,
+    /// clone3(2).
+    CloneBy,
     /// chdir(2).
     Enter(PathAt),
     /// prlimit(2): the argument with the limit.
@@ -91,6 +95,8 @@ const CALLS: &[(i64, Meaning)] = &[
     (libc::SYS_faccessat, Meaning::Look(at(0, 1), Follow::Yes)),
     (libc::SYS_faccessat2, Meaning::Look(at(0, 1), Follow::Flags(3))),
     (libc::SYS_readlinkat, Meaning::Look(at(0, 1), Follow::No)),
+    (libc::SYS_clone, Meaning::Clone),
+    (libc::SYS_clone3, Meaning::CloneBy),
     (libc::SYS_chdir, Meaning::Enter(here(0))),
     (libc::SYS_prlimit64, Meaning::Limit(1)),
     (libc::SYS_umask, Meaning::Umask),

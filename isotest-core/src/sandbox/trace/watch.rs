@@ -27,6 +27,12 @@ const STACK: usize = 32 << 10;
 /// Port of name servers.
 const DNS: u16 = 53;
 
+/// The event of a clone with these flags.
+fn thread_started(flags: u64) -> Vec<Act> {
+    let is_thread = flags & libc::CLONE_THREAD as u64 != 0;
+    is_thread.then_some(Act::ThreadStarted).into_iter().collect()
+}
+
 /// The file at a standard descriptor of a process, as proc(5) names it.
 fn output_of(process: i32, number: i32) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/{process}/fd/{number}")).ok()
@@ -97,6 +103,10 @@ impl Watch {
         }
         let Some(process) = self.process(call.thread) else { return };
         if self.start.is_none() {
+            if matches!(meaning, Meaning::Clone | Meaning::CloneBy) {
+                // An init clones the test.
+                return;
+            }
             let outputs = [1, 2].map(|number| output_of(call.thread, number));
             self.start = Some(Start { root: paths::root_of(call.thread), outputs });
         }
@@ -212,6 +222,12 @@ impl Watch {
             Meaning::HostName => Act::HostName,
             Meaning::Processors => Act::Processors,
             Meaning::Clock => Act::Clock,
+            Meaning::Clone => return Some(thread_started(call.word_at(0))),
+            // The flags are the first member of `struct clone_args`.
+            Meaning::CloneBy => {
+                let [flags] = memory::words(call.thread, call.word_at(0))?;
+                return Some(thread_started(flags));
+            }
             Meaning::Enter(at) => {
                 let Some(path) = self.path(call, at)? else { return Some(Vec::new()) };
                 let found = self.look_up(&path, true);

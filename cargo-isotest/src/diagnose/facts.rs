@@ -1,0 +1,169 @@
+//! Facts: what a test looks at and does, read from one traced run. A condition that it cannot observe
+//! need not be tried.
+
+use std::collections::BTreeSet;
+
+use isotest_core::finding::{Code, Finding};
+use isotest_core::outcome::Outcome;
+use isotest_core::trace::{
+    Act, Change, Footprint, OpenMode, ProcessProperty, Surrounding, Trace, TraceEvent,
+};
+
+/// Facts about a test.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// Files, addresses and surroundings.
+    pub footprint: Footprint,
+    /// Numbers of random bytes that it asked for.
+    pub entropy: Vec<u64>,
+    /// It lists directories.
+    pub lists: bool,
+    /// It executes other programs.
+    pub executes: bool,
+    /// Number of threads that libtest and it start; libtest starts one.
+    pub threads: usize,
+    /// It makes or changes files.
+    pub writes: bool,
+    /// It changes permissions or other attributes of files.
+    pub changes_attributes: bool,
+    /// Programs that it executes.
+    pub executed: BTreeSet<String>,
+    /// Properties of its process that it changes.
+    pub process: BTreeSet<ProcessProperty>,
+    /// Findings of its run.
+    pub findings: Vec<Finding>,
+    /// Largest resident set, in bytes.
+    pub max_rss: u64,
+    /// Nothing is missing in the trace.
+    pub is_whole: bool,
+}
+
+impl Facts {
+    /// Facts of one traced run.
+    pub fn of(outcome: &Outcome) -> Facts {
+        let mut facts = Facts {
+            findings: outcome.findings.clone(),
+            max_rss: outcome.usage.own_max_rss.unwrap_or(outcome.usage.max_rss),
+            ..Facts::default()
+        };
+        if let Some(trace) = outcome.trace.as_deref() {
+            facts.read(trace);
+        }
+        facts
+    }
+
+    fn read(&mut self, trace: &Trace) {
+        let events = trace.test_events().cloned().collect();
+        self.footprint = Trace { events, ..Trace::default() }.footprint();
+        self.is_whole = trace.gaps.is_empty() && trace.dropped == 0;
+        let main = trace.main_process();
+        for event in trace.test_events() {
+            self.take(event, main);
+        }
+    }
+
+    fn take(&mut self, TraceEvent { process, act, .. }: &TraceEvent, main: Option<i32>) {
+        match act {
+            Act::ThreadStarted if Some(*process) == main => self.threads += 1,
+            Act::Entropy { bytes } => self.entropy.push(*bytes),
+            Act::Opened { mode: OpenMode::List, .. } => self.lists = true,
+            Act::Opened { mode: OpenMode::Write | OpenMode::Create, path, .. } => {
+                self.writes |= !path.starts_with("/dev/");
+            }
+            Act::Executed { program, .. } => {
+                self.executes |= Some(*process) != main;
+                self.executed.insert(program.clone());
+            }
+            Act::ProcessChanged(property) if Some(*process) == main => {
+                self.process.insert(property.clone());
+            }
+            Act::Changed { change, .. } => {
+                self.writes = true;
+                self.changes_attributes |= *change == Change::Attributes;
+            }
+            _ => {}
+        }
+    }
+
+    /// True if it looks at this property of its surroundings, or nothing is known.
+    pub fn sees(&self, surrounding: Surrounding) -> bool {
+        !self.is_whole || self.footprint.surroundings.contains(&surrounding)
+    }
+
+    /// True if it used a path of which this holds, or nothing is known.
+    pub fn uses(&self, holds: impl Fn(&str) -> bool) -> bool {
+        let Footprint { reads, missing, writes, .. } = &self.footprint;
+        !self.is_whole || reads.iter().chain(missing).chain(writes).any(|path| holds(path))
+    }
+
+    /// True if all random bytes that it asked for are keys of hash maps, which std asks for 16 bytes
+    /// at a time.
+    pub fn hashes_only(&self) -> bool {
+        !self.entropy.is_empty() && self.entropy.iter().all(|bytes| *bytes == 16)
+    }
+
+    /// True if it has a finding of this code.
+    pub fn has(&self, code: Code) -> bool {
+        self.findings.iter().any(|finding| finding.code() == code)
+    }
+
+    /// True if another process could meet it: at an address, a process, or a file that is not its own.
+    pub fn may_meet(&self) -> bool {
+        let Footprint { reads, missing, writes, binds, dials, .. } = &self.footprint;
+        let is_met = |path: &String| is_shared(path);
+        !self.is_whole
+            || !binds.is_empty()
+            || !dials.is_empty()
+            || writes.iter().chain(reads).chain(missing).any(is_met)
+            || self.sees_processes()
+    }
+
+    /// True if it looks at processes that are not its own.
+    pub fn sees_processes(&self) -> bool {
+        self.uses(|path| path == "/proc" || is_of_process(path))
+    }
+
+    /// True if it starts processes or threads: what it waits for may be late.
+    pub fn is_concurrent(&self) -> bool {
+        self.executes || self.threads > 1
+    }
+
+    /// True if it tried to reach the network, or wrote outside of its own directories: with layers of
+    /// the machine it could have effects.
+    pub fn reaches_out(&self) -> bool {
+        [Code::NetAttempt, Code::DnsAttempt, Code::SendsMulticast, Code::WritesOutside]
+            .into_iter()
+            .any(|code| self.has(code))
+    }
+}
+
+/// Directories that are the same for all tests, if they are not isolated.
+const SHARED: [&str; 6] = ["/tmp/", "/var/tmp/", "/run/", "/dev/shm/", "/home/", "/root/"];
+/// Directories of a home that programs and libraries are found in.
+const TOOLS: [&str; 2] = ["/.cargo/", "/.rustup/"];
+
+/// True if a path may lead to what another test has made.
+fn is_shared(path: &str) -> bool {
+    SHARED.iter().any(|top| path.starts_with(top)) && !TOOLS.iter().any(|tool| path.contains(tool))
+}
+
+/// True if a path is that of a process, by its id.
+fn is_of_process(path: &str) -> bool {
+    let rest = path.strip_prefix("/proc/").unwrap_or_default();
+    rest.split('/')
+        .next()
+        .is_some_and(|id| !id.is_empty() && id.bytes().all(|it| it.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_test_may_have_made_is_told_from_tools() {
+        assert!(is_shared("/tmp/x") && is_shared("/dev/shm/app") && is_shared("/home/me/.app"));
+        assert!(!is_shared("/home/me/.cargo/bin/cargo") && !is_shared("/usr/lib/x"));
+        assert!(is_of_process("/proc/12/stat") && is_of_process("/proc/1"));
+        assert!(!is_of_process("/proc/self/maps") && !is_of_process("/proc/cpuinfo"));
+    }
+}

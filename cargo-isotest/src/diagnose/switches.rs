@@ -1,0 +1,182 @@
+//! Switches of a diagnosis: the settings that are tried for a test, and those that are not, with the
+//! reason.
+
+use isotest_core::diagnosis::Switch;
+use isotest_core::finding::Code;
+use isotest_core::perturbation::HeldCalls;
+use isotest_core::policy::{Policy, User};
+use isotest_core::trace::Surrounding;
+
+use super::facts::Facts;
+use super::setting::{Clock, Layer, Setting, ZONES};
+
+/// A setting that is not tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Struck {
+    /// The setting.
+    pub setting: Setting,
+    /// The reason.
+    pub reason: &'static str,
+}
+
+/// The settings of a diagnosis.
+#[derive(Debug, Clone, Default)]
+pub struct Switches {
+    /// Those that are tried, by their numbers in the diagnosis.
+    pub tried: Vec<Setting>,
+    /// Those that are not.
+    pub struck: Vec<Struck>,
+}
+
+/// What a diagnosis may do, beside what the facts allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scope {
+    /// Other tests may run beside this one.
+    pub has_companions: bool,
+    /// Other tests of its binary may run in one process with it.
+    pub has_siblings: bool,
+    /// Layers of the machine may be tried.
+    pub may_use_host: bool,
+    /// The test uses files of the project that another test could change.
+    pub uses_project: bool,
+    /// Root started isotest.
+    pub is_root: bool,
+}
+
+const UNSEEN: &str = "the test never looks at it";
+const ALONE: &str = "there is no other test";
+const REFUSED: &str = "this machine or the policy does not allow it";
+
+impl Switches {
+    /// The settings for a test with these facts.
+    pub fn of(facts: &Facts, scope: Scope, policy: &Policy, locale: Option<String>) -> Switches {
+        let mut switches = Switches::default();
+        switches.layers(facts, scope);
+        switches.surroundings(facts, policy, scope, locale);
+        switches.processor(facts);
+        switches.clocks(facts);
+        switches
+    }
+
+    /// The switches as the engine knows them, in the same order.
+    pub fn for_engine(&self) -> Vec<Switch> {
+        let switch = |setting: &Setting| Switch {
+            kind: setting.kind(),
+            name: setting.name(),
+            is_heavy: setting.is_heavy(),
+        };
+        self.tried.iter().map(switch).collect()
+    }
+
+    fn put(&mut self, setting: Setting, is_tried: bool, reason: &'static str) {
+        match is_tried {
+            true => self.tried.push(setting),
+            false => self.struck.push(Struck { setting, reason }),
+        }
+    }
+
+    /// An earlier run of the test itself may be the other party, so that directories are always tried.
+    fn layers(&mut self, facts: &Facts, scope: Scope) {
+        let shared = |below: &'static [&str]| {
+            facts.uses(move |path| {
+                below.iter().any(|top| path.starts_with(top))
+                    && !["/.cargo/", "/.rustup/"].iter().any(|tool| path.contains(tool))
+            })
+        };
+        let network = !facts.is_whole
+            || !facts.footprint.binds.is_empty()
+            || !facts.footprint.dials.is_empty();
+        self.put(Setting::Shared(Layer::Net), network && scope.has_companions, UNSEEN);
+        self.put(Setting::Shared(Layer::Tmp), shared(&["/tmp/", "/var/tmp/", "/run/"]), UNSEEN);
+        self.put(Setting::Shared(Layer::Workspace), scope.uses_project, UNSEEN);
+        self.put(Setting::Shared(Layer::Home), shared(&["/home/", "/root/"]), UNSEEN);
+        let ipc = shared(&["/dev/shm/"]) || facts.has(Code::LeavesIpc);
+        self.put(Setting::Shared(Layer::Ipc), ipc, UNSEEN);
+        self.put(
+            Setting::Shared(Layer::Pid),
+            facts.sees_processes() && scope.has_companions,
+            UNSEEN,
+        );
+        self.put(
+            Setting::Shared(Layer::Uts),
+            facts.sees(Surrounding::HostName) && scope.has_companions,
+            UNSEEN,
+        );
+        self.put(Setting::Together, scope.has_siblings, ALONE);
+        self.put(Setting::Host(Layer::Net), scope.may_use_host && network, REFUSED);
+        self.put(
+            Setting::Host(Layer::Home),
+            scope.may_use_host && shared(&["/home/", "/root/"]),
+            REFUSED,
+        );
+        self.put(Setting::Host(Layer::Env), scope.may_use_host, REFUSED);
+    }
+
+    fn surroundings(
+        &mut self,
+        facts: &Facts,
+        policy: &Policy,
+        scope: Scope,
+        locale: Option<String>,
+    ) {
+        let entropy = !facts.is_whole || !facts.entropy.is_empty();
+        self.put(Setting::Entropy, entropy, UNSEEN);
+        self.put(Setting::DirectoryOrder, !facts.is_whole || facts.lists, UNSEEN);
+        self.put(Setting::ProcessId, true, UNSEEN);
+        self.put(Setting::Reaper, true, UNSEEN);
+        let files = !facts.is_whole || facts.writes;
+        self.put(Setting::Umask, files, UNSEEN);
+        let other = match scope.is_root && policy.user == User::Same {
+            true => Setting::Nobody,
+            false => Setting::Root,
+        };
+        self.put(other, files || facts.changes_attributes, UNSEEN);
+        self.put(Setting::HostName, facts.sees(Surrounding::HostName), UNSEEN);
+        self.put(Setting::FewFiles, true, UNSEEN);
+        self.put(Setting::SmallDisk, files, UNSEEN);
+        self.put(Setting::LittleMemory, facts.max_rss > 128 << 20, UNSEEN);
+        self.put(Setting::SmallPipe, !facts.is_whole || facts.executes, UNSEEN);
+        self.put(Setting::Ipv4Only, facts.uses(|path| path == "/etc/hosts"), UNSEEN);
+        self.put(Setting::Terminal, true, UNSEEN);
+        self.put(Setting::FixedAddresses, true, UNSEEN);
+        if let Some(locale) = locale {
+            self.put(Setting::Locale(locale), !facts.is_whole || facts.executes, UNSEEN);
+        }
+    }
+
+    fn processor(&mut self, facts: &Facts) {
+        self.put(Setting::OneProcessor, true, UNSEEN);
+        self.put(Setting::SlowProcessor(30), true, UNSEEN);
+        self.put(Setting::Starved, true, UNSEEN);
+        let executes = !facts.is_whole || facts.executes;
+        self.put(Setting::Delayed(HeldCalls::Execute, 20), executes, UNSEEN);
+        self.put(Setting::Delayed(HeldCalls::Clone, 20), true, UNSEEN);
+        let files = !facts.is_whole || facts.writes;
+        self.put(Setting::Delayed(HeldCalls::File, 15), files, UNSEEN);
+        let network = !facts.is_whole || !facts.footprint.binds.is_empty();
+        self.put(Setting::Delayed(HeldCalls::Receive, 50), network || executes, UNSEEN);
+        self.put(Setting::Delayed(HeldCalls::Send, 50), network || executes, UNSEEN);
+    }
+
+    /// The clock is read without a system call, so nothing says that a test does not.
+    fn clocks(&mut self, facts: &Facts) {
+        for clock in [
+            Clock::Later(400),
+            Clock::Later(4000),
+            Clock::Year2038,
+            Clock::Midnight,
+            Clock::MonthEnd,
+            Clock::Coarse,
+            Clock::Frozen,
+        ] {
+            self.put(Setting::Clock(clock), true, UNSEEN);
+        }
+        let zone = facts.sees(Surrounding::Zone) || facts.uses(|path| path.contains("zoneinfo"));
+        for setting in
+            ZONES.map(Setting::Zone).into_iter().chain([Setting::Clock(Clock::ZoneChange)])
+        {
+            self.put(setting, zone, UNSEEN);
+        }
+        self.put(Setting::Uptime, true, UNSEEN);
+    }
+}

@@ -1,0 +1,108 @@
+//! `diagnose`, `repro`, `prove-fixed`: the cause of a flaky test is named, and nothing else is.
+
+use isotest_tests::{Project, refused};
+use serde_json::Value;
+
+/// The diagnosis of a test of the flaky fixture.
+#[track_caller]
+fn diagnosis(test: &str) -> Value {
+    let project = Project::fixture("flaky");
+    let line = format!("diagnose '{test}' --budget 3000 --format json");
+    let run = project.isotest(&line).run();
+    assert!([0, 100].contains(&run.code), "{run:?}");
+    serde_json::from_str(&run.stdout).expect("it is JSON")
+}
+
+#[test]
+fn another_test_on_the_same_port_is_the_cause_and_the_token_makes_it_fail_again() {
+    if refused() {
+        return;
+    }
+    let told = diagnosis("flaky::shared_machine port::port_8080");
+    assert_eq!(
+        (&told["verdict"], &told["cause"]),
+        (&"cause".into(), &"port-collision".into()),
+        "{told}"
+    );
+    assert_eq!(told["other_party"], "port::port_8080_b", "{told}");
+    assert_eq!(told["layer"], "shared-net", "{told}");
+    let certainty = told["causes"][0]["certainty"].as_f64().expect("it is a number");
+    assert!(certainty >= 100.0, "{told}");
+    let token = told["token"].as_str().expect("there is one");
+    let project = Project::fixture("flaky");
+    let again = project.isotest(&format!("repro {token}")).run();
+    again.check(0, &["REPRODUCED  port::port_8080", "Address already in use"]);
+    let test = "'flaky::shared_machine port::port_8080'";
+    let not_fixed = format!("prove-fixed {test} --token {token}");
+    project.isotest(&not_fixed).run().check(100, &["NOT FIXED  port::port_8080"]);
+    let twin = "'flaky::shared_machine port::port_8080_fixed'";
+    let fixed = format!("prove-fixed {twin} --token {token}");
+    project
+        .isotest(&fixed)
+        .run()
+        .check(0, &["FIXED  port::port_8080_fixed", "It fails in less than"]);
+}
+
+#[test]
+fn a_condition_that_this_machine_does_not_have_is_a_latent_cause() {
+    if refused() {
+        return;
+    }
+    let told = diagnosis("flaky::environment files::umask_mode");
+    assert_eq!(
+        (&told["cause"], &told["causes"][0]["is_latent"]),
+        (&"depends-umask".into(), &true.into()),
+        "{told}"
+    );
+    let twin = diagnosis("flaky::environment files::umask_mode_fixed");
+    assert_eq!(twin["verdict"], "never-failed", "{twin}");
+}
+
+#[test]
+fn the_seed_of_a_hash_map_decides_and_a_coin_has_no_cause() {
+    if refused() {
+        return;
+    }
+    let told = diagnosis("flaky::randomness hashes::hash_first_key");
+    assert_eq!(told["cause"], "depends-seed/hash", "{told}");
+    let project = Project::fixture("flaky");
+    let again = format!("repro {}", told["token"].as_str().expect("there is one"));
+    project.isotest(&again).run().check(0, &["REPRODUCED", "in run "]);
+    let told = diagnosis("flaky::randomness numbers::coin_flip_null");
+    assert_eq!(
+        (&told["verdict"], &told["cause"]),
+        (&"unattributed".into(), &Value::Null),
+        "{told}"
+    );
+}
+
+#[test]
+fn what_always_fails_or_never_does_is_said_so() {
+    if refused() {
+        return;
+    }
+    let told = diagnosis("flaky::several none::always_fails");
+    assert_eq!(
+        (&told["verdict"], &told["cause"]),
+        (&"always-fails".into(), &Value::Null),
+        "{told}"
+    );
+    let told = diagnosis("flaky::several none::always_passes");
+    let bound = told["answer"]["never-failed"]["bound"].as_f64().expect("it is a number");
+    assert!(told["verdict"] == "never-failed" && bound > 0.0 && bound < 1.0, "{told}");
+}
+
+#[test]
+fn words_that_are_no_token_and_names_of_no_test_are_told() {
+    if refused() {
+        return;
+    }
+    let project = Project::fixture("flaky");
+    let hint = "hint: `cargo isotest diagnose` prints it behind AGAIN";
+    project.isotest("repro hello").run().check(2, &["does not begin with `it1:`", hint]);
+    project.isotest("repro it9:AAAA").run().check(2, &["its version is `it9`"]);
+    project.isotest("repro it1:AAAA").run().check(2, &["it was cut or changed"]);
+    project.isotest("diagnose no::such").run().check(4, &["cannot find a test named `no::such`"]);
+    let wrong = project.isotest("diagnose none::always_passes --budget soon").run();
+    wrong.check(2, &["neither a time nor a number of runs; try `60s` or `5000`"]);
+}
