@@ -71,6 +71,9 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         }
         Command::Adopt(command) => commands::adopt::adopt(command, &machine),
         Command::Diagnose(command) => commands::diagnose::diagnose(command, &machine),
+        Command::Verify(command) => commands::verify::verify(command, &machine),
+        Command::BisectOrder(command) => commands::bisect_order::bisect(command, &machine),
+        Command::Hunt(command) => commands::hunt::hunt(command, &machine),
         Command::Repro(command) => commands::repro::repro(command, &machine),
         Command::ProveFixed(command) => commands::prove_fixed::prove_fixed(command, &machine),
         Command::Baseline(command) => baseline::baseline(command, &machine),

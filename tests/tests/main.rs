@@ -21,6 +21,7 @@ mod guard;
 mod harnesses;
 mod harnesses_table;
 mod hostile;
+mod hunted;
 mod interposed;
 mod isolation;
 mod lifecycle;

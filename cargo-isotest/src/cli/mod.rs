@@ -12,10 +12,12 @@ mod deny;
 mod diagnose;
 mod formats;
 mod getopts;
+mod hunt;
 mod keys;
 mod layers;
 mod libtest;
 mod looking;
+mod parse;
 mod partition;
 mod quantity;
 mod repeat;
@@ -30,7 +32,7 @@ pub use adopt::{AdoptCommand, Distribution};
 pub use cargo::{CargoOptions, PackageScope};
 pub use command::{
     Cli, Command, DoctorCommand, ExecCommand, ListCommand, RunCommand, RunnerCommand, command,
-    completed, parse,
+    completed,
 };
 pub use config::{ConfigOptions, FiltersetOptions, ImportNextestCommand, ShowConfigCommand};
 pub use deny::name as deny_name;
@@ -38,12 +40,14 @@ pub use diagnose::{
     Budget, DiagnoseCommand, HostArms, ProveFixedCommand, ReproCommand, SuiteOptions,
 };
 pub use formats::{ListedFindings, MessageFormat, ReportFormat};
+pub use hunt::{BisectOrderCommand, HuntCommand, VerifyCommand};
 pub use keys::{Key, Shape, Values, keys, read as read_key};
 pub use layers::{Layer, LayerOptions, layers_as_shown};
 pub use libtest::{
     Color, Format, LibtestOptions, RunIgnored, asks_for_help, libtest_options, unrecognized,
 };
 pub use looking::{DiffCommand, ExplainCommand, ShellCommand};
+pub use parse::parse;
 pub use partition::{Part, Partition, Scheme};
 pub use quantity::{Threads, deadline as read_deadline, duration, threads};
 pub use repeat::RecordedOptions;

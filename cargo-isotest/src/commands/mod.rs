@@ -22,10 +22,12 @@ pub mod adopt;
 mod answer;
 pub mod archive;
 pub mod baseline;
+pub mod bisect_order;
 pub mod conflicts;
 pub mod diagnose;
 pub mod doctor;
 pub mod history;
+pub mod hunt;
 pub mod import_nextest;
 pub mod prove;
 pub mod prove_fixed;
@@ -35,6 +37,7 @@ pub mod replay;
 pub mod repro;
 pub mod runs;
 pub mod show_config;
+pub mod verify;
 
 pub mod build;
 

@@ -68,6 +68,10 @@ pub fn with_suite<T>(
     work(Suite { context, cases, groups })
 }
 
+/// The error where no test is selected.
+pub const NO_TEST: &str = "cannot find a test that runs and whose name contains one of the filters\n\
+                           hint: `cargo isotest list` prints all names";
+
 /// The error of a test that could not be run.
 pub fn not_run(reason: NotRun) -> Error {
     match reason {

@@ -62,7 +62,7 @@ fn panic_of(text: &str) -> Option<(String, String)> {
 }
 
 /// The text with every number, hexadecimal number and path replaced.
-fn normalized(text: &str) -> String {
+pub(super) fn normalized(text: &str) -> String {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || "._-/".contains(letter);
     let mut words = String::new();
     let mut word = String::new();

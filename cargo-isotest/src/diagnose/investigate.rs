@@ -401,7 +401,7 @@ fn asked(request: &Request, switches: &Switches) -> Asked {
 }
 
 /// True if a test runs among others in an ordinary run.
-fn runs(cases: Cases<'_>, member: &Member) -> bool {
+pub(super) fn runs(cases: Cases<'_>, member: &Member) -> bool {
     cases.selected[member.index.binary].harness != Harness::None
         && case(cases.selected, member.index).ignore == Ignore::No
 }

@@ -393,7 +393,7 @@ fn binomial(all: u32, chosen: u32) -> f64 {
 }
 
 /// True if a finding is about isotest's own acts.
-fn is_of_isotest(finding: &Finding) -> bool {
+pub(super) fn is_of_isotest(finding: &Finding) -> bool {
     matches!(
         finding,
         Finding::WrittenBack(_) | Finding::WriteBackFailed(..) | Finding::MemoryUsed(..)

@@ -115,7 +115,7 @@ fn write_cause(out: &mut impl Write, it: &Diagnosed, cause: &ToldCause) -> io::R
 }
 
 /// The resource, the other party, and both rates.
-fn details(cause: &ToldCause) -> Vec<String> {
+pub(super) fn details(cause: &ToldCause) -> Vec<String> {
     let mut lines = Vec::new();
     let other = cause.other_party.as_ref().and_then(others);
     lines.extend(match (&cause.resource, other) {

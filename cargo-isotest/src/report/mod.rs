@@ -16,6 +16,7 @@ mod blocks;
 mod format;
 mod kept;
 mod options;
+mod ordered;
 
 mod files;
 mod footprint;
@@ -59,6 +60,7 @@ mod rerun_progress;
 mod screen;
 mod traced_cases;
 mod traces;
+mod verified;
 mod withheld;
 
 mod adopted;
@@ -73,6 +75,9 @@ mod diagnosis_line;
 mod error;
 mod follow;
 mod history;
+mod hunt_line;
+mod hunted;
+mod hunted_text;
 mod inspect;
 mod reporter;
 mod results;
@@ -126,6 +131,11 @@ pub use follow::follow;
 pub use github::{StoppedCommands, Workflow};
 pub use hints::{Hint, Remedy, Reruns, Untried, literal};
 pub use history::{Histories, histories_for_people, histories_for_programs};
+pub use hunt_line::{HuntScreen, HuntStanding};
+pub use hunted::{
+    Candidate, Condition, FORMAT as HUNT_FORMAT, Hunted, HuntedGroup, Showing, Tried,
+};
+pub use hunted_text::{hunted_for_people, hunted_for_programs};
 pub use inspect::{
     Explanation, Listed, explain, list_for_people, list_for_programs, lists_as_libtest,
     manual_page, pass_on, root_of_doctests, test_command,
@@ -133,6 +143,10 @@ pub use inspect::{
 pub use messages::{Message, VERSION as FORMAT_VERSION};
 pub use notes::tell as lists;
 pub use options::{FindingsShown, FormatName, Frame, Options};
+pub use ordered::{
+    FORMAT as ORDER_FORMAT, OrderFound, OrderLine, OrderStanding, Ordered, order_command,
+    ordered_for_people, ordered_for_programs,
+};
 pub use proving::proving;
 pub use record::{Input, Line, MAX_LINE, Record};
 pub use repeated::{
@@ -153,5 +167,9 @@ pub use suite::{Suite, TerminalStyle};
 pub use tally::Tally;
 pub use timeline::{TracedCase, trace_for_people, trace_for_programs};
 pub use traces::Trace;
+pub use verified::{
+    Differing, Differs, FORMAT as VERIFY_FORMAT, Verified, verified_for_people,
+    verified_for_programs,
+};
 pub use withheld::Withheld;
 pub use words::{TO_OWN, first_lines, uncopied as what_is_uncopied};
