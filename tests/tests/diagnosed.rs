@@ -7,7 +7,7 @@ use serde_json::Value;
 #[track_caller]
 fn diagnosis(test: &str) -> Value {
     let project = Project::fixture("flaky");
-    let line = format!("diagnose '{test}' --budget 3000 --format json");
+    let line = format!("diagnose {test} --budget 3000 --format json");
     let run = project.isotest(&line).run();
     assert!([0, 100].contains(&run.code), "{run:?}");
     serde_json::from_str(&run.stdout).expect("it is JSON")
@@ -18,7 +18,7 @@ fn another_test_on_the_same_port_is_the_cause_and_the_token_makes_it_fail_again(
     if refused() {
         return;
     }
-    let told = diagnosis("flaky::shared_machine port::port_8080");
+    let told = diagnosis("port::port_8080");
     assert_eq!(
         (&told["verdict"], &told["cause"]),
         (&"cause".into(), &"port-collision".into()),
@@ -32,10 +32,10 @@ fn another_test_on_the_same_port_is_the_cause_and_the_token_makes_it_fail_again(
     let project = Project::fixture("flaky");
     let again = project.isotest(&format!("repro {token}")).run();
     again.check(0, &["REPRODUCED  port::port_8080", "Address already in use"]);
-    let test = "'flaky::shared_machine port::port_8080'";
+    let test = "port::port_8080";
     let not_fixed = format!("prove-fixed {test} --token {token}");
     project.isotest(&not_fixed).run().check(100, &["NOT FIXED  port::port_8080"]);
-    let twin = "'flaky::shared_machine port::port_8080_fixed'";
+    let twin = "port::port_8080_fixed";
     let fixed = format!("prove-fixed {twin} --token {token}");
     project
         .isotest(&fixed)
@@ -48,13 +48,13 @@ fn a_condition_that_this_machine_does_not_have_is_a_latent_cause() {
     if refused() {
         return;
     }
-    let told = diagnosis("flaky::environment files::umask_mode");
+    let told = diagnosis("files::umask_mode");
     assert_eq!(
         (&told["cause"], &told["causes"][0]["is_latent"]),
         (&"depends-umask".into(), &true.into()),
         "{told}"
     );
-    let twin = diagnosis("flaky::environment files::umask_mode_fixed");
+    let twin = diagnosis("files::umask_mode_fixed");
     assert_eq!(twin["verdict"], "never-failed", "{twin}");
 }
 
@@ -63,12 +63,12 @@ fn the_seed_of_a_hash_map_decides_and_a_coin_has_no_cause() {
     if refused() {
         return;
     }
-    let told = diagnosis("flaky::randomness hashes::hash_first_key");
+    let told = diagnosis("hashes::hash_first_key");
     assert_eq!(told["cause"], "depends-seed/hash", "{told}");
     let project = Project::fixture("flaky");
     let again = format!("repro {}", told["token"].as_str().expect("there is one"));
     project.isotest(&again).run().check(0, &["REPRODUCED", "in run "]);
-    let told = diagnosis("flaky::randomness numbers::coin_flip_null");
+    let told = diagnosis("numbers::coin_flip_null");
     assert_eq!(
         (&told["verdict"], &told["cause"]),
         (&"unattributed".into(), &Value::Null),
@@ -81,13 +81,13 @@ fn what_always_fails_or_never_does_is_said_so() {
     if refused() {
         return;
     }
-    let told = diagnosis("flaky::several none::always_fails");
+    let told = diagnosis("none::always_fails");
     assert_eq!(
         (&told["verdict"], &told["cause"]),
         (&"always-fails".into(), &Value::Null),
         "{told}"
     );
-    let told = diagnosis("flaky::several none::always_passes");
+    let told = diagnosis("none::always_passes");
     let bound = told["answer"]["never-failed"]["bound"].as_f64().expect("it is a number");
     assert!(told["verdict"] == "never-failed" && bound > 0.0 && bound < 1.0, "{told}");
 }
