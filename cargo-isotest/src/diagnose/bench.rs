@@ -279,6 +279,8 @@ impl<'a> Bench<'a> {
     ) -> Vec<SandboxFactory> {
         let known = self.labs.iter().position(|(known, _)| known == policy);
         let mut wardens = known.map_or_else(Vec::new, |place| self.labs.remove(place).1);
+        // The last run has left its lab behind, and a schedule takes the first lab for a new one.
+        wardens.retain_mut(|factory| factory.warden.renew_lab().is_ok());
         while wardens.len() < count {
             match self.ground.start(policy) {
                 Ok(factory) => wardens.push(factory),
