@@ -4,7 +4,7 @@
 //! ([`Diagnosis::next`]), told their outcomes ([`Diagnosis::tell`]), and ends in an [`Attribution`].
 //! It knows switches and companions by number only; whoever runs the test knows what they are.
 //!
-//! The way from runs to an answer is an ordinary function, [`procedure`], of what is known so far. It
+//! The way from runs to an answer is an ordinary function, `procedure`, of what is known so far. It
 //! is called again from its start whenever all outcomes are known that it waited for, and comes to the
 //! same decisions as before, since every decision reads a fixed number of outcomes.
 //!

@@ -126,11 +126,10 @@ impl Switches {
         self.put(Setting::Reaper, true, UNSEEN);
         let files = !facts.is_whole || facts.writes;
         self.put(Setting::Umask, files, UNSEEN);
-        let other = match scope.is_root && policy.user == User::Same {
-            true => Setting::Nobody,
-            false => Setting::Root,
-        };
-        self.put(other, files || facts.changes_attributes, UNSEEN);
+        // Root of the sandbox has capabilities, which the user who started isotest has not.
+        let is_other = files || facts.changes_attributes;
+        self.put(Setting::Root, is_other && policy.user != User::Root, UNSEEN);
+        self.put(Setting::Nobody, is_other && scope.is_root && policy.user == User::Same, UNSEEN);
         self.put(Setting::HostName, facts.sees(Surrounding::HostName), UNSEEN);
         self.put(Setting::FewFiles, true, UNSEEN);
         self.put(Setting::SmallDisk, files, UNSEEN);
