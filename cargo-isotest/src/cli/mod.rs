@@ -1,7 +1,7 @@
 //! The command line: flags as typed.
 //!
 //! Pure: it reads no file, clock, terminal or environment, and chooses no default that something
-//! else than the command line may also choose. It starts at [`parse`]; what the options mean
+//! else than the command line may also choose. It starts at [`parse()`]; what the options mean
 //! together with configuration and machine is decided by the stage after it.
 
 mod adopt;

@@ -1,8 +1,8 @@
 //! Diagnosis: why a test is flaky, found by running it under other conditions.
 //!
 //! [`setting`] has the conditions, [`facts`] what a test looks at, [`switches`] those conditions that are
-//! tried for it. The engine (`isotest_core::diagnosis`) decides which runs are made, the [`bench`] makes
-//! them, and [`investigate`] goes back and forth between them. [`causes`] says what the answer means, from
+//! tried for it. The engine (`isotest_core::diagnosis`) decides which runs are made, the [`mod@bench`] makes
+//! them, and [`investigate()`] goes back and forth between them. [`causes`] says what the answer means, from
 //! what the tests did ([`resources`]), and [`told`] puts it into words. A [`token`] makes a run again.
 //!
 //! Whole suites: [`hunting`] decides which [`rounds`] are made over which tests, under which [`amplifier`];
