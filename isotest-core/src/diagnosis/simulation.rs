@@ -102,6 +102,16 @@ fn a_perturbation_that_makes_it_show_is_not_the_cause() {
 }
 
 #[test]
+fn a_load_that_other_tests_are_too_is_not_put_down_to_them() {
+    let test = |run: &Run| match (run.is_on("duty"), run.is_on("together")) {
+        (true, _) => run.fails(true),
+        (false, true) if run.arm.companions.len() >= 6 => run.chance(0.25),
+        _ => None,
+    };
+    check(50, "duty| provokes latent", 0.9, 200, &test);
+}
+
+#[test]
 fn a_layer_that_needs_no_companion_has_no_other_party() {
     check(50, "tmp| provokes", 1.0, 100, &|run| run.fails(run.is_on("tmp")));
 }

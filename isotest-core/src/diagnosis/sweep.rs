@@ -72,6 +72,9 @@ const fn effort(
     }
 }
 
+/// Runs under a load that come before a rare failure among other tests is put down to these.
+const LOADED: usize = 3;
+
 /// Seeds that are tried where a failure was seen that is too rare for a round.
 const RARE_SEEDS: usize = 1000;
 
@@ -148,7 +151,14 @@ impl Procedure<'_> {
     fn step(&mut self, step: Step, nature: Nature, effort: Effort) -> Known<()> {
         let candidates = match step {
             Step::Seeds => return self.explain_seeds(effort.seeds),
-            Step::Sides => self.sides(effort.sides),
+            Step::Sides => {
+                let mut sides = self.sides(effort.sides);
+                if nature == Nature::NeverFails && self.is_sometimes_seen(&sides) {
+                    // Other tests are a load, too: a test that fails under any is not theirs.
+                    sides.extend(self.perturbations(LOADED, true));
+                }
+                sides
+            }
             Step::Perturbations => {
                 let mut light = self.perturbations(effort.perturbation, false);
                 light.extend(self.seeds_candidate(effort));
@@ -251,6 +261,13 @@ impl Procedure<'_> {
             .collect()
     }
 
+    /// The test has failed in one of these arms, and not nearly always in any.
+    fn is_sometimes_seen(&self, sides: &[Candidate]) -> bool {
+        let passed = sides.iter().map(|side| self.count(&side.setting(), side.runs, Effect::Pass));
+        let mut failed = passed.filter(|passed| passed.hits < passed.runs).peekable();
+        failed.peek().is_some() && failed.all(|passed| passed.share() > 0.2)
+    }
+
     fn perturbations(&self, runs: usize, is_heavy: bool) -> Vec<Candidate> {
         let all = self.switches(SwitchKind::Perturbation).into_iter();
         all.filter(|switch| runs > 0 && self.question.switches[*switch].is_heavy == is_heavy)
@@ -307,15 +324,36 @@ impl Procedure<'_> {
         let is_removal = |one: &Standing| one.effect == Effect::Pass;
         let is_perturbation = |one: &Standing| one.candidate.kind == Kind::Perturbation;
         standing.retain(|one| is_removal_enough || !(is_removal(one) && is_perturbation(one)));
-        standing.sort_by(|one, other| {
+        let is_weak: Vec<bool> = standing.iter().map(|one| self.is_weak(one, &standing)).collect();
+        let mut standing: Vec<(bool, Standing)> = is_weak.into_iter().zip(standing).collect();
+        standing.sort_by(|(is_weak, one), (is_other_weak, other)| {
             let removal = is_removal(one).cmp(&is_removal(other));
+            let weak = is_weak.cmp(is_other_weak);
             let kind = one.candidate.kind.cmp(&other.candidate.kind);
-            removal.then(kind).then(other.score.total_cmp(&one.score))
+            removal.then(weak).then(kind).then(other.score.total_cmp(&one.score))
         });
-        for one in standing {
+        for (is_weak, one) in standing {
+            if is_weak && !self.notes.causes.is_empty() {
+                break;
+            }
             self.explain_one(effort, one)?;
         }
         Ok(())
+    }
+
+    /// The test fails now and then in this arm among other tests, and nearly always under a load alone.
+    fn is_weak(&self, one: &Standing, all: &[Standing]) -> bool {
+        let share = |one: &Standing| {
+            self.count(&one.candidate.setting(), one.candidate.runs, one.effect).share()
+        };
+        let is_loaded = |other: &Standing| {
+            let mut switches = other.candidate.switches.iter();
+            other.candidate.kind == Kind::Perturbation
+                && switches.all(|switch| self.question.switches[*switch].is_heavy)
+                && share(other) > 0.9
+        };
+        let is_side = matches!(one.candidate.kind, Kind::Shared | Kind::Together);
+        is_side && share(one) < 0.8 && all.iter().any(is_loaded)
     }
 
     /// The arm, if the test fails more or less often in it. One failure where there was none asks for
