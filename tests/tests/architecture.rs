@@ -219,7 +219,7 @@ const PROGRAM: [Row; 14] = [
     ("select", &["cli", "config", "discover", "report", "sandbox", "store"]),
     ("run", &["cli", "config", "discover", "report", "sandbox", "select", "store"]),
     ("adopt", &["cli", "config", "discover", "report", "run", "sandbox", "select", "store"]),
-    ("diagnose", &["config", "discover", "report", "run", "sandbox", "select"]),
+    ("diagnose", &["cli", "config", "discover", "report", "run", "sandbox", "select"]),
     ("archive", &["cli", "config", "discover", "report", "sandbox"]),
     ("exit_code", &["report"]),
 ];

@@ -18,9 +18,8 @@ directories, unless `--host-arms always` is given.
 Exit codes: 0 if no run failed, 100 if one did, 96 if the test could not be run.";
 
 const PROVE: &str = "\
-The test runs without a failure as often as a test of this rate would fail once in, with a confidence
-of 99 %. With a token the runs are made under the conditions in which the test failed, where few runs
-are enough.
+The test runs so often that a test with the old rate of failures would fail at least once (confidence
+99 %). With a token it runs under the conditions in which it failed, where few runs are enough.
 
 Exit codes: 0 if all runs passed, 100 if one failed.";
 
@@ -57,6 +56,9 @@ pub struct ReproCommand {
     /// Maximum number of runs; by default as many as the rate asks for
     #[arg(long, value_name = "N")]
     pub runs: Option<u32>,
+    /// Allow layers of the machine that the token names
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub host_arms: HostArms,
     /// Configuration and build options.
     #[command(flatten)]
     pub suite: SuiteOptions,
@@ -75,6 +77,9 @@ pub struct ProveFixedCommand {
     /// Rate of failures before the fix, `0.05`; without a token or a rate, 0.01
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub rate: Option<Share>,
+    /// Allow layers of the machine that the token names
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub host_arms: HostArms,
     /// Print the result in this format
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: ReportFormat,

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use isotest_core::signals::Signals;
 
-use crate::cli::{self, Budget, DiagnoseCommand, ReportFormat};
+use crate::cli::{Budget, DiagnoseCommand, ReportFormat};
 use crate::commands::suite::{Suite, not_run, with_suite};
 use crate::config::machine::Machine;
-use crate::diagnose::{Bench, HostArms, Limits, investigate, tell};
+use crate::diagnose::{Bench, Limits, investigate, tell};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report::{self, Diagnosed, DiagnosisLine};
@@ -54,10 +54,5 @@ fn limits(command: &DiagnoseCommand) -> Limits {
         Budget::Time(time) => (time, MANY),
         Budget::Runs(runs) => (LONG, runs),
     };
-    let host = match command.host_arms {
-        cli::HostArms::Auto => HostArms::Auto,
-        cli::HostArms::Never => HostArms::Never,
-        cli::HostArms::Always => HostArms::Always,
-    };
-    Limits { time, runs, seed: command.seed, host }
+    Limits { time, runs, seed: command.seed, host: command.host_arms.into() }
 }

@@ -42,7 +42,8 @@ fn proved(
 ) -> Result<ProvedFixed, Error> {
     let (test, policy, others) = suite.find(&command.case)?;
     let found = match token {
-        Some(token) => Arrangement::under(token, test, policy, &others, suite.cases)?,
+        Some(token) => Arrangement::under(token, test, policy, &others, suite.cases)?
+            .allowed(command.host_arms.into())?,
         None => Arrangement::alone(test, policy),
     };
     let Suite { context, cases, .. } = suite;

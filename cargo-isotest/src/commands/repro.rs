@@ -30,7 +30,8 @@ pub fn repro(command: &ReproCommand, machine: &Machine) -> Result<ExitCode, Erro
 }
 
 fn repeat(command: &ReproCommand, token: &Token, suite: &Suite<'_>) -> Result<Repeated, Error> {
-    let found = Arrangement::of(token, &suite.groups, suite.cases)?;
+    let found =
+        Arrangement::of(token, &suite.groups, suite.cases)?.allowed(command.host_arms.into())?;
     let Suite { context, cases, .. } = suite;
     let (test, policy) = (found.test.clone(), found.policy.clone());
     let mut bench = Bench::new(*context, *cases, context.machine, policy, test.clone());

@@ -8,6 +8,7 @@ use isotest_core::escape::escape;
 use isotest_core::policy::Policy;
 
 use super::ground::Asked;
+use super::investigate::HostArms;
 use super::setting::Setting;
 use super::token::Token;
 use crate::run::context::Cases;
@@ -36,6 +37,8 @@ pub enum ArrangementError {
     NoTest(String),
     /// A setting of it is not known.
     NoSetting(String),
+    /// It runs the test on this layer of the machine, which is not allowed.
+    Host(&'static str),
 }
 
 impl fmt::Display for ArrangementError {
@@ -46,6 +49,11 @@ impl fmt::Display for ArrangementError {
                 "cannot find the test `{}`, which the token names\nhint: check out the commit of the \
                  token, or diagnose the test again",
                 escape(test)
+            ),
+            ArrangementError::Host(layer) => write!(
+                f,
+                "cannot run the test of the token: it is to have the layer `{layer}` of this machine\n\
+                 hint: `--host-arms always` allows it; the test can then change the machine"
             ),
             ArrangementError::NoSetting(name) => write!(
                 f,
@@ -115,6 +123,14 @@ impl Arrangement {
         })
     }
 
+    /// The same, if it needs no layer of the machine or may have it. A token may come from somebody else.
+    pub fn allowed(self, host: HostArms) -> Result<Arrangement, ArrangementError> {
+        match layer_of_machine(&self.settings) {
+            Some(layer) if host != HostArms::Always => Err(ArrangementError::Host(layer)),
+            _ => Ok(self),
+        }
+    }
+
     /// One run of it.
     pub fn asked(&self, seed: u64) -> Asked {
         let mut companions: BTreeSet<usize> = (0..self.companions.len()).collect();
@@ -148,4 +164,24 @@ impl Arrangement {
 fn names(cases: Cases<'_>, member: &Member) -> (String, String) {
     let binary = &cases.selected[member.index.binary].binary;
     (binary.id.clone(), case(cases.selected, member.index).name.clone())
+}
+
+/// The first layer of the machine among settings.
+fn layer_of_machine(settings: &BTreeSet<Setting>) -> Option<&'static str> {
+    settings.iter().find_map(|setting| match setting {
+        Setting::Host(layer) => Some(layer.name()),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_of_the_machine_are_seen_in_settings_of_a_token() {
+        let named = |names: &[&str]| names.iter().filter_map(|name| Setting::named(name)).collect();
+        assert_eq!(layer_of_machine(&named(&["shared-net", "umask"])), None);
+        assert_eq!(layer_of_machine(&named(&["umask", "host-home"])), Some("home"));
+    }
 }

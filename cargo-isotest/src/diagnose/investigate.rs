@@ -20,6 +20,7 @@ use super::ground::Asked;
 use super::resources::shared;
 use super::setting::Setting;
 use super::switches::{Scope, Switches};
+use crate::cli;
 use crate::discover::Harness;
 use crate::report::Standing;
 use crate::run::context::Cases;
@@ -62,6 +63,16 @@ pub enum HostArms {
     Never,
     /// Always.
     Always,
+}
+
+impl From<cli::HostArms> for HostArms {
+    fn from(typed: cli::HostArms) -> HostArms {
+        match typed {
+            cli::HostArms::Auto => HostArms::Auto,
+            cli::HostArms::Never => HostArms::Never,
+            cli::HostArms::Always => HostArms::Always,
+        }
+    }
 }
 
 /// What is found out.

@@ -42,7 +42,7 @@ pub use arrangement::{Arrangement, ArrangementError};
 pub use bench::Bench;
 pub use fingerprint::Failure;
 pub use hunter::{HuntOptions, Hunter};
-pub use investigate::{HostArms, Limits, investigate};
+pub use investigate::{Limits, investigate};
 pub use order::{OrderAnswer, OrderCause};
 pub use order_runs::{BisectRefusal, Bisected, bisect_order};
 pub use token::{Token, TokenError};
