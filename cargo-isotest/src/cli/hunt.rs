@@ -16,7 +16,7 @@ that fail most in ordinary runs are diagnosed: half of the time is for that. Ctr
 prints what was found.
 
 With `--time-bombs` the tests run at later dates instead: tomorrow, the end of a month, the day on which
-clocks change, in a year, in ten years, at the end of 32-bit time. Of each test that fails later the
+clocks change, in a year, in ten years, and in 2038, where 32-bit times end. Of each test that fails later the
 first date is found.
 
 Exit codes: 0 if there is no candidate, 100 if there is one, 4 if no test is selected.";
@@ -24,7 +24,7 @@ Exit codes: 0 if there is no candidate, 100 if there is one, 4 if no test is sel
 const VERIFY: &str = "\
 Each test runs twice, each alone: the second run has another clock, other random numbers, another
 process id, another order of directories, and a busy machine. Its verdict, its output and the files that
-it leaves are the same, if it is hermetic. Numbers in the output do not count, nor do paths.
+it leaves are the same if the test is hermetic. Numbers and paths in the output do not count.
 
 Exit codes: 0 if all runs are the same, 100 if one differs, 4 if no test is selected.";
 
@@ -32,7 +32,7 @@ const BISECT: &str = "\
 The tests of one binary run in one process, one after the other. If CASE fails after other tests and
 passes alone, the smallest set of them that makes it fail is found: the polluters. If it fails alone and
 passes after other tests, the set that makes it pass: the state setters. Then the tests that prevent the
-failure are found, if they run in between: the cleaners.
+failure when they run in between are found: the cleaners.
 
 Exit codes: 0 if the order makes no difference, 100 if it does.";
 

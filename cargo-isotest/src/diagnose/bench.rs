@@ -26,7 +26,7 @@ use crate::run::outside::ThisMachine;
 use crate::run::policies::Member;
 use crate::sandbox::factory::{FactoryError, SandboxFactory};
 
-/// Number of wardens that are kept for later runs.
+/// Number of wardens of either kind that are kept for later runs.
 const KEPT: usize = 12;
 
 /// Runs a test under settings.
@@ -266,7 +266,13 @@ impl<'a> Bench<'a> {
             false => outcomes = self.ground.run_labs(&mut wardens, one, seeds)?,
         }
         self.labs.insert(0, (policy.clone(), wardens));
-        self.labs.truncate(KEPT);
+        // Two policies take turns.
+        let mut left = KEPT.max(self.at_once() * 4);
+        self.labs.retain(|(_, wardens)| {
+            let is_kept = wardens.len() <= left;
+            left = left.saturating_sub(wardens.len());
+            is_kept
+        });
         Ok(outcomes.into_iter().map(|it| self.counted(it?)).collect())
     }
 

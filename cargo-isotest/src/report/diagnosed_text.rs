@@ -71,14 +71,17 @@ fn write_heading(out: &mut impl Write, it: &Diagnosed) -> io::Result<()> {
     Ok(())
 }
 
-/// `7 of 412 runs (1.7 %, 95 % between 0.7 % and 3.5 %)`
+/// `7 of 412 runs (1.7 %, 95 %: between 0.7 % and 3.5 %)`
 fn rate(rate: &Rate) -> String {
     let share = f64::from(rate.failed) / f64::from(rate.runs.max(1));
     let runs = counted(rate.runs as usize, "run");
-    let interval = format!("95 % between {} and {}", percent(rate.low), percent(rate.high));
-    match rate.failed == rate.runs || rate.failed == 0 {
-        true => format!("{} of {runs} ({interval})", rate.failed),
-        false => format!("{} of {runs} ({}, {interval})", rate.failed, percent(share)),
+    let (low, high) = (percent(rate.low), percent(rate.high));
+    match rate.failed {
+        0 => format!("0 of {runs} (95 %: at most {high})"),
+        failed if failed == rate.runs => format!("{failed} of {runs} (95 %: at least {low})"),
+        failed => {
+            format!("{failed} of {runs} ({}, 95 %: between {low} and {high})", percent(share))
+        }
     }
 }
 
@@ -86,7 +89,7 @@ fn rate(rate: &Rate) -> String {
 pub(super) fn percent(share: f64) -> String {
     let percent = share * 100.0;
     match percent {
-        _ if percent >= 99.95 => "100 %".to_owned(),
+        _ if percent >= 99.5 => "over 99 %".to_owned(),
         _ if percent >= 10.0 || percent == 0.0 => format!("{percent:.0} %"),
         _ => format!("{percent:.1} %"),
     }
@@ -254,7 +257,7 @@ fn write_tried(out: &mut impl Write, it: &Diagnosed) -> io::Result<()> {
         write_arm(out, arm)?;
     }
     if hidden > 0 {
-        writeln!(out, "  {}", counted(hidden, "further arm"))?;
+        writeln!(out, "  {}", counted(hidden, "further condition"))?;
     }
     if !without.is_empty() {
         let runs: u32 = without.iter().map(|arm| arm.rate.runs).sum();
