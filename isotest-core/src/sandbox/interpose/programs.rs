@@ -75,10 +75,13 @@ fn executed(call: &SystemCall) -> Option<File> {
     in_root(&paths::root_of(call.thread)?, &path)
 }
 
-const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+/// The path is a case's: a terminal must not become that of the warden, which leads a session.
+const FLAGS: OFlags =
+    OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
 fn open(path: &str) -> Option<File> {
-    openat(CWD, path, FLAGS, Mode::empty()).ok().map(File::from)
+    let file = openat(CWD, path, FLAGS, Mode::empty()).ok().map(File::from)?;
+    Some(file).filter(|file| file.metadata().is_ok_and(|file| file.is_file()))
 }
 
 /// A file as a process with this root finds it.
