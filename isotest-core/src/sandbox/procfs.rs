@@ -98,6 +98,8 @@ fn text_of(bytes: Vec<u8>) -> String {
 /// `/proc/PID/stat` of proc_pid_stat(5).
 #[derive(Debug, Clone, Copy)]
 pub struct Stat {
+    /// A letter, `R` for one that runs.
+    state: char,
     flags: u64,
     /// The address of the bottom of the stack; 0 where it is not told.
     stack: u64,
@@ -123,7 +125,8 @@ impl Stat {
         let fields: Vec<&str> = rest.split_whitespace().collect();
         let field = |number: usize| fields.get(number - 3)?.parse().ok();
         let arguments = field(48).zip(field(49)).unwrap_or_default();
-        Some(Stat { flags: field(9)?, stack: field(28)?, arguments })
+        let state = fields.first()?.chars().next()?;
+        Some(Stat { state, flags: field(9)?, stack: field(28)?, arguments })
     }
 
     /// True if it, or a thread of it, has called execve(2) since it was cloned.
@@ -300,15 +303,23 @@ pub fn child_ids(pid: i32) -> Vec<i32> {
     lists.split_whitespace().filter_map(|id| id.parse().ok()).take(MOST).collect()
 }
 
-/// Signals a process and its descendants, parents first: a process that is stopped forks no more. One
-/// that was just forked may be missed.
-pub fn signal_family(leader: i32, signal: i32) {
+/// Signals a process and its descendants, parents first, and returns their ids. One that was just
+/// forked may be missed: a signal does not reach a thread inside of fork(2).
+pub fn signal_family(leader: i32, signal: i32) -> Vec<i32> {
     let (mut family, mut next) = (vec![leader], 0);
     while let Some(&pid) = family.get(next).filter(|_| next < MOST) {
         kernel::kill(pid, signal);
         family.extend(child_ids(pid));
         next += 1;
     }
+    family
+}
+
+/// True if a thread of a process may still fork though the process was stopped: it has not noticed
+/// the signal yet. One that waits for a child of vfork(2) has not either, and forks no more.
+pub fn runs_on(pid: i32) -> bool {
+    let state = |thread: &PathBuf| Stat::parse(&read_line(&thread.join("stat"))?);
+    threads(pid).iter().filter_map(state).any(|stat| matches!(stat.state, 'R' | 'S'))
 }
 
 /// Reads a file of proc that is one line, or none. Most are shorter than a page; what is not told

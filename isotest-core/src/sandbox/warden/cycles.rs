@@ -2,9 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
+use super::cycle::Turn;
 use super::state::WardenState;
 use crate::sandbox::fault::STEP_EXEC;
-use crate::sandbox::procfs::signal_family;
+use crate::sandbox::procfs::{runs_on, signal_family};
 use crate::sandbox::sys;
 
 impl WardenState {
@@ -19,8 +20,10 @@ impl WardenState {
         let Some(cycle) = &mut running.cycle else { return };
         // Set-up is not slowed down, and somebody else may have stopped all cases.
         if let Some(leader) = leader.filter(|_| !is_suspended && !has_ended) {
-            cycle.is_stopped = !cycle.is_stopped;
-            signal_family(leader, if cycle.is_stopped { libc::SIGSTOP } else { libc::SIGCONT });
+            let (turn, signal) = cycle.turn.next();
+            let family = signal_family(leader, signal);
+            let is_stopped = turn != Turn::Running && !family.into_iter().any(runs_on);
+            cycle.turn = if is_stopped { Turn::Stopped } else { turn };
         }
         if !cycle.go_on() {
             self.end_cycle(slot);
@@ -31,7 +34,7 @@ impl WardenState {
     pub(super) fn end_cycle(&mut self, slot: usize) {
         let leader = self.pid(slot).filter(|leader| sys::is_child(*leader));
         let cycle = self.running.get_mut(&slot).and_then(|running| running.cycle.take());
-        if let Some((leader, _)) = leader.zip(cycle.filter(|cycle| cycle.is_stopped)) {
+        if let Some((leader, _)) = leader.zip(cycle.filter(|cycle| cycle.turn != Turn::Running)) {
             signal_family(leader, libc::SIGCONT);
         }
     }
@@ -39,8 +42,9 @@ impl WardenState {
     /// All cases were stopped by somebody else, or go on.
     pub(super) fn suspend_cycles(&mut self, is_suspended: bool) {
         self.is_suspended = is_suspended;
-        for cycle in self.running.values_mut().filter_map(|running| running.cycle.as_mut()) {
-            cycle.is_stopped &= is_suspended;
+        if !is_suspended {
+            let cycles = self.running.values_mut().filter_map(|running| running.cycle.as_mut());
+            cycles.for_each(|cycle| cycle.turn = Turn::Running);
         }
     }
 }
