@@ -27,7 +27,7 @@ use crate::run::policies::Member;
 use crate::sandbox::factory::{FactoryError, SandboxFactory};
 
 /// Number of wardens of either kind that are kept for later runs.
-const KEPT: usize = 12;
+const KEPT: usize = 48;
 
 /// Runs a test under settings.
 pub struct Bench<'a> {
@@ -130,7 +130,7 @@ impl<'a> Bench<'a> {
         let job =
             |member: &Member| Job::once(member.index, self.ground.plan(&factory, member, &asked));
         let jobs = members.iter().map(job).collect();
-        let mut outcomes = self.ground.outcomes(&mut factory, jobs, self.at_once())?;
+        let mut outcomes = self.ground.outcomes(&mut factory, jobs, self.processors())?;
         self.keep(policy, factory);
         Ok(members.iter().map(|member| outcomes.remove(&member.index)).collect())
     }
@@ -216,7 +216,7 @@ impl<'a> Bench<'a> {
             Job::once(CaseIndex { binary: run, case: 0 }, plan)
         });
         let jobs: Vec<Job> = jobs.collect();
-        let at_once = if one.is_heavy() { 1 } else { self.at_once() };
+        let at_once = one.at_once(self.processors());
         let mut outcomes = self.ground.outcomes(&mut factory, jobs, at_once)?;
         self.keep(policy, factory);
         let outcome = |run| outcomes.remove(&CaseIndex { binary: run, case: 0 });
@@ -234,7 +234,7 @@ impl<'a> Bench<'a> {
         let Some(mut factory) = self.warden(&policy, &one.settings) else {
             return Ok(seeds.iter().map(|_| None).collect());
         };
-        let at_once = if one.is_heavy() { 1 } else { self.at_once() };
+        let at_once = one.at_once(self.processors());
         let outcomes = self.ground.run_together(&mut factory, one, seeds, at_once)?;
         self.keep(policy, factory);
         Ok(outcomes.into_iter().map(|it| self.counted(it?)).collect())
@@ -247,8 +247,10 @@ impl<'a> Bench<'a> {
         policy: &Policy,
         seeds: &[u64],
     ) -> io::Result<Vec<Option<Outcome>>> {
-        let is_alone = one.is_heavy();
-        let count = if is_alone { 1 } else { (self.at_once() * 2).min(seeds.len()) };
+        let count = match one.at_once(self.processors()) {
+            1 => 1,
+            at_once => (at_once * 2).min(seeds.len()),
+        };
         let mut wardens = self.labs(policy, count, &one.settings);
         let mut outcomes = Vec::new();
         match one.companions.contains(&self.ground.itself()) {
@@ -267,7 +269,7 @@ impl<'a> Bench<'a> {
         }
         self.labs.insert(0, (policy.clone(), wardens));
         // Two policies take turns.
-        let mut left = KEPT.max(self.at_once() * 4);
+        let mut left = KEPT.max(self.processors() * 4);
         self.labs.retain(|(_, wardens)| {
             let is_kept = wardens.len() <= left;
             left = left.saturating_sub(wardens.len());
@@ -299,7 +301,7 @@ impl<'a> Bench<'a> {
         wardens
     }
 
-    fn at_once(&self) -> usize {
+    fn processors(&self) -> usize {
         self.ground.machine.cores.max(1)
     }
 

@@ -62,9 +62,16 @@ impl Asked {
         self.is_shared() && self.settings.contains(&Setting::Together)
     }
 
-    /// True if nothing else may run beside it.
-    pub fn is_heavy(&self) -> bool {
-        self.settings.iter().any(Setting::is_heavy)
+    /// Number of runs at a time on so many processors.
+    pub fn at_once(&self, processors: usize) -> usize {
+        const WAITING: usize = 4;
+        if self.settings.iter().any(Setting::is_heavy) {
+            1
+        } else if self.settings.iter().any(Setting::waits) {
+            processors * WAITING
+        } else {
+            processors
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use isotest_core::case::Ignore;
 use isotest_core::diagnosis::{
-    self as engine, Attribution, Budget, Cause, Diagnosis, Observed, Phase, Progress, Question,
-    Request,
+    self as engine, Arm, Attribution, Budget, Cause, Diagnosis, Observed, Phase, Progress,
+    Question, Request,
 };
 use isotest_core::outcome::{NotRun, Outcome};
 use isotest_core::signals::Signals;
@@ -35,8 +35,8 @@ const TRACING: Duration = Duration::from_secs(4);
 const COMPANIONS: usize = 16;
 /// Maximum number of companions that share something with the test.
 const NEAR: usize = 8;
-/// Runs that are asked for at a time.
-const AT_ONCE: usize = 8;
+/// Companions that are traced at a time.
+const TRACED_AT_ONCE: usize = 16;
 /// A run is ended after this time, or after so many times the time of an ordinary one.
 const SHORTEST: Duration = Duration::from_secs(2);
 const TIMES: u32 = 50;
@@ -248,7 +248,7 @@ impl Engine<'_, '_> {
         }
         let end = Instant::now() + TRACING;
         let mut traced: Vec<(Member, Option<Facts>)> = Vec::new();
-        for part in near.chunks(AT_ONCE * 2) {
+        for part in near.chunks(TRACED_AT_ONCE) {
             let is_over = Instant::now() > end || traced.len() >= TRACED;
             let members: Vec<Member> = part.iter().map(|it| (*it).clone()).collect();
             if is_over || Signals::asked().is_some() {
@@ -340,23 +340,25 @@ impl Engine<'_, '_> {
     ) -> io::Result<bool> {
         let began = Instant::now();
         while diagnosis.attribution().is_none() {
-            let is_interrupted = Signals::asked().is_some();
-            if is_interrupted || Instant::now() >= end {
-                diagnosis.stop();
-                return Ok(is_interrupted);
-            }
-            let requests = diagnosis.next(AT_ONCE);
+            let requests = diagnosis.next(usize::MAX);
             if requests.is_empty() {
                 diagnosis.stop();
                 break;
             }
-            let asked: Vec<Asked> =
-                requests.iter().map(|request| asked(request, switches)).collect();
-            let ran = self.run(&asked)?;
-            for (request, ran) in requests.iter().zip(ran) {
-                diagnosis.tell(request.id, self.observed(ran));
+            for part in in_turn(requests, |arm| switches.at_once(arm)) {
+                let is_interrupted = Signals::asked().is_some();
+                if is_interrupted || Instant::now() >= end {
+                    diagnosis.stop();
+                    return Ok(is_interrupted);
+                }
+                let asked: Vec<Asked> =
+                    part.iter().map(|request| asked(request, switches)).collect();
+                let ran = self.run(&asked)?;
+                for (request, ran) in part.iter().zip(ran) {
+                    diagnosis.tell(request.id, self.observed(ran));
+                }
+                watch(&standing(&diagnosis.progress(), switches, began.elapsed()));
             }
-            watch(&standing(&diagnosis.progress(), switches, began.elapsed()));
         }
         Ok(false)
     }
@@ -399,6 +401,25 @@ fn standing(progress: &Progress, switches: &Switches, took: Duration) -> Standin
         },
         took,
     }
+}
+
+/// Runs in parts of one arm each, in which they can run at the same time. The arms take turns, so that
+/// a machine that becomes slower does so for all of them.
+fn in_turn(requests: Vec<Request>, at_once: impl Fn(&Arm) -> usize) -> Vec<Vec<Request>> {
+    let mut arms: Vec<Vec<Request>> = Vec::new();
+    for request in requests {
+        match arms.iter_mut().find(|arm| arm[0].arm == request.arm) {
+            Some(arm) => arm.push(request),
+            None => arms.push(vec![request]),
+        }
+    }
+    let mut parts: Vec<(usize, Vec<Request>)> = Vec::new();
+    for arm in arms {
+        let size = at_once(&arm[0].arm);
+        parts.extend(arm.chunks(size).map(<[Request]>::to_vec).enumerate());
+    }
+    parts.sort_by_key(|(turn, _)| *turn);
+    parts.into_iter().map(|(_, part)| part).collect()
 }
 
 /// A run that the engine asks for.

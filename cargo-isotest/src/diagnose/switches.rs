@@ -1,7 +1,7 @@
 //! Switches of a diagnosis: the settings that are tried for a test, and those that are not, with the
 //! reason.
 
-use isotest_core::diagnosis::Switch;
+use isotest_core::diagnosis::{Arm, Switch};
 use isotest_core::finding::Code;
 use isotest_core::perturbation::HeldCalls;
 use isotest_core::policy::{Policy, User};
@@ -64,8 +64,17 @@ impl Switches {
             kind: setting.kind(),
             name: setting.name(),
             is_heavy: setting.is_heavy(),
+            changes_timing: setting.changes_timing(),
         };
         self.tried.iter().map(switch).collect()
+    }
+
+    /// Runs of an arm that are made before those of the next one.
+    pub fn at_once(&self, arm: &Arm) -> usize {
+        match arm.on.iter().any(|number| self.tried[*number].is_heavy()) {
+            true => 4,
+            false => 16,
+        }
     }
 
     fn put(&mut self, setting: Setting, is_tried: bool, reason: &'static str) {

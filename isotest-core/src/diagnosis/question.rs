@@ -24,6 +24,9 @@ pub struct Switch {
     pub name: String,
     /// Its runs are slow or keep a processor busy, so that few of them are asked for.
     pub is_heavy: bool,
+    /// It changes when the test does something, and with it what other tests do meanwhile: it is also
+    /// tried while layers are shared.
+    pub changes_timing: bool,
 }
 
 /// What a switch changes.

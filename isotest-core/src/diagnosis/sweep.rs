@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::attribution::{Direction, Phase, Verdict};
 use super::procedure::{Known, NOTICEABLE, Procedure, Reached};
-use super::question::SwitchKind;
+use super::question::{Switch, SwitchKind};
 use super::rate::Count;
 use super::setting::{Contrast, Effect, Setting};
 
@@ -25,7 +25,7 @@ struct Effort {
     sides: usize,
     perturbation: usize,
     heavy_perturbation: usize,
-    /// A perturbation while everything is shared.
+    /// A perturbation of the timing while everything is shared.
     crossed: usize,
     heavy_crossed: usize,
     /// Sources of chance pinned, by as many seeds.
@@ -296,7 +296,10 @@ impl Procedure<'_> {
         let mut crossed = Vec::new();
         for side in self.sides(0).into_iter().filter(|side| side.kind != Kind::Host) {
             for switch in self.switches(SwitchKind::Perturbation) {
-                let is_heavy = self.question.switches[switch].is_heavy;
+                let Switch { is_heavy, changes_timing, .. } = self.question.switches[switch];
+                if !changes_timing {
+                    continue;
+                }
                 let runs = if is_heavy { effort.heavy_crossed } else { effort.crossed };
                 let mut candidate = Candidate { kind: Kind::Crossed, runs, ..side.clone() };
                 candidate.switches.insert(switch);

@@ -39,6 +39,9 @@ const SWITCHES: [(SwitchKind, &str, bool); 25] = [
     (SwitchKind::Determinism, "pid", false),
 ];
 
+/// Switches that change when a test does something, beside the heavy ones.
+const TIMING: [&str; 3] = ["one", "starve", "delay"];
+
 /// Companions of a simulated test.
 pub const COMPANIONS: usize = 12;
 
@@ -47,8 +50,12 @@ const AT_ONCE: usize = 4;
 
 /// A question with all switches.
 pub fn question(seed: u64, budget: u32) -> Question {
-    let switches =
-        SWITCHES.map(|(kind, name, is_heavy)| Switch { kind, name: name.into(), is_heavy });
+    let switches = SWITCHES.map(|(kind, name, is_heavy)| Switch {
+        kind,
+        name: name.into(),
+        is_heavy,
+        changes_timing: is_heavy || TIMING.contains(&name),
+    });
     Question {
         switches: switches.into(),
         companions: COMPANIONS,
