@@ -135,6 +135,8 @@ pub enum Act {
     },
     /// It asks for the host name: uname(2).
     HostName,
+    /// It asks for its process id: getpid(2).
+    ProcessId,
     /// It asks for the processors that it may use: sched_getaffinity(2).
     Processors,
     /// It reads the clock of the day by a system call.
@@ -269,6 +271,8 @@ pub enum Surrounding {
     Zone,
     /// The host name.
     HostName,
+    /// Its process id.
+    ProcessId,
     /// The number of processors.
     Processors,
     /// The clock of the day, by a system call.
@@ -311,6 +315,7 @@ impl Act {
         match self {
             Act::Entropy { .. } => Some(Surrounding::Entropy),
             Act::HostName => Some(Surrounding::HostName),
+            Act::ProcessId => Some(Surrounding::ProcessId),
             Act::Processors => Some(Surrounding::Processors),
             Act::Clock => Some(Surrounding::Clock),
             Act::Opened { path, .. } | Act::LookedUp { path, .. } => {
@@ -320,6 +325,10 @@ impl Act {
                     _ if ZONE.contains(&path) => Some(Surrounding::Zone),
                     _ if ENTROPY.contains(&path) => Some(Surrounding::Entropy),
                     _ if HOST_NAME.contains(&path) => Some(Surrounding::HostName),
+                    // As a link or by its `stat`, it tells the id.
+                    "/proc/self" | "/proc/self/stat" | "/proc/self/status" => {
+                        Some(Surrounding::ProcessId)
+                    }
                     _ if PROCESSORS.iter().any(is_below) => Some(Surrounding::Processors),
                     _ => None,
                 }
@@ -418,6 +427,7 @@ impl Trace {
                 | Act::Exited { .. }
                 | Act::Entropy { .. }
                 | Act::HostName
+                | Act::ProcessId
                 | Act::Processors
                 | Act::Clock
                 | Act::ProcessChanged(_)

@@ -88,6 +88,13 @@ impl<'a> Bench<'a> {
         &self.ground.policy
     }
 
+    /// Facts of one traced run of a test of the project.
+    pub fn facts(&self, outcome: &Outcome) -> Facts {
+        let project = self.ground.context.project;
+        let directories = [&project.workspace_root, &project.target_directory];
+        Facts::of(outcome, directories.map(|it| it.as_std_path().to_owned()).to_vec())
+    }
+
     /// True if a test uses files of the project that another test could change: it writes one, or it
     /// executes or reads one of the target directory.
     pub fn uses_project(&self, facts: &Facts) -> bool {
@@ -95,7 +102,8 @@ impl<'a> Bench<'a> {
         let root = project.workspace_root.as_std_path();
         let target = project.target_directory.as_std_path();
         let own = &self.ground.cases.selected[self.ground.test.index.binary].binary.executable;
-        let is_own = |path: &String| Path::new(path) == own.as_std_path();
+        // A panic has files with symbols looked up beside it.
+        let is_own = |path: &String| path.starts_with(own.as_str()) || is_of_symbols(path);
         let is_in = |path: &String, top: &Path| Path::new(path).starts_with(top);
         let Footprint { reads, missing, writes, .. } = &facts.footprint;
         let used = reads.iter().chain(missing).filter(|path| is_in(path, target));
@@ -343,6 +351,12 @@ impl<'a> Bench<'a> {
         self.refused.insert(settings.clone(), error.to_string());
         self.not_run = Some(NotRun::Sandbox(error));
     }
+}
+
+/// True if this is a name of a file with symbols of a program.
+fn is_of_symbols(path: &str) -> bool {
+    let endings = [".dwp", ".dwo", ".debug", ".o"];
+    endings.iter().any(|ending| path.ends_with(ending)) || path.contains("/.debug/")
 }
 
 /// True if glibc's archive of locales, or a directory of its own, has this one.

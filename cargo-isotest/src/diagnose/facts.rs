@@ -2,6 +2,7 @@
 //! need not be tried.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use isotest_core::finding::{Code, Finding};
 use isotest_core::outcome::Outcome;
@@ -36,12 +37,15 @@ pub struct Facts {
     pub max_rss: u64,
     /// Nothing is missing in the trace.
     pub is_whole: bool,
+    /// Directories of the project.
+    pub project: Vec<PathBuf>,
 }
 
 impl Facts {
-    /// Facts of one traced run.
-    pub fn of(outcome: &Outcome) -> Facts {
+    /// Facts of one traced run of a test of a project, whose directories these are.
+    pub fn of(outcome: &Outcome, project: Vec<PathBuf>) -> Facts {
         let mut facts = Facts {
+            project,
             findings: outcome.findings.clone(),
             max_rss: outcome.usage.own_max_rss.unwrap_or(outcome.usage.max_rss),
             ..Facts::default()
@@ -96,6 +100,13 @@ impl Facts {
         !self.is_whole || reads.iter().chain(missing).chain(writes).any(|path| holds(path))
     }
 
+    /// True if it used a path of which this holds, other than of the project and of tools, or nothing is
+    /// known.
+    pub fn meets(&self, holds: impl Fn(&str) -> bool) -> bool {
+        let is_own = |path: &str| self.project.iter().any(|top| Path::new(path).starts_with(top));
+        self.uses(|path| holds(path) && !is_of_tool(path) && !is_own(path))
+    }
+
     /// True if all random bytes that it asked for are keys of hash maps, which std asks for 16 bytes
     /// at a time.
     pub fn hashes_only(&self) -> bool {
@@ -109,12 +120,9 @@ impl Facts {
 
     /// True if another process could meet it: at an address, a process, or a file that is not its own.
     pub fn may_meet(&self) -> bool {
-        let Footprint { reads, missing, writes, binds, dials, .. } = &self.footprint;
-        let is_met = |path: &String| is_shared(path);
-        !self.is_whole
-            || !binds.is_empty()
-            || !dials.is_empty()
-            || writes.iter().chain(reads).chain(missing).any(is_met)
+        !self.footprint.binds.is_empty()
+            || !self.footprint.dials.is_empty()
+            || self.meets(|path| SHARED.iter().any(|top| path.starts_with(top)))
             || self.sees_processes()
     }
 
@@ -142,9 +150,9 @@ const SHARED: [&str; 6] = ["/tmp/", "/var/tmp/", "/run/", "/dev/shm/", "/home/",
 /// Directories of a home that programs and libraries are found in.
 const TOOLS: [&str; 2] = ["/.cargo/", "/.rustup/"];
 
-/// True if a path may lead to what another test has made.
-fn is_shared(path: &str) -> bool {
-    SHARED.iter().any(|top| path.starts_with(top)) && !TOOLS.iter().any(|tool| path.contains(tool))
+/// True if a path is one of cargo's or rustup's.
+fn is_of_tool(path: &str) -> bool {
+    TOOLS.iter().any(|tool| path.contains(tool))
 }
 
 /// True if a path is that of a process, by its id.
@@ -160,9 +168,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_another_test_may_have_made_is_told_from_tools() {
-        assert!(is_shared("/tmp/x") && is_shared("/dev/shm/app") && is_shared("/home/me/.app"));
-        assert!(!is_shared("/home/me/.cargo/bin/cargo") && !is_shared("/usr/lib/x"));
+    fn what_another_test_may_have_made_is_told_from_tools_and_the_project() {
+        let may_meet = |path: &str| {
+            let reads = [path.to_owned()].into();
+            let footprint = Footprint { reads, ..Footprint::default() };
+            let project = vec!["/home/me/app".into(), "/tmp/target".into()];
+            Facts { footprint, project, is_whole: true, ..Facts::default() }.may_meet()
+        };
+        let shared = ["/tmp/x", "/dev/shm/app", "/home/me/.app", "/home/me/apple"];
+        let own = ["/home/me/.cargo/bin/cargo", "/usr/lib/x", "/home/me/app/x", "/tmp/target/x"];
+        assert!(shared.into_iter().all(may_meet));
+        assert!(!own.into_iter().any(may_meet));
         assert!(is_of_process("/proc/12/stat") && is_of_process("/proc/1"));
         assert!(!is_of_process("/proc/self/maps") && !is_of_process("/proc/cpuinfo"));
     }

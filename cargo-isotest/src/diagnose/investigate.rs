@@ -216,7 +216,7 @@ impl Engine<'_, '_> {
         let asked = Asked { is_traced: true, ..Asked::alone(0) };
         let traced = self.run(&[asked])?.pop().flatten();
         let outcome = traced.unwrap_or_else(|| plain.clone());
-        let mut facts = Facts::of(&outcome);
+        let mut facts = self.bench.facts(&outcome);
         if outcome.findings.is_empty() {
             facts.findings = plain.findings.clone();
         }
@@ -257,7 +257,7 @@ impl Engine<'_, '_> {
             }
             let outcomes = self.bench.trace_others(&members)?;
             self.runs += members.len() as u32;
-            let facts = outcomes.into_iter().map(|it| it.map(|outcome| Facts::of(&outcome)));
+            let facts = outcomes.iter().map(|it| it.as_ref().map(|it| self.bench.facts(it)));
             traced.extend(members.into_iter().zip(facts));
         }
         let meets = |other: &Facts| !shared(&facts.footprint, &other.footprint).is_empty();
@@ -292,7 +292,7 @@ impl Engine<'_, '_> {
             let outcomes = self.bench.trace_others(&members)?;
             let facts = places.into_iter().zip(outcomes);
             known.extend(facts.filter_map(|(place, outcome)| {
-                outcome.map(|outcome| (place, Facts::of(&outcome)))
+                outcome.map(|outcome| (place, self.bench.facts(&outcome)))
             }));
         }
         Ok(known)

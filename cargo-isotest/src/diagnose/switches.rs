@@ -87,10 +87,7 @@ impl Switches {
     /// An earlier run of the test itself may be the other party, so that directories are always tried.
     fn layers(&mut self, facts: &Facts, scope: Scope) {
         let shared = |below: &'static [&str]| {
-            facts.uses(move |path| {
-                below.iter().any(|top| path.starts_with(top))
-                    && !["/.cargo/", "/.rustup/"].iter().any(|tool| path.contains(tool))
-            })
+            facts.meets(move |path| below.iter().any(|top| path.starts_with(top)))
         };
         let network = !facts.is_whole
             || !facts.footprint.binds.is_empty()
@@ -131,7 +128,7 @@ impl Switches {
         let entropy = !facts.is_whole || !facts.entropy.is_empty();
         self.put(Setting::Entropy, entropy, UNSEEN);
         self.put(Setting::DirectoryOrder, !facts.is_whole || facts.lists, UNSEEN);
-        self.put(Setting::ProcessId, true, UNSEEN);
+        self.put(Setting::ProcessId, facts.sees(Surrounding::ProcessId), UNSEEN);
         self.put(Setting::Reaper, true, UNSEEN);
         let files = !facts.is_whole || facts.writes;
         self.put(Setting::Umask, files, UNSEEN);

@@ -68,6 +68,7 @@ fn word(surrounding: Surrounding) -> &'static str {
         Surrounding::Entropy => "entropy",
         Surrounding::Zone => "zone",
         Surrounding::HostName => "host-name",
+        Surrounding::ProcessId => "process-id",
         Surrounding::Processors => "processors",
         Surrounding::Clock => "clock",
     }

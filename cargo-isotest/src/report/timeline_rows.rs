@@ -143,6 +143,7 @@ pub fn row(event: &TraceEvent, names: &Names<'_>) -> Row {
         }
         Act::Entropy { bytes } => (format!("{:9} {bytes} random bytes", "reads"), DIM),
         Act::HostName => (format!("{:9} host name (uname)", "reads"), DIM),
+        Act::ProcessId => (format!("{:9} process id", "reads"), DIM),
         Act::Processors => (format!("{:9} number of processors", "reads"), DIM),
         Act::ThreadStarted => (format!("{:9} a thread", "starts"), DIM),
         Act::Clock => (format!("{:9} clock", "reads"), DIM),
@@ -192,6 +193,7 @@ pub fn surrounding(surrounding: Surrounding) -> &'static str {
         Surrounding::Entropy => "entropy",
         Surrounding::Zone => "time zone",
         Surrounding::HostName => "host name",
+        Surrounding::ProcessId => "process id",
         Surrounding::Processors => "number of processors",
         Surrounding::Clock => "clock",
     }

@@ -472,7 +472,7 @@ impl Procedure<'_> {
         self.notes.phase = Phase::Sweep;
         let mut known = 0;
         while known < count {
-            known = (known + 8).min(count);
+            known = (known + 8.max(known / 2)).min(count);
             self.ask(&[(all.clone(), known)])?;
             let passed = self.count(&all, known, Effect::Pass);
             if passed.hits > 0 && passed.hits < passed.runs {

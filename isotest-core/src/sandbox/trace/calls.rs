@@ -47,6 +47,7 @@ pub enum Meaning {
     SendMessages,
     Entropy,
     HostName,
+    ProcessId,
     Processors,
     Clock,
     /// clone(2).
@@ -124,6 +125,7 @@ const CALLS: &[(i64, Meaning)] = &[
     (libc::SYS_sendmmsg, Meaning::SendMessages),
     (libc::SYS_getrandom, Meaning::Entropy),
     (libc::SYS_uname, Meaning::HostName),
+    (libc::SYS_getpid, Meaning::ProcessId),
     (libc::SYS_sched_getaffinity, Meaning::Processors),
     (libc::SYS_clock_gettime, Meaning::Clock),
     (libc::SYS_gettimeofday, Meaning::Clock),

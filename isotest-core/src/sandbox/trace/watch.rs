@@ -220,6 +220,7 @@ impl Watch {
             }
             Meaning::Entropy => Act::Entropy { bytes: call.word_at(1) },
             Meaning::HostName => Act::HostName,
+            Meaning::ProcessId => Act::ProcessId,
             Meaning::Processors => Act::Processors,
             Meaning::Clock => Act::Clock,
             Meaning::Clone => return Some(thread_started(call.word_at(0))),
