@@ -31,7 +31,6 @@ mod odds;
 mod pairs;
 pub mod proof;
 mod rate;
-mod seed;
 
 #[cfg(test)]
 mod simulation;

@@ -36,6 +36,7 @@ struct Readme;
 mod errno;
 pub mod escape;
 mod poll_timeout;
+pub mod seed;
 pub mod serialized;
 pub mod wait_status;
 

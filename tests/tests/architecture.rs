@@ -14,7 +14,7 @@ type Row = (&'static str, &'static [&'static str]);
 type CoreRow = (&'static str, &'static str, &'static [&'static str]);
 
 /// Rows of the table in `docs/architecture.md`.
-const CORE: [CoreRow; 38] = [
+const CORE: [CoreRow; 39] = [
     ("lib", "the example of the crate, and its public modules", &["command"]),
     (
         "command",
@@ -37,6 +37,7 @@ const CORE: [CoreRow; 38] = [
     ("escape", "names that a test has chosen, without control and format characters", &[]),
     ("errno", "errnos of other libraries as those of nix", &[]),
     ("poll_timeout", "time-outs of poll(2), rounded up", &[]),
+    ("seed", "numbers that follow from a seed", &[]),
     ("serialized", "forms of values that serde lacks, for recorded runs", &[]),
     ("wait_status", "the words for signals and wait statuses", &[]),
     ("capture", "a pipe, and the part of a stream that is kept", &["serialized"]),
@@ -50,7 +51,7 @@ const CORE: [CoreRow; 38] = [
     (
         "diagnosis",
         "why a test fails now and then: asked for runs, told outcomes. Pure: no I/O, no clock",
-        &[],
+        &["seed"],
     ),
     ("perturbation", "conditions of a case that make a dependence on them show", &[]),
     ("policy", "value of every layer and limit", &["perturbation"]),
@@ -77,6 +78,7 @@ const CORE: [CoreRow; 38] = [
             "policy",
             "poll_timeout",
             "refusal",
+            "seed",
             "trace",
             "wait_status",
         ],
@@ -236,6 +238,7 @@ const DATA: [Row; 6] = [
         &[
             "capture",
             "case",
+            "diagnosis",
             "finding",
             "outcome",
             "plan",

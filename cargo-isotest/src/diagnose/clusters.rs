@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use isotest_core::diagnosis::proof;
+
 use super::amplifier::Amplifier;
 
 /// The share of the rounds in which one of two tests failed that both failed in (Jaccard 1901), in
@@ -60,8 +62,6 @@ fn failing(case: usize, rounds: &[(Amplifier, BTreeSet<usize>)]) -> Failing {
 struct Together {
     /// Rounds of each amplifier.
     totals: BTreeMap<Amplifier, usize>,
-    /// Logarithms of the factorials.
-    factorials: Vec<f64>,
     /// The probability that two tests are put together wrongly.
     chance: f64,
 }
@@ -72,14 +72,9 @@ impl Together {
         for (amplifier, _) in rounds {
             *totals.entry(*amplifier).or_default() += 1;
         }
-        let logarithms = (1..=rounds.len()).scan(0.0, |sum, number| {
-            *sum += (number as f64).ln();
-            Some(*sum)
-        });
-        let factorials = std::iter::once(0.0).chain(logarithms).collect();
         // Every pair is a question of its own, under each amplifier (Bonferroni).
         let questions = candidates * candidates.saturating_sub(1) / 2 * totals.len();
-        Together { totals, factorials, chance: CHANCE / (questions.max(1) as f64) }
+        Together { totals, chance: CHANCE / (questions.max(1) as f64) }
     }
 
     fn fail(&self, one: &Failing, other: &Failing) -> bool {
@@ -89,21 +84,17 @@ impl Together {
             };
             let joint = one.intersection(other).count();
             joint * 100 >= SIMILAR * one.union(other).count()
-                && self.by_chance(*total, one.len(), other.len(), joint) <= self.chance
+                && by_chance(*total, one.len(), other.len(), joint) <= self.chance
         })
     }
+}
 
-    /// The probability that two independent tests, which failed so often in all, fail together so often or
-    /// more often.
-    fn by_chance(&self, total: usize, one: usize, other: usize, joint: usize) -> f64 {
-        let choose =
-            |n: usize, k: usize| self.factorials[n] - self.factorials[k] - self.factorials[n - k];
-        let possible = (joint..=one.min(other)).filter(|both| other - both <= total - one);
-        let logarithm = |both: usize| {
-            choose(one, both) + choose(total - one, other - both) - choose(total, other)
-        };
-        possible.map(|both| logarithm(both).exp()).sum()
-    }
+/// The probability that two independent tests, which failed so often in all, fail together so often or
+/// more often.
+fn by_chance(total: usize, one: usize, other: usize, joint: usize) -> f64 {
+    let [total, one, other, joint] =
+        [total, one, other, joint].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+    proof::by_chance(total, one, other, joint)
 }
 
 #[cfg(test)]
@@ -146,14 +137,6 @@ mod tests {
         let failed: [&[usize]; 7] = [&[1, 2], &[], &[1, 2], &[1], &[1, 2], &[2], &[]];
         let rounds = rounds(Amplifier::Crowd, &failed);
         assert_eq!(clusters(&[1, 2], &BTreeMap::new(), &rounds), [vec![1], vec![2]]);
-    }
-
-    #[test]
-    fn the_probability_is_that_of_the_exact_test() {
-        let together = Together::new(&forty(&[]), 2);
-        // All 3 failures of one are among the 4 of the other in 4 of 56 cases.
-        assert!((together.by_chance(8, 3, 4, 3) - 0.071_428_57).abs() < 1e-6);
-        assert!((together.by_chance(8, 3, 4, 0) - 1.0).abs() < 1e-9);
     }
 
     #[test]

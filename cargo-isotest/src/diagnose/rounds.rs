@@ -401,11 +401,8 @@ fn slowness(settings: &BTreeSet<Setting>) -> u32 {
 /// The tests in an order that follows from a seed.
 fn shuffled(mut members: Vec<Member>, seed: u64) -> Vec<Member> {
     members.sort_by_cached_key(|member| {
-        // splitmix64.
         let place = ((member.index.binary as u64) << 32) | member.index.case as u64;
-        let mixed = seed ^ place.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB)
+        isotest_core::seed::nth(seed, place)
     });
     members
 }

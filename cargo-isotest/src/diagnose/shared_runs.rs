@@ -134,14 +134,8 @@ impl Ground<'_> {
 
 /// Shuffles by a seed (Fisher and Yates).
 fn shuffle(places: &mut [usize], seed: u64) {
-    let mut state = seed;
-    for last in (1..places.len()).rev() {
-        // splitmix64.
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        let other = ((mixed ^ (mixed >> 31)) % (last as u64 + 1)) as usize;
+    for (last, number) in (1..places.len()).rev().zip(0..) {
+        let other = (isotest_core::seed::nth(seed, number) % (last as u64 + 1)) as usize;
         places.swap(last, other);
     }
 }

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use super::attribution::ArmRate;
 use super::question::{Observed, Request};
 use super::rate::Count;
-use super::seed;
 use super::setting::{Run, Setting};
+use crate::seed;
 
 /// Runs of a series that may be lost more often than others of it were made.
 const LOSSES: u32 = 3;

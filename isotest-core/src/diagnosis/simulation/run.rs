@@ -4,11 +4,11 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::super::seed;
 use super::super::{
     Arm, Attribution, Budget, Cause, Diagnosis, Observed, Question, Request, Switch, SwitchKind,
     Verdict,
 };
+use crate::seed;
 
 /// The switches of a diagnosis as they may be for a real test: kind, name, heavy or not.
 const SWITCHES: [(SwitchKind, &str, bool); 25] = [

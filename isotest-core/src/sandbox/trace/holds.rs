@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::perturbation::{HeldCalls, Hold, Holds};
+use crate::seed;
 
 /// Chooses the calls of a case that wait.
 pub struct HoldChooser {
@@ -95,18 +96,9 @@ impl Starvation {
     }
 }
 
-/// A number that follows from others: SplitMix64 (Steele, Lea, Flood 2014).
+/// A number that follows from others.
 fn random(seed: u64, thread: u64, number: u64) -> u64 {
-    const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
-    [thread, number].into_iter().fold(mix(seed), |state, word| {
-        mix(state.wrapping_add(STEP.wrapping_mul(word.wrapping_add(1))))
-    })
-}
-
-fn mix(word: u64) -> u64 {
-    let word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    word ^ (word >> 31)
+    seed::nth(seed::nth(seed::mix(seed), thread), number)
 }
 
 #[cfg(test)]
