@@ -156,6 +156,7 @@ impl Error {
                 | StoreError::OnlyOne(_)
                 | StoreError::NoFailures(_)
                 | StoreError::NothingFailed(_)
+                | StoreError::NoToken(..)
                 | StoreError::NotTraced(_),
             ) => ExitCode::NothingToRun,
             Error::Store(_) => ExitCode::Usage,

@@ -99,7 +99,9 @@ fn words_that_are_no_token_and_names_of_no_test_are_told() {
     }
     let project = Project::fixture("flaky");
     let hint = "hint: `cargo isotest diagnose` prints it behind AGAIN";
-    project.isotest("repro hello").run().check(2, &["does not begin with `it1:`", hint]);
+    let wrong = project.isotest("prove-fixed none::always_passes --token hello").run();
+    wrong.check(2, &["does not begin with `it1:`", hint]);
+    project.isotest("repro no::such").run().check(4, &["cannot find a test named `no::such`"]);
     project.isotest("repro it9:AAAA").run().check(2, &["its version is `it9`"]);
     project.isotest("repro it1:AAAA").run().check(2, &["it was cut or changed"]);
     project.isotest("diagnose no::such").run().check(4, &["cannot find a test named `no::such`"]);

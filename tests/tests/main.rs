@@ -24,6 +24,7 @@ mod hostile;
 mod hunted;
 mod interposed;
 mod isolation;
+mod kept_diagnoses;
 mod lifecycle;
 mod looking;
 mod made_once;

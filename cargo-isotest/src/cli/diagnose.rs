@@ -18,8 +18,9 @@ directories, unless `--host-arms always` is given.
 Exit codes: 0 if no run failed, 100 if one did, 96 if the test could not be run.";
 
 const PROVE: &str = "\
-The test runs so often that a test with the old rate of failures would fail at least once (confidence
-99 %). With a token it runs under the conditions in which it failed, where few runs are enough.
+The test runs under the conditions in which it failed, as its latest diagnosis found them, and so often
+that it would fail at least once if it still failed as often as before (confidence 99 %). With `--rate`
+alone it runs alone, as in an ordinary run, which takes more runs.
 
 Exit codes: 0 if all runs passed, 100 if one failed.";
 
@@ -50,9 +51,9 @@ pub struct DiagnoseCommand {
 /// `cargo isotest repro`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct ReproCommand {
-    /// Token that `diagnose` has printed
-    #[arg(value_name = "TOKEN")]
-    pub token: String,
+    /// Token that `diagnose` has printed, or the test whose latest diagnosis has it
+    #[arg(value_name = "TOKEN|CASE")]
+    pub what: String,
     /// Maximum number of runs; by default as many as the rate asks for
     #[arg(long, value_name = "N")]
     pub runs: Option<u32>,
@@ -71,10 +72,10 @@ pub struct ProveFixedCommand {
     /// Name of the test, or a unique part of it
     #[arg(value_name = "CASE")]
     pub case: String,
-    /// Token that `diagnose` printed before the fix
+    /// Token that `diagnose` printed before the fix; by default that of the latest diagnosis
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<String>,
-    /// Rate of failures before the fix, `0.05`; without a token or a rate, 0.01
+    /// Rate of failures before the fix, `0.05`: no diagnosis is needed then
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub rate: Option<Share>,
     /// Allow layers of the machine that the token names

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 
 use isotest_core::case::{CaseIndex, Ignore};
 use isotest_core::escape::is_deceptive;
-use isotest_core::outcome::{NotRun, Outcome, Verdict};
+use isotest_core::outcome::{Outcome, Verdict};
 use isotest_core::policy::Policy;
 use isotest_core::signals::Signals;
 
@@ -20,6 +20,7 @@ use crate::commands::answer::{answer, interrupted};
 use crate::commands::build::Build;
 use crate::commands::config_file::ConfigFile;
 use crate::commands::selected_tests::SelectedTests;
+use crate::commands::suite::not_run;
 use crate::config::machine::Machine;
 use crate::config::settings::Settings;
 use crate::config::{self, Adopted, ConfigError, FlagValues};
@@ -513,14 +514,4 @@ fn report_without_grants(
 /// True if a test has what is in sandboxes alone.
 fn has_services(one: &Failing) -> bool {
     !one.member.terms.needs.services.is_empty() || !one.policy.stored.is_empty()
-}
-
-/// The error of a test that could not be run.
-fn not_run(reason: &NotRun) -> Error {
-    match reason {
-        NotRun::Sandbox(error) => Error::Sandbox(error.clone()),
-        NotRun::Service(error) => Error::Service(error.clone()),
-        NotRun::WardenSilent => Error::WardenSilent,
-        NotRun::Cancelled | NotRun::WardenDied | NotRun::ProcessEnded => Error::WardenDied,
-    }
 }

@@ -3,6 +3,7 @@
 use isotest_core::signals::Signals;
 
 use crate::cli::{HuntCommand, ReportFormat};
+use crate::commands::kept_diagnoses::keep;
 use crate::commands::suite::{NO_TEST, Suite, not_run, with_suite};
 use crate::config::machine::Machine;
 use crate::diagnose::{HuntOptions, Hunter};
@@ -12,7 +13,13 @@ use crate::report::{self, Hunted};
 
 /// Hunts among the selected tests.
 pub fn hunt(command: &HuntCommand, machine: &Machine) -> Result<ExitCode, Error> {
-    let Some(hunted) = with_suite(&command.suite, machine, |suite| hunted(command, &suite))? else {
+    let hunted = with_suite(&command.suite, machine, |suite| {
+        let hunted = hunted(command, &suite)?;
+        let groups = hunted.iter().flat_map(|hunted| &hunted.groups);
+        keep(suite.context, groups.filter_map(|group| group.diagnosis.as_ref()));
+        Ok(hunted)
+    })?;
+    let Some(hunted) = hunted else {
         return Err(Error::Case(NO_TEST.to_owned()));
     };
     let printed = match command.format {
@@ -37,5 +44,5 @@ fn hunted(command: &HuntCommand, suite: &Suite<'_>) -> Result<Option<Hunted>, Er
         true => hunter.time_bombs(),
         false => hunter.hunt(),
     };
-    hunted.map_err(Error::Host)?.map_err(not_run).map(Some)
+    hunted.map_err(Error::Host)?.map_err(|it| not_run(&it)).map(Some)
 }

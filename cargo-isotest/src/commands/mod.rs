@@ -3,7 +3,7 @@
 //! [`run`], and [`debug`] for its `--debugger` and `--tracer`, start the tests; [`list`], [`explain`],
 //! [`shell`] and [`trace`] look at them; [`exec`] runs any command. [`runner`] is what cargo starts in place of a test
 //! binary. The other files are shared: [`build`], [`selected_tests`], [`suite`], [`one_case`], [`find_program`],
-//! [`foreground`], [`runner_environment`], [`recorded`], [`config_file`].
+//! [`foreground`], [`runner_environment`], [`recorded`], [`config_file`], [`kept_diagnoses`], [`repetition`].
 
 pub mod run;
 
@@ -29,10 +29,12 @@ pub mod doctor;
 pub mod history;
 pub mod hunt;
 pub mod import_nextest;
+mod kept_diagnoses;
 pub mod prove;
 pub mod prove_fixed;
 pub mod prune;
 pub mod quarantine;
+mod repetition;
 pub mod replay;
 pub mod repro;
 pub mod runs;

@@ -3,12 +3,14 @@
 use isotest_core::signals::Signals;
 
 use crate::cli::ReproCommand;
-use crate::commands::suite::{Suite, not_run, with_suite};
+use crate::commands::kept_diagnoses::latest_token;
+use crate::commands::repetition::Repetition;
+use crate::commands::suite::{Suite, with_suite};
 use crate::config::machine::Machine;
-use crate::diagnose::{Arrangement, Bench, Failure, Token};
+use crate::diagnose::{Arrangement, Failure, Token};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::report::{self, DiagnosisLine, Repeated};
+use crate::report::{self, Repeated};
 
 /// Runs that are made at a time.
 const AT_ONCE: u32 = 4;
@@ -19,8 +21,17 @@ const MOST: u32 = 2000;
 
 /// Reproduces a failure. The exit code is 0 only if it did.
 pub fn repro(command: &ReproCommand, machine: &Machine) -> Result<ExitCode, Error> {
-    let token = Token::read(&command.token)?;
-    let repeated = with_suite(&command.suite, machine, |suite| repeat(command, &token, &suite))?;
+    let token = match Token::is_like(&command.what) {
+        true => Some(Token::read(&command.what)?),
+        false => None,
+    };
+    let repeated = with_suite(&command.suite, machine, |suite| match &token {
+        Some(token) => repeat(command, token, &suite),
+        None => {
+            let (test, ..) = suite.find(&command.what)?;
+            repeat(command, &latest_token(&suite, test.index)?, &suite)
+        }
+    })?;
     report::reproduced(&repeated).map_err(Error::Report)?;
     Ok(match (repeated.failed > 0, Signals::asked()) {
         (true, _) => ExitCode::Passed,
@@ -30,37 +41,13 @@ pub fn repro(command: &ReproCommand, machine: &Machine) -> Result<ExitCode, Erro
 }
 
 fn repeat(command: &ReproCommand, token: &Token, suite: &Suite<'_>) -> Result<Repeated, Error> {
-    let found =
-        Arrangement::of(token, &suite.groups, suite.cases)?.allowed(command.host_arms.into())?;
-    let Suite { context, cases, .. } = suite;
-    let (test, policy) = (found.test.clone(), found.policy.clone());
-    let mut bench = Bench::new(*context, *cases, context.machine, policy, test.clone());
-    bench.set_companions(found.companions.clone(), found.companions.len());
-    let is_other_build = found.is_other_build(*cases).map_err(Error::Host)?;
+    let arrangement =
+        &Arrangement::of(token, &suite.groups, suite.cases)?.allowed(command.host_arms.into())?;
     let most = command.runs.unwrap_or_else(|| runs(token));
-    let mut line = DiagnosisLine::new(context.settings.report.style, &token.test);
-    let mut repeated = Repeated::new(&token.binary, &token.test, is_other_build);
-    while repeated.runs < most && repeated.failed == 0 && Signals::asked().is_none() {
-        let first = u64::from(repeated.runs);
-        let count = AT_ONCE.min(most - repeated.runs);
-        let asked: Vec<_> = (0..u64::from(count))
-            .map(|run| found.asked(token.seed.unwrap_or(first + run)))
-            .collect();
-        let ran = bench.run(&asked).map_err(Error::Host)?;
-        if ran.iter().all(Option::is_none) {
-            return match (bench.not_run(), Signals::asked()) {
-                (Some(reason), None) => Err(not_run(reason)),
-                _ => Ok(repeated),
-            };
-        }
-        for outcome in ran.into_iter().flatten() {
-            let failure = outcome.verdict.is_failure().then(|| Failure::of(&outcome));
-            let is_same = failure.as_ref().is_some_and(|it| it.fingerprint == token.fingerprint);
-            repeated.take(failure.map(|it| (it.place, it.message)), is_same);
-        }
-        line.show(&repeated.standing());
-    }
-    Ok(repeated)
+    let seed = &|run| token.seed.unwrap_or(run);
+    let is_same = &|failure: &Failure| failure.fingerprint == token.fingerprint;
+    let verb = "Repeating";
+    Repetition { arrangement, most, at_once: AT_ONCE, seed, is_same, verb }.run(suite)
 }
 
 /// Number of runs after which a failure of the token's rate has shown itself.

@@ -11,6 +11,7 @@ use isotest_core::signals::Signals;
 use crate::cli::{NoTests, PackageScope, Part, RunCommand, Unit};
 use crate::commands::build::Build;
 use crate::commands::debug::{self, Tool};
+use crate::commands::kept_diagnoses::known_diagnoses;
 use crate::commands::prove::{ProveOptions, prove_new};
 use crate::commands::quarantine;
 use crate::commands::recorded;
@@ -292,6 +293,7 @@ impl Run<'_> {
         };
         let mut reporter = self.reporter(context, suites, &selected)?;
         reporter = reporter.with_binary_hashes(traced::hashes(self.settings.trace, &selected));
+        reporter = reporter.with_diagnoses(known_diagnoses(context, &selected));
         let mut recorded = None;
         if self.settings.record {
             (reporter, recorded) =

@@ -73,10 +73,10 @@ pub const NO_TEST: &str = "cannot find a test that runs and whose name contains 
                            hint: `cargo isotest list` prints all names";
 
 /// The error of a test that could not be run.
-pub fn not_run(reason: NotRun) -> Error {
+pub fn not_run(reason: &NotRun) -> Error {
     match reason {
-        NotRun::Sandbox(error) => Error::Sandbox(error),
-        NotRun::Service(error) => Error::Service(error),
+        NotRun::Sandbox(error) => Error::Sandbox(error.clone()),
+        NotRun::Service(error) => Error::Service(error.clone()),
         NotRun::WardenSilent => Error::WardenSilent,
         NotRun::WardenDied | NotRun::Cancelled | NotRun::ProcessEnded => Error::WardenDied,
     }

@@ -17,7 +17,7 @@ pub fn verify(command: &VerifyCommand, machine: &Machine) -> Result<ExitCode, Er
         let verified = diagnose::verify(suite.context, suite.cases, &suite.groups, asked);
         match verified.map_err(Error::Host)? {
             None => Err(Error::Case(NO_TEST.to_owned())),
-            Some(verified) => verified.map_err(not_run),
+            Some(verified) => verified.map_err(|it| not_run(&it)),
         }
     })?;
     let printed = match command.format {

@@ -383,7 +383,8 @@ fn standing(progress: &Progress, switches: &Switches, took: Duration) -> Standin
     let on: Vec<String> = on.collect();
     Standing {
         runs: progress.runs,
-        failures: progress.failures,
+        arm_runs: progress.rate.runs,
+        arm_failures: progress.rate.failed,
         interval: (progress.rate.low, progress.rate.high),
         arm: match on.len() {
             0 => "alone".to_owned(),

@@ -85,6 +85,15 @@ impl Token {
         format!("{PREFIX}{}", encode(&bytes))
     }
 
+    /// True if a text is to be a token, and no name of a test: `it1:…`, but not `it1::…`.
+    pub fn is_like(text: &str) -> bool {
+        let version = text.trim().strip_prefix("it").and_then(|rest| rest.split_once(':'));
+        version.is_some_and(|(version, body)| {
+            let is_number = version.bytes().all(|byte| byte.is_ascii_digit());
+            is_number && !version.is_empty() && !body.starts_with(':')
+        })
+    }
+
     /// The token that a text is.
     pub fn read(text: &str) -> Result<Token, TokenError> {
         let text = text.trim();
@@ -177,5 +186,11 @@ mod tests {
         }
         assert_eq!(Token::read("it2:AAAA"), Err(TokenError::Version("it2".to_owned())));
         assert_eq!(Token::read("hello"), Err(TokenError::NoToken));
+        assert!(Token::is_like(&text) && Token::is_like("it9:AAAA"));
+        assert!(
+            ["hello", "it1::a", "it::a", "item:a", "demo::it a"]
+                .iter()
+                .all(|it| !Token::is_like(it))
+        );
     }
 }

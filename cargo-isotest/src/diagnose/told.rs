@@ -63,6 +63,7 @@ impl Telling<'_> {
             format: DIAGNOSIS_FORMAT,
             binary,
             test: name,
+            binary_hash: self.hash.to_owned(),
             verdict: answer.word(),
             cause: cause_of(&answer, &causes, &self.it.facts),
             other_party: causes.first().and_then(|it| it.other_party.as_ref()).and_then(party),
@@ -156,7 +157,13 @@ impl Telling<'_> {
             failing,
             clean: absent.clean,
             // Fisher's exact test of runs that all fail against runs that all pass.
-            certainty: binomial(failing.runs + absent.clean.runs, absent.clean.runs),
+            certainty: 1.0
+                / proof::by_chance(
+                    failing.runs + absent.clean.runs,
+                    failing.runs,
+                    failing.runs,
+                    failing.runs,
+                ),
             is_latent: false,
             fix: report::fix(absent.code),
             notes: Vec::new(),
@@ -385,11 +392,6 @@ fn party(other: &OtherParty) -> Option<String> {
         OtherParty::ThisMachine => Some("this machine".to_owned()),
         OtherParty::Isotest => None,
     }
-}
-
-/// Number of ways to choose so many of all.
-fn binomial(all: u32, chosen: u32) -> f64 {
-    (0..chosen).map(|it| f64::from(all - it) / f64::from(chosen - it)).product()
 }
 
 /// True if a finding is about isotest's own acts.

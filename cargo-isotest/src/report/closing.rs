@@ -21,6 +21,7 @@ use super::finding_groups::{Doer, FindingGroups};
 use super::gates::Gates;
 use super::groups::{GroupLines, write_more};
 use super::hints::{Naming, Reruns};
+use super::known::{self, KnownDiagnosis};
 use super::notes;
 use super::options::FindingsShown;
 use super::paint::{self, ERROR, GOOD, HINT, STRONG, WARNING};
@@ -69,6 +70,7 @@ pub struct Closing {
     recorded: BTreeSet<usize>,
     withheld: Withheld,
     traces: Vec<Trace>,
+    known: Vec<(String, KnownDiagnosis)>,
     /// The binaries of which a case has failed with no finding, and whether one has written that
     /// something is not there.
     unexplained: BTreeMap<usize, bool>,
@@ -109,6 +111,7 @@ impl Closing {
             recorded: BTreeSet::new(),
             withheld: Withheld::default(),
             traces: Vec::new(),
+            known: Vec::new(),
             unexplained: BTreeMap::new(),
             named: BTreeMap::new(),
             reported: BTreeSet::new(),
@@ -290,6 +293,11 @@ impl Closing {
         self.withheld = withheld.without(&self.reported);
     }
 
+    /// Takes note of what is known of a test that has failed, by its label.
+    pub fn take_diagnosis(&mut self, label: String, known: KnownDiagnosis) {
+        self.known.push((label, known));
+    }
+
     /// Takes note of what the programs of failed tests name.
     pub fn take_traces(&mut self, traces: Vec<Trace>) {
         self.traces = traces;
@@ -340,6 +348,7 @@ impl Closing {
         self.write_not_run(colour, err)?;
         let naming = Naming::of(self.shown, self.how_to_see_all());
         self.reruns.write(suites, naming, colour, err)?;
+        known::write(&self.known, colour, err)?;
         if !self.failed.is_empty() {
             traces::write(&self.traces, colour, err)?;
             self.withheld.write(colour, err)?;

@@ -186,6 +186,8 @@ pub struct Diagnosed {
     pub binary: String,
     /// The test.
     pub test: String,
+    /// Hash of the contents of the binary (XXH64).
+    pub binary_hash: String,
     /// The verdict's word.
     pub verdict: &'static str,
     /// The code of the cause, several joined by `+`; of a test that never or always fails that of its

@@ -26,21 +26,21 @@ pub fn diagnosed_for_programs(diagnosed: &Diagnosed) -> io::Result<()> {
     writeln!(out)
 }
 
-/// Prints a diagnosis.
-pub fn diagnosed_for_people(diagnosed: &Diagnosed) -> io::Result<()> {
+/// Prints a diagnosis. If it is kept, other commands find its token.
+pub fn diagnosed_for_people(diagnosed: &Diagnosed, is_kept: bool) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
-    write_diagnosis(&mut out, diagnosed)
+    write_diagnosis(&mut out, diagnosed, is_kept)
 }
 
-fn write_diagnosis(out: &mut impl Write, it: &Diagnosed) -> io::Result<()> {
+fn write_diagnosis(out: &mut impl Write, it: &Diagnosed, is_kept: bool) -> io::Result<()> {
     write_heading(out, it)?;
     for cause in &it.causes {
-        write_cause(out, it, cause)?;
+        write_cause(out, cause)?;
     }
     if it.causes.is_empty() {
         write_uncaused(out, it)?;
     }
-    write_again(out, it)?;
+    write_again(out, it, is_kept)?;
     write_findings(out, it)?;
     write_tried(out, it)
 }
@@ -95,7 +95,7 @@ pub(super) fn percent(share: f64) -> String {
     }
 }
 
-fn write_cause(out: &mut impl Write, it: &Diagnosed, cause: &ToldCause) -> io::Result<()> {
+fn write_cause(out: &mut impl Write, cause: &ToldCause) -> io::Result<()> {
     let latent = if cause.is_latent { " (not seen in an ordinary run)" } else { "" };
     writeln!(
         out,
@@ -105,7 +105,7 @@ fn write_cause(out: &mut impl Write, it: &Diagnosed, cause: &ToldCause) -> io::R
     for line in details(cause) {
         writeln!(out, "       {}", escape(&line))?;
     }
-    writeln!(out, "       {DIM}certainty: {}{DIM:#}", certainty(cause))?;
+    writeln!(out, "       {DIM}certainty: {}{DIM:#}", certainty(cause.certainty))?;
     writeln!(out, "\n{STRONG}FIX{STRONG:#}    {}", cause.fix.text)?;
     for line in &cause.fix.code {
         writeln!(out, "           {line}")?;
@@ -113,7 +113,6 @@ fn write_cause(out: &mut impl Write, it: &Diagnosed, cause: &ToldCause) -> io::R
     if let Some(command) = &cause.fix.command {
         writeln!(out, "       Prove it: {}", escape(command))?;
     }
-    let _ = it;
     Ok(())
 }
 
@@ -173,8 +172,8 @@ fn share(rate: &Rate) -> String {
 }
 
 /// No certainty is complete, and none is told beyond a million.
-fn certainty(cause: &ToldCause) -> String {
-    let times = match cause.certainty {
+pub(super) fn certainty(certainty: f64) -> String {
+    let times = match certainty {
         e if e >= 1e6 => "1,000,000".to_owned(),
         e if e >= 1000.0 => format!("{},000", (e / 1000.0) as u64),
         e => format!("{}", e.max(1.0) as u64),
@@ -215,12 +214,13 @@ fn write_uncaused(out: &mut impl Write, it: &Diagnosed) -> io::Result<()> {
     }
 }
 
-fn write_again(out: &mut impl Write, it: &Diagnosed) -> io::Result<()> {
+fn write_again(out: &mut impl Write, it: &Diagnosed, is_kept: bool) -> io::Result<()> {
     if let Some(token) = &it.token {
         writeln!(out, "\n{STRONG}AGAIN{STRONG:#}  cargo isotest repro {}", escape(token))?;
     }
     if let (Some(runs), false) = (it.clean_runs, it.causes.is_empty()) {
-        let token = it.token.as_ref().map_or(String::new(), |token| format!(" --token {token}"));
+        let typed = it.token.as_ref().filter(|_| !is_kept);
+        let token = typed.map_or(String::new(), |token| format!(" --token {token}"));
         let named = it.named();
         let runs = counted(runs as usize, "run");
         writeln!(

@@ -13,9 +13,11 @@ use super::suite::TerminalStyle;
 pub struct Standing {
     /// Runs so far.
     pub runs: u32,
+    /// Runs of the arm that runs.
+    pub arm_runs: u32,
     /// Failures among them.
-    pub failures: u32,
-    /// Interval of the rate of the arm that runs, 0 to 1.
+    pub arm_failures: u32,
+    /// Exact interval of the rate of that arm (95 %), 0 to 1.
     pub interval: (f64, f64),
     /// Words for the arm that runs.
     pub arm: String,
@@ -33,8 +35,8 @@ pub struct DiagnosisLine {
 
 impl DiagnosisLine {
     /// A line, where stderr is a terminal.
-    pub fn new(style: TerminalStyle, name: &str) -> DiagnosisLine {
-        let bar = style.progress.then(|| spinner("Diagnosing", style.stderr_colour));
+    pub fn new(style: TerminalStyle, verb: &str, name: &str) -> DiagnosisLine {
+        let bar = style.progress.then(|| spinner(verb, style.stderr_colour));
         DiagnosisLine { bar, name: escape(name).into_owned() }
     }
 
@@ -46,17 +48,19 @@ impl DiagnosisLine {
         }
     }
 
-    /// `: 412 runs, 7 failures, 11/s; sweep: the network shared (0.7–3.5 %)`
+    /// ` 412 runs, 103/s; conditions: 3 of 40 fail (2–20 %), only the network shared · a::b`
     fn message(&self, it: &Standing) -> String {
-        let rate = f64::from(it.runs) / it.took.as_secs_f64().max(0.001);
+        let speed = f64::from(it.runs) / it.took.as_secs_f64().max(0.001);
         let (low, high) = (it.interval.0 * 100.0, it.interval.1 * 100.0);
+        let digits = usize::from(high < 10.0);
         format!(
-            " {}: {} runs, {} failures, {rate:.0}/s; {}: {} ({low:.1}–{high:.1} %)",
-            self.name,
+            " {} runs, {speed:.0}/s; {}: {} of {} fail ({low:.digits$}–{high:.digits$} %), {} · {}",
             it.runs,
-            it.failures,
             it.phase,
+            it.arm_failures,
+            it.arm_runs,
             escape(&it.arm),
+            self.name,
         )
     }
 }
@@ -76,15 +80,18 @@ mod tests {
     #[test]
     fn the_line_has_the_runs_the_rate_and_the_arm() {
         let line = DiagnosisLine { bar: None, name: "a::b".to_owned() };
-        let standing = Standing {
+        let mut standing = Standing {
             runs: 412,
-            failures: 7,
-            interval: (0.007, 0.035),
+            arm_runs: 40,
+            arm_failures: 3,
+            interval: (0.016, 0.204),
             arm: "the network shared".to_owned(),
-            phase: "sweep",
+            phase: "conditions",
             took: Duration::from_secs(4),
         };
-        let text = " a::b: 412 runs, 7 failures, 103/s; sweep: the network shared (0.7–3.5 %)";
+        let text = " 412 runs, 103/s; conditions: 3 of 40 fail (2–20 %), the network shared · a::b";
         assert_eq!(line.message(&standing), text);
+        standing = Standing { arm_runs: 400, arm_failures: 0, interval: (0.0, 0.0092), ..standing };
+        assert!(line.message(&standing).contains(": 0 of 400 fail (0.0–0.9 %), "));
     }
 }

@@ -200,6 +200,12 @@ pub fn not_recorded(directory: &Path, error: &io::Error) {
     ));
 }
 
+/// Warns that a diagnosis cannot be kept.
+pub fn diagnosis_not_kept(directory: &Path, error: &io::Error) {
+    let directory = directory.display();
+    warning(&format_args!("cannot keep the diagnosis in `{directory}`: {error}"));
+}
+
 /// Tells which options of a recorded run are repeated, and which are not.
 pub fn repeated(repeated: &[String], others: &[String]) {
     let words = |words: &[String]| {

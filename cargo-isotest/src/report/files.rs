@@ -7,6 +7,7 @@ use isotest_core::finding::Finding;
 use isotest_core::outcome::{Outcome, Verdict};
 
 use super::junit::Junit;
+use super::known::KnownDiagnosis;
 use super::report_file::ReportFileError;
 use super::sarif::Sarif;
 use super::suite::Suite;
@@ -28,6 +29,16 @@ impl Files {
         }
         if let Some(sarif) = &mut self.sarif {
             sarif.observe(suites, index, outcome);
+        }
+    }
+
+    /// Takes what is known of a case that was observed before.
+    pub fn take_diagnosis(&mut self, suites: &[Suite], index: CaseIndex, known: &KnownDiagnosis) {
+        if let Some(junit) = &mut self.junit {
+            junit.take_diagnosis(suites, index, known);
+        }
+        if let Some(sarif) = &mut self.sarif {
+            sarif.take_diagnosis(suites, index, known);
         }
     }
 

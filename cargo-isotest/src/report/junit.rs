@@ -20,6 +20,7 @@ use quick_junit::{
 };
 
 use super::category::Category;
+use super::known::KnownDiagnosis;
 use super::report_file::{ReportFile, ReportFileError};
 use super::suite::Suite;
 use super::words;
@@ -68,6 +69,19 @@ impl Junit {
         let test_suite = &mut self.suites[index.binary];
         test_suite.time = Some(test_suite.time.unwrap_or_default() + whole_duration(outcome));
         test_suite.add_test_case(case);
+    }
+
+    /// Takes what is known of a case that was observed before.
+    pub fn take_diagnosis(&mut self, suites: &[Suite], index: CaseIndex, known: &KnownDiagnosis) {
+        let name = suites[index.binary].cases[index.case].name.as_str();
+        let mut cases = self.suites[index.binary].test_cases.iter_mut().rev();
+        if let Some(case) = cases.find(|case| case.name.as_str() == name) {
+            let properties = known.properties().into_iter();
+            case.add_properties(
+                properties
+                    .map(|(fact, value)| property(&format!("isotest.diagnosis.{fact}"), &value)),
+            );
+        }
     }
 
     /// Takes findings of a binary whose cases share a sandbox.

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::doctests::DoctestSummary;
 use super::footprint::FootprintText;
 use super::hints::Reruns;
+use super::known::KnownDiagnosis;
 use super::message_findings::{self, BinaryFindings, Finding, Quarantine, finding};
 use super::message_hints::{Suggestion, Wanted, suggestion, wanted};
 use super::message_test::{Test, test};
@@ -104,6 +105,9 @@ pub enum Message {
     TestFinished(Box<Finished>),
     /// What a test read, wrote, bound and looked at, if it was traced.
     TestTraced(Box<Traced>),
+    /// What an earlier diagnosis of the same binary has found of a test that has failed, or passed on a
+    /// retry only. Follows the end of the test.
+    TestDiagnosed(Box<DiagnosedBefore>),
     /// All that runs, oldest first: on a signal or a key, or because the run ends early.
     Running {
         /// The tests.
@@ -218,6 +222,16 @@ pub struct Traced {
     /// What it read, wrote, bound and looked at.
     #[serde(flatten)]
     pub footprint: FootprintText,
+}
+
+/// A test that has failed, and was diagnosed before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DiagnosedBefore {
+    /// The test.
+    #[serde(flatten)]
+    pub test: Test,
+    /// The result of the diagnosis.
+    pub diagnosis: KnownDiagnosis,
 }
 
 /// Result of one attempt.
@@ -470,6 +484,12 @@ pub fn traced(
 ) -> Message {
     let footprint = FootprintText::from(trace);
     Message::TestTraced(Box::new(Traced { test: test(suites, index), binary_hash, footprint }))
+}
+
+/// What is known of a test that has failed.
+pub fn diagnosed(suites: &[Suite], index: CaseIndex, known: &KnownDiagnosis) -> Message {
+    let diagnosis = known.clone();
+    Message::TestDiagnosed(Box::new(DiagnosedBefore { test: test(suites, index), diagnosis }))
 }
 
 /// The last line of a run.

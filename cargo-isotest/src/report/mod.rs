@@ -79,6 +79,7 @@ mod hunt_line;
 mod hunted;
 mod hunted_text;
 mod inspect;
+mod known;
 mod reporter;
 mod results;
 mod run_report;
@@ -121,10 +122,10 @@ pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};
 pub use diagnosis_line::{DiagnosisLine, Standing};
 pub use doctests::DoctestSummary;
 pub use error::{
-    Archived, archived, cut_off, error, findings, kept_files, making_layer, not_archived, not_kept,
-    not_recorded, not_repeated, not_set_up, not_summarized, passed_on, pruned, pruned_layers,
-    pruned_runs, repeated, services, setting_up, traced, uncopied, unpacking, unsupported_keys,
-    waiting_for_layer, warning, weakened,
+    Archived, archived, cut_off, diagnosis_not_kept, error, findings, kept_files, making_layer,
+    not_archived, not_kept, not_recorded, not_repeated, not_set_up, not_summarized, passed_on,
+    pruned, pruned_layers, pruned_runs, repeated, services, setting_up, traced, uncopied,
+    unpacking, unsupported_keys, waiting_for_layer, warning, weakened,
 };
 pub use fact::{Fact, FindingFact, Started, State};
 pub use follow::follow;
@@ -140,6 +141,7 @@ pub use inspect::{
     Explanation, Listed, explain, list_for_people, list_for_programs, lists_as_libtest,
     manual_page, pass_on, root_of_doctests, test_command,
 };
+pub use known::KnownDiagnosis;
 pub use messages::{Message, VERSION as FORMAT_VERSION};
 pub use notes::tell as lists;
 pub use options::{FindingsShown, FormatName, Frame, Options};
@@ -151,6 +153,7 @@ pub use proving::proving;
 pub use record::{Input, Line, MAX_LINE, Record};
 pub use repeated::{
     ProvedFixed, Repeated, proved_fixed_for_people, proved_fixed_for_programs, reproduced,
+    token_found,
 };
 pub use replay::replay;
 pub use report_file::ReportFileError;

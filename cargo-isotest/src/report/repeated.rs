@@ -3,12 +3,13 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
+use isotest_core::diagnosis::proof;
 use isotest_core::escape::escape;
 use serde::Serialize;
 
 use super::diagnosed_text::percent;
 use super::diagnosis_line::Standing;
-use super::paint::{ERROR, GOOD, STRONG, WARNING};
+use super::paint::{self, ERROR, GOOD, STRONG, WARNING};
 use super::plain_json;
 use super::words::counted;
 
@@ -29,13 +30,16 @@ pub struct Repeated {
     pub failure: Option<(String, String)>,
     /// The binary is not the one in which the failure was seen.
     pub is_other_build: bool,
+    /// Maximum number of runs.
+    #[serde(skip)]
+    most: u32,
     #[serde(skip)]
     began: Instant,
 }
 
 impl Repeated {
     /// No run yet.
-    pub fn new(binary: &str, test: &str, is_other_build: bool) -> Repeated {
+    pub fn new(binary: &str, test: &str, is_other_build: bool, most: u32) -> Repeated {
         Repeated {
             binary: binary.to_owned(),
             test: test.to_owned(),
@@ -44,6 +48,7 @@ impl Repeated {
             other: 0,
             failure: None,
             is_other_build,
+            most,
             began: Instant::now(),
         }
     }
@@ -62,10 +67,11 @@ impl Repeated {
     pub fn standing(&self) -> Standing {
         Standing {
             runs: self.runs,
-            failures: self.failed,
-            interval: (0.0, 1.0),
-            arm: "again".to_owned(),
-            phase: "runs",
+            arm_runs: self.runs,
+            arm_failures: self.failed,
+            interval: proof::interval(self.failed, self.runs),
+            arm: format!("{} at the most", counted(self.most as usize, "run")),
+            phase: "so far",
             took: self.took(),
         }
     }
@@ -91,6 +97,8 @@ pub struct ProvedFixed {
     pub confidence: f64,
     /// Words for the conditions.
     pub words: String,
+    /// The binary is the one in which the failure was seen.
+    pub is_unchanged: bool,
 }
 
 impl ProvedFixed {
@@ -98,6 +106,13 @@ impl ProvedFixed {
     pub fn failed(&self) -> u32 {
         self.repeated.failed + self.repeated.other
     }
+}
+
+/// Tells which diagnosis a token is of.
+pub fn token_found(time: &str, cause: Option<&str>, colour: bool) -> io::Result<()> {
+    let verb = paint::verb(colour, GOOD, "Token");
+    let cause = cause.map_or(String::new(), |cause| format!(" ({})", escape(cause)));
+    writeln!(anstream::stderr().lock(), "{verb} of the diagnosis of {}{cause}", escape(time))
 }
 
 /// Prints whether a failure was reproduced.
@@ -121,7 +136,11 @@ pub fn reproduced(it: &Repeated) -> io::Result<()> {
         writeln!(out, "  {} failed in another way", counted(it.other as usize, "run"))?;
     }
     if it.is_other_build {
-        writeln!(out, "  The token is of another build of `{}`.", escape(&it.binary))?;
+        writeln!(
+            out,
+            "  The token is of another build of `{}`: the code has changed since.",
+            escape(&it.binary)
+        )?;
     }
     Ok(())
 }
@@ -142,7 +161,7 @@ pub fn proved_fixed_for_people(it: &ProvedFixed) -> io::Result<()> {
     let name = escape(&it.repeated.test);
     let runs = counted(it.repeated.runs as usize, "run");
     let confidence = percent(it.confidence);
-    match it.failed() {
+    let told = match it.failed() {
         0 if it.repeated.runs >= it.needed => {
             writeln!(out, "{GOOD}FIXED{GOOD:#}  {STRONG}{name}{STRONG:#}")?;
             writeln!(out, "  passes  {runs} of {}  {}", it.repeated.runs, escape(&it.words))?;
@@ -162,7 +181,12 @@ pub fn proved_fixed_for_people(it: &ProvedFixed) -> io::Result<()> {
             writeln!(out, "  fails  {failed} of {runs}  {}", escape(&it.words))?;
             write_failure(&mut out, &it.repeated)
         }
+    };
+    told?;
+    if it.is_unchanged {
+        writeln!(out, "  The binary is the one that was diagnosed: nothing has changed since.")?;
     }
+    Ok(())
 }
 
 /// Prints whether a test is fixed as one line of JSON.

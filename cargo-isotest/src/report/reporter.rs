@@ -4,6 +4,8 @@
 //! is printed when its binary has its turn. Nothing is written before [`Report::idle`] or until
 //! much has gathered: call it whenever no event is waiting, and about ten times a second.
 
+mod diagnosed;
+mod files;
 mod traced;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,8 +28,8 @@ use super::format::Format;
 use super::formats;
 use super::github::{Github, Workflow};
 use super::hints::Reruns;
-use super::junit::Junit;
 use super::kept::{self, Kept};
+use super::known::KnownDiagnosis;
 use super::messages::{self, Message};
 use super::notes;
 use super::options::{FormatName, Frame, Options};
@@ -35,10 +37,8 @@ use super::paint::{self, WARNING};
 use super::plain_json;
 use super::progress::Progress;
 use super::record::{Ending, Record};
-use super::report_file::ReportFileError;
 use super::run_report::{EndedCase, Report, Summary};
 use super::running;
-use super::sarif::Sarif;
 use super::screen::Screen;
 use super::start::Start;
 use super::suite::{self, Suite};
@@ -74,6 +74,8 @@ pub struct Reporter {
     record: Option<Record>,
     /// Findings of binaries whose tests share a sandbox, and the codes that are denied.
     shared: Vec<(usize, Vec<Finding>, Codes)>,
+    /// What is known of cases that have not ended, for those that fail.
+    known: BTreeMap<CaseIndex, KnownDiagnosis>,
     /// Cases that were traced, or may be.
     traced: TracedCases,
 }
@@ -105,6 +107,7 @@ impl Reporter {
             github: None,
             record: None,
             shared: Vec::new(),
+            known: BTreeMap::new(),
             traced: TracedCases::default(),
             suites,
             options,
@@ -132,32 +135,6 @@ impl Reporter {
             plain_json::write(&mut *out, message)?;
             writeln!(out)
         })
-    }
-
-    /// Writes a JUnit report too, through no link below `roots`; the properties are those of each of
-    /// its suites.
-    pub fn with_junit(
-        mut self,
-        path: &Path,
-        roots: &[&Path],
-        properties: &[(&str, String)],
-    ) -> Result<Self, ReportFileError> {
-        let show_output = self.options.show_output;
-        self.files.junit = Some(Junit::create(path, roots, &self.suites, properties, show_output)?);
-        Ok(self)
-    }
-
-    /// Writes a SARIF log too, through no link below `roots`; its paths are relative to the repository
-    /// or to the workspace.
-    pub fn with_sarif(
-        mut self,
-        path: &Path,
-        roots: &[&Path],
-        workspace: &Path,
-        repository: Option<&Path>,
-    ) -> Result<Self, ReportFileError> {
-        self.files.sarif = Some(Sarif::create(path, roots, workspace, repository)?);
-        Ok(self)
     }
 
     /// Records the run too.
@@ -355,11 +332,6 @@ impl Reporter {
             .map_or(Ok(()), |github| github.summarize(&self.total, self.wall, findings))
     }
 
-    /// Writes the JUnit report and the SARIF log, where they are asked for.
-    pub fn write_files(&mut self) -> Result<(), ReportFileError> {
-        self.files.write(self.wall)
-    }
-
     /// Takes an event that happened at this time.
     pub(super) fn event_at(&mut self, mut event: Event, now: Instant) -> io::Result<()> {
         self.progress.observe(&event, now);
@@ -387,6 +359,7 @@ impl Reporter {
                 if let Some(github) = &mut self.github {
                     github.observe(&self.suites, *index, outcome);
                 }
+                self.observe_diagnosis(*index, outcome, now)?;
             }
             Event::Slow(index, age, _) => self.slow(*index, *age)?,
             Event::Retried(index, attempt, most) => self.retried(*index, *attempt, *most)?,

@@ -11,10 +11,11 @@ use std::path::{Component, Path, PathBuf};
 use isotest_core::case::CaseIndex;
 use isotest_core::finding::{Code, Finding};
 use isotest_core::outcome::{Outcome, Verdict};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::finding_groups::Level;
+use super::known::KnownDiagnosis;
 use super::report_file::{ReportFile, ReportFileError};
 use super::suite::Suite;
 use super::words::{self, counted};
@@ -24,6 +25,12 @@ const SCHEMA: &str =
 
 /// Page of the codes.
 const HELP: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/findings.md");
+
+/// Page of the causes of flaky tests.
+const HELP_FLAKY: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/diagnosis.md");
+
+/// The rule of tests that fail now and then.
+const FLAKY: &str = "flaky";
 
 /// Maximum number of results. GitHub refuses a log with more in a run.
 const RESULTS: usize = 25_000;
@@ -40,6 +47,8 @@ pub struct Sarif {
     root: PathBuf,
     /// By case, code, and number among the findings of that code. Those of a binary come first.
     results: BTreeMap<(usize, Option<usize>, Code, usize), Value>,
+    /// Results of cases that have failed and were diagnosed before.
+    diagnosed: BTreeMap<(usize, usize), Value>,
     /// Number of results that are left out.
     cut: usize,
 }
@@ -68,6 +77,7 @@ impl Sarif {
             workspace: workspace.to_owned(),
             root: root.unwrap_or(workspace).to_owned(),
             results: BTreeMap::new(),
+            diagnosed: BTreeMap::new(),
             cut: 0,
         })
     }
@@ -86,6 +96,37 @@ impl Sarif {
             panic: words::panic_place(&output),
         };
         self.add(index.binary, &place, &outcome.findings, &outcome.verdict);
+    }
+
+    /// Takes what is known of a case that has failed. Its place is that of the failure, as the diagnosis
+    /// has seen it.
+    pub fn take_diagnosis(&mut self, suites: &[Suite], index: CaseIndex, known: &KnownDiagnosis) {
+        if self.results.len() + self.diagnosed.len() >= RESULTS {
+            self.cut += 1;
+            return;
+        }
+        let suite = &suites[index.binary];
+        let label = suite.label(&suite.cases[index.case]);
+        let panic = known.failure_at.as_deref().and_then(|place| {
+            let (file, line) = place.rsplit_once(':')?;
+            Some((file, line.parse().ok()?))
+        });
+        let place = Place { suite, case: Some(index.case), panic };
+        let fix = known.fix.as_ref().map_or(String::new(), |fix| format!(" Fix: {fix}"));
+        let facts = known.properties().into_iter();
+        let facts: Map<String, Value> = facts
+            .map(|(name, value)| (format!("isotest.diagnosis.{name}"), value.into()))
+            .collect();
+        let result = json!({
+            "ruleId": FLAKY,
+            "ruleIndex": Code::ALL.len(),
+            "level": "warning",
+            "message": { "text": plain(&format!("{label} is flaky. {}{fix}", known.sentence())) },
+            "locations": [self.location(&place)],
+            "partialFingerprints": { "isotestFinding/v1": digest(&format!("{label}\0{FLAKY}")) },
+            "properties": facts,
+        });
+        self.diagnosed.insert((index.binary, index.case), result);
     }
 
     /// Takes findings of a binary whose cases share a sandbox.
@@ -123,8 +164,21 @@ impl Sarif {
         number: usize,
         verdict: &Verdict,
     ) -> Value {
-        let (code, Place { suite, case, panic }) = (finding.code(), place);
+        let (code, Place { suite, case, .. }) = (finding.code(), place);
         let level = level(Level::of(finding, verdict));
+        let label = case.map_or_else(|| suite.id.clone(), |case| suite.label(&suite.cases[case]));
+        json!({
+            "ruleId": code.name(),
+            "ruleIndex": Code::ALL.iter().position(|known| *known == code),
+            "level": level,
+            "message": { "text": plain(&format!("{label} {finding}")) },
+            "locations": [self.location(place)],
+            "partialFingerprints": { "isotestFinding/v1": fingerprint(&label, code, number) },
+        })
+    }
+
+    /// The location of a result.
+    fn location(&self, Place { suite, case, panic }: &Place<'_>) -> Value {
         let case = case.map(|case| &suite.cases[case]);
         let (name, label) = match case {
             Some(case) => (case.name.as_str(), suite.label(case)),
@@ -151,14 +205,7 @@ impl Sarif {
             location["physicalLocation"] = physical;
         }
         location["logicalLocations"] = logical;
-        json!({
-            "ruleId": code.name(),
-            "ruleIndex": Code::ALL.iter().position(|known| *known == code),
-            "level": level,
-            "message": { "text": plain(&format!("{label} {finding}")) },
-            "locations": [location],
-            "partialFingerprints": { "isotestFinding/v1": fingerprint(&label, code, number) },
-        })
+        location
     }
 
     /// A file of the workspace in a log; none for one that is not in it.
@@ -178,7 +225,11 @@ impl Sarif {
 
     /// Writes the log.
     pub fn write(&mut self) -> Result<(), ReportFileError> {
-        let results: Vec<Value> = std::mem::take(&mut self.results).into_values().collect();
+        let results = std::mem::take(&mut self.results).into_values();
+        let diagnosed = std::mem::take(&mut self.diagnosed).into_values();
+        let results: Vec<Value> = results.chain(diagnosed).collect();
+        let rules = Code::ALL.map(rule).into_iter().chain([rule_of_flaky()]);
+        let rules: Vec<Value> = rules.collect();
         let mut invocation = json!({ "executionSuccessful": true });
         if self.cut > 0 {
             let text = format!("{} more are left out", counted(self.cut, "finding"));
@@ -193,7 +244,7 @@ impl Sarif {
                     "name": "cargo-isotest",
                     "semanticVersion": env!("CARGO_PKG_VERSION"),
                     "informationUri": env!("CARGO_PKG_REPOSITORY"),
-                    "rules": Code::ALL.map(rule),
+                    "rules": rules,
                 } },
                 "invocations": [invocation],
                 "originalUriBaseIds": {
@@ -228,10 +279,29 @@ fn rule(code: Code) -> Value {
     })
 }
 
+/// The rule of tests that fail now and then.
+fn rule_of_flaky() -> Value {
+    let text =
+        "A failed test that was found to be flaky by `cargo isotest diagnose`, in this build";
+    let help = "`cargo isotest repro CASE` makes it fail again; `cargo isotest prove-fixed CASE` checks a fix.";
+    json!({
+        "id": FLAKY,
+        "shortDescription": { "text": text },
+        "fullDescription": { "text": text },
+        "help": { "text": help, "markdown": help },
+        "helpUri": HELP_FLAKY,
+        "defaultConfiguration": { "level": "warning" },
+        "properties": { "tags": ["test", "flaky"] },
+    })
+}
+
 /// The same for the same finding of every run.
 fn fingerprint(label: &str, code: Code, number: usize) -> String {
-    let digest = Sha256::digest(format!("{label}\0{code}\0{number}"));
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    digest(&format!("{label}\0{code}\0{number}"))
+}
+
+fn digest(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Text in which nothing is a link or a placeholder, as a message may have them (3.11.5 and 3.11.6).

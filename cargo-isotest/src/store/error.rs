@@ -21,6 +21,8 @@ pub enum StoreError {
     NothingFailed(PathBuf),
     /// No test has failed and not passed since, in the runs of this directory.
     NoFailures(PathBuf),
+    /// No diagnosis of this test with a token is kept in this directory.
+    NoToken(String, PathBuf),
     /// No test of this run was traced.
     NotTraced(String),
     /// A file, or the directory, cannot be read.
@@ -54,6 +56,14 @@ impl fmt::Display for StoreError {
                 f,
                 "no test of run `{run}` was traced\n\
                  hint: `cargo isotest --trace always` traces a run"
+            ),
+            StoreError::NoToken(test, directory) => write!(
+                f,
+                "no diagnosis of `{}` that saw it fail is kept in `{}`\n\
+                 hint: `cargo isotest diagnose {}` makes one",
+                escape(test.trim_matches('\'')),
+                shown(directory),
+                escape(test)
             ),
             StoreError::Unknown(name) => write!(
                 f,

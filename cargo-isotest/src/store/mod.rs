@@ -1,4 +1,5 @@
-//! The run store: a file for each run below the target directory, and whoever reads one.
+//! The run store: a file for each run below the target directory, and whoever reads one; beside them the
+//! results of diagnoses.
 //!
 //! A file is a zstd frame of lines, [`Line`](crate::report::Line)s in JSON. The frame is flushed as
 //! tests end, so a file is readable while it is written, and whole up to its last flush however
@@ -6,6 +7,7 @@
 //! descriptors, without links, and read with bounds.
 
 mod commit;
+mod diagnoses;
 mod durations;
 mod error;
 mod index;
@@ -14,6 +16,7 @@ mod runs;
 mod writer;
 
 pub use commit::commit;
+pub use diagnoses::Diagnoses;
 pub use durations::Durations;
 pub use error::StoreError;
 pub use index::{Index, TestNames};

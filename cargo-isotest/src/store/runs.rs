@@ -242,7 +242,7 @@ const ID_STEP: Duration = Duration::from_nanos(15_259);
 
 /// The id of a run that starts at `time`: date, time, and 65536ths of the second in hexadecimal. The
 /// order of ids is that of the times.
-fn id_of(time: SystemTime) -> String {
+pub(super) fn id_of(time: SystemTime) -> String {
     let time = DateTime::<Utc>::from(time);
     // A leap second has more.
     let nanoseconds = u64::from(time.timestamp_subsec_nanos()).min(999_999_999);

@@ -8,7 +8,7 @@ use isotest_core::schedule::Event;
 use isotest_core::trace::Trace;
 
 use super::Reporter;
-use crate::report::messages::{self, Message};
+use crate::report::messages;
 
 impl Reporter {
     /// Sets the hashes of the binaries, for traces.
@@ -48,11 +48,6 @@ impl Reporter {
         if let Some(record) = &mut self.record {
             record.said(&message, now - self.begin);
         }
-        self.say_again(&message)
-    }
-
-    /// Prints a message, where messages are printed.
-    pub fn say_again(&mut self, message: &Message) -> io::Result<()> {
-        if self.has_messages() { self.say(message) } else { Ok(()) }
+        if self.has_messages() { self.say(&message) } else { Ok(()) }
     }
 }
