@@ -126,6 +126,16 @@ impl Facts {
             || self.sees_processes()
     }
 
+    /// True if all that another process could meet it at is a file, whose path is known.
+    pub fn meets_at_files_only(&self) -> bool {
+        let Footprint { binds, dials, .. } = &self.footprint;
+        self.is_whole
+            && binds.is_empty()
+            && dials.is_empty()
+            && !self.lists
+            && !self.sees_processes()
+    }
+
     /// True if it looks at processes that are not its own.
     pub fn sees_processes(&self) -> bool {
         self.uses(|path| path == "/proc" || is_of_process(path))

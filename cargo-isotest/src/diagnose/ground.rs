@@ -12,7 +12,7 @@ use isotest_core::policy::Policy;
 use isotest_core::schedule::{self, Event, Job};
 
 use super::setting::Setting;
-use crate::config::machine::Machine;
+use crate::config::machine::{Machine, Variable};
 use crate::run::case_plan;
 use crate::run::context::{Cases, Context};
 use crate::run::policies::Member;
@@ -95,6 +95,13 @@ pub struct Ground<'a> {
     pub limit: Duration,
 }
 
+/// The variables of a run. To find the lines of a backtrace takes longer than most tests, and nobody
+/// reads it.
+pub fn variables(asked: &Asked) -> impl Iterator<Item = Variable> {
+    let set = asked.settings.iter().flat_map(Setting::variables);
+    [("RUST_BACKTRACE".into(), "0".into())].into_iter().chain(set)
+}
+
 impl Ground<'_> {
     /// The number by which runs name an earlier run of the test itself.
     pub fn itself(&self) -> usize {
@@ -134,7 +141,7 @@ impl Ground<'_> {
     pub fn plan(&self, factory: &SandboxFactory, member: &Member, asked: &Asked) -> Plan {
         let selected = &self.cases.selected[member.index.binary];
         let mut provided = self.cases.provision.give(&member.terms.needs);
-        provided.variables.extend(asked.settings.iter().flat_map(Setting::variables));
+        provided.variables.extend(variables(asked));
         let spec: Arc<SandboxSpec> = case_plan::spec(factory, selected, provided);
         let case = case(self.cases.selected, member.index);
         let plan = case_plan::plan_of(factory, &spec, selected, case, &factory.policy.limits);

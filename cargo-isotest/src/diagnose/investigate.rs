@@ -260,6 +260,8 @@ impl Engine<'_, '_> {
             let facts = outcomes.iter().map(|it| it.as_ref().map(|it| self.bench.facts(it)));
             traced.extend(members.into_iter().zip(facts));
         }
+        let is_known = facts.meets_at_files_only()
+            && traced.iter().all(|(_, other)| other.as_ref().is_some_and(|other| other.is_whole));
         let meets = |other: &Facts| !shared(&facts.footprint, &other.footprint).is_empty();
         let (mut near, mut far): (Vec<_>, Vec<_>) =
             traced.into_iter().partition(|(_, other)| other.as_ref().is_some_and(meets));
@@ -268,7 +270,7 @@ impl Engine<'_, '_> {
         far.retain(|(member, _)| count == 0 || member.index.binary == test.index.binary);
         far.truncate(COMPANIONS - count);
         near.append(&mut far);
-        let near_count = if count == 0 { near.len().min(NEAR) } else { count };
+        let near_count = if count == 0 && !is_known { near.len().min(NEAR) } else { count };
         let mut companions = Companions { near: near_count, ..Companions::default() };
         for (place, (member, facts)) in near.into_iter().enumerate() {
             companions.members.push(member);

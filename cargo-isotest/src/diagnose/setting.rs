@@ -196,6 +196,11 @@ impl Setting {
             )
     }
 
+    /// True if a run takes many times as long: every program opens files before it starts.
+    pub fn is_slow(&self) -> bool {
+        matches!(self, Setting::Delayed(HeldCalls::File, _))
+    }
+
     /// True if a run waits most of the time, so that many fit on a processor.
     pub fn waits(&self) -> bool {
         matches!(self, Setting::Starved | Setting::Delayed(..))

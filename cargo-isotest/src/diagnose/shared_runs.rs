@@ -8,8 +8,7 @@ use isotest_core::outcome::Outcome;
 use isotest_core::plan::Plan;
 use isotest_core::schedule::{self, Event, Job, LabRuns};
 
-use super::ground::{Asked, Ground};
-use super::setting::Setting;
+use super::ground::{Asked, Ground, variables};
 use crate::run::policies::Member;
 use crate::run::together::{Taken, Together, TogetherOptions, TogetherRuns};
 use crate::sandbox::factory::SandboxFactory;
@@ -105,7 +104,7 @@ impl Ground<'_> {
         members.sort_by_key(|member| member.index);
         let selected = &self.cases.selected[self.test.index.binary];
         let mut provided = self.cases.provision.give(&self.test.terms.needs);
-        provided.variables.extend(asked.settings.iter().flat_map(Setting::variables));
+        provided.variables.extend(variables(asked));
         let together = Together::new(factory, selected, members, provided);
         let mut runs = TogetherRuns::default();
         let jobs = seeds.iter().zip(0..).map(|(seed, run)| {

@@ -63,7 +63,7 @@ impl Switches {
         let switch = |setting: &Setting| Switch {
             kind: setting.kind(),
             name: setting.name(),
-            is_heavy: setting.is_heavy(),
+            is_heavy: setting.is_heavy() || setting.is_slow(),
             changes_timing: setting.changes_timing(),
         };
         self.tried.iter().map(switch).collect()
@@ -157,7 +157,7 @@ impl Switches {
         self.put(Setting::Delayed(HeldCalls::Execute, 20), executes, UNSEEN);
         self.put(Setting::Delayed(HeldCalls::Clone, 20), true, UNSEEN);
         let files = !facts.is_whole || facts.writes;
-        self.put(Setting::Delayed(HeldCalls::File, 15), files, UNSEEN);
+        self.put(Setting::Delayed(HeldCalls::File, 5), files, UNSEEN);
         let network = !facts.is_whole || !facts.footprint.binds.is_empty();
         self.put(Setting::Delayed(HeldCalls::Receive, 50), network || executes, UNSEEN);
         self.put(Setting::Delayed(HeldCalls::Send, 50), network || executes, UNSEEN);
