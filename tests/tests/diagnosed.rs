@@ -108,3 +108,42 @@ fn words_that_are_no_token_and_names_of_no_test_are_told() {
     let wrong = project.isotest("diagnose none::always_passes --budget soon").run();
     wrong.check(2, &["neither a time nor a number of runs; try `60s` or `5000`"]);
 }
+
+/// A test that passes, slowly.
+const SLOW: &str = "
+#[test]
+fn slow() {
+    std::thread::sleep(std::time::Duration::from_millis(300));
+}
+";
+
+#[test]
+fn ctrl_c_ends_it_in_every_phase_with_what_is_known() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[("src/lib.rs", ""), ("tests/it.rs", SLOW)]);
+    project.isotest("--no-run").run().check(0, &[]);
+    // The command, what the line shows, and what is told at the end.
+    let cases: [(&str, &str, &[&str]); 5] = [
+        ("diagnose slow", "Diagnosing traces of this test", &[]),
+        (
+            "diagnose slow",
+            " fail (",
+            &["INTERRUPTED", "Not decided: interrupted, and no run failed until then."],
+        ),
+        ("prove-fixed slow --rate 0.001", "so far: 0 of ", &["UNDECIDED", " of 4603 that"]),
+        ("hunt --budget 10m", "Hunting ", &["NOTHING FOUND", ", interrupted"]),
+        ("bisect-order slow", "Bisecting ", &[]),
+    ];
+    for (line, shown, told) in cases {
+        let call = project.isotest(line).env("TERM", "xterm").env("NO_COLOR", "1").typed_at();
+        let running = call.start();
+        running.wait_for(shown);
+        running.press(b"\x03");
+        let run = running.end();
+        run.check(130, told);
+        assert!(!run.stdout.contains("NEVER FAILED"), "{line}: {run:?}");
+    }
+    assert!(!project.directory().join("target/isotest/diagnoses").exists(), "it would hide others");
+}

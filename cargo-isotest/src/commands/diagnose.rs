@@ -20,6 +20,9 @@ const MANY: u32 = 1_000_000;
 /// Without a time, a number of runs alone ends it.
 const LONG: Duration = Duration::from_secs(24 * 3600);
 
+/// The line that shows where a diagnosis stands, before the first runs that decide something.
+const BEGINS: &str = "traces of this test and of others";
+
 /// Diagnoses one test, and keeps the result.
 pub fn diagnose(command: &DiagnoseCommand, machine: &Machine) -> Result<ExitCode, Error> {
     let (diagnosed, is_kept) =
@@ -42,7 +45,7 @@ fn diagnosed(command: &DiagnoseCommand, suite: &Suite<'_>) -> Result<(Diagnosed,
     let Suite { context, cases, .. } = suite;
     let mut bench = Bench::new(*context, *cases, context.machine, policy, test.clone());
     let name = case(cases.selected, test.index).name.clone();
-    let mut line = DiagnosisLine::new(context.settings.report.style, "Diagnosing", &name);
+    let mut line = DiagnosisLine::new(context.settings.report.style, "Diagnosing", &name, BEGINS);
     let limits = limits(command);
     let found = investigate(&mut bench, *cases, &test, &others, limits, &mut |progress| {
         line.show(progress);

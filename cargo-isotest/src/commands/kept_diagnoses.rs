@@ -20,7 +20,9 @@ pub fn keep<'a>(context: Context<'_>, diagnosed: impl IntoIterator<Item = &'a Di
         return false;
     }
     let diagnoses = Diagnoses::of(context.project.target_directory.as_std_path());
-    for one in diagnosed {
+    // What was interrupted must not hide an earlier answer.
+    let is_answer = |one: &&Diagnosed| !one.is_interrupted || !one.causes.is_empty();
+    for one in diagnosed.into_iter().filter(is_answer) {
         if let Err(error) = diagnoses.keep(one, SystemTime::now()) {
             report::diagnosis_not_kept(diagnoses.path(), &error);
             return false;

@@ -33,7 +33,8 @@ impl Repetition<'_> {
         bench.set_companions(companions.clone(), companions.len());
         let is_other_build = self.arrangement.is_other_build(*cases).map_err(Error::Host)?;
         let (binary, name) = self.arrangement.names(*cases);
-        let mut line = DiagnosisLine::new(context.settings.report.style, self.verb, &name);
+        let mut line =
+            DiagnosisLine::new(context.settings.report.style, self.verb, &name, "first runs");
         let mut repeated = Repeated::new(&binary, &name, is_other_build, self.most);
         while repeated.runs < self.most && repeated.failed == 0 && Signals::asked().is_none() {
             let first = u64::from(repeated.runs);

@@ -78,7 +78,9 @@ pub fn not_run(reason: &NotRun) -> Error {
         NotRun::Sandbox(error) => Error::Sandbox(error.clone()),
         NotRun::Service(error) => Error::Service(error.clone()),
         NotRun::WardenSilent => Error::WardenSilent,
-        NotRun::WardenDied | NotRun::Cancelled | NotRun::ProcessEnded => Error::WardenDied,
+        NotRun::WardenDied | NotRun::Cancelled | NotRun::ProcessEnded => {
+            Signals::asked().map_or(Error::WardenDied, Error::Interrupted)
+        }
     }
 }
 

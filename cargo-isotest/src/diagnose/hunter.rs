@@ -248,8 +248,12 @@ impl<'a> Hunter<'a> {
         let (context, cases) = (self.context, self.cases);
         let mut bench = Bench::new(context, cases, context.machine, policy, test.clone());
         let limits = Limits { time, runs: RUNS, seed: self.seed, host: HostArms::Auto };
-        let mut line =
-            DiagnosisLine::new(context.settings.report.style, "Diagnosing", &self.names(index).1);
+        let mut line = DiagnosisLine::new(
+            context.settings.report.style,
+            "Diagnosing",
+            &self.names(index).1,
+            "traces",
+        );
         let found = investigate(&mut bench, cases, &test, &others, limits, &mut |progress| {
             line.show(progress);
         })?;

@@ -90,6 +90,10 @@ impl Telling<'_> {
     /// what no sandbox has.
     fn answer(&self, causes: &[ToldCause]) -> DiagnosisVerdict {
         match &self.it.attribution.verdict {
+            // What was not tried may fail.
+            Verdict::NeverFailed { .. } if self.it.is_interrupted => {
+                DiagnosisVerdict::Undecided { needed: 0, left: Vec::new() }
+            }
             Verdict::NeverFailed { bound } => DiagnosisVerdict::NeverFailed { bound: *bound },
             Verdict::AlwaysFails if !causes.is_empty() => DiagnosisVerdict::Caused,
             Verdict::AlwaysFails => DiagnosisVerdict::AlwaysFails,

@@ -54,6 +54,7 @@ fn write_heading(out: &mut impl Write, it: &Diagnosed) -> io::Result<()> {
         }
         DiagnosisVerdict::Caused => (ERROR, "FLAKY"),
         DiagnosisVerdict::Unattributed => (ERROR, "FLAKY"),
+        DiagnosisVerdict::Undecided { .. } if it.is_interrupted => (WARNING, "INTERRUPTED"),
         DiagnosisVerdict::Undecided { .. } => (WARNING, "UNDECIDED"),
     };
     let name = escape(&it.test);
@@ -77,6 +78,7 @@ fn rate(rate: &Rate) -> String {
     let runs = counted(rate.runs as usize, "run");
     let (low, high) = (percent(rate.low), percent(rate.high));
     match rate.failed {
+        _ if rate.runs == 0 => "not known: no run has ended".to_owned(),
         0 => format!("0 of {runs} (95 %: at most {high})"),
         failed if failed == rate.runs => format!("{failed} of {runs} (95 %: at least {low})"),
         failed => {
@@ -96,7 +98,7 @@ pub(super) fn percent(share: f64) -> String {
 }
 
 fn write_cause(out: &mut impl Write, cause: &ToldCause) -> io::Result<()> {
-    let latent = if cause.is_latent { " (not seen in an ordinary run)" } else { "" };
+    let latent = if cause.is_latent { " An ordinary run does not show it." } else { "" };
     writeln!(
         out,
         "\n{STRONG}WHY{STRONG:#}    {}{latent}",
@@ -186,8 +188,8 @@ fn write_uncaused(out: &mut impl Write, it: &Diagnosed) -> io::Result<()> {
     match &it.answer {
         DiagnosisVerdict::NeverFailed { bound } => writeln!(
             out,
-            "\n{label}No run failed, whatever was changed. It fails in less than {} of its runs\n       \
-             (with a confidence of 95 %).",
+            "\n{label}No run failed, whatever was changed: it fails in less than {} of its\n       \
+             runs (with a confidence of 95 %).",
             percent(*bound)
         ),
         DiagnosisVerdict::AlwaysFails => writeln!(
@@ -204,12 +206,20 @@ fn write_uncaused(out: &mut impl Write, it: &Diagnosed) -> io::Result<()> {
                 true => String::new(),
                 false => format!(" It may be {}.", left.join(", or ")),
             };
-            let reason = if it.is_interrupted { "interrupted" } else { "the budget is used up" };
-            writeln!(
-                out,
-                "\n{label}Not decided: {reason}.{}\n       About {needed} more runs would decide it: `--budget`.",
-                escape(&left)
-            )
+            let reason = match (it.is_interrupted, it.has_failed()) {
+                (true, true) => "interrupted",
+                (true, false) => "interrupted, and no run failed until then",
+                (false, _) => "the budget is used up",
+            };
+            writeln!(out, "\n{label}Not decided: {reason}.{}", escape(&left))?;
+            match (needed, it.is_interrupted) {
+                (0, true) => Ok(()),
+                (0, false) => writeln!(out, "       A larger `--budget` may decide it."),
+                (needed, _) => writeln!(
+                    out,
+                    "       About {needed} more runs would decide it: `--budget` is the limit."
+                ),
+            }
         }
     }
 }
@@ -268,7 +278,7 @@ fn write_tried(out: &mut impl Write, it: &Diagnosed) -> io::Result<()> {
         let conditions = counted(it.skipped.len(), "condition");
         writeln!(
             out,
-            "  {DIM}{conditions} not tried: the test never looks at them, or they cannot be had here{DIM:#}"
+            "  {DIM}{conditions} not tried: not looked at by the test, or not possible here{DIM:#}"
         )?;
     }
     let runs = counted(it.runs as usize, "run");

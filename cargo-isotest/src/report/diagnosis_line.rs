@@ -34,10 +34,15 @@ pub struct DiagnosisLine {
 }
 
 impl DiagnosisLine {
-    /// A line, where stderr is a terminal.
-    pub fn new(style: TerminalStyle, verb: &str, name: &str) -> DiagnosisLine {
+    /// A line, where stderr is a terminal. It says `begins` until runs have ended.
+    pub fn new(style: TerminalStyle, verb: &str, name: &str, begins: &str) -> DiagnosisLine {
         let bar = style.progress.then(|| spinner(verb, style.stderr_colour));
-        DiagnosisLine { bar, name: escape(name).into_owned() }
+        let name = escape(name).into_owned();
+        if let Some(bar) = &bar {
+            bar.set_message(format!(" {begins} · {name}"));
+            bar.tick();
+        }
+        DiagnosisLine { bar, name }
     }
 
     /// Shows where it stands.
