@@ -141,6 +141,8 @@ pub enum Act {
     Processors,
     /// It reads the clock of the day by a system call.
     Clock,
+    /// It waits for a time, or for something with a time-out: clock_nanosleep(2), futex(2), poll(2), epoll_wait(2).
+    Waited,
     /// It changes a property that all threads of the process share.
     ProcessChanged(ProcessProperty),
     /// It writes to its stdout or stderr.
@@ -335,6 +337,7 @@ impl Act {
             }
             Act::Spawned { .. }
             | Act::ThreadStarted
+            | Act::Waited
             | Act::Executed { .. }
             | Act::Exited { .. }
             | Act::Changed { .. }
@@ -424,6 +427,7 @@ impl Trace {
                 }
                 Act::Spawned { .. }
                 | Act::ThreadStarted
+                | Act::Waited
                 | Act::Exited { .. }
                 | Act::Entropy { .. }
                 | Act::HostName

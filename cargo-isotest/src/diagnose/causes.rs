@@ -192,6 +192,7 @@ fn of_load(known: &Known<'_>) -> CauseCode {
         () if says(known, &["Broken pipe", "os error 32"]) => CauseCode::PipeClosed,
         () if says(known, &["Text file busy", "os error 26"]) => CauseCode::ExecBusy,
         () if is_over_time => CauseCode::Deadlock,
+        () if known.is_concurrent && !known.facts.waits => CauseCode::Race,
         () if known.is_concurrent => CauseCode::AsyncWait,
         () => CauseCode::TimingTooStrict,
     }

@@ -23,6 +23,8 @@ pub struct Facts {
     pub executes: bool,
     /// Number of threads that libtest and it start; libtest starts one.
     pub threads: usize,
+    /// It waits for a time, or with a time-out.
+    pub waits: bool,
     /// It makes or changes files.
     pub writes: bool,
     /// It changes permissions or other attributes of files.
@@ -70,6 +72,7 @@ impl Facts {
         match act {
             Act::ThreadStarted if Some(*process) == main => self.threads += 1,
             Act::Entropy { bytes } => self.entropy.push(*bytes),
+            Act::Waited => self.waits = true,
             Act::Opened { mode: OpenMode::List, .. } => self.lists = true,
             Act::Opened { mode: OpenMode::Write | OpenMode::Create, path, .. } => {
                 self.writes |= !path.starts_with("/dev/");

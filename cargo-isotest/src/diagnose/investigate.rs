@@ -146,6 +146,7 @@ pub fn investigate(
     let question = Question {
         switches: switches.for_engine(),
         companions: companions.len() + 1,
+        suspects: suspects(test, &companions, &known),
         budget: Budget { runs: limits.runs },
         seed: limits.seed,
     };
@@ -176,6 +177,18 @@ pub fn investigate(
         is_interrupted,
         throughput,
     }))
+}
+
+/// The companions in the binary of a test that change what a process has once.
+fn suspects(
+    test: &Member,
+    companions: &[Member],
+    known: &BTreeMap<usize, Facts>,
+) -> BTreeSet<usize> {
+    let places = companions.iter().enumerate();
+    let places = places.filter(|(_, member)| member.index.binary == test.index.binary);
+    let is_suspect = |place: &usize| known.get(place).is_some_and(|it| !it.process.is_empty());
+    places.map(|(place, _)| place).filter(is_suspect).collect()
 }
 
 /// The companions of a test.
@@ -237,14 +250,9 @@ impl Engine<'_, '_> {
             (is_other_binary, it.index.case.abs_diff(test.index.case))
         });
         if !facts.may_meet() && !self.bench.uses_project(facts) {
-            // Only in one process, where no trace tells the tests apart.
-            let siblings = near.into_iter().filter(|it| it.index.binary == test.index.binary);
-            let siblings: Vec<Member> = siblings.take(COMPANIONS).cloned().collect();
-            return Ok(Companions {
-                near: siblings.len(),
-                members: siblings,
-                ..Companions::default()
-            });
+            // Only in one process.
+            near.retain(|it| it.index.binary == test.index.binary);
+            near.truncate(COMPANIONS);
         }
         let end = Instant::now() + TRACING;
         let mut traced: Vec<(Member, Option<Facts>)> = Vec::new();

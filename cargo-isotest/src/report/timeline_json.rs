@@ -83,6 +83,7 @@ enum ActJson<'a> {
     ProcessId,
     Processors,
     Clock,
+    Waited,
     ProcessChanged { property: &'a ProcessProperty },
     Printed { stream: PrintStream, text: &'a str },
 }
@@ -113,6 +114,7 @@ impl<'a> From<&'a Act> for ActJson<'a> {
             Act::ProcessId => ActJson::ProcessId,
             Act::Processors => ActJson::Processors,
             Act::Clock => ActJson::Clock,
+            Act::Waited => ActJson::Waited,
             Act::ProcessChanged(property) => ActJson::ProcessChanged { property },
             Act::Printed { stream, text } => ActJson::Printed { stream: *stream, text },
         }

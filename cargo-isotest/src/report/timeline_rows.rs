@@ -147,6 +147,7 @@ pub fn row(event: &TraceEvent, names: &Names<'_>) -> Row {
         Act::Processors => (format!("{:9} number of processors", "reads"), DIM),
         Act::ThreadStarted => (format!("{:9} a thread", "starts"), DIM),
         Act::Clock => (format!("{:9} clock", "reads"), DIM),
+        Act::Waited => (format!("{:9} for a time", "waits"), DIM),
         Act::ProcessChanged(property) => (format!("{:9} {}", "changes", words(property)), WRITE),
         Act::Printed { stream, text } => (printed(*stream, text), Style::new()),
     };

@@ -13,7 +13,7 @@ use super::setting::Setting;
 /// use isotest_core::diagnosis::{Budget, Diagnosis, Observed, Question, Verdict};
 ///
 /// let budget = Budget { runs: 1000 };
-/// let question = Question { switches: Vec::new(), companions: 0, budget, seed: 1 };
+/// let question = Question { budget, seed: 1, ..Question::default() };
 /// let mut diagnosis = Diagnosis::new(question);
 /// while diagnosis.attribution().is_none() {
 ///     for request in diagnosis.next(8) {

@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 
 /// A test that fails now and then, as the conditions that can be changed about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Question {
     /// The conditions. [`Arm::on`] names them by their index.
     pub switches: Vec<Switch>,
     /// Number of companions: other tests that may run beside this one.
     pub companions: usize,
+    /// Those of them that change what all tests of a process share. They are tried without the others,
+    /// too.
+    pub suspects: BTreeSet<usize>,
     /// Where the diagnosis stops although it does not know the cause yet.
     pub budget: Budget,
     /// All seeds of the runs follow from it.
@@ -45,7 +48,7 @@ pub enum SwitchKind {
 }
 
 /// Limits of a diagnosis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Budget {
     /// Runs in all.
     pub runs: u32,

@@ -250,8 +250,14 @@ impl Procedure<'_> {
     /// The arms that differ most from the test alone.
     fn sides(&self, runs: usize) -> Vec<Candidate> {
         let all = |kind| self.switches(kind);
+        let suspects = self.question.suspects.clone();
+        let with_suspects = match suspects.is_empty() {
+            true => BTreeSet::new(),
+            false => all(SwitchKind::Together),
+        };
         let sides = [
             (Kind::Shared, all(SwitchKind::Shared), self.companions()),
+            (Kind::Together, with_suspects, suspects),
             (Kind::Together, all(SwitchKind::Together), self.companions()),
             (Kind::Host, all(SwitchKind::Host), BTreeSet::new()),
         ];

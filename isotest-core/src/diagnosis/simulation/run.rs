@@ -59,6 +59,7 @@ pub fn question(seed: u64, budget: u32) -> Question {
     Question {
         switches: switches.into(),
         companions: COMPANIONS,
+        suspects: BTreeSet::new(),
         budget: Budget { runs: budget },
         seed,
     }

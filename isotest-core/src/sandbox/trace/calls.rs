@@ -50,6 +50,10 @@ pub enum Meaning {
     ProcessId,
     Processors,
     Clock,
+    /// A call that waits for a time, or has a time-out.
+    Wait,
+    /// futex(2) with a time-out.
+    WaitForWord,
     /// clone(2).
     Clone,
     /// clone3(2).
@@ -129,6 +133,11 @@ const CALLS: &[(i64, Meaning)] = &[
     (libc::SYS_sched_getaffinity, Meaning::Processors),
     (libc::SYS_clock_gettime, Meaning::Clock),
     (libc::SYS_gettimeofday, Meaning::Clock),
+    (libc::SYS_nanosleep, Meaning::Wait),
+    (libc::SYS_clock_nanosleep, Meaning::Wait),
+    (libc::SYS_epoll_pwait, Meaning::Wait),
+    (libc::SYS_ppoll, Meaning::Wait),
+    (libc::SYS_futex, Meaning::WaitForWord),
     (libc::SYS_mount, Meaning::Mount),
     (libc::SYS_move_mount, Meaning::Mount),
     (libc::SYS_write, Meaning::Print),
@@ -158,6 +167,8 @@ const OLD_CALLS: &[(i64, Meaning)] = &[
     (libc::SYS_utimes, Meaning::Change(Change::Attributes, here(0))),
     (libc::SYS_futimesat, Meaning::Change(Change::Attributes, at(0, 1))),
     (libc::SYS_time, Meaning::Clock),
+    (libc::SYS_epoll_wait, Meaning::Wait),
+    (libc::SYS_poll, Meaning::Wait),
     (libc::SYS_setrlimit, Meaning::Limit(0)),
 ];
 #[cfg(not(target_arch = "x86_64"))]
@@ -167,6 +178,23 @@ const OLD_CALLS: &[(i64, Meaning)] = &[];
 pub fn meaning(number: i64) -> Option<Meaning> {
     let known = CALLS.iter().chain(OLD_CALLS).find(|(known, _)| *known == number);
     known.map(|(_, meaning)| *meaning)
+}
+
+/// Rules for a call that has no time-out, or does not wait.
+fn endless(number: i64) -> Vec<Rule> {
+    let argument = match number {
+        libc::SYS_epoll_pwait => Some((3, vec![0, u32::MAX])),
+        libc::SYS_ppoll => Some((2, vec![0])),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_epoll_wait => Some((3, vec![0, u32::MAX])),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_poll => Some((2, vec![0, u32::MAX])),
+        _ => None,
+    };
+    let rules = argument.into_iter().flat_map(|(place, values)| {
+        values.into_iter().map(move |value| rule(number, &[(place, value)], Action::Allow))
+    });
+    rules.collect()
 }
 
 /// The rules of the filter by which a case is traced.
@@ -190,6 +218,17 @@ pub fn rules() -> Vec<Rule> {
             }
             // glibc asks for the processors of a thread by its id, to find its stack.
             Meaning::Processors => rules.push(rule(*number, &[(0, 0)], Action::Notify)),
+            Meaning::Wait => {
+                rules.extend(endless(*number));
+                rules.push(rule(*number, &[], Action::Notify));
+            }
+            Meaning::WaitForWord => {
+                let operations = [libc::FUTEX_WAIT, libc::FUTEX_WAIT_BITSET];
+                for operation in operations.map(|it| (it | libc::FUTEX_PRIVATE_FLAG) as u32) {
+                    rules.push(rule(*number, &[(1, operation), (3, 0)], Action::Allow));
+                    rules.push(rule(*number, &[(1, operation)], Action::Notify));
+                }
+            }
             // Other clocks tell what a process or the machine has spent.
             Meaning::Clock if *number == libc::SYS_clock_gettime => {
                 let day = [libc::CLOCK_REALTIME, libc::CLOCK_REALTIME_COARSE, libc::CLOCK_TAI];

@@ -223,6 +223,10 @@ impl Watch {
             Meaning::ProcessId => Act::ProcessId,
             Meaning::Processors => Act::Processors,
             Meaning::Clock => Act::Clock,
+            Meaning::Wait => Act::Waited,
+            // libtest waits for its tests in the first thread.
+            Meaning::WaitForWord if call.thread == process.outside => return Some(Vec::new()),
+            Meaning::WaitForWord => Act::Waited,
             Meaning::Clone => return Some(thread_started(call.word_at(0))),
             // The flags are the first member of `struct clone_args`.
             Meaning::CloneBy => {
