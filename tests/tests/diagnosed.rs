@@ -1,5 +1,7 @@
 //! `diagnose`, `repro`, `prove-fixed`: the cause of a flaky test is named, and nothing else is.
 
+use std::collections::BTreeSet;
+
 use isotest_tests::{Project, refused};
 use serde_json::Value;
 
@@ -146,4 +148,75 @@ fn ctrl_c_ends_it_in_every_phase_with_what_is_known() {
         assert!(!run.stdout.contains("NEVER FAILED"), "{line}: {run:?}");
     }
     assert!(!project.directory().join("target/isotest/diagnoses").exists(), "it would hide others");
+}
+
+/// A test that notices its zone, its locale and all limits.
+const NOTICES: &str = r#"
+use std::fs;
+use std::io::pipe;
+use std::os::fd::AsRawFd;
+use std::process::Command;
+
+unsafe extern "C" {
+    fn fcntl(descriptor: i32, command: i32, ...) -> i32;
+}
+
+#[test]
+fn notices() {
+    const F_GETPIPE_SZ: i32 = 1032;
+    fs::write("/tmp/file", [0; 1 << 16]).unwrap();
+    let (pipe, _write) = pipe().unwrap();
+    let capacity = unsafe { fcntl(pipe.as_raw_fd(), F_GETPIPE_SZ) };
+    let data = vec![1_u8; 192 << 20];
+    let script = "date +%z; echo $LC_ALL; ulimit -n; ulimit -v; df -k --output=size /tmp | tail -n 1";
+    let output = Command::new("/bin/sh").args(["-c", script]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let told = format!("{capacity} {} {}", data[7], text.split('\n').map(str::trim).collect::<Vec<_>>().join(" "));
+    assert_eq!(told.trim(), "65536 1 +0000  16384 unlimited 1048576");
+}
+"#;
+
+#[test]
+fn zones_locales_and_limits_are_those_of_their_runs_and_of_no_others() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[("src/lib.rs", ""), ("tests/it.rs", NOTICES)]);
+    let run = project.isotest("diagnose notices --budget 400 --format json").run();
+    run.check(100, &[]);
+    let told: Value = serde_json::from_str(&run.stdout).expect("it is JSON");
+    let mut seen = BTreeSet::new();
+    for arm in told["arms"].as_array().expect("they are listed") {
+        let number = |name: &str| arm[name].as_u64().expect("a number");
+        let failed = number("failed") + number("other");
+        let settings: Vec<&str> =
+            arm["settings"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+        let is_noticed = |name: &&str| {
+            let named = ["few-files", "small-disk", "little-memory", "small-pipe"];
+            named.contains(name)
+                || name.starts_with("zone-")
+                || name.starts_with("locale-")
+                || *name == "clock-zone-change"
+        };
+        match settings.iter().any(is_noticed) {
+            // It takes effect in every run.
+            true => assert_eq!(failed, number("runs"), "{arm}"),
+            // Runs of these stand between the others, in wardens that are used again.
+            false => assert_eq!(failed, 0, "{arm}"),
+        }
+        if let [only] = settings.as_slice() {
+            seen.insert((*only).to_owned());
+        }
+    }
+    let expected = [
+        "few-files",
+        "small-disk",
+        "little-memory",
+        "small-pipe",
+        "zone-America/New_York",
+        "zone-Pacific/Auckland",
+    ];
+    for setting in expected {
+        assert!(seen.contains(setting), "{setting} was not tried: {told}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::fs;
-use std::io::{PipeReader, Read, pipe};
+use std::io::{BufRead, BufReader, PipeReader, Read, pipe};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use isotest_core::host::Host;
 use isotest_core::perturbation::{
-    DutyCycle, HeldCalls, Hold, Holds, Localhost, Perturbations, Stdin,
+    DutyCycle, HeldCalls, Hold, Holds, Localhost, Perturbations, Stdin, Time,
 };
 use isotest_core::plan::{CommandSpec, Project, SandboxSpec, StartBy, sandbox_spec, template};
 use isotest_core::policy::{Guard, Init, Net, Policy};
@@ -265,6 +265,29 @@ fn standard_input_is_a_terminal_at_which_nobody_types() {
     // A terminal that has hung up is none: TCGETS gives EIO.
     let script = "tty; stty -a 2>&1 | grep -c baud; for fd in /proc/self/fd/*; do [ -e $fd ] && echo ${fd##*/}; done";
     check(&perturbations, script, ["/dev/pts/0\n1\n0\n1\n2\n", "not a tty\n0\n0\n1\n2\n"]);
+}
+
+#[test]
+fn a_terminal_that_a_test_executes_does_not_become_that_of_the_warden() {
+    if refused() {
+        return;
+    }
+    let perturbations = Perturbations { stdin: Stdin::Terminal, ..Perturbations::default() };
+    // A library is preloaded, so that the warden looks at what is executed.
+    let time = Time { is_frozen: true, ..Time::default() };
+    let policy = Policy { time, ..with(perturbations) };
+    let mut arms = Arms::of(&policy);
+    let script = "exec 2>&1; $(tty); echo executed; sleep 1000";
+    let running = arms.start(&policy, By::Exec, script);
+    let lines = BufReader::new(running.output).lines().map(|line| line.expect("it is text"));
+    let told: Vec<String> = lines.take_while(|line| line != "executed").collect();
+    assert!(told.iter().any(|line| line.contains("/dev/pts/0")), "{told:?}");
+    let (_, warden) = arms.leader();
+    // proc_pid_stat(5): the seventh field is the controlling terminal, the fourth behind the name.
+    let stat = fs::read_to_string(format!("/proc/{warden}/stat")).expect("it lives");
+    let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
+    let terminal = fields.split_whitespace().nth(4).expect("it has seven fields");
+    assert_eq!(terminal, "0", "{stat}");
 }
 
 #[test]
