@@ -11,11 +11,15 @@ use super::quantity;
 
 const DIAGNOSE: &str = "\
 The test runs many times: alone, together with other tests, with each layer shared, and under other
-conditions (processor, clock, zone, order, limits). What decides whether it fails is the cause. A run
-is never made on layers of the machine if the test tries the network or writes outside of its own
-directories, unless `--host-arms always` is given.
+conditions (processor, clock, zone, order, limits). What decides whether it fails is the cause. Nothing
+of this machine is changed: if the test tries the network or writes outside of its directories, it never
+runs on layers of the machine, unless `--host-arms always` is given.
 
-Exit codes: 0 if no run failed, 100 if one did, 96 if the test could not be run.";
+The result is kept in the target directory. The next steps find it by the name of the test:
+    cargo isotest repro CASE         makes the test fail again
+    cargo isotest prove-fixed CASE   shows that a fix works
+
+Exit codes: 0 if no run failed, 100 if one did, 96 if the test could not be run, 130 after Ctrl-C.";
 
 const PROVE: &str = "\
 The test runs under the conditions in which it failed, as its latest diagnosis found them, and so often

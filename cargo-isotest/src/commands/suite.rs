@@ -72,15 +72,17 @@ pub fn with_suite<T>(
 pub const NO_TEST: &str = "cannot find a test that runs and whose name contains one of the filters\n\
                            hint: `cargo isotest list` prints all names";
 
-/// The error of a test that could not be run.
+/// The error of a test that could not be run. What a signal has ended, or kept from being set up, was
+/// interrupted.
 pub fn not_run(reason: &NotRun) -> Error {
+    if let Some(signal) = Signals::asked() {
+        return Error::Interrupted(signal);
+    }
     match reason {
         NotRun::Sandbox(error) => Error::Sandbox(error.clone()),
         NotRun::Service(error) => Error::Service(error.clone()),
         NotRun::WardenSilent => Error::WardenSilent,
-        NotRun::WardenDied | NotRun::Cancelled | NotRun::ProcessEnded => {
-            Signals::asked().map_or(Error::WardenDied, Error::Interrupted)
-        }
+        NotRun::WardenDied | NotRun::Cancelled | NotRun::ProcessEnded => Error::WardenDied,
     }
 }
 
