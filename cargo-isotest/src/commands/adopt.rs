@@ -28,12 +28,12 @@ use crate::discover::filterset::FilterSubject;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report::{self, AdoptedReport, FileChanges, FlakyTest, Told, Unexplained};
+use crate::run::again::uncounted;
 use crate::run::batch::Batch;
 use crate::run::context::{Cases, Context};
 use crate::run::gates::Gates;
 use crate::run::policies::Member;
 use crate::run::withheld::withheld;
-use crate::sandbox::environment::PROFILE;
 use crate::sandbox::roots;
 use crate::sandbox::trial;
 use crate::select::prepare;
@@ -50,10 +50,7 @@ const SINGLE: [&str; 11] =
 
 /// Writes the grants that the tests need, checks those that are there, or prints a list.
 pub fn adopt(command: &AdoptCommand, machine: &Machine) -> Result<ExitCode, Error> {
-    // What runs again and again must not be counted as a run.
-    let mut machine = machine.clone();
-    machine.variables.retain(|(name, _)| name != PROFILE);
-    let machine = &machine;
+    let machine = &uncounted(machine);
     let run = RunCommand::of(command.cargo.clone(), command.config.clone());
     let build = Build::open(&run.reuse, &run.cargo, machine)?;
     let given = FlagValues::of(&run.layers, &run.config);
