@@ -22,6 +22,7 @@ mod setting;
 
 mod chance;
 mod confirm;
+mod effort;
 mod explain;
 mod procedure;
 mod sweep;

@@ -116,6 +116,8 @@ pub enum Holds {
     Starvation,
     /// Each of these calls waits for so long.
     Each(Vec<HeldCalls>, Duration),
+    /// Half of these calls wait for so long, chosen by the seed: what two threads do changes its order.
+    Half(Vec<HeldCalls>, Duration),
     /// These calls wait, as they did in an earlier run. One whose name is another now does not.
     Replay(Vec<Hold>),
 }

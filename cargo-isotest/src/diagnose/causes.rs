@@ -50,19 +50,21 @@ pub fn meaning(cause: &Cause, settings: &[&Setting], known: &Known<'_>) -> Meani
     let first = first.or_else(|| settings.iter().find(|it| ***it == Setting::Entropy));
     let Some(setting) = first.or(settings.first()) else { return CauseCode::Race.into() };
     match setting {
-        Setting::Shared(layer) => of_layer(*layer, known),
+        Setting::Shared(layer) => of_layer(*layer, cause.direction, known),
         Setting::Together => of_process(cause.direction, known).into(),
-        Setting::Host(layer) => of_host(*layer, known),
+        Setting::Host(layer) => of_host(*layer, cause.direction, known),
         other => of_condition(other, cause.direction, known).into(),
     }
 }
 
-fn of_layer(layer: Layer, known: &Known<'_>) -> Meaning {
+fn of_layer(layer: Layer, direction: Direction, known: &Known<'_>) -> Meaning {
     let resources = known.others.iter().map(|other| &other.footprint);
     let resources = resources.flat_map(|other| shared(&known.facts.footprint, other));
     let resources: Vec<Resource> = resources.collect();
     match layer {
         Layer::Net => of_network(resources, known),
+        // Where the processes are shared, the test is not PID 1.
+        Layer::Pid if direction == Direction::Removes => CauseCode::Pid1.into(),
         Layer::Pid => CauseCode::OtherProcess.into(),
         Layer::Uts => CauseCode::HostName.into(),
         Layer::Ipc => {
@@ -129,8 +131,15 @@ fn of_process(direction: Direction, known: &Known<'_>) -> CauseCode {
     }
 }
 
-fn of_host(layer: Layer, known: &Known<'_>) -> Meaning {
+fn of_host(layer: Layer, direction: Direction, known: &Known<'_>) -> Meaning {
     match layer {
+        Layer::Net if direction == Direction::Removes => {
+            let asks_for_names = known.facts.uses(|path| path == "/etc/hosts");
+            match asks_for_names && known.facts.is_whole {
+                true => CauseCode::Resolver.into(),
+                false => CauseCode::NetAttempt.into(),
+            }
+        }
         Layer::Net => {
             let bound = known.facts.footprint.binds.iter().next();
             let resource = bound.map(|bound| Resource::Group(bound.to_string()));

@@ -35,8 +35,6 @@ pub struct Facts {
     pub process: BTreeSet<ProcessProperty>,
     /// Findings of its run.
     pub findings: Vec<Finding>,
-    /// Largest resident set, in bytes.
-    pub max_rss: u64,
     /// Nothing is missing in the trace.
     pub is_whole: bool,
     /// Directories of the project.
@@ -46,12 +44,7 @@ pub struct Facts {
 impl Facts {
     /// Facts of one traced run of a test of a project, whose directories these are.
     pub fn of(outcome: &Outcome, project: Vec<PathBuf>) -> Facts {
-        let mut facts = Facts {
-            project,
-            findings: outcome.findings.clone(),
-            max_rss: outcome.usage.own_max_rss.unwrap_or(outcome.usage.max_rss),
-            ..Facts::default()
-        };
+        let mut facts = Facts { project, findings: outcome.findings.clone(), ..Facts::default() };
         if let Some(trace) = outcome.trace.as_deref() {
             facts.read(trace);
         }

@@ -34,10 +34,14 @@ pub struct Asked {
     pub companions: BTreeSet<usize>,
     /// What differs from run to run follows from it.
     pub seed: u64,
+    /// The time before a date at which a test begins follows from it.
+    pub policy_seed: u64,
     /// Number of tests at once, where they run in one process.
     pub threads: usize,
     /// The run is traced.
     pub is_traced: bool,
+    /// Nothing runs beside it: it is compared with a run of which that is so.
+    pub is_only: bool,
 }
 
 impl Asked {
@@ -47,8 +51,10 @@ impl Asked {
             settings: BTreeSet::new(),
             companions: BTreeSet::new(),
             seed,
+            policy_seed: seed,
             threads: THREADS,
             is_traced: false,
+            is_only: false,
         }
     }
 
@@ -65,7 +71,7 @@ impl Asked {
     /// Number of runs at a time on so many processors.
     pub fn at_once(&self, processors: usize) -> usize {
         const WAITING: usize = 4;
-        if self.settings.iter().any(Setting::is_heavy) {
+        if self.is_only || self.settings.iter().any(Setting::is_heavy) {
             1
         } else if self.settings.iter().any(Setting::waits) {
             processors * WAITING
@@ -119,7 +125,12 @@ impl Ground<'_> {
         // Copies of the test share no layer with each other.
         let is_applied = |setting: &&Setting| asked.is_shared() || !setting.is_sharing();
         for setting in asked.settings.iter().filter(is_applied) {
-            setting.apply(&mut policy, asked.seed, now);
+            // The outcome may follow from the process id, and from it alone.
+            let seed = match setting {
+                Setting::ProcessId => asked.seed,
+                _ => asked.policy_seed,
+            };
+            setting.apply(&mut policy, seed, now);
         }
         policy
     }

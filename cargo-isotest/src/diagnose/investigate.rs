@@ -9,7 +9,7 @@ use isotest_core::diagnosis::{
     self as engine, Arm, Attribution, Budget, Cause, Diagnosis, Observed, Phase, Progress,
     Question, Request,
 };
-use isotest_core::outcome::{NotRun, Outcome};
+use isotest_core::outcome::{NotRun, Outcome, Verdict};
 use isotest_core::signals::Signals;
 
 use super::absent::{Absent, absent};
@@ -179,6 +179,19 @@ pub fn investigate(
     }))
 }
 
+/// True if the time limit ended a test.
+fn is_over_time(outcome: &Outcome) -> bool {
+    matches!(outcome.verdict, Verdict::TimedOut { .. })
+}
+
+/// True if a signal or the time limit ended a test, or it ended its process.
+fn is_ended(outcome: &Outcome) -> bool {
+    matches!(
+        outcome.verdict,
+        Verdict::Signalled { .. } | Verdict::TimedOut { .. } | Verdict::ExitedEarly { .. }
+    )
+}
+
 /// The companions in the binary of a test that change what a process has once.
 fn suspects(
     test: &Member,
@@ -265,8 +278,12 @@ impl Engine<'_, '_> {
             }
             let outcomes = self.bench.trace_others(&members)?;
             self.runs += members.len() as u32;
-            let facts = outcomes.iter().map(|it| it.as_ref().map(|it| self.bench.facts(it)));
-            traced.extend(members.into_iter().zip(facts));
+            for (member, outcome) in members.into_iter().zip(outcomes) {
+                // One that is ended by itself ends others of its process.
+                if !outcome.as_ref().is_some_and(is_ended) {
+                    traced.push((member, outcome.map(|it| self.bench.facts(&it))));
+                }
+            }
         }
         let is_known = facts.meets_at_files_only()
             && traced.iter().all(|(_, other)| other.as_ref().is_some_and(|other| other.is_whole));
@@ -355,16 +372,27 @@ impl Engine<'_, '_> {
                 diagnosis.stop();
                 break;
             }
+            let is_only = is_comparison(&requests)
+                && requests.iter().any(|request| switches.is_heavy(&request.arm));
             for part in in_turn(requests, |arm| switches.at_once(arm)) {
                 let is_interrupted = Signals::asked().is_some();
                 if is_interrupted || Instant::now() >= end {
                     diagnosis.stop();
                     return Ok(is_interrupted);
                 }
-                let asked: Vec<Asked> =
-                    part.iter().map(|request| asked(request, switches)).collect();
+                // What the policies of a part differ in is the same for all of it, which needs one warden.
+                let policy_seed = part[0].seed;
+                let asked = part.iter().map(|request| Asked {
+                    is_only,
+                    policy_seed,
+                    ..asked(request, switches)
+                });
+                let asked: Vec<Asked> = asked.collect();
                 let ran = self.run(&asked)?;
-                for (request, ran) in part.iter().zip(ran) {
+                for ((request, asked), ran) in part.iter().zip(&asked).zip(ran) {
+                    // That it took too long is what was done to it.
+                    let is_slow = asked.settings.iter().any(Setting::is_slow);
+                    let ran = ran.filter(|it| !(is_slow && is_over_time(it)));
                     diagnosis.tell(request.id, self.observed(ran));
                 }
                 watch(&standing(&diagnosis.progress(), switches, began.elapsed()));
@@ -412,6 +440,12 @@ fn standing(progress: &Progress, switches: &Switches, took: Duration) -> Standin
         },
         took,
     }
+}
+
+/// True if runs of a few arms are compared with each other.
+fn is_comparison(requests: &[Request]) -> bool {
+    let arms: BTreeSet<&Arm> = requests.iter().map(|request| &request.arm).collect();
+    (2..=3).contains(&arms.len())
 }
 
 /// Runs in parts of one arm each, in which they can run at the same time. The arms take turns, so that

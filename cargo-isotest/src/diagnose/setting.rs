@@ -173,7 +173,8 @@ impl Setting {
     pub fn kind(&self) -> SwitchKind {
         match self {
             Setting::Shared(_) => SwitchKind::Shared,
-            Setting::Host(_) => SwitchKind::Host,
+            // On the machine a test is not PID 1 either.
+            Setting::Host(_) | Setting::Reaper => SwitchKind::Host,
             Setting::Together => SwitchKind::Together,
             Setting::Entropy | Setting::DirectoryOrder | Setting::ProcessId => {
                 SwitchKind::Determinism
@@ -208,13 +209,12 @@ impl Setting {
 
     /// True if nothing else may run beside it: its effect is that of a busy machine, or it is one.
     pub fn is_heavy(&self) -> bool {
-        matches!(
-            self,
-            Setting::Competitor
-                | Setting::SlowProcessor(_)
-                | Setting::OneProcessor
-                | Setting::Host(_)
-        )
+        match self {
+            Setting::Competitor | Setting::SlowProcessor(_) => true,
+            // Two of them would meet each other.
+            Setting::Host(layer) => *layer != Layer::Env,
+            _ => false,
+        }
     }
 
     /// The name in lists, tokens and JSON.
@@ -337,7 +337,11 @@ impl Setting {
             Setting::Starved => to.holds = Some(Holds::Starvation),
             Setting::Delayed(calls, by) => {
                 let by = Duration::from_millis(u64::from(*by));
-                to.holds = Some(Holds::Each(vec![*calls], by));
+                // Where all programs or threads start late, they start in the same order.
+                to.holds = Some(match calls {
+                    HeldCalls::Execute | HeldCalls::Clone => Holds::Half(vec![*calls], by),
+                    _ => Holds::Each(vec![*calls], by),
+                });
             }
             Setting::Entropy => to.seeded_entropy = true,
             Setting::DirectoryOrder => to.shuffled_directories = true,

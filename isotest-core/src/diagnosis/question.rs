@@ -25,8 +25,10 @@ pub struct Switch {
     pub kind: SwitchKind,
     /// For tests and messages of developers; it decides nothing.
     pub name: String,
-    /// Its runs are slow or keep a processor busy, so that few of them are asked for.
+    /// It is a load: its runs keep a processor busy.
     pub is_heavy: bool,
+    /// Its runs take long, so that few of them are asked for, as of loads.
+    pub is_slow: bool,
     /// It changes when the test does something, and with it what other tests do meanwhile: it is also
     /// tried while layers are shared.
     pub changes_timing: bool,

@@ -3,74 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::attribution::{Direction, Phase, Verdict};
+use super::effort::{ALWAYS_FAILS, Effort, FAILS_SOMETIMES, NEVER_FAILS, Nature, Step, steps};
 use super::procedure::{Known, NOTICEABLE, Procedure, Reached};
-use super::question::{Switch, SwitchKind};
+use super::question::SwitchKind;
 use super::rate::Count;
 use super::setting::{Contrast, Effect, Setting};
-
-/// How the test behaves alone, all its layers private.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Nature {
-    NeverFails,
-    FailsSometimes,
-    AlwaysFails,
-}
-
-/// Numbers of runs of each arm at the end of a round.
-#[derive(Debug, Clone, Copy)]
-struct Effort {
-    /// The test alone.
-    baseline: usize,
-    /// Everything shared, together in one process, or the host's.
-    sides: usize,
-    perturbation: usize,
-    heavy_perturbation: usize,
-    /// A perturbation of the timing while everything is shared.
-    crossed: usize,
-    heavy_crossed: usize,
-    /// Sources of chance pinned, by as many seeds.
-    seeds: usize,
-}
-
-/// Rounds of a test that never failed alone.
-const NEVER_FAILS: [Effort; 5] = [
-    effort(8, 3, [2, 0], [0, 0], 0),
-    effort(16, 10, [4, 3], [0, 0], 16),
-    effort(30, 20, [10, 5], [4, 2], 40),
-    effort(80, 45, [24, 8], [8, 3], 100),
-    effort(299, 60, [24, 8], [8, 3], 300),
-];
-
-/// Rounds of a test that sometimes fails alone. Fewer rounds are enough: see [`Procedure::is_enough`].
-const FAILS_SOMETIMES: [Effort; 5] = [
-    effort(24, 8, [6, 3], [0, 0], 24),
-    effort(40, 16, [14, 6], [0, 0], 40),
-    effort(60, 30, [30, 10], [0, 0], 60),
-    effort(120, 45, [45, 12], [0, 0], 120),
-    effort(299, 60, [60, 12], [0, 0], 300),
-];
-
-/// Rounds of a test that always fails alone.
-const ALWAYS_FAILS: [Effort; 2] =
-    [effort(8, 3, [2, 1], [0, 0], 8), effort(14, 4, [2, 2], [0, 0], 10)];
-
-const fn effort(
-    baseline: usize,
-    sides: usize,
-    perturbations: [usize; 2],
-    crossed: [usize; 2],
-    seeds: usize,
-) -> Effort {
-    Effort {
-        baseline,
-        sides,
-        perturbation: perturbations[0],
-        heavy_perturbation: perturbations[1],
-        crossed: crossed[0],
-        heavy_crossed: crossed[1],
-        seeds,
-    }
-}
 
 /// Runs under a load that come before a rare failure among other tests is put down to these.
 const LOADED: usize = 3;
@@ -103,28 +40,6 @@ struct Standing {
     candidate: Candidate,
     effect: Effect,
     score: f64,
-}
-
-/// A part of a round. A round ends with the first that finds a cause.
-#[derive(Debug, Clone, Copy)]
-enum Step {
-    Seeds,
-    Sides,
-    Perturbations,
-    HeavyPerturbations,
-    Crossed,
-}
-
-/// The steps of a round: what costs little and decides much first. A test that is known to fail alone
-/// may well depend on its seed; one that never did shows that only while its seeds are pinned.
-fn steps(nature: Nature, round: usize) -> &'static [Step] {
-    use Step::{Crossed, HeavyPerturbations, Perturbations, Seeds, Sides};
-    match nature {
-        Nature::FailsSometimes => &[Seeds, Sides, Perturbations, HeavyPerturbations],
-        Nature::AlwaysFails => &[Sides, Perturbations, Seeds, HeavyPerturbations],
-        Nature::NeverFails if round < 2 => &[Sides, Seeds, Perturbations, HeavyPerturbations],
-        Nature::NeverFails => &[Sides, Seeds, Perturbations, HeavyPerturbations, Crossed],
-    }
 }
 
 impl Procedure<'_> {
@@ -165,9 +80,10 @@ impl Procedure<'_> {
                 light
             }
             Step::HeavyPerturbations => self.perturbations(effort.heavy_perturbation, true),
+            Step::Removals => self.removals(effort),
             Step::Crossed => self.crossed(effort),
         };
-        let is_removal_enough = nature == Nature::AlwaysFails;
+        let is_removal_enough = nature == Nature::AlwaysFails || matches!(step, Step::Removals);
         self.explain_all(nature, effort, candidates, is_removal_enough)
     }
 
@@ -226,13 +142,9 @@ impl Procedure<'_> {
         }
     }
 
-    /// Nothing provokes the failure. A perturbation that removes it says something of its cause.
+    /// Nothing provokes the failure. One that was seen may be of a rare seed.
     fn last_resort(&mut self, nature: Nature, effort: Effort) -> Known<Verdict> {
-        if nature == Nature::FailsSometimes {
-            let mut all = self.perturbations(effort.perturbation, false);
-            all.extend(self.perturbations(effort.heavy_perturbation, true));
-            self.explain_all(nature, effort, all, true)?;
-        } else if nature == Nature::NeverFails && self.has_failed_alone() {
+        if nature == Nature::NeverFails && self.has_failed_alone() {
             self.explain_seeds(RARE_SEEDS)?;
         }
         if !self.notes.causes.is_empty() {
@@ -274,9 +186,10 @@ impl Procedure<'_> {
         failed.peek().is_some() && failed.all(|passed| passed.share() > 0.2)
     }
 
+    /// Those of which many runs are asked for, or those of which few are.
     fn perturbations(&self, runs: usize, is_heavy: bool) -> Vec<Candidate> {
         let all = self.switches(SwitchKind::Perturbation).into_iter();
-        all.filter(|switch| runs > 0 && self.question.switches[*switch].is_heavy == is_heavy)
+        all.filter(|switch| runs > 0 && self.is_costly(*switch) == is_heavy)
             .map(|switch| Candidate {
                 kind: Kind::Perturbation,
                 switches: BTreeSet::from([switch]),
@@ -284,6 +197,25 @@ impl Procedure<'_> {
                 runs,
             })
             .collect()
+    }
+
+    /// Perturbations with which the test has always passed, with as many runs as it takes to tell that
+    /// from its rate alone.
+    fn removals(&self, effort: Effort) -> Vec<Candidate> {
+        const MOST: f64 = 60.0;
+        let passed = self.count(&Setting::default(), effort.baseline, Effect::Pass);
+        let enough = (5.0 / (1.0 - passed.share())).min(MOST) as usize;
+        let mut all = self.perturbations(effort.perturbation, false);
+        all.extend(self.perturbations(effort.heavy_perturbation, true));
+        // That a test passes on a slow machine says nothing of its cause.
+        let is_load = |one: &Candidate| {
+            one.switches.iter().any(|switch| self.question.switches[*switch].is_heavy)
+        };
+        let always_passes =
+            |one: &Candidate| self.count(&one.setting(), one.runs, Effect::Pass).share() >= 1.0;
+        all.retain(|one| !is_load(one) && always_passes(one));
+        all.iter_mut().for_each(|one| one.runs = one.runs.max(enough));
+        all
     }
 
     fn seeds_candidate(&self, effort: Effort) -> Option<Candidate> {
@@ -298,15 +230,20 @@ impl Procedure<'_> {
         })
     }
 
+    fn is_costly(&self, switch: usize) -> bool {
+        let switch = &self.question.switches[switch];
+        switch.is_heavy || switch.is_slow
+    }
+
     fn crossed(&self, effort: Effort) -> Vec<Candidate> {
         let mut crossed = Vec::new();
         for side in self.sides(0).into_iter().filter(|side| side.kind != Kind::Host) {
             for switch in self.switches(SwitchKind::Perturbation) {
-                let Switch { is_heavy, changes_timing, .. } = self.question.switches[switch];
-                if !changes_timing {
+                if !self.question.switches[switch].changes_timing {
                     continue;
                 }
-                let runs = if is_heavy { effort.heavy_crossed } else { effort.crossed };
+                let runs =
+                    if self.is_costly(switch) { effort.heavy_crossed } else { effort.crossed };
                 let mut candidate = Candidate { kind: Kind::Crossed, runs, ..side.clone() };
                 candidate.switches.insert(switch);
                 crossed.extend((runs > 0).then_some(candidate));
@@ -391,17 +328,34 @@ impl Procedure<'_> {
         let effects: &[Effect] = match nature {
             Nature::NeverFails => &[Effect::Failure(failure)],
             Nature::AlwaysFails => &[Effect::Pass],
-            Nature::FailsSometimes => &[Effect::Failure(failure), Effect::Pass],
+            Nature::FailsSometimes if candidate.kind == Kind::Perturbation => {
+                &[Effect::Failure(failure), Effect::Pass]
+            }
+            // Beside others it is lost as seldom by their timing.
+            Nature::FailsSometimes => &[Effect::Failure(failure)],
         };
         for effect in effects {
             let with = self.count(&setting, candidate.runs, *effect);
             let without = self.count(&Setting::default(), effort.baseline, *effect);
             let score = with.difference(without);
+            if nature == Nature::FailsSometimes && self.is_shifted(&candidate, *effect, with) {
+                continue;
+            }
             if with.share() > without.share() && is_clear(with, without, score) {
                 return Ok(Some(Standing { candidate, effect: *effect, score }));
             }
         }
         Ok(None)
+    }
+
+    /// Whatever is done to a test changes its timing a little, and with it how often a race is lost. What
+    /// is no matter of timing, and the cause, makes it fail in most runs.
+    fn is_shifted(&self, candidate: &Candidate, effect: Effect, with: Count) -> bool {
+        let is_timing = |switch: &usize| self.question.switches[*switch].changes_timing;
+        matches!(effect, Effect::Failure(_))
+            && matches!(candidate.kind, Kind::Perturbation | Kind::Host)
+            && !candidate.switches.iter().any(is_timing)
+            && with.share() < 0.5
     }
 
     fn explain_one(&mut self, effort: Effort, standing: Standing) -> Known<()> {
@@ -467,7 +421,9 @@ impl Procedure<'_> {
             };
             let is_shared =
                 has(switches, SwitchKind::Together) && has(&cause.switches, SwitchKind::Shared);
-            is_same && (cause.switches.is_subset(switches) || is_shared)
+            // What removes a failure in another way is no second cause.
+            let is_removed = effect == Effect::Pass && cause.direction == Direction::Removes;
+            is_removed || is_same && (cause.switches.is_subset(switches) || is_shared)
         })
     }
 

@@ -54,6 +54,7 @@ pub fn question(seed: u64, budget: u32) -> Question {
         kind,
         name: name.into(),
         is_heavy,
+        is_slow: false,
         changes_timing: is_heavy || TIMING.contains(&name),
     });
     Question {

@@ -62,6 +62,10 @@ impl HoldChooser {
         let held = match holds {
             Holds::Starvation => thread.starvation.as_mut()?.next(number)?,
             Holds::Each(kinds, held) => kinds.contains(&kind).then_some(*held)?,
+            Holds::Half(kinds, held) => {
+                let is_held = kinds.contains(&kind) && is_chosen(seed, thread.number, number);
+                is_held.then_some(*held)?
+            }
             Holds::Replay(list) => {
                 let is_it = |hold: &&Hold| {
                     (hold.thread, hold.number, &*hold.call) == (thread.number, number, name)
@@ -94,6 +98,12 @@ impl Starvation {
         self.left -= held;
         Some(held)
     }
+}
+
+/// The choice of every second call, on average.
+fn is_chosen(seed: u64, thread: u32, number: u32) -> bool {
+    // The first numbers of a thread choose its starvation.
+    random(seed, u64::from(thread), 4 + u64::from(number)).is_multiple_of(2)
 }
 
 /// A number that follows from others.
@@ -155,6 +165,17 @@ mod tests {
         }
         assert!((2700..3300).contains(&mains) && (800..1200).contains(&others), "{mains} {others}");
         assert!(times.iter().all(|count| *count > 200), "{times:?}");
+    }
+
+    #[test]
+    fn half_of_the_calls_are_held_and_a_seed_holds_the_same_ones() {
+        let half = || Holds::Half(vec![HeldCalls::Futex], Duration::from_millis(1));
+        let holds = run(half(), 7, 8, 1000);
+        // An exact binomial tail for 8000 calls is below 1e-9.
+        assert!((3700..4300).contains(&holds.len()), "{}", holds.len());
+        assert_eq!(run(half(), 7, 8, 1000), holds);
+        assert_ne!(run(half(), 8, 8, 1000), holds);
+        assert_eq!(run(Holds::Half(vec![HeldCalls::Send], Duration::ZERO), 7, 8, 1000), []);
     }
 
     #[test]
