@@ -19,7 +19,7 @@ fn first() {
 "#;
 
 /// The code of its cause.
-const CAUSE: &str = "depends-pid+pid1-artefact";
+const CAUSE: &str = "pid1-artefact";
 
 fn project() -> Project {
     Project::new(&[("src/lib.rs", ""), ("tests/it.rs", TESTS)])
@@ -30,7 +30,7 @@ fn diagnose(project: &Project) -> Value {
     let run = project.isotest("diagnose first --budget 3000 --format json").run();
     run.check(100, &[]);
     let told: Value = serde_json::from_str(&run.stdout).expect("it is JSON");
-    assert_eq!((&told["cause"], &told["layer"]), (&CAUSE.into(), &"process-id".into()), "{told}");
+    assert_eq!((&told["cause"], &told["layer"]), (&CAUSE.into(), &"init-reaper".into()), "{told}");
     told
 }
 
@@ -57,7 +57,10 @@ fn failures_of_the_binary_that_was_diagnosed_have_the_cause_in_every_report() {
     let run = project.isotest(line).run();
     run.check(
         100,
-        &["failed tests that were diagnosed before", "The test depends on its process id."],
+        &[
+            "failed tests that were diagnosed before",
+            "isotest causes the failure: the test runs as PID 1",
+        ],
     );
     let messages =
         run.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
@@ -77,7 +80,7 @@ fn failures_of_the_binary_that_was_diagnosed_have_the_cause_in_every_report() {
     let junit = read(&project, "out/j.xml");
     assert_eq!(junit.matches("isotest.diagnosis.cause").count(), 1, "{junit}");
     assert_eq!(property(&junit, "cause").as_deref(), Some(CAUSE));
-    assert_eq!(property(&junit, "layer").as_deref(), Some("process-id"));
+    assert_eq!(property(&junit, "layer").as_deref(), Some("init-reaper"));
     assert_eq!(property(&junit, "token").as_deref(), Some(token));
     assert!(
         property(&junit, "certainty").is_some_and(|it| it.starts_with("wrong less than once in "))
@@ -128,7 +131,7 @@ fn the_token_of_the_latest_diagnosis_is_found_by_the_name_of_the_test() {
     project.isotest("repro first").run().check(4, &[none, hint]);
     let told = diagnose(&project);
     let token = told["token"].as_str().expect("there is one");
-    let found = ["Token of the diagnosis of ", "(depends-pid+pid1-artefact)"];
+    let found = ["Token of the diagnosis of ", "(pid1-artefact)"];
     let run = project.isotest("repro first").run();
     run.check(0, &[found[0], found[1], "REPRODUCED  first", "it is the first process"]);
     assert!(!run.stdout.contains("another build"), "{run:?}");

@@ -473,8 +473,8 @@ fn delayed(calls: HeldCalls) -> &'static str {
         HeldCalls::Receive => "reads",
         HeldCalls::Send => "writes",
         HeldCalls::File => "opening and renaming files",
-        HeldCalls::Execute => "starting programs",
-        HeldCalls::Clone => "starting threads",
+        HeldCalls::Execute => "every second start of a program",
+        HeldCalls::Clone => "every second start of a thread",
         HeldCalls::Sleep => "sleeps",
     }
 }

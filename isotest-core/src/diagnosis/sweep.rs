@@ -275,7 +275,10 @@ impl Procedure<'_> {
         standing.sort_by(|(is_weak, one), (is_other_weak, other)| {
             let removal = is_removal(one).cmp(&is_removal(other));
             let weak = is_weak.cmp(is_other_weak);
-            let kind = one.candidate.kind.cmp(&other.candidate.kind);
+            // What helps without another party is the simpler reason.
+            let helps = |one: &Standing| is_removal(one) && one.candidate.kind == Kind::Host;
+            let kind = helps(other).cmp(&helps(one));
+            let kind = kind.then(one.candidate.kind.cmp(&other.candidate.kind));
             removal.then(weak).then(kind).then(other.score.total_cmp(&one.score))
         });
         for (is_weak, one) in standing {
