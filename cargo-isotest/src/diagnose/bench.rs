@@ -92,7 +92,8 @@ impl<'a> Bench<'a> {
     pub fn facts(&self, outcome: &Outcome) -> Facts {
         let project = self.ground.context.project;
         let directories = [&project.workspace_root, &project.target_directory];
-        Facts::of(outcome, directories.map(|it| it.as_std_path().to_owned()).to_vec())
+        let directories = directories.map(|it| it.as_std_path().to_owned()).to_vec();
+        Facts::of(outcome, directories, self.home())
     }
 
     /// True if a test uses files of the project that another test could change: it writes one, or it

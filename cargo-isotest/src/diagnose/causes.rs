@@ -78,7 +78,7 @@ fn of_layer(layer: Layer, direction: Direction, known: &Known<'_>) -> Meaning {
         Layer::Tmp | Layer::Workspace | Layer::Home | Layer::Env => {
             let resource = resources.into_iter().find(|it| matches!(it, Resource::File(_)));
             let resource = resource.or_else(|| match known.is_earlier_run {
-                true => own_path(known, &["/tmp/", "/var/tmp/", "/home/", "/root/"]),
+                true => own_path(known, &["/tmp/", "/var/tmp/"]).or_else(|| own_home(known)),
                 false => None,
             });
             let code = match () {
@@ -145,9 +145,7 @@ fn of_host(layer: Layer, direction: Direction, known: &Known<'_>) -> Meaning {
             let resource = bound.map(|bound| Resource::Group(bound.to_string()));
             Meaning { code: CauseCode::PortCollision, resource }
         }
-        Layer::Home => {
-            Meaning { code: CauseCode::ReadsHome, resource: own_path(known, &["/home/", "/root/"]) }
-        }
+        Layer::Home => Meaning { code: CauseCode::ReadsHome, resource: own_home(known) },
         Layer::Env => CauseCode::ReadsUndeclared.into(),
         _ => CauseCode::SharedHost.into(),
     }
@@ -248,8 +246,16 @@ fn is_replaced(resource: &Option<Resource>, known: &Known<'_>) -> bool {
 
 /// The first path of the test below these directories.
 fn own_path(known: &Known<'_>, below: &[&str]) -> Option<Resource> {
+    first_path(known, |path| below.iter().any(|top| path.starts_with(top)))
+}
+
+/// Its first path in a home directory.
+fn own_home(known: &Known<'_>) -> Option<Resource> {
+    first_path(known, |path| known.facts.is_of_home(path))
+}
+
+fn first_path(known: &Known<'_>, is_it: impl Fn(&str) -> bool) -> Option<Resource> {
     let Footprint { writes, missing, reads, .. } = &known.facts.footprint;
-    let is_below = |path: &&String| below.iter().any(|top| path.starts_with(top));
-    let path = writes.iter().chain(missing).chain(reads).find(is_below)?;
+    let path = writes.iter().chain(missing).chain(reads).find(|path| is_it(path))?;
     Some(Resource::File(path.clone()))
 }

@@ -39,12 +39,16 @@ pub struct Facts {
     pub is_whole: bool,
     /// Directories of the project.
     pub project: Vec<PathBuf>,
+    /// The home directory of the user.
+    pub home: Option<PathBuf>,
 }
 
 impl Facts {
-    /// Facts of one traced run of a test of a project, whose directories these are.
-    pub fn of(outcome: &Outcome, project: Vec<PathBuf>) -> Facts {
-        let mut facts = Facts { project, findings: outcome.findings.clone(), ..Facts::default() };
+    /// Facts of one traced run of a test of a project, whose directories these are, and of a user with
+    /// this home directory.
+    pub fn of(outcome: &Outcome, project: Vec<PathBuf>, home: Option<PathBuf>) -> Facts {
+        let findings = outcome.findings.clone();
+        let mut facts = Facts { project, home, findings, ..Facts::default() };
         if let Some(trace) = outcome.trace.as_deref() {
             facts.read(trace);
         }
@@ -103,6 +107,12 @@ impl Facts {
         self.uses(|path| holds(path) && !is_of_tool(path) && !is_own(path))
     }
 
+    /// True if a path is in a home directory.
+    pub fn is_of_home(&self, path: &str) -> bool {
+        let is_own = |home: &PathBuf| home.parent().is_some() && Path::new(path).starts_with(home);
+        HOMES.iter().any(|top| path.starts_with(top)) || self.home.as_ref().is_some_and(is_own)
+    }
+
     /// True if all random bytes that it asked for are keys of hash maps, which std asks for 16 bytes
     /// at a time.
     pub fn hashes_only(&self) -> bool {
@@ -118,7 +128,9 @@ impl Facts {
     pub fn may_meet(&self) -> bool {
         !self.footprint.binds.is_empty()
             || !self.footprint.dials.is_empty()
-            || self.meets(|path| SHARED.iter().any(|top| path.starts_with(top)))
+            || self.meets(|path| {
+                SHARED.iter().any(|top| path.starts_with(top)) || self.is_of_home(path)
+            })
             || self.sees_processes()
     }
 
@@ -152,7 +164,9 @@ impl Facts {
 }
 
 /// Directories that are the same for all tests, if they are not isolated.
-const SHARED: [&str; 6] = ["/tmp/", "/var/tmp/", "/run/", "/dev/shm/", "/home/", "/root/"];
+const SHARED: [&str; 4] = ["/tmp/", "/var/tmp/", "/run/", "/dev/shm/"];
+/// Where home directories usually are.
+const HOMES: [&str; 2] = ["/home/", "/root/"];
 /// Directories of a home that programs and libraries are found in.
 const TOOLS: [&str; 2] = ["/.cargo/", "/.rustup/"];
 
@@ -179,10 +193,18 @@ mod tests {
             let reads = [path.to_owned()].into();
             let footprint = Footprint { reads, ..Footprint::default() };
             let project = vec!["/home/me/app".into(), "/tmp/target".into()];
-            Facts { footprint, project, is_whole: true, ..Facts::default() }.may_meet()
+            let home = Some("/var/lib/ci".into());
+            Facts { footprint, project, home, is_whole: true, ..Facts::default() }.may_meet()
         };
-        let shared = ["/tmp/x", "/dev/shm/app", "/home/me/.app", "/home/me/apple"];
-        let own = ["/home/me/.cargo/bin/cargo", "/usr/lib/x", "/home/me/app/x", "/tmp/target/x"];
+        let shared =
+            ["/tmp/x", "/dev/shm/app", "/home/me/.app", "/home/me/apple", "/var/lib/ci/.app"];
+        let own = [
+            "/home/me/.cargo/bin/cargo",
+            "/usr/lib/x",
+            "/var/lib/cis",
+            "/home/me/app/x",
+            "/tmp/target/x",
+        ];
         assert!(shared.into_iter().all(may_meet));
         assert!(!own.into_iter().any(may_meet));
         assert!(is_of_process("/proc/12/stat") && is_of_process("/proc/1"));

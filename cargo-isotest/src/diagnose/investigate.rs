@@ -1,5 +1,6 @@
 //! An investigation: facts first, then the runs that the engine asks for, until it has an answer.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::{Duration, Instant};
@@ -35,6 +36,9 @@ const TRACING: Duration = Duration::from_secs(4);
 const COMPANIONS: usize = 16;
 /// Maximum number of companions that share something with the test.
 const NEAR: usize = 8;
+/// After runs of one arm that took so long together, so many are made at a time.
+const LONG: Duration = Duration::from_secs(2);
+const AFTER_LONG: usize = 4;
 /// Companions that are traced at a time.
 const TRACED_AT_ONCE: usize = 16;
 /// A run is ended after this time, or after so many times the time of an ordinary one.
@@ -366,6 +370,7 @@ impl Engine<'_, '_> {
         watch: &mut dyn FnMut(&Standing),
     ) -> io::Result<bool> {
         let began = Instant::now();
+        let size = Cell::new(usize::MAX);
         while diagnosis.attribution().is_none() {
             let requests = diagnosis.next(usize::MAX);
             if requests.is_empty() {
@@ -374,31 +379,44 @@ impl Engine<'_, '_> {
             }
             let is_only = is_comparison(&requests)
                 && requests.iter().any(|request| switches.is_heavy(&request.arm));
-            for part in in_turn(requests, |arm| switches.at_once(arm)) {
+            let parts = in_turn(requests, |arm| switches.at_once(arm));
+            for part in parts.iter().flat_map(|part| part.chunks(size.get())) {
                 let is_interrupted = Signals::asked().is_some();
                 if is_interrupted || Instant::now() >= end {
                     diagnosis.stop();
                     return Ok(is_interrupted);
                 }
-                // What the policies of a part differ in is the same for all of it, which needs one warden.
-                let policy_seed = part[0].seed;
-                let asked = part.iter().map(|request| Asked {
-                    is_only,
-                    policy_seed,
-                    ..asked(request, switches)
-                });
-                let asked: Vec<Asked> = asked.collect();
-                let ran = self.run(&asked)?;
-                for ((request, asked), ran) in part.iter().zip(&asked).zip(ran) {
-                    // That it took too long is what was done to it.
-                    let is_slow = asked.settings.iter().any(Setting::is_slow);
-                    let ran = ran.filter(|it| !(is_slow && is_over_time(it)));
-                    diagnosis.tell(request.id, self.observed(ran));
-                }
+                let start = Instant::now();
+                self.part(diagnosis, part, switches, is_only)?;
+                // A test that hangs must not take the time of those that follow.
+                size.set(if start.elapsed() > LONG { AFTER_LONG } else { usize::MAX });
                 watch(&standing(&diagnosis.progress(), switches, began.elapsed()));
             }
         }
         Ok(false)
+    }
+
+    /// Makes runs of one arm.
+    fn part(
+        &mut self,
+        diagnosis: &mut Diagnosis,
+        part: &[Request],
+        switches: &Switches,
+        is_only: bool,
+    ) -> io::Result<()> {
+        // What their policies differ in is the same for all of them, which need one warden.
+        let policy_seed = part[0].seed;
+        let asked =
+            part.iter().map(|request| Asked { is_only, policy_seed, ..asked(request, switches) });
+        let asked: Vec<Asked> = asked.collect();
+        let ran = self.run(&asked)?;
+        for ((request, asked), ran) in part.iter().zip(&asked).zip(ran) {
+            // That it took too long is what was done to it.
+            let is_slow = asked.settings.iter().any(Setting::is_slow);
+            let ran = ran.filter(|it| !(is_slow && is_over_time(it)));
+            diagnosis.tell(request.id, self.observed(ran));
+        }
+        Ok(())
     }
 
     fn observed(&mut self, ran: Option<Outcome>) -> Observed {

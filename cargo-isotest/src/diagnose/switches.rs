@@ -92,13 +92,14 @@ impl Switches {
         let shared = |below: &'static [&str]| {
             facts.meets(move |path| below.iter().any(|top| path.starts_with(top)))
         };
+        let home = facts.meets(|path| facts.is_of_home(path));
         let network = !facts.is_whole
             || !facts.footprint.binds.is_empty()
             || !facts.footprint.dials.is_empty();
         self.put(Setting::Shared(Layer::Net), network && scope.has_companions, UNSEEN);
         self.put(Setting::Shared(Layer::Tmp), shared(&["/tmp/", "/var/tmp/", "/run/"]), UNSEEN);
         self.put(Setting::Shared(Layer::Workspace), scope.uses_project, UNSEEN);
-        self.put(Setting::Shared(Layer::Home), shared(&["/home/", "/root/"]), UNSEEN);
+        self.put(Setting::Shared(Layer::Home), home, UNSEEN);
         let ipc = shared(&["/dev/shm/"]) || facts.has(Code::LeavesIpc);
         self.put(Setting::Shared(Layer::Ipc), ipc, UNSEEN);
         self.put(
@@ -113,11 +114,7 @@ impl Switches {
         );
         self.put(Setting::Together, scope.has_siblings, ALONE);
         self.put(Setting::Host(Layer::Net), scope.may_use_host && network, REFUSED);
-        self.put(
-            Setting::Host(Layer::Home),
-            scope.may_use_host && shared(&["/home/", "/root/"]),
-            REFUSED,
-        );
+        self.put(Setting::Host(Layer::Home), scope.may_use_host && home, REFUSED);
         self.put(Setting::Host(Layer::Env), scope.may_use_host, REFUSED);
     }
 
