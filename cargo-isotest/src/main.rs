@@ -29,7 +29,7 @@ use std::process;
 
 use isotest_core::signals::Signals;
 
-use cli::{Cli, Command};
+use cli::{Cli, Color, Command};
 use commands::{
     baseline, conflicts, diff, doctor, exec, explain, history, import_nextest, list, prune, replay,
     runner, runs, shell, show_config, trace,
@@ -65,6 +65,11 @@ fn main() -> process::ExitCode {
 fn run(cli: &Cli) -> Result<ExitCode, Error> {
     Signals::expect_snapshots().map_err(Error::Host)?;
     let machine = Machine::read().map_err(Error::Host)?;
+    match machine.colour(cli.command.colour()) {
+        Color::Auto => {}
+        Color::Always => report::choose_colour(true),
+        Color::Never => report::choose_colour(false),
+    }
     match &cli.command {
         Command::Run(command) | Command::Rerun(command) => {
             collected(&machine, |machine| commands::run::run(command, machine))

@@ -14,7 +14,7 @@ use super::diagnose::{DiagnoseCommand, ProveFixedCommand, ReproCommand};
 use super::formats::{ListedFindings, MessageFormat, ReportFormat};
 use super::hunt::{BisectOrderCommand, HuntCommand, VerifyCommand};
 use super::layers::{LayerOptions, workspace_layer};
-use super::libtest::{Format, LibtestOptions, OutputFlags, SelectionFlags};
+use super::libtest::{Color, Format, LibtestOptions, OutputFlags, SelectionFlags};
 use super::looking::{DiffCommand, ExplainCommand, ShellCommand};
 use super::reuse::{ArchiveCommand, ReuseOptions};
 use super::run_flags::RunFlags;
@@ -130,6 +130,41 @@ pub enum Command {
     Completions(CompletionsCommand),
     /// Print the manual page
     Man,
+}
+
+impl Command {
+    /// What `--color` says.
+    pub fn colour(&self) -> Option<Color> {
+        match self {
+            Command::Run(it) | Command::Rerun(it) => it.cargo.color,
+            Command::Replay(it) => it.color,
+            Command::Adopt(it) => it.cargo.color,
+            Command::Diagnose(it) => it.suite.cargo.color,
+            Command::Hunt(it) => it.suite.cargo.color,
+            Command::Verify(it) => it.suite.cargo.color,
+            Command::BisectOrder(it) => it.suite.cargo.color,
+            Command::Repro(it) => it.suite.cargo.color,
+            Command::ProveFixed(it) => it.suite.cargo.color,
+            Command::Archive(it) => it.cargo.color,
+            Command::List(it) => it.cargo.color,
+            Command::Explain(it) => it.cargo.color,
+            Command::Trace(it) => it.cargo.color,
+            Command::Shell(it) => it.cargo.color,
+            Command::Diff(it) => it.cargo.color,
+            Command::ShowConfig(it) => it.cargo.color,
+            Command::ImportNextest(it) => it.cargo.color,
+            Command::Runs(_)
+            | Command::History(_)
+            | Command::Baseline(_)
+            | Command::Conflicts(_)
+            | Command::Doctor(_)
+            | Command::Exec(_)
+            | Command::Runner(_)
+            | Command::Prune
+            | Command::Completions(_)
+            | Command::Man => None,
+        }
+    }
 }
 
 /// `cargo isotest run`.

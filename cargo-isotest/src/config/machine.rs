@@ -126,18 +126,25 @@ impl Machine {
         })
     }
 
-    /// True if a stream is coloured: by flag, then `NO_COLOR`, then `CARGO_TERM_COLOR`.
-    pub fn colours(&self, flag: Option<Color>, terminal: bool) -> bool {
+    /// When colours are used: by flag, then `NO_COLOR`, then `CARGO_TERM_COLOR`.
+    pub fn colour(&self, flag: Option<Color>) -> Color {
         let cargo = self.variable("CARGO_TERM_COLOR").and_then(OsStr::to_str);
         match (flag, cargo) {
-            (Some(Color::Always), _) => true,
-            (Some(Color::Never), _) => false,
-            (None | Some(Color::Auto), _) if self.variable("NO_COLOR").is_some() => false,
-            (None | Some(Color::Auto), Some("always")) => true,
-            (None | Some(Color::Auto), Some("never")) => false,
-            (None | Some(Color::Auto), _) => {
-                terminal && self.variable("TERM").is_none_or(|term| term != "dumb")
-            }
+            (Some(Color::Always), _) => Color::Always,
+            (Some(Color::Never), _) => Color::Never,
+            (None | Some(Color::Auto), _) if self.variable("NO_COLOR").is_some() => Color::Never,
+            (None | Some(Color::Auto), Some("always")) => Color::Always,
+            (None | Some(Color::Auto), Some("never")) => Color::Never,
+            (None | Some(Color::Auto), _) => Color::Auto,
+        }
+    }
+
+    /// True if a stream is coloured.
+    pub fn colours(&self, flag: Option<Color>, terminal: bool) -> bool {
+        match self.colour(flag) {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => terminal && self.variable("TERM").is_none_or(|term| term != "dumb"),
         }
     }
 

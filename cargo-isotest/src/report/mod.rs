@@ -149,6 +149,7 @@ pub use ordered::{
     FORMAT as ORDER_FORMAT, OrderFound, OrderLine, OrderStanding, Ordered, order_command,
     ordered_for_people, ordered_for_programs,
 };
+pub use paint::choose as choose_colour;
 pub use proving::proving;
 pub use record::{Input, Line, MAX_LINE, Record};
 pub use repeated::{

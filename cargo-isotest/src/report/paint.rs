@@ -4,6 +4,7 @@
 
 use std::fmt::Display;
 
+use anstream::ColorChoice;
 use anstyle::{AnsiColor, Style};
 
 /// Cargo's style for the verb of a status line.
@@ -16,6 +17,12 @@ pub const WARNING: Style = AnsiColor::BrightYellow.on_default().bold();
 pub const HINT: Style = AnsiColor::BrightCyan.on_default().bold();
 /// Style of the important part of a line.
 pub const STRONG: Style = Style::new().bold();
+
+/// Decides whether all that `anstream` writes has colour. Otherwise it looks at each stream.
+pub fn choose(has_colour: bool) {
+    let choice = if has_colour { ColorChoice::AlwaysAnsi } else { ColorChoice::Never };
+    choice.write_global();
+}
 
 /// The colours of libtest's result words, by their number in an escape sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -141,10 +141,11 @@ pub fn bar(verb: &str, total: usize, colour: bool) -> ProgressBar {
     bar.with_style(style)
 }
 
-/// A line with a message and no end.
+/// A line with a message and no end. Two columns stay free: after Ctrl-C a terminal writes `^C` behind the
+/// line, which must not begin another.
 pub fn spinner(verb: &str, colour: bool) -> ProgressBar {
     let verb = paint::verb(colour, GOOD, verb);
-    let style = ProgressStyle::with_template(&format!("{verb}{{wide_msg}}"))
+    let style = ProgressStyle::with_template(&format!("{verb}{{wide_msg}}  "))
         .expect("the template is our own");
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     bar.with_style(style)
