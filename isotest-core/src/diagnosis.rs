@@ -13,6 +13,7 @@
 //! anytime-valid test of two rates on fresh runs (Turner, Ly, Grünwald 2021).
 
 mod attribution;
+mod candidates;
 mod question;
 
 mod machine;

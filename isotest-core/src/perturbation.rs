@@ -40,6 +40,9 @@ pub struct Perturbations {
     pub shuffled_directories: bool,
     /// Bytes that a new pipe holds.
     pub pipe_capacity: Option<u32>,
+    /// The tracer of the case is told which environment variables its programs read and change through
+    /// the C library. Those that the library cannot be loaded before run as well, untold.
+    pub told_variables: bool,
     /// Calls that wait before they are made.
     pub holds: Option<Holds>,
     /// The case runs on one processor.
@@ -118,6 +121,10 @@ pub enum Holds {
     Each(Vec<HeldCalls>, Duration),
     /// Half of these calls wait for so long, chosen by the seed: what two threads do changes its order.
     Half(Vec<HeldCalls>, Duration),
+    /// Half of the calls that follow a change of what all threads of a process share
+    /// ([`HeldCalls::Process`]) wait for so long, chosen by the seed: what another thread changes meanwhile
+    /// shows.
+    AfterChanges(Duration),
     /// These calls wait, as they did in an earlier run. One whose name is another now does not.
     Replay(Vec<Hold>),
 }
@@ -136,8 +143,11 @@ pub enum HeldCalls {
     File,
     /// execve(2): the time between fork(2) and it is longer.
     Execute,
-    /// clone(2), clone3(2), fork(2).
-    Clone,
+    /// The first call of a new thread, and of a forked process.
+    Start,
+    /// What all threads of a process share: chdir(2), getcwd(2), umask(2), prlimit(2); and variables of the
+    /// environment, where the tracer is told of them.
+    Process,
     /// nanosleep(2), clock_nanosleep(2).
     Sleep,
 }

@@ -143,6 +143,11 @@ pub enum Act {
     Clock,
     /// It waits for a time, or for something with a time-out: clock_nanosleep(2), futex(2), poll(2), epoll_wait(2).
     Waited,
+    /// It reads an environment variable: getenv(3). Only where the preloaded library tells of it.
+    VariableRead {
+        /// Its name.
+        name: String,
+    },
     /// It changes a property that all threads of the process share.
     ProcessChanged(ProcessProperty),
     /// It writes to its stdout or stderr.
@@ -164,6 +169,8 @@ pub enum ProcessProperty {
     Limit(u32),
     /// The file mode creation mask: umask(2).
     Umask,
+    /// An environment variable, by its name: setenv(3). Only where the preloaded library tells of it.
+    Variable(String),
 }
 
 /// A standard stream of the case.
@@ -346,6 +353,7 @@ impl Act {
             | Act::Listened(_)
             | Act::Sent(_)
             | Act::Resolved { .. }
+            | Act::VariableRead { .. }
             | Act::ProcessChanged(_)
             | Act::Printed { .. } => None,
         }
@@ -434,6 +442,7 @@ impl Trace {
                 | Act::ProcessId
                 | Act::Processors
                 | Act::Clock
+                | Act::VariableRead { .. }
                 | Act::ProcessChanged(_)
                 | Act::Printed { .. } => {}
             }

@@ -507,6 +507,10 @@ fn the_core_never_prints() {
 fn the_core_never_reads_the_environment() {
     let words = ["std::env", "env::var", "getenv", "env!("];
     check(&["isotest-core"], "only `settings` reads it", |source| {
+        // The library that tells the tracer of variables defines the function.
+        if source.path.starts_with(workspace().join(INTERPOSED)) {
+            return None;
+        }
         // Where the build script left the library of the fork server.
         let code = source.code.replace("env!(\"OUT_DIR\")", "");
         has(&Source { code, module: source.module.clone(), path: source.path.clone() }, &words)

@@ -45,6 +45,71 @@ fn another_test_on_the_same_port_is_the_cause_and_the_token_makes_it_fail_again(
         .check(0, &["FIXED  port::port_8080_fixed", "It fails in less than"]);
 }
 
+const SAVERS: &str = r#"
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+static SAVED: AtomicUsize = AtomicUsize::new(0);
+
+fn saves(number: usize) {
+    let path = std::env::temp_dir().join(format!("part-{number}"));
+    fs::write(&path, "1").unwrap();
+    fs::rename(&path, path.with_extension("saved")).unwrap();
+    SAVED.fetch_add(1, Ordering::SeqCst);
+}
+
+#[test]
+fn all_are_saved_in_time() {
+    let savers: Vec<_> = (0..24).map(|number| thread::spawn(move || saves(number))).collect();
+    thread::sleep(Duration::from_millis(60));
+    assert_eq!(SAVED.load(Ordering::SeqCst), 24);
+    savers.into_iter().for_each(|it| it.join().unwrap());
+}
+"#;
+
+/// Of 24 threads one is starved for 64 ms and more in most runs.
+#[test]
+fn the_threads_that_are_late_are_named_and_are_late_again() {
+    if refused() {
+        return;
+    }
+    let project = Project::new(&[("src/lib.rs", ""), ("tests/it.rs", SAVERS)]);
+    let run = project.isotest("diagnose all_are_saved --budget 2000 --format json").run();
+    run.check(100, &[]);
+    let told: Value = serde_json::from_str(&run.stdout).expect("it is JSON");
+    assert_eq!(told["cause"], "async-wait", "{told}");
+    let waits = told["causes"][0]["waits"].as_array().expect("a list");
+    let late = |wait: &Value| wait["milliseconds"].as_f64().is_some_and(|it| it >= 1.0);
+    assert!(!waits.is_empty() && waits.iter().any(late), "{told}");
+    for wait in waits {
+        let place = wait["place"].as_str().unwrap_or("tests/it.rs:0");
+        assert!(place.starts_with("tests/it.rs:"), "{told}");
+    }
+    let token = told["token"].as_str().expect("there is one");
+    project
+        .isotest(&format!("repro {token}"))
+        .run()
+        .check(0, &["REPRODUCED  all_are_saved_in_time"]);
+}
+
+/// It fails in one of some hundred runs. The variable is named, and the test that removes it.
+#[test]
+fn a_variable_that_another_test_changes_is_found_though_that_takes_a_moment() {
+    if refused() {
+        return;
+    }
+    let told = diagnosis("narrow_race::narrow_race_user");
+    let of = |key: &str| told[key].as_str().unwrap_or_default().to_owned();
+    assert_eq!(
+        [of("cause"), of("other_party")],
+        ["shared-process/env", "narrow_race::narrow_race_without"],
+        "{told}"
+    );
+    assert_eq!(told["causes"][0]["resource"], "the environment variable `APP_HOME`", "{told}");
+}
+
 #[test]
 fn a_condition_that_this_machine_does_not_have_is_a_latent_cause() {
     if refused() {

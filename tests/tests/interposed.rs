@@ -303,6 +303,17 @@ fn a_static_program_is_refused_first_or_as_a_child() {
 }
 
 #[test]
+fn a_static_program_whose_variables_are_not_told_runs_all_the_same() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let Some(program) = static_program(directory.path()).filter(|_| !refused()) else { return };
+    let told = Perturbations { told_variables: true, ..Perturbations::default() };
+    let told = showing(perturbed(told), directory.path());
+    assert_eq!(stdout(&told, &["sh", "-c", &format!("{program}; echo $?")], 0), "3\n");
+    let output = told.command(&program).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(3));
+}
+
+#[test]
 fn a_sandbox_without_the_settings_does_not_have_the_library() {
     if refused() {
         return;

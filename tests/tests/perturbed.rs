@@ -15,6 +15,7 @@ use isotest_core::perturbation::{
 use isotest_core::plan::{CommandSpec, Project, SandboxSpec, StartBy, sandbox_spec, template};
 use isotest_core::policy::{Guard, Init, Net, Policy};
 use isotest_core::sandbox::{End, Notice, Start, Warden, describe};
+use isotest_core::trace::{Act, ProcessProperty};
 use isotest_tests::processes::{Process, read, status};
 use isotest_tests::{refused, skipped, until};
 
@@ -542,6 +543,46 @@ fn holds_and_a_trace_go_together() {
     let running = arms.start(&policy, By::Exec, "cat /etc/hostname");
     assert_eq!(arms.end().trace, None);
     drop(running);
+}
+
+#[test]
+fn what_follows_a_change_of_the_process_waits_and_nothing_else() {
+    if refused() {
+        return;
+    }
+    let policy = holding(Holds::AfterChanges(Duration::from_millis(1)));
+    let mut arms = Arms::of(&policy);
+    let changes =
+        "i=0; while [ $i -lt 40 ]; do cd /tmp; read line < /etc/hostname; i=$((i+1)); done";
+    let mut reads_held = |script: &str| {
+        let (_, holds) = held(&mut arms, &policy, script);
+        holds.iter().filter(|hold| hold.call == "openat").count()
+    };
+    // By the choices of this seed, which never change; a half of 40 are 20.
+    assert!((8..=32).contains(&reads_held(changes)));
+    // The shell asks for its directory when it starts.
+    assert!(reads_held(&changes.replace("cd /tmp", ":")) <= 1);
+}
+
+#[test]
+fn variables_that_programs_read_and_change_are_told_where_that_is_asked_for() {
+    if refused() {
+        return;
+    }
+    for told_variables in [true, false] {
+        let perturbations = Perturbations { told_variables, ..Perturbations::default() };
+        let policy = Policy { trace: true, ..with(perturbations) };
+        let mut arms = Arms::of(&policy);
+        let running = arms.start(&policy, By::Exec, "env APP_HOME=/srv ls /etc/hostname");
+        let trace = arms.end().trace.expect("it is traced");
+        drop(running);
+        let changed = Act::ProcessChanged(ProcessProperty::Variable("APP_HOME".to_owned()));
+        let read = Act::VariableRead { name: "QUOTING_STYLE".to_owned() };
+        for act in [changed, read] {
+            let is_told = trace.events.iter().any(|event| event.act == act);
+            assert_eq!(is_told, told_variables, "{act:?} {trace:?}");
+        }
+    }
 }
 
 #[test]

@@ -42,7 +42,8 @@ pub fn repro(command: &ReproCommand, machine: &Machine) -> Result<ExitCode, Erro
 
 fn repeat(command: &ReproCommand, token: &Token, suite: &Suite<'_>) -> Result<Repeated, Error> {
     let arrangement =
-        &Arrangement::of(token, &suite.groups, suite.cases)?.allowed(command.host_arms.into())?;
+        Arrangement::of(token, &suite.groups, suite.cases)?.allowed(command.host_arms.into())?;
+    let arrangement = &arrangement.with_waits(token, suite.cases).map_err(Error::Host)?;
     let most = command.runs.unwrap_or_else(|| runs(token));
     let seed = &|run| token.seed.unwrap_or(run);
     let is_same = &|failure: &Failure| failure.fingerprint == token.fingerprint;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 
 use isotest_core::escape::escape;
+use isotest_core::perturbation::Hold;
 use isotest_core::policy::Policy;
 
 use super::ground::Asked;
@@ -26,6 +27,7 @@ pub struct Arrangement {
     /// Its companions.
     pub companions: Vec<Member>,
     settings: BTreeSet<Setting>,
+    holds: Vec<Hold>,
     is_after_itself: bool,
     hash: Option<String>,
 }
@@ -75,6 +77,7 @@ impl Arrangement {
             policy,
             companions: Vec::new(),
             settings: BTreeSet::new(),
+            holds: Vec::new(),
             is_after_itself: false,
             hash: None,
         }
@@ -118,6 +121,7 @@ impl Arrangement {
             policy,
             companions: named.map(find).collect::<Result<_, _>>()?,
             settings,
+            holds: Vec::new(),
             is_after_itself: token.companions.contains(&itself),
             hash: Some(token.hash.clone()),
         })
@@ -131,13 +135,24 @@ impl Arrangement {
         }
     }
 
+    /// The same with the waits of threads that the token has, in place of random ones. They name calls by
+    /// their numbers, which another build need not have.
+    pub fn with_waits(mut self, token: &Token, cases: Cases<'_>) -> io::Result<Arrangement> {
+        if !token.holds.is_empty() && !self.is_other_build(cases)? {
+            self.settings.remove(&Setting::Starved);
+            self.holds = token.holds();
+        }
+        Ok(self)
+    }
+
     /// One run of it.
     pub fn asked(&self, seed: u64) -> Asked {
         let mut companions: BTreeSet<usize> = (0..self.companions.len()).collect();
         if self.is_after_itself {
             companions.insert(self.companions.len());
         }
-        Asked { settings: self.settings.clone(), companions, ..Asked::alone(seed) }
+        let (settings, holds) = (self.settings.clone(), self.holds.clone());
+        Asked { settings, companions, holds, ..Asked::alone(seed) }
     }
 
     /// True if the binary is not the one of the token.

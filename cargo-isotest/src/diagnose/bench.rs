@@ -73,6 +73,11 @@ impl<'a> Bench<'a> {
         self.ground.companions.get(number).cloned()
     }
 
+    /// The time after which a run is ended.
+    pub fn limit(&self) -> Duration {
+        self.ground.limit
+    }
+
     /// Sets the time after which a run is ended.
     pub fn set_limit(&mut self, limit: Duration) {
         self.ground.limit = limit;

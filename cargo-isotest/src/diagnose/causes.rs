@@ -22,8 +22,6 @@ pub struct Known<'a> {
     pub is_earlier_run: bool,
     /// In one process it fails also if tests run one by one.
     pub is_of_order: bool,
-    /// The sources of the other parties set variables of the process.
-    pub sets_variables: bool,
     /// The test has more than one thread or process.
     pub is_concurrent: bool,
 }
@@ -51,7 +49,7 @@ pub fn meaning(cause: &Cause, settings: &[&Setting], known: &Known<'_>) -> Meani
     let Some(setting) = first.or(settings.first()) else { return CauseCode::Race.into() };
     match setting {
         Setting::Shared(layer) => of_layer(*layer, cause.direction, known),
-        Setting::Together => of_process(cause.direction, known).into(),
+        Setting::Together => of_process(cause.direction, known),
         Setting::Host(layer) => of_host(*layer, cause.direction, known),
         other => of_condition(other, cause.direction, known).into(),
     }
@@ -114,21 +112,27 @@ fn is_chosen_by_kernel(resource: &Resource) -> bool {
     matches!(resource, Resource::Port(_, port) if (32_768..=60_999).contains(port))
 }
 
-fn of_process(direction: Direction, known: &Known<'_>) -> CauseCode {
+fn of_process(direction: Direction, known: &Known<'_>) -> Meaning {
     if direction == Direction::Removes {
-        return CauseCode::Brittle;
+        return CauseCode::Brittle.into();
     }
+    let mut variables =
+        known.others.iter().flat_map(|other| known.facts.variables_shared_with(other));
+    let variable = variables.next().map(|name| Resource::Variable(name.clone()));
+    let sets_others = known.others.iter().any(|it| it.changed_variables().next().is_some());
     let mut changed = known.others.iter().flat_map(|other| &other.process);
     let is_limit = |it: &ProcessProperty| matches!(it, ProcessProperty::Limit(_));
-    match () {
+    let code = match () {
+        () if variable.is_some() => CauseCode::SharedVariable,
         () if changed.clone().any(|it| *it == ProcessProperty::WorkingDirectory) => {
             CauseCode::WorkingDirectory
         }
         () if changed.any(is_limit) => CauseCode::ProcessLimit,
         () if known.is_of_order => CauseCode::InProcessOrder,
-        () if known.sets_variables => CauseCode::SharedVariable,
+        () if sets_others => CauseCode::SharedVariable,
         () => CauseCode::SharedProcess,
-    }
+    };
+    Meaning { code, resource: variable }
 }
 
 fn of_host(layer: Layer, direction: Direction, known: &Known<'_>) -> Meaning {
@@ -159,7 +163,9 @@ fn of_condition(setting: &Setting, direction: Direction, known: &Known<'_>) -> C
         Setting::DirectoryOrder => CauseCode::DirectoryOrder,
         Setting::ProcessId => CauseCode::Pid,
         Setting::Reaper => CauseCode::Pid1,
-        Setting::OneProcessor if direction == Direction::Removes => CauseCode::Race,
+        Setting::OneProcessor if direction == Direction::Removes => {
+            of_message(known).unwrap_or(CauseCode::Race)
+        }
         Setting::OneProcessor => match known.facts.sees(Surrounding::Processors) {
             true => CauseCode::CpuCount,
             false => of_load(known),
@@ -188,16 +194,28 @@ fn of_condition(setting: &Setting, direction: Direction, known: &Known<'_>) -> C
         Setting::Uptime => CauseCode::Uptime,
         Setting::Ipv4Only => CauseCode::Resolver,
         Setting::Terminal => CauseCode::Terminal,
-        Setting::Shared(_) | Setting::Host(_) | Setting::Together => CauseCode::SharedHost,
+        Setting::Shared(_) | Setting::Host(_) | Setting::Together | Setting::SlowChanges(_) => {
+            CauseCode::SharedHost
+        }
+    }
+}
+
+/// A race of processes, whose errors are of one kind: EPIPE of write(2), ETXTBSY of execve(2).
+fn of_message(known: &Known<'_>) -> Option<CauseCode> {
+    match () {
+        () if says(known, &["Broken pipe", "os error 32"]) => Some(CauseCode::PipeClosed),
+        () if says(known, &["Text file busy", "os error 26"]) => Some(CauseCode::ExecBusy),
+        () => None,
     }
 }
 
 /// A test that fails where it gets little processor time.
 fn of_load(known: &Known<'_>) -> CauseCode {
+    if let Some(code) = of_message(known) {
+        return code;
+    }
     let is_over_time = says(known, &["timed out"]);
     match () {
-        () if says(known, &["Broken pipe", "os error 32"]) => CauseCode::PipeClosed,
-        () if says(known, &["Text file busy", "os error 26"]) => CauseCode::ExecBusy,
         () if is_over_time => CauseCode::Deadlock,
         () if known.is_concurrent && !known.facts.waits => CauseCode::Race,
         () if known.is_concurrent => CauseCode::AsyncWait,
@@ -208,13 +226,7 @@ fn of_load(known: &Known<'_>) -> CauseCode {
 fn of_delay(calls: HeldCalls, direction: Direction, known: &Known<'_>) -> CauseCode {
     match calls {
         HeldCalls::File if direction == Direction::Removes => CauseCode::TimestampGranularity,
-        HeldCalls::Execute if says(known, &["Text file busy", "os error 26"]) => {
-            CauseCode::ExecBusy
-        }
-        HeldCalls::Receive | HeldCalls::Send if says(known, &["Broken pipe", "os error 32"]) => {
-            CauseCode::PipeClosed
-        }
-        _ if direction == Direction::Removes => CauseCode::Race,
+        _ if direction == Direction::Removes => of_message(known).unwrap_or(CauseCode::Race),
         _ => of_load(known),
     }
 }

@@ -33,6 +33,8 @@ pub struct Facts {
     pub executed: BTreeSet<String>,
     /// Properties of its process that it changes.
     pub process: BTreeSet<ProcessProperty>,
+    /// Environment variables that it reads.
+    pub variables: BTreeSet<String>,
     /// Findings of its run.
     pub findings: Vec<Finding>,
     /// Nothing is missing in the trace.
@@ -78,6 +80,9 @@ impl Facts {
                 self.executes |= Some(*process) != main;
                 self.executed.insert(program.clone());
             }
+            Act::VariableRead { name } if Some(*process) == main => {
+                self.variables.insert(name.clone());
+            }
             Act::ProcessChanged(property) if Some(*process) == main => {
                 self.process.insert(property.clone());
             }
@@ -111,6 +116,30 @@ impl Facts {
     pub fn is_of_home(&self, path: &str) -> bool {
         let is_own = |home: &PathBuf| home.parent().is_some() && Path::new(path).starts_with(home);
         HOMES.iter().any(|top| path.starts_with(top)) || self.home.as_ref().is_some_and(is_own)
+    }
+
+    /// Variables of its process that another test changes, and that this one reads or changes.
+    pub fn variables_shared_with<'a>(
+        &'a self,
+        other: &'a Facts,
+    ) -> impl Iterator<Item = &'a String> {
+        other.changed_variables().filter(|name| {
+            self.variables.contains(*name) || self.changed_variables().any(|own| own == *name)
+        })
+    }
+
+    /// Environment variables of its process that it changes.
+    pub fn changed_variables(&self) -> impl Iterator<Item = &String> {
+        self.process.iter().filter_map(|it| match it {
+            ProcessProperty::Variable(name) => Some(name),
+            _ => None,
+        })
+    }
+
+    /// True if another test changes what all tests of a process share. A variable counts if both use it.
+    pub fn may_be_changed_by(&self, other: &Facts) -> bool {
+        let is_whole = |it: &ProcessProperty| !matches!(it, ProcessProperty::Variable(_));
+        other.process.iter().any(is_whole) || self.variables_shared_with(other).next().is_some()
     }
 
     /// True if all random bytes that it asked for are keys of hash maps, which std asks for 16 bytes

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use isotest_core::case::CaseIndex;
 use isotest_core::outcome::Outcome;
+use isotest_core::perturbation::{Hold, Holds};
 use isotest_core::plan::{Plan, SandboxSpec};
 use isotest_core::policy::Policy;
 use isotest_core::schedule::{self, Event, Job};
@@ -36,6 +37,8 @@ pub struct Asked {
     pub seed: u64,
     /// The time before a date at which a test begins follows from it.
     pub policy_seed: u64,
+    /// Calls that wait, and no others.
+    pub holds: Vec<Hold>,
     /// Number of tests at once, where they run in one process.
     pub threads: usize,
     /// The run is traced.
@@ -52,6 +55,7 @@ impl Asked {
             companions: BTreeSet::new(),
             seed,
             policy_seed: seed,
+            holds: Vec::new(),
             threads: THREADS,
             is_traced: false,
             is_only: false,
@@ -68,12 +72,22 @@ impl Asked {
         self.is_shared() && self.settings.contains(&Setting::Together)
     }
 
+    /// libtest's threads in a run of so many tests in one process.
+    pub fn threads_of(&self, tests: usize) -> usize {
+        let is_slow = |setting: &Setting| matches!(setting, Setting::SlowChanges(_));
+        match self.settings.iter().any(is_slow) {
+            // All of them wait most of the time.
+            true => self.threads.max(tests),
+            false => self.threads,
+        }
+    }
+
     /// Number of runs at a time on so many processors.
     pub fn at_once(&self, processors: usize) -> usize {
         const WAITING: usize = 4;
         if self.is_only || self.settings.iter().any(Setting::is_heavy) {
             1
-        } else if self.settings.iter().any(Setting::waits) {
+        } else if !self.holds.is_empty() || self.settings.iter().any(Setting::waits) {
             processors * WAITING
         } else {
             processors
@@ -118,6 +132,7 @@ impl Ground<'_> {
     pub fn policy_of(&self, asked: &Asked) -> Policy {
         let mut policy = self.policy.clone();
         policy.trace = asked.is_traced;
+        policy.perturbations.told_variables = asked.is_traced;
         policy.write_back = Vec::new();
         policy.limits.timeout = Some(self.limit_of(asked));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -132,6 +147,9 @@ impl Ground<'_> {
             };
             setting.apply(&mut policy, seed, now);
         }
+        if !asked.holds.is_empty() {
+            policy.perturbations.holds = Some(Holds::Replay(asked.holds.clone()));
+        }
         policy
     }
 
@@ -139,13 +157,21 @@ impl Ground<'_> {
     fn limit_of(&self, asked: &Asked) -> Duration {
         // A starved thread waits for 2 s and more, and some tests have many threads.
         let more = |setting: &Setting| match setting {
-            Setting::SlowProcessor(_) | Setting::Starved => Duration::from_secs(6),
-            Setting::Delayed(..) | Setting::Competitor => Duration::from_secs(3),
+            Setting::Starved => Duration::from_secs(6),
+            Setting::Delayed(..) | Setting::SlowChanges(_) | Setting::Competitor => {
+                Duration::from_secs(3)
+            }
             _ => Duration::ZERO,
         };
+        // The time for which it is stopped does not count: one that hangs is stopped for most of it.
+        let is_stopped = |setting: &Setting| matches!(setting, Setting::SlowProcessor(_));
+        if asked.settings.iter().any(is_stopped) {
+            return self.limit / 8;
+        }
         let most = self.policy.limits.timeout.unwrap_or(Duration::from_secs(60));
         let more = asked.settings.iter().map(more).max().unwrap_or_default();
-        (self.limit + more).min(most)
+        let held: Duration = asked.holds.iter().map(|hold| hold.held).sum();
+        (self.limit + more + held).min(most)
     }
 
     /// The plan of a test under settings.

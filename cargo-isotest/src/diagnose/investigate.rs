@@ -5,42 +5,32 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::{Duration, Instant};
 
-use isotest_core::case::Ignore;
 use isotest_core::diagnosis::{
     self as engine, Arm, Attribution, Budget, Cause, Diagnosis, Observed, Phase, Progress,
     Question, Request,
 };
 use isotest_core::outcome::{NotRun, Outcome, Verdict};
+use isotest_core::perturbation::Hold;
 use isotest_core::signals::Signals;
 
 use super::absent::{Absent, absent};
 use super::bench::Bench;
+use super::companions::{Companions, companions, suspects, trace_parties};
 use super::facts::Facts;
 use super::fingerprint::Failure;
 use super::ground::Asked;
-use super::resources::shared;
 use super::setting::Setting;
 use super::switches::{Scope, Switches};
+use super::waits::{self, DecidingWaits};
 use crate::cli;
 use crate::discover::Harness;
 use crate::report::Standing;
 use crate::run::context::Cases;
 use crate::run::policies::Member;
-use crate::select::selected::case;
 
-/// Companions that are traced, in the order of their distance from the test.
-const TRACED: usize = 200;
-/// No further companion is traced after so long.
-const TRACING: Duration = Duration::from_secs(4);
-/// Maximum number of companions.
-const COMPANIONS: usize = 16;
-/// Maximum number of companions that share something with the test.
-const NEAR: usize = 8;
 /// After runs of one arm that took so long together, so many are made at a time.
 const LONG: Duration = Duration::from_secs(2);
 const AFTER_LONG: usize = 4;
-/// Companions that are traced at a time.
-const TRACED_AT_ONCE: usize = 16;
 /// A run is ended after this time, or after so many times the time of an ordinary one.
 const SHORTEST: Duration = Duration::from_secs(2);
 const TIMES: u32 = 50;
@@ -101,6 +91,8 @@ pub struct Investigation {
     pub runs: u32,
     /// What the test needs and does not have, if it fails each time.
     pub absent: Option<Absent>,
+    /// The waits of threads that make it fail, if a starved run has failed.
+    pub waits: Option<DecidingWaits>,
     /// In one process it fails also if tests run one by one.
     pub is_of_order: bool,
     /// It was interrupted.
@@ -121,7 +113,9 @@ pub fn investigate(
     watch: &mut dyn FnMut(&Standing),
 ) -> io::Result<Result<Investigation, NotRun>> {
     let began = Instant::now();
-    let mut engine = Engine { bench, failures: BTreeMap::new(), runs: 0 };
+    let mut engine = Engine { bench, failures: BTreeMap::new(), held: BTreeMap::new(), runs: 0 };
+    let patience = engine.bench.limit().min(limits.time / 4);
+    engine.bench.set_limit(patience);
     let plain = match engine.first()? {
         Ok(plain) => plain,
         Err(reason) => return Ok(Err(reason)),
@@ -129,8 +123,9 @@ pub fn investigate(
     let limit = (plain.duration * TIMES).max(SHORTEST);
     engine.bench.set_limit(limit);
     let facts = engine.facts(&plain)?;
-    let Companions { members: companions, near, known } =
-        engine.companions(cases, test, others, &facts)?;
+    let Companions { members: companions, near, mut known, runs } =
+        companions(engine.bench, cases, test, others, &facts)?;
+    engine.runs += runs;
     engine.bench.set_companions(companions.clone(), near);
     let may_use_host = match limits.host {
         HostArms::Auto => !facts.reaches_out(),
@@ -139,9 +134,11 @@ pub fn investigate(
     };
     let siblings = companions.iter().any(|it| it.index.binary == test.index.binary);
     let is_libtest = cases.selected[test.index.binary].harness == Harness::Libtest;
+    let suspects = suspects(test, &facts, &companions, &known);
     let scope = Scope {
         has_companions: !companions.is_empty(),
         has_siblings: siblings && is_libtest,
+        has_suspects: !suspects.is_empty(),
         may_use_host,
         uses_project: engine.bench.uses_project(&facts),
         is_root: engine.bench.is_root(),
@@ -150,7 +147,7 @@ pub fn investigate(
     let question = Question {
         switches: switches.for_engine(),
         companions: companions.len() + 1,
-        suspects: suspects(test, &companions, &known),
+        suspects,
         budget: Budget { runs: limits.runs },
         seed: limits.seed,
     };
@@ -162,9 +159,10 @@ pub fn investigate(
     let Some(attribution) = diagnosis.attribution().cloned() else {
         return Ok(Err(NotRun::Cancelled));
     };
-    let known = engine.trace_parties(&attribution, known)?;
+    trace_parties(engine.bench, &attribution, &mut known)?;
     let absent = engine.absent(&attribution)?;
     let is_of_order = engine.is_of_order(&attribution, &switches)?;
+    let waits = engine.waits(&attribution, &switches, began + limits.time)?;
     Ok(Ok(Investigation {
         attribution,
         switches,
@@ -177,6 +175,7 @@ pub fn investigate(
         took: began.elapsed(),
         runs: engine.runs,
         absent,
+        waits,
         is_of_order,
         is_interrupted,
         throughput,
@@ -188,41 +187,12 @@ fn is_over_time(outcome: &Outcome) -> bool {
     matches!(outcome.verdict, Verdict::TimedOut { .. })
 }
 
-/// True if a signal or the time limit ended a test, or it ended its process.
-fn is_ended(outcome: &Outcome) -> bool {
-    matches!(
-        outcome.verdict,
-        Verdict::Signalled { .. } | Verdict::TimedOut { .. } | Verdict::ExitedEarly { .. }
-    )
-}
-
-/// The companions in the binary of a test that change what a process has once.
-fn suspects(
-    test: &Member,
-    companions: &[Member],
-    known: &BTreeMap<usize, Facts>,
-) -> BTreeSet<usize> {
-    let places = companions.iter().enumerate();
-    let places = places.filter(|(_, member)| member.index.binary == test.index.binary);
-    let is_suspect = |place: &usize| known.get(place).is_some_and(|it| !it.process.is_empty());
-    places.map(|(place, _)| place).filter(is_suspect).collect()
-}
-
-/// The companions of a test.
-#[derive(Default)]
-struct Companions {
-    /// Them: those that share something with the test first.
-    members: Vec<Member>,
-    /// Number of those that run beside it; all others run in one process with it only.
-    near: usize,
-    /// Facts about those that were traced, by their places.
-    known: BTreeMap<usize, Facts>,
-}
-
 /// Makes runs, and keeps how they fail.
 struct Engine<'a, 'b> {
     bench: &'a mut Bench<'b>,
     failures: BTreeMap<u64, Failure>,
+    /// The calls that waited in a run with starved threads: the fewest, by how it failed.
+    held: BTreeMap<u64, Vec<Hold>>,
     runs: u32,
 }
 
@@ -233,10 +203,11 @@ impl Engine<'_, '_> {
         Ok(ran)
     }
 
-    /// An ordinary run, for its time and for a clear error.
+    /// An ordinary run, for its time and for a clear error: the shorter one of two, since one may hang.
     fn first(&mut self) -> io::Result<Result<Outcome, NotRun>> {
-        let ran = self.run(&[Asked::alone(0)])?.pop().flatten();
-        Ok(match ran {
+        let ran = self.run(&[0, 1].map(Asked::alone))?;
+        let shorter = ran.into_iter().flatten().min_by_key(|outcome| outcome.duration);
+        Ok(match shorter {
             Some(outcome) => Ok(outcome),
             None => Err(self.bench.not_run().unwrap_or(NotRun::Cancelled)),
         })
@@ -251,82 +222,6 @@ impl Engine<'_, '_> {
             facts.findings = plain.findings.clone();
         }
         Ok(facts)
-    }
-
-    /// The companions: tests that use what this one uses first, then those of its binary.
-    fn companions(
-        &mut self,
-        cases: Cases<'_>,
-        test: &Member,
-        others: &[Member],
-        facts: &Facts,
-    ) -> io::Result<Companions> {
-        let mut near: Vec<&Member> = others.iter().filter(|it| runs(cases, it)).collect();
-        near.sort_by_key(|it| {
-            let is_other_binary = it.index.binary != test.index.binary;
-            (is_other_binary, it.index.case.abs_diff(test.index.case))
-        });
-        if !facts.may_meet() && !self.bench.uses_project(facts) {
-            // Only in one process.
-            near.retain(|it| it.index.binary == test.index.binary);
-            near.truncate(COMPANIONS);
-        }
-        let end = Instant::now() + TRACING;
-        let mut traced: Vec<(Member, Option<Facts>)> = Vec::new();
-        for part in near.chunks(TRACED_AT_ONCE) {
-            let is_over = Instant::now() > end || traced.len() >= TRACED;
-            let members: Vec<Member> = part.iter().map(|it| (*it).clone()).collect();
-            if is_over || Signals::asked().is_some() {
-                traced.extend(members.into_iter().map(|member| (member, None)));
-                continue;
-            }
-            let outcomes = self.bench.trace_others(&members)?;
-            self.runs += members.len() as u32;
-            for (member, outcome) in members.into_iter().zip(outcomes) {
-                // One that is ended by itself ends others of its process.
-                if !outcome.as_ref().is_some_and(is_ended) {
-                    traced.push((member, outcome.map(|it| self.bench.facts(&it))));
-                }
-            }
-        }
-        let is_known = facts.meets_at_files_only()
-            && traced.iter().all(|(_, other)| other.as_ref().is_some_and(|other| other.is_whole));
-        let meets = |other: &Facts| !shared(&facts.footprint, &other.footprint).is_empty();
-        let (mut near, mut far): (Vec<_>, Vec<_>) =
-            traced.into_iter().partition(|(_, other)| other.as_ref().is_some_and(meets));
-        near.truncate(NEAR);
-        let count = near.len();
-        far.retain(|(member, _)| count == 0 || member.index.binary == test.index.binary);
-        far.truncate(COMPANIONS - count);
-        near.append(&mut far);
-        let near_count = if count == 0 && !is_known { near.len().min(NEAR) } else { count };
-        let mut companions = Companions { near: near_count, ..Companions::default() };
-        for (place, (member, facts)) in near.into_iter().enumerate() {
-            companions.members.push(member);
-            companions.known.extend(facts.map(|facts| (place, facts)));
-        }
-        Ok(companions)
-    }
-
-    /// Traces the other parties of the causes that were not traced yet.
-    fn trace_parties(
-        &mut self,
-        attribution: &Attribution,
-        mut known: BTreeMap<usize, Facts>,
-    ) -> io::Result<BTreeMap<usize, Facts>> {
-        let parties = attribution.causes.iter().flat_map(|cause| &cause.companions);
-        let parties: BTreeSet<usize> =
-            parties.copied().filter(|it| !known.contains_key(it)).collect();
-        let (places, members): (Vec<usize>, Vec<Member>) =
-            parties.into_iter().filter_map(|it| Some((it, self.bench.companion(it)?))).unzip();
-        if !members.is_empty() {
-            let outcomes = self.bench.trace_others(&members)?;
-            let facts = places.into_iter().zip(outcomes);
-            known.extend(facts.filter_map(|(place, outcome)| {
-                outcome.map(|outcome| (place, self.bench.facts(&outcome)))
-            }));
-        }
-        Ok(known)
     }
 
     /// True if a test that fails in one process with others does so also if they run one by one, in some
@@ -345,6 +240,24 @@ impl Engine<'_, '_> {
         });
         let outcomes = self.run(&asked.collect::<Vec<_>>())?;
         Ok(outcomes.iter().flatten().any(|outcome| outcome.verdict.is_failure()))
+    }
+
+    /// The waits that decide, if the cause is a matter of timing and a run with starved threads failed so.
+    fn waits(
+        &mut self,
+        attribution: &Attribution,
+        switches: &Switches,
+        end: Instant,
+    ) -> io::Result<Option<DecidingWaits>> {
+        let Some(cause) = attribution.causes.first() else { return Ok(None) };
+        let is_timing = |number: &usize| switches.tried[*number].changes_timing();
+        let is_own = cause.companions.is_empty() && cause.switches.iter().all(is_timing);
+        let held =
+            cause.fingerprint.filter(|_| is_own).and_then(|it| Some((it, self.held.get(&it)?)));
+        match held {
+            Some((fingerprint, holds)) => waits::deciding(self.bench, holds, fingerprint, end),
+            None => Ok(None),
+        }
     }
 
     /// What a test that always fails needs and does not have.
@@ -412,20 +325,25 @@ impl Engine<'_, '_> {
         let ran = self.run(&asked)?;
         for ((request, asked), ran) in part.iter().zip(&asked).zip(ran) {
             // That it took too long is what was done to it.
-            let is_slow = asked.settings.iter().any(Setting::is_slow);
-            let ran = ran.filter(|it| !(is_slow && is_over_time(it)));
-            diagnosis.tell(request.id, self.observed(ran));
+            let adds_up = asked.settings.iter().any(Setting::adds_up);
+            let ran = ran.filter(|it| !(adds_up && is_over_time(it)));
+            let is_starved = asked.settings.iter().eq([&Setting::Starved]);
+            diagnosis.tell(request.id, self.observed(ran, is_starved));
         }
         Ok(())
     }
 
-    fn observed(&mut self, ran: Option<Outcome>) -> Observed {
+    fn observed(&mut self, ran: Option<Outcome>, is_starved: bool) -> Observed {
         match ran {
             None => Observed::Lost,
             Some(outcome) if outcome.verdict.is_failure() => {
                 let failure = Failure::of(&outcome);
                 let fingerprint = failure.fingerprint;
                 self.failures.entry(fingerprint).or_insert(failure);
+                let fewest = self.held.get(&fingerprint).map_or(usize::MAX, Vec::len);
+                if is_starved && (1..fewest).contains(&outcome.holds.len()) {
+                    self.held.insert(fingerprint, outcome.holds);
+                }
                 Observed::Failed(fingerprint)
             }
             Some(_) => Observed::Passed,
@@ -493,12 +411,6 @@ fn asked(request: &Request, switches: &Switches) -> Asked {
         companions: request.arm.companions.clone(),
         ..Asked::alone(request.seed)
     }
-}
-
-/// True if a test runs among others in an ordinary run.
-pub(super) fn runs(cases: Cases<'_>, member: &Member) -> bool {
-    cases.selected[member.index.binary].harness != Harness::None
-        && case(cases.selected, member.index).ignore == Ignore::No
 }
 
 impl Investigation {

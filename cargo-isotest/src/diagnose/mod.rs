@@ -3,7 +3,8 @@
 //! [`setting`] has the conditions, [`facts`] what a test looks at, [`switches`] those conditions that are
 //! tried for it. The engine (`isotest_core::diagnosis`) decides which runs are made, the [`mod@bench`] makes
 //! them, and [`investigate()`] goes back and forth between them. [`causes`] says what the answer means, from
-//! what the tests did ([`resources`]), and [`told`] puts it into words. A [`token`] makes a run again.
+//! what the tests did ([`resources`]), [`waits`] which late threads decide a race, at which [`lines`], and [`told`] puts it
+//! into words. A [`token`] makes a run again.
 //!
 //! Whole suites: [`hunting`] decides which [`rounds`] are made over which tests, under which [`amplifier`];
 //! the [`hunter`] makes them, puts what was found into [`clusters`], and investigates those. [`bombs`] runs a
@@ -16,6 +17,7 @@ mod bench;
 mod bombs;
 mod causes;
 mod clusters;
+mod companions;
 mod dates;
 mod facts;
 mod fingerprint;
@@ -24,6 +26,8 @@ mod hunter;
 mod hunting;
 mod investigate;
 mod libtest_order;
+mod lines;
+mod next_tools;
 mod one_process;
 mod order;
 mod order_runs;
@@ -37,6 +41,7 @@ mod token;
 mod told;
 mod verifier;
 mod verify;
+mod waits;
 
 pub use arrangement::{Arrangement, ArrangementError};
 pub use bench::Bench;

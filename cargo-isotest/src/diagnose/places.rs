@@ -32,14 +32,6 @@ pub fn place_of(test: &str, package: &Path, source: &Path) -> Option<String> {
     }
 }
 
-/// True if a source file, relative to the package, has one of these words.
-pub fn has_words(package: &Path, source: &Path, words: &[&str]) -> bool {
-    let text = Dir::open(package).and_then(|directory| directory.read(source, LARGEST));
-    let text = text.unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    words.iter().any(|word| text.contains(word))
-}
-
 struct Search<'a> {
     wanted: &'a str,
     left: usize,

@@ -16,6 +16,8 @@ pub enum Resource {
     Group(String),
     /// A file.
     File(String),
+    /// A variable of the environment.
+    Variable(String),
 }
 
 impl Resource {
@@ -25,6 +27,7 @@ impl Resource {
             Resource::Port(address, _) | Resource::Group(address) => address.clone(),
             Resource::AbstractSocket(name) => format!("the abstract socket `@{name}`"),
             Resource::File(path) => format!("`{path}`"),
+            Resource::Variable(name) => format!("the environment variable `{name}`"),
         }
     }
 }

@@ -15,7 +15,7 @@ use isotest_core::policy::{Limits, Policy};
 use isotest_core::schedule::{self, Event, Job};
 use isotest_core::signals::Signals;
 
-use super::investigate::runs;
+use super::companions::runs;
 use super::one_process::run_in_one_process;
 use super::setting::Setting;
 use crate::config::machine::Machine;

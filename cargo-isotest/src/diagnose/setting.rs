@@ -127,6 +127,8 @@ pub enum Setting {
     Starved,
     /// Calls of this kind wait for so many milliseconds.
     Delayed(HeldCalls, u16),
+    /// A test waits for so many milliseconds after half of its changes of what its process has once.
+    SlowChanges(u16),
     /// The wall clock.
     Clock(Clock),
     /// The time zone.
@@ -179,6 +181,7 @@ impl Setting {
             Setting::Entropy | Setting::DirectoryOrder | Setting::ProcessId => {
                 SwitchKind::Determinism
             }
+            Setting::SlowChanges(_) => SwitchKind::Amplifier,
             _ => SwitchKind::Perturbation,
         }
     }
@@ -197,6 +200,11 @@ impl Setting {
             )
     }
 
+    /// True if a run takes longer for each call of a kind: that it takes too long says nothing.
+    pub fn adds_up(&self) -> bool {
+        matches!(self, Setting::Delayed(..) | Setting::SlowChanges(_))
+    }
+
     /// True if a run takes many times as long: every program opens files before it starts.
     pub fn is_slow(&self) -> bool {
         matches!(self, Setting::Delayed(HeldCalls::File, _))
@@ -204,7 +212,7 @@ impl Setting {
 
     /// True if a run waits most of the time, so that many fit on a processor.
     pub fn waits(&self) -> bool {
-        matches!(self, Setting::Starved | Setting::Delayed(..))
+        matches!(self, Setting::Starved | Setting::Delayed(..) | Setting::SlowChanges(_))
     }
 
     /// True if nothing else may run beside it: its effect is that of a busy machine, or it is one.
@@ -229,6 +237,7 @@ impl Setting {
             Setting::SlowProcessor(stopped) => format!("slow-processor-{stopped}"),
             Setting::Starved => "starved".to_owned(),
             Setting::Delayed(calls, by) => format!("delayed-{}-{by}", held(*calls)),
+            Setting::SlowChanges(by) => format!("slow-changes-{by}"),
             Setting::Clock(clock) => match clock {
                 Clock::Later(days) => format!("clock-later-{days}"),
                 Clock::Midnight => "clock-midnight".to_owned(),
@@ -272,6 +281,7 @@ impl Setting {
             }
             Setting::Starved => "threads starved at random".to_owned(),
             Setting::Delayed(calls, by) => format!("{} delayed by {by} ms", delayed(*calls)),
+            Setting::SlowChanges(by) => format!("changes of the process slowed by {by} ms"),
             Setting::Clock(clock) => match clock {
                 Clock::Later(days) => format!("clock {days} days later"),
                 Clock::Midnight => "clock just before midnight UTC".to_owned(),
@@ -339,9 +349,13 @@ impl Setting {
                 let by = Duration::from_millis(u64::from(*by));
                 // Where all programs or threads start late, they start in the same order.
                 to.holds = Some(match calls {
-                    HeldCalls::Execute | HeldCalls::Clone => Holds::Half(vec![*calls], by),
+                    HeldCalls::Execute | HeldCalls::Start => Holds::Half(vec![*calls], by),
                     _ => Holds::Each(vec![*calls], by),
                 });
+            }
+            Setting::SlowChanges(by) => {
+                to.told_variables = true;
+                to.holds = Some(Holds::AfterChanges(Duration::from_millis(u64::from(*by))));
             }
             Setting::Entropy => to.seeded_entropy = true,
             Setting::DirectoryOrder => to.shuffled_directories = true,
@@ -385,6 +399,9 @@ impl Setting {
             let (calls, by) = delayed.rsplit_once('-')?;
             let calls = HELD.into_iter().find(|it| held(*it) == calls)?;
             return by.parse().ok().map(|by| Setting::Delayed(calls, by));
+        }
+        if let Some(by) = name.strip_prefix("slow-changes-") {
+            return by.parse().ok().map(Setting::SlowChanges);
         }
         if let Some(locale) = name.strip_prefix("locale-") {
             return Some(Setting::Locale(locale.to_owned()));
@@ -445,13 +462,14 @@ fn plain() -> Vec<Setting> {
     all
 }
 
-const HELD: [HeldCalls; 7] = [
+const HELD: [HeldCalls; 8] = [
     HeldCalls::Futex,
     HeldCalls::Receive,
     HeldCalls::Send,
     HeldCalls::File,
     HeldCalls::Execute,
-    HeldCalls::Clone,
+    HeldCalls::Start,
+    HeldCalls::Process,
     HeldCalls::Sleep,
 ];
 
@@ -462,7 +480,8 @@ fn held(calls: HeldCalls) -> &'static str {
         HeldCalls::Send => "send",
         HeldCalls::File => "file",
         HeldCalls::Execute => "execute",
-        HeldCalls::Clone => "clone",
+        HeldCalls::Start => "start",
+        HeldCalls::Process => "process",
         HeldCalls::Sleep => "sleep",
     }
 }
@@ -474,7 +493,8 @@ fn delayed(calls: HeldCalls) -> &'static str {
         HeldCalls::Send => "writes",
         HeldCalls::File => "opening and renaming files",
         HeldCalls::Execute => "every second start of a program",
-        HeldCalls::Clone => "every second start of a thread",
+        HeldCalls::Start => "every second start of a thread",
+        HeldCalls::Process => "what changes the process",
         HeldCalls::Sleep => "sleeps",
     }
 }

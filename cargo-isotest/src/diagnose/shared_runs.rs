@@ -105,11 +105,12 @@ impl Ground<'_> {
         let selected = &self.cases.selected[self.test.index.binary];
         let mut provided = self.cases.provision.give(&self.test.terms.needs);
         provided.variables.extend(variables(asked));
+        let threads = asked.threads_of(members.len());
         let together = Together::new(factory, selected, members, provided);
         let mut runs = TogetherRuns::default();
         let jobs = seeds.iter().zip(0..).map(|(seed, run)| {
             let shuffle_seed = Some(seed % (1 << 32));
-            let options = TogetherOptions { threads: asked.threads, shuffle_seed };
+            let options = TogetherOptions { threads, shuffle_seed };
             together.job(factory, CaseIndex { binary: run, case: 0 }, options, &mut runs)
         });
         let jobs: Vec<Job> = jobs.collect();

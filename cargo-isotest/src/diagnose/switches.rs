@@ -35,6 +35,8 @@ pub struct Scope {
     pub has_companions: bool,
     /// Other tests of its binary may run in one process with it.
     pub has_siblings: bool,
+    /// Some of those change what all tests of a process share.
+    pub has_suspects: bool,
     /// Layers of the machine may be tried.
     pub may_use_host: bool,
     /// The test uses files of the project that another test could change.
@@ -113,6 +115,7 @@ impl Switches {
             UNSEEN,
         );
         self.put(Setting::Together, scope.has_siblings, ALONE);
+        self.put(Setting::SlowChanges(20), scope.has_suspects, UNSEEN);
         self.put(Setting::Host(Layer::Net), scope.may_use_host && network, REFUSED);
         self.put(Setting::Host(Layer::Home), scope.may_use_host && home, REFUSED);
         self.put(Setting::Host(Layer::Env), scope.may_use_host, REFUSED);
@@ -154,8 +157,8 @@ impl Switches {
         self.put(Setting::SlowProcessor(30), true, UNSEEN);
         self.put(Setting::Starved, true, UNSEEN);
         let executes = !facts.is_whole || facts.executes;
-        self.put(Setting::Delayed(HeldCalls::Execute, 20), executes, UNSEEN);
-        self.put(Setting::Delayed(HeldCalls::Clone, 20), true, UNSEEN);
+        self.put(Setting::Delayed(HeldCalls::Execute, 100), executes, UNSEEN);
+        self.put(Setting::Delayed(HeldCalls::Start, 200), true, UNSEEN);
         let files = !facts.is_whole || facts.writes;
         self.put(Setting::Delayed(HeldCalls::File, 5), files, UNSEEN);
         let network = !facts.is_whole || !facts.footprint.binds.is_empty();

@@ -4,7 +4,9 @@
 //! the JSON in front. A token that was cut or changed is refused.
 
 use std::fmt;
+use std::time::Duration;
 
+use isotest_core::perturbation::Hold;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -42,6 +44,9 @@ pub struct Token {
     /// Failures and runs of this arrangement.
     #[serde(rename = "n")]
     pub rate: (u32, u32),
+    /// Calls that wait: thread, number, name, microseconds. They count for the same build only.
+    #[serde(rename = "w", default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<(u32, u32, String, u64)>,
 }
 
 /// A token that cannot be used.
@@ -77,6 +82,28 @@ impl fmt::Display for TokenError {
 impl std::error::Error for TokenError {}
 
 impl Token {
+    /// Calls that wait, as a token has them.
+    pub fn holds_of(holds: &[Hold]) -> Vec<(u32, u32, String, u64)> {
+        let of = |it: &Hold| {
+            let micros = u64::try_from(it.held.as_micros()).unwrap_or(u64::MAX);
+            (it.thread, it.number, it.call.clone(), micros)
+        };
+        holds.iter().map(of).collect()
+    }
+
+    /// The calls that wait.
+    pub fn holds(&self) -> Vec<Hold> {
+        let of = |(thread, number, call, micros): &(u32, u32, String, u64)| Hold {
+            thread: *thread,
+            number: *number,
+            call: call.clone(),
+            held: Duration::from_micros(*micros),
+            thread_name: String::new(),
+            code: Vec::new(),
+        };
+        self.holds.iter().map(of).collect()
+    }
+
     /// Its text.
     pub fn text(&self) -> String {
         let json = serde_json::to_vec(self).expect("it has strings and numbers only");
@@ -157,6 +184,7 @@ mod tests {
             seed: Some(u64::MAX),
             fingerprint: 7,
             rate: (24, 24),
+            holds: vec![(1, 12, "futex".to_owned(), 64_000)],
         }
     }
 

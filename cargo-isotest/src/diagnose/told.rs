@@ -1,6 +1,7 @@
 //! An investigation in words: the causes with their meaning, the arms, the token.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use isotest_core::diagnosis::{Arm, ArmRate, Cause, Direction, Verdict, proof};
 use isotest_core::finding::Finding;
@@ -10,12 +11,16 @@ use super::causes::{self, Known};
 use super::facts::Facts;
 use super::fingerprint::Failure;
 use super::investigate::Investigation;
-use super::places::{has_words, place_of};
+use super::lines::Lines;
+use super::next_tools;
+use super::places::place_of;
 use super::setting::Setting;
 use super::token::Token;
+use super::waits::DecidingWaits;
+use crate::discover::Binary;
 use crate::report::{
     self, ArmPart, CauseCode, DIAGNOSIS_FORMAT, Diagnosed, DiagnosisVerdict, Effect, NamedTest,
-    OtherParty, Rate, Skipped, ToldArm, ToldCause,
+    OtherParty, Rate, Skipped, ToldArm, ToldCause, ToldWait,
 };
 use crate::run::context::Cases;
 use crate::run::policies::Member;
@@ -46,10 +51,13 @@ impl Telling<'_> {
         let attribution = &self.it.attribution;
         let fingerprint = attribution.fingerprint;
         let failure = fingerprint.and_then(|it| self.it.failures.get(&it));
-        let causes: Vec<ToldCause> =
-            attribution.causes.iter().map(|cause| self.cause(cause, failure)).collect();
-        let mut causes = causes;
+        let causes = attribution.causes.iter().map(|cause| self.cause(cause, failure));
+        let mut causes: Vec<ToldCause> = causes.collect();
+        if let (Some(waits), Some(first)) = (&self.it.waits, causes.first_mut()) {
+            (first.waits, first.waits_rate) = (self.waits(waits), Some(waits.rate));
+        }
         causes.extend(self.it.absent.as_ref().map(|absent| self.missed(absent)));
+        let causes = without_repetitions(causes);
         let answer = self.answer(&causes);
         let seen = self.best_seen();
         let clean_runs = seen.filter(|arm| arm.failed > 0).map(|arm| {
@@ -117,13 +125,15 @@ impl Telling<'_> {
             others,
             is_earlier_run,
             is_of_order: self.it.is_of_order,
-            sets_variables: cause.companions.iter().any(|it| self.sets_variables(*it)),
             is_concurrent: self.it.facts.is_concurrent(),
         };
         let meaning = causes::meaning(cause, &settings, &known);
         let names: Vec<String> = settings.iter().map(|it| it.name()).collect();
         let mut fix = report::fix(meaning.code);
-        fix.command = self.next_tool(meaning.code);
+        if matches!(meaning.code, CauseCode::Race | CauseCode::Deadlock) {
+            fix.tools =
+                next_tools::for_test(self.it, self.binary_of(self.test), &self.names(self.test).1);
+        }
         ToldCause {
             cause: meaning.code,
             resource: meaning.resource.map(|it| it.text()),
@@ -142,8 +152,28 @@ impl Telling<'_> {
             certainty: cause.certainty,
             is_latent: cause.is_latent,
             fix,
-            notes: Vec::new(),
+            waits: Vec::new(),
+            waits_rate: None,
         }
+    }
+
+    /// The waits that decide, with their places in the sources.
+    fn waits(&self, waits: &DecidingWaits) -> Vec<ToldWait> {
+        let program = &self.binary_of(self.test).executable;
+        let project =
+            self.it.facts.project.first().map(|it| it.as_path()).unwrap_or(Path::new("/"));
+        let lines = Lines::of(program.as_std_path(), project);
+        let told = waits.holds.iter().map(|hold| ToldWait {
+            thread: hold.thread_name.clone(),
+            call: hold.call.clone(),
+            milliseconds: hold.held.as_secs_f64() * 1e3,
+            place: lines.as_ref().and_then(|lines| lines.innermost(&hold.code)),
+        });
+        told.collect()
+    }
+
+    fn binary_of(&self, member: &Member) -> &Binary {
+        &self.cases.selected[member.index.binary].binary
     }
 
     /// The cause of a test that always fails, and passes with something of this machine.
@@ -170,21 +200,9 @@ impl Telling<'_> {
                 ),
             is_latent: false,
             fix: report::fix(absent.code),
-            notes: Vec::new(),
+            waits: Vec::new(),
+            waits_rate: None,
         }
-    }
-
-    /// A tool that explores the schedules of threads, for this test.
-    fn next_tool(&self, code: CauseCode) -> Option<String> {
-        if !matches!(code, CauseCode::Race | CauseCode::Deadlock) {
-            return None;
-        }
-        let name = report::quoted(&self.names(self.test).1);
-        let binary = &self.cases.selected[self.test.index.binary].binary;
-        Some(format!(
-            "MIRIFLAGS=-Zmiri-many-seeds cargo +nightly miri test {} -- --exact {name}",
-            binary.rerun_flag
-        ))
     }
 
     fn other_party(
@@ -211,15 +229,6 @@ impl Telling<'_> {
             () if code == CauseCode::Pid1 => Some(OtherParty::Isotest),
             () => None,
         }
-    }
-
-    /// True if the main source file of a companion's binary sets variables of the process.
-    fn sets_variables(&self, number: usize) -> bool {
-        self.it.companions.get(number).is_some_and(|member| {
-            let binary = &self.cases.selected[member.index.binary].binary;
-            let (package, source) = (&binary.working_directory, &binary.source);
-            has_words(package.as_std_path(), source.as_std_path(), &["set_var(", "remove_var("])
-        })
     }
 
     fn companion(&self, number: usize) -> Option<String> {
@@ -364,9 +373,25 @@ impl Telling<'_> {
             seed: seed.filter(|_| is_determined),
             fingerprint,
             rate: (arm.failed, arm.runs),
+            holds: self.it.waits.as_ref().map_or(Vec::new(), |waits| Token::holds_of(&waits.holds)),
         };
         Some(token.text())
     }
+}
+
+/// Two conditions may show one cause: the first of them has shown it more clearly.
+fn without_repetitions(causes: Vec<ToldCause>) -> Vec<ToldCause> {
+    let mut told: Vec<ToldCause> = Vec::new();
+    for cause in causes {
+        let is_known = |known: &ToldCause| {
+            (known.cause, &known.resource, &known.other_party)
+                == (cause.cause, &cause.resource, &cause.other_party)
+        };
+        if !told.iter().any(is_known) {
+            told.push(cause);
+        }
+    }
+    told
 }
 
 /// The codes of the causes; without one, that of the first finding.

@@ -36,7 +36,7 @@ pub fn why(cause: CauseCode, other: Option<&OtherParty>) -> &'static str {
 /// The fix of a cause.
 pub fn fix(cause: CauseCode) -> Fix {
     let Words { fix, code, .. } = words(cause);
-    Fix { text: fix.clone(), code: code.clone(), command: None }
+    Fix { text: fix.clone(), code: code.clone(), tools: Vec::new() }
 }
 
 #[cfg(test)]

@@ -78,8 +78,24 @@ pub struct ToldCause {
     pub is_latent: bool,
     /// The fix: a sentence, code, and what does not help.
     pub fix: Fix,
-    /// Further facts, a sentence each.
-    pub notes: Vec<String>,
+    /// Waits of threads that make the test fail, in their order: found by halving those of a run with
+    /// starved threads that failed.
+    pub waits: Vec<ToldWait>,
+    /// Runs with these waits and nothing else changed: those that failed, and all.
+    pub waits_rate: Option<(u32, u32)>,
+}
+
+/// A wait of a thread before a system call.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct ToldWait {
+    /// The name of the thread, at most 15 bytes of it.
+    pub thread: String,
+    /// The system call.
+    pub call: String,
+    /// How long it waits, in milliseconds.
+    pub milliseconds: f64,
+    /// The innermost line of the project in the call chain, `src/lib.rs:12`.
+    pub place: Option<String>,
 }
 
 /// Effect of the settings of a cause.
@@ -101,8 +117,19 @@ pub struct Fix {
     pub text: String,
     /// Code that does it, a line each.
     pub code: Vec<String>,
-    /// A command of another tool that proves it.
-    pub command: Option<String>,
+    /// Commands of other tools that look for all such races in the test, each with what it is good for.
+    pub tools: Vec<NextTool>,
+}
+
+/// A tool that shows the races of a test.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct NextTool {
+    /// Its name.
+    pub name: String,
+    /// What it does, and what it needs.
+    pub what: String,
+    /// The command, for this test.
+    pub command: String,
 }
 
 /// The verdict of a diagnosis.

@@ -7,7 +7,7 @@ use isotest_core::escape::escape;
 
 use super::cause_words::why;
 use super::diagnosed::{
-    ArmPart, Diagnosed, DiagnosisVerdict, Effect, OtherParty, Rate, ToldArm, ToldCause,
+    ArmPart, Diagnosed, DiagnosisVerdict, Effect, OtherParty, Rate, ToldArm, ToldCause, ToldWait,
 };
 use super::paint::{ERROR, GOOD, STRONG, WARNING};
 use super::plain_json;
@@ -16,6 +16,8 @@ use super::words::{counted, more};
 const DIM: Style = Style::new().dimmed();
 /// Maximum number of arms without a part in the answer that are listed.
 const LISTED: usize = 12;
+/// The first call of a thread.
+const STARTS: &str = "set_robust_list";
 /// Maximum number of tests that are named.
 const NAMED: usize = 4;
 
@@ -112,8 +114,9 @@ fn write_cause(out: &mut impl Write, cause: &ToldCause) -> io::Result<()> {
     for line in &cause.fix.code {
         writeln!(out, "           {line}")?;
     }
-    if let Some(command) = &cause.fix.command {
-        writeln!(out, "       Prove it: {}", escape(command))?;
+    for tool in &cause.fix.tools {
+        writeln!(out, "       {}: {}", tool.name, tool.what)?;
+        writeln!(out, "           {}", escape(&tool.command))?;
     }
     Ok(())
 }
@@ -142,8 +145,29 @@ pub(super) fn details(cause: &ToldCause) -> Vec<String> {
             "{words}: the outcome follows from the seed. One seed: it fails {failing}. Another: {clean}."
         ),
     });
-    lines.extend(cause.notes.iter().cloned());
+    lines.extend(waits(cause));
     lines
+}
+
+/// The waits that decide, a line each.
+fn waits(cause: &ToldCause) -> Vec<String> {
+    let Some((failed, runs)) = cause.waits_rate else { return Vec::new() };
+    let first = format!("It fails {failed} of {runs} times if only this is late:");
+    let told = cause.waits.iter().take(NAMED).map(late);
+    let hidden = more(cause.waits.len().saturating_sub(NAMED));
+    [first].into_iter().chain(told.chain(hidden).map(|line| format!("  {line}"))).collect()
+}
+
+/// ``thread `saver`, 64 ms, at tests/it.rs:12 (openat)``
+fn late(wait: &ToldWait) -> String {
+    let ToldWait { thread, call, milliseconds, place } = wait;
+    let digits = if *milliseconds < 1.0 { 2 } else { 0 };
+    // Its name is still that of the thread that has made it.
+    if call == STARTS {
+        return format!("a thread that `{thread}` starts, {milliseconds:.digits$} ms");
+    }
+    let place = place.as_ref().map_or(String::new(), |place| format!(", at {place}"));
+    format!("thread `{thread}`, {milliseconds:.digits$} ms{place} ({call})")
 }
 
 fn others(other: &OtherParty) -> Option<String> {

@@ -114,8 +114,8 @@ pub use config::{
 };
 pub use conflicts::{Conflicts, conflicts_for_people, conflicts_for_programs};
 pub use diagnosed::{
-    ArmPart, Diagnosed, DiagnosisVerdict, Effect, FORMAT as DIAGNOSIS_FORMAT, NamedTest,
-    OtherParty, Rate, Skipped, ToldArm, ToldCause,
+    ArmPart, Diagnosed, DiagnosisVerdict, Effect, FORMAT as DIAGNOSIS_FORMAT, NamedTest, NextTool,
+    OtherParty, Rate, Skipped, ToldArm, ToldCause, ToldWait,
 };
 pub use diagnosed_text::{diagnosed_for_people, diagnosed_for_programs};
 pub use diagnosis::{Check, diagnosis_for_people, diagnosis_for_programs};

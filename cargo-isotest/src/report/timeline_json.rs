@@ -84,6 +84,7 @@ enum ActJson<'a> {
     Processors,
     Clock,
     Waited,
+    VariableRead { name: &'a str },
     ProcessChanged { property: &'a ProcessProperty },
     Printed { stream: PrintStream, text: &'a str },
 }
@@ -115,6 +116,7 @@ impl<'a> From<&'a Act> for ActJson<'a> {
             Act::Processors => ActJson::Processors,
             Act::Clock => ActJson::Clock,
             Act::Waited => ActJson::Waited,
+            Act::VariableRead { name } => ActJson::VariableRead { name },
             Act::ProcessChanged(property) => ActJson::ProcessChanged { property },
             Act::Printed { stream, text } => ActJson::Printed { stream: *stream, text },
         }

@@ -148,6 +148,7 @@ pub fn row(event: &TraceEvent, names: &Names<'_>) -> Row {
         Act::ThreadStarted => (format!("{:9} a thread", "starts"), DIM),
         Act::Clock => (format!("{:9} clock", "reads"), DIM),
         Act::Waited => (format!("{:9} for a time", "waits"), DIM),
+        Act::VariableRead { name } => (format!("{:9} variable {}", "reads", escape(name)), DIM),
         Act::ProcessChanged(property) => (format!("{:9} {}", "changes", words(property)), WRITE),
         Act::Printed { stream, text } => (printed(*stream, text), Style::new()),
     };
@@ -161,6 +162,7 @@ fn words(property: &ProcessProperty) -> String {
         ProcessProperty::WorkingDirectory => "working directory of the process".to_owned(),
         ProcessProperty::Limit(number) => format!("resource limit {number} of the process"),
         ProcessProperty::Umask => "umask of the process".to_owned(),
+        ProcessProperty::Variable(name) => format!("variable {} of the process", escape(name)),
     }
 }
 

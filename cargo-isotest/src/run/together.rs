@@ -107,6 +107,7 @@ impl<'a> Together<'a> {
         let plan = Plan {
             arguments: suite_plan::arguments(&options, self.selected, &self.members),
             environment: factory.own_environment(),
+            seed: shuffle_seed.unwrap_or(self.plan.seed),
             ..self.plan.clone()
         };
         Job { pass_through: true, ..Job::once(run, plan) }

@@ -17,6 +17,10 @@ const CERTAINTY: f64 = 1000.0;
 /// The logarithm of the odds at which a claim is given up.
 const HOPELESS: f64 = -5.0;
 
+/// Rounds in which a claim is put off that takes longer than expected, or more pairs than this.
+const EARLY: usize = 2;
+const AFFORDABLE: f64 = 45.0;
+
 /// Pairs of the first look.
 const FIRST: usize = 6;
 
@@ -45,13 +49,19 @@ impl Procedure<'_> {
     /// Claim number j has to reach j (j + 1) times the certainty: the sum of all these chances to be
     /// wrong is one in [`CERTAINTY`], however many claims there are.
     pub fn confirm(&mut self, claim: Claim, odds: Odds) -> Known<Option<Cause>> {
+        // In an early round others have had few runs: one of them may show the failure more often.
+        let is_early = self.reached.round < EARLY && claim.companions.is_empty();
+        if is_early && self.pairs_to_confirm(odds) > AFFORDABLE {
+            return Ok(None);
+        }
         self.claims += 1;
         let stage = self.claims;
         self.notes.phase = Phase::Confirmation;
         self.notes.left = vec![claim.switches.clone()];
         let threshold = threshold(stage);
         let expected = pairs_needed(odds.with, odds.without, threshold);
-        let most = (4.0 * expected + 16.0).min(1e6) as usize;
+        let times = if is_early { 1.5 } else { 4.0 };
+        let most = (times * expected + 16.0).min(1e6) as usize;
         let mut count = FIRST;
         while count <= most {
             self.notes.needed = 2 * (expected - count as f64).max(FIRST as f64) as u64;

@@ -71,8 +71,9 @@ pub(super) enum Step {
     Sides,
     Perturbations,
     HeavyPerturbations,
-    /// Perturbations with which a test that fails sometimes always passes.
-    Removals,
+    /// Perturbations with which a test that fails sometimes always passes: those of its timing, which
+    /// remove most, or all.
+    Removals(bool),
     Crossed,
 }
 
@@ -82,7 +83,7 @@ pub(super) fn steps(nature: Nature, round: usize) -> &'static [Step] {
     use Step::{Crossed, HeavyPerturbations, Perturbations, Removals, Seeds, Sides};
     match nature {
         Nature::FailsSometimes if round > 0 => {
-            &[Seeds, Sides, Perturbations, HeavyPerturbations, Removals]
+            &[Seeds, Sides, Removals(true), Perturbations, HeavyPerturbations, Removals(false)]
         }
         Nature::FailsSometimes => &[Seeds, Sides, Perturbations, HeavyPerturbations],
         Nature::AlwaysFails => &[Sides, Perturbations, Seeds, HeavyPerturbations],

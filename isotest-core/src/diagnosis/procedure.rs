@@ -58,7 +58,10 @@ impl<'a> Procedure<'a> {
     pub fn takes_effect_by_itself(&self, switch: usize) -> bool {
         match self.question.switches[switch].kind {
             SwitchKind::Perturbation | SwitchKind::Determinism => true,
-            SwitchKind::Shared | SwitchKind::Host | SwitchKind::Together => false,
+            SwitchKind::Shared
+            | SwitchKind::Host
+            | SwitchKind::Together
+            | SwitchKind::Amplifier => false,
         }
     }
 

@@ -43,6 +43,8 @@ pub enum SwitchKind {
     Host,
     /// The test and its companions run in one process.
     Together,
+    /// It makes visible what suspects change in one process with the test, and changes nothing else.
+    Amplifier,
     /// A condition on top of private layers, which takes effect by itself.
     Perturbation,
     /// A source of chance follows from the seed of the run: entropy, order of directories, process id.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::attribution::{Direction, Phase, Verdict};
+use super::candidates::{Candidate, Kind};
 use super::effort::{ALWAYS_FAILS, Effort, FAILS_SOMETIMES, NEVER_FAILS, Nature, Step, steps};
 use super::procedure::{Known, NOTICEABLE, Procedure, Reached};
 use super::question::SwitchKind;
@@ -14,26 +15,6 @@ const LOADED: usize = 3;
 
 /// Seeds that are tried where a failure was seen that is too rare for a round.
 const RARE_SEEDS: usize = 1000;
-
-/// An arm that may stand out.
-#[derive(Debug, Clone)]
-struct Candidate {
-    kind: Kind,
-    switches: BTreeSet<usize>,
-    companions: BTreeSet<usize>,
-    runs: usize,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Shared,
-    Together,
-    Host,
-    /// A perturbation, or the sources of chance.
-    Perturbation,
-    /// Everything shared, under a perturbation.
-    Crossed,
-}
 
 /// An arm that stands out.
 struct Standing {
@@ -80,10 +61,10 @@ impl Procedure<'_> {
                 light
             }
             Step::HeavyPerturbations => self.perturbations(effort.heavy_perturbation, true),
-            Step::Removals => self.removals(effort),
+            Step::Removals(is_of_timing) => self.removals(effort, is_of_timing),
             Step::Crossed => self.crossed(effort),
         };
-        let is_removal_enough = nature == Nature::AlwaysFails || matches!(step, Step::Removals);
+        let is_removal_enough = nature == Nature::AlwaysFails || matches!(step, Step::Removals(_));
         self.explain_all(nature, effort, candidates, is_removal_enough)
     }
 
@@ -147,6 +128,10 @@ impl Procedure<'_> {
         if nature == Nature::NeverFails && self.has_failed_alone() {
             self.explain_seeds(RARE_SEEDS)?;
         }
+        if nature == Nature::NeverFails && self.notes.causes.is_empty() {
+            let rare = self.rare(effort);
+            self.explain_all(nature, effort, rare, false)?;
+        }
         if !self.notes.causes.is_empty() {
             return Ok(Verdict::Caused);
         }
@@ -159,97 +144,11 @@ impl Procedure<'_> {
         arms.iter().any(|arm| arm.other > 0 && arm.arm.companions.is_empty())
     }
 
-    /// The arms that differ most from the test alone.
-    fn sides(&self, runs: usize) -> Vec<Candidate> {
-        let all = |kind| self.switches(kind);
-        let suspects = self.question.suspects.clone();
-        let with_suspects = match suspects.is_empty() {
-            true => BTreeSet::new(),
-            false => all(SwitchKind::Together),
-        };
-        let sides = [
-            (Kind::Shared, all(SwitchKind::Shared), self.companions()),
-            (Kind::Together, with_suspects, suspects),
-            (Kind::Together, all(SwitchKind::Together), self.companions()),
-            (Kind::Host, all(SwitchKind::Host), BTreeSet::new()),
-        ];
-        let sides = sides.into_iter().filter(|(_, switches, _)| !switches.is_empty());
-        sides
-            .map(|(kind, switches, companions)| Candidate { kind, switches, companions, runs })
-            .collect()
-    }
-
     /// The test has failed in one of these arms, and not nearly always in any.
     fn is_sometimes_seen(&self, sides: &[Candidate]) -> bool {
         let passed = sides.iter().map(|side| self.count(&side.setting(), side.runs, Effect::Pass));
         let mut failed = passed.filter(|passed| passed.hits < passed.runs).peekable();
         failed.peek().is_some() && failed.all(|passed| passed.share() > 0.2)
-    }
-
-    /// Those of which many runs are asked for, or those of which few are.
-    fn perturbations(&self, runs: usize, is_heavy: bool) -> Vec<Candidate> {
-        let all = self.switches(SwitchKind::Perturbation).into_iter();
-        all.filter(|switch| runs > 0 && self.is_costly(*switch) == is_heavy)
-            .map(|switch| Candidate {
-                kind: Kind::Perturbation,
-                switches: BTreeSet::from([switch]),
-                companions: BTreeSet::new(),
-                runs,
-            })
-            .collect()
-    }
-
-    /// Perturbations with which the test has always passed, with as many runs as it takes to tell that
-    /// from its rate alone.
-    fn removals(&self, effort: Effort) -> Vec<Candidate> {
-        const MOST: f64 = 60.0;
-        let passed = self.count(&Setting::default(), effort.baseline, Effect::Pass);
-        let enough = (5.0 / (1.0 - passed.share())).min(MOST) as usize;
-        let mut all = self.perturbations(effort.perturbation, false);
-        all.extend(self.perturbations(effort.heavy_perturbation, true));
-        // That a test passes on a slow machine says nothing of its cause.
-        let is_load = |one: &Candidate| {
-            one.switches.iter().any(|switch| self.question.switches[*switch].is_heavy)
-        };
-        let always_passes =
-            |one: &Candidate| self.count(&one.setting(), one.runs, Effect::Pass).share() >= 1.0;
-        all.retain(|one| !is_load(one) && always_passes(one));
-        all.iter_mut().for_each(|one| one.runs = one.runs.max(enough));
-        all
-    }
-
-    fn seeds_candidate(&self, effort: Effort) -> Option<Candidate> {
-        let switches = self.switches(SwitchKind::Determinism);
-        let is_one = !switches.is_empty() && effort.seeds > 0;
-        let companions = BTreeSet::new();
-        is_one.then_some(Candidate {
-            kind: Kind::Perturbation,
-            switches,
-            companions,
-            runs: effort.seeds,
-        })
-    }
-
-    fn is_costly(&self, switch: usize) -> bool {
-        let switch = &self.question.switches[switch];
-        switch.is_heavy || switch.is_slow
-    }
-
-    fn crossed(&self, effort: Effort) -> Vec<Candidate> {
-        let mut crossed = Vec::new();
-        for side in self.sides(0).into_iter().filter(|side| side.kind != Kind::Host) {
-            for switch in self.switches(SwitchKind::Perturbation) {
-                if !self.question.switches[switch].changes_timing {
-                    continue;
-                }
-                let runs =
-                    if self.is_costly(switch) { effort.heavy_crossed } else { effort.crossed };
-                let mut candidate = Candidate { kind: Kind::Crossed, runs, ..side.clone() };
-                candidate.switches.insert(switch);
-                crossed.extend((runs > 0).then_some(candidate));
-            }
-        }
-        crossed
     }
 
     /// Explains every arm of these that stands out, the clearest first.
@@ -363,15 +262,19 @@ impl Procedure<'_> {
 
     fn explain_one(&mut self, effort: Effort, standing: Standing) -> Known<()> {
         let Standing { candidate, effect, .. } = standing;
+        let base = Setting::default().with(&candidate.amplifier);
+        // An amplifier alone is no condition that was tried.
+        let runs_of_base =
+            if candidate.amplifier.is_empty() { effort.baseline } else { candidate.runs };
         if self.is_explained(&candidate.switches, effect) {
             return Ok(());
         }
         let contrast = Contrast {
-            base: Setting::default(),
+            base,
             switches: candidate.switches.clone(),
             companions: candidate.companions.clone(),
             effect,
-            seen: (candidate.runs, effort.baseline),
+            seen: (candidate.runs, runs_of_base),
         };
         let contrast = self.rather_shared(contrast)?;
         if self.is_explained(&contrast.switches, effect) {
@@ -460,7 +363,8 @@ impl Procedure<'_> {
             if !side.switches.is_disjoint(&together) {
                 continue;
             }
-            let setting = passing.with(&side.switches).beside(&side.companions);
+            let base = passing.with(&side.amplifier);
+            let setting = base.with(&side.switches).beside(&side.companions);
             self.ask(&[(setting.clone(), RUNS), (passing.clone(), RUNS)])?;
             let Some(failure) = self.failure(&setting, RUNS) else { continue };
             let effect = Effect::Failure(failure);
@@ -470,7 +374,7 @@ impl Procedure<'_> {
                 continue;
             }
             let contrast = Contrast {
-                base: passing.clone(),
+                base,
                 switches: side.switches,
                 companions: side.companions,
                 effect,
@@ -481,16 +385,6 @@ impl Procedure<'_> {
             }
         }
         Ok(())
-    }
-}
-
-impl Candidate {
-    fn setting(&self) -> Setting {
-        Setting::default().with(&self.switches).beside(&self.companions)
-    }
-
-    fn wanted(&self) -> (Setting, usize) {
-        (self.setting(), self.runs)
     }
 }
 

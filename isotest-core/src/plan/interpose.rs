@@ -38,32 +38,46 @@ pub struct Interposed {
     pub shuffled_directories: bool,
     /// Bytes that a new pipe holds.
     pub pipe_capacity: Option<u32>,
+    /// The tracer is told of environment variables.
+    pub told_variables: bool,
     /// The process id of the test in its pid namespace.
     pub first_process: u32,
+}
+
+impl Interposed {
+    /// True if the library changes something: programs that it cannot be loaded before are then refused.
+    pub fn changes(&self) -> bool {
+        let Interposed { time, seeded_entropy, shuffled_directories, pipe_capacity, .. } = self;
+        let is_seeded = *seeded_entropy || *shuffled_directories;
+        is_seeded || pipe_capacity.is_some() || *time != Time::default()
+    }
 }
 
 /// What the library changes for the cases of a policy; `None` where that is nothing, and they do not
 /// have it.
 pub fn interposed(policy: &Policy) -> Option<Interposed> {
     let Policy { time, perturbations, .. } = policy;
-    let Perturbations { seeded_entropy, shuffled_directories, pipe_capacity, .. } = *perturbations;
-    let has = seeded_entropy || shuffled_directories || pipe_capacity.is_some();
+    let Perturbations {
+        seeded_entropy, shuffled_directories, pipe_capacity, told_variables, ..
+    } = *perturbations;
     let under_init = match policy.init {
         Init::Reaper => 2,
         Init::None => 1,
     };
-    (has || *time != Time::default()).then_some(Interposed {
+    let interposed = Interposed {
         time: *time,
         seeded_entropy,
         shuffled_directories,
         pipe_capacity,
+        told_variables,
         first_process: perturbations.process_id.unwrap_or(under_init),
-    })
+    };
+    (told_variables || interposed.changes()).then_some(interposed)
 }
 
 /// Reason why the library cannot do for a policy what it asks for; `None` if it can, or is not needed.
 pub fn not_interposed(policy: &Policy) -> Option<&'static str> {
-    let interposed = interposed(policy)?;
+    let interposed = interposed(policy).filter(Interposed::changes)?;
     let shares_processes = policy.pid != Namespace::New || policy.weakened.contains(&Weakened::Pid);
     if policy.guard == Guard::NoListener {
         return Some("with `--guard no-listener` a static program would not be noticed");

@@ -136,7 +136,7 @@ impl Warden {
                     lease,
                 };
                 warden.await_ready()?;
-                if plan::interposed(policy).is_some() && !warden.listening {
+                if plan::interposed(policy).is_some_and(|it| it.changes()) && !warden.listening {
                     let errno = describe_errno(STEP_INTERPOSE, Errno::EBUSY);
                     return Err(errno.with_hint(remedy::NO_LISTENER));
                 }
@@ -247,7 +247,8 @@ impl Warden {
             server,
             group: spec.group,
             interposed: spec.interposed,
-            unsuitable: spec.interposed.is_some() && self.is_unsuitable(&spec.program),
+            unsuitable: spec.interposed.is_some_and(|it| it.changes())
+                && self.is_unsuitable(&spec.program),
             services: services(spec),
             perturbations: Box::new(spec.perturbations.clone()),
         };

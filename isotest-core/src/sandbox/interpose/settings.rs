@@ -15,6 +15,21 @@ const SHUFFLED_DIRECTORIES: u64 = 1 << 1;
 const FROZEN: u64 = 1 << 2;
 /// The wall clock shows another time than outside.
 const SHIFTED: u64 = 1 << 3;
+/// The tracer is told of environment variables.
+const TOLD_VARIABLES: u64 = 1 << 4;
+
+/// The option of prctl(2) by which the tracer is told of an environment variable: the arguments behind it
+/// are a [`VariableUse`] and the address of the name. No kernel has this option: the call fails.
+pub const TELLS_VARIABLE: u32 = u32::from_le_bytes(*b"isot");
+
+/// Use of an environment variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VariableUse {
+    /// getenv(3).
+    Read = 1,
+    /// setenv(3), unsetenv(3), putenv(3).
+    Change = 2,
+}
 
 /// The wall clock of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,6 +56,8 @@ pub struct Settings {
     pub shuffled_directories: bool,
     /// Bytes that a new pipe holds; 0: as outside.
     pub pipe_capacity: u32,
+    /// The tracer is told of environment variables.
+    pub told_variables: bool,
     /// What random bytes and the order of directories follow from.
     pub seed: u64,
     /// The process id of the test: random bytes of another process are other ones.
@@ -58,7 +75,8 @@ impl Settings {
         let flag = |is_set, flag| if is_set { flag } else { 0 };
         let flags = clock
             | flag(self.seeded_entropy, SEEDED_ENTROPY)
-            | flag(self.shuffled_directories, SHUFFLED_DIRECTORIES);
+            | flag(self.shuffled_directories, SHUFFLED_DIRECTORIES)
+            | flag(self.told_variables, TOLD_VARIABLES);
         let words = [
             MAGIC,
             flags,
@@ -100,6 +118,7 @@ impl Settings {
             seeded_entropy: has(SEEDED_ENTROPY),
             shuffled_directories: has(SHUFFLED_DIRECTORIES),
             pipe_capacity: word(4) as u32,
+            told_variables: has(TOLD_VARIABLES),
             seed: word(5),
             first_process: word(6) as u32,
         })
@@ -120,6 +139,7 @@ mod tests {
                 seeded_entropy: index == 1,
                 shuffled_directories: index == 2,
                 pipe_capacity: 4096,
+                told_variables: index == 0,
                 seed: u64::MAX - 1,
                 first_process: 2,
             };

@@ -33,6 +33,7 @@ fn settings(interposed: &Interposed, seed: u64, now: i64) -> Settings {
         seeded_entropy: interposed.seeded_entropy,
         shuffled_directories: interposed.shuffled_directories,
         pipe_capacity: interposed.pipe_capacity.unwrap_or(0),
+        told_variables: interposed.told_variables,
         seed,
         first_process: interposed.first_process,
     }

@@ -1,6 +1,7 @@
 //! The system calls that are traced, and where their arguments are.
 
 use crate::sandbox::guard::{Action, Rule, rule};
+use crate::sandbox::interpose::settings::TELLS_VARIABLE;
 use crate::trace::Change;
 
 /// A path among the arguments of a call.
@@ -63,6 +64,8 @@ pub enum Meaning {
     /// prlimit(2): the argument with the limit.
     Limit(usize),
     Umask,
+    /// The library tells of an environment variable.
+    Variable,
     /// write(2) to descriptor 1 or 2.
     Print,
     /// writev(2) to them.
@@ -105,6 +108,7 @@ const CALLS: &[(i64, Meaning)] = &[
     (libc::SYS_chdir, Meaning::Enter(here(0))),
     (libc::SYS_prlimit64, Meaning::Limit(1)),
     (libc::SYS_umask, Meaning::Umask),
+    (libc::SYS_prctl, Meaning::Variable),
     (libc::SYS_statfs, Meaning::Look(here(0), Follow::Yes)),
     (libc::SYS_inotify_add_watch, Meaning::Look(here(1), Follow::Yes)),
     (libc::SYS_execve, Meaning::Execute(here(0), 1)),
@@ -197,6 +201,11 @@ fn endless(number: i64) -> Vec<Rule> {
     rules.collect()
 }
 
+/// The rule by which the library tells of an environment variable.
+pub fn told_variables() -> Rule {
+    rule(libc::SYS_prctl, &[(0, TELLS_VARIABLE)], Action::Notify)
+}
+
 /// The rules of the filter by which a case is traced.
 pub fn rules() -> Vec<Rule> {
     let empty_path = libc::AT_EMPTY_PATH as u32;
@@ -234,6 +243,7 @@ pub fn rules() -> Vec<Rule> {
                 let day = [libc::CLOCK_REALTIME, libc::CLOCK_REALTIME_COARSE, libc::CLOCK_TAI];
                 rules.extend(day.map(|it| rule(*number, &[(0, it as u32)], Action::Notify)));
             }
+            Meaning::Variable => rules.push(told_variables()),
             _ => rules.push(rule(*number, &[], Action::Notify)),
         }
     }

@@ -1,10 +1,11 @@
 //! The system calls that can be held.
 
+use super::calls::told_variables;
 use crate::perturbation::HeldCalls;
 use crate::sandbox::child::kernel::UNHEARD;
 use crate::sandbox::guard::{Action, Rule, rule};
 
-use HeldCalls::{Clone, Execute, File, Futex, Receive, Send, Sleep};
+use HeldCalls::{Execute, File, Futex, Process, Receive, Send, Sleep, Start};
 
 /// The calls of every architecture, with their names.
 const CALLS: &[(i64, HeldCalls, &str)] = &[
@@ -34,8 +35,14 @@ const CALLS: &[(i64, HeldCalls, &str)] = &[
     (libc::SYS_statx, File, "statx"),
     (libc::SYS_execve, Execute, "execve"),
     (libc::SYS_execveat, Execute, "execveat"),
-    (libc::SYS_clone, Clone, "clone"),
-    (libc::SYS_clone3, Clone, "clone3"),
+    // The first call of a new thread, and of a forked process: clone(2) would hold their parent.
+    (libc::SYS_set_robust_list, Start, "set_robust_list"),
+    (libc::SYS_chdir, Process, "chdir"),
+    (libc::SYS_fchdir, Process, "fchdir"),
+    (libc::SYS_getcwd, Process, "getcwd"),
+    (libc::SYS_umask, Process, "umask"),
+    (libc::SYS_prlimit64, Process, "prlimit64"),
+    (libc::SYS_prctl, Process, "prctl"),
     (libc::SYS_nanosleep, Sleep, "nanosleep"),
     (libc::SYS_clock_nanosleep, Sleep, "clock_nanosleep"),
 ];
@@ -51,8 +58,8 @@ const OLD_CALLS: &[(i64, HeldCalls, &str)] = &[
     (libc::SYS_unlink, File, "unlink"),
     (libc::SYS_stat, File, "stat"),
     (libc::SYS_lstat, File, "lstat"),
-    (libc::SYS_fork, Clone, "fork"),
-    (libc::SYS_vfork, Clone, "vfork"),
+    (libc::SYS_getrlimit, Process, "getrlimit"),
+    (libc::SYS_setrlimit, Process, "setrlimit"),
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const OLD_CALLS: &[(i64, HeldCalls, &str)] = &[];
@@ -69,6 +76,9 @@ pub fn rules() -> Vec<Rule> {
         // The case hands the listener over by these, when nobody listens.
         rule(call, &[(5, UNHEARD)], Action::Allow)
     });
-    let calls = CALLS.iter().chain(OLD_CALLS);
-    unheard.into_iter().chain(calls.map(|call| rule(call.0, &[], Action::Notify))).collect()
+    let calls = CALLS.iter().chain(OLD_CALLS).map(|(number, ..)| match *number {
+        libc::SYS_prctl => told_variables(),
+        number => rule(number, &[], Action::Notify),
+    });
+    unheard.into_iter().chain(calls).collect()
 }

@@ -21,6 +21,8 @@ pub struct HoldChooser {
 struct Thread {
     number: u32,
     calls: u32,
+    /// The call before has changed what all threads of the process share.
+    has_changed: bool,
     starvation: Option<Starvation>,
 }
 
@@ -55,15 +57,21 @@ impl HoldChooser {
         let thread = self.threads.entry(thread).or_insert_with(|| {
             let starves = matches!(holds, Holds::Starvation);
             let starvation = starves.then(|| Starvation::choose(seed, number, is_main()));
-            Thread { number, calls: 0, starvation: starvation.flatten() }
+            Thread { number, calls: 0, has_changed: false, starvation: starvation.flatten() }
         });
         let number = thread.calls;
         thread.calls += 1;
+        let has_changed = thread.has_changed;
+        thread.has_changed = kind == HeldCalls::Process;
         let held = match holds {
             Holds::Starvation => thread.starvation.as_mut()?.next(number)?,
             Holds::Each(kinds, held) => kinds.contains(&kind).then_some(*held)?,
             Holds::Half(kinds, held) => {
                 let is_held = kinds.contains(&kind) && is_chosen(seed, thread.number, number);
+                is_held.then_some(*held)?
+            }
+            Holds::AfterChanges(held) => {
+                let is_held = has_changed && is_chosen(seed, thread.number, number);
                 is_held.then_some(*held)?
             }
             Holds::Replay(list) => {
@@ -176,6 +184,21 @@ mod tests {
         assert_eq!(run(half(), 7, 8, 1000), holds);
         assert_ne!(run(half(), 8, 8, 1000), holds);
         assert_eq!(run(Holds::Half(vec![HeldCalls::Send], Duration::ZERO), 7, 8, 1000), []);
+    }
+
+    #[test]
+    fn half_of_the_calls_after_a_change_are_held() {
+        const CHANGE: (HeldCalls, &str) = (HeldCalls::Process, "chdir");
+        let mut chooser = begun(Holds::AfterChanges(Duration::from_millis(1)), 7);
+        let mut held = [0, 0, 0];
+        for _ in 0..1000 {
+            for (place, call) in [CHANGE, READ, FUTEX].into_iter().enumerate() {
+                held[place] += usize::from(chooser.choose(7, call, || true).is_some());
+            }
+        }
+        // An exact binomial tail for 1000 calls is below 1e-9.
+        assert!((400..600).contains(&held[1]), "{held:?}");
+        assert_eq!((held[0], held[2]), (0, 0), "nothing has changed before these");
     }
 
     #[test]

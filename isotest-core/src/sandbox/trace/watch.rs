@@ -10,6 +10,7 @@ use super::memory::{self, Address};
 use super::paths;
 use crate::sandbox::dns::Question;
 use crate::sandbox::guard::{Listener, Notification, SystemCall};
+use crate::sandbox::interpose::settings::VariableUse;
 use crate::sandbox::procfs::{stack_pointer, status_field};
 use crate::trace::{
     Act, Change, Endpoint, Existence, Gap, OpenMode, PrintStream, ProcessProperty, Transport,
@@ -243,6 +244,17 @@ impl Watch {
                 Act::ProcessChanged(ProcessProperty::Limit(call.number_at(at) as u32))
             }
             Meaning::Umask => Act::ProcessChanged(ProcessProperty::Umask),
+            Meaning::Variable => {
+                let text = memory::path(call.thread, call.word_at(2))?;
+                let name = text.split('=').next().unwrap_or_default().to_owned();
+                match call.word_at(1) {
+                    how if how == VariableUse::Change as u64 => {
+                        Act::ProcessChanged(ProcessProperty::Variable(name))
+                    }
+                    how if how == VariableUse::Read as u64 => Act::VariableRead { name },
+                    _ => return Some(Vec::new()),
+                }
+            }
             Meaning::Print | Meaning::PrintVector => return self.printed(meaning, call),
             Meaning::Mount => return Some(Vec::new()),
         };

@@ -45,7 +45,7 @@ pub fn run(channel: Channel, mapped: OwnedFd, policy: &Policy, base: Option<Base
     // Who has a listener of its own cannot be traced.
     let wanted = policy.trace || policy.perturbations.holds.is_some();
     let traced = wanted && policy.guard != Guard::NoListener;
-    let interposed = plan::interposed(policy).is_some();
+    let interposed = plan::interposed(policy).is_some_and(|it| it.changes());
     match enter(&channel, base.as_ref(), (policy.guard, traced, interposed)) {
         Ok((listener, null, signals)) => {
             let listening = listener.is_some() || traced;

@@ -1,5 +1,5 @@
 //! The library that shows a case other clocks, random bytes, orders of directories and capacities of
-//! pipes, by being loaded before every program of the case (ld.so(8), `/etc/ld.so.preload`).
+//! pipes, and its tracer the environment variables that are used, by being loaded before every program of the case (ld.so(8), `/etc/ld.so.preload`).
 //!
 //! It defines functions of the C library, which the dynamic loader finds here first. Those make
 //! system calls by themselves where they can; where the C library must do the work, they call its
@@ -27,6 +27,7 @@ mod settings;
 mod state;
 mod streams;
 mod system_call;
+mod variables;
 mod waits;
 
 use core::ffi::c_char;
