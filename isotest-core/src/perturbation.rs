@@ -29,6 +29,8 @@ pub enum TimeOrigin {
     At(i64),
     /// So many nanoseconds later than outside.
     Later(i64),
+    /// Some time before so many nanoseconds since the Epoch: at most so many microseconds, by the seed.
+    Before(i64, u32),
 }
 
 /// The perturbations of a case. The default is none.

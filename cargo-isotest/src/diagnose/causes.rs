@@ -156,6 +156,10 @@ fn of_host(layer: Layer, direction: Direction, known: &Known<'_>) -> Meaning {
 }
 
 fn of_condition(setting: &Setting, direction: Direction, known: &Known<'_>) -> CauseCode {
+    let is_clock = matches!(setting, Setting::Clock(clock) if !matches!(clock, Clock::ZoneChange));
+    if (is_clock || setting.changes_timing()) && is_of_seconds(known) {
+        return CauseCode::Countdown;
+    }
     match setting {
         Setting::Entropy if is_of_floats(known) => CauseCode::FloatOrder,
         Setting::Entropy if known.facts.hashes_only() => CauseCode::HashSeed,
@@ -174,9 +178,6 @@ fn of_condition(setting: &Setting, direction: Direction, known: &Known<'_>) -> C
         Setting::Delayed(calls, _) => of_delay(*calls, direction, known),
         Setting::Clock(clock) => match clock {
             Clock::Later(_) | Clock::Year2038 => CauseCode::TimeBomb,
-            Clock::Midnight | Clock::MonthEnd if says(known, &["second", "29", "59"]) => {
-                CauseCode::Clock
-            }
             Clock::Midnight | Clock::MonthEnd => CauseCode::Clock,
             Clock::ZoneChange => CauseCode::Zone,
             Clock::Frozen | Clock::Coarse => CauseCode::ClockMix,
@@ -247,6 +248,21 @@ fn is_of_floats(known: &Known<'_>) -> bool {
         (Some(left), Some(right)) => {
             left != right && (left - right).abs() <= 1e-3 * left.abs().max(right.abs())
         }
+        _ => false,
+    }
+}
+
+/// True if the failure is of two durations, `29m59s` and `30m`, that differ by a second or two.
+fn is_of_seconds(known: &Known<'_>) -> bool {
+    let Some(failure) = known.failure else { return false };
+    let value = |label: &str| {
+        let (_, rest) = failure.message.split_once(label)?;
+        let text = rest.lines().next()?.trim().trim_matches('"');
+        let has_units = text.contains(|letter: char| letter.is_ascii_alphabetic());
+        humantime::parse_duration(text).ok().filter(|_| has_units)
+    };
+    match (value("left:"), value("right:")) {
+        (Some(left), Some(right)) => left != right && left.abs_diff(right).as_secs() <= 2,
         _ => false,
     }
 }

@@ -35,8 +35,6 @@ pub struct Asked {
     pub companions: BTreeSet<usize>,
     /// What differs from run to run follows from it.
     pub seed: u64,
-    /// The time before a date at which a test begins follows from it.
-    pub policy_seed: u64,
     /// Calls that wait, and no others.
     pub holds: Vec<Hold>,
     /// Number of tests at once, where they run in one process.
@@ -54,7 +52,6 @@ impl Asked {
             settings: BTreeSet::new(),
             companions: BTreeSet::new(),
             seed,
-            policy_seed: seed,
             holds: Vec::new(),
             threads: THREADS,
             is_traced: false,
@@ -140,12 +137,7 @@ impl Ground<'_> {
         // Copies of the test share no layer with each other.
         let is_applied = |setting: &&Setting| asked.is_shared() || !setting.is_sharing();
         for setting in asked.settings.iter().filter(is_applied) {
-            // The outcome may follow from the process id, and from it alone.
-            let seed = match setting {
-                Setting::ProcessId => asked.seed,
-                _ => asked.policy_seed,
-            };
-            setting.apply(&mut policy, seed, now);
+            setting.apply(&mut policy, asked.seed, now);
         }
         if !asked.holds.is_empty() {
             policy.perturbations.holds = Some(Holds::Replay(asked.holds.clone()));

@@ -317,10 +317,7 @@ impl Engine<'_, '_> {
         switches: &Switches,
         is_only: bool,
     ) -> io::Result<()> {
-        // What their policies differ in is the same for all of them, which need one warden.
-        let policy_seed = part[0].seed;
-        let asked =
-            part.iter().map(|request| Asked { is_only, policy_seed, ..asked(request, switches) });
+        let asked = part.iter().map(|request| Asked { is_only, ..asked(request, switches) });
         let asked: Vec<Asked> = asked.collect();
         let ran = self.run(&asked)?;
         for ((request, asked), ran) in part.iter().zip(&asked).zip(ran) {

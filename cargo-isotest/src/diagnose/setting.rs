@@ -318,7 +318,7 @@ impl Setting {
             Setting::Host(layer) => layer.give_host(policy),
             Setting::Together | Setting::Zone(_) | Setting::Locale(_) => {}
             Setting::Reaper => policy.init = Init::Reaper,
-            Setting::Clock(clock) => policy.time = clock.time(seed, now),
+            Setting::Clock(clock) => policy.time = clock.time(now),
             Setting::FewFiles => policy.limits.open_files = 256,
             Setting::SmallDisk => policy.limits.tmp_size = 4 * MIB,
             Setting::LittleMemory => policy.limits.address_space = Some(1024 * MIB),
@@ -505,12 +505,12 @@ fn process_id(seed: u64) -> u32 {
 }
 
 impl Clock {
-    fn time(self, seed: u64, now: i64) -> Time {
+    fn time(self, now: i64) -> Time {
         let at = |origin| Time { origin, ..Time::default() };
         match self {
             Clock::Later(days) => at(TimeOrigin::Later(i64::from(days) * DAY)),
-            Clock::Midnight => at(TimeOrigin::At((now / DAY + 1) * DAY - before(seed))),
-            Clock::MonthEnd => at(TimeOrigin::At(APRIL_2027 - before(seed))),
+            Clock::Midnight => at(TimeOrigin::Before((now / DAY + 1) * DAY, BEFORE)),
+            Clock::MonthEnd => at(TimeOrigin::Before(APRIL_2027, BEFORE)),
             Clock::Year2038 => at(TimeOrigin::At(i64::from(i32::MAX) * 1_000_000_000)),
             Clock::ZoneChange => at(TimeOrigin::At(NEW_YORK_2026)),
             Clock::Frozen => Time { is_frozen: true, ..Time::default() },
@@ -521,13 +521,9 @@ impl Clock {
     }
 }
 
-/// Time before a boundary at which a test starts, in nanoseconds: how long it takes until it reads the
-/// clock is not known.
-fn before(seed: u64) -> i64 {
-    const STEP: i64 = 1_500_000;
-    (seed % 16) as i64 * STEP + STEP / 3
-}
-
+/// Maximum time before a boundary at which a test starts, in microseconds: how long it takes until it reads
+/// the clock is not known.
+const BEFORE: u32 = 24_000;
 /// 2027-04-01T00:00:00Z.
 const APRIL_2027: i64 = 1_806_537_600 * 1_000_000_000;
 /// 2026-11-01T05:30:00Z, half an hour before clocks go back in New York.

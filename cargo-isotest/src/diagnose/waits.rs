@@ -2,6 +2,7 @@
 //! that was found with which the test fails in most runs.
 
 use std::io;
+use std::iter;
 use std::time::Instant;
 
 use isotest_core::outcome::Outcome;
@@ -34,7 +35,7 @@ pub fn deciding(
     fingerprint: u64,
     end: Instant,
 ) -> io::Result<Option<DecidingWaits>> {
-    let mut seed = 0;
+    let mut seeds = 0..;
     let mut tried = 0;
     let mut rate = (0, 0);
     let mut fail = |sets: &[Vec<Hold>]| -> io::Result<Vec<bool>> {
@@ -42,21 +43,16 @@ pub fn deciding(
         if tried > SETS || Instant::now() >= end {
             return Ok(vec![false; sets.len()]);
         }
-        let asked = sets.iter().flat_map(|holds| {
-            (0..RUNS).map(move |run| Asked { holds: holds.clone(), ..Asked::alone(run as u64) })
-        });
-        let mut asked: Vec<Asked> = asked.collect();
-        for one in &mut asked {
-            seed += 1;
-            one.seed = seed;
-        }
-        let ran = bench.run(&asked)?;
-        let failed = |run: &Option<Outcome>| {
+        let each = sets.iter().flat_map(|holds| iter::repeat_n(holds, RUNS));
+        let asked = each.zip(&mut seeds);
+        let asked = asked.map(|(holds, seed)| Asked { holds: holds.clone(), ..Asked::alone(seed) });
+        let ran = bench.run(&asked.collect::<Vec<_>>())?;
+        let failed = |run: &&Option<Outcome>| {
             run.as_ref().is_some_and(|it| {
                 it.verdict.is_failure() && Failure::of(it).fingerprint == fingerprint
             })
         };
-        let counts = ran.chunks(RUNS).map(|runs| runs.iter().filter(|run| failed(run)).count());
+        let counts = ran.chunks(RUNS).map(|runs| runs.iter().filter(failed).count());
         let counts: Vec<usize> = counts.collect();
         if let Some(count) = counts.iter().find(|count| **count >= ENOUGH) {
             rate = (*count as u32, RUNS as u32);

@@ -50,7 +50,7 @@ impl Procedure<'_> {
     /// wrong is one in [`CERTAINTY`], however many claims there are.
     pub fn confirm(&mut self, claim: Claim, odds: Odds) -> Known<Option<Cause>> {
         // In an early round others have had few runs: one of them may show the failure more often.
-        let is_early = self.reached.round < EARLY && claim.companions.is_empty();
+        let is_early = self.is_clean && self.reached.round < EARLY && claim.companions.is_empty();
         if is_early && self.pairs_to_confirm(odds) > AFFORDABLE {
             return Ok(None);
         }

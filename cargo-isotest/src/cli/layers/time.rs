@@ -90,7 +90,7 @@ fn resolution(text: &str) -> Result<Duration, String> {
 pub(super) fn written(time: Time) -> String {
     let origin = match time.origin {
         TimeOrigin::Now => None,
-        TimeOrigin::At(at) => Some(format!("start={}", date(at))),
+        TimeOrigin::At(at) | TimeOrigin::Before(at, _) => Some(format!("start={}", date(at))),
         TimeOrigin::Later(later) => {
             let sign = if later < 0 { '-' } else { '+' };
             Some(format!("offset={sign}{}", duration(Duration::from_nanos(later.unsigned_abs()))))

@@ -12,6 +12,7 @@ use super::settings::{Settings, WallClock};
 use crate::errno;
 use crate::perturbation::{Time, TimeOrigin};
 use crate::plan::{Interposed, SETTINGS_NAME};
+use crate::seed;
 
 /// Writes the settings of a case that starts now.
 pub fn write(scratch: &OwnedFd, interposed: &Interposed, seed: u64) -> Result<(), Errno> {
@@ -28,7 +29,7 @@ pub fn write(scratch: &OwnedFd, interposed: &Interposed, seed: u64) -> Result<()
 fn settings(interposed: &Interposed, seed: u64, now: i64) -> Settings {
     let resolution = interposed.time.resolution.unwrap_or_default();
     Settings {
-        wall_clock: wall_clock(interposed.time, now),
+        wall_clock: wall_clock(interposed.time, seed, now),
         resolution: u64::try_from(resolution.as_nanos()).unwrap_or(u64::MAX),
         seeded_entropy: interposed.seeded_entropy,
         shuffled_directories: interposed.shuffled_directories,
@@ -39,11 +40,16 @@ fn settings(interposed: &Interposed, seed: u64, now: i64) -> Settings {
     }
 }
 
-fn wall_clock(time: Time, now: i64) -> WallClock {
+fn wall_clock(time: Time, seed: u64, now: i64) -> WallClock {
     let (shown, later) = match time.origin {
         TimeOrigin::Now => (now, 0),
         TimeOrigin::At(shown) => (shown, shown.saturating_sub(now)),
         TimeOrigin::Later(later) => (now.saturating_add(later), later),
+        TimeOrigin::Before(at, most) => {
+            let before = seed::mix(seed) % (u64::from(most) * 1000).max(1);
+            let shown = at.saturating_sub(before as i64);
+            (shown, shown.saturating_sub(now))
+        }
     };
     match (time.is_frozen, later) {
         (true, _) => WallClock::Frozen(shown),
@@ -69,8 +75,15 @@ mod tests {
             (Later(-7), true, Frozen(93)),
         ] {
             let time = Time { origin, is_frozen, resolution: None };
-            assert_eq!(wall_clock(time, 100), clock, "{time:?}");
+            assert_eq!(wall_clock(time, 0, 100), clock, "{time:?}");
         }
+        let time = Time { origin: TimeOrigin::Before(10_000_000, 1000), ..Time::default() };
+        let shown = |seed| match wall_clock(time, seed, 100) {
+            WallClock::Later(later) => later + 100,
+            other => panic!("{other:?}"),
+        };
+        assert!((0..100).all(|seed| (9_000_000..=10_000_000).contains(&shown(seed))));
+        assert_ne!(shown(1), shown(2));
     }
 
     #[test]

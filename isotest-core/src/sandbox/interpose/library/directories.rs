@@ -47,6 +47,9 @@ impl Open {
     }
 
     fn forget(&self, directory: Directory) {
+        if !settings().shuffled_directories {
+            return;
+        }
         self.with(directory, |place| {
             if let Some(place) = place {
                 *place = None;
