@@ -123,7 +123,7 @@ pub enum Holds {
     Each(Vec<HeldCalls>, Duration),
     /// Half of these calls wait for so long, chosen by the seed: what two threads do changes its order.
     Half(Vec<HeldCalls>, Duration),
-    /// Half of the calls that follow a change of what all threads of a process share
+    /// Half of the calls that follow a look at, or a change of, what all threads of a process share
     /// ([`HeldCalls::Process`]) wait for so long, chosen by the seed: what another thread changes meanwhile
     /// shows.
     AfterChanges(Duration),
@@ -172,6 +172,14 @@ pub struct Hold {
     /// that lie on its stack, innermost first. Some may be of functions that have returned.
     #[serde(default)]
     pub code: Vec<CodePlace>,
+}
+
+impl Hold {
+    /// The same wait, without what a reader is told of it.
+    pub fn without_place(&self) -> Hold {
+        let (thread_name, code) = (String::new(), Vec::new());
+        Hold { thread_name, code, call: self.call.clone(), ..*self }
+    }
 }
 
 /// A place in a program or a library.

@@ -71,8 +71,8 @@ pub(super) enum Step {
     Sides,
     Perturbations,
     HeavyPerturbations,
-    /// Perturbations with which a test that fails sometimes always passes: those of its timing, which
-    /// remove most, or all.
+    /// Perturbations with which a test that fails sometimes fails much less often: those of its timing
+    /// alone, or all.
     Removals(bool),
     Crossed,
 }

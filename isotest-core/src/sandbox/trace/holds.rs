@@ -21,8 +21,8 @@ pub struct HoldChooser {
 struct Thread {
     number: u32,
     calls: u32,
-    /// The call before has changed what all threads of the process share.
-    has_changed: bool,
+    /// The call before was about what all threads of the process share.
+    shared_before: bool,
     starvation: Option<Starvation>,
 }
 
@@ -57,12 +57,12 @@ impl HoldChooser {
         let thread = self.threads.entry(thread).or_insert_with(|| {
             let starves = matches!(holds, Holds::Starvation);
             let starvation = starves.then(|| Starvation::choose(seed, number, is_main()));
-            Thread { number, calls: 0, has_changed: false, starvation: starvation.flatten() }
+            Thread { number, calls: 0, shared_before: false, starvation: starvation.flatten() }
         });
         let number = thread.calls;
         thread.calls += 1;
-        let has_changed = thread.has_changed;
-        thread.has_changed = kind == HeldCalls::Process;
+        let shared_before = thread.shared_before;
+        thread.shared_before = kind == HeldCalls::Process;
         let held = match holds {
             Holds::Starvation => thread.starvation.as_mut()?.next(number)?,
             Holds::Each(kinds, held) => kinds.contains(&kind).then_some(*held)?,
@@ -71,7 +71,7 @@ impl HoldChooser {
                 is_held.then_some(*held)?
             }
             Holds::AfterChanges(held) => {
-                let is_held = has_changed && is_chosen(seed, thread.number, number);
+                let is_held = shared_before && is_chosen(seed, thread.number, number);
                 is_held.then_some(*held)?
             }
             Holds::Replay(list) => {
