@@ -16,8 +16,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use nix::time::{ClockId, clock_gettime};
 use rustix::fs::FileType;
 
 use crate::finding::Finding;
@@ -104,7 +105,7 @@ const TWICE: &str =
 impl WriteBack {
     /// Begins a run: what is changed in the project from now on is not what its cases have seen.
     pub fn begin(&self) {
-        self.state().began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.state().began = now();
     }
 
     /// Copies out what case number `case` wrote; tells what was copied and what could not be.
@@ -427,6 +428,12 @@ fn open(directory: &Dir, name: impl AsRef<Path>) -> io::Result<(File, u32)> {
     Ok((file, mode))
 }
 
+/// The time that the kernel gives to a file that is changed now, since the epoch: that of its last
+/// tick, which CLOCK_REALTIME is up to 10 ms past (`inode_set_ctime_current` in `fs/inode.c`).
+fn now() -> Duration {
+    clock_gettime(ClockId::CLOCK_REALTIME_COARSE).map_or(Duration::ZERO, Duration::from)
+}
+
 /// Opens what stands in the place of a file, with its version.
 fn original(covered: &Dir, relative: &Path) -> io::Result<(Option<File>, Option<Stamp>)> {
     let file = match covered.file(relative) {
@@ -440,4 +447,24 @@ fn original(covered: &Dir, relative: &Path) -> io::Result<(Option<File>, Option<
     );
     let stamp = Stamp(data.dev(), data.ino(), data.len(), changed);
     Ok((Some(file), Some(stamp)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_changed_at_once_is_not_older_than_the_run() {
+        let directory = tempfile::tempdir().expect("there is room");
+        let covered = Dir::open(directory.path()).expect("it is there");
+        for count in 0..1000 {
+            let name = count.to_string();
+            let path = directory.path().join(&name);
+            std::fs::write(&path, "old").expect("it is ours");
+            let began = now();
+            std::fs::write(&path, "new").expect("it is ours");
+            let (_, stamp) = original(&covered, Path::new(&name)).expect("it is ours");
+            assert!(stamp.is_some_and(|stamp| stamp.3 >= began), "{stamp:?} {began:?}");
+        }
+    }
 }
